@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.progress import Evals, Progress
 from archon_eval.cli.report import command, eval_options
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import DataError
@@ -43,8 +44,10 @@ def _ablate(options: argparse.Namespace) -> int:
     if not options.task:
         raise DataError("ablate runs evals: which benchmark? --task archon_eval/math -T sample=true")
     args = (tuple(options.task_args), tuple(options.solver_args), tuple(options.model_role), options.epochs)
-    with Progress(1 + len(changed)) as progress:
-        run, worth = ablation.ablate(whole, changed, Eval(options.task, *args), options.log_dir, progress.done)
+    plan = Eval(options.task, *args)
+    with Progress("ablate", options.json) as progress:
+        evals = Evals(progress, 1 + len(changed), options.epochs)
+        run, worth = ablation.ablate(whole, changed, plan, options.log_dir, lambda change: evals.watch(change, plan))
     worth.sort(key=lambda one: -one.value.value)
     if options.png:
         ci.write(options.png, charts.png(charts.worth(ablation.chart_rows(worth), "worth, points (95% interval)")))
@@ -69,35 +72,3 @@ def _costs(run: Any) -> list[str]:
     return [
         "unknown" if (value := run.cost[name]) is None else f"{value:,.4g}" for name in ("calls", "tokens", "dollars")
     ]
-
-
-class Progress:
-    """A bar on stderr over evals: done and total, dollars paid, time left; nothing where that is no terminal."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("evals", total=total)
-        self._paid, self._calls, self._reused = 0.0, 0, 0
-
-    def __enter__(self) -> "Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def done(self, count: int, run: Any) -> None:
-        """One more eval has finished."""
-        self._calls, self._reused, self._paid = (
-            self._calls + run.calls,
-            self._reused + run.reused,
-            self._paid + (run.paid or 0),
-        )
-        share = self._reused / max(1, self._calls)
-        self._bar.update(self._task, completed=count, description=f"evals, ${self._paid:.2f} paid, {share:.0%} reused")

@@ -5,10 +5,11 @@ import json
 import os
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.progress import Evals, Progress, Step
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import ArchonError, DataError
 
@@ -42,6 +43,9 @@ def add(commands: Any) -> None:
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")
     report.add_argument("--format", choices=("html", "md", "json", "png"), help="default: by the name of the output")
     report.add_argument("--cost", choices=("dollars", "tokens", "calls", "seconds"), default="calls", help="for png")
+    report.add_argument(
+        "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
+    )
     _scoring(report, "drop")
 
 
@@ -76,13 +80,15 @@ def _scoring(command: argparse.ArgumentParser, missing: str = "error") -> None:
 def _compare(options: argparse.Namespace) -> int:
     from archon_eval.report.comparing import compare_paths, sentence, to_mapping
 
-    pairs = compare_paths(
-        options.first,
-        options.second,
-        scorer=options.scorer,
-        missing=options.missing,
-        confidence=options.confidence,
-    )
+    with Progress("compare", options.json) as progress:
+        pairs = compare_paths(
+            options.first,
+            options.second,
+            scorer=options.scorer,
+            missing=options.missing,
+            confidence=options.confidence,
+            watch=lambda done, total: progress(Step("reading logs", done, total, "logs")),
+        )
     if options.json:
         print(json.dumps([to_mapping(pair) for pair in pairs], indent=2))
         return 0
@@ -118,43 +124,74 @@ def _print_parts(pair: Any) -> None:
 
 
 def _gate(options: argparse.Namespace) -> int:
+    from archon_eval.report.gate import Outcome
+    from archon_eval.report.gating import gated
+
     try:
-        return _gated(options)
-    except ArchonError as exc:  # exit code 1 is a regression, and this is none
+        source, limits = _gate_source(options)
+        with Progress("gate", options.json) as progress:
+            if isinstance(source, Path):
+                progress(Step(f"reading {source}"))
+                watch: Any = lambda sofar: None  # noqa: E731
+            else:
+                watch = Evals(progress, 1, source.epochs).watch(source.task, source)
+            if options.save_baseline:
+                return _save_baseline(source, options, watch)
+            try:
+                outcome = gated(options.baseline, source, options.log_dir, limits, options.scorer, watch)
+            except Exception as exc:  # noqa: BLE001  exit code 1, Python's own for a crash, would mean a regression
+                traceback.print_exc()
+                outcome = Outcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
+    except ArchonError as exc:  # the command was wrong, or no baseline could be made
         print(f"archon gate: {exc}", file=sys.stderr)
         return 2
-    except Exception:  # noqa: BLE001  Python's own exit code for a crash is 1, which here means a regression
-        traceback.print_exc()
-        print("archon gate: cannot decide: the gate itself failed, see above", file=sys.stderr)
-        return 2
+    return _say_outcome(outcome, options)
 
 
-def _gated(options: argparse.Namespace) -> int:
-    from archon_eval.report import ci
-    from archon_eval.report.evals import Eval, run_eval
-    from archon_eval.report.gate import Limits, save_baseline
-    from archon_eval.report.gating import gated
-    from archon_eval.report.reading import read_run
+def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
+    """What is held against the baseline, a log or an eval to run, and the limits."""
+    from archon_eval.report.evals import Eval
+    from archon_eval.report.gate import Limits
 
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
     limits = Limits(options.margin, options.detect, options.confidence, options.power)
     given = (tuple(options.task_args), tuple(options.solver_args), tuple(options.model_role), options.epochs)
-    source = options.log or Eval(options.task, *given)
-    with status(f"running {options.task}" if options.task else f"reading {options.log}"):
-        if options.save_baseline:
-            run = read_run(run_eval(source, options.log_dir) if isinstance(source, Eval) else source, options.scorer)
-            save_baseline(run, options.baseline)
-            print(f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}")
-            return 0
-        outcome = gated(options.baseline, source, options.log_dir, limits, options.scorer)
-    name = options.name or options.task or str(options.log)
-    print(json.dumps(ci.to_mapping(outcome, name), indent=2) if options.json else ci.text(outcome))
-    if summary := options.summary or os.environ.get("GITHUB_STEP_SUMMARY"):
-        ci.write(summary, ci.markdown(outcome, name), "a")
-    if options.junit:
-        ci.write(options.junit, ci.junit(outcome, name))
-    return outcome.code
+    return options.log or Eval(options.task, *given), limits
+
+
+def _save_baseline(source: Any, options: argparse.Namespace, watch: Any) -> int:
+    from archon_eval.report.evals import run_eval
+    from archon_eval.report.gate import save_baseline
+    from archon_eval.report.reading import read_run
+
+    run = read_run(source if isinstance(source, Path) else run_eval(source, options.log_dir, watch), options.scorer)
+    save_baseline(run, options.baseline)
+    said = {"baseline": str(options.baseline), "questions": len(run.scores), "task": run.task, "name": run.name}
+    print(
+        json.dumps(said, indent=2)
+        if options.json
+        else f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}"
+    )
+    return 0
+
+
+def _say_outcome(outcome: Any, options: argparse.Namespace) -> int:
+    """Wherever CI looks for it; a place that cannot be written is said, and turns green into undecided."""
+    from archon_eval.report import ci
+
+    code, name = int(outcome.code), options.name or options.task or outcome.task or str(options.log)
+    summary = options.summary or os.environ.get("GITHUB_STEP_SUMMARY")
+    for path, content, mode in ((summary, ci.markdown, "a"), (options.junit, ci.junit, "w")):
+        try:
+            if path:
+                ci.write(path, content(outcome, name), mode)
+        except ArchonError as exc:
+            print(f"archon gate: {exc}", file=sys.stderr)
+            code = code or 2
+    with suppress(BrokenPipeError):  # a reader who has seen enough changes nothing
+        print(json.dumps(ci.to_mapping(outcome, name), indent=2) if options.json else ci.text(outcome))
+    return code
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -165,8 +202,14 @@ def _report(options: argparse.Namespace) -> int:
     if form not in ("html", "md", "json", "png"):
         raise DataError(f"{options.output}: the ending says no format: .html, .md, .json or .png, or give --format")
     output = options.output or (Path(f"report.{form}") if form in ("html", "png") else None)
-    with status("reading logs"):
-        found = gather(options.paths, options.scorer, options.missing)
+    with Progress("report", options.json) as progress:
+        found = gather(
+            options.paths,
+            options.scorer,
+            options.missing,
+            lambda done, total: progress(Step("reading logs", done, total, "logs")),
+        )
+        progress(Step("writing the report"))
         content: str | bytes
         if form == "html":
             from archon_eval.report.page import page
@@ -190,11 +233,3 @@ def _report(options: argparse.Namespace) -> int:
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{output}: {sum(len(bench.systems) for bench in found.benches)} runs, {len(found.searches)} searches")
     return 0
-
-
-def status(text: str) -> Any:
-    """What is under way, on stderr while it lasts; nothing where that is no terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return console.status(text) if console.is_terminal else nullcontext()

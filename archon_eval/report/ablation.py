@@ -13,7 +13,7 @@ from typing import Any
 from archon_eval.architecture import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
 from archon_eval.report.comparing import Pair, compare_runs, to_mapping
-from archon_eval.report.evals import Eval, run_eval
+from archon_eval.report.evals import Eval, Watch, run_eval
 from archon_eval.report.reading import read_run
 from archon_eval.report.runs import Run
 from archon_eval.report.statistics import Estimate
@@ -92,26 +92,26 @@ def ablate(
     changed: Sequence[Variant],
     plan: Eval,
     folder: Path,
-    watch: Callable[[int, Run], None] = lambda done, run: None,
+    watch: Callable[[str], Watch] = lambda change: lambda sofar: None,
 ) -> tuple[Run, list[Worth]]:
     """Run the whole and every variant, one after the other, with the call store `folder/calls.db`.
 
     Args:
         plan: task and further solver arguments; architecture and store are filled in here.
-        watch: told after each eval how many are done, and the run.
+        watch: told which eval begins; what it gives back is told how far that is.
 
     Raises:
         ArchonError: an eval that fails.
     """
     runs = []
-    for number, one in enumerate((whole, *(variant.architecture for variant in changed))):
+    each = [("the whole", whole), *((variant.change, variant.architecture) for variant in changed)]
+    for number, (change, one) in enumerate(each):
         file = folder / "variants" / f"{number:02}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(one.to_yaml(), encoding="utf-8")
         own = (f"architecture={file}", f"store={folder / 'calls.db'}")
-        log = run_eval(replace(plan, solver_args=(*own, *plan.solver_args)), folder / "logs")
+        log = run_eval(replace(plan, solver_args=(*own, *plan.solver_args)), folder / "logs", watch(change))
         runs.append(read_run(log))
-        watch(number + 1, runs[-1])
     worth = [
         Worth(variant.change, run, compare_runs(runs[0], run), run.log)
         for variant, run in zip(changed, runs[1:], strict=True)

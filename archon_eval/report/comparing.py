@@ -4,14 +4,15 @@ found = compare_paths("logs/moa", "logs/single")
 found[0].whole.verdict                          # "better"
 """
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError
-from archon_eval.report.reading import read_runs
+from archon_eval.report.reading import log_files, read_runs
 from archon_eval.report.runs import COSTS, Missing, Run
 from archon_eval.report.statistics import Comparison, compare, detectable, more_questions, verdict
 
@@ -65,13 +66,22 @@ def compare_paths(
     scorer: str | None = None,
     missing: Missing = "error",
     confidence: float = 0.95,
+    watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Pair]:
     """Every benchmark that both places have logs of, in the first's order.
+
+    Args:
+        watch: told how many logs are read, of how many.
 
     Raises:
         DataError: no benchmark in common, several systems on one side, or what `compare_runs` raises.
     """
-    sides = [_by_task(read_runs(path, scorer, missing), path) for path in (first, second)]
+    counts, total = itertools.count(), len(log_files(first)) + len(log_files(second))
+
+    def told() -> None:
+        watch(next(counts), total)
+
+    sides = [_by_task(read_runs(path, scorer, missing, watch=told), path) for path in (first, second)]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
         raise DataError(
             f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
@@ -177,7 +187,7 @@ def to_mapping(pair: Pair) -> dict[str, Any]:
         }
 
     def system(run: Run) -> Mapping[str, Any]:
-        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.log, "cost": dict(run.cost)}
+        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
 
     return {
         "task": pair.first.task,

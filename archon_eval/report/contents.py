@@ -4,15 +4,16 @@ found = gather(["logs", "search"])
 found.benches[0].systems[0].label
 """
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.report.comparing import Pair, compare_runs
 from archon_eval.report.comparing import to_mapping as pair_mapping
-from archon_eval.report.reading import read_runs
+from archon_eval.report.reading import log_files, read_runs
 from archon_eval.report.runs import COSTS, Missing, Run
 from archon_eval.report.searches import Search, is_search, read_search
 from archon_eval.report.statistics import Estimate, mean_estimate, proportion
@@ -55,15 +56,33 @@ class Contents:
     """Logs that could not be used, and why."""
 
 
-def gather(paths: Sequence[str | os.PathLike[str]], scorer: str | None = None, missing: Missing = "drop") -> Contents:
+def gather(
+    paths: Sequence[str | os.PathLike[str]],
+    scorer: str | None = None,
+    missing: Missing = "drop",
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Contents:
     """Read logs, folders of logs and folders of searches.
+
+    Args:
+        watch: told how many logs are read, of how many; a search counts as one.
 
     Raises:
         DataError: nothing there, or nothing that can be used.
     """
-    searches = tuple(read_search(path) for path in paths if is_search(path))
+    found = [path for path in paths if is_search(path)]
+    others = [path for path in paths if not is_search(path)]
+    counts, total = itertools.count(), len(found) + sum(len(log_files(path)) for path in others)
+
+    def told() -> None:
+        watch(next(counts), total)
+
+    searches = []
+    for path in found:
+        told()
+        searches.append(read_search(path))
     problems: list[str] = []
-    runs = [run for path in paths if not is_search(path) for run in read_runs(path, scorer, missing, problems)]
+    runs = [run for path in others for run in read_runs(path, scorer, missing, problems, told)]
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
     problems += [f"{run.log}: no question has a score" for run in runs if not run.scores]
@@ -73,7 +92,7 @@ def gather(paths: Sequence[str | os.PathLike[str]], scorer: str | None = None, m
     tasks: dict[str, list[Run]] = {}
     for run in runs:
         tasks.setdefault(f"{run.task}, {run.scorer}", []).append(run)
-    return Contents(tuple(bench_of(task, each) for task, each in tasks.items()), searches, tuple(problems))
+    return Contents(tuple(bench_of(task, each) for task, each in tasks.items()), tuple(searches), tuple(problems))
 
 
 def bench_of(task: str, runs: Sequence[Run]) -> Bench:
@@ -138,7 +157,7 @@ def to_mapping(found: Contents) -> dict[str, Any]:
                 "notes": dict(system.run.notes),
                 "missing": dict(system.run.missing),
                 "fingerprint": system.run.fingerprint,
-                "log": system.run.log,
+                "log": system.run.source,
                 "scores": {question: list(each) for question, each in system.run.scores.items()},
             }
             for system in bench.systems

@@ -3,15 +3,31 @@
 log = run_eval(Eval("archon_eval/math", ("sample=true",), ("architecture=single", "models=sim/pool")), Path("logs"))
 """
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
+from typing import IO
+
+import yaml
 
 from archon_eval.errors import ArchonError
+from archon_eval.models.budget import Limits, read_allowance
+
+LOOK = 0.2
+"""Seconds between looks at how far an eval is."""
+BANNER = re.compile(r"inspect_ai v\S+\n- hooks enabled: 1\n +\S*archon_progress.*\n*")
+"""What Inspect prints because of `eval_process`."""
+END = 20.0
+"""Seconds that an interrupted eval has to write its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +43,15 @@ class Eval:
     """`ROLE=MODEL`, as --model-role takes them."""
     epochs: int = 1
 
+    @property
+    def limits(self) -> Limits:
+        """Of the budget of the whole eval, where it is given as text or a mapping that can be read."""
+        given = [value for name, _, value in (one.partition("=") for one in self.solver_args) if name == "budget"]
+        try:
+            return read_allowance(yaml.safe_load(given[-1]) if given else None).eval
+        except (ArchonError, yaml.YAMLError):  # the eval itself refuses it, and says why
+            return Limits()
+
     def command(self, folder: Path) -> list[str]:
         """The command line."""
         pairs = (("-T", self.task_args), ("-S", self.solver_args), ("--model-role", self.roles))
@@ -35,8 +60,40 @@ class Eval:
         return [*words, "--solver", "archon", "--log-dir", str(folder)]
 
 
-def run_eval(eval: Eval, folder: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Sofar:
+    """How far an eval is."""
+
+    done: int = 0
+    """Answers, one per question and epoch."""
+    total: int | None = None
+    """None until the questions are known."""
+    failed: int = 0
+    """Answers that ended in an error."""
+    calls: int = 0
+    """Of the architecture, reused ones too; judges' are not counted."""
+    reused: int = 0
+    dollars: float | None = 0.0
+    """Paid; None is unknown."""
+
+    def after(self, line: str) -> "Sofar":
+        """With one more line of `eval_process`."""
+        said = json.loads(line)
+        if "total" in said:
+            return replace(self, total=said["total"])
+        paid = None if self.dollars is None or said["dollars"] is None else self.dollars + said["dollars"]
+        calls, reused = self.calls + said["calls"], self.reused + said["reused"]
+        return Sofar(self.done + 1, self.total, self.failed + said["failed"], calls, reused, paid)
+
+
+Watch = Callable[[Sofar], None]
+
+
+def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Path:
     """The log of the finished eval; its status may be an error, which `runs.read_run` then says.
+
+    Args:
+        watch: told how far it is, whenever that changed.
 
     Raises:
         ArchonError: no log was written; what the command printed is in the message.
@@ -44,14 +101,46 @@ def run_eval(eval: Eval, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     words, mine = eval.command(folder), token_hex(4)  # other evals may be writing there
     pattern = {"INSPECT_EVAL_LOG_FILE_PATTERN": f"{{task}}_{mine}_{{id}}", "INSPECT_LOG_FORMAT": "eval"}
-    done = subprocess.run(
-        [sys.executable, "-m", "inspect_ai", *words[1:], "--display", "plain", "--no-log-realtime"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **pattern},
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        told, printed = Path(scratch) / "told.jsonl", Path(scratch) / "printed.txt"
+        told.touch()
+        command = [sys.executable, "-m", "archon_eval.report.eval_process", str(told), *words[1:]]
+        with printed.open("wb") as out, told.open(encoding="utf-8") as lines:
+            process = subprocess.Popen(
+                [*command, "--display", "plain", "--no-log-realtime"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **pattern},
+            )
+            _follow(process, lines, watch)
+        said = printed.read_text(encoding="utf-8", errors="replace")
     logs = sorted(folder.glob(f"*_{mine}_*.eval"))
     if not logs:
-        raise ArchonError(f"{shlex.join(words)} failed:\n{done.stdout}{done.stderr}".strip())
+        raise ArchonError(f"{shlex.join(words)} failed:\n{BANNER.sub('', said)}".strip())
     return logs[-1]
+
+
+def _follow(process: "subprocess.Popen[bytes]", lines: IO[str], watch: Watch) -> None:
+    """Until the process has ended; it never outlives this."""
+    sofar, rest, running = Sofar(), "", True
+    watch(sofar)
+    try:
+        while running:
+            try:
+                process.wait(LOOK)
+                running = False
+            except subprocess.TimeoutExpired:
+                pass
+            *whole, rest = (rest + lines.read()).split("\n")
+            for line in whole:
+                sofar = sofar.after(line)
+            if whole:
+                watch(sofar)
+    except KeyboardInterrupt:  # the eval got it too, and ends with a log of what it has
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END)
+        raise
+    finally:
+        process.kill()
+        process.wait()

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from archon_eval.errors import ArchonError
-from archon_eval.report.evals import Eval, run_eval
+from archon_eval.report.evals import Eval, Watch, run_eval
 from archon_eval.report.gate import Limits, Outcome, check, load_baseline
 from archon_eval.report.reading import read_run
 
@@ -19,12 +19,17 @@ def gated(
     folder: Path,
     limits: Limits | None = None,
     scorer: str | None = None,
+    watch: Watch = lambda sofar: None,
 ) -> Outcome:
-    """Hold a finished log, or an eval that is run now with its log in `folder`, against a baseline file."""
+    """Hold a finished log, or an eval that is run now with its log in `folder`, against a baseline file.
+
+    Args:
+        watch: told how far the eval is.
+    """
     limits = limits or Limits()
     try:
         held = load_baseline(baseline)
-        log = run_eval(source, folder) if isinstance(source, Eval) else source
+        log = run_eval(source, folder, watch) if isinstance(source, Eval) else source
         return check(held, read_run(log, scorer or held.scorer, missing="drop"), limits)
     except ArchonError as exc:
         return Outcome(2, (str(exc),), limits)

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -45,17 +45,20 @@ def read_runs(
     scorer: str | None = None,
     missing: Missing = "error",
     problems: list[str] | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> list[Run]:
     """The runs at a path; logs of one system on one benchmark become one run with more epochs.
 
     Args:
         problems: told of the logs in a folder that cannot be used, which are then left out; None makes them errors.
+        watch: told before each log is read.
 
     Raises:
         DataError: as `log_files` and `read_run`.
     """
     found: dict[tuple[str, str, str], Run] = {}
     for file in log_files(path):
+        watch()
         try:
             run = read_run(file, scorer, missing)
         except DataError as exc:

@@ -1,0 +1,181 @@
+"""How far a long command is: a bar on a terminal's stderr, nothing elsewhere, lines of JSON on stderr with `--json`.
+
+    with Progress("gate", options.json) as progress:
+        progress(Step("reading", done=3, total=40, unit="logs"))
+
+An event is one line: event, command, stage, done, total, unit, seconds, seconds_left, and where calls are made also
+calls, calls_left, dollars, dollars_left, reused, failed. null: unknown, or for what is left, without a limit. Events
+come when the stage changes, once a second at most in between, and at the end; results go to stdout.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from types import TracebackType
+from typing import Any
+
+from archon_eval.report.evals import Eval, Sofar, Watch
+
+EVERY = 1.0
+"""Seconds between two events of one stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What model calls took so far."""
+
+    calls: int = 0
+    """Paid."""
+    calls_left: float | None = None
+    """None: no limit."""
+    dollars: float | None = 0.0
+    """Paid; None: unknown."""
+    dollars_left: float | None = None
+    """None: no limit, or unknown."""
+    reused: float = 0.0
+    """Share of all calls, 0 to 1."""
+    failed: int = 0
+    """Answers that ended in an error."""
+
+    @property
+    def text(self) -> str:
+        """`$0.21 paid, $4.79 left; 230 calls paid, 770 left; 51% reused`."""
+        dollars = "dollars unknown" if self.dollars is None else f"${self.dollars:,.2f} paid"
+        dollars += "" if self.dollars_left is None else f", ${self.dollars_left:,.2f} left"
+        calls = f"{self.calls:,} calls paid" + ("" if self.calls_left is None else f", {self.calls_left:,.0f} left")
+        parts = [dollars, calls, f"{self.reused:.0%} reused"]
+        return "; ".join([*parts, *([f"{self.failed:,} failed"] if self.failed else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a command is."""
+
+    stage: str
+    done: int = 0
+    total: int | None = None
+    """None: not known yet."""
+    unit: str = ""
+    """What `done` and `total` count."""
+    spent: Spent | None = None
+    """None where no model is called."""
+    seconds_left: float | None = None
+    """None: to be estimated from the pace so far."""
+    note: str = ""
+    """For people only, e.g. the best so far."""
+
+
+class Progress:
+    """Shows steps while it is open."""
+
+    def __init__(self, command: str, events: bool = False) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True)
+        self._command, self._events = command, events
+        shown = console.is_terminal and not console.is_dumb_terminal and not events
+        self._live = Live(console=console, transient=True, get_renderable=self._drawn) if shown else None
+        self._began = self._said = time.monotonic()
+        self._pace = (self._began, 0)
+        """When the unit changed last, and how much was done by then."""
+        self._step = Step("starting")
+        self._unsaid = False
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+        elif self._unsaid:
+            self._say()
+
+    def __call__(self, step: Step) -> None:
+        """The command is here now."""
+        now, before, self._step = time.monotonic(), self._step, step
+        if (step.unit, step.total) != (before.unit, before.total) or step.done < before.done:
+            self._pace = (now, step.done)
+        self._unsaid = self._events
+        if self._events and (step.stage != before.stage or now - self._said >= EVERY):
+            self._say()
+
+    @property
+    def _seconds_left(self) -> float | None:
+        step, (since, by_then) = self._step, self._pace
+        if step.seconds_left is not None or step.total is None or step.done <= by_then:
+            return step.seconds_left
+        return (time.monotonic() - since) / (step.done - by_then) * max(0, step.total - step.done)
+
+    def _say(self) -> None:
+        step, left = self._step, self._seconds_left
+        said: dict[str, Any] = {"event": "progress", "command": self._command, "stage": step.stage}
+        said |= {"done": step.done, "total": step.total, "unit": step.unit}
+        said |= {"seconds": round(time.monotonic() - self._began, 1), "seconds_left": left and round(left, 1)}
+        if step.spent:
+            said |= {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(step.spent).items()}
+        print(json.dumps(said), file=sys.stderr, flush=True)
+        self._said, self._unsaid = time.monotonic(), False
+
+    def _drawn(self) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        step, left = self._step, self._seconds_left
+        clock = time.monotonic()
+        bar = ProgressBar(step.total or 1, step.done, width=24, pulse=not step.total, animation_time=clock)
+        count = f"{step.done:,}/{'?' if step.total is None else format(step.total, ',')} {step.unit}"
+        took = f"{_clock(clock - self._began)}" + ("" if left is None else f", {_clock(left)} left")
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_row(Text(step.stage), bar, Text(count if step.unit else ""), Text(took))
+        more = [step.spent.text] if step.spent else []
+        more += [step.note] if step.note else []
+        return Group(line, *(Text(text, style="dim") for text in more))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Evals:
+    """Evals that run one after the other, as one progress over the answers to all their questions.
+
+    What is left is of the budget of the eval under way (`-S budget=...`), as such a budget is each eval's own.
+    """
+
+    def __init__(self, progress: Progress, count: int, epochs: int = 1) -> None:
+        self._progress, self._count = progress, count
+        self._unit = "questions" if epochs == 1 else "answers"
+        self._begun, self._ended, self._now = 0, Sofar(), Sofar()
+
+    def watch(self, stage: str, eval: Eval) -> Watch:
+        """The next eval begins; gives what is told how far it is."""
+        old, new = self._ended, self._now
+        paid = None if old.dollars is None or new.dollars is None else old.dollars + new.dollars
+        counts = (old.failed + new.failed, old.calls + new.calls, old.reused + new.reused)
+        self._ended, self._now = Sofar(old.done + new.done, None, *counts, paid), Sofar()
+        self._begun += 1
+        name = f"{stage} ({self._begun} of {self._count})" if self._count > 1 else stage
+        limits = eval.limits
+
+        def told(now: Sofar) -> None:
+            self._now, old = now, self._ended
+            paid = None if old.dollars is None or now.dollars is None else old.dollars + now.dollars
+            calls, reused = old.calls + now.calls, old.reused + now.reused
+            spent = Spent(calls - reused, None, paid, None, reused / max(1, calls), old.failed + now.failed)
+            if limits.calls is not None:
+                spent = replace(spent, calls_left=max(0, limits.calls - now.calls + now.reused))
+            if limits.dollars is not None and now.dollars is not None:
+                spent = replace(spent, dollars_left=max(0.0, limits.dollars - now.dollars))
+            # evals that are to come ask as much as this one; those that are done may have asked less
+            total = None if now.total is None else old.done + now.total * (self._count - self._begun + 1)
+            self._progress(Step(name, old.done + now.done, total, self._unit, spent))
+
+        return told

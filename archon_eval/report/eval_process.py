@@ -1,0 +1,44 @@
+"""Inspect's own command line, which also says in a file how far its eval is: `evals.run_eval` starts it.
+
+    python -m archon_eval.report.eval_process told.jsonl eval archon_eval/math --solver archon ...
+
+A line when the questions are known, `{"total": 40}`, then one per answer: calls, how many of them were reused, dollars
+paid (null: unknown), and whether it failed. Calls of judges are the scorer's and are not in it.
+"""
+
+import json
+import runpy
+import sys
+from typing import Any
+
+from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
+
+from archon_eval.report.reading import accounts_of
+
+
+def tell(path: str) -> None:
+    """Register with Inspect, for this process, what writes the file."""
+
+    def write(**said: Any) -> None:
+        with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123  told of often, and a line at a time
+            file.write(json.dumps(said) + "\n")
+
+    @hooks("archon_progress", "")
+    class Told(Hooks):
+        async def on_task_start(self, data: TaskStart) -> None:
+            asked, epochs = data.spec.dataset.sample_ids or (), data.spec.config.epochs or 1
+            write(total=len(asked) * epochs)
+
+        async def on_sample_end(self, data: SampleEnd) -> None:
+            accounts = accounts_of(data.sample)
+            again = [account.get("reused", {}) for account in accounts]
+            dollars = [one.get("dollars", 0.0) for one in (*accounts, *again)]
+            paid = None if None in dollars else sum(dollars[: len(accounts)]) - sum(dollars[len(accounts) :])
+            calls = (sum(one.get("calls", 0) for one in each) for each in (accounts, again))
+            write(calls=next(calls), reused=next(calls), dollars=paid, failed=data.sample.error is not None)
+
+
+if __name__ == "__main__":
+    tell(sys.argv[1])
+    sys.argv = ["inspect", *sys.argv[2:]]
+    runpy.run_module("inspect_ai", run_name="__main__")
