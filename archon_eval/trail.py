@@ -6,6 +6,7 @@ answer.trail.notes      # (Note(layer=3, kind="verifier", what="fallback", detai
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any
 
 from archon_eval.candidates import Candidate, Conversation
@@ -91,6 +92,20 @@ class Trail:
     def counts(self) -> dict[str, int]:
         """How often each kind of note was made."""
         return dict(sorted(Counter(note.what for note in self.notes).items()))
+
+    @property
+    def reuses(self) -> bool:
+        """Whether a reply was reused, so that the clock did not measure what the answer takes."""
+        return any(step.reply is not None and step.reply.reused for step in self.steps)
+
+    def recorded(self, layer: int | None = None) -> float:
+        """Seconds by the replies' own records: a layer's longest chain of calls about one candidate; layers add up."""
+        chains: dict[int, dict[tuple[int, str], list[float]]] = {}
+        for step in self.steps:
+            if step.reply is not None and layer in (None, step.layer):
+                chain = chains.setdefault(step.layer, {}).setdefault((step.component, step.about), [])
+                chain.append(step.reply.seconds)
+        return fsum(max(map(fsum, each.values())) for each in chains.values())
 
     def by_model(self) -> dict[str, ModelUse]:
         """Calls and tokens per model."""

@@ -23,7 +23,7 @@ from archon_eval.models.budget import Allowance, Budget, require_max_tokens
 from archon_eval.models.prices import Prices
 from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
-from archon_eval.trail import Answer, LayerResult, Step
+from archon_eval.trail import Answer, LayerResult, Trail
 
 PATH: Any = str | os.PathLike
 LEGAL: Mapping[str, tuple[Any, str]] = {
@@ -112,8 +112,8 @@ def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
     """What a reader of scores must know of one question: what was called and what it took, in all, per model, per
     layer and per component of a layer with several (`models.accounting`); notes by kind.
 
-    `seconds` is the time until the answer, and until a layer was done; per model and component it is the sum over
-    calls, many of which run at once.
+    `seconds` is the time until the answer, and until a layer was done, by the clock or, where a reply was reused, by
+    the record (`Trail.recorded`); per model and component it is the sum over calls, many of which run at once.
     """
     trail = answer.trail
     return {
@@ -125,13 +125,13 @@ def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
             for model in sorted({step.model for step in trail.steps})
         },
         "notes": trail.counts,
-        "layers": [_layer(layer, trail.steps) for layer in trail.layers],
-        "seconds": round(answer.seconds, 3),
+        "layers": [_layer(layer, trail) for layer in trail.layers],
+        "seconds": round(trail.recorded() if trail.reuses else answer.seconds, 3),
     }
 
 
-def _layer(layer: LayerResult, steps: Sequence[Step]) -> dict[str, Any]:
-    mine = [step for step in steps if step.layer == layer.layer]
+def _layer(layer: LayerResult, trail: Trail) -> dict[str, Any]:
+    mine = [step for step in trail.steps if step.layer == layer.layer]
     found = {**summed(step.reply for step in mine), "kind": layer.kind, "candidates": len(layer.candidates)}
     places = sorted({(step.component, step.model) for step in mine})
     if len(places) > 1:
@@ -139,4 +139,4 @@ def _layer(layer: LayerResult, steps: Sequence[Step]) -> dict[str, Any]:
             {"model": model, **summed(step.reply for step in mine if step.component == place)}
             for place, model in places
         ]
-    return {**found, "seconds": round(layer.seconds, 3)}
+    return {**found, "seconds": round(trail.recorded(layer.layer) if trail.reuses else layer.seconds, 3)}

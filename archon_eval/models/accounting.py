@@ -7,6 +7,7 @@ harness counts, is the figure less the one under `reused`.
 """
 
 from collections.abc import Iterable
+from math import fsum
 from typing import Any
 
 from archon_eval.models.base import Reply, Usage
@@ -37,6 +38,6 @@ def _totals(replies: list[Reply]) -> dict[str, Any]:
         "calls": len(replies),
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
-        "dollars": None if None in costs else round(sum(cost for cost in costs if cost is not None), 8),
-        "seconds": round(sum(reply.seconds for reply in replies), 3),
+        "dollars": None if None in costs else round(fsum(cost for cost in costs if cost is not None), 8),
+        "seconds": round(fsum(reply.seconds for reply in replies), 3),
     }

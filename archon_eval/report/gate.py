@@ -83,6 +83,8 @@ class Outcome:
     cost: tuple[tuple[str, float | None, float | None], ...] = ()
     """(name, baseline, run) per question."""
     notes: tuple[str, ...] = ()
+    task: str = ""
+    """The benchmark of the run; empty where it could not be read."""
 
     @property
     def word(self) -> str:
@@ -155,7 +157,7 @@ def check(baseline: Baseline, run: Run, limits: Limits | None = None) -> Outcome
     """Hold a run against a baseline. Read the run with `missing="drop"`: what it lacks is then said here."""
     limits = limits or Limits()
     if problems := _incomparable(baseline, run):
-        return Outcome(2, tuple(problems), limits)
+        return Outcome(2, tuple(problems), limits, task=run.task)
     asked = list(baseline.scores)
     scores = {question: run.scores[question] for question in asked}
     scale = 100.0 if all(0 <= s <= 1 for each in (*scores.values(), *baseline.scores.values()) for s in each) else 1.0
@@ -174,7 +176,7 @@ def check(baseline: Baseline, run: Run, limits: Limits | None = None) -> Outcome
         notes.append(f"{extra} questions are not in the baseline and do not count")
     before, now = (sum(_mean(each[q]) for q in asked) / len(asked) for each in (baseline.scores, scores))
     cost = tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items())
-    return Outcome(code, (reason,), limits, paired, scale, before, now, tuple(lost), cost, tuple(notes))
+    return Outcome(code, (reason,), limits, paired, scale, before, now, tuple(lost), cost, tuple(notes), run.task)
 
 
 def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float = 1.0) -> tuple[int, str]:
@@ -231,7 +233,7 @@ def _enough(limits: Limits, scale: float) -> int:
 def _replayed(baseline: Baseline, run: Run) -> bool:
     """Whether nothing in the run was left to chance: the baseline's architecture, recorded calls, no judge."""
     judged = any(not one.startswith("options: ") for one in run.judges)
-    return 0 < run.calls == run.reused and run.fingerprint == baseline.fingerprint and not judged
+    return run.replayed and run.fingerprint == baseline.fingerprint and not judged
 
 
 def _incomparable(baseline: Baseline, run: Run) -> list[str]:

@@ -76,6 +76,17 @@ class Run:
     fingerprint: str = ""
     """The architecture's; empty where none answered."""
     log: str = ""
+    """Path of the log, or of several, for messages."""
+
+    @property
+    def replayed(self) -> bool:
+        """Whether every call was answered from a recording, so that nothing in the run is its own."""
+        return 0 < self.calls == self.reused
+
+    @property
+    def source(self) -> str:
+        """What a report names as the run's origin: the log, or of a replay (all of which are equal) what it replays."""
+        return f"replay of {self.name} {self.fingerprint}" if self.replayed else self.log
 
     @property
     def points(self) -> float:
