@@ -47,7 +47,7 @@ def read_runs(
     problems: list[str] | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """The runs at a path; logs of one system on one benchmark become one run with more epochs.
+    """The runs at a path, by task and name; logs of one system on one benchmark become one run with more epochs.
 
     Args:
         problems: told of the logs in a folder that cannot be used, which are then left out; None makes them errors.
@@ -68,7 +68,7 @@ def read_runs(
             continue
         key = (run.task, run.name, run.fingerprint)
         found[key] = _joined(found[key], run) if key in found else run
-    return list(found.values())
+    return [found[key] for key in sorted(found)]
 
 
 def _joined(first: Run, second: Run) -> Run:
