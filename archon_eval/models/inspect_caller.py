@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
-from inspect_ai.model import CachePolicy, GenerateConfig, Model, get_model
+from inspect_ai.model import CachePolicy, GenerateConfig, Model, ModelOutput, get_model
 from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.model._model import use_model_event_sink
 from inspect_ai.util import LimitExceededError
@@ -64,17 +64,21 @@ class InspectCaller:
         if fast is not None and (reply := await fast(call)) is not None:
             return reply
         started, cache = time.monotonic(), _cache(call)
-        events = _Events(self._shown) if cache or not self._shown else None
+        events, limit = _Events(self._shown), None
         try:
             with drawing(call.draw, call.epoch), use_model_event_sink(events):
                 messages = [to_chat(message) for message in call.messages]
                 output = await model.generate(messages, config=_config(call), cache=cache)
-        except LimitExceededError:
-            raise
+        except LimitExceededError as exc:
+            if events.output is None:  # refused before anything was sent
+                raise
+            output, limit = events.output, exc
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
             raise ModelError(f"{call.model}: {redact(describe(exc))}") from None
         reply = to_reply(output, call.model, time.monotonic() - started)
-        return replace(reply, reused=True) if events is not None and events.cached else reply
+        if events.cached:
+            reply = replace(reply, reused=True, seconds=output.time or 0.0)
+        return replace(reply, limit=limit) if limit is not None else reply
 
     def identity(self, call: Call) -> tuple[str, str]:
         """What decides a reply besides the call: the endpoint, and configuration that the harness adds, as text."""
@@ -90,11 +94,13 @@ class InspectCaller:
 
 @dataclass(slots=True)
 class _Events:
-    """Inspect's events of one call: kept out of the transcript where ours show the same, and asked about its cache."""
+    """Inspect's events of one call: kept out of the transcript where ours show the same, and asked what came back."""
 
     shown: bool
     cached: bool = False
     """Whether the reply came from Inspect's cache."""
+    output: ModelOutput | None = None
+    """What came back, also when a limit keeps Inspect from handing it on."""
 
     def on_pending(self, event: ModelEvent) -> None:
         if self.shown:
@@ -102,6 +108,7 @@ class _Events:
 
     def on_complete(self, event: ModelEvent) -> None:
         self.cached = event.cache == "read"
+        self.output = None if event.error else event.output
         if self.shown:
             transcript()._event_updated(event)
 

@@ -28,13 +28,14 @@ from inspect_ai._sentinel._context import is_agent_generate
 from inspect_ai._util.retry import report_http_retry
 from inspect_ai._util.working import sample_wait
 from inspect_ai.hooks._hooks import get_all_hooks
-from inspect_ai.model import GenerateConfig, Model
+from inspect_ai.model import GenerateConfig, Model, ModelUsage
 from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.model._generate_overrides import generate_config_override_for_attempt
 from inspect_ai.model._model import _check_limits_before_dispatch, record_and_check_model_usage
 from inspect_ai.model._providers.openai import OpenAIAPI
 from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
 from inspect_ai.model._providers.openai_completions import completion_params_completions
+from inspect_ai.util import LimitExceededError
 from inspect_ai.util._concurrency import _active_controller
 from inspect_ai.util._limit import check_message_limit, record_turn
 
@@ -223,8 +224,6 @@ class OpenAIFast:
                 payload, wait = await self._exchange(body, share if n > 1 else None)
             if payload is not None:
                 replies = self._read(payload, time.monotonic() - started, n)
-                for _ in range(n if replies else 0):
-                    record_turn()
                 if replies and (controller := _active_controller.get()) is not None:
                     controller.notify_success()
                 return replies
@@ -289,7 +288,19 @@ class OpenAIFast:
         found = [reply for reply in replies if reply is not None]
         if n > 1 and 0 < len(found) < n:
             self._honours_n = False
-        if found and counted is not None:
-            record_and_check_model_usage(self._model, counted, self._model.role)
-        shares = shared(counted, [len(reply.text) for reply in found])
-        return [replace(reply, usage=usage, seconds=seconds) for reply, usage in zip(found, shares, strict=True)]
+        limit = self._counted(counted, n) if found else None
+        shares = zip(found, shared(counted, [len(reply.text) for reply in found]), strict=True)
+        return [replace(reply, usage=usage, seconds=seconds, limit=limit) for reply, usage in shares]
+
+    def _counted(self, usage: ModelUsage | None, turns: int) -> LimitExceededError | None:
+        """Count a request in Inspect's totals; the limit it goes over, which must not lose the replies."""
+        limit = None
+        for place in range(turns + 1):
+            try:
+                if place:
+                    record_turn()
+                elif usage is not None:
+                    record_and_check_model_usage(self._model, usage, self._model.role)
+            except LimitExceededError as exc:
+                limit = limit or exc
+        return limit

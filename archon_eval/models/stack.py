@@ -95,6 +95,8 @@ class Stack:
 
     async def _priced(self, call: Call, budgets: tuple[Budget, ...]) -> Reply:
         reply = await self._found(call, budgets)
+        if reply.limit is not None:
+            raise reply.limit
         if call.model not in self._price:
             self._price[call.model] = self.prices.price_of(call.model)
         price = self._price[call.model]
@@ -128,7 +130,7 @@ class Stack:
                 reply = replace(reply, text=kept.text, stop_reason=kept.stop_reason, cleaned=kept.cleaned)
             if self.policy == "record":
                 self._recorded.add(key.digest)
-            flight.reply = reply
+            flight.reply = replace(reply, limit=None)
             return reply
         finally:
             del self._flights[key.digest]

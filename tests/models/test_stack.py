@@ -14,7 +14,7 @@ from inspect_ai import Task, eval
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig, ModelCost, get_model, set_model_cost
 from inspect_ai.model._generate_config import set_active_generate_config
 from inspect_ai.model._model import init_active_model
 from inspect_ai.scorer import includes
@@ -39,9 +39,16 @@ def no_store(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ARCHON_STORE", raising=False)
 
 
-def run(tmp_path: Path, architecture: Any = PAIR, questions: int = 3, epochs: int = 1, **options: Any) -> EvalLog:
+def run(
+    tmp_path: Path,
+    architecture: Any = PAIR,
+    questions: int = 3,
+    epochs: int = 1,
+    limits: dict[str, Any] | None = None,
+    **options: Any,
+) -> EvalLog:
     samples = [Sample(input=f"Question {n}?", target="Answer", id=n) for n in range(questions)]
-    task = Task(MemoryDataset(samples), solver=archon(architecture, **options), scorer=includes())
+    task = Task(MemoryDataset(samples), solver=archon(architecture, **options), scorer=includes(), **(limits or {}))
     (log,) = eval(task, model=None, epochs=epochs, display="none", log_dir=str(tmp_path / "logs"))
     return log
 
@@ -188,6 +195,26 @@ def test_one_failure_is_not_the_others(tmp_path: Path, fake_server: FakeServer) 
     found = ask(caller, *[Call(model, CALL.messages, CALL.settings)] * 3)
     assert [type(one) for one in found].count(ModelError) == 1
     assert all(isinstance(one, Reply) for one in found if not isinstance(one, ModelError))
+
+
+@pytest.mark.parametrize("trace", ["full", "calls"])
+@pytest.mark.parametrize("limit", ["token_limit", "cost_limit", "turn_limit"])
+def test_a_reply_that_trips_a_limit_of_inspect_was_paid_and_is_kept(
+    tmp_path: Path, fake_server: FakeServer, limit: str, trace: str
+) -> None:
+    samples = 4 if trace == "full" else 1  # with `n` all arrive together; else a limit cancels what is under way
+    store = str(tmp_path / "calls.db")
+    draws = {"layers": [{"generator": {"model": A, "samples": samples}}, {"fuser": A}]}
+    for model in (A, "none/none"):
+        set_model_cost(model, ModelCost(input=1e6, output=1e6, input_cache_write=0, input_cache_read=0))
+    most: dict[str, Any] = {limit: 1 if limit == "turn_limit" else 5}
+    log = run(tmp_path, draws, questions=1, store=store, trace=trace, limits=most)
+    assert log.samples and log.samples[0].limit and log.samples[0].limit.type == limit.removesuffix("_limit")
+    paid = sent(fake_server)
+    with CallStore(store) as opened:
+        assert opened.count() == paid > 0
+    log = run(tmp_path, draws, questions=1, store=store, trace=trace)
+    assert log.status == "success" and sent(fake_server) == samples + 1
 
 
 def test_the_budget_of_an_eval_ends_it_with_what_was_done(tmp_path: Path, fake_server: FakeServer) -> None:
