@@ -14,7 +14,7 @@ from inspect_ai import Task, eval
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import GenerateConfig, ModelCost, get_model, set_model_cost
+from inspect_ai.model import GenerateConfig, ModelCost, ModelInfo, get_model, set_model_cost, set_model_info
 from inspect_ai.model._generate_config import set_active_generate_config
 from inspect_ai.model._model import init_active_model
 from inspect_ai.scorer import includes
@@ -205,6 +205,7 @@ def test_a_reply_that_trips_a_limit_of_inspect_was_paid_and_is_kept(
     samples = 4 if trace == "full" else 1  # with `n` all arrive together; else a limit cancels what is under way
     store = str(tmp_path / "calls.db")
     draws = {"layers": [{"generator": {"model": A, "samples": samples}}, {"fuser": A}]}
+    set_model_info("none/none", ModelInfo())
     for model in (A, "none/none"):
         set_model_cost(model, ModelCost(input=1e6, output=1e6, input_cache_write=0, input_cache_read=0))
     most: dict[str, Any] = {limit: 1 if limit == "turn_limit" else 5}
