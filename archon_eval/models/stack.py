@@ -123,18 +123,25 @@ class Stack:
         """Send a call that nobody has sent, and keep its reply; whoever waits for it has it then, or tries itself."""
         flight = self._flights[key.digest] = _Flight()
         try:
-            reply = await self._paid(call, budgets)
-            kept = await store.put(key, reply, replace=self.policy == "record")
-            if kept is not reply:
-                # another process was first: its reply stands for everybody, ours was paid for all the same
-                reply = replace(reply, text=kept.text, stop_reason=kept.stop_reason, cleaned=kept.cleaned)
             if self.policy == "record":
+                reply = await self._kept(call, key, budgets, store)
                 self._recorded.add(key.digest)
+            else:
+                async with store.sending(key) as stored:
+                    reply = stored or await self._kept(call, key, budgets, store)
             flight.reply = replace(reply, limit=None)
             return reply
         finally:
             del self._flights[key.digest]
             flight.done.set()
+
+    async def _kept(self, call: Call, key: CallKey, budgets: tuple[Budget, ...], store: CallStore) -> Reply:
+        reply = await self._paid(call, budgets)
+        kept = await store.put(key, reply, replace=self.policy == "record")
+        if kept is not reply:
+            # another process was first: its reply stands for everybody, ours was paid for all the same
+            reply = replace(reply, text=kept.text, stop_reason=kept.stop_reason, cleaned=kept.cleaned)
+        return reply
 
     async def _paid(self, call: Call, budgets: tuple[Budget, ...]) -> Reply:
         assert self.models is not None

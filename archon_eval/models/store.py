@@ -15,8 +15,8 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,12 @@ import anyio.lowlevel
 
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Reply
+from archon_eval.models.claims import Claims
 from archon_eval.models.store_entry import FORMAT, CallKey, checked, encode, short
 
 APPLICATION = 0x4172_636E
+PATIENCE = 600.0
+"""Seconds to wait for the reply to a call that another process is sending, which may have been stopped."""
 BUSY_SECONDS = 60
 """How long to wait for another process that is writing."""
 
@@ -72,6 +75,7 @@ class CallStore:
         self.path, self.read_only = Path(path), read_only
         self.damaged = 0
         """Entries met that failed their checksum; each was treated as not stored."""
+        self._claims = Claims(self.path.with_name(self.path.name + "-claims"))
         self._lock = threading.Lock()
         self._local = threading.local()
         self._named: set[bytes] = set()
@@ -105,6 +109,25 @@ class CallStore:
                 with self._lock, self._telling("write"):
                     self._db.execute("DELETE FROM calls WHERE key = ? AND crc = ?", (key.digest, row[0]))
         return reply
+
+    @asynccontextmanager
+    async def sending(self, key: CallKey) -> AsyncIterator[Reply | None]:
+        """Held by who sends a call, so that of all processes one does; the value is what another has stored by then.
+
+        Who waits for another's reply asks for it now and then, and after PATIENCE sends the call itself.
+        """
+        pause, end = 0.02, time.monotonic() + PATIENCE
+        with self._telling("claim a call in"):
+            while not (mine := self._claims.take(key.digest)) and time.monotonic() < end:
+                await anyio.sleep(pause)
+                pause = min(2 * pause, 0.5)
+                if self.get(key) is not None:
+                    break
+        try:
+            yield self.get(key)
+        finally:
+            if mine:
+                self._claims.give_back(key.digest)
 
     async def put(self, key: CallKey, reply: Reply, replace: bool = False) -> Reply:
         """Commit a reply and return what is stored: the earlier one if another process was first, unless `replace`.
@@ -212,6 +235,7 @@ class CallStore:
         """Close the file; everything put is already in it."""
         with self._lock:
             self._db.close()
+            self._claims.close()
 
     def __enter__(self) -> "CallStore":
         return self

@@ -1,0 +1,64 @@
+"""Which of the processes that share a call store is sending a call, so that equal calls at one moment are paid once.
+
+    claims = Claims(Path("calls.db-claims"))
+    if claims.take(key.digest):
+        ...                             # send, store
+        claims.give_back(key.digest)
+
+A claim is a lock on one byte of an empty file. The system takes it back when its owner ends, however that happens, so
+there is nothing to expire and nothing to clear up.
+"""
+
+import errno
+import os
+import struct
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: every claim succeeds, and of equal calls at one moment each is paid
+    fcntl = None  # type: ignore[assignment]
+
+
+class Claims:
+    """The claims of one store on the calls that it is about to send."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, -1
+
+    def take(self, digest: bytes) -> bool:
+        """Whether nobody else has the claim, who then has to be waited for.
+
+        Raises:
+            OSError: the file cannot be made or locked.
+        """
+        if fcntl is None:
+            return True
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._lock(fcntl.F_WRLCK, digest)
+        except OSError as exc:
+            if exc.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            return False
+        return True
+
+    def give_back(self, digest: bytes) -> None:
+        """Let others have the claim."""
+        if fcntl is not None and self._file >= 0:
+            self._lock(fcntl.F_UNLCK, digest)
+
+    def _lock(self, kind: int, digest: bytes) -> None:
+        start = int.from_bytes(digest[:8]) >> 2
+        if hasattr(fcntl, "F_OFD_SETLK"):  # the open file's, so that stores of one process keep each other out too
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, start, 1, 0))
+        else:
+            how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+            fcntl.lockf(self._file, how, 1, start)
+
+    def close(self) -> None:
+        """Give back all."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,150 @@
+"""Equal calls of several processes at one moment: one is sent, whoever dies."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from fakes.server import FakeServer
+
+from archon_eval.architecture import Settings
+from archon_eval.candidates import Message
+from archon_eval.models import store as store_module
+from archon_eval.models.base import Call
+from archon_eval.models.claims import Claims
+from archon_eval.models.stack import build_caller
+
+A = "openai/gpt-4o"
+CALL = Call(A, (Message("user", "hi"),), Settings())
+KEY, OTHER = bytes(range(32)), bytes(32)
+ASK = """
+import sys, anyio
+from archon_eval.architecture import Settings
+from archon_eval.candidates import Message
+from archon_eval.models.base import Call
+from archon_eval.models.stack import build_caller
+
+async def main():
+    caller = build_caller(["openai/gpt-4o"], store=sys.argv[1])
+    reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), Settings()))
+    print(reply.reused, reply.text)
+
+anyio.run(main)
+"""
+
+
+@contextmanager
+def asking(store: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen([sys.executable, "-c", ASK, str(store)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it did not happen within a minute"
+        time.sleep(0.01)
+
+
+def waits(process: "subprocess.Popen[str]", store: Path) -> bool:
+    """Whether a process has opened the file of claims (it is the one that was not first)."""
+    files = Path(f"/proc/{process.pid}/fd")
+    return any(os.path.realpath(file) == f"{store.resolve()}-claims" for file in files.iterdir())
+
+
+def test_of_two_processes_one_sends(fake_server: FakeServer, tmp_path: Path) -> None:
+    store = tmp_path / "calls.db"
+    fake_server.hold()
+    with asking(store) as first:
+        until(lambda: len(fake_server.requests) == 1)
+        with asking(store) as second:
+            until(lambda: waits(second, store))
+            fake_server.release()
+            said = [process.communicate(timeout=60)[0].split(maxsplit=1) for process in (first, second)]
+    assert len(fake_server.requests) == 1
+    assert [reused for reused, _ in said] == ["False", "True"] and said[0][1] == said[1][1]
+
+
+def test_a_call_whose_sender_was_killed_is_sent_by_who_waited(fake_server: FakeServer, tmp_path: Path) -> None:
+    store = tmp_path / "calls.db"
+    fake_server.hold()
+    with asking(store) as first:
+        until(lambda: len(fake_server.requests) == 1)
+        with asking(store) as second:
+            until(lambda: waits(second, store))
+            first.send_signal(signal.SIGKILL)
+            until(lambda: len(fake_server.requests) == 2)
+            fake_server.release()
+            assert second.communicate(timeout=60)[0].startswith("False")
+
+
+def test_two_stacks_of_one_process_send_once(fake_server: FakeServer, tmp_path: Path) -> None:
+    fake_server.latency = 0.1
+    replies = []
+
+    async def main() -> None:
+        async def ask() -> None:
+            replies.append(await build_caller([A], store=tmp_path / "calls.db")(CALL))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            group.start_soon(ask)
+
+    anyio.run(main)
+    assert len(fake_server.requests) == 1 and sorted(reply.reused for reply in replies) == [False, True]
+
+
+def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
+    fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE", 0.1)
+    fake_server.hold()
+    with asking(tmp_path / "calls.db") as first:
+        until(lambda: len(fake_server.requests) == 1)
+        first.send_signal(signal.SIGSTOP)
+        caller = build_caller([A], store=tmp_path / "calls.db")
+
+        async def main() -> None:
+            async with anyio.create_task_group() as group:
+                group.start_soon(caller, CALL)
+                while len(fake_server.requests) < 2:
+                    await anyio.sleep(0.01)
+                fake_server.release()
+
+        anyio.run(main)
+        first.send_signal(signal.SIGCONT)
+        assert first.communicate(timeout=60)[0].startswith("False")
+    assert len(fake_server.requests) == 2
+
+
+def test_claims_exclude_each_other_by_call(tmp_path: Path) -> None:
+    one, other = Claims(tmp_path / "claims"), Claims(tmp_path / "claims")
+    assert one.take(KEY) and not other.take(KEY) and other.take(OTHER)
+    one.give_back(KEY)
+    assert other.take(KEY) and not one.take(KEY)
+    other.close()
+    assert one.take(KEY) and one.take(OTHER)
+    one.close()
+    assert (tmp_path / "claims").stat().st_size == 0
+
+
+def test_claims_where_locks_are_the_processs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(fcntl, "F_OFD_SETLK")
+    one = Claims(tmp_path / "claims")
+    assert one.take(KEY)
+    program = "import sys, fcntl; from pathlib import Path; from archon_eval.models.claims import Claims; "
+    program += "del fcntl.F_OFD_SETLK; print(Claims(Path(sys.argv[1])).take(bytes(range(32))))"
+    words = [sys.executable, "-c", program, str(tmp_path / "claims")]
+    assert subprocess.check_output(words, text=True) == "False\n"
+    one.give_back(KEY)
+    assert subprocess.check_output(words, text=True) == "True\n"
