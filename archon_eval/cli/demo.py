@@ -4,10 +4,7 @@ Four systems answer the same questions: the best single model, the same model sa
 ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 """
 
-import os
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from archon_eval.cli.progress import Evals, Progress
 from archon_eval.errors import ArchonError
+from archon_eval.report.evals import Eval, run_eval
 
 SYSTEMS = (
     ("best model", "single"),
@@ -42,48 +41,34 @@ class Result:
     log: str
 
 
-def command(preset: str, models: str, folder: Path) -> list[str]:
-    """The `inspect eval` command of one system."""
-    return [
-        *("inspect", "eval", "archon_eval/math", "-T", "sample=true", "--epochs", str(EPOCHS), "--model", "none"),
-        *("--solver", "archon", "-S", f"architecture={preset}", "-S", f"models={models}"),
-        *("--log-dir", str(folder)),
-    ]
-
-
-def run_demo(models: str, folder: Path, console: Console) -> None:
-    """Run the four evals one after the other and print the table.
+def run_demo(models: str, folder: Path, console: Console, events: bool = False) -> list[Result]:
+    """Run the four evals one after the other and print the table; with `events`, only progress as JSON on stderr.
 
     Raises:
         ArchonError: an eval that failed; what it printed is in the message.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    simulated = all(name.strip().startswith("sim/") for name in models.split(","))
-    if simulated:
+    if not events and all(name.strip().startswith("sim/") for name in models.split(",")):
         console.print("Models: the simulated pool (sim/...), made from the papers' published single-model scores.")
     results = []
-    for name, preset in SYSTEMS:
-        words = command(preset, models, folder)
-        console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True, highlight=False)
-        before = set(folder.glob("*.eval"))
-        quiet = ["--display", "plain"] if not console.is_terminal or simulated else []
-        done = subprocess.run(
-            [sys.executable, "-m", "inspect_ai", *words[1:], *quiet],
-            capture_output=bool(quiet),
-            text=True,
-            env={**os.environ, "INSPECT_EVAL_MODEL": "none"},
-            check=False,
-        )
-        logs = sorted(set(folder.glob("*.eval")) - before)
-        if done.returncode != 0 or not logs:
-            raise ArchonError(f"{shlex.join(words)} failed:\n{(done.stdout or '') + (done.stderr or '')}".strip())
-        results.append(read_result(name, logs[-1]))
+    with Progress("demo", events) as progress:
+        evals = Evals(progress, len(SYSTEMS), EPOCHS)
+        for name, preset in SYSTEMS:
+            eval = Eval(
+                "archon_eval/math", ("sample=true",), (f"architecture={preset}", f"models={models}"), (), EPOCHS
+            )
+            if not events:
+                with progress.aside():
+                    console.print(f"[dim]$ {shlex.join(eval.command(folder))}[/dim]", soft_wrap=True, highlight=False)
+            results.append(read_result(name, run_eval(eval, folder, evals.watch(name, eval))))
+    if events:
+        return results
     console.print(table(results))
     for line in remarks(results):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(
         f"Logs: {folder}. Look at them with: inspect view --log-dir {shlex.quote(str(folder))}", soft_wrap=True
     )
+    return results
 
 
 def read_result(name: str, path: Path) -> Result:

@@ -11,41 +11,17 @@ come when the stage changes, once a second at most in between, and at the end; r
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
-from archon_eval.report.evals import Eval, Sofar, Watch
+from archon_eval.report.evals import Eval, Sofar, Spent, Watch
 
 EVERY = 1.0
 """Seconds between two events of one stage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What model calls took so far."""
-
-    calls: int = 0
-    """Paid."""
-    calls_left: float | None = None
-    """None: no limit."""
-    dollars: float | None = 0.0
-    """Paid; None: unknown."""
-    dollars_left: float | None = None
-    """None: no limit, or unknown."""
-    reused: float = 0.0
-    """Share of all calls, 0 to 1."""
-    failed: int = 0
-    """Answers that ended in an error."""
-
-    @property
-    def text(self) -> str:
-        """`$0.21 paid, $4.79 left; 230 calls paid, 770 left; 51% reused`."""
-        dollars = "dollars unknown" if self.dollars is None else f"${self.dollars:,.2f} paid"
-        dollars += "" if self.dollars_left is None else f", ${self.dollars_left:,.2f} left"
-        calls = f"{self.calls:,} calls paid" + ("" if self.calls_left is None else f", {self.calls_left:,.0f} left")
-        parts = [dollars, calls, f"{self.reused:.0%} reused"]
-        return "; ".join([*parts, *([f"{self.failed:,} failed"] if self.failed else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +51,12 @@ class Progress:
 
         console = Console(stderr=True)
         self._command, self._events = command, events
-        shown = console.is_terminal and not console.is_dumb_terminal and not events
-        self._live = Live(console=console, transient=True, get_renderable=self._drawn) if shown else None
+        self._step, self._unsaid = Step("starting"), False
         self._began = self._said = time.monotonic()
         self._pace = (self._began, 0)
         """When the unit changed last, and how much was done by then."""
-        self._step = Step("starting")
-        self._unsaid = False
+        shown = console.is_terminal and not console.is_dumb_terminal and not events
+        self._live = Live(console=console, transient=True, get_renderable=self._drawn) if shown else None
 
     def __enter__(self) -> "Progress":
         if self._live:
@@ -93,6 +68,15 @@ class Progress:
             self._live.stop()
         elif self._unsaid:
             self._say()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Room for other lines on the terminal."""
+        if self._live:
+            self._live.stop()
+        yield
+        if self._live:
+            self._live.start(refresh=True)
 
     def __call__(self, step: Step) -> None:
         """The command is here now."""
@@ -126,16 +110,16 @@ class Progress:
         from rich.table import Table
         from rich.text import Text
 
-        step, left = self._step, self._seconds_left
-        clock = time.monotonic()
+        cut = partial(Text, no_wrap=True, overflow="ellipsis")
+        step, left, clock = self._step, self._seconds_left, time.monotonic()
         bar = ProgressBar(step.total or 1, step.done, width=24, pulse=not step.total, animation_time=clock)
         count = f"{step.done:,}/{'?' if step.total is None else format(step.total, ',')} {step.unit}"
         took = f"{_clock(clock - self._began)}" + ("" if left is None else f", {_clock(left)} left")
         line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_row(Text(step.stage), bar, Text(count if step.unit else ""), Text(took))
-        more = [step.spent.text] if step.spent else []
-        more += [step.note] if step.note else []
-        return Group(line, *(Text(text, style="dim") for text in more))
+        line.add_row(bar, Text(count if step.unit else ""), Text(took))
+        more = [text for text in (step.spent.text if step.spent else "", step.note) if text]
+        lines: list[Any] = [cut(step.stage, style="bold"), line, *(cut(text, style="dim") for text in more)]
+        return Group(*lines)
 
 
 def _clock(seconds: float) -> str:
@@ -153,7 +137,7 @@ class Evals:
     def __init__(self, progress: Progress, count: int, epochs: int = 1) -> None:
         self._progress, self._count = progress, count
         self._unit = "questions" if epochs == 1 else "answers"
-        self._begun, self._ended, self._now = 0, Sofar(), Sofar()
+        self._begun, self._each, self._ended, self._now = 0, 0, Sofar(), Sofar()
 
     def watch(self, stage: str, eval: Eval) -> Watch:
         """The next eval begins; gives what is told how far it is."""
@@ -174,8 +158,8 @@ class Evals:
                 spent = replace(spent, calls_left=max(0, limits.calls - now.calls + now.reused))
             if limits.dollars is not None and now.dollars is not None:
                 spent = replace(spent, dollars_left=max(0.0, limits.dollars - now.dollars))
-            # evals that are to come ask as much as this one; those that are done may have asked less
-            total = None if now.total is None else old.done + now.total * (self._count - self._begun + 1)
+            self._each = now.total or self._each  # evals that are to come ask as much
+            total = old.done + self._each * (self._count - self._begun + 1) if self._each else None
             self._progress(Step(name, old.done + now.done, total, self._unit, spent))
 
         return told

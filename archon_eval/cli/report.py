@@ -125,27 +125,35 @@ def _print_parts(pair: Any) -> None:
 
 def _gate(options: argparse.Namespace) -> int:
     from archon_eval.report.gate import Outcome
-    from archon_eval.report.gating import gated
 
     try:
         source, limits = _gate_source(options)
-        with Progress("gate", options.json) as progress:
-            if isinstance(source, Path):
-                progress(Step(f"reading {source}"))
-                watch: Any = lambda sofar: None  # noqa: E731
-            else:
-                watch = Evals(progress, 1, source.epochs).watch(source.task, source)
-            if options.save_baseline:
-                return _save_baseline(source, options, watch)
-            try:
-                outcome = gated(options.baseline, source, options.log_dir, limits, options.scorer, watch)
-            except Exception as exc:  # noqa: BLE001  exit code 1, Python's own for a crash, would mean a regression
-                traceback.print_exc()
-                outcome = Outcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
-    except ArchonError as exc:  # the command was wrong, or no baseline could be made
+        if options.save_baseline:
+            return _save_baseline(source, options)
+    except ArchonError as exc:  # exit code 1 is a regression, and this is none
         print(f"archon gate: {exc}", file=sys.stderr)
         return 2
+    try:
+        outcome = _gated(source, limits, options)
+    except Exception as exc:  # noqa: BLE001  Python's own exit code for a crash is 1 as well
+        traceback.print_exc()
+        outcome = Outcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
     return _say_outcome(outcome, options)
+
+
+def _gated(source: Any, limits: Any, options: argparse.Namespace) -> Any:
+    from archon_eval.report.gating import gated
+
+    with Progress("gate", options.json) as progress:
+        watch = _watch(progress, source)
+        return gated(options.baseline, source, options.log_dir, limits, options.scorer, watch)
+
+
+def _watch(progress: Progress, source: Any) -> Any:
+    if not isinstance(source, Path):
+        return Evals(progress, 1, source.epochs).watch(source.task, source)
+    progress(Step(f"reading {source}"))
+    return lambda sofar: None
 
 
 def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
@@ -160,12 +168,14 @@ def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
     return options.log or Eval(options.task, *given), limits
 
 
-def _save_baseline(source: Any, options: argparse.Namespace, watch: Any) -> int:
+def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     from archon_eval.report.evals import run_eval
     from archon_eval.report.gate import save_baseline
     from archon_eval.report.reading import read_run
 
-    run = read_run(source if isinstance(source, Path) else run_eval(source, options.log_dir, watch), options.scorer)
+    with Progress("gate", options.json) as progress:
+        watch = _watch(progress, source)
+        run = read_run(source if isinstance(source, Path) else run_eval(source, options.log_dir, watch), options.scorer)
     save_baseline(run, options.baseline)
     said = {"baseline": str(options.baseline), "questions": len(run.scores), "task": run.task, "name": run.name}
     print(

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.progress import Progress as Bar
+from archon_eval.cli.progress import Step
+
 
 def add(commands: Any) -> None:
     """Add the command."""
@@ -76,8 +79,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     console = Console(stderr=options.json)
     folder = options.output.absolute()
-    with dask(options.dask) if options.dask else local(options.workers) as runs, Watch(console, options.json) as watch:
-        found_ = search(settings, folder, runs, workers=options.workers, watch=watch)
+    with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
+        found_ = search(settings, folder, runs, workers=options.workers, watch=lambda one: bar(step(one)))
     summary = write(found_, folder)
     if options.json:
         print(json.dumps(summary, indent=1))
@@ -139,41 +142,14 @@ def pairs(items: Sequence[str], option: str) -> dict[str, Any]:
     return found
 
 
-class Watch:
-    """Progress: one line that moves on a terminal, a line per stage elsewhere."""
-
-    def __init__(self, console: Any, quiet: bool) -> None:
-        self._console, self._quiet, self._stage = console, quiet, ""
-        self._status = console.status("starting") if console.is_terminal and not quiet else None
-
-    def __enter__(self) -> "Watch":
-        if self._status:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
-
-    def __call__(self, progress: Any) -> None:
-        if self._status:
-            self._status.update(line(progress))
-        elif not self._quiet and progress.stage != self._stage:
-            self._console.print(line(progress), highlight=False)
-        self._stage = progress.stage
-
-
-def line(progress: Any) -> str:
-    """`searching: trial 12, best g4x2-f4.1-cr 71.2 ± 1.4%, 12,400 calls paid, 51% reused, 3 min left`."""
-    parts = [f"{progress.stage}: trial {progress.trials} of {progress.options}" if progress.trials else progress.stage]
+def step(progress: Any) -> Step:
+    """The search's own account of where it is, as every command shows it; the best so far is a note."""
+    note = ""
     if progress.value is not None:
         spread = f" ± {196 * progress.deviation:.1f}" if progress.deviation is not None else ""
-        parts.append(f"best {progress.incumbent} {100 * progress.value:.1f}{spread}%")
-    left = f", {progress.calls_left:,.0f} left" if progress.calls_left < float("inf") else ""
-    parts.append(f"{progress.calls:,} calls paid{left}, {progress.reused:.0%} reused")
-    if progress.seconds_left is not None:
-        parts.append(f"{progress.seconds_left / 60:.1f} min left")
-    return ", ".join(parts)
+        note = f"best of {progress.options} so far: {progress.incumbent} {100 * progress.value:.1f}{spread}%"
+    unit = "trials" if progress.stage == "searching" else "evals" if progress.total else ""
+    return Step(progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note)
 
 
 def _lines(found: Mapping[str, Any]) -> str:

@@ -1,11 +1,15 @@
 """`archon store stats | verify | prune | export | import`: looking after a call store."""
 
 import argparse
+import json
 import os
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.progress import Progress, Step
 from archon_eval.errors import StoreError
 
 
@@ -17,6 +21,7 @@ def add(commands: Any) -> None:
     def action(name: str, help: str, run: Any) -> Any:
         found = actions.add_parser(name, help=help)
         found.add_argument("store", nargs="?", help="path of the store (default: the environment's ARCHON_STORE)")
+        found.add_argument("--json", action="store_true", help="the result as JSON, progress as JSON on stderr")
         found.set_defaults(run=run)
         return found
 
@@ -44,17 +49,27 @@ def _opened(options: argparse.Namespace, read_only: bool, new: bool = False) -> 
     return CallStore(path, read_only=read_only)
 
 
+def _watch(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    def watch(done: int, total: int) -> None:
+        progress(Step(stage, done, total, "replies"))
+
+    return watch
+
+
+def _say(options: argparse.Namespace, found: dict[str, Any], *lines: str) -> None:
+    print(json.dumps(found, indent=2) if options.json else "\n".join(lines))
+
+
 def _stats(options: argparse.Namespace) -> int:
     from archon_eval.models.store_admin import stats
 
     with _opened(options, True) as store:
         found = stats(store)
-    print(f"{found.replies:,} replies, {found.bytes / 1e6:.1f} MB")
-    print(f"{found.input_tokens:,} input tokens and {found.output_tokens:,} output tokens, paid once")
-    if found.replies:
-        print(f"made {_day(found.oldest)} to {_day(found.newest)}")
-    for endpoint, count in found.endpoints.items():
-        print(f"{count:>10,}  {endpoint}")
+    lines = [f"{found.replies:,} replies, {found.bytes / 1e6:.1f} MB"]
+    lines += [f"{found.input_tokens:,} input tokens and {found.output_tokens:,} output tokens, paid once"]
+    lines += [f"made {_day(found.oldest)} to {_day(found.newest)}"] if found.replies else []
+    lines += [f"{count:>10,}  {endpoint}" for endpoint, count in found.endpoints.items()]
+    _say(options, asdict(found), *lines)
     return 0
 
 
@@ -66,16 +81,18 @@ def _verify(options: argparse.Namespace) -> int:
     from archon_eval.models.store_admin import verify
 
     with _opened(options, True) as store:
-        wrong = verify(store)
+        with Progress("store verify", options.json) as progress:
+            wrong = verify(store, _watch(progress, "checking"))
         try:
-            count = f"{store.count():,} replies, "
+            replies = store.count()
         except StoreError:  # what makes them uncountable is among what is wrong
-            count = ""
-    for line in wrong:
-        print(line)
-    print(f"{count}{len(wrong)} things wrong")
+            replies = None
+    lines = [*wrong, f"{'' if replies is None else f'{replies:,} replies, '}{len(wrong)} things wrong"]
     if wrong:
-        print("`archon store prune --damaged` drops damaged replies; if the file is damaged, `export` saves the others")
+        lines += [
+            "`archon store prune --damaged` drops damaged replies; if the file is damaged, `export` saves the others"
+        ]
+    _say(options, {"replies": replies, "wrong": wrong}, *lines)
     return 1 if wrong else 0
 
 
@@ -84,22 +101,24 @@ def _prune(options: argparse.Namespace) -> int:
 
     with _opened(options, False) as store:
         gone = prune(store, days=options.older_than, endpoint=options.endpoint, damaged=options.damaged)
-    print(f"{gone:,} replies deleted")
+    _say(options, {"deleted": gone}, f"{gone:,} replies deleted")
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
     from archon_eval.models.store_admin import export
 
-    with _opened(options, True) as store:
-        written, damaged = export(store, options.to)
-    print(f"{written:,} replies written to {options.to}" + (f"; {damaged:,} are damaged" if damaged else ""))
+    with _opened(options, True) as store, Progress("store export", options.json) as progress:
+        written, damaged = export(store, options.to, _watch(progress, "writing"))
+    line = f"{written:,} replies written to {options.to}" + (f"; {damaged:,} are damaged" if damaged else "")
+    _say(options, {"written": written, "damaged": damaged}, line)
     return 0
 
 
 def _import(options: argparse.Namespace) -> int:
     from archon_eval.models.store_admin import import_
 
-    with _opened(options, False, new=True) as store:
-        print(f"{import_(store, options.source, options.replace):,} replies added")
+    with _opened(options, False, new=True) as store, Progress("store import", options.json) as progress:
+        added = import_(store, options.source, options.replace, _watch(progress, "reading"))
+    _say(options, {"added": added}, f"{added:,} replies added")
     return 0

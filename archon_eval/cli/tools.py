@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ def add(commands: Any) -> None:
     demo = commands.add_parser("demo", help="four systems on the bundled problems, as real evals")
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
+    demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
     demo.set_defaults(run=_demo)
 
     check = commands.add_parser("sim-check", help="how far the simulated pool agrees with the published results")
@@ -37,7 +39,9 @@ def _demo(options: argparse.Namespace) -> int:
 
     from archon_eval.cli.demo import run_demo
 
-    run_demo(options.models, options.log_dir, Console())
+    results = run_demo(options.models, options.log_dir, Console(), options.json)
+    if options.json:
+        print(json.dumps([asdict(result) for result in results], indent=2))
     return 0
 
 

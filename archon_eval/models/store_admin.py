@@ -11,16 +11,19 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from archon_eval.errors import StoreError, quote
 from archon_eval.models.store import INSERT, UPDATE, CallStore
 from archon_eval.models.store_entry import FORMAT, checked, decode, short
 
+T = TypeVar("T")
 DAY = 86_400
+Watch = Callable[[int, int], None]
+"""Told before every entry, and at the end, how many are done, of how many."""
 COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
 
 
@@ -62,7 +65,7 @@ def stats(store: CallStore) -> Stats:
     )
 
 
-def verify(store: CallStore) -> list[str]:
+def verify(store: CallStore, watch: Watch = lambda done, total: None) -> list[str]:
     """Everything that is wrong with the store, a line each; nothing is changed.
 
     Raises:
@@ -72,7 +75,7 @@ def verify(store: CallStore) -> list[str]:
     with store.connection() as db:
         found = _integrity(db)
         known = {name for (name,) in db.execute("SELECT hash FROM names")}
-        for row in _rows(db):
+        for row in _rows(db, watch):
             if row is None:
                 lost += 1
                 continue
@@ -93,13 +96,14 @@ def _integrity(db: sqlite3.Connection) -> list[str]:
         return [f"the file is damaged: {exc}"]
 
 
-def _rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...] | None]:
+def _rows(db: sqlite3.Connection, watch: Watch) -> Iterator[tuple[Any, ...] | None]:
     """Every reply's row by itself, so that a damaged page costs its own rows only; None for one that is unreadable."""
     try:
         (last,) = db.execute("SELECT max(rowid) FROM calls").fetchone()
     except sqlite3.DatabaseError:  # in the table; its index has the numbers too
         (last,) = db.execute("SELECT max(+rowid) FROM calls INDEXED BY sqlite_autoindex_calls_1").fetchone()
     for number in range(1, (last or 0) + 1):
+        watch(number - 1, last)
         try:
             row = db.execute(f"SELECT {COLUMNS} FROM calls WHERE rowid = ?", (number,)).fetchone()
         except sqlite3.DatabaseError:
@@ -107,6 +111,7 @@ def _rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...] | None]:
         else:
             if row is not None:
                 yield row if isinstance(row[0], bytes) and isinstance(row[8], bytes) else None
+    watch(last or 0, last or 0)
 
 
 def prune(store: CallStore, *, days: float | None = None, endpoint: str | None = None, damaged: bool = False) -> int:
@@ -145,7 +150,7 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
     return len(doomed)
 
 
-def export(store: CallStore, path: str | os.PathLike[str]) -> tuple[int, int]:
+def export(store: CallStore, path: str | os.PathLike[str], watch: Watch = lambda done, total: None) -> tuple[int, int]:
     """Write every whole reply as a line of JSON, readable and complete; how many, and how many are damaged.
 
     A file that is there stays as it is until the export is complete.
@@ -162,7 +167,7 @@ def export(store: CallStore, path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         try:
             with part.open("w", encoding="utf-8") as out, store.connection() as db:
-                counts = _write_lines(db, out)
+                counts = _write_lines(db, out, watch)
             if not device:
                 part.replace(target)
         finally:
@@ -173,10 +178,10 @@ def export(store: CallStore, path: str | os.PathLike[str]) -> tuple[int, int]:
     return counts
 
 
-def _write_lines(db: sqlite3.Connection, out: TextIO) -> tuple[int, int]:
+def _write_lines(db: sqlite3.Connection, out: TextIO, watch: Watch) -> tuple[int, int]:
     written = damaged = 0
     names = dict(db.execute("SELECT hash, text FROM names"))
-    for row in _rows(db):
+    for row in _rows(db, watch):
         if row is None or checked(row[0], row[7], row[8]) is None:
             damaged += 1
         else:
@@ -202,7 +207,9 @@ def _line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any]:
     }
 
 
-def import_(store: CallStore, path: str | os.PathLike[str], replace: bool = False) -> int:
+def import_(
+    store: CallStore, path: str | os.PathLike[str], replace: bool = False, watch: Watch = lambda done, total: None
+) -> int:
     """Read an export; replies that are there already stay unless `replace`. All of it or nothing; how many were new.
 
     Raises:
@@ -214,12 +221,12 @@ def import_(store: CallStore, path: str | os.PathLike[str], replace: bool = Fals
     except (OSError, UnicodeDecodeError) as exc:
         raise StoreError(f"cannot read {os.fspath(path)}: {exc}") from exc
     entries = (
-        [_entry(line, f"{os.fspath(path)}:{number}") for number, line in enumerate(lines, 1)] if any(lines) else []
+        [_entry(line, f"{os.fspath(path)}:{number}") for number, line in _told(lines, watch)] if any(lines) else []
     )
     with store.connection() as db:
         db.execute("BEGIN IMMEDIATE")
         try:
-            for texts, row in entries:
+            for _, (texts, row) in _told(entries, watch):
                 db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(short(text), text) for text in texts])
                 new += db.execute(INSERT + (UPDATE if replace else "NOTHING"), row).rowcount
             db.execute("COMMIT")
@@ -228,6 +235,14 @@ def import_(store: CallStore, path: str | os.PathLike[str], replace: bool = Fals
                 db.execute("ROLLBACK")
             raise
     return new
+
+
+def _told(items: Sequence[T], watch: Watch) -> Iterator[tuple[int, T]]:
+    """The items with their numbers from 1."""
+    for number, item in enumerate(items, 1):
+        watch(number - 1, len(items))
+        yield number, item
+    watch(len(items), len(items))
 
 
 def _entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:

@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import IO
-
-import yaml
+from typing import IO, TYPE_CHECKING
 
 from archon_eval.errors import ArchonError
-from archon_eval.models.budget import Limits, read_allowance
+
+if TYPE_CHECKING:
+    from archon_eval.models.budget import Limits
 
 LOOK = 0.2
 """Seconds between looks at how far an eval is."""
@@ -44,8 +44,12 @@ class Eval:
     epochs: int = 1
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> "Limits":
         """Of the budget of the whole eval, where it is given as text or a mapping that can be read."""
+        import yaml
+
+        from archon_eval.models.budget import Limits, read_allowance
+
         given = [value for name, _, value in (one.partition("=") for one in self.solver_args) if name == "budget"]
         try:
             return read_allowance(yaml.safe_load(given[-1]) if given else None).eval
@@ -58,6 +62,33 @@ class Eval:
         given = [word for option, values in pairs for value in values for word in (option, value)]
         words = ["inspect", "eval", self.task, *given, "--epochs", str(self.epochs), "--model", "none"]
         return [*words, "--solver", "archon", "--log-dir", str(folder)]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What model calls took so far."""
+
+    calls: int = 0
+    """Paid."""
+    calls_left: float | None = None
+    """None: no limit."""
+    dollars: float | None = 0.0
+    """Paid; None: unknown."""
+    dollars_left: float | None = None
+    """None: no limit, or unknown."""
+    reused: float = 0.0
+    """Share of all calls, 0 to 1."""
+    failed: int = 0
+    """Answers that ended in an error."""
+
+    @property
+    def text(self) -> str:
+        """`$0.21 paid, $4.79 left; 230 calls paid, 770 left; 51% reused`."""
+        dollars = "dollars unknown" if self.dollars is None else f"${self.dollars:,.2f} paid"
+        dollars += "" if self.dollars_left is None else f", ${self.dollars_left:,.2f} left"
+        calls = f"{self.calls:,} calls paid" + ("" if self.calls_left is None else f", {self.calls_left:,.0f} left")
+        parts = [dollars, calls, f"{self.reused:.0%} reused"]
+        return "; ".join([*parts, *([f"{self.failed:,} failed"] if self.failed else [])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from archon_eval.architecture import Architecture
 from archon_eval.loading import load_architecture
 from archon_eval.models.prices import load_prices
 from archon_eval.plan import plan
+from archon_eval.report.evals import Spent
 from archon_eval.search.evaluations import BudgetSpent, Evaluations, Order, Trial
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimisers import Optimiser, build
@@ -41,15 +42,16 @@ class Progress:
     """Where a search is, for whoever watches."""
 
     stage: str
+    spent: Spent
+    done: int = 0
+    """Evals of architectures that are finished in this stage."""
+    total: int | None = None
+    """None: as many as it takes."""
     trials: int = 0
     options: int = 0
     incumbent: str = ""
     value: float | None = None
     deviation: float | None = None
-    calls: int = 0
-    calls_left: float = inf
-    reused: float = 0.0
-    """Share of calls answered from the call store."""
     seconds_left: float | None = None
     note: str = ""
 
@@ -174,7 +176,12 @@ class _Stages:
     def _show(self, stage: str, **more: Any) -> None:
         paid, reused = self.evaluations.calls, self.evaluations.reused
         share = reused / max(1, paid + reused)
-        self._watch(Progress(stage, calls=paid, calls_left=self.evaluations.left()[0], reused=share, **more))
+        calls, dollars = (None if one == inf else max(0.0, one) for one in self.evaluations.left())
+        self._watch(
+            Progress(
+                stage, Spent(paid, calls, self.evaluations.dollars, dollars, share, self.evaluations.failed), **more
+            )
+        )
 
     # ranking
 
@@ -190,9 +197,11 @@ class _Stages:
         return generators, self._rank("fuser", fused)
 
     def _rank(self, role: str, architectures: Mapping[str, Architecture]) -> tuple[str, ...]:
+        stage = f"ranking models as {role}s"
         orders = [self._order(f"rank/{role}/{model}", arch, "dev") for model, arch in architectures.items()]
         try:
-            trials = dict(zip(architectures, self.evaluations.all(orders), strict=True))
+            found = self.evaluations.all(orders, lambda done, total: self._show(stage, done=done, total=total))
+            trials = dict(zip(architectures, found, strict=True))
         except BudgetSpent:
             raise SearchError(
                 f"the budget is spent while ranking models as {role}s; raise it, or name models best first and "
@@ -218,6 +227,7 @@ class _Stages:
 
     def _try(self, optimiser: Optimiser) -> dict[int, Trial]:
         """Ask, evaluate, tell, until the budget for it is spent; configuration number -> its trial, in order."""
+        self._show("searching", total=self._trials)
         tried: dict[int, Trial] = {}
         pending: dict[str, int] = {}
         places = {option.architecture.fingerprint: place for place, option in enumerate(self.options)}
@@ -279,16 +289,23 @@ class _Stages:
         mean = float(estimate[0][best]) if estimate else tried[best].performance
         deviation = float(estimate[1][best]) if estimate else None
         took = time.monotonic() - self._began
-        more = self.settings.budget.trials - len(tried)
+        more = self._trials - len(tried)
         self._show(
             "searching",
+            done=len(tried),
+            total=self._trials,
             trials=len(tried),
             options=len(self.options),
             incumbent=self.options[best].configuration.key,
             value=mean,
             deviation=deviation,
-            seconds_left=took / len(tried) * more if more < inf else None,
+            seconds_left=took / len(tried) * more,
         )
+
+    @property
+    def _trials(self) -> int:
+        """As many as there may be."""
+        return int(min(self.settings.budget.trials, len(self.options)))
 
     def _value(self, number: int, performance: float | None) -> float:
         return -inf if performance is None else self.settings.value(performance, float(self._cost[number]))
@@ -321,7 +338,7 @@ class _Stages:
 
         Finalists are those with the best lower bound, mean less deviation, where there is a surrogate.
         """
-        self._show("confirming finalists", trials=len(tried), options=len(self.options))
+        self._show("confirming finalists")
         estimate = optimiser.estimate()
         low = None if estimate is None else estimate[0] - estimate[1]
 
@@ -368,14 +385,14 @@ class _Stages:
                 self.notes.append(f"the budget allowed {len(begun)} of {len(orders)} finalists")
                 break
             begun.append((key, order, number))
-        while self.evaluations.under_way():
+        while waiting := self.evaluations.under_way():
+            self._show("confirming finalists", done=len(begun) - waiting, total=len(begun))
             self.evaluations.finished()
         return begun
 
     # reporting
 
     def _report(self, winner: str, architecture: Architecture, model: str) -> dict[str, Trial]:
-        self._show("reporting on the held-out questions")
         calls = plan(architecture, prices=self._prices).calls[1]
         samples = min(self.settings.space.max_candidates, max(2, calls - 1))
         best_of_n = _of(
@@ -387,8 +404,9 @@ class _Stages:
         self._count_winners(architecture.fingerprint)
         if winner == "single":
             del wanted["winner"]
-        found = {}
+        found: dict[str, Trial] = {}
         for name, one in wanted.items():
+            self._show("reporting on the held-out questions", done=len(found), total=len(wanted))
             try:
                 [found[name]] = self.evaluations.all([self._order(f"report/{name}", one, "test")])
             except BudgetSpent:

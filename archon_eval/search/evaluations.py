@@ -7,7 +7,7 @@ An order is begun only when its worst case fits into what is left, and its eval 
 Calls nobody could account for (a question that failed, a process that died) count as paid.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, replace
 from math import inf
@@ -108,6 +108,11 @@ class Evaluations:
         return sum(result.reused for result in self.results.values())
 
     @property
+    def failed(self) -> int:
+        """Questions without a score."""
+        return sum(len(result.failed) for result in (*self.results.values(), *self._lost))
+
+    @property
     def dollars(self) -> float | None:
         known = [result.dollars for result in (*self.results.values(), *self._lost)]
         return None if None in known else sum(d for d in known if d is not None)
@@ -196,8 +201,11 @@ class Evaluations:
         self._journal.add("result", {"result": asdict(result)})
         self.results[key] = result
 
-    def all(self, orders: Sequence[Order]) -> list[Trial]:
+    def all(self, orders: Sequence[Order], watch: Callable[[int, int], None] = lambda done, total: None) -> list[Trial]:
         """Run the orders side by side and return what came out, in their order.
+
+        Args:
+            watch: told how many are done, of how many.
 
         Raises:
             BudgetSpent: one does not fit; those begun are finished and kept.
@@ -207,6 +215,7 @@ class Evaluations:
                 self.start(order)
         finally:
             while self._futures:
+                watch(len(orders) - self.under_way(), len(orders))
                 self.finished()
         return [self.trial(order) for order in orders]
 
