@@ -40,13 +40,14 @@ def add(commands: Any) -> None:
 def _opened(options: argparse.Namespace, read_only: bool, new: bool = False) -> Any:
     from archon_eval.models.stack import STORE_VARIABLE
     from archon_eval.models.store import CallStore
+    from archon_eval.models.store_damage import reading
 
     path = options.store or os.environ.get(STORE_VARIABLE)
     if not path:
         raise StoreError(f"which store? give its path, or set {STORE_VARIABLE}")
     if not new and not Path(path).is_file():
         raise StoreError(f"there is no call store {path}")
-    return CallStore(path, read_only=read_only)
+    return reading(path) if read_only else CallStore(path)
 
 
 def _watch(progress: Progress, stage: str) -> Callable[[int, int], None]:
@@ -66,6 +67,7 @@ def _stats(options: argparse.Namespace) -> int:
     with _opened(options, True) as store:
         found = stats(store)
     lines = [f"{found.replies:,} replies, {found.bytes / 1e6:.1f} MB"]
+    lines += [f"{found.unreadable:,} replies cannot be read: see `archon store verify`"] if found.unreadable else []
     lines += [f"{found.input_tokens:,} input tokens and {found.output_tokens:,} output tokens, paid once"]
     lines += [f"made {_day(found.oldest)} to {_day(found.newest)}"] if found.replies else []
     lines += [f"{count:>10,}  {endpoint}" for endpoint, count in found.endpoints.items()]
@@ -78,7 +80,7 @@ def _day(unix: int) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from archon_eval.models.store_admin import verify
+    from archon_eval.models.store_damage import verify
 
     with _opened(options, True) as store:
         with Progress("store verify", options.json) as progress:
@@ -110,7 +112,7 @@ def _export(options: argparse.Namespace) -> int:
 
     with _opened(options, True) as store, Progress("store export", options.json) as progress:
         written, damaged = export(store, options.to, _watch(progress, "writing"))
-    line = f"{written:,} replies written to {options.to}" + (f"; {damaged:,} are damaged" if damaged else "")
+    line = f"{written:,} replies written to {options.to}" + (f"; at least {damaged:,} damaged" if damaged else "")
     _say(options, {"written": written, "damaged": damaged}, line)
     return 0
 

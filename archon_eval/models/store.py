@@ -10,7 +10,6 @@ committed before `put` returns: killing the process loses nothing that was hande
 
 import logging
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -27,21 +26,12 @@ import anyio.lowlevel
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Reply
 from archon_eval.models.claims import Claims
-from archon_eval.models.store_entry import FORMAT, CallKey, checked, encode, short
+from archon_eval.models.store_entry import CallKey, checked, encode, short
+from archon_eval.models.store_file import advice, connect
 
-APPLICATION = 0x4172_636E
 PATIENCE = 600.0
 """Seconds to wait for the reply to a call that another process is sending, which may have been stopped."""
-BUSY_SECONDS = 60
-"""How long to wait for another process that is writing."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS names (hash BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS calls (
-    key BLOB PRIMARY KEY, endpoint BLOB NOT NULL, settings BLOB NOT NULL, messages BLOB NOT NULL,
-    epoch INTEGER NOT NULL, draw INTEGER NOT NULL, made INTEGER NOT NULL, crc INTEGER NOT NULL, reply BLOB NOT NULL
-);
-"""
 INSERT = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
 UPDATE = "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply"
 NEAREST = """
@@ -80,7 +70,10 @@ class CallStore:
         self._local = threading.local()
         self._named: set[bytes] = set()
         with self._telling("open"):
-            self._db = _connect(self.path, read_only)
+            self._db = self._connected()
+
+    def _connected(self) -> sqlite3.Connection:
+        return connect(self.path, self.read_only)
 
     @contextmanager
     def _telling(self, doing: str) -> Iterator[None]:
@@ -88,7 +81,7 @@ class CallStore:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            raise StoreError(f"cannot {doing} call store {self.path}: {exc}{_advice(exc, self.path)}") from exc
+            raise StoreError(f"cannot {doing} call store {self.path}: {exc}{advice(exc, self.path)}") from exc
 
     def get(self, key: CallKey) -> Reply | None:
         """The stored reply, None when there is none or when it is damaged (then it is reported, and dropped)."""
@@ -242,77 +235,3 @@ class CallStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-    if read_only and not path.is_file():
-        raise FileNotFoundError("there is no such file; record one with store_policy=record")
-    if not read_only:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    try:
-        return _prepared(_raw(uri), read_only)
-    except sqlite3.OperationalError:
-        wal = path.with_name(path.name + "-wal")
-        if not read_only or (wal.exists() and wal.stat().st_size):
-            raise
-        # a folder in which SQLite may not make its shared-memory file; nothing is unmerged, so the file is complete
-        return _prepared(_raw(uri + "&immutable=1"), read_only)
-
-
-def _raw(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
-
-
-def _prepared(db: sqlite3.Connection, read_only: bool) -> sqlite3.Connection:
-    try:
-        empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if not (empty and not read_only) and application != APPLICATION:
-            raise sqlite3.DatabaseError("the file is not a call store")
-        if version > FORMAT:
-            raise sqlite3.DatabaseError(f"format {version} is newer than this version's {FORMAT}")
-        if read_only:
-            return db
-        # NORMAL: a commit survives the process's death at any moment; power loss may take the last ones, never the file
-        db.execute("PRAGMA synchronous = NORMAL")
-        _use_wal(db)
-        db.execute("BEGIN IMMEDIATE")
-        for statement in filter(str.strip, SCHEMA.split(";")):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute(f"PRAGMA user_version = {FORMAT}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to WAL; where another process is at that too SQLite gives up at once instead of waiting."""
-    end = time.monotonic() + BUSY_SECONDS
-    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as exc:
-            if "locked" not in str(exc) or time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-
-
-def _advice(exc: Exception, path: Path) -> str:
-    said = str(exc).lower()
-    for pattern, advice in (
-        ("full|too large|disk i/o", "every reply stored so far is kept: make room and run again"),
-        (
-            "malformed|not a database",
-            f"move it away, or try `archon store verify {path}`; replies in it that are whole can be exported",
-        ),
-        ("readonly|read-only|permission|unable to open", "a store that is only read needs store_policy=replay"),
-        ("locked|busy", f"another process has been writing for {BUSY_SECONDS} s"),
-    ):
-        if re.search(pattern, said):
-            return f" ({advice})"
-    return ""

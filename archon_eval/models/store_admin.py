@@ -11,20 +11,18 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from archon_eval.errors import StoreError, quote
 from archon_eval.models.store import INSERT, UPDATE, CallStore
+from archon_eval.models.store_damage import COLUMNS, Watch, names_of, rows
 from archon_eval.models.store_entry import FORMAT, checked, decode, short
 
 T = TypeVar("T")
 DAY = 86_400
-Watch = Callable[[int, int], None]
-"""Told before every entry, and at the end, how many are done, of how many."""
-COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,8 @@ class Stats:
     """What a store holds."""
 
     replies: int
+    unreadable: int
+    """Replies in damaged parts of the file, not among `replies`."""
     bytes: int
     """Of the file and its write-ahead log."""
     input_tokens: int
@@ -47,12 +47,14 @@ class Stats:
 def stats(store: CallStore) -> Stats:
     """Count what is in the store; damaged replies are counted without tokens."""
     endpoints: dict[str, int] = {}
-    given = made = replies = 0
+    given = made = lost = 0
     times: list[int] = []
     with store.connection() as db:
-        names = dict(db.execute("SELECT hash, text FROM names"))
-        for row in db.execute(f"SELECT {COLUMNS} FROM calls"):
-            replies += 1
+        names = names_of(db) or {}
+        for row in rows(db):
+            if row is None:
+                lost += 1
+                continue
             name = names.get(row[1], "unknown")
             endpoints[name] = endpoints.get(name, 0) + 1
             times.append(row[6])
@@ -61,57 +63,15 @@ def stats(store: CallStore) -> Stats:
     files = [store.path, store.path.with_name(store.path.name + "-wal")]
     size = sum(path.stat().st_size for path in files if path.exists())
     return Stats(
-        replies, size, given, made, dict(sorted(endpoints.items())), min(times, default=0), max(times, default=0)
+        len(times),
+        lost,
+        size,
+        given,
+        made,
+        dict(sorted(endpoints.items())),
+        min(times, default=0),
+        max(times, default=0),
     )
-
-
-def verify(store: CallStore, watch: Watch = lambda done, total: None) -> list[str]:
-    """Everything that is wrong with the store, a line each; nothing is changed.
-
-    Raises:
-        StoreError: the file cannot be read at all.
-    """
-    lost = 0
-    with store.connection() as db:
-        found = _integrity(db)
-        known = {name for (name,) in db.execute("SELECT hash FROM names")}
-        for row in _rows(db, watch):
-            if row is None:
-                lost += 1
-                continue
-            where = f"reply {row[0].hex()[:12]}"
-            if checked(row[0], row[7], row[8]) is None:
-                found.append(f"{where} is damaged: it counts as not stored")
-            if row[1] not in known or row[2] not in known:
-                found.append(f"{where} has lost the name of its endpoint or settings")
-    if lost:
-        found.append(f"a damaged part of the file holds {lost:,} replies that cannot be read")
-    return found
-
-
-def _integrity(db: sqlite3.Connection) -> list[str]:
-    try:
-        return [text for (text,) in db.execute("PRAGMA integrity_check") if text != "ok"]
-    except sqlite3.DatabaseError as exc:
-        return [f"the file is damaged: {exc}"]
-
-
-def _rows(db: sqlite3.Connection, watch: Watch) -> Iterator[tuple[Any, ...] | None]:
-    """Every reply's row by itself, so that a damaged page costs its own rows only; None for one that is unreadable."""
-    try:
-        (last,) = db.execute("SELECT max(rowid) FROM calls").fetchone()
-    except sqlite3.DatabaseError:  # in the table; its index has the numbers too
-        (last,) = db.execute("SELECT max(+rowid) FROM calls INDEXED BY sqlite_autoindex_calls_1").fetchone()
-    for number in range(1, (last or 0) + 1):
-        watch(number - 1, last)
-        try:
-            row = db.execute(f"SELECT {COLUMNS} FROM calls WHERE rowid = ?", (number,)).fetchone()
-        except sqlite3.DatabaseError:
-            yield None
-        else:
-            if row is not None:
-                yield row if isinstance(row[0], bytes) and isinstance(row[8], bytes) else None
-    watch(last or 0, last or 0)
 
 
 def prune(store: CallStore, *, days: float | None = None, endpoint: str | None = None, damaged: bool = False) -> int:
@@ -180,8 +140,8 @@ def export(store: CallStore, path: str | os.PathLike[str], watch: Watch = lambda
 
 def _write_lines(db: sqlite3.Connection, out: TextIO, watch: Watch) -> tuple[int, int]:
     written = damaged = 0
-    names = dict(db.execute("SELECT hash, text FROM names"))
-    for row in _rows(db, watch):
+    names = names_of(db) or {}
+    for row in rows(db, watch):
         if row is None or checked(row[0], row[7], row[8]) is None:
             damaged += 1
         else:

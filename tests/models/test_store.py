@@ -154,12 +154,12 @@ def test_a_mangled_file_is_an_error_with_advice_and_never_a_wrong_reply(tmp_path
                 try:
                     reply = store.get(key(draw))
                 except StoreError as exc:
-                    said += "archon store verify" in str(exc)
+                    said += "archon store export" in str(exc)
                 else:
                     assert reply is None or reply.text == "hello"
                     found += 1
     except StoreError as exc:
-        said += "archon store verify" in str(exc)
+        said += "archon store export" in str(exc)
     assert said
 
 

@@ -15,7 +15,8 @@ from archon_eval.cli import main
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_admin import export, import_, prune, stats, verify
+from archon_eval.models.store_admin import export, import_, prune, stats
+from archon_eval.models.store_damage import verify
 from archon_eval.models.store_entry import call_key
 
 MODELS = ("openai/gpt-4o", "anthropic/claude-3-5-sonnet-20240620")
@@ -155,6 +156,52 @@ def test_a_damaged_page_costs_its_own_replies_only(tmp_path: Path, capsys: pytes
     assert main(["store", "verify", str(path)]) == 1 and "things wrong" in capsys.readouterr().out
     with CallStore(tmp_path / "new.db") as store:
         assert import_(store, tmp_path / "saved.jsonl") == written and verify(store) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "least", "said"),
+    [
+        ("leaf", 250, "cannot be read"),
+        ("names", 300, "can be reused, not replayed"),
+        ("calls", 0, "cannot be read"),
+        ("cut", 100, "the file is cut short"),
+        ("first", None, "nothing in it can be read"),
+    ],
+)
+def test_every_command_says_what_a_damaged_file_is_and_saves_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, least: int | None, said: str
+) -> None:
+    path, saved = tmp_path / "calls.db", tmp_path / "saved.jsonl"
+    keys = [call_key(Call(MODELS[0], (Message("user", "hi"),), Settings(), draw), "there") for draw in range(300)]
+
+    async def fill(store: CallStore) -> None:
+        for key in keys:
+            await store.put(key, Reply(os.urandom(300).hex()))
+
+    with CallStore(path) as store:
+        asyncio.run(fill(store))
+        with store.connection() as db:
+            roots = dict(db.execute("SELECT name, rootpage FROM sqlite_master"))
+    data = bytearray(path.read_bytes())
+    page = {"leaf": len(data) // 8192, "first": 1, "cut": 1}.get(how) or roots[how]
+    if how == "cut":
+        del data[len(data) * 2 // 3 :]
+    else:
+        data[4096 * (page - 1) : 4096 * page] = b"\xff" * 4096
+    path.write_bytes(data)
+    assert main(["store", "verify", str(path)]) == 1
+    assert said in "".join(capsys.readouterr())
+    assert main(["store", "prune", str(path), "--damaged"]) == 1
+    assert "archon store export" in capsys.readouterr().err or least is None
+    assert main(["store", "stats", str(path)]) == main(["store", "export", str(path), "--to", str(saved)])
+    shown = capsys.readouterr()
+    if least is None:
+        assert "no" in shown.err and not saved.exists()
+        return
+    with CallStore(tmp_path / "new.db") as new:
+        found = import_(new, saved)
+        assert found >= least and f"{found:,} replies written" in shown.out and f"{found:,} replies, " in shown.out
+        assert found == sum(new.get(key) is not None for key in keys) and (found == 300) == (how == "names")
 
 
 def _has_dbstat(db: sqlite3.Connection) -> bool:
