@@ -231,9 +231,8 @@ def _enough(limits: Limits, scale: float) -> int:
 
 
 def _replayed(baseline: Baseline, run: Run) -> bool:
-    """Whether nothing in the run was left to chance: the baseline's architecture, recorded calls, no judge."""
-    judged = any(not one.startswith("options: ") for one in run.judges)
-    return run.replayed and run.fingerprint == baseline.fingerprint and not judged
+    """Whether nothing in the run was left to chance: the baseline's architecture, recorded calls, also of a judge."""
+    return run.replayed and run.fingerprint == baseline.fingerprint and not run.judged_anew
 
 
 def _incomparable(baseline: Baseline, run: Run) -> list[str]:

@@ -4,7 +4,6 @@ run = read_run("logs/2026-11-20_math.eval")
 runs = read_runs("logs")
 """
 
-import json
 import math
 import os
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 
 from archon_eval.architecture import Architecture
 from archon_eval.errors import ArchonError, DataError, did_you_mean
+from archon_eval.report.judges import judged_anew, judges_of
 from archon_eval.report.runs import COSTS, LayerUse, Missing, Question, Run
 
 GROUPS = ("benchmark", "subject", "category", "part", "dataset")
@@ -153,7 +153,8 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         paid=None if None in dollars else sum(dollars[: len(turns)]) - sum(dollars[len(turns) :]),
         layers=_layers(turns, _architecture(log, last)),
         notes=dict(sum((Counter(account.get("notes", {})) for account in turns), Counter[str]())),
-        judges=_judges(log, samples, chosen),
+        judges=judges_of(log, samples, chosen),
+        judged_anew=judged_anew(log, samples, chosen),
         version=str(log.eval.task_version),
         fingerprint=str(last.get("fingerprint", "")),
         log=str(path),
@@ -289,19 +290,3 @@ def _architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
 
 def _name(log: Any, account: Mapping[str, Any]) -> str:
     return str(account.get("architecture") or (log.eval.model if log.eval.model != "none/none" else log.eval.solver))
-
-
-def _judges(log: Any, samples: Iterable[Any], scorer: str) -> tuple[str, ...]:
-    """Model roles, and the judges and prompts that the scores name, each once."""
-    found = {f"{role}: {getattr(one, 'model', one)}" for role, one in (log.eval.model_roles or {}).items()}
-    for sample in samples:
-        facts = getattr((sample.scores or {}).get(scorer.partition("/")[0]), "metadata", None) or {}
-        found |= {f"judge: {judgment['judge']}" for judgment in facts.get("judgments", ()) if judgment.get("judge")}
-        prompts = facts.get("prompts") or facts.get("prompt") or []
-        prompts = [prompts] if isinstance(prompts, Mapping) and "digest" in prompts else prompts
-        for prompt in prompts.values() if isinstance(prompts, Mapping) else prompts:
-            if isinstance(prompt, Mapping) and "digest" in prompt:
-                found.add(f"prompt {prompt.get('name', '')}: {prompt['digest']}")
-    named = (scorer, scorer.partition("/")[0])
-    options = [one.options for one in log.eval.scorers or () if one.name.split("/")[-1] in named and one.options]
-    return (*sorted(found), *(f"options: {json.dumps(one, sort_keys=True, default=str)}" for one in options))

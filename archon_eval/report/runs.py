@@ -71,6 +71,8 @@ class Run:
     """What went otherwise than planned (`archon_eval.trail.NOTES`), counted over all answers."""
     judges: tuple[str, ...] = ()
     """Who judged with which prompts; empty where no model did."""
+    judged_anew: bool = False
+    """Whether a model that judged was asked, or may have been; False where all judgments came from a recording."""
     version: str = ""
     """The task's version."""
     fingerprint: str = ""

@@ -45,11 +45,19 @@ class Reply:
     text: str
     top_logprobs: tuple[tuple[str, float], ...] | None = None
     """Token and log probability of the candidates for the first token; None if the provider gave none."""
+    fingerprint: str = ""
+    """The architecture's, where one judged."""
+    reused: bool = False
+    """Whether the architecture asked nobody: every call of it came from its call store."""
 
     @classmethod
     def of(cls, output: ModelOutput) -> "Reply":
         """The first choice of a model's output."""
         logprobs = output.choices[0].logprobs if output.choices else None
+        account = (output.metadata or {}).get("archon")
+        if isinstance(account, Mapping):
+            reused = 0 < account.get("calls", 0) == account.get("reused", {}).get("calls", 0)
+            return cls(output.completion, None, str(account["fingerprint"]), reused)
         if not logprobs or not logprobs.content:
             return cls(output.completion)
         first = logprobs.content[0]
@@ -69,7 +77,8 @@ class Judged(Generic[Verdict]):
 
     verdict: Verdict
     record: dict[str, Any]
-    """For `metadata["judgments"]`: name, judge, digest of the prompt, and the replies in order."""
+    """For `metadata["judgments"]`: name, judge, digest of the prompt, and the replies in order; where an
+    architecture judged also its fingerprint, and whether all replies came from its call store."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,8 @@ class Judge:
                 ]
                 replies.append(Reply.of(await model.generate([*messages, *again], config=config)))
             record = {"name": name, "judge": str(model), "prompt": digest, "replies": [r.record() for r in replies]}
+            if replies[0].fingerprint:
+                record |= {"fingerprint": replies[0].fingerprint, "reused": all(r.reused for r in replies)}
         for reply in replies:
             result = _attempt(parse, reply)
             if not isinstance(result, ParseError):

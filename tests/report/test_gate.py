@@ -20,7 +20,8 @@ from archon_eval.errors import DataError
 from archon_eval.report import ci
 from archon_eval.report.gate import Limits, baseline_of, check, decide, load_baseline, save_baseline
 from archon_eval.report.gating import gated
-from archon_eval.report.reading import _judges, read_run
+from archon_eval.report.judges import judges_of
+from archon_eval.report.reading import read_run
 from archon_eval.report.statistics import compare
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
@@ -89,10 +90,10 @@ def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path
     before = read_run(write_log(tmp_path / "a.eval", right(of=58), reused={"calls": 3}))
     baseline = baseline_of(before)
     assert check(baseline, before).code == 0
-    cases: list[dict[str, Any]] = [{"reused": before.calls - 1}, {"judges": ("grader: x",)}, {"fingerprint": "other"}]
+    cases: list[dict[str, Any]] = [{"reused": before.calls - 1}, {"judged_anew": True}, {"fingerprint": "other"}]
     for chance in cases:
         run = replace(before, **chance)
-        outcome = check(replace(baseline, judges=run.judges), run)
+        outcome = check(baseline, run)
         assert outcome.code == 2 and "1 more questions are needed" in outcome.reasons[0], chance
     lost = read_run(write_log(tmp_path / "b.eval", right(1, of=58), reused={"calls": 3}))
     assert check(baseline, lost).code == 2
@@ -229,8 +230,8 @@ def test_a_decoder_that_fails_in_its_own_way_is_a_data_error(tmp_path: Path, mon
 def test_options_of_a_scorer_with_several_values_are_part_of_the_judge() -> None:
     one = SimpleNamespace(name="pkg/judge", options={"model": "gpt-a"})
     log = SimpleNamespace(eval=SimpleNamespace(model_roles=None, scorers=[one]))
-    assert _judges(log, [], "judge/quality") == _judges(log, [], "judge") == ('options: {"model": "gpt-a"}',)
-    assert _judges(log, [], "other/quality") == ()
+    assert judges_of(log, [], "judge/quality") == judges_of(log, [], "judge") == ('options: {"model": "gpt-a"}',)
+    assert judges_of(log, [], "other/quality") == ()
 
 
 def replay(*more: str) -> list[str]:

@@ -1,0 +1,64 @@
+"""Who judged a run, and whether anew: what a gate must know before it compares scores.
+
+judges_of(log, samples, "alpaca_eval")      # ("judge: openai/gpt-4-turbo", "prompt alpaca_eval_clf: 4906d09de26f")
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+SAME_JUDGE = ("stored", "allow_main_model", "judge_prompts")
+"""Options of this package's judged scorers that change no judge; prompts are known by their digest."""
+SAME_REPLY = (
+    *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections", "adaptive_connections"),
+    *("cache", "cache_prompt", "batch"),
+)
+"""Settings of a model that change how it is reached, not what it says."""
+
+
+def judges_of(log: Any, samples: Sequence[Any], scorer: str) -> tuple[str, ...]:
+    """Model roles with their settings, and the judges and prompts that the scores name, each once.
+
+    An architecture that judges is known by its fingerprint, wherever its file lies; what is asked of whom and kept
+    where (call stores, stored judgments) does not change a judge.
+    """
+    found, roles, own = set[str](), dict(log.eval.model_roles or {}), False
+    for facts in _facts(samples, scorer):
+        for judgment in facts.get("judgments", ()):
+            mark = judgment.get("fingerprint")
+            found.add(f"judge: architecture {mark}" if mark else f"judge: {judgment.get('judge')}")
+            roles.pop("judge", None)
+        prompts = facts.get("prompts") or facts.get("prompt") or []
+        prompts = [prompts] if isinstance(prompts, Mapping) and "digest" in prompts else prompts
+        for prompt in prompts.values() if isinstance(prompts, Mapping) else prompts:
+            if isinstance(prompt, Mapping) and "digest" in prompt:
+                own = True
+                found.add(f"prompt {prompt.get('name', '')}: {prompt['digest']}")
+    found |= {f"{role}: {getattr(one, 'model', one)}" for role, one in roles.items()}
+    for role, one in (log.eval.model_roles or {}).items():
+        if settings := _settings(getattr(one, "config", None)):
+            found.add(f"settings of {role}: {json.dumps(settings, sort_keys=True, default=str)}")
+    named = (scorer, scorer.partition("/")[0])
+    given = [one.options for one in log.eval.scorers or () if one.name.split("/")[-1] in named and one.options]
+    options = [{k: v for k, v in one.items() if not (own and k in SAME_JUDGE)} for one in given]
+    return (*sorted(found), *(f"options: {json.dumps(one, sort_keys=True, default=str)}" for one in options if one))
+
+
+def judged_anew(log: Any, samples: Sequence[Any], scorer: str) -> bool:
+    """Whether a model that judged was asked, or may have been; not where every judgment came from a call store."""
+    judgments = [judgment for facts in _facts(samples, scorer) for judgment in facts.get("judgments", ())]
+    if judgments:
+        return not all(one.get("reused") for one in judgments)
+    return any(not one.startswith("options: ") for one in judges_of(log, samples, scorer))
+
+
+def _facts(samples: Sequence[Any], scorer: str) -> Iterator[Mapping[str, Any]]:
+    """The metadata of the samples' scores."""
+    for sample in samples:
+        yield getattr((sample.scores or {}).get(scorer.partition("/")[0]), "metadata", None) or {}
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """What a judge was bound with that may change its replies."""
+    given = config.model_dump(exclude_none=True) if config is not None else {}
+    return {name: value for name, value in given.items() if name not in SAME_REPLY}
