@@ -10,18 +10,20 @@ whether any passes, since otherwise all go on.
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import anyio
 
 from archon_eval.architecture import Architecture
-from archon_eval.candidates import Candidate, Conversation, State
+from archon_eval.candidates import Conversation, State
 from archon_eval.components import build
 from archon_eval.components.base import Component, Judge, Producer, Side, Whole
 from archon_eval.desk import EngineDesk, Record
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
+from archon_eval.flow import Flow, Gate, Job, Slot
 from archon_eval.models.base import Caller, Questions
 from archon_eval.trail import Answer, LayerResult, Trail
 
@@ -51,96 +53,6 @@ class Unobserved:
 
     def question_done(self, trail: Trail) -> None:
         pass
-
-
-class Slot:
-    """The place of one candidate: filled once, with a candidate or with None for none."""
-
-    __slots__ = ("_filled", "candidate", "scope", "upstream")
-
-    def __init__(self, upstream: "Slot | None" = None) -> None:
-        self.candidate: Candidate | None = None
-        self._filled = anyio.Event()
-        self.scope = anyio.CancelScope()
-        self.upstream = upstream
-
-    def fill(self, candidate: Candidate | None) -> None:
-        if not self._filled.is_set():
-            self.candidate = candidate
-            self._filled.set()
-
-    async def get(self) -> Candidate | None:
-        await self._filled.wait()
-        return self.candidate
-
-    def cancel(self) -> None:
-        """Stop the work on this candidate, here and upstream; an unfilled slot stays empty."""
-        self.scope.cancel()
-        self.fill(None)
-        if self.upstream is not None:
-            self.upstream.cancel()
-
-
-class Flow:
-    """What one layer hands to the next: slots as soon as their number is known, values when complete."""
-
-    def __init__(self) -> None:
-        self._slots: list[Slot] = []
-        self._values: Mapping[str, Any] = {}
-        self._has_slots, self._has_values = anyio.Event(), anyio.Event()
-        self.begun = anyio.Event()
-        """Set when the layer that fills this flow begins, so that a transcript shows layers in order."""
-
-    def put_slots(self, slots: list[Slot]) -> None:
-        self._slots = slots
-        self._has_slots.set()
-
-    def put_values(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        self._has_values.set()
-
-    def put(self, state: State) -> None:
-        """A finished state at once."""
-        self.begun.set()
-        slots = [Slot() for _ in state.candidates]
-        for slot, candidate in zip(slots, state.candidates, strict=True):
-            slot.fill(candidate)
-        self.put_slots(slots)
-        self.put_values(state.values)
-
-    async def slots(self) -> list[Slot]:
-        await self._has_slots.wait()
-        return self._slots
-
-    async def values(self) -> Mapping[str, Any]:
-        await self._has_values.wait()
-        return self._values
-
-    async def candidates(self) -> tuple[Candidate, ...]:
-        found = [await slot.get() for slot in await self.slots()]
-        return tuple(candidate for candidate in found if candidate is not None)
-
-
-class _Gate:
-    """Knows when all candidates of a filter are judged, how many passed, and when enough did."""
-
-    def __init__(self, slots: list[Slot], stop_after: int | None) -> None:
-        self._slots, self._waiting, self._stop_after = slots, len(slots), stop_after
-        self.passed = 0
-        self.done = anyio.Event()
-        if not slots:
-            self.done.set()
-
-    def report(self, slot: Slot, judged: Candidate | None, passes: bool) -> None:
-        self._waiting -= 1
-        if passes:
-            self.passed += 1
-            slot.fill(judged)
-        if self._waiting == 0 or (self._stop_after is not None and self.passed >= self._stop_after):
-            self.done.set()
-            for other in self._slots if self._waiting else ():
-                if other.candidate is None:
-                    other.cancel()
 
 
 class Engine:
@@ -177,8 +89,7 @@ class Engine:
         started = time.monotonic()
         record = Record(epoch)
         caller = self._caller.question() if isinstance(self._caller, Questions) else self._caller
-        kinds = [layer[0].spec.kind for layer in self._layers]
-        run = _Run(caller, self._observer, conversation, record, kinds)
+        run = _Run(caller, self._observer, conversation, record, self._layers)
         flows = [Flow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))
         try:
@@ -198,10 +109,17 @@ class _Run:
     """One question's way through the layers."""
 
     def __init__(
-        self, caller: Caller, observer: Observer, conversation: Conversation, record: Record, kinds: list[str]
+        self,
+        caller: Caller,
+        observer: Observer,
+        conversation: Conversation,
+        record: Record,
+        layers: list[list[Component]],
     ) -> None:
         self._caller, self._observer = caller, observer
-        self._conversation, self._record, self._kinds = conversation, record, kinds
+        self._conversation, self._record = conversation, record
+        self._kinds = [layer[0].spec.kind for layer in layers]
+        self._cancellable = any(isinstance(layer[0], Judge) and layer[0].stop_after is not None for layer in layers)
 
     async def layer(self, number: int, components: list[Component], inflow: Flow, outflow: Flow) -> None:
         component = components[0]
@@ -226,7 +144,7 @@ class _Run:
         kind = component.spec.kind
         started = time.monotonic()
         async with self._observer.span(f"layer {number}: {kind}", "archon_layer"):
-            outflow.begun.set()
+            outflow.begun.set(True)
             result = None
             try:
                 yield
@@ -252,62 +170,61 @@ class _Run:
 
     async def _produce(self, number: int, components: list[Component], inflow: Flow, outflow: Flow) -> None:
         producers = [component for component in components if isinstance(component, Producer)]
-        slots = [[Slot() for _ in range(producer.places)] for producer in producers]
-        flat = [slot for group in slots for slot in group]
-        outflow.put_slots(flat)
+        slots = [[Slot(cancellable=self._cancellable) for _ in range(producer.places)] for producer in producers]
+        lone = max(map(len, slots)) == 1  # all or none, so that the draws of a prompt are asked for at one moment
+        outflow.put_slots([slot for group in slots for slot in group])
         state = await self._state(number, inflow)
         outflow.put_values(state.values)
-        draws: Counter[str] = Counter()
 
         async def fill(producer: Producer, slot: Slot, id: str, draw: int, desk: EngineDesk) -> None:
-            with slot.scope:
-                slot.fill(await producer.produce(state, id, draw, desk))
-            slot.fill(None)
+            slot.fill(await producer.produce(state, id, draw, desk))
 
         async def component(place: int, producer: Producer, mine: list[Slot], first: int, draw: int) -> None:
+            desk = self._desk(number, producer, place)
             async with _named(self._observer, f"{producer.spec.kind} {place}", len(producers)):
-                desk = self._desk(number, producer, place)
                 jobs = [
-                    (fill, producer, slot, f"{number}.{first + index}", draw + index, desk)
+                    partial(fill, producer, slot, f"{number}.{first + index}", draw + index, desk)
                     for index, slot in enumerate(mine)
                 ]
-                await _all(jobs)
+                await _all([partial(slot.work, job) for slot, job in zip(mine, jobs, strict=True)], lone)
 
-        async with self._span(number, components[0], outflow), anyio.create_task_group() as group:
+        async with self._span(number, components[0], outflow):
+            jobs: list[Job] = []
             first = 1
+            draws: Counter[str] = Counter()
             for place, (producer, mine) in enumerate(zip(producers, slots, strict=True), 1):
                 model = producer.spec.model
-                group.start_soon(component, place, producer, mine, first, draws[model])
+                jobs.append(partial(component, place, producer, mine, first, draws[model]))
                 draws[model] += len(mine)
                 first += len(mine)
+            await _all(jobs, len(jobs) == 1)
 
     async def _judge(self, number: int, judge: Component, inflow: Flow, outflow: Flow) -> None:
         assert isinstance(judge, Judge)
         sources = await inflow.slots()
-        slots = [Slot(source) for source in sources]
-        gate = _Gate(slots, None if judge.sorts else judge.stop_after)
+        slots = [Slot(source, self._cancellable) for source in sources]
+        gate = Gate(slots, None if judge.sorts else judge.stop_after)
         desk = self._desk(number, judge)
         if not judge.sorts:
             outflow.put_slots(slots)
 
         async def one(source: Slot, slot: Slot) -> None:
-            with slot.scope:
-                candidate = await source.get()
-                if candidate is None:
-                    gate.report(slot, None, False)
-                    return slot.fill(None)
-                state = State(self._conversation, (), await inflow.values())
-                judged = await judge.judge(state, candidate, desk)
-                passes = judge.sorts or judge.passes(judged)
-                gate.report(slot, judged, passes)
-                if not passes:
-                    await gate.done.wait()
-                    slot.fill(None if gate.passed else judged)
-            slot.fill(None)
+            candidate = await source.get()
+            if candidate is None:
+                return gate.report(slot, None, False)
+            state = State(self._conversation, (), await inflow.values())
+            judged = await judge.judge(state, candidate, desk)
+            passes = judge.sorts or judge.passes(judged)
+            gate.report(slot, judged, passes)
+            if not passes:
+                await gate.done.wait()
+                slot.fill(None if gate.passed else judged)
 
-        await inflow.begun.wait()
+        await inflow.begun.get()
         async with self._span(number, judge, outflow):
-            await _all([(one, source, slot) for source, slot in zip(sources, slots, strict=True)])
+            await _all(
+                [partial(slot.work, partial(one, source, slot)) for source, slot in zip(sources, slots, strict=True)]
+            )
             judged = tuple(slot.candidate for slot in slots if slot.candidate is not None)
             if not judged:
                 raise self._empty(number - 1, self._kinds[number - 2])
@@ -343,11 +260,13 @@ async def _named(observer: Observer, name: str, components: int) -> AsyncIterato
             yield
 
 
-async def _all(jobs: list[tuple[Any, ...]]) -> None:
+async def _all(jobs: Sequence[Job], lone: bool = False) -> None:
+    """All of them at the same time; a lone one without a task of its own."""
+    if lone:
+        return await jobs[0]()
     async with anyio.create_task_group() as group:
-        for function, *arguments in jobs:
-            start: Callable[..., Coroutine[Any, Any, None]] = function
-            group.start_soon(start, *arguments)
+        for job in jobs:
+            group.start_soon(job)
 
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
