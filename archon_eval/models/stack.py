@@ -9,7 +9,7 @@ once. A reply is in the store before the component that asked sees it.
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,8 @@ TRACES: Mapping[str, str] = {
 }
 STORE_VARIABLE = "ARCHON_STORE"
 """Environment variable with the path of the store used where none is given."""
+QUIET = 50
+"""Turns of the event loop, and pauses of a fiftieth of a second, in which a question that goes on would ask again."""
 
 
 @dataclass(slots=True)
@@ -66,9 +68,10 @@ class Stack:
         policy: str = "off",
         allowance: Allowance | None = None,
         prices: Prices | None = None,
+        cancels: bool = False,
     ) -> None:
-        """`models` is None for a replay, which sends nothing."""
-        self.models, self.store, self.policy = models, store, policy
+        """`models` is None for a replay, which sends nothing; `cancels` as for `build_caller`."""
+        self.models, self.store, self.policy, self.cancels = models, store, policy, cancels
         self.allowance, self.prices = allowance or Allowance(), prices or load_prices()
         self.budgets = (Budget(self.allowance.eval, "eval"), *self.allowance.shared) if self.allowance.counts else ()
         self._flights: dict[bytes, _Flight] = {}
@@ -82,10 +85,17 @@ class Stack:
         budgets = self.budgets
         if self.allowance.question.given:
             budgets = (Budget(self.allowance.question, "question"), *budgets)
-        number = next(self._questions)
+        number, asked = next(self._questions), 0
 
         async def caller(call: Call) -> Reply:
-            return await self._priced(replace(call, question=number), budgets)
+            nonlocal asked
+            asked += 1
+            try:
+                return await self._priced(replace(call, question=number), budgets)
+            except StoreError:
+                if self.policy == "replay" and self.cancels:  # as it may have been when it was recorded
+                    await _quiet(lambda: asked)
+                raise
 
         return caller
 
@@ -170,6 +180,14 @@ class Stack:
         raise StoreError(f"not in the recording {self.store.path}: {describe(call)}; {near}")
 
 
+async def _quiet(asked: Callable[[], int]) -> None:
+    """Until a question has asked for nothing more for a second, or longer where the event loop is busy."""
+    seen, turns = asked(), 0
+    while turns < QUIET:
+        await anyio.sleep(0.02)
+        seen, turns = asked(), turns + 1 if asked() == seen else 0
+
+
 def build_caller(
     models: Iterable[str],
     *,
@@ -178,6 +196,7 @@ def build_caller(
     budget: Mapping[str, Any] | str | Allowance | Budget | None = None,
     prices: str | os.PathLike[str] | Prices | None = None,
     trace: str = "full",
+    cancels: bool = False,
 ) -> Stack:
     """The stack for an architecture's models; everything wrong with the options is said before anything is paid.
 
@@ -188,6 +207,8 @@ def build_caller(
         budget: limits per question and per eval (`budget.read_allowance`), or a Budget that others share.
         prices: the user's price file, before the package's table.
         trace: one of TRACES.
+        cancels: whether the architecture cancels calls (`stop_after`): then a replay waits with those that are not in
+            the recording until it is clear that the others do not make them unnecessary.
 
     Raises:
         ModelError: a model that cannot be used, or an unknown trace.
@@ -211,7 +232,7 @@ def build_caller(
         raise StoreError(f"store policy {policy!r} needs a store: give its path, or set {STORE_VARIABLE}")
     sender = None if policy == "replay" else InspectCaller(names, trace=trace)
     opened = None if policy == "off" or store is None else _opened(store, policy)
-    return Stack(sender, opened, policy, allowance, table)
+    return Stack(sender, opened, policy, allowance, table, cancels)
 
 
 def _opened(store: str | os.PathLike[str] | CallStore, policy: str) -> CallStore:

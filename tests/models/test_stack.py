@@ -150,6 +150,24 @@ def test_replay_fails_closed_and_names_what_differs(tmp_path: Path, fake_server:
     assert other.error and "model (openai/other here" in other.error.message
 
 
+def test_calls_that_were_cancelled_are_cancelled_in_a_replay_too(tmp_path: Path, fake_server: FakeServer) -> None:
+    store, slow = str(tmp_path / "calls.db"), f"{A}!slow"
+    first_pass = {"layers": [{"generator": [slow, A]}, {"verifier": {"model": A, "stop_after": 1}}, {"fuser": A}]}
+    live = run(tmp_path, first_pass, questions=2, store=store)
+    with CallStore(store) as opened:
+        assert opened.endpoints(slow) == [], "what was cancelled was not stored"
+    logs = [run(tmp_path, first_pass, questions=2, store=store, store_policy="replay") for _ in range(2)]
+    for log in logs:
+        assert log.status == live.status == "success", log.error
+        for replayed, sample in zip(log.samples or [], live.samples or [], strict=True):
+            assert replayed.output.completion == sample.output.completion
+            assert replayed.metadata["archon"]["notes"] == sample.metadata["archon"]["notes"] == {"cancelled": 1}
+    assert accounts(logs[0]) == accounts(logs[1])
+    other = {"layers": [{"generator": [slow, A]}, {"verifier": {"model": B, "stop_after": 1}}, {"fuser": A}]}
+    log = run(tmp_path, other, questions=1, store=store, store_policy="replay")
+    assert log.error and "not in the recording" in log.error.message, "what is needed and missing is still an error"
+
+
 def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: FakeServer) -> None:
     """With the eval's own model, Inspect adds its configuration (`--top-p`, `--system-message`) to every call."""
 
