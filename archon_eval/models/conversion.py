@@ -7,6 +7,7 @@ import json
 import os
 import re
 from functools import lru_cache
+from hashlib import sha256
 
 from inspect_ai.model import (
     ChatMessage,
@@ -46,11 +47,15 @@ OPERATIONAL = {
     *("cache", "batch", "fail_on_refusal"),
 }
 """Configuration that decides how a request is sent, not what comes back."""
+PRIVATE = ("system_message", "extra_headers", "extra_body")
+"""Configuration that may hold keys or a user's text: known by its digest."""
 
 
 def beyond(config: GenerateConfig, settings: Settings) -> str:
     """The configuration that is not from the settings, in canonical JSON; empty for none."""
     extra = config.model_dump(exclude_none=True, exclude=OPERATIONAL | to_config(settings).model_fields_set)
+    for name in extra.keys() & set(PRIVATE):
+        extra[name] = sha256(json.dumps(extra[name], sort_keys=True, default=str).encode()).hexdigest()[:16]
     return json.dumps(extra, sort_keys=True, default=str) if extra else ""
 
 

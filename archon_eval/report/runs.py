@@ -83,7 +83,7 @@ class Run:
     @property
     def replayed(self) -> bool:
         """Whether every call was answered from a recording, so that nothing in the run is its own."""
-        return 0 < self.calls == self.reused
+        return 0 < self.calls == self.reused and not self.judged_anew
 
     @property
     def source(self) -> str:

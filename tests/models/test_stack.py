@@ -16,7 +16,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, ModelCost, ModelInfo, get_model, set_model_cost, set_model_info
 from inspect_ai.model._generate_config import set_active_generate_config
-from inspect_ai.model._model import init_active_model
+from inspect_ai.model._model import _models, init_active_model
 from inspect_ai.scorer import includes
 
 from archon_eval.architecture import Settings
@@ -30,7 +30,6 @@ from archon_eval.solvers.archon import archon
 
 A, B = "openai/gpt-4o", "openai/gpt-4-turbo"
 PAIR = {"name": "pair", "layers": [{"generator": [A, B]}, {"fuser": A}]}
-WHO = {"layers": [{"generator": "openai/who"}]}
 CALL = Call(A, (Message("user", "hi"),), Settings())
 
 
@@ -179,6 +178,32 @@ def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: F
 
     anyio.run(main)
     assert [request.body.get("top_p") for request in fake_server.requests] == [0.9, 0.5]
+
+
+def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, fake_server: FakeServer) -> None:
+    async def main() -> None:
+        caller = build_caller([A], store=tmp_path / "calls.db")
+        for key in ("hush-1", "hush-1", "hush-2"):
+            config = GenerateConfig(system_message=f"say {key}", extra_headers={"x-key": key}, max_retries=1)
+            init_active_model(get_model(A), config)
+            await caller(CALL)
+
+    anyio.run(main)
+    assert len(fake_server.requests) == 2
+    assert all(b"hush" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_replay_does_not_choose_between_endpoints(
+    tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, single = str(tmp_path / "calls.db"), {"layers": [{"generator": A}]}
+    assert run(tmp_path, single, questions=1, store=store).status == "success"
+    with FakeServer(answer=lambda *_: "something else") as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", other.url)
+        _models.clear()
+        assert run(tmp_path, single, questions=1, store=store).status == "success" and sent(other) == 1
+    log = run(tmp_path, single, questions=1, store=store, store_policy="replay")
+    assert log.error and "from several endpoints" in log.error.message and other.url in log.error.message
 
 
 def ask(caller: Any, *calls: Call) -> list[Reply | Exception]:
