@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 from archon_eval.errors import StoreError, quote
 from archon_eval.models.store import INSERT, UPDATE, CallStore
-from archon_eval.models.store_damage import COLUMNS, Watch, names_of, rows
+from archon_eval.models.store_damage import COLUMNS, Watch, integrity, names_of, rows
 from archon_eval.models.store_entry import FORMAT, checked, decode, short
 
 T = TypeVar("T")
@@ -84,7 +84,8 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
         damaged: those that are damaged.
 
     Raises:
-        StoreError: no condition is given (an empty store is a new file) or one that is none, or the store is read-only.
+        StoreError: no condition is given (an empty store is a new file) or one that is none, or the store is read-only
+            or damaged in more than single replies.
     """
     if days is not None and not 0 <= days < math.inf:
         raise StoreError(f"prune: replies older than a number of days, 0 or more, not {days!r}")
@@ -94,6 +95,8 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
         raise StoreError("prune needs to know what may go: older than so many days, of an endpoint, or damaged")
     before = time.time() - days * DAY if days is not None else None
     with store.connection() as db:
+        if wrong := integrity(db):
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {wrong[0]}")
         names = dict(db.execute("SELECT hash, text FROM names"))
         doomed = [
             (row[0],)

@@ -64,7 +64,7 @@ def verify(store: CallStore, watch: Watch = lambda done, total: None) -> list[st
     """
     lost = 0
     with store.connection() as db:
-        found = _integrity(db)
+        found = integrity(db)
         if cut := cut_short(store.path):
             found.append(f"the file is cut short: {cut[0]:,} of {cut[1]:,} bytes are there")
         if (known := names_of(db)) is None:
@@ -83,7 +83,8 @@ def verify(store: CallStore, watch: Watch = lambda done, total: None) -> list[st
     return found
 
 
-def _integrity(db: sqlite3.Connection) -> list[str]:
+def integrity(db: sqlite3.Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file."""
     try:
         return [text for (text,) in db.execute("PRAGMA integrity_check") if text != "ok"]
     except sqlite3.DatabaseError as exc:
