@@ -68,6 +68,7 @@ def _stats(options: argparse.Namespace) -> int:
         found = stats(store)
     lines = [f"{found.replies:,} replies, {found.bytes / 1e6:.1f} MB"]
     lines += [f"{found.unreadable:,} replies cannot be read: see `archon store verify`"] if found.unreadable else []
+    lines += [f"{found.failures:,} calls that failed, for replays"] if found.failures else []
     lines += [f"{found.input_tokens:,} input tokens and {found.output_tokens:,} output tokens, paid once"]
     lines += [f"made {_day(found.oldest)} to {_day(found.newest)}"] if found.replies else []
     lines += [f"{count:>10,}  {endpoint}" for endpoint, count in found.endpoints.items()]

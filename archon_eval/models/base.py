@@ -55,6 +55,8 @@ class Reply:
     """None where the price or the usage is unknown, which is not zero."""
     cleaned: int = 0
     """Characters that cannot be stored (NUL, lone surrogates) and were replaced by U+FFFD."""
+    failure: str = ""
+    """Why there is none: a call that failed for good, as the call store keeps it for replays."""
     limit: Exception | None = field(default=None, compare=False)
     """The harness's limit that this reply went over: to be raised once the reply, which was paid for, is kept."""
 

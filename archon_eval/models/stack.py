@@ -146,7 +146,11 @@ class Stack:
             flight.done.set()
 
     async def _kept(self, call: Call, key: CallKey, budgets: tuple[Budget, ...], store: CallStore) -> Reply:
-        reply = await self._paid(call, budgets)
+        try:
+            reply = await self._paid(call, budgets)
+        except ModelError as exc:  # kept for replays, never in place of a reply
+            await store.put(key, Reply("", failure=str(exc)))
+            raise
         kept = await store.put(key, reply, replace=self.policy == "record")
         if kept is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
@@ -171,9 +175,12 @@ class Stack:
         endpoints = self._endpoints[call.model]
         configs = dict.fromkeys(("", outside_config(call.settings)))
         keys = [call_key(call, endpoint, config) for endpoint in endpoints for config in configs]
-        found = [reply for key in keys if (reply := self.store.get(key)) is not None]
+        found = [reply for key in keys if (reply := self.store.get(key, failures=True)) is not None]
+        found = [reply for reply in found if not reply.failure] or found
         if len({reply.text for reply in found}) > 1:
             raise StoreError(f"{self.store.path} holds {call.model} from several endpoints: {'; '.join(endpoints)}")
+        if found and found[0].failure:
+            raise ModelError(found[0].failure)
         if found:
             return found[0]
         near = self.store.nearest(keys[0] if keys else call_key(call, call.model))

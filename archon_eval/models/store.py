@@ -26,7 +26,7 @@ import anyio.lowlevel
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Reply
 from archon_eval.models.claims import Claims
-from archon_eval.models.store_entry import CallKey, checked, encode, short
+from archon_eval.models.store_entry import FAILED, CallKey, checked, encode, short
 from archon_eval.models.store_file import advice, connect
 
 PATIENCE = 600.0
@@ -34,6 +34,8 @@ PATIENCE = 600.0
 
 INSERT = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
 UPDATE = "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply"
+KEEP = f"{UPDATE} WHERE substr(calls.reply, 1, 1) = x'{FAILED.hex()}'"
+"""What is there stays, but for a failure."""
 NEAREST = """
 SELECT (SELECT text FROM names WHERE hash = endpoint), (SELECT text FROM names WHERE hash = settings),
        messages, epoch, draw
@@ -83,8 +85,11 @@ class CallStore:
         except (sqlite3.Error, OSError) as exc:
             raise StoreError(f"cannot {doing} call store {self.path}: {exc}{advice(exc, self.path)}") from exc
 
-    def get(self, key: CallKey) -> Reply | None:
-        """The stored reply, None when there is none or when it is damaged (then it is reported, and dropped)."""
+    def get(self, key: CallKey, failures: bool = False) -> Reply | None:
+        """The stored reply, None when there is none or when it is damaged (then it is reported, and dropped).
+
+        With `failures` also that the call failed for good, which is a reason to send it again for all but a replay.
+        """
         with self._lock, self._telling("read"):
             row = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
         if row is None:
@@ -101,7 +106,7 @@ class CallStore:
             if not self.read_only:
                 with self._lock, self._telling("write"):
                     self._db.execute("DELETE FROM calls WHERE key = ? AND crc = ?", (key.digest, row[0]))
-        return reply
+        return reply if failures or reply is None or not reply.failure else None
 
     @asynccontextmanager
     async def sending(self, key: CallKey) -> AsyncIterator[Reply | None]:
@@ -172,7 +177,7 @@ class CallStore:
                 data = encode(reply)
                 crc = zlib.crc32(key.digest + data)
                 row = (key.digest, *hashes, key.messages[:8], key.epoch, key.draw, now, crc, data)
-                done = self._db.execute(INSERT + (UPDATE if replace else "NOTHING"), row)
+                done = self._db.execute(INSERT + (UPDATE if replace else KEEP), row)
                 batch.stored.append(reply if done.rowcount else self._standing(key, row) or reply)
             self._db.execute("COMMIT")
         except BaseException:
@@ -216,7 +221,8 @@ class CallStore:
     def count(self) -> int:
         """How many replies are stored."""
         with self._lock, self._telling("read"):
-            return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
+            query = "SELECT count(*) FROM calls WHERE substr(reply, 1, 1) != ?"
+            return int(self._db.execute(query, (FAILED,)).fetchone()[0])
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from archon_eval.errors import StoreError, quote
-from archon_eval.models.store import INSERT, UPDATE, CallStore
+from archon_eval.models.store import INSERT, KEEP, UPDATE, CallStore
 from archon_eval.models.store_damage import COLUMNS, Watch, integrity, names_of, rows
 from archon_eval.models.store_entry import FORMAT, checked, decode, short
 
@@ -30,6 +30,8 @@ class Stats:
     """What a store holds."""
 
     replies: int
+    failures: int
+    """Calls that failed for good, kept for replays; not among `replies`."""
     unreadable: int
     """Replies in damaged parts of the file, not among `replies`."""
     bytes: int
@@ -47,7 +49,7 @@ class Stats:
 def stats(store: CallStore) -> Stats:
     """Count what is in the store; damaged replies are counted without tokens."""
     endpoints: dict[str, int] = {}
-    given = made = lost = 0
+    given = made = lost = failures = 0
     times: list[int] = []
     with store.connection() as db:
         names = names_of(db) or {}
@@ -55,15 +57,20 @@ def stats(store: CallStore) -> Stats:
             if row is None:
                 lost += 1
                 continue
+            reply = checked(row[0], row[7], row[8])
+            if reply is not None and reply.failure:
+                failures += 1
+                continue
             name = names.get(row[1], "unknown")
             endpoints[name] = endpoints.get(name, 0) + 1
             times.append(row[6])
-            if (reply := checked(row[0], row[7], row[8])) and reply.usage:
+            if reply is not None and reply.usage:
                 given, made = given + reply.usage.input_tokens, made + reply.usage.output_tokens
     files = [store.path, store.path.with_name(store.path.name + "-wal")]
     size = sum(path.stat().st_size for path in files if path.exists())
     return Stats(
         len(times),
+        failures,
         lost,
         size,
         given,
@@ -191,7 +198,7 @@ def import_(
         try:
             for _, (texts, row) in _told(entries, watch):
                 db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(short(text), text) for text in texts])
-                new += db.execute(INSERT + (UPDATE if replace else "NOTHING"), row).rowcount
+                new += db.execute(INSERT + (UPDATE if replace else KEEP), row).rowcount
             db.execute("COMMIT")
         except sqlite3.Error:
             if db.in_transaction:

@@ -17,6 +17,7 @@ from archon_eval.models.base import Call, Reply, Usage
 
 FORMAT = 1
 """Part of every key: replies of another format are never found."""
+FAILED = b"f"
 COMPRESS_FROM = 256
 """Bytes from which a reply is compressed."""
 
@@ -59,7 +60,9 @@ def digest_messages(messages: Conversation) -> bytes:
 
 
 def encode(reply: Reply) -> bytes:
-    """A reply as stored: `j` and JSON, or `z` and compressed JSON."""
+    """A reply as stored: `j` and JSON, or `z` and compressed JSON; `f` and JSON for why there is none."""
+    if reply.failure:
+        return FAILED + json.dumps(reply.failure).encode()
     usage = [reply.usage.input_tokens, reply.usage.output_tokens] if reply.usage else None
     plain = [reply.text, reply.stop_reason, usage, round(reply.seconds, 3), reply.cleaned]
     data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
@@ -69,6 +72,8 @@ def encode(reply: Reply) -> bytes:
 def decode(data: bytes) -> Reply:
     """A stored reply; raises ValueError or zlib.error for bytes that are none."""
     kind, rest = data[:1], data[1:]
+    if kind == FAILED:
+        return Reply("", "unknown", reused=True, failure=str(json.loads(rest)))
     if kind not in (b"j", b"z"):
         raise ValueError("neither plain nor compressed")
     text, stop_reason, usage, seconds, cleaned = json.loads(zlib.decompress(rest) if kind == b"z" else rest)

@@ -26,6 +26,8 @@ from archon_eval.models.base import Call, Reply
 from archon_eval.models.conversion import endpoint
 from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
+from archon_eval.models.store_admin import export, import_, stats
+from archon_eval.models.store_damage import verify
 from archon_eval.solvers.archon import archon
 
 A, B = "openai/gpt-4o", "openai/gpt-4-turbo"
@@ -165,6 +167,30 @@ def test_calls_that_were_cancelled_are_cancelled_in_a_replay_too(tmp_path: Path,
     other = {"layers": [{"generator": [slow, A]}, {"verifier": {"model": B, "stop_after": 1}}, {"fuser": A}]}
     log = run(tmp_path, other, questions=1, store=store, store_policy="replay")
     assert log.error and "not in the recording" in log.error.message, "what is needed and missing is still an error"
+
+
+def test_calls_that_failed_for_good_fail_in_a_replay_too_and_are_sent_again_by_others(
+    tmp_path: Path, fake_server: FakeServer
+) -> None:
+    store, broken = str(tmp_path / "calls.db"), f"{A}!400x2"  # the fast path, then Inspect's, is refused
+    loose = {"layers": [{"generator": [{"model": broken, "on_error": "drop"}, A]}, {"fuser": A}]}
+    live = run(tmp_path, loose, questions=1, store=store)
+    replayed = run(tmp_path, loose, questions=1, store=store, store_policy="replay")
+    for log in (live, replayed):
+        assert log.status == "success" and accounts(log)[0]["notes"] == {"dropped": 1} and log.samples
+        assert accounts(log)[0]["failed"] == 1 and accounts(log)[0]["calls"] == 2
+    assert live.samples and replayed.samples
+    assert live.samples[0].output.completion == replayed.samples[0].output.completion
+    with CallStore(store) as opened:
+        assert opened.count() == 2 and stats(opened).failures == 1 and verify(opened) == []
+        assert export(opened, tmp_path / "all.jsonl") == (3, 0)
+    with CallStore(tmp_path / "copy.db") as copy:
+        import_(copy, tmp_path / "all.jsonl")
+    copied = run(tmp_path, loose, questions=1, store=str(tmp_path / "copy.db"), store_policy="replay")
+    assert accounts(copied) == accounts(replayed)
+    again = run(tmp_path, loose, questions=1, store=store)
+    assert accounts(again)[0]["notes"] == {} and accounts(again)[0]["calls"] == 3, "it was sent again, and answered"
+    assert accounts(run(tmp_path, loose, questions=1, store=store, store_policy="replay"))[0]["notes"] == {}
 
 
 def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: FakeServer) -> None:

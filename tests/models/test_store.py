@@ -94,6 +94,17 @@ def test_who_comes_second_is_given_what_is_stored(tmp_path: Path) -> None:
         assert found is not None and found.text == "newer"
 
 
+def test_a_failure_is_no_reply_and_never_in_the_way_of_one(tmp_path: Path) -> None:
+    with CallStore(tmp_path / "calls.db") as store:
+        put(store, 0, reply=Reply("", failure="gone"))
+        found = store.get(key(), failures=True)
+        assert store.get(key()) is None and found is not None and found.failure == "gone" and store.count() == 0
+        assert put(store, 0) == [REPLY] and store.count() == 1
+        put(store, 0, reply=Reply("", failure="gone again"))
+        kept = store.get(key(), failures=True)
+        assert kept is not None and kept == store.get(key())
+
+
 @pytest.mark.parametrize("damage", ["UPDATE calls SET reply = substr(reply, 1, 9)", "UPDATE calls SET crc = crc + 1"])
 def test_a_damaged_entry_is_a_miss_that_is_reported_and_can_be_stored_anew(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
