@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import yaml
@@ -80,7 +81,7 @@ class ComponentSpec:
 Layer = tuple[ComponentSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Architecture:
     """Layers of components through which the candidates of one question pass."""
 
@@ -95,7 +96,7 @@ class Architecture:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise ArchitectureError(f"architecture {self.name!r} breaks the rules of construction:\n{listed}")
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over everything that changes an answer: not the name, the description or the layout."""
         canonical = json.dumps([WORDING, self.to_mapping()["layers"]], sort_keys=True)

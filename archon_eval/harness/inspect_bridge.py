@@ -25,7 +25,7 @@ from archon_eval.models.budget import Allowance, Budget, require_max_tokens
 from archon_eval.models.prices import Prices
 from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
-from archon_eval.trail import Answer, LayerResult, Trail
+from archon_eval.trail import Answer, LayerResult, Step, Trail
 
 PATH: Any = str | os.PathLike
 LEGAL: Mapping[str, tuple[Any, str]] = {
@@ -95,7 +95,7 @@ def ready(
 @cache
 def _freeze_imports() -> None:
     """Take what is there once everything is imported out of the garbage collector's rounds, once in a process: the
-    harness's modules are a million objects, and looking through them is a third of an eval's CPU per call."""
+    harness's modules are some 200,000 objects, and looking through them was a third of an eval's CPU per call."""
     gc.freeze()
 
 
@@ -134,27 +134,31 @@ def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
     the record (`Trail.recorded`); per model and component it is the sum over calls, many of which run at once.
     """
     trail = answer.trail
+    by_model: dict[str, list[Step]] = {}
+    by_layer: dict[int, list[Step]] = {}
+    for step in trail.steps:
+        by_model.setdefault(step.model, []).append(step)
+        by_layer.setdefault(step.layer, []).append(step)
     return {
         "architecture": architecture.name,
         "fingerprint": architecture.fingerprint,
-        **summed(step.reply for step in trail.steps),
-        "models": {
-            model: summed(step.reply for step in trail.steps if step.model == model)
-            for model in sorted({step.model for step in trail.steps})
-        },
+        **_summed(trail.steps),
+        "models": {model: _summed(steps) for model, steps in sorted(by_model.items())},
         "notes": trail.counts,
-        "layers": [_layer(layer, trail) for layer in trail.layers],
+        "layers": [_layer(layer, by_layer.get(layer.layer, []), trail) for layer in trail.layers],
         "seconds": round(trail.recorded() if trail.reuses else answer.seconds, 3),
     }
 
 
-def _layer(layer: LayerResult, trail: Trail) -> dict[str, Any]:
-    mine = [step for step in trail.steps if step.layer == layer.layer]
-    found = {**summed(step.reply for step in mine), "kind": layer.kind, "candidates": len(layer.candidates)}
-    places = sorted({(step.component, step.model) for step in mine})
-    if len(places) > 1:
-        found["components"] = [
-            {"model": model, **summed(step.reply for step in mine if step.component == place)}
-            for place, model in places
-        ]
+def _layer(layer: LayerResult, steps: Sequence[Step], trail: Trail) -> dict[str, Any]:
+    found = {**_summed(steps), "kind": layer.kind, "candidates": len(layer.candidates)}
+    parts: dict[tuple[int, str], list[Step]] = {}
+    for step in steps:
+        parts.setdefault((step.component, step.model), []).append(step)
+    if len(parts) > 1:
+        found["components"] = [{"model": model, **_summed(mine)} for (_, model), mine in sorted(parts.items())]
     return {**found, "seconds": round(trail.recorded(layer.layer) if trail.reuses else layer.seconds, 3)}
+
+
+def _summed(steps: Sequence[Step]) -> dict[str, Any]:
+    return summed([step.reply for step in steps])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from math import fsum
 from typing import Any
 
-from archon_eval.models.base import Reply, Usage
+from archon_eval.models.base import Reply
 
 
 def summed(replies: Iterable[Reply | None]) -> dict[str, Any]:
@@ -24,20 +24,20 @@ def summed(replies: Iterable[Reply | None]) -> dict[str, Any]:
     totals = _totals(found)
     if failed := len(given) - len(found):
         totals["failed"] = failed
-    if unknown := sum(reply.usage is None for reply in found):
-        totals["calls_without_usage"] = unknown
+    if unknown := [reply for reply in found if reply.usage is None]:
+        totals["calls_without_usage"] = len(unknown)
     if reused := [reply for reply in found if reply.reused]:
         totals["reused"] = _totals(reused)
     return totals
 
 
 def _totals(replies: list[Reply]) -> dict[str, Any]:
-    usage = sum((reply.usage for reply in replies if reply.usage), Usage())
-    costs = [reply.dollars for reply in replies]
+    usages = [reply.usage for reply in replies if reply.usage]
+    costs = [reply.dollars for reply in replies if reply.dollars is not None]
     return {
         "calls": len(replies),
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "dollars": None if None in costs else round(fsum(cost for cost in costs if cost is not None), 8),
-        "seconds": round(fsum(reply.seconds for reply in replies), 3),
+        "input_tokens": sum([usage.input_tokens for usage in usages]),
+        "output_tokens": sum([usage.output_tokens for usage in usages]),
+        "dollars": round(fsum(costs), 8) if len(costs) == len(replies) else None,
+        "seconds": round(fsum([reply.seconds for reply in replies]), 3),
     }

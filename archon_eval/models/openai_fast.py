@@ -125,6 +125,16 @@ class _Request:
     """None when these settings go Inspect's way."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What all requests of a client have in common."""
+
+    client: Any
+    key: str
+    url: str
+    headers: dict[str, str]
+
+
 class OpenAIFast:
     """Sends calls of one model."""
 
@@ -135,6 +145,7 @@ class OpenAIFast:
         self._requests: dict[Settings, _Request] = {}
         self._groups: dict[tuple[object, ...], _Group] = {}
         self._sessions = Sessions()
+        self._sends_to: _Target | None = None
 
     async def __call__(self, call: Call) -> Reply | None:
         """The reply, or None when the call is Inspect's."""
@@ -241,12 +252,9 @@ class OpenAIFast:
 
     async def _exchange(self, body: bytes, share: _Share | None) -> tuple[Any, float]:
         """The parsed body of a 200, else None and how long to wait before anybody asks again."""
-        client: Any = self._api.client  # type: ignore[attr-defined]
-        headers = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
-        headers["Authorization"] = f"Bearer {client.api_key}"
-        url, session = f"{client.base_url}chat/completions", await self._sessions.get()
+        target, session = self._target(), await self._sessions.get()
         try:
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            async with session.post(target.url, data=body, headers=target.headers, allow_redirects=False) as response:
                 data = await response.read()
                 if response.status == 200:
                     return json.loads(data), 0.0
@@ -256,6 +264,17 @@ class OpenAIFast:
                 return None, self._refused(response.status, response.headers)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             return None, 0.0
+
+    def _target(self) -> _Target:
+        """Where to send, made anew when Inspect has a new client or key."""
+        client: Any = self._api.client  # type: ignore[attr-defined]
+        known = self._sends_to
+        if known is None or known.client is not client or known.key != client.api_key:
+            given = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+            headers = {**given, "Authorization": f"Bearer {client.api_key}"}
+            known = _Target(client, client.api_key, f"{client.base_url}chat/completions", headers)
+            self._sends_to = known
+        return known
 
     def _refused(self, status: int, headers: Any) -> float:
         """Tell Inspect's adaptive limit of a refusal as Inspect would, and how long to wait."""
