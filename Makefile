@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEARCHED := sim/gpt-4o,sim/claude-3.5-sonnet,sim/qwen2-72b-instruct,sim/llama-3.1-70b-instruct
+RECORDED := tests/recordings
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check gate bench docs clean
 
 demo: $(VENV)/core
 	$(BIN)/archon demo $(if $(MODELS),--models $(MODELS))
@@ -23,6 +24,12 @@ check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# this project's own gate: a replay of what the simulated pool said, so no key and no network; exit code 1 or 2 fails it
+gate: $(VENV)/core
+	$(BIN)/archon gate --name "the recorded simulated pool" --baseline $(RECORDED)/baseline.json \
+	  --task archon_eval/math -T sample=true -T n=40 -S architecture=$(RECORDED)/small.yaml \
+	  -S store=$(RECORDED)/calls.db -S store_policy=replay --log-dir logs/gate --junit logs/gate/junit.xml
 
 docs: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,5 +72,10 @@ def test_the_site_builds_and_every_page_is_in_it(tmp_path: Path) -> None:
 def test_the_action_of_the_gate_page_has_the_inputs_it_shows() -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
-    [shown] = [yaml.safe_load(text) for language, _, text in BLOCK.findall(page) if language == "yaml"]
-    assert set(shown[0]["with"]) <= set(action["inputs"])
+    page += (ROOT / "docs" / "recipes" / "github-gate.md").read_text(encoding="utf-8")
+    steps: list[dict[str, Any]] = []
+    for language, _, text in BLOCK.findall(page):
+        shown = yaml.safe_load(text) if language == "yaml" else []
+        steps += shown["jobs"]["gate"]["steps"] if isinstance(shown, dict) else shown
+    given = [step["with"] for step in steps if "archon-gate" in step.get("uses", "")]
+    assert len(given) == 2 and all(set(one) <= set(action["inputs"]) for one in given)

@@ -43,7 +43,13 @@ def _ablate(options: argparse.Namespace) -> int:
         return 0
     if not options.task:
         raise DataError("ablate runs evals: which benchmark? --task archon_eval/math -T sample=true")
-    args = (tuple(options.task_args), tuple(options.solver_args), tuple(options.model_role), options.epochs)
+    args = (
+        tuple(options.task_args),
+        tuple(options.solver_args),
+        tuple(options.model_role),
+        options.epochs,
+        options.time_limit,
+    )
     plan = Eval(options.task, *args)
     with Progress("ablate", options.json) as progress:
         evals = Evals(progress, 1 + len(changed), options.epochs)

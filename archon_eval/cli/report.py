@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,14 @@ def eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) 
         command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
     command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
     command.add_argument("--epochs", type=int, default=1, help="answers per question (%(default)s)")
+    command.add_argument("--time-limit", type=_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+
+
+def _seconds(text: str) -> float:
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return value
 
 
 def _scoring(command: argparse.ArgumentParser, missing: str = "error") -> None:
@@ -164,7 +172,13 @@ def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
     limits = Limits(options.margin, options.detect, options.confidence, options.power)
-    given = (tuple(options.task_args), tuple(options.solver_args), tuple(options.model_role), options.epochs)
+    given = (
+        tuple(options.task_args),
+        tuple(options.solver_args),
+        tuple(options.model_role),
+        options.epochs,
+        options.time_limit,
+    )
     return options.log or Eval(options.task, *given), limits
 
 

@@ -10,14 +10,16 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 from typing import IO, TYPE_CHECKING
 
-from archon_eval.errors import ArchonError
+from archon_eval.errors import ArchonError, did_you_mean
 
 if TYPE_CHECKING:
     from archon_eval.models.budget import Limits
@@ -26,6 +28,7 @@ LOOK = 0.2
 """Seconds between looks at how far an eval is."""
 BANNER = re.compile(r"inspect_ai v\S+\n- hooks enabled: 1\n +\S*archon_progress.*\n*")
 """What Inspect prints because of `eval_process`."""
+NO_TASK = "No inspect tasks were found"
 END = 20.0
 """Seconds that an interrupted eval has to write its log."""
 
@@ -42,6 +45,8 @@ class Eval:
     roles: tuple[str, ...] = ()
     """`ROLE=MODEL`, as --model-role takes them."""
     epochs: int = 1
+    seconds: float = inf
+    """How long it may take; Inspect tries a model that cannot be reached again and again."""
 
     @property
     def limits(self) -> "Limits":
@@ -127,7 +132,7 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
         watch: told how far it is, whenever that changed.
 
     Raises:
-        ArchonError: no log was written; what the command printed is in the message.
+        ArchonError: no log was written, what the command printed is in the message; or it took too long.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words, mine = eval.command(folder), token_hex(4)  # other evals may be writing there
@@ -144,17 +149,27 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **pattern},
             )
-            _follow(process, lines, watch)
+            last = _follow(process, lines, watch, eval.seconds)
         said = printed.read_text(encoding="utf-8", errors="replace")
+    if last is not None:
+        of = "?" if last.total is None else last.total
+        raise ArchonError(f"no end after {eval.seconds:g} seconds, {last.done} of {of} answered: {shlex.join(words)}")
     logs = sorted(folder.glob(f"*_{mine}_*.eval"))
     if not logs:
-        raise ArchonError(f"{shlex.join(words)} failed:\n{BANNER.sub('', said)}".strip())
+        hint = _no_such_task(eval.task) if NO_TASK in said else ""
+        raise ArchonError(f"{shlex.join(words)} failed{hint}:\n{BANNER.sub('', said)}".strip())
     return logs[-1]
 
 
-def _follow(process: "subprocess.Popen[bytes]", lines: IO[str], watch: Watch) -> None:
-    """Until the process has ended; it never outlives this."""
-    sofar, rest, running = Sofar(), "", True
+def _no_such_task(name: str) -> str:
+    from inspect_ai._util.registry import registry_find, registry_info
+
+    return did_you_mean(name, (registry_info(one).name for one in registry_find(lambda info: info.type == "task")))
+
+
+def _follow(process: "subprocess.Popen[bytes]", lines: IO[str], watch: Watch, seconds: float) -> Sofar | None:
+    """Until the process has ended, which never outlives this; how far it was where it took too long."""
+    sofar, rest, running, until = Sofar(), "", True, time.monotonic() + seconds
     watch(sofar)
     try:
         while running:
@@ -168,6 +183,9 @@ def _follow(process: "subprocess.Popen[bytes]", lines: IO[str], watch: Watch) ->
                 sofar = sofar.after(line)
             if whole:
                 watch(sofar)
+            if running and time.monotonic() > until:
+                return sofar
+        return None
     except KeyboardInterrupt:  # the eval got it too, and ends with a log of what it has
         with suppress(subprocess.TimeoutExpired):
             process.wait(END)

@@ -26,7 +26,7 @@ def judges_of(log: Any, samples: Sequence[Any], scorer: str) -> tuple[str, ...]:
     for facts in _facts(samples, scorer):
         for judgment in facts.get("judgments", ()):
             mark = judgment.get("fingerprint")
-            found.add(f"judge: architecture {mark}" if mark else f"judge: {judgment.get('judge')}")
+            found.add(f"judge: architecture {mark}" if mark else f"judge: {judgment.get('judge', 'unknown')}")
             roles.pop("judge", None)
         prompts = facts.get("prompts") or facts.get("prompt") or []
         prompts = [prompts] if isinstance(prompts, Mapping) and "digest" in prompts else prompts

@@ -100,6 +100,7 @@ def _joined(first: Run, second: Run) -> Run:
         reused=first.reused + second.reused,
         paid=None if first.paid is None or second.paid is None else first.paid + second.paid,
         notes=dict(Counter(first.notes) + Counter(second.notes)),
+        judged_anew=first.judged_anew or second.judged_anew,
         log=f"{first.log} {second.log}",
     )
 

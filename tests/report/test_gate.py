@@ -201,9 +201,69 @@ def test_a_gate_that_breaks_is_undecided_and_no_regression(
     def breaks(*given: object) -> None:
         raise ZeroDivisionError("within")
 
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "page.md")
     monkeypatch.setattr("archon_eval.report.gating.gated", breaks)
-    assert main(["gate", "a.eval", "--baseline", "base.json"]) == 2
-    assert "ZeroDivisionError: within" in capsys.readouterr().err
+    assert main(["gate", "a.eval", "--baseline", "base.json", "--junit", "gate.xml", "--json"]) == 2
+    said = capsys.readouterr()
+    assert "ZeroDivisionError: within" in said.err
+    found = json.loads(said.out)
+    assert (found["code"], found["reasons"]) == (2, ["the gate itself failed: ZeroDivisionError: within"])
+    assert "🟡 a.eval: cannot decide" in Path("page.md").read_text(encoding="utf-8")
+    error = ElementTree.parse("gate.xml").getroot().find("testcase/error")
+    assert error is not None and "ZeroDivisionError: within" in error.attrib["message"]
+
+
+def test_whatever_stops_a_gate_is_in_all_three_outputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = str(write_log(tmp_path / "a.eval", right()))
+    own = ["--task", "archon_eval/math", "-T", "sample=true", "-T", "n=2", "-S", "models=openai/gpt-4o"]
+    base = str(RECORDINGS / "baseline.json")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    cases = {
+        "cannot read baseline absent.json": [log, "--baseline", "absent.json"],
+        "did you mean 'archon_eval/math'": ["--baseline", base, "--task", "archon_eval/maths"],
+        "no end after 20 seconds, 0 of 2 answered": [
+            "--baseline",
+            base,
+            *own,
+            "-S",
+            "architecture=single",
+            "--time-limit",
+            "20",
+        ],
+    }
+    for why, words in cases.items():
+        assert main(["gate", *words, "--junit", "gate.xml", "--summary", "page.md", "--json"]) == 2
+        [reason] = json.loads(capsys.readouterr().out)["reasons"]
+        assert why in reason, reason
+        error = ElementTree.parse("gate.xml").getroot().find("testcase/error")
+        assert error is not None and error.text and error.attrib["message"] == reason
+        assert "cannot decide" in Path("page.md").read_text(encoding="utf-8")
+        Path("gate.xml").unlink()
+        Path("page.md").unlink()
+    for words in ([log, "--baseline", base, "--power", "2"], ["--baseline", base]):  # the command itself is wrong
+        assert main(["gate", *words, "--junit", "gate.xml", "--summary", "page.md", "--json"]) == 2
+        assert capsys.readouterr().out == "" and not Path("gate.xml").exists()
+
+
+def test_an_output_that_cannot_be_written_is_never_green_and_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good, bad = (
+        str(write_log(tmp_path / name, right(*wrong))) for name, wrong in (("a.eval", ()), ("b.eval", range(9)))
+    )
+    save_baseline(read_run(good), "base.json")
+    for log, code in ((good, 2), (bad, 1)):
+        words = ["gate", log, "--baseline", "base.json", "--junit", "gate.xml"]
+        assert main([*words, "--summary", "base.json/page.md"]) == code
+        assert "cannot write base.json" in capsys.readouterr().err
+        assert Path("gate.xml").is_file()
+        Path("gate.xml").unlink()
 
 
 def test_a_damaged_log_is_undecided_and_says_so(tmp_path: Path) -> None:
