@@ -36,17 +36,21 @@ def against_cost(rows: Rows, cost: str, title: str) -> Spec:
     tooltip = [_shown("label", "system"), _shown("text", "architecture"), _shown("range", "score")]
     tooltip += [_shown(name, f"{TITLES[name]} per question", ",.4~g") for name in known]
     switch = {"input": "radio", "options": known, "labels": [TITLES[name] for name in known], "name": "Cost: "}
+    chosen: Spec = {"name": "cost", "value": cost if cost in known else known[0]}
+    if len(known) > 1:
+        chosen["bind"] = switch
+    else:
+        x["title"] = f"{TITLES[known[0]]} per question"
     frontier = {"filter": "datum.score >= datum.best"}
-    labels = [
-        {
-            "mark": {"type": "text", "align": "left", "dx": 9, "dy": -8, "limit": 110},
-            "encoding": {"text": {"field": "label"}},
-        }
-    ]
+    labels = {
+        "transform": [frontier] if len(rows) > 5 else [],  # more would cover each other; all say theirs when hovered
+        "mark": {"type": "text", "align": "left", "dx": 9, "dy": -8, "limit": 110},
+        "encoding": {"text": {"field": "label"}},
+    }
     return _chart(
         rows,
         340,
-        params=[{"name": "cost", "value": cost if cost in known else known[0], "bind": switch}],
+        params=[chosen],
         transform=[
             {"calculate": "datum[cost]", "as": "x"},
             {"filter": "isValid(datum.x)"},
@@ -78,17 +82,21 @@ def against_cost(rows: Rows, cost: str, title: str) -> Spec:
                     "cursor": "pointer",
                 }
             },
-            *(labels if len(rows) <= 12 else ()),
+            labels,
         ],
     )
 
 
-def win_loss(rows: Rows, labels: Sequence[str], scale: float) -> Spec:
-    """Difference per question between two systems chosen by menus; rows hold `s0`, `s1`, ... per question."""
+def win_loss(rows: Rows, labels: Sequence[str], scale: float, first: int = -1) -> Spec:
+    """Difference per question between two systems chosen by menus; rows hold `s0`, `s1`, ... per question.
+
+    Args:
+        first: the system that is shown against the one at 0 until others are chosen.
+    """
     fields = [f"s{number}" for number in range(len(labels))]
     menus = [
         {"name": name, "value": value, "bind": {"input": "select", "options": fields, "labels": labels, "name": text}}
-        for name, value, text in (("A", fields[-1], "This system: "), ("B", fields[0], " against: "))
+        for name, value, text in (("A", fields[first], "This system: "), ("B", fields[0], " against: "))
     ]
     colour = {
         "condition": [{"test": "datum.difference > 0", "value": GOOD}, {"test": "datum.difference < 0", "value": BAD}],
@@ -97,6 +105,12 @@ def win_loss(rows: Rows, labels: Sequence[str], scale: float) -> Spec:
     tooltip = [_shown("question", "question"), _shown("group", "part"), _shown("text", "asked")]
     tooltip += [_shown("a", "this system", ".3~g"), _shown("b", "against", ".3~g")]
     ends = {"scale": {"domain": [-1, 1]}} if scale == 100 else {}
+    across = {
+        "x": {"field": "left", "type": "quantitative", "title": "questions, sorted", "axis": {"grid": False}}
+        | {"scale": {"zero": False, "nice": False}},
+        "x2": {"field": "right"},
+    }
+    up = {"field": "difference", "type": "quantitative", "title": "difference in score", **ends}
     return _chart(
         rows,
         220,
@@ -113,16 +127,21 @@ def win_loss(rows: Rows, labels: Sequence[str], scale: float) -> Spec:
             {"calculate": "datum.place - 0.45", "as": "left"},
             {"calculate": "datum.place + 0.45", "as": "right"},
         ],
-        mark={"type": "rect", "cursor": "pointer", "stroke": None, "minWidth": 1},
-        encoding={
-            "x": {"field": "left", "type": "quantitative", "title": "questions, sorted", "axis": {"grid": False}}
-            | {"scale": {"zero": False, "nice": False}},
-            "x2": {"field": "right"},
-            "y": {"field": "difference", "type": "quantitative", "title": "difference in score", **ends},
-            "y2": {"datum": 0},
-            "color": colour,
-            "tooltip": tooltip,
-        },
+        layer=[
+            {
+                "mark": {"type": "rect", "stroke": None, "minWidth": 1},
+                "encoding": {**across, "y": up, "y2": {"datum": 0}, "color": colour},
+            },
+            {  # equal questions have no height
+                "transform": [{"filter": "datum.difference === 0"}],
+                "mark": {"type": "rule", "color": PLAIN, "strokeWidth": 3},
+                "encoding": {**across, "y": up},
+            },
+            {  # what the pointer meets: the question's whole column
+                "mark": {"type": "rect", "cursor": "pointer", "stroke": None, "minWidth": 1, "opacity": 0},
+                "encoding": {**across, "y": {"value": 0}, "y2": {"value": "height"}, "tooltip": tooltip},
+            },
+        ],
     )
 
 
@@ -159,7 +178,9 @@ def convergence(rows: Rows) -> Spec:
     tooltip.append(_shown("paid", "calls paid until then", ","))
     axis = {"input": "radio", "options": ["number", "paid"], "labels": ["trials", "calls paid"], "name": "Across: "}
     spread = [row[name] for row in rows for name in ("performance", "expected") if row[name] is not None]
-    y = {"type": "quantitative", "title": "dev score, %", "scale": _domain(spread), "axis": {"format": "%"}}
+    ends = _domain(spread)
+    ends["domain"] = [max(0.0, ends["domain"][0]), min(1.0, ends["domain"][1])]
+    y = {"type": "quantitative", "title": "dev score", "scale": ends, "axis": {"format": "~%"}}
 
     def layer(mark: Spec, name: str, text: str, **more: Any) -> Spec:
         channels = {"y": {"field": name, **y}, "color": {"datum": text}, "tooltip": tooltip, **more}
@@ -180,7 +201,11 @@ def convergence(rows: Rows) -> Spec:
                 "sort": [{"field": "number"}],
             },
         ],
-        encoding={"x": {"field": "x", "type": "quantitative", "title": "trials, or calls paid"}, "color": colours},
+        encoding={
+            "x": {"field": "x", "type": "quantitative", "title": "trials, or calls paid"}
+            | {"scale": {"zero": False, "nice": False, "padding": 10}, "axis": {"tickMinStep": 1, "format": "~s"}},
+            "color": colours,
+        },
         layer=[
             layer({"type": "line", "interpolate": "step-after"}, "best", names[2]),
             layer({"type": "point", "shape": "diamond", "size": 30, "cursor": "pointer"}, "expected", names[1]),

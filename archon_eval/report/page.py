@@ -82,12 +82,14 @@ def _bench(bench: Bench, id: str, drawn: dict[str, charts.Spec], budget: int) ->
     ]
     if bench.pairs:
         shared = [s for s in bench.systems if s.label in bench.pairs or s is bench.systems[0]]
+        best = max(range(len(shared)), key=lambda n: (shared[n].label.startswith("winner"), shared[n].score.value))
         drawn[f"{id}-questions"] = charts.win_loss(
-            list(_questions(bench, shared, linked, id)), [s.label for s in shared], bench.scale
+            list(_questions(bench, shared, linked, id)), [s.label for s in shared], bench.scale, best or -1
         )
         parts += [
             "<h3>Question by question</h3>",
-            "<p class=soft>Green: this system scores higher; red: lower. Click a bar for question and answers.</p>",
+            "<p class=soft>Green: this system scores higher; red: lower; grey: equal. Click a column for question and "
+            "answers.</p>",
             chart(f"{id}-questions"),
             *(_parts_table(bench)),
         ]
@@ -153,6 +155,11 @@ def _systems(bench: Bench, id: str) -> str:
         rows.append(f"<tr>{''.join(cells)}<td class=nw>{against}</td>{cell(games)}</tr>")
     head = ["system", "score (95%)", "questions", "calls", "tokens", "$", "seconds", "against the first", "won/lost"]
     caption = "<p class=soft>Cost per question, reused calls included. ◆ on the frontier of calls or dollars.</p>"
+    if len({frozenset(system.run.scores) for system in bench.systems}) > 1:
+        caption += (
+            '<p class="worse">Not all systems have scores of the same questions: their scores are not of the same '
+            "thing. The difference to the first is over the questions that both have.</p>"
+        )
     return table(head, rows, range(1, 7)) + caption
 
 

@@ -91,12 +91,12 @@ def _top(search: Search, id: str) -> str:
         cells = [
             cell(str(number), True),
             cell(trial.name),
-            cell(trial.layers),
             cell(percent(trial.performance), True),
         ]
-        cells += [cell(percent(trial.expected), True), cell(f"{trial.calls:.1f}", True), cell(trial.error)]
+        cells += [cell(percent(trial.expected), True), cell(f"{trial.calls:.1f}", True), cell(trial.layers)]
+        cells += [cell(trial.error)]
         rows.append(f'<tr id="{id}-t{number}">{"".join(cells)}</tr>')
-    head = ["trial", "architecture", "layers", "dev", "surrogate", "calls", "problem"]
-    columns = (0, 3, 4, 5)
+    head = ["trial", "architecture", "dev", "surrogate", "calls", "layers", "problem"]
+    columns = (0, 2, 3, 4)
     rest = f"<details><summary>{len(rows) - TOP} more</summary>{table(head, rows[TOP:], columns)}</details>"
     return table(head, rows[:TOP], columns) + (rest if len(rows) > TOP else "")

@@ -6,7 +6,7 @@ found = read_search("search")       # found.trials, found.summary, found.runs
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,24 +120,24 @@ def _best(folder: Path) -> Architecture | None:
         return None
 
 
-def _report_logs(journal: Path) -> dict[str, str]:
-    """Name of the held-out run -> its last log, of the search's first task and the architecture of the summary."""
+def _report_logs(journal: Path) -> list[tuple[str, str]]:
+    """(name of the held-out run, its last log), of the architectures of the summary, on every task of the search."""
     summary = json.loads((journal.parent / "summary.json").read_text(encoding="utf-8"))
     wanted = {name: str(one.get("fingerprint", "")) for name, one in summary.get("held_out", {}).items()}
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[tuple[str, str], str] = {}
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
         entry = json.loads(line) if line.endswith("}") else {}
         key = str(entry.get("result", {}).get("key", ""))
         if entry.get("kind") == "result" and key.startswith("report/") and entry["result"].get("log"):
             run, _, task = key.removeprefix("report/").partition("@")
             name, _, fingerprint = run.partition("/")
-            if wanted.get(name, "").startswith(fingerprint) and found.get(name, (task,))[0] == task:
-                found[name] = (task, entry["result"]["log"])
-    return {name: log for name, (_, log) in found.items()}
+            if wanted.get(name, "").startswith(fingerprint):
+                found[task, name] = entry["result"]["log"]
+    return [(name, found[task, name]) for task, name in sorted(found)]
 
 
-def _runs(logs: Mapping[str, str], folder: Path, problems: list[str]) -> Iterator[Run]:
-    for name, given in logs.items():
+def _runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) -> Iterator[Run]:
+    for name, given in logs:
         log = Path(given) if Path(given).is_file() else folder / "logs" / Path(given).name  # a folder that was moved
         if log.is_file():
             try:

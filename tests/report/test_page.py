@@ -114,7 +114,7 @@ def test_a_bar_leads_to_its_question_and_switches_redraw(browser: Any, logs: Pat
         "return ['', ...[...document.querySelectorAll('#bench1-cost .mark-line path')].map(e => e.getAttribute('d'))]"
     )
     assert frontier.count("L") >= 2
-    bars = browser.find_elements("css selector", "#bench1-questions .mark-rect path")
+    bars = browser.find_elements("css selector", "#bench1-questions .layer_0_marks path")
     [bar, *others] = [bar for bar in bars if bar.rect["height"] > 1]
     assert len(others) == 9  # 30 right against 20
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
@@ -125,7 +125,41 @@ def test_a_bar_leads_to_its_question_and_switches_redraw(browser: Any, logs: Pat
     ActionChains(browser).click().perform()
     found = browser.find_element("css selector", "details.found")
     assert found.get_attribute("open") is not None and found.is_displayed()
+    columns = browser.find_elements("css selector", "#bench1-questions .layer_2_marks path")
+    assert len(columns) == 40 and all(column.rect["height"] > 100 for column in columns)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", columns[-1])
+    ActionChains(browser).move_to_element(columns[-1]).pause(0.2).perform()  # both wrong: a bar without height
+    assert "question q9\n" in browser.find_element("css selector", "#vg-tooltip-element").text
+    ActionChains(browser).click().perform()
+    assert browser.find_element("css selector", "details.found summary").text.startswith("q9: ")
     assert browser.get_log("browser") == []
+
+
+def test_systems_with_other_questions_are_said_to_be(tmp_path: Path) -> None:
+    write_log(tmp_path / "logs" / "a.eval", {f"q{n}": ["C"] for n in range(9)}, name="all")
+    write_log(tmp_path / "logs" / "b.eval", {f"q{n}": ["I"] for n in range(7)}, name="fewer", calls=9)
+    for names, said in ((["a.eval", "b.eval"], True), (["a.eval"], False)):
+        assert main(["report", *(str(tmp_path / "logs" / name) for name in names), "-o", str(tmp_path / "r.html")]) == 0
+        assert (
+            "Not all systems have scores of the same questions" in (tmp_path / "r.html").read_text(encoding="utf-8")
+        ) is said
+
+
+def test_a_search_over_several_tasks_shows_the_held_out_questions_of_each(tmp_path: Path) -> None:
+    folder = search_folder(tmp_path / "search", 20)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    lines = []
+    for place, (task, name) in enumerate((task, name) for task in ("two", "one") for name in ("winner", "single")):
+        log = write_log(folder / "logs" / f"{place}.eval", {"q1": ["C"], "q2": ["I"]}, name=name, task=task)
+        summary["held_out"][name]["fingerprint"] = f"{name}-fingerprint"
+        key = f"report/{name}/{name}-fin@{task}"
+        lines.append(json.dumps({"kind": "result", "result": {"key": key, "log": str(log)}}) + "\n")
+    (folder / "search.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert main(["report", str(folder), "-o", str(tmp_path / "s.json")]) == 0
+    benches = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["benches"]
+    assert [bench["task"] for bench in benches] == ["one, right", "two, right"]
+    assert [sorted(one["label"] for one in bench["systems"]) for bench in benches] == [["single", "winner"]] * 2
 
 
 def test_phone_dark_and_print(browser: Any, logs: Path, tmp_path: Path) -> None:
