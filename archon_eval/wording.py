@@ -2,12 +2,16 @@
 
     fill("Question: {instruction}", instruction="what is {candidates}?")   # the braces of the question stay
 
-A literal brace pair around a lower-case word is written twice: `\\boxed{{answer}}`.
+A literal brace pair around a lower-case word is written twice: `\\boxed{{answer}}`. A field between tags,
+`<response>{candidate}</response>`, stays between them whatever it holds: where the text has such a tag itself, the
+wording's gets a name that the text does not have (`<response2>`).
 """
 
 import re
+from collections.abc import Iterable
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}")
+_FRAMED = re.compile(r"<([a-z]+)>(\s*\{([a-z_]+)\}\s*)</\1>")
 
 
 def fields_of(wording: str) -> set[str]:
@@ -21,4 +25,17 @@ def fill(wording: str, **values: object) -> str:
     def one(match: re.Match[str]) -> str:
         return str(values.get(match[1], match[0])) if match[1] else match[0][0]
 
-    return _TOKEN.sub(one, wording)
+    def framed(match: re.Match[str]) -> str:
+        tag = free_tag(match[1], [str(values.get(match[3], ""))])
+        return f"<{tag}>{match[2]}</{tag}>"
+
+    return _TOKEN.sub(one, _FRAMED.sub(framed, wording))
+
+
+def free_tag(tag: str, texts: Iterable[str]) -> str:
+    """The tag, with a number where one of the texts opens or closes it: nothing inside a frame can end it."""
+    taken, free, number = "\n".join(texts).casefold(), tag, 1
+    while f"<{free}" in taken or f"</{free}" in taken:
+        number += 1
+        free = f"{tag}{number}"
+    return free

@@ -24,6 +24,7 @@ from archon_eval.architecture import ComponentSpec
 from archon_eval.candidates import Candidate, Conversation, Message, State
 from archon_eval.kinds import Kind
 from archon_eval.models.base import Reply
+from archon_eval.wording import free_tag
 
 T = TypeVar("T")
 Span = tuple[int, int]
@@ -147,10 +148,13 @@ def user(text: str, history: Conversation = ()) -> Conversation:
 
 
 def numbered(candidates: Sequence[Candidate], critiques: bool = False) -> str:
-    """Candidates as a prompt shows them, identified [1] to [N], with their critiques when asked for."""
+    """Candidates as a prompt shows them, identified [1] to [N], with their critiques when asked for; none can pass for
+    several, or for another's critique (`wording.free_tag`)."""
+    texts = [part for candidate in candidates for part in (candidate.text, candidate.critique or "")]
+    response, critique = free_tag("response", texts), free_tag("critique", texts)
     parts = []
     for number, candidate in enumerate(candidates, 1):
-        parts.append(f'<response id="[{number}]">\n{candidate.text}\n</response>')
+        parts.append(f'<{response} id="[{number}]">\n{candidate.text}\n</{response}>')
         if critiques and candidate.critique is not None:
-            parts.append(f'<critique of="[{number}]">\n{candidate.critique}\n</critique>')
+            parts.append(f'<{critique} of="[{number}]">\n{candidate.critique}\n</{critique}>')
     return "\n\n".join(parts)
