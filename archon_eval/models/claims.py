@@ -12,6 +12,7 @@ there is nothing to expire and nothing to clear up.
 import errno
 import os
 import struct
+import sys
 from pathlib import Path
 
 try:
@@ -25,6 +26,8 @@ class Claims:
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, -1
+        self._by_file = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
+        """Whether locks are the open file's, so that stores of one process keep each other out too."""
 
     def take(self, digest: bytes) -> bool:
         """Whether nobody else has the claim, who then has to be waited for.
@@ -51,11 +54,15 @@ class Claims:
 
     def _lock(self, kind: int, digest: bytes) -> None:
         start = int.from_bytes(digest[:8]) >> 2
-        if hasattr(fcntl, "F_OFD_SETLK"):  # the open file's, so that stores of one process keep each other out too
-            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, start, 1, 0))
-        else:
-            how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
-            fcntl.lockf(self._file, how, 1, start)
+        if self._by_file:
+            try:
+                fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, start, 1, 0))
+                return
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:  # a kernel that does not know them
+                    raise
+                self._by_file = False
+        fcntl.lockf(self._file, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
 
     def close(self) -> None:
         """Give back all."""

@@ -138,8 +138,12 @@ def test_claims_exclude_each_other_by_call(tmp_path: Path) -> None:
     assert (tmp_path / "claims").stat().st_size == 0
 
 
-def test_claims_where_locks_are_the_processs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(fcntl, "F_OFD_SETLK")
+@pytest.mark.parametrize("known", [False, True])
+def test_claims_where_locks_are_the_processs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
+    if known:  # to Python, but not to the kernel
+        monkeypatch.setattr(fcntl, "F_OFD_SETLK", 12345)
+    else:
+        monkeypatch.delattr(fcntl, "F_OFD_SETLK")
     one = Claims(tmp_path / "claims")
     assert one.take(KEY)
     program = "import sys, fcntl; from pathlib import Path; from archon_eval.models.claims import Claims; "

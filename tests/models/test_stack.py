@@ -139,6 +139,19 @@ def test_replay_needs_no_key_and_no_network(tmp_path: Path, fake_server: FakeSer
     assert used == [[account["calls"], account["models"]] for account in accounts(again)]
 
 
+def test_seconds_of_a_replay_are_the_recorded_ones(tmp_path: Path, fake_server: FakeServer) -> None:
+    fake_server.latency = 0.2
+    run(tmp_path, store=str(tmp_path / "calls.db"), questions=1)
+    first, second = (
+        accounts(run(tmp_path, store=str(tmp_path / "calls.db"), questions=1, store_policy="replay")) for _ in range(2)
+    )
+    assert first == second
+    layers = [layer["seconds"] for layer in first[0]["layers"]]
+    assert min(layers) >= 0.2 and first[0]["seconds"] == pytest.approx(sum(layers), abs=0.002)
+    generators = [part["seconds"] for part in first[0]["layers"][0]["components"]]
+    assert layers[0] == max(generators) < sum(generators), "they were asked at once"
+
+
 def test_replay_fails_closed_and_names_what_differs(tmp_path: Path, fake_server: FakeServer) -> None:
     store = str(tmp_path / "calls.db")
     run(tmp_path, store=store)
