@@ -43,7 +43,7 @@ class Estimate:
     high: float | None
     """Upper end of the interval; None if unknown."""
     n: int
-    """Number of independent units: questions, or runs for `over_runs`."""
+    """Number of independent units: questions, or repeated runs."""
     confidence: float = 0.95
     """Coverage the interval aims at."""
 
@@ -151,33 +151,6 @@ def bootstrap(
     tail = (1 - _coverage(confidence)) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Estimate(mean, float(means.std(ddof=1)), float(low), float(high), groups, confidence)
-
-
-def over_runs(results: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Mean and standard error over repeated runs of one benchmark, as the Archon papers report 10 runs.
-
-    `se = sd / sqrt(runs)`, sd with runs - 1; interval by t. This is the spread of the *system* on these questions; it
-    says nothing about other questions (`mean_estimate` does).
-
-    Raises:
-        DataError: no run, or a result that is not finite.
-    """
-    return mean_estimate(results, None, confidence)
-
-
-def over_epochs(scores: Sequence[float], epochs: Sequence[int], confidence: float = 0.95) -> Estimate:
-    """`over_runs` from the scores of one log with several epochs: each epoch's mean is one run.
-
-    Raises:
-        DataError: as `over_runs`, lengths that differ, or epochs with different numbers of scores.
-    """
-    values, cluster, groups = _clusters(scores, epochs)
-    counts = np.bincount(cluster)
-    if counts.min() != counts.max():
-        raise DataError(f"epochs have {counts.min()} to {counts.max()} scores: a run is not complete")
-    return over_runs(
-        [float(mean) for mean in np.bincount(cluster, weights=values, minlength=groups) / counts], confidence
-    )
 
 
 def compare(

@@ -81,11 +81,6 @@ def win_rate(results: Sequence[float], questions: Sequence[Hashable], rounds: in
     return {key: value for key, value in figures.items() if value is not None}
 
 
-def win_rate_of_elo(elo: float) -> float:
-    """The win rate in percent of an Elo rating in the official files, where the baseline has 1000."""
-    return float(100 / (1 + 10 ** ((1000 - elo) / 400)))
-
-
 def judge_prompt(path: str | None = None) -> Prompt:
     """The prompt in the format of the official `judge_config.yaml`; own wording if no path is given.
 

@@ -14,8 +14,6 @@ from archon_eval.report.statistics import (
     compare,
     detectable,
     mean_estimate,
-    over_epochs,
-    over_runs,
     proportion,
 )
 
@@ -146,16 +144,8 @@ def test_comparison_needs_the_same_questions() -> None:
         compare({"q1": 1.0, "q9": 0.0}, {"q1": 1.0})
 
 
-def test_runs_and_epochs() -> None:
-    assert over_runs([0.6, 0.7, 0.8]).stderr == pytest.approx(0.1 / sqrt(3))
-    assert over_epochs([1, 0, 1, 1], [1, 1, 2, 2]) == over_runs([0.5, 1.0])
-    assert over_runs([0.6]).stderr is None
-    with pytest.raises(DataError, match="complete"):
-        over_epochs([1, 0, 1], [1, 1, 2])
-
-
 def test_bad_input_is_an_error() -> None:
-    for call in (lambda: mean_estimate([]), lambda: bootstrap([]), lambda: over_runs([]), lambda: compare({}, {})):
+    for call in (lambda: mean_estimate([]), lambda: bootstrap([]), lambda: compare({}, {})):
         with pytest.raises(DataError, match="no scores"):
             call()
     with pytest.raises(DataError, match="finite"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.arena_hard import judge_prompt, parse, rows, win_rate, win_rate_of_elo
+from archon_eval.scorers.arena_hard import judge_prompt, parse, rows, win_rate
 from archon_eval.scorers.judging import Reply
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "arena_hard"
@@ -90,6 +90,11 @@ def test_row_interval_agrees_with_refitted_ratings() -> None:
     figures = win_rate(results, questions)
     assert figures["row_ci_low"] == pytest.approx(low, abs=4)
     assert figures["row_ci_high"] == pytest.approx(high, abs=4)
+
+
+def win_rate_of_elo(elo: float) -> float:
+    """The win rate in percent of an Elo rating in the official files, where the baseline has 1000."""
+    return float(100 / (1 + 10 ** ((1000 - elo) / 400)))
 
 
 def test_rows_of_each_side_and_strength() -> None:
