@@ -219,6 +219,17 @@ def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: F
     assert [request.body.get("top_p") for request in fake_server.requests] == [0.9, 0.5]
 
 
+def test_options_of_an_eval_are_for_its_own_model_not_for_one_of_that_name_in_an_architecture(
+    tmp_path: Path, fake_server: FakeServer
+) -> None:
+    for options in ({}, {"top_p": 0.5, "system_message": "Be brief."}):
+        samples = [Sample(input="Question?", target="Answer")]
+        task = Task(MemoryDataset(samples), solver=archon(PAIR, store=str(tmp_path / "calls.db")), scorer=includes())
+        (log,) = eval(task, model=A, display="none", log_dir=str(tmp_path / "logs"), **options)  # type: ignore[arg-type]
+        assert log.status == "success" and sent(fake_server) == 3
+    assert all("top_p" not in one.body and len(one.body["messages"]) == 1 for one in fake_server.requests[:2])
+
+
 def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, fake_server: FakeServer) -> None:
     async def main() -> None:
         caller = build_caller([A], store=tmp_path / "calls.db")
