@@ -32,7 +32,7 @@ gate: $(VENV)/core
 	  -S store=$(RECORDED)/calls.db -S store_policy=replay --log-dir logs/gate --junit logs/gate/junit.xml
 
 docs: $(VENV)/dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/dev
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
