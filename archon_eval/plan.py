@@ -71,23 +71,35 @@ def plan(
     models: Sequence[str] = (),
     assumptions: Assumptions | None = None,
     prices: Prices | None = None,
+    memo: dict[Any, Any] | None = None,
 ) -> Plan:
     """Calls, tokens, dollars and critical path of one question, without calling anything.
 
     Args:
         models: fill the placeholders, strongest first; without them their price is unknown.
+        memo: filled with parts that plans of similar architectures share; for the same assumptions and prices only.
 
     Raises:
         ArchitectureError: a custom component that cannot be used.
     """
     assumed, table = assumptions or Assumptions(), prices or load_prices()
     filled = architecture.with_models(models) if models else architecture
-    built = [[build(spec, f"layer {number}") for spec in layer] for number, layer in enumerate(filled.layers, 1)]
+    memo = {} if memo is None else memo
+    built: list[list[Component]] = []
+    for number, layer in enumerate(filled.layers, 1):
+        if (number, layer) not in memo:
+            memo[number, layer] = [build(spec, f"layer {number}") for spec in layer]
+        built.append(memo[number, layer])
     flow, layers = Flow(), []
-    for number, (components, enough) in enumerate(zip(built, _enough(built), strict=True), 1):
-        planned, flow = _layer(number, components, flow, enough, assumed, table)
+    for number, (layer, components, enough) in enumerate(zip(filled.layers, built, _enough(built), strict=True), 1):
+        if (part := (number, layer, flow, enough)) not in memo:
+            memo[part] = _layer(number, components, flow, enough, assumed, table)
+        planned, flow = memo[part]
         layers.append(planned)
-    unpriced = tuple(model for model in filled.models if table.price_of(model) is None)
+    for model in filled.models:
+        if model not in memo:
+            memo[model] = table.price_of(model) is not None
+    unpriced = tuple(model for model in filled.models if not memo[model])
     dollars = [layer.dollars for layer in layers if layer.dollars is not None]
     return Plan(
         filled,

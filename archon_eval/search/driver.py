@@ -9,7 +9,8 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from random import Random
@@ -19,11 +20,10 @@ from typing import Any
 import numpy as np
 
 from archon_eval.architecture import Architecture
-from archon_eval.loading import load_architecture
 from archon_eval.models.prices import load_prices
-from archon_eval.plan import plan
 from archon_eval.report.evals import Spent
 from archon_eval.search.evaluations import BudgetSpent, Evaluations, Order, Trial
+from archon_eval.search.finals import Finals, named, order, single
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimisers import Optimiser, build
 from archon_eval.search.preparation import Option, expected_cost, options, prepare
@@ -140,13 +140,16 @@ class _Stages:
         generators, fusers = self._ranked()
         self._show("planning the space")
         self.options = options(self.settings, generators, fusers)
-        self._single = self._order("confirm/single", _single(generators[0]), "dev", *self._fresh)
+        self._calls = [fmean(option.plan.calls) for option in self.options]
         self._cost = np.array([expected_cost(self.settings, option.plan) for option in self.options])
         optimiser = self._optimiser()
+        self._finals = Finals(self.settings, self.evaluations, self.options, self._calls, self._cost, generators[0])
         tried = self._try(optimiser)
-        finalists = self._confirm(optimiser, tried)
+        finalists = self._finals.confirm(optimiser, tried, partial(self._step, "confirming finalists"))
         winner = finalists[0][0]
-        report = self._report(winner, finalists[0][1].architecture, generators[0])
+        step = partial(self._step, "reporting on the held-out questions")
+        report = self._finals.report(winner, finalists[0][1].architecture, self._journal, step)
+        self.notes += self._finals.notes
         tried_list = tuple((self.options[n], trial) for n, trial in tried.items())
         estimate = optimiser.estimate()
         means = {t.key: (float(estimate[0][n]), float(estimate[1][n])) for n, t in tried.items()} if estimate else {}
@@ -164,24 +167,14 @@ class _Stages:
             tuple(self.notes),
         )
 
-    @property
-    def _fresh(self) -> tuple[int, int]:
-        """How many epochs of draws that no trial took, and the first of them."""
-        return self.settings.confirm_epochs, self.settings.draws + 1
-
-    def _order(self, key: str, architecture: Architecture, part: str, epochs: int = 1, first: int = 1) -> Order:
-        key = f"{key}/{architecture.fingerprint[:8]}"  # what a name stands for may change when a search goes on
-        return Order(key, architecture, plan(architecture, prices=self._prices), part, epochs, first)
-
     def _show(self, stage: str, **more: Any) -> None:
         paid, reused = self.evaluations.calls, self.evaluations.reused
-        share = reused / max(1, paid + reused)
         calls, dollars = (None if one == inf else max(0.0, one) for one in self.evaluations.left())
-        self._watch(
-            Progress(
-                stage, Spent(paid, calls, self.evaluations.dollars, dollars, share, self.evaluations.failed), **more
-            )
-        )
+        share, failed = reused / max(1, paid + reused), self.evaluations.failed
+        self._watch(Progress(stage, Spent(paid, calls, self.evaluations.dollars, dollars, share, failed), **more))
+
+    def _step(self, stage: str, done: int, total: int) -> None:
+        self._show(stage, done=done, total=total)
 
     # ranking
 
@@ -189,18 +182,18 @@ class _Stages:
         models = self.settings.models
         if self.settings.given_order:
             return models, models
-        generators = self._rank("generator", {model: _single(model) for model in models})
+        generators = self._rank("generator", {model: single(model) for model in models})
         if len(generators) == 1:
             return generators, generators
         some = Random(self.settings.seed).sample(sorted(generators), min(FUSED, len(generators)))
-        fused = {m: _of(m, {"generator": some}, {"fuser": m}) for m in generators}
+        fused = {m: named(m, {"generator": some}, {"fuser": m}) for m in generators}
         return generators, self._rank("fuser", fused)
 
     def _rank(self, role: str, architectures: Mapping[str, Architecture]) -> tuple[str, ...]:
-        stage = f"ranking models as {role}s"
-        orders = [self._order(f"rank/{role}/{model}", arch, "dev") for model, arch in architectures.items()]
+        step = partial(self._step, f"ranking models as {role}s")
+        orders = [order(self.settings, f"rank/{role}/{model}", arch, "dev") for model, arch in architectures.items()]
         try:
-            found = self.evaluations.all(orders, lambda done, total: self._show(stage, done=done, total=total))
+            found = self.evaluations.all(orders, step)
             trials = dict(zip(architectures, found, strict=True))
         except BudgetSpent:
             raise SearchError(
@@ -220,10 +213,10 @@ class _Stages:
 
     def _optimiser(self) -> Optimiser:
         settings = self.settings
-        calls = [fmean(option.plan.calls) for option in self.options]
         listed = [option.configuration for option in self.options]
         penalty = settings.cost_weight * self._cost
-        return build(settings.algorithm, listed, calls, penalty, settings.seed, self._cost if settings.pareto else None)
+        pareto = self._cost if settings.pareto else None
+        return build(settings.algorithm, listed, self._calls, penalty, settings.seed, pareto)
 
     def _try(self, optimiser: Optimiser) -> dict[int, Trial]:
         """Ask, evaluate, tell, until the budget for it is spent; configuration number -> its trial, in order."""
@@ -248,7 +241,7 @@ class _Stages:
                 if not open_orders:
                     if asked >= self.settings.budget.trials or self._out_of_time():
                         break
-                    chosen = optimiser.ask(frozenset(pending.values()))
+                    chosen = optimiser.ask(frozenset(pending.values()), self._draws(asked))
                     if chosen is None:
                         break
                     fingerprint = self.options[chosen].architecture.fingerprint
@@ -257,7 +250,7 @@ class _Stages:
                     asked += 1
                 number, order = open_orders.pop(0)
                 try:
-                    self.evaluations.start(order, self._for_later(tried))
+                    self.evaluations.start(order, self._finals.reserve(optimiser, tried))
                 except BudgetSpent:
                     spent = True
                 else:
@@ -269,25 +262,25 @@ class _Stages:
 
     def _trial_order(self, asked: int, number: int) -> Order:
         option = self.options[number]
-        key, epoch = f"search/{asked}/{option.architecture.fingerprint[:6]}", 1 + asked % self.settings.draws
-        return Order(key, option.architecture, option.plan, "trial", first_epoch=epoch)
+        key = f"search/{asked}/{option.architecture.fingerprint[:6]}"
+        return Order(key, option.architecture, option.plan, "trial", first_epoch=self._draws(asked))
+
+    def _draws(self, asked: int) -> int:
+        """Trials take the sets of draws in turn."""
+        return 1 + asked % self.settings.draws
 
     def _tell(self, optimiser: Optimiser, tried: dict[int, Trial], number: int, order: Order) -> None:
         trial = tried[number] = self.evaluations.trial(order)
-        optimiser.tell(number, trial.performance)
+        optimiser.tell(number, trial.performance, order.first_epoch)
         if trial.performance is None:
             self.notes.append(f"{order.key} ({self.options[number].configuration.key}) failed: {trial.error}")
         failed = [one for one in tried.values() if one.performance is None]
         if len(failed) == len(tried) >= HOPELESS:
             raise SearchError(f"the first {HOPELESS} trials failed; the last: {trial.error}")
-        best = max(tried, key=lambda n: self._value(n, tried[n].performance))
+        best = self._finals.promising(optimiser, tried, caution=0)[:1]
         estimate = optimiser.estimate()
-        if estimate:
-            best = max(
-                tried, key=lambda n: self._value(n, None if tried[n].performance is None else float(estimate[0][n]))
-            )
-        mean = float(estimate[0][best]) if estimate else tried[best].performance
-        deviation = float(estimate[1][best]) if estimate else None
+        mean = None if not best else float(estimate[0][best[0]]) if estimate else tried[best[0]].performance
+        deviation = float(estimate[1][best[0]]) if best and estimate else None
         took = time.monotonic() - self._began
         more = self._trials - len(tried)
         self._show(
@@ -296,7 +289,7 @@ class _Stages:
             total=self._trials,
             trials=len(tried),
             options=len(self.options),
-            incumbent=self.options[best].configuration.key,
+            incumbent=self.options[best[0]].configuration.key if best else "",
             value=mean,
             deviation=deviation,
             seconds_left=took / len(tried) * more,
@@ -307,9 +300,6 @@ class _Stages:
         """As many as there may be."""
         return int(min(self.settings.budget.trials, len(self.options)))
 
-    def _value(self, number: int, performance: float | None) -> float:
-        return -inf if performance is None else self.settings.value(performance, float(self._cost[number]))
-
     def _usable(self, tried: dict[int, Trial]) -> dict[int, Trial]:
         if not any(trial.performance is not None for trial in tried.values()):
             raise SearchError("the budget allows no single trial with confirmation and report: raise it")
@@ -317,130 +307,3 @@ class _Stages:
 
     def _out_of_time(self) -> bool:
         return time.monotonic() - self._began > self.settings.budget.seconds
-
-    def _for_later(self, tried: Mapping[int, Trial]) -> tuple[float, float]:
-        """Calls and dollars to keep for finalists and the report: what the most promising would take, at most half."""
-        limited = (self.settings.budget.calls, self.settings.budget.dollars)
-        if min(limited) == inf:
-            return 0, 0
-        best = sorted(tried, key=lambda n: -self._value(n, tried[n].performance))[: self.settings.finalists]
-        plans = [self.options[n].plan for n in best or range(min(3, len(self.options)))]
-        orders = [Order("", self._single.architecture, p, "dev", self.settings.confirm_epochs) for p in plans]
-        orders += [Order("", self._single.architecture, max(plans, key=lambda p: p.calls), "test")] * 2
-        worst = [self.evaluations.worst(order) for order in [*orders, replace(self._single, part="test")]]
-        calls, dollars = sum(c for c, _ in worst), sum(d for _, d in worst)
-        return min(calls, limited[0] / 2), min(dollars, limited[1] / 2)
-
-    # confirming
-
-    def _confirm(self, optimiser: Optimiser, tried: Mapping[int, Trial]) -> list[tuple[str, Trial, float]]:
-        """Finalists and the best single model on fresh draws of all dev questions, best first.
-
-        Finalists are those with the best lower bound, mean less deviation, where there is a surrogate.
-        """
-        self._show("confirming finalists")
-        estimate = optimiser.estimate()
-        low = None if estimate is None else estimate[0] - estimate[1]
-
-        def promise(number: int) -> float:
-            performance = tried[number].performance
-            known = performance if low is None or performance is None else float(low[number])
-            return self._value(number, known)
-
-        best = sorted((n for n in tried if tried[n].performance is not None), key=lambda n: (-promise(n), n))
-        orders: dict[str, tuple[Order, int | None]] = {"single": (self._single, None)}
-        for number in best[: self.settings.finalists]:
-            option = self.options[number]
-            key = tried[number].key
-            orders[key] = (Order(f"confirm/{key}", option.architecture, option.plan, "dev", *self._fresh), number)
-        keep = self._for_report(orders)
-        confirmed = []
-        for key, order, place in self._affordable(orders, keep):
-            trial = self.evaluations.trial(order)
-            if trial.performance is None:
-                self.notes.append(f"{key} failed when confirmed: {trial.error}")
-                continue
-            prior = None if place is None or not estimate else (float(estimate[0][place]), float(estimate[1][place]))
-            value = self.settings.value(_combined(trial, prior), trial.cost)
-            confirmed.append((key, trial, value))
-        if not confirmed:
-            raise SearchError("no finalist could be confirmed: " + "; ".join(self.notes[-3:]))
-        return sorted(confirmed, key=lambda item: (-item[2], item[1].cost))
-
-    def _for_report(self, orders: Mapping[str, tuple[Order, int | None]]) -> tuple[float, float]:
-        worst = [self.evaluations.worst(replace(order, part="test", epochs=1)) for order, _ in orders.values()]
-        budget = self.settings.budget
-        calls, dollars = 2 * max(calls for calls, _ in worst), 2 * max(dollars for _, dollars in worst)
-        return (calls if budget.calls < inf else 0), (dollars if budget.dollars < inf else 0)
-
-    def _affordable(
-        self, orders: Mapping[str, tuple[Order, int | None]], keep: tuple[float, float]
-    ) -> list[tuple[str, Order, int | None]]:
-        """Run what the budget allows, the most promising first, keeping enough for the report while there are two."""
-        begun: list[tuple[str, Order, int | None]] = []
-        for key, (order, number) in orders.items():
-            try:
-                self.evaluations.start(order, keep if len(begun) > 1 else (0, 0))
-            except BudgetSpent:
-                self.notes.append(f"the budget allowed {len(begun)} of {len(orders)} finalists")
-                break
-            begun.append((key, order, number))
-        while waiting := self.evaluations.under_way():
-            self._show("confirming finalists", done=len(begun) - waiting, total=len(begun))
-            self.evaluations.finished()
-        return begun
-
-    # reporting
-
-    def _report(self, winner: str, architecture: Architecture, model: str) -> dict[str, Trial]:
-        calls = plan(architecture, prices=self._prices).calls[1]
-        samples = min(self.settings.space.max_candidates, max(2, calls - 1))
-        best_of_n = _of(
-            f"{model} x {samples}, ranked",
-            {"generator": {"model": model, "samples": samples}},
-            {"ranker": {"model": model, "top_k": 1}},
-        )
-        wanted = {"winner": architecture, "single": _single(model), "best-of-n": best_of_n}
-        self._count_winners(architecture.fingerprint)
-        if winner == "single":
-            del wanted["winner"]
-        found: dict[str, Trial] = {}
-        for name, one in wanted.items():
-            self._show("reporting on the held-out questions", done=len(found), total=len(wanted))
-            try:
-                [found[name]] = self.evaluations.all([self._order(f"report/{name}", one, "test")])
-            except BudgetSpent:
-                self.notes.append(f"the budget did not allow {name} on the held-out questions")
-        return {"winner": found["single"], **found} if winner == "single" and "single" in found else found
-
-    def _count_winners(self, mine: str) -> None:
-        """Note when the held-out questions were asked for other winners before this one."""
-        winners = {line["fingerprint"] for line in self._journal.entries("winner")}
-        if mine not in winners:
-            self._journal.add("winner", {"fingerprint": mine})
-        begun = [line["key"].partition("@")[0] for line in self._journal.entries("start")]
-        asked = {key.rpartition("/")[2] for key in begun if key.startswith(("report/winner/", "report/single/"))}
-        if others := sum(one[:8] in asked for one in winners - {mine}):
-            self.notes.append(
-                f"the held-out questions were asked for {others} other winner{'' if others == 1 else 's'} before: "
-                "choosing between winners by these scores makes them too high"
-            )
-
-
-def _of(name: str, *layers: Mapping[str, Any]) -> Architecture:
-    return load_architecture({"name": name, "layers": list(layers)})
-
-
-def _single(model: str) -> Architecture:
-    return _of(model, {"generator": model})
-
-
-def _combined(trial: Trial, prior: tuple[float, float] | None) -> float:
-    """Fresh draws and what the surrogate expected, each by its precision; performance from 0 to 1."""
-    fresh = trial.performance
-    assert fresh is not None
-    if prior is None:
-        return fresh
-    noise = trial.draw_variance
-    weight = prior[1] ** 2 / max(prior[1] ** 2 + noise, 1e-12)
-    return weight * fresh + (1 - weight) * prior[0]

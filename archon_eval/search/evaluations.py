@@ -9,10 +9,10 @@ Calls nobody could account for (a question that failed, a process that died) cou
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict, dataclass, replace
-from math import inf
+from dataclasses import asdict, dataclass, field, replace
+from math import fsum, inf
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean
 
 from archon_eval.architecture import Architecture
 from archon_eval.plan import Plan
@@ -47,8 +47,8 @@ class Trial:
     """Per question, whoever paid."""
     cost: float
     """Per question, in the objective's unit."""
-    draw_variance: float = 0.0
-    """Variance of the performance from one set of draws to another; 0 where each question was drawn once."""
+    by_epoch: Mapping[int, float] = field(default_factory=dict)
+    """Performance with each set of draws (1 for the order's first) that every task has scores of."""
     error: str = ""
 
     @property
@@ -115,7 +115,7 @@ class Evaluations:
     @property
     def dollars(self) -> float | None:
         known = [result.dollars for result in (*self.results.values(), *self._lost)]
-        return None if None in known else sum(d for d in known if d is not None)
+        return None if None in known else fsum(d for d in known if d is not None)
 
     def questions(self, order: Order) -> int:
         """Questions of all tasks that the order asks."""
@@ -194,8 +194,8 @@ class Evaluations:
             result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
         calls, dollars = self._held.pop(key)
         if result.failed or result.error:
-            per_question = (order.plan.calls[1] + order.plan.reasks) * order.epochs
-            lost = calls if result.error else min(calls, result.calls + len(result.failed) * per_question)
+            per_question = order.plan.calls[1] + order.plan.reasks
+            lost = calls if result.error else min(calls, result.calls + result.lost * per_question)
             known = None if result.dollars is None else max(result.dollars, dollars * lost / max(1, calls))
             result = replace(result, calls=lost, dollars=known)
         self._journal.add("result", {"result": asdict(result)})
@@ -223,15 +223,19 @@ class Evaluations:
         """What came of a finished order."""
         results = tuple(self.results[f"{order.key}@{task.key}"] for task in self.settings.tasks)
         scores: dict[str, float] = {}
-        performance = weight = noise = 0.0
+        performance = weight = 0.0
+        epochs: list[dict[int, float]] = []
         error = next((result.error for result in results if result.error), "")
         for task, result in zip(self.settings.tasks, results, strict=True):
             asked = self._parts[task.key][order.part]
-            mine, spread = {}, []
-            for question, epochs in sorted(result.scores.items()):
-                counted = [task.normalised(score) for score in epochs.values()]
-                mine[f"{task.key}/{question}"] = fmean(counted)
-                spread.append(variance(counted) / len(counted) if len(counted) > 1 else 0.0)
+            mine = {}
+            drawn: dict[int, list[float]] = {}
+            for question, given in sorted(result.scores.items()):
+                counted = {int(epoch): task.normalised(score) for epoch, score in given.items()}
+                mine[f"{task.key}/{question}"] = fmean(counted.values())
+                for epoch, score in counted.items():
+                    drawn.setdefault(epoch, []).append(score)
+            epochs.append({epoch: task.weight * fmean(each) for epoch, each in drawn.items()})
             missing = len(asked) - len(mine)
             if not error and (missing > TOO_MANY_FAILED * len(asked) or not mine):
                 why = next(iter(result.failed.values()), "no score")
@@ -239,7 +243,6 @@ class Evaluations:
             if mine:
                 performance += task.weight * fmean(mine.values())
                 weight += task.weight
-                noise += task.weight**2 * sum(spread) / len(mine) ** 2
             scores |= mine
         times = max(1, self.questions(order) * order.epochs)
         calls = sum(result.calls + result.reused for result in results) / times
@@ -248,5 +251,6 @@ class Evaluations:
         dollars = None if None in costs else sum(cost for cost in costs if cost is not None) / times
         cost = self.settings.cost(calls, tokens, dollars) if not error else 0.0
         value = performance / weight if weight and not error else None
-        noise /= max(weight, 1e-9) ** 2
-        return Trial(order.key, order.architecture, results, value, scores, calls, cost, noise, error)
+        common = sorted(set.intersection(*map(set, epochs)))
+        by_epoch = {epoch: sum(each[epoch] for each in epochs) / weight for epoch in common}
+        return Trial(order.key, order.architecture, results, value, scores, calls, cost, by_epoch, error)

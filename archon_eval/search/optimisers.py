@@ -1,8 +1,9 @@
 """Which architecture is tried next: one face for SMAC3 with our surrogate, its stock facade, random and greedy.
 
     optimiser = build("smac", configurations, calls, penalty, seed=0)
-    number = optimiser.ask(frozenset())          # the place of a configuration in the list; None when all are tried
-    optimiser.tell(number, 0.71)                 # its performance; None for a trial that failed
+    number = optimiser.ask(frozenset(), draws=1) # the place of a configuration in the list; None when all are tried
+    optimiser.tell(number, 0.71, draws=1)        # its performance; None for a trial that failed
+    optimiser.again(number, 0.68, draws=4)       # a finalist's, on other draws
     optimiser.estimate()                         # what it believes of every configuration, or None
 
 An answer depends on the seed and on what was told, and on nothing else: a search that is resumed goes on as it would
@@ -17,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from archon_eval.search.sharing import Shared
 from archon_eval.search.space import Array, Configuration, SearchError, features
-from archon_eval.search.surrogate import Surrogate
+from archon_eval.search.surrogate import Seen, Surrogate
 
 FIRST = 10
 """Configurations spread over the space that are tried before the surrogate is asked."""
@@ -31,22 +33,29 @@ class Optimiser(ABC):
         self._list, self._penalty, self._seed = list(configurations), penalty, seed
         self.told: dict[int, float | None] = {}
 
-    def ask(self, pending: frozenset[int]) -> int | None:
-        """The configuration to try next, none of those told or pending; None when there is none left."""
+    def ask(self, pending: frozenset[int], draws: int = 1) -> int | None:
+        """The configuration to try next with a set of draws, none of those told or pending; None if none is left."""
         free = np.ones(len(self._list), dtype=bool)
         free[[*self.told, *pending]] = False
-        return self._choose(free, pending) if free.any() else None
+        return self._choose(free, pending, draws) if free.any() else None
 
     @abstractmethod
-    def _choose(self, free: Any, pending: frozenset[int]) -> int: ...
+    def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int: ...
 
-    def tell(self, number: int, performance: float | None) -> None:
+    def tell(self, number: int, performance: float | None, draws: int = 1) -> None:
         """What came of a trial: performance from 0 to 1 without cost, or None when it failed."""
         self.told[number] = performance
+
+    def again(self, number: int, performance: float, draws: int) -> None:  # noqa: B027 (no model, nothing to learn)
+        """What a finalist scored with draws that no trial took."""
 
     def estimate(self) -> tuple[Array, Array] | None:
         """Mean and deviation of every configuration's performance; None from those that have no model."""
         return None
+
+    def shift(self, draws: int) -> float:
+        """What a set of draws probably added to every score made with it; 0 from those that have no model."""
+        return 0.0
 
     @property
     def _values(self) -> dict[int, float]:
@@ -59,7 +68,7 @@ class Optimiser(ABC):
 class Random(Optimiser):
     """Each configuration at most once, in a seeded order."""
 
-    def _choose(self, free: Any, pending: frozenset[int]) -> int:
+    def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         order = self._order()
         return int(order[free[order]][0])
 
@@ -72,7 +81,7 @@ class Greedy(Optimiser):
         self._points = [_point(one) for one in configurations]
         self._near: dict[int, list[int]] = {}
 
-    def _choose(self, free: Any, pending: frozenset[int]) -> int:
+    def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         order = self._order()
         values = {number: value - float(self._penalty[number]) for number, value in self._values.items()}
         for start in order:
@@ -125,15 +134,22 @@ def _one_step(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
 
 
 class Smac(Optimiser):
-    """SMAC3 by ask and tell, with a Gaussian process on features and every configuration's improvement computed."""
+    """SMAC3 by ask and tell, with a Gaussian process on features and every configuration's improvement computed.
 
-    def __init__(self, configurations: Sequence[Configuration], rows: Array, penalty: Array, seed: int) -> None:
+    The improvement is divided by the square root of the calls that the trial would have to pay, which those that share
+    most of their calls with earlier trials have fewest of.
+    """
+
+    def __init__(
+        self, configurations: Sequence[Configuration], rows: Array, calls: Sequence[float], penalty: Array, seed: int
+    ) -> None:
         from archon_eval.search.smac_parts import facade
 
         super().__init__(configurations, penalty, seed)
-        self._rows, self._surrogate, self._fitted = rows, Surrogate(rows), -1
+        self._rows, self._surrogate, self._shared = rows, Surrogate(rows), Shared(configurations, calls)
+        self._seen: list[Seen] = []
         self._smac, self._parts = facade(len(configurations), self._spread_out(), seed, self._predict)
-        self._asked: dict[int, Any] = {}
+        self._asked: dict[int, tuple[int, Any]] = {}
 
     def _spread_out(self) -> list[int]:
         """The first few: a seeded one, then always the one farthest from all before."""
@@ -146,50 +162,71 @@ class Smac(Optimiser):
 
     def _predict(self, pending: frozenset[int]) -> tuple[Array, Array]:
         """Posterior of the objective to minimise; trials under way count as if they came out as expected."""
-        values = self._values
-        self._surrogate.fit(list(values), list(values.values()))
-        if waiting := sorted(pending):
-            expected = self._surrogate.mean[waiting]
-            self._surrogate.fit([*values, *waiting], [*values.values(), *expected])
+        self._surrogate.fit(self._seen)
+        if pending:
+            drawn = [(number, self._asked.get(number, (1, None))[0]) for number in sorted(pending)]
+            mean, shift = self._surrogate.mean, self._surrogate.shift
+            self._surrogate.fit(self._seen, [Seen(n, d, float(mean[n]) + shift.get(d, 0.0)) for n, d in drawn])
         return self._penalty - self._surrogate.mean, np.square(self._surrogate.deviation)
 
-    def _choose(self, free: Any, pending: frozenset[int]) -> int:
+    def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         self._parts.free, self._parts.pending = free, pending
+        self._parts.price = self._price(draws)
         info = self._smac.ask()
         number = int(info.config["number"])
-        if not free[number]:  # more trials under way than SMAC3 has first ones for: it drew a number at random
+        if free[number]:
+            self._asked[number] = (draws, info)
+        else:  # more trials under way than SMAC3 has first ones for: it drew a number at random
             order = self._order()
-            return int(order[free[order]][0])
-        self._asked[number] = info
+            number = int(order[free[order]][0])
+        self._shared.pay(number, draws)
         return number
 
-    def tell(self, number: int, performance: float | None) -> None:
+    def _price(self, draws: int) -> Any:
+        """What the improvement by each configuration is divided by."""
+        return np.sqrt(np.maximum(self._shared.unpaid(draws), 1.0))
+
+    def tell(self, number: int, performance: float | None, draws: int = 1) -> None:
         from archon_eval.search.smac_parts import told
 
-        super().tell(number, performance)
-        told(self._smac, self._asked.pop(number, None), number, performance, float(self._penalty[number]))
+        super().tell(number, performance, draws)
+        self._shared.pay(number, draws)
+        if performance is not None:
+            self._seen.append(Seen(number, draws, performance))
+        _, info = self._asked.pop(number, (draws, None))
+        told(self._smac, info, number, performance, float(self._penalty[number]))
+
+    def again(self, number: int, performance: float, draws: int) -> None:
+        self._seen.append(Seen(number, draws, performance))
 
     def estimate(self) -> tuple[Array, Array] | None:
-        if not self._values:
+        if not self._seen:
             return None
-        values = self._values
-        self._surrogate.fit(list(values), list(values.values()))
+        self._surrogate.fit(self._seen)
         return self._surrogate.mean, self._surrogate.deviation
+
+    def shift(self, draws: int) -> float:
+        return self._surrogate.shift.get(draws, 0.0)
 
 
 class Pareto(Smac):
     """The same, with another weight of cost at every ask, so that the whole front is looked for."""
 
-    def __init__(self, configurations: Sequence[Configuration], rows: Array, cost: Array, seed: int) -> None:
-        super().__init__(configurations, rows, np.zeros(len(cost)), seed)
+    def __init__(
+        self, configurations: Sequence[Configuration], rows: Array, calls: Sequence[float], cost: Array, seed: int
+    ) -> None:
+        super().__init__(configurations, rows, calls, np.zeros(len(cost)), seed)
         self._cost = (cost - cost.min()) / max(float(np.ptp(cost)), 1e-9)
 
-    def _choose(self, free: Any, pending: frozenset[int]) -> int:
+    def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         # one ask in three looks for the best at any cost, the others at up to all performance for the whole cost range
         turn = len(self.told) + len(pending)
         weight = np.random.default_rng([self._seed, turn]).uniform(-0.5, 1) ** 3
         self._penalty = max(0.0, float(weight)) * self._cost
-        return super()._choose(free, pending)
+        return super()._choose(free, pending, draws)
+
+    def _price(self, draws: int) -> Any:
+        return 1.0  # or only the cheap end of the front would be looked at
 
 
 def build(
@@ -223,4 +260,6 @@ def build(
 
         return Stock(configurations, penalty, seed)
     rows = features(configurations, calls)
-    return Smac(configurations, rows, penalty, seed) if pareto is None else Pareto(configurations, rows, pareto, seed)
+    if pareto is None:
+        return Smac(configurations, rows, calls, penalty, seed)
+    return Pareto(configurations, rows, calls, pareto, seed)

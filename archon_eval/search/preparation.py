@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
+from typing import Any
 
 from inspect_ai.dataset import Sample
 
@@ -70,9 +71,10 @@ def options(settings: Settings, generators: Sequence[str], fusers: Sequence[str]
         )
     found: dict[str, Option] = {}
     broken: dict[str, int] = {}
+    memo: dict[Any, Any] = {}
     for one in configurations:
         architecture = space.architecture(one, generators, fusers)
-        planned = plan(architecture, prices=prices)
+        planned = plan(architecture, prices=prices, memo=memo)
         problems = settings.limits.broken(planned)
         for name in problems:
             broken[name] = broken.get(name, 0) + 1

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from archon_eval.search.space import SearchError
@@ -92,4 +94,18 @@ def on_dask(job: Job) -> Result:
     holder: Any = get_worker()
     worker = holder.__dict__.setdefault("archon_search_process", WorkerProcess())
     assert isinstance(worker, WorkerProcess)
-    return attempt(worker, job)
+    return accounted(job, lambda: attempt(worker, job))
+
+
+def accounted(job: Job, run: Callable[[], Result]) -> Result:
+    """The result of a run; reused calls count as paid when a worker died in the middle of the job before.
+
+    A mark beside the logs, which every worker sees, says that the job is under way.
+    """
+    mark = Path(job.log_dir) / f".begun-{sha256(job.key.encode()).hexdigest()[:16]}"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    died = mark.exists()
+    mark.touch()
+    result = run()
+    mark.unlink(missing_ok=True)
+    return replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost) if died else result

@@ -52,6 +52,8 @@ class Parts:
     free: Any = None
     """Which configurations may be chosen."""
     pending: frozenset[int] = frozenset()
+    price: Any = 1.0
+    """What the improvement by each is divided by."""
 
 
 class ListModel(AbstractModel):
@@ -87,7 +89,7 @@ class WholeList(AbstractAcquisitionMaximizer):
         return found
 
     def _maximize(self, previous_configs: list[Configuration], n_points: int) -> list[tuple[float, Configuration]]:
-        values = self._improvement(self._rows).ravel()
+        values = self._improvement(self._rows).ravel() / self._parts.price
         values = np.where(self._parts.free, values, -np.inf)
         best = int(values.argmax())
         return [(float(values[best]), Configuration(self._configspace, {"number": best}))]
@@ -165,7 +167,7 @@ class Stock(Optimiser):
     def _known(self, axes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         return ((name, value) for name, value in axes.items() if name in self._names)
 
-    def _choose(self, free: Any, pending: frozenset[int]) -> int:
+    def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         for _ in range(100):
             try:
                 info = self._smac.ask()
@@ -181,8 +183,8 @@ class Stock(Optimiser):
         order = self._order()
         return int(order[free[order]][0])
 
-    def tell(self, number: int, performance: float | None) -> None:
-        super().tell(number, performance)
+    def tell(self, number: int, performance: float | None, draws: int = 1) -> None:
+        super().tell(number, performance, draws)
         if (info := self._asked.pop(number, None)) is not None:
             self._tell(info, number, performance)
 

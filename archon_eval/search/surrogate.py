@@ -1,23 +1,40 @@
 """A Gaussian process over the features of architectures: what their performance probably is, tried or not.
 
     surrogate = Surrogate(features(configurations, calls))
-    surrogate.fit([3, 141], [0.62, 0.71])
+    surrogate.fit([Seen(3, 0, 0.62), Seen(141, 1, 0.71)])
     surrogate.mean, surrogate.deviation      # of every configuration, without the noise of a trial
 
-Kernel: Matern 5/2 with a length per feature. Lengths, signal and noise are the most probable ones under weak priors, so
-that a few noisy trials are not over-read. Fitting them again at every trial would cost more than it tells: see `REFIT`.
+A score is what the architecture is worth, plus what its set of draws adds to all that share it, plus noise. Kernel:
+Matern 5/2 with a length per feature. Lengths and variances are the most probable ones under weak priors, so that a few
+noisy trials are not over-read. Fitting them again at every trial would cost more than it tells: see `REFIT`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log, sqrt
+from typing import Any
 
 import numpy as np
 
 from archon_eval.search.space import Array
 
 REFIT = 1.3
-"""The kernel's parameters are fitted again when there are this many times the trials of the last time."""
+"""The kernel's parameters are fitted again when there are this many times the scores of the last time."""
 _JITTER = 1e-9
+_CENTRE = 9.0
+"""Prior variance of the mean of all, of standardised scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One score."""
+
+    number: int
+    """The configuration's place in the list."""
+    draws: int
+    """The set of draws it was answered with: what that brings by luck, it brings to all that share it."""
+    value: float
+    """Performance from 0 to 1."""
 
 
 class Surrogate:
@@ -27,57 +44,85 @@ class Surrogate:
         self._rows = rows
         self.mean: Array = np.zeros(len(rows))
         self.deviation: Array = np.ones(len(rows))
+        self.shift: dict[int, float] = {}
+        """What each set of draws probably added to the scores made with it."""
         width = rows.shape[1]
-        # log of: lengths, signal variance, noise variance (of standardised values)
-        self._prior = np.array([*[log(sqrt(width)) + 0.5] * width, 0.0, log(0.3)])
-        self._data: tuple[tuple[int, ...], tuple[float, ...]] | None = None
-        self._spread = np.array([*[1.0] * width, 1.0, 1.5])
+        # log of: lengths, signal variance, noise variance, variance of sets of draws (of standardised values)
+        self._prior = np.array([*[log(sqrt(width)) + 0.5] * width, 0.0, log(0.3), log(0.1)])
+        self._spread = np.array([*[1.0] * width, 1.0, 1.5, 1.5])
+        self._fitted: tuple[tuple[Seen, ...], Array] = ((), self._prior)
+        self._kept: tuple[bytes, list[int], Array] = (b"", [], np.empty((0, len(rows))))
 
-    def fit(self, tried: Sequence[int], values: Sequence[float]) -> None:
-        """Learn from trials: configuration numbers and their performances. The same trials give the same posterior."""
-        if (data := (tuple(tried), tuple(values))) == self._data:
-            return
-        self._data = data
+    def fit(self, seen: Sequence[Seen], expected: Sequence[Seen] = ()) -> None:
+        """Learn from scores; the same scores in the same order give the same posterior.
+
+        Args:
+            expected: further scores that are only supposed; the kernel's parameters do not depend on them.
+        """
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         with threadpool_limits(1):  # matrices this small only lose by threads, most of all beside other work
-            self._fit(tried, values)
+            self._fit(seen, [*seen, *expected])
 
-    def _fit(self, tried: Sequence[int], values: Sequence[float]) -> None:
-        numbers, given = np.asarray(tried), np.asarray(values, dtype=np.float64)
-        centre, scale = given.mean(), max(given.std(), 1e-3)
-        y = (given - centre) / scale
-        size = _milestone(len(y))
-        theta = self._fitted(self._rows[numbers[:size]], y[:size])
-        lengths, signal, noise = np.exp(theta[:-2]), np.exp(theta[-2]), np.exp(theta[-1])
-        scaled = self._rows / lengths
-        between = signal * _matern(_squares(scaled[numbers], scaled))
-        own = between[:, numbers] + (noise + _JITTER) * np.eye(len(y))
-        lower = np.linalg.cholesky(own)
-        half = np.linalg.solve(lower, between)
-        weights = np.linalg.solve(lower, y)
-        self.mean = centre + scale * (half.T @ weights)
-        self.deviation = scale * np.sqrt(np.maximum(signal - np.square(half).sum(axis=0), 1e-12))
+    def _fit(self, seen: Sequence[Seen], scores: Sequence[Seen]) -> None:
+        first = tuple(seen[: _milestone(len(seen))])
+        known = np.array([one.value for one in first])
+        centre, scale = known.mean(), max(known.std(), 1e-3)
+        if self._fitted[0] != first:
+            self._fitted = (first, self._parameters(first, (known - centre) / scale))
+        theta = self._fitted[1]
+        signal, noise, common = np.exp(theta[-3:])
+        numbers = [one.number for one in scores]
+        between = self._between(numbers, np.exp(theta[:-3]), signal)
+        same = _same(scores)
+        own = between[:, numbers] + common * same + (noise + _JITTER) * np.eye(len(scores))
+        half = np.linalg.inv(np.linalg.cholesky(own))
+        inverse = half.T @ half
+        y = (np.array([one.value for one in scores]) - centre) / scale
+        weight = inverse.sum(axis=1)
+        middle = float(weight @ y) / (float(weight.sum()) + 1 / _CENTRE)
+        weights = inverse @ (y - middle)
+        self.mean = centre + scale * (middle + between.T @ weights)
+        explained = half @ between
+        self.deviation = scale * np.sqrt(np.maximum(signal - np.einsum("ij,ij->j", explained, explained), 1e-12))
+        shifts = scale * common * (same @ weights)
+        self.shift = {one.draws: float(found) for one, found in zip(scores, shifts, strict=True)}
 
-    def _fitted(self, rows: Array, y: Array) -> Array:
+    def _between(self, numbers: list[int], lengths: Array, signal: float) -> Array:
+        """Covariances of the scored configurations with all; rows are kept while the parameters stay."""
+        key, kept, rows = self._kept
+        mine = lengths.tobytes() + np.float64(signal).tobytes()
+        if key != mine:
+            kept, rows = [], rows[:0]
+        shared = next((n for n, (a, b) in enumerate(zip(kept, numbers, strict=False)) if a != b), len(kept))
+        shared = min(shared, len(numbers))
+        if new := numbers[shared:]:
+            scaled = self._rows / lengths
+            rows = np.concatenate([rows[:shared], signal * _matern(_squares(scaled[new], scaled))])
+        self._kept = (mine, list(numbers), rows[: len(numbers)])
+        return self._kept[2]
+
+    def _parameters(self, scores: Sequence[Seen], y: Array) -> Array:
         from scipy.optimize import minimize
 
         if len(y) < 3:
             return self._prior
+        rows = self._rows[[one.number for one in scores]]
         apart = np.square(rows[:, None, :] - rows[None, :, :])
         bounds = [(mean - 4, mean + 4) for mean in self._prior]
-        found = minimize(
-            self._loss, self._prior, (apart, y), "L-BFGS-B", True, bounds=bounds, options={"maxiter": 40, "maxfun": 60}
-        )
+        given = (apart, _same(scores), y)
+        options = {"maxiter": 40, "maxfun": 60}
+        found = minimize(self._loss, self._prior, given, "L-BFGS-B", True, bounds=bounds, options=options)
         return np.asarray(found.x)
 
-    def _loss(self, theta: Array, apart: Array, y: Array) -> tuple[float, Array]:
+    def _loss(self, theta: Array, apart: Array, same: Array, y: Array) -> tuple[float, Array]:
         """Negative log posterior of the parameters, and its gradient."""
-        inverse, signal, noise = np.exp(-2 * theta[:-2]), np.exp(theta[-2]), np.exp(theta[-1])
+        inverse = np.exp(-2 * theta[:-3])
+        signal, noise, common = np.exp(theta[-3:])
         r = np.sqrt(5 * (apart @ inverse) + 1e-12)
         decay = np.exp(-r)
         k = signal * (1 + r + r * r / 3) * decay
-        own = k + (noise + _JITTER) * np.eye(len(y))
+        own = k + common * same + (noise + _JITTER) * np.eye(len(y))
         off = (theta - self._prior) / self._spread
         try:
             lower = np.linalg.cholesky(own)
@@ -89,18 +134,24 @@ class Surrogate:
         outer = whole - np.outer(weights, weights)
         slope = outer * (signal * (5 / 3) * (1 + r) * decay)
         gradient = np.empty_like(theta)
-        gradient[:-2] = 0.5 * np.einsum("ij,ijd->d", slope, apart) * inverse
-        gradient[-2] = 0.5 * (outer * k).sum()
-        gradient[-1] = 0.5 * np.trace(outer) * noise
+        gradient[:-3] = 0.5 * (slope.reshape(-1) @ apart.reshape(len(y) ** 2, -1)) * inverse
+        gradient[-3] = 0.5 * (outer * k).sum()
+        gradient[-2] = 0.5 * np.trace(outer) * noise
+        gradient[-1] = 0.5 * (outer * same).sum() * common
         return float(value), gradient + off / self._spread
 
 
 def _milestone(count: int) -> int:
-    """The number of trials at which the parameters were last fitted; depends on the count alone."""
+    """The number of scores at which the parameters were last fitted; depends on the count alone."""
     size = min(count, 10)
     while (following := max(size + 1, int(size * REFIT))) <= count:
         size = following
     return size
+
+
+def _same(scores: Sequence[Seen]) -> Any:
+    draws = np.array([one.draws for one in scores])
+    return (draws[:, None] == draws[None, :]).astype(np.float64)
 
 
 def _squares(first: Array, second: Array) -> Array:

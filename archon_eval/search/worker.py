@@ -74,6 +74,8 @@ class Result:
     log: str = ""
     error: str = ""
     """Why there is no result at all."""
+    lost: int = 0
+    """Answers that failed before they could give account of their calls."""
 
 
 def run_job(job: Job) -> Result:
@@ -81,7 +83,7 @@ def run_job(job: Job) -> Result:
     from inspect_ai import eval as inspect_eval
     from inspect_ai._util.error import PrerequisiteError
 
-    from archon_eval.search.trial_solver import archon_trial
+    from archon_eval.solvers.archon import archon
 
     budget = {"calls": job.max_calls, "dollars": job.max_dollars}
     given = {name: value for name, value in budget.items() if value is not None}
@@ -94,7 +96,7 @@ def run_job(job: Job) -> Result:
             model=None,
             model_roles=dict(job.model_roles) or None,
             task_args=dict(job.task.args),
-            solver=archon_trial(job.first_epoch, **args),
+            solver=archon(first_epoch=job.first_epoch, **args),
             sample_id=[escape(str(question)) for question in job.questions],
             epochs=job.epochs,
             fail_on_error=False,
@@ -122,8 +124,10 @@ def read_log(job: Job, log: Any) -> Result:
     failed: dict[str, str] = {}
     totals, again = _Totals(), _Totals()
     to_float = value_to_float()
+    lost = 0
     for sample in log.samples or ():
-        last = (sample.metadata or {}).get("archon", {})
+        last = {} if sample.error else (sample.metadata or {}).get("archon", {})
+        lost += not last
         for account in (*last.get("earlier_turns", ()), *([last] if last else ())):
             totals.add(account)
             again.add(account.get("reused", {}))
@@ -141,8 +145,9 @@ def read_log(job: Job, log: Any) -> Result:
         seconds = took.total_seconds()
     paid = None if totals.dollars is None or again.dollars is None else max(0.0, totals.dollars - again.dollars)
     calls = totals.calls - again.calls
+    at = log.location
     return Result(
-        job.key, scores, failed, calls, again.calls, totals.tokens, paid, totals.dollars, seconds, log.location
+        job.key, scores, failed, calls, again.calls, totals.tokens, paid, totals.dollars, seconds, at, lost=lost
     )
 
 

@@ -28,6 +28,7 @@ def archon(
     budget: dict[str, Any] | str | None = None,
     prices: str | None = None,
     trace: str = "full",
+    first_epoch: int = 1,
     **unknown: Any,
 ) -> Solver:
     """Answer each sample with an architecture.
@@ -44,6 +45,7 @@ def archon(
             each answer, so for each turn of a question of several turns.
         prices: a price file, before the package's table.
         trace: `full` (an event per component), `compact` (one per question) or `calls` (Inspect's own per call).
+        first_epoch: whose draws the eval's first epoch takes; more than 1 for draws that no earlier eval was judged by.
     """
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
@@ -63,7 +65,7 @@ def archon(
             raise ModelError(
                 "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
             )
-        result = await engine.run(to_conversation(state.messages), epoch=state.epoch)
+        result = await engine.run(to_conversation(state.messages), epoch=first_epoch - 1 + state.epoch)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"
         )

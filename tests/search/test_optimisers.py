@@ -6,7 +6,7 @@ import pytest
 from archon_eval.search.optimisers import build
 from archon_eval.search.settings import ALGORITHMS
 from archon_eval.search.space import PRESETS, load_space
-from archon_eval.search.surrogate import Surrogate
+from archon_eval.search.surrogate import Seen, Surrogate
 
 SMALL = load_space({"preset": "small", "samples": 1, "generators": [1, 2]}).configurations(2)
 TINY = load_space({"preset": "small", "samples": 1, "generators": 1, "layers": 2}).configurations(1)
@@ -109,6 +109,6 @@ def test_the_surrogate_survives_constant_and_tiny_data():
     rows = np.random.default_rng(0).normal(size=(50, 4))
     surrogate = Surrogate(rows)
     for tried in ([1], [1, 2], list(range(12))):
-        surrogate.fit(tried, [0.5] * len(tried))
+        surrogate.fit([Seen(number, 1, 0.5) for number in tried])
         assert np.isfinite(surrogate.mean).all() and (surrogate.deviation > 0).all()
     assert abs(surrogate.mean - 0.5).max() < 1e-6

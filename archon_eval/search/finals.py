@@ -1,0 +1,260 @@
+"""The end of a search: finalists on fresh draws, and the winner on the questions that the search has not seen.
+
+    finals = Finals(settings, evaluations, options, calls, cost, model)
+    confirmed = finals.confirm(optimiser, tried)         # best first
+    report = finals.report(confirmed[0][0], confirmed[0][1].architecture, journal)
+
+What finalists score with fresh draws is told to the surrogate, which then knows all there is to know; the choice is by
+its posterior. The best single model is confirmed with the same draws.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from statistics import fmean
+from typing import Any
+
+from archon_eval.architecture import Architecture
+from archon_eval.loading import load_architecture
+from archon_eval.models.prices import load_prices
+from archon_eval.plan import plan
+from archon_eval.search.evaluations import BudgetSpent, Evaluations, Order, Trial
+from archon_eval.search.journal import Journal
+from archon_eval.search.optimisers import Optimiser
+from archon_eval.search.preparation import Option
+from archon_eval.search.settings import Settings
+from archon_eval.search.sharing import Shared
+from archon_eval.search.space import Array, SearchError
+
+SHARE = 1 / 3
+"""Of the budget less the report's part: what confirming may be expected to take."""
+Watch = Callable[[int, int], None]
+FEW = 3
+"""So many finalists are worth more than a second set of fresh draws for fewer."""
+
+
+def order(
+    settings: Settings, key: str, architecture: Architecture, part: str, epochs: int = 1, first: int = 1
+) -> Order:
+    """An order of an architecture that is not in the space's list."""
+    planned = plan(architecture, prices=load_prices(settings.prices))
+    key = f"{key}/{architecture.fingerprint[:8]}"  # what a name stands for may change when a search goes on
+    return Order(key, architecture, planned, part, epochs, first)
+
+
+def named(name: str, *layers: Mapping[str, Any]) -> Architecture:
+    """An architecture from its layers."""
+    return load_architecture({"name": name, "layers": list(layers)})
+
+
+def single(model: str) -> Architecture:
+    """One call of one model."""
+    return named(model, {"generator": model})
+
+
+class Finals:
+    """Knows what the end will take, and does it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        evaluations: Evaluations,
+        options: Sequence[Option],
+        calls: Sequence[float],
+        cost: Array,
+        model: str,
+    ) -> None:
+        """
+        Args:
+            calls, cost: of each option, per question, expected; cost in the objective's unit.
+            model: the best single one.
+        """
+        self.settings, self.evaluations, self.options = settings, evaluations, options
+        self._calls, self._cost, self._model = calls, cost, model
+        self._single = order(settings, "report/single", single(model), "test")
+        self.notes: list[str] = []
+
+    def promising(self, optimiser: Optimiser, tried: Mapping[int, Trial], caution: float = 1.0) -> list[int]:
+        """Trials that have a score, best first: by mean less `caution` deviations where there is a model."""
+        estimate = optimiser.estimate()
+
+        def value(number: int) -> float:
+            known = tried[number].performance
+            assert known is not None
+            low = known if estimate is None else float(estimate[0][number] - caution * estimate[1][number])
+            return self.settings.value(low, float(self._cost[number]))
+
+        usable = [number for number, trial in tried.items() if trial.performance is not None]
+        return sorted(usable, key=lambda number: (-value(number), number))
+
+    def reserve(self, optimiser: Optimiser, tried: Mapping[int, Trial]) -> tuple[float, float]:
+        """Calls and dollars that a further trial must leave for the end.
+
+        The report gets at most half of the budget, and confirming at most half of what that leaves; of the first trial,
+        all together at most half.
+        """
+        budget = self.settings.budget
+        if min(budget.calls, budget.dollars) == inf:
+            return 0, 0
+        best = self.promising(optimiser, tried) or list(range(min(FEW, len(self.options))))
+        finalists, epochs = self._affordable(best)
+        # an eval begins only if its worst case fits
+        worst = [self.evaluations.worst(self._order("", number, epochs)) for number in finalists]
+        found = []
+        for most, report, expected, begin in zip(
+            (budget.calls, budget.dollars),
+            self._reporting(finalists),
+            self._confirming(finalists, epochs),
+            map(max, zip(*worst, strict=True)),
+            strict=True,
+        ):
+            kept = min(report, most / 2)
+            kept += min(expected + begin, (most - kept) / 2)
+            found.append(kept if tried else min(kept, most / 2))
+        return found[0], found[1]
+
+    def _affordable(self, best: Sequence[int]) -> tuple[list[int], int]:
+        """How many of the best are confirmed, with how many sets of fresh draws each."""
+        most, epochs = min(self.settings.finalists, len(best)), self.settings.confirm_epochs
+        kept = self._reporting(best[:most])
+        budget = (self.settings.budget.calls - kept[0], self.settings.budget.dollars - kept[1])
+        plans = [(n, epochs) for n in range(most, min(FEW, most), -1)]
+        plans += [(n, e) for n in range(min(FEW, most), 0, -1) for e in range(epochs, 0, -1)]
+        for count, times in plans:
+            if all(a <= SHARE * b for a, b in zip(self._confirming(best[:count], times), budget, strict=True)):
+                return list(best[:count]), times
+        return list(best[:1]), 1
+
+    def _confirming(self, numbers: Sequence[int], epochs: int) -> tuple[float, float]:
+        """Calls and dollars that confirming these may be expected to take: they share calls among themselves."""
+        picked = [self.options[number] for number in numbers]
+        calls = [self._calls[number] for number in numbers]
+        shared, paid, dollars = Shared([one.configuration for one in picked], calls), 0.0, 0.0
+        for place, option in enumerate(picked):
+            more = float(shared.unpaid(0)[place])
+            shared.pay(place, 0)
+            paid += more
+            dollars += more * fmean(option.plan.dollars or (0.0,)) / max(1.0, calls[place])
+        times = self.evaluations.questions(self._single_on_dev(epochs)) * epochs
+        return times * (paid + 1), times * dollars
+
+    def _reporting(self, numbers: Sequence[int]) -> tuple[float, float]:
+        """What the report may take at most: winner, best of n, single model."""
+        worst = [self.evaluations.worst(self._order("", number, 1, "test")) for number in numbers]
+        one, budget = self.evaluations.worst(self._single), self.settings.budget
+        calls, dollars = 2 * max(c for c, _ in worst) + one[0], 2 * max(d for _, d in worst) + one[1]
+        return (calls if budget.calls < inf else 0), (dollars if budget.dollars < inf else 0)
+
+    def _order(self, key: str, number: int, epochs: int, part: str = "dev") -> Order:
+        option = self.options[number]
+        return Order(key, option.architecture, option.plan, part, epochs, self.settings.draws + 1)
+
+    def _single_on_dev(self, epochs: int) -> Order:
+        return order(self.settings, "confirm/single", single(self._model), "dev", epochs, self.settings.draws + 1)
+
+    def confirm(
+        self, optimiser: Optimiser, tried: Mapping[int, Trial], watch: Watch = lambda done, total: None
+    ) -> list[tuple[str, Trial, float]]:
+        """Finalists and the best single model on fresh draws of all dev questions, best first.
+
+        Args:
+            watch: told how many are done, of how many.
+
+        Returns:
+            (trial key or `single`, its trial on fresh draws, the value it is chosen by).
+
+        Raises:
+            SearchError: none of them could be run.
+        """
+        best = self.promising(optimiser, tried)
+        finalists, epochs = self._affordable(best)
+        wanted = min(self.settings.finalists, len(best))
+        if len(finalists) < wanted or epochs < self.settings.confirm_epochs:
+            self.notes.append(
+                f"{len(finalists)} of {wanted} finalists were to be confirmed, with {epochs} of "
+                f"{self.settings.confirm_epochs} sets of fresh draws: all would take more than a third of the budget"
+            )
+        orders: list[tuple[str, Order, int | None]] = [("single", self._single_on_dev(epochs), None)]
+        for number in finalists:
+            key = tried[number].key
+            orders.append((key, self._order(f"confirm/{key}", number, epochs), number))
+        confirmed = []
+        for key, one, place in self._run(orders, self._reporting(finalists), watch):
+            trial = self.evaluations.trial(one)
+            if trial.performance is None:
+                self.notes.append(f"{key} failed when confirmed: {trial.error}")
+                continue
+            confirmed.append((key, trial, place))
+            for epoch, performance in trial.by_epoch.items():
+                if place is not None:
+                    optimiser.again(place, performance, self.settings.draws + epoch)
+        if not confirmed:
+            raise SearchError("no finalist could be confirmed: " + "; ".join(self.notes[-3:]))
+        estimate = optimiser.estimate()
+        found = []
+        for key, trial, place in confirmed:
+            assert trial.performance is not None
+            known = trial.performance
+            if estimate is not None and place is not None:
+                known = float(estimate[0][place])
+            elif estimate is not None:  # what these draws gave to all is not the single model's own
+                known -= fmean(optimiser.shift(self.settings.draws + epoch) for epoch in trial.by_epoch)
+            found.append((key, trial, self.settings.value(known, trial.cost)))
+        return sorted(found, key=lambda item: (-item[2], item[1].cost))
+
+    def _run(
+        self, orders: Sequence[tuple[str, Order, int | None]], keep: tuple[float, float], watch: Watch
+    ) -> list[tuple[str, Order, int | None]]:
+        """Run what the budget allows, the most promising first, keeping enough for the report while there are two."""
+        begun: list[tuple[str, Order, int | None]] = []
+        watch(0, len(orders))
+        for one in orders:
+            while True:
+                try:
+                    self.evaluations.start(one[1], keep if len(begun) > 1 else (0, 0))
+                except BudgetSpent:
+                    if self.evaluations.under_way():  # what these do not need of their worst case is free again
+                        self.evaluations.finished()
+                        continue
+                    self.notes.append(f"the budget allowed {len(begun)} of {len(orders)} finalists")
+                    return begun
+                begun.append(one)
+                break
+        while waiting := self.evaluations.under_way():
+            watch(len(begun) - waiting, len(begun))
+            self.evaluations.finished()
+        return begun
+
+    def report(self, winner: str, architecture: Architecture, journal: Journal, watch: Watch) -> dict[str, Trial]:
+        """Winner, single model and best of n on the held-out questions, as far as the budget goes."""
+        calls = plan(architecture, prices=load_prices(self.settings.prices)).calls[1]
+        samples = min(self.settings.space.max_candidates, max(2, calls - 1))
+        best_of_n = named(
+            f"{self._model} x {samples}, ranked",
+            {"generator": {"model": self._model, "samples": samples}},
+            {"ranker": {"model": self._model, "top_k": 1}},
+        )
+        wanted = {"winner": architecture, "single": single(self._model), "best-of-n": best_of_n}
+        self._count_winners(architecture.fingerprint, journal)
+        if winner == "single":
+            del wanted["winner"]
+        found: dict[str, Trial] = {}
+        for name, one in wanted.items():
+            watch(len(found), len(wanted))
+            try:
+                [found[name]] = self.evaluations.all([order(self.settings, f"report/{name}", one, "test")])
+            except BudgetSpent:
+                self.notes.append(f"the budget did not allow {name} on the held-out questions")
+        return {"winner": found["single"], **found} if winner == "single" and "single" in found else found
+
+    def _count_winners(self, mine: str, journal: Journal) -> None:
+        """Note when the held-out questions were asked for other winners before this one."""
+        winners = {line["fingerprint"] for line in journal.entries("winner")}
+        if mine not in winners:
+            journal.add("winner", {"fingerprint": mine})
+        begun = [line["key"].partition("@")[0] for line in journal.entries("start")]
+        asked = {key.rpartition("/")[2] for key in begun if key.startswith(("report/winner/", "report/single/"))}
+        if others := sum(one[:8] in asked for one in winners - {mine}):
+            self.notes.append(
+                f"the held-out questions were asked for {others} other winner{'' if others == 1 else 's'} before: "
+                "choosing between winners by these scores makes them too high"
+            )
