@@ -5,9 +5,12 @@ Each message says where the problem is, what was given and what is legal; `did_y
     raise ArchitectureError(f"layer 2: unknown component 'fusor'{did_you_mean('fusor', KINDS)}")
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class ArchonError(Exception):
@@ -61,6 +64,11 @@ def did_you_mean(given: str, legal: Iterable[str]) -> str:
     near = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return f"{hint} (legal: {', '.join(names)})"
+
+
+def visible(text: str) -> str:
+    """Text from elsewhere, for a terminal: what would command it, or turn the reading direction, becomes U+FFFD."""
+    return CONTROL.sub("\ufffd", text)
 
 
 def quote(text: str, limit: int = 200) -> str:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from archon_eval import __version__
 from archon_eval.cli import ablate, architectures, report, search, store, tools
-from archon_eval.errors import ArchonError
+from archon_eval.errors import ArchonError, visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ArchonError as exc:
-        print(f"archon: {exc}", file=sys.stderr)
+        print(visible(f"archon: {exc}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -5,13 +5,14 @@ $ archon ablate moa-lite --models sim/pool --dry-run
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.progress import Evals, Progress
-from archon_eval.cli.report import command, eval_options
+from archon_eval.cli.report import command, eval_options, scoring
 from archon_eval.cli.tables import print_table, table
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, visible
 
 WORTH = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tell"}
 """The verdict on the whole against the changed one -> on the part that was changed."""
@@ -25,6 +26,7 @@ def add(commands: Any) -> None:
         "--models", help="fill $1, $2, ... with these, strongest first; sim/pool for the simulated ones"
     )
     eval_options(ablate, Path("ablation"))
+    scoring(ablate)
     ablate.add_argument("--dry-run", action="store_true", help="only list the changes")
     ablate.add_argument("--png", type=Path, metavar="FILE", help="write the plot")
     ablate.add_argument("--json", action="store_true", help="everything, as JSON")
@@ -50,28 +52,46 @@ def _ablate(options: argparse.Namespace) -> int:
         options.epochs,
         options.time_limit,
     )
+    if options.png:
+        charts.require()  # before anything is paid
     plan = Eval(options.task, *args)
     with Progress("ablate", options.json) as progress:
         evals = Evals(progress, 1 + len(changed), options.epochs)
-        run, worth = ablation.ablate(whole, changed, plan, options.log_dir, lambda change: evals.watch(change, plan))
+        run, worth = ablation.ablate(
+            whole,
+            changed,
+            plan,
+            options.log_dir,
+            lambda change: evals.watch(change, plan),
+            options.scorer,
+            options.missing,
+        )
     worth.sort(key=lambda one: -one.value.value)
-    if options.png:
-        ci.write(options.png, charts.png(charts.worth(ablation.chart_rows(worth), "worth, points (95% interval)")))
     if options.json:
         print(json.dumps(ablation.mapping(run, worth), indent=2))
-        return 0
-    columns = ("change", "score", "worth", "interval", "verdict", "calls", "tokens", "$")
-    rows = table(*columns, numbers="score,worth,calls,tokens,$")
-    scale = run.points
-    means = run.means.values()
-    rows.add_row("the whole", f"{scale * sum(means) / len(means):.1f}", "", "", "", *_costs(run), style="bold")
-    for one, row in zip(worth, ablation.chart_rows(worth), strict=True):
-        interval, verdict = f"{row['low']:+.1f} to {row['high']:+.1f}", one.pair.whole.verdict
-        score, value = f"{scale * one.pair.whole.second:.1f}", f"{row['value']:+.1f}"
-        rows.add_row(one.change, score, value, interval, WORTH[verdict], *_costs(one.run))
-    print_table(rows)
-    print(f"Worth: points the whole scores above the changed one, on the same questions. Logs: {options.log_dir}")
+    else:
+        _print(run, worth)
+        print(f"Worth: points the whole scores above the changed one, on the same questions. Logs: {options.log_dir}")
+    if options.png:
+        ci.write(options.png, charts.png(charts.worth(ablation.chart_rows(worth), "worth, points (95% interval)")))
     return 0
+
+
+def _print(run: Any, worth: Sequence[Any]) -> None:
+    from archon_eval.report.contents import interval
+
+    columns = ("change", "score", "worth", "verdict", "calls", "tokens", "$")
+    rows = table(*columns, numbers="score,calls,tokens,$")
+    scale, means = run.points, run.means.values()
+    rows.add_row("the whole", f"{scale * sum(means) / len(means):.1f}", "", "", *_costs(run), style="bold")
+    for one in worth:
+        whole = one.pair.whole
+        value = interval(one.value, one.pair.points, "+")
+        rows.add_row(one.change, f"{scale * whole.second:.1f}", value, WORTH[whole.verdict], *_costs(one.run))
+    print_table(rows)
+    for each in (run, *(one.run for one in worth)):
+        if each.missing:
+            print(visible(f"Left out: {len(each.missing)} questions of {each.name}, which have no score"))
 
 
 def _costs(run: Any) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from archon_eval.cli.progress import Evals, Progress, Step
 from archon_eval.cli.tables import print_table, table
-from archon_eval.errors import ArchonError, DataError
+from archon_eval.errors import ArchonError, DataError, visible
 
 
 def add(commands: Any) -> None:
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     compare = command(commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare)
     compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
     compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
-    _scoring(compare)
+    scoring(compare)
     compare.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdict (%(default)s)")
     compare.add_argument("--json", action="store_true", help="everything, as JSON")
 
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
     report.add_argument(
         "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
     )
-    _scoring(report, "drop")
+    scoring(report, "drop")
 
 
 def command(commands: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
@@ -64,9 +64,15 @@ def eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) 
         text = f"{what} parameter; repeat for several"
         command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
     command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
-    command.add_argument("--epochs", type=int, default=1, help="answers per question (%(default)s)")
+    command.add_argument("--epochs", type=_count, default=1, help="answers per question (%(default)s)")
     command.add_argument("--time-limit", type=_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return value
 
 
 def _seconds(text: str) -> float:
@@ -75,7 +81,7 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _scoring(command: argparse.ArgumentParser, missing: str = "error") -> None:
+def scoring(command: argparse.ArgumentParser, missing: str = "error") -> None:
     command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
     command.add_argument(
         "--missing",
@@ -101,17 +107,18 @@ def _compare(options: argparse.Namespace) -> int:
         print(json.dumps([to_mapping(pair) for pair in pairs], indent=2))
         return 0
     for number, pair in enumerate(pairs):
-        print(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}")
+        print(visible(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
         if pair.parts:
             _print_parts(pair)
-        print(sentence(pair))
+        print(visible(sentence(pair)))
         ratios = [f"{value:.2g}x {name}" for name, value in pair.cost_ratio.items() if value is not None]
-        print(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}")
+        print(visible(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
         if pair.alone:
             print(f"Left out: {pair.alone} questions that only one of the two answered.")
         for run in (pair.first, pair.second):
             if run.notes:
-                print(f"Notes on {run.name}: {', '.join(f'{count} {what}' for what, count in run.notes.items())}")
+                notes = ", ".join(f"{count} {what}" for what, count in run.notes.items())
+                print(visible(f"Notes on {run.name}: {notes}"))
     return 0
 
 
@@ -139,7 +146,7 @@ def _gate(options: argparse.Namespace) -> int:
         if options.save_baseline:
             return _save_baseline(source, options)
     except ArchonError as exc:  # exit code 1 is a regression, and this is none
-        print(f"archon gate: {exc}", file=sys.stderr)
+        print(visible(f"archon gate: {exc}"), file=sys.stderr)
         return 2
     try:
         outcome = _gated(source, limits, options)
@@ -171,6 +178,11 @@ def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
 
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
+    run = options.task_args, options.solver_args, options.model_role, options.epochs, options.time_limit
+    if options.log is not None and run != ([], [], [], 1, inf):
+        raise DataError(
+            "-T, -S, --model-role, --epochs and --time-limit are of a run with --task, not of a finished log"
+        )
     limits = Limits(options.margin, options.detect, options.confidence, options.power)
     given = (
         tuple(options.task_args),
@@ -185,11 +197,15 @@ def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
 def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     from archon_eval.report.evals import run_eval
     from archon_eval.report.gate import save_baseline
-    from archon_eval.report.reading import read_run
+    from archon_eval.report.reading import only_log, read_run
 
     with Progress("gate", options.json) as progress:
         watch = _watch(progress, source)
-        run = read_run(source if isinstance(source, Path) else run_eval(source, options.log_dir, watch), options.scorer)
+        log = only_log(source) if isinstance(source, Path) else run_eval(source, options.log_dir, watch)
+        run = read_run(log, options.scorer, missing="drop")
+    if run.missing:
+        question, why = next(iter(run.missing.items()))
+        raise DataError(f"{log}: a baseline needs every score; {len(run.missing)} have none; {question}: {why}")
     save_baseline(run, options.baseline)
     said = {"baseline": str(options.baseline), "questions": len(run.scores), "task": run.task, "name": run.name}
     print(
@@ -219,6 +235,7 @@ def _say_outcome(outcome: Any, options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from archon_eval.report import charts
     from archon_eval.report.ci import write
     from archon_eval.report.contents import gather, to_mapping
 
@@ -226,6 +243,8 @@ def _report(options: argparse.Namespace) -> int:
     if form not in ("html", "md", "json", "png"):
         raise DataError(f"{options.output}: the ending says no format: .html, .md, .json or .png, or give --format")
     output = options.output or (Path(f"report.{form}") if form in ("html", "png") else None)
+    if form in ("html", "png"):
+        charts.require()  # before anything is read
     with Progress("report", options.json) as progress:
         found = gather(
             options.paths,
@@ -254,6 +273,6 @@ def _report(options: argparse.Namespace) -> int:
         return 0
     write(output, content)
     for problem in found.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(visible(f"left out: {problem}"), file=sys.stderr)
     print(f"{output}: {sum(len(bench.systems) for bench in found.benches)} runs, {len(found.searches)} searches")
     return 0

@@ -4,9 +4,12 @@ rows = table("preset", "calls", numbers="calls")
 """
 
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from archon_eval.errors import visible
 
 
 def print_table(rows: Table) -> None:
@@ -18,9 +21,16 @@ def print_table(rows: Table) -> None:
         print(line.rstrip())
 
 
+class Rows(Table):
+    """A table whose cells may come from elsewhere."""
+
+    def add_row(self, *cells: Any, **more: Any) -> None:
+        super().add_row(*(visible(one) if isinstance(one, str) else one for one in cells), **more)
+
+
 def table(*columns: str, numbers: str = "") -> Table:
     """A plain table; the columns named in `numbers` are set right."""
-    found = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    found = Rows(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        found.add_column(column, justify="right" if column in numbers.split(",") else "left", overflow="fold")
+        found.add_column(visible(column), justify="right" if column in numbers.split(",") else "left", overflow="fold")
     return found

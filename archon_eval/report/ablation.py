@@ -15,7 +15,7 @@ from archon_eval.errors import ArchitectureError
 from archon_eval.report.comparing import Pair, compare_runs, to_mapping
 from archon_eval.report.evals import Eval, Watch, run_eval
 from archon_eval.report.reading import read_run
-from archon_eval.report.runs import Run
+from archon_eval.report.runs import Missing, Run
 from archon_eval.report.statistics import Estimate
 
 SWAPS = {"fuser": "ranker", "ranker": "fuser"}
@@ -93,12 +93,15 @@ def ablate(
     plan: Eval,
     folder: Path,
     watch: Callable[[str], Watch] = lambda change: lambda sofar: None,
+    scorer: str | None = None,
+    missing: Missing = "error",
 ) -> tuple[Run, list[Worth]]:
     """Run the whole and every variant, one after the other, with the call store `folder/calls.db`.
 
     Args:
         plan: task and further solver arguments; architecture and store are filled in here.
         watch: told which eval begins; what it gives back is told how far that is.
+        scorer, missing: as for `read_run`.
 
     Raises:
         ArchonError: an eval that fails.
@@ -111,7 +114,7 @@ def ablate(
         file.write_text(one.to_yaml(), encoding="utf-8")
         own = (f"architecture={file}", f"store={folder / 'calls.db'}")
         log = run_eval(replace(plan, solver_args=(*own, *plan.solver_args)), folder / "logs", watch(change))
-        runs.append(read_run(log))
+        runs.append(read_run(log, scorer, missing))
     worth = [
         Worth(variant.change, run, compare_runs(runs[0], run), run.log)
         for variant, run in zip(changed, runs[1:], strict=True)

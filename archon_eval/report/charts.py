@@ -263,6 +263,14 @@ def scripts() -> str:
     return found.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
+def require() -> None:
+    """
+    Raises:
+        DataError: the plotting package is missing.
+    """
+    _vl_convert()
+
+
 def _vl_convert() -> Any:
     try:
         import vl_convert

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, visible
 from archon_eval.report.gate import Outcome
 
 LIGHTS = ("🟢", "🔴", "🟡")
@@ -31,7 +31,7 @@ def text(outcome: Outcome) -> str:
         )
     if outcome.lost:
         lines.append(f"worse: {', '.join(question for question, _ in outcome.lost[:SHOWN])}")
-    return "\n".join([*lines, *(f"note: {note}" for note in outcome.notes)])
+    return visible("\n".join([*lines, *(f"note: {note}" for note in outcome.notes)]))
 
 
 def markdown(outcome: Outcome, name: str) -> str:
@@ -51,7 +51,7 @@ def markdown(outcome: Outcome, name: str) -> str:
 
 def cell(given: str) -> str:
     """Text that came from elsewhere, without power over the page."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", " ".join(given.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", visible(" ".join(given.split())))
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from archon_eval.errors import ArchonError
 from archon_eval.report.evals import Eval, Watch, run_eval
 from archon_eval.report.gate import Limits, Outcome, check, load_baseline
-from archon_eval.report.reading import read_run
+from archon_eval.report.reading import only_log, read_run
 
 
 def gated(
@@ -29,7 +29,7 @@ def gated(
     limits = limits or Limits()
     try:
         held = load_baseline(baseline)
-        log = run_eval(source, folder, watch) if isinstance(source, Eval) else source
+        log = run_eval(source, folder, watch) if isinstance(source, Eval) else only_log(source)
         return check(held, read_run(log, scorer or held.scorer, missing="drop"), limits)
     except ArchonError as exc:
         return Outcome(2, (str(exc),), limits)

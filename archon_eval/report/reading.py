@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -33,11 +34,25 @@ def log_files(path: str | os.PathLike[str]) -> list[Path]:
     if place.is_file():
         return [place]
     if not place.is_dir():
-        raise DataError(f"{place}: no such log or folder of logs")
+        near = get_close_matches(place.name, [one.name for one in place.parent.glob("*")], n=1)
+        hint = f"; did you mean {place.with_name(near[0])}?" if near else ""
+        raise DataError(f"{place}: no such log or folder of logs{hint}")
     found = sorted(file for suffix in ("*.eval", "*_*_*.json") for file in place.rglob(suffix))
     if not found:
         raise DataError(f"{place}: no Inspect log (*.eval) in this folder")
     return found
+
+
+def only_log(path: str | os.PathLike[str]) -> Path:
+    """The log at a path: a file, or the one in a folder.
+
+    Raises:
+        DataError: nothing is there, or several.
+    """
+    found = log_files(path)
+    if len(found) > 1:
+        raise DataError(f"{path}: {len(found)} logs; name one, such as {found[-1]}")
+    return found[0]
 
 
 def read_runs(
