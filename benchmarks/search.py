@@ -1,10 +1,15 @@
 """How good searches are, and what they cost: ours, the papers' protocol, random, greedy and TPE on replayed tables.
 
-    python benchmarks/search.py --seeds 20 --families math mixeval_hard        # prints JSON
+    python benchmarks/search.py                                  # math and mixeval_hard, prints JSON
+    python benchmarks/search.py --families all --tables DIR      # every family; tables are kept in DIR
+    python benchmarks/search.py --methods smac-stock --seeds 3   # SMAC3's own facade takes a second per trial
 
-Each seed draws its own 100 dev questions from the population of the table; true performance is over all of it. A trial
-answers all dev questions once. Calls are counted as a call store would leave them to be paid, except for the papers'
-protocol, in which nothing is shared.
+Each seed draws its own 100 dev questions from the population of the table; true performance is over all of it and over
+draws that no search sees. A trial answers all dev questions once. Calls are counted as a call store would leave them to
+be paid, except for the papers' protocol, in which nothing is shared.
+
+`bounds` says what could be reached: by the best of all architectures on the dev questions, if each had answered them
+with 25 sets of draws, or with 5; smoothed is the best by a quadratic function of their features.
 """
 
 import argparse
@@ -13,28 +18,39 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from search_tables import Table, build
+from search_tables import EPOCHS, FURTHER, Table, build
+from threadpoolctl import threadpool_limits
 
 from archon_eval.search import optimisers
-from archon_eval.search.surrogate import _matern, _squares
+from archon_eval.search.finals import FEW, SHARE
+from archon_eval.search.space import features
+from archon_eval.search.surrogate import Seen, Surrogate, _matern
+from archon_eval.simulation.skills import FAMILIES
 
 DEV = 100
-BUDGETS = (25_000, 50_000, 100_000, 185_000)
+BUDGETS = (25_000, 50_000, 75_000, 100_000, 125_000, 150_000, 185_000)
 PAPER_TRIALS, PAPER_RANDOM = 501, 240
 TPE_ASKS = 400
 """It repeats itself, at no calls, but ever slower."""
-FINALISTS, DRAWS, FRESH = 10, 3, (3, 4)
-"""The product's defaults; epochs 3 and 4 of a table are draws that no trial took."""
+FINALISTS, DRAWS, FRESH = 10, 3, 2
+"""The product's defaults; the last two epochs of a table are draws that no trial took."""
+BLOCK = DEV // 2
+"""Questions after which a race may stop a trial."""
+HOPELESS = 1.28
+"""Deviations by which a trial must be behind the best to be stopped: one in ten would yet be better."""
 
 
 @dataclass
 class Run:
-    """One search on a table: what it paid and what it would recommend, after every trial."""
+    """One search on a table: what it paid and what it would recommend, budget by budget."""
 
     table: Table
     seed: int
@@ -44,10 +60,13 @@ class Run:
         rng = np.random.default_rng([self.seed, 7])
         self.dev = rng.choice(self.table.right.shape[1], DEV, replace=False)
         self.tried: dict[int, float] = {}
-        self.calls = 0
-        self._seen: set[tuple[int, int]] = set()
-        self.steps: list[tuple[int, int]] = []
-        """(calls so far, recommended configuration)."""
+        self.calls = self.trials = self.stopped = 0
+        self._seen: set[tuple[int, int, int]] = set()
+        self.picks: dict[int, int] = {}
+        """Budget -> the configuration that a search of so many calls would recommend."""
+        self.final = -1
+        """The last one, and what it took to get there."""
+        self.spent = 0
         self.overhead: list[float] = []
 
     def answers(self, place: int, epoch: int) -> Any:
@@ -55,11 +74,12 @@ class Run:
         chance = self.table.right[epoch, self.dev, place] / 255
         return np.random.default_rng([self.seed, place, epoch]).random(DEV) < chance
 
-    def pay(self, place: int, epoch: int) -> None:
+    def pay(self, place: int, epoch: int, blocks: tuple[int, ...] = (0, 1)) -> None:
         for node, calls in self.table.nodes[place]:
-            if not self.shared or (node, epoch) not in self._seen:
-                self.calls += DEV * calls
-                self._seen.add((node, epoch))
+            for block in blocks:
+                if not self.shared or (node, epoch, block) not in self._seen:
+                    self.calls += BLOCK * calls
+                    self._seen.add((node, epoch, block))
 
     def trial(self, place: int, epoch: int = 0) -> float:
         self.pay(place, epoch)
@@ -69,80 +89,149 @@ class Run:
     def winner(self) -> int:
         return max(self.tried, key=self.tried.__getitem__)
 
+    def step(self) -> None:
+        """Note what would be recommended after this trial: its dev winner, for methods that confirm nothing."""
+        self.trials, self.spent, self.final = len(self.tried), self.calls, self.winner()
+        for budget in BUDGETS:
+            if self.calls <= budget:
+                self.picks[budget] = self.final
 
-def ours(run: Run, algorithm: str = "smac", draws: int = DRAWS) -> None:
-    """The product's optimiser; for smac each budget keeps what finalists on fresh draws take."""
+
+@dataclass
+class State:
+    """Where a search of ours was after a trial."""
+
+    calls: int
+    seen: list[Seen]
+    mean: Any
+    deviation: Any
+
+
+def ours(run: Run, race: bool = False) -> None:
+    """The product's search; each budget keeps what its finalists on fresh draws take."""
     table = run.table
-    configurations, calls = table.configurations, table.calls.tolist()
-    optimiser = optimisers.build(algorithm, configurations, calls, np.zeros(len(calls)), run.seed)
-    number = 0
-    while not run.steps or run.steps[-1][0] < BUDGETS[-1]:
+    calls = table.calls.tolist()
+    rows = features(table.configurations, calls)
+    optimiser = optimisers.build("smac", table.configurations, calls, np.zeros(len(calls)), run.seed)
+    assert isinstance(optimiser, optimisers.Smac)
+    budgets, before = list(BUDGETS), None
+    while budgets:
         start = time.perf_counter()
-        place = optimiser.ask(frozenset())
+        epoch = len(optimiser.seen) % DRAWS
+        place = optimiser.ask(frozenset(), epoch)
         took = time.perf_counter() - start
         if place is None:
             return
-        value = run.trial(place, number % draws)
-        number += 1
+        value, share = raced(run, optimiser, place, epoch) if race else (run.trial(place, epoch), 1.0)
         start = time.perf_counter()
-        optimiser.tell(place, value)
+        optimiser.tell(place, value, epoch, share)
         estimate = optimiser.estimate()
         run.overhead.append(took + time.perf_counter() - start)
-        if estimate is None:
-            run.steps.append((run.calls, run.winner()))
-        else:
-            run.steps.append(confirmed(run, estimate))
+        assert estimate is not None
+        state = State(run.calls, list(optimiser.seen), *estimate)
+        while budgets and state.calls + finalists(run, state, budgets[0])[1] > budgets[0]:
+            budget = budgets.pop(0)
+            if before is not None:
+                run.picks[budget] = run.final = confirmed(run, before, budget, rows)
+                run.trials, run.spent = len(before.seen), before.calls + finalists(run, before, budget)[1]
+        before = state
 
 
-def confirmed(run: Run, estimate: tuple[Any, Any]) -> tuple[int, int]:
-    """Calls and choice if the search ended here: finalists by lower bound, on fresh draws, weighed by precision."""
-    mean, deviation = estimate
-    finalists = sorted(run.tried, key=lambda n: -(mean[n] - deviation[n]))[:FINALISTS]
-    calls, values, seen = 0, {}, set[tuple[int, int]]()
-    for place in finalists:
-        scores = []
-        for epoch in FRESH:
-            scores.append(run.answers(place, epoch))
-            for node, count in run.table.nodes[place]:
-                if (node, epoch) not in seen:
-                    seen.add((node, epoch))
-                    calls += DEV * count
-        fresh = np.array(scores)
-        noise = float(fresh.var(axis=0, ddof=1).sum()) / len(FRESH) / DEV**2
-        weight = deviation[place] ** 2 / max(deviation[place] ** 2 + noise, 1e-12)
-        values[place] = weight * float(fresh.mean()) + (1 - weight) * mean[place]
-    return run.calls + calls, max(values, key=values.__getitem__)
+def raced(run: Run, optimiser: optimisers.Smac, place: int, epoch: int) -> tuple[float, float]:
+    """The score of a trial that is stopped half-way when it is hopeless, and the share of questions it answered.
+
+    The half is corrected by what the other half brought to earlier trials with the same draws.
+    """
+    right, seen = run.answers(place, epoch), optimiser.seen
+    same = [run.answers(one.number, epoch) for one in seen if one.draws == epoch and one.share == 1]
+    run.pay(place, epoch, (0,))
+    if same and len(seen) >= optimisers.FIRST:
+        value = float(right[:BLOCK].mean() + np.mean([other.mean() - other[:BLOCK].mean() for other in same]))
+        optimiser.surrogate.fit(seen, [Seen(place, epoch, value, 0.5)])
+        mean, deviation = optimiser.surrogate.mean, optimiser.surrogate.deviation
+        best = max(float(mean[one.number]) for one in seen)
+        if mean[place] + HOPELESS * deviation[place] < best:
+            run.stopped += 1
+            run.tried[place] = value
+            return value, 0.5
+    run.pay(place, epoch, (1,))
+    run.tried[place] = float(right.mean())
+    return run.tried[place], 1.0
+
+
+def finalists(run: Run, state: State, budget: int) -> tuple[list[int], int, int]:
+    """Who is confirmed, what that takes, and with how many fresh sets of draws: as `search.finals`, by lower bound."""
+    table, numbers = run.table, dict.fromkeys(one.number for one in state.seen)
+    best = sorted(numbers, key=lambda n: (state.deviation[n] - state.mean[n], n))[:FINALISTS]
+    plans = [(n, FRESH) for n in range(len(best), FEW, -1)]
+    plans += [(n, e) for n in range(min(FEW, len(best)), 0, -1) for e in range(FRESH, 0, -1)]
+    paid: list[int] = []
+    seen: set[int] = set()
+    for place in best:
+        paid.append(sum(calls for node, calls in table.nodes[place] if node not in seen))
+        seen |= {node for node, _ in table.nodes[place]}
+    for count, times in plans:
+        if (total := DEV * times * sum(paid[:count])) <= SHARE * budget:
+            break
+    return best[:count], total, times
+
+
+def confirmed(run: Run, state: State, budget: int, rows: Any) -> int:
+    """The choice if the search ended here: the best of the finalists by all scores, those on fresh draws too."""
+    chosen, _, times = finalists(run, state, budget)
+    fresh = [Seen(n, e, float(run.answers(n, e).mean())) for n in chosen for e in range(DRAWS, DRAWS + times)]
+    surrogate = Surrogate(rows)
+    surrogate.fit([*state.seen, *fresh])
+    return max(chosen, key=lambda n: float(surrogate.mean[n]))
+
+
+def baseline(run: Run, algorithm: str) -> None:
+    """An optimiser of the product without a model of ours; its dev winner is taken."""
+    table = run.table
+    calls = table.calls.tolist()
+    optimiser = optimisers.build(algorithm, table.configurations, calls, np.zeros(len(calls)), run.seed)
+    while run.calls < BUDGETS[-1]:
+        start = time.perf_counter()
+        place = optimiser.ask(frozenset())
+        if place is None:
+            return
+        optimiser.tell(place, run.trial(place))
+        run.overhead.append(time.perf_counter() - start)
+        run.step()
 
 
 def report(table: Table, runs: list[Run]) -> dict[str, Any]:
-    truth, best = table.truth, table.truth.max()
-    regrets = {}
+    """Regret in points of true performance; nothing where a search has no choice yet."""
+    best = table.truth.max()
+
+    def regret(pick: int) -> float:
+        return float(100 * (best - table.truth[pick]))
+
+    regrets, shares = {}, {}
     for budget in BUDGETS:
-        found = []
-        for run in runs:
-            within = [pick for calls, pick in run.steps if calls <= budget]
-            if within:
-                found.append(100 * (best - truth[within[-1]]))
+        found = [regret(run.picks[budget]) for run in runs if budget in run.picks]
         regrets[budget] = round(statistics.fmean(found), 2) if len(found) == len(runs) else None
-    final = [100 * (best - truth[run.steps[-1][1]]) for run in runs]
-    reached, tried = [], []
+        shares[budget] = round(sum(value <= 1 for value in found) / len(runs), 2)
+    final = [regret(run.final) for run in runs]
+    reached = []
     for run in runs:
-        good = [100 * (best - truth[pick]) <= 1 for _, pick in run.steps]
-        if good[-1]:
-            start = len(good) - next((n for n, ok in enumerate(reversed(good)) if not ok), len(good))
-            reached.append(run.steps[start][0])
-        hit = next((c for (c, _), p in zip(run.steps, run.tried, strict=False) if 100 * (best - truth[p]) <= 1), None)
-        if hit:
-            tried.append(hit)
+        if regret(run.final) <= 1:
+            far = [budget for budget in BUDGETS if budget not in run.picks or regret(run.picks[budget]) > 1]
+            reached.append(next((b for b in BUDGETS if b > max(far, default=0)), run.spent))
+    tried = [min(map(regret, run.tried)) for run in runs]
+    slow = [seconds for run in runs for seconds in run.overhead[150:]] or [s for run in runs for s in run.overhead]
     return {
-        "true_regret_points_at_calls": regrets,
+        "seeds": len(runs),
+        "regret_at": regrets,
+        "share_within_1_point_at": shares,
         "final_regret": round(statistics.fmean(final), 2),
-        "final_calls": round(statistics.fmean(run.steps[-1][0] for run in runs)),
-        "trials": round(statistics.fmean(len(run.tried) for run in runs), 1),
-        "share_within_1_point": round(statistics.fmean(value <= 1 for value in final), 2),
-        "median_calls_until_it_stays_within_1": round(statistics.median(reached)) if reached else None,
-        "median_calls_until_one_within_1_is_tried": round(statistics.median(tried)) if tried else None,
-        "overhead_s": round(statistics.fmean(o for run in runs for o in run.overhead), 3) if runs[0].overhead else None,
+        "share_within_1_point": round(sum(value <= 1 for value in final) / len(final), 2),
+        "calls_until_within_1_point": statistics.median(reached) if reached else None,
+        "best_tried_regret": round(statistics.fmean(tried), 2),
+        "calls": round(statistics.fmean(run.spent for run in runs)),
+        "trials": round(statistics.fmean(run.trials for run in runs)),
+        "stopped_half_way": round(statistics.fmean(run.stopped for run in runs)),
+        "overhead_seconds_per_trial": round(statistics.fmean(slow), 3) if slow else None,
     }
 
 
@@ -177,12 +266,12 @@ def papers(run: Run) -> None:
             improvement[chosen] = -np.inf
             place = int(improvement.argmax())
         run.trial(place)
-        k = _matern(_squares(rows[[place]], rows) / size**2)[0]
+        k = _matern(np.square(rows - rows[place]).sum(axis=1) / size**2)
         pivot = np.sqrt(max(variance[place] + noise, 1e-9))
         halves[number] = (k - halves[:number, place] @ halves[:number]) / pivot
         variance = variance - np.square(halves[number])
         chosen.append(place)
-        run.steps.append((run.calls, run.winner()))
+        run.step()
 
 
 def _lower(halves: Any, chosen: list[int], noise: float) -> Any:
@@ -213,52 +302,84 @@ def tpe(run: Run) -> None:
             study.tell(trial, 0.0)
             continue
         study.tell(trial, run.tried[place] if place in run.tried else run.trial(place))
-        run.steps.append((run.calls, run.winner()))
+        run.step()
 
 
 METHODS: dict[str, tuple[Callable[[Run], None], bool]] = {
     "ours": (ours, True),
+    "racing": (partial(ours, race=True), True),
     "papers": (papers, False),
-    "random": (lambda run: ours(run, "random", 1), True),
-    "greedy": (lambda run: ours(run, "greedy", 1), True),
+    "random": (partial(baseline, algorithm="random"), True),
+    "greedy": (partial(baseline, algorithm="greedy"), True),
     "tpe": (tpe, True),
+    "smac-stock": (partial(baseline, algorithm="smac-stock"), True),
 }
 
 
-def exhaustive(table: Table, seeds: int) -> dict[str, float]:
-    """The winner if every architecture answered the dev questions with every set of draws, some 180 million calls."""
-    truth, right = table.truth, table.right.mean(axis=0) / 255
-    found = [100 * (truth.max() - truth[right[Run(table, seed).dev].mean(axis=0).argmax()]) for seed in range(seeds)]
-    within = statistics.fmean(value <= 1 for value in found)
-    return {"final_regret": round(statistics.fmean(found), 2), "share_within_1_point": round(within, 2)}
+def bounds(table: Table, seeds: range) -> dict[str, Any]:
+    """What the dev questions allow, were all 9,576 architectures to answer them: some 180 million calls for 5 draws."""
+    truth = table.truth
+    rows = features(table.configurations, table.calls.tolist())
+    width = rows.shape[1]
+    pairs = [rows[:, i] * rows[:, j] for i in range(width) for j in range(i, width)]
+    left, singular, _ = np.linalg.svd(np.column_stack([np.ones(len(rows)), rows, *pairs]), full_matrices=False)
+    basis = left[:, singular > 1e-6 * singular[0]]
+    found: dict[str, list[float]] = {"all_5_draws": [], "all_25_draws": [], "all_25_draws_smoothed": []}
+    for seed in seeds:
+        dev = Run(table, seed).dev
+        few = table.right[:, dev].mean(axis=(0, 1)) / 255
+        many = (EPOCHS * few + FURTHER * table.expected[dev].mean(axis=0, dtype=np.float64)) / (EPOCHS + FURTHER)
+        for name, values in zip(found, (few, many, basis @ (basis.T @ many)), strict=True):
+            found[name].append(float(100 * (truth.max() - truth[values.argmax()])))
+    return {
+        name: {
+            "regret": round(statistics.fmean(values), 2),
+            "share_within_1_point": round(sum(value <= 1 for value in values) / len(values), 2),
+        }
+        for name, values in found.items()
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=5000)
     parser.add_argument("--questions", type=int, default=1000)
-    parser.add_argument("--families", nargs="+", default=["math"])
-    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--families", nargs="+", default=["math", "mixeval_hard"], choices=["all", *FAMILIES])
+    parser.add_argument("--methods", nargs="*", default=[name for name in METHODS if name != "smac-stock"])
+    parser.add_argument("--tables", type=Path, help="folder in which tables are kept")
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    print(json.dumps({family: dict(measure(family, options)) for family in options.families}, indent=1))
+    families = FAMILIES if "all" in options.families else options.families
+    with ProcessPoolExecutor(options.workers) as pool:
+        found = list(pool.map(partial(measured, options=options), families))
+    print(json.dumps(dict(zip(families, found, strict=True)), indent=1))
+
+
+def measured(family: str, options: Any) -> dict[str, Any]:
+    with threadpool_limits(1):  # families run side by side
+        return dict(measure(family, options))
 
 
 def measure(family: str, options: Any) -> Iterator[tuple[str, Any]]:
     start = time.perf_counter()
-    table = build(family, options.questions)
+    table, seeds = (
+        build(family, options.questions, keep=options.tables),
+        range(options.first_seed, options.first_seed + options.seeds),
+    )
     truth = table.truth
     yield "best_true", round(float(truth.max()), 4)
     yield "within_1_point", int((truth > truth.max() - 0.01).sum())
     yield "single_true", round(float(table.single.mean()), 4)
-    yield "all_on_dev", exhaustive(table, options.seeds)
     yield "table_seconds", round(time.perf_counter() - start, 1)
+    yield "bounds", bounds(table, seeds)
     for name in options.methods:
         if name == "tpe" and find_spec("optuna") is None:
             yield name, "left out: pip install optuna"
             continue
         method, shared = METHODS[name]
         start, runs = time.perf_counter(), []
-        for seed in range(options.seeds):
+        for seed in seeds:
             runs.append(Run(table, seed, shared))
             method(runs[-1])
         found = {**report(table, runs), "seconds": round(time.perf_counter() - start, 1)}

@@ -8,8 +8,10 @@ texts, and as a tree: architectures that begin alike share everything up to wher
 """
 
 import math
-from collections.abc import Sequence
+import pickle
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,14 @@ from archon_eval.simulation import mind as m
 from archon_eval.simulation.skills import OPEN_ENDED, models, ordered, strength
 
 EPOCHS = 5
-"""Three that trials take in turn, two of fresh draws for finalists."""
+"""A search sees: three that trials take in turn, two of fresh draws for finalists."""
+FURTHER = 20
+"""Sets of draws that true performance is the mean of: with few, the best of 9,576 would be the luckiest."""
 WRONG = 4
 """Wrong answers there are to a question, as most bundled problems have."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
     """What every architecture answers."""
 
@@ -32,6 +36,8 @@ class Table:
     configurations: tuple[Configuration, ...]
     right: Any
     """(epoch, question, configuration), 0 to 255: the probability that the last answer is right (or preferred)."""
+    expected: Any
+    """(question, configuration): the same, mean over `FURTHER` other sets of draws."""
     calls: Any
     """Calls per question of each configuration."""
     nodes: tuple[tuple[tuple[int, int], ...], ...]
@@ -39,16 +45,19 @@ class Table:
     single: Any
     """(epoch, question): the best single model."""
 
-    @property
+    @cached_property
     def truth(self) -> Any:
-        """True performance of each: all questions and draws of the population."""
-        return self.right.reshape(-1, self.right.shape[2]).mean(axis=0, dtype=np.float64) / 255
+        """True performance of each: all questions, with draws that no search sees."""
+        return self.expected.mean(axis=0, dtype=np.float64)
 
 
 class World:
-    """One family's models and questions; answers are 0 for right, 1.. for wrong ones."""
+    """One family's models and questions; answers are 0 for right, 1.. for wrong ones.
 
-    def __init__(self, family: str, questions: int, seed: int) -> None:
+    Worlds with other `draws` have the same questions and models, and other answers.
+    """
+
+    def __init__(self, family: str, questions: int, seed: int, draws: int = 0) -> None:
         self.rng = np.random.default_rng([seed, len(family)])
         self.family, self.open, self.size = family, family in OPEN_ENDED, EPOCHS * questions
         self.names = ordered(family)
@@ -62,6 +71,7 @@ class World:
         self.taste = {n: np.tile(self.rng.normal(size=(questions, WRONG + 1)), (EPOCHS, 1)) for n in own}
         self.strength = {n: strength(n, family) * (math.sqrt(2) if self.open else 1) for n in own}
         self.bonus = {n: m._fuser_bonus(n, family) for n in own}
+        self.rng = np.random.default_rng([seed, len(family), draws])
 
     def _normal(self, *shape: int) -> Any:
         return self.rng.standard_normal(shape, dtype=np.float32)
@@ -127,9 +137,26 @@ def _phi(x: Any) -> Any:
     return 1 / (1 + np.exp(-1.702 * x))
 
 
-def build(family: str, questions: int = 1500, seed: int = 0) -> Table:
-    """The table of one family; seconds to minutes, the same for the same arguments."""
-    world = World(family, questions, seed)
+def build(family: str, questions: int = 1000, seed: int = 0, keep: Path | None = None) -> Table:
+    """The table of one family, the same for the same arguments; a minute or two, unless it was kept in a folder."""
+    path = keep / f"{family}-{questions}-{seed}.pickle" if keep else None
+    if path and path.is_file():
+        found: Table = pickle.loads(path.read_bytes())
+        return found
+    found = _answered(family, questions, seed, 0)
+    total = np.zeros(found.right.shape[1:], dtype=np.float32)
+    for draws in range(1, 1 + FURTHER // EPOCHS):
+        total += _answered(family, questions, seed, draws).right.sum(axis=0, dtype=np.uint32)
+    found.expected = total / np.float32(255 * FURTHER)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".part").write_bytes(pickle.dumps(found))
+        path.with_suffix(".part").replace(path)
+    return found
+
+
+def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
+    world = World(family, questions, seed, draws)
     space = PRESETS["paper"]
     listed = space.configurations(len(world.names))
     places = {(c.generators, c.samples, c.fusers, c.evaluation): n for n, c in enumerate(listed)}
@@ -176,17 +203,8 @@ def build(family: str, questions: int = 1500, seed: int = 0) -> Table:
         family,
         tuple(listed),
         right.reshape(EPOCHS, questions, -1),
+        None,
         np.array([sum(n for _, n in node) for node in nodes]),
         tuple(nodes),
         shown.reshape(EPOCHS, questions),
     )
-
-
-def paid(table: Table, places: Sequence[int]) -> list[int]:
-    """Calls per question that each of the trials pays when earlier ones' calls are shared."""
-    seen: set[int] = set()
-    found = []
-    for place in places:
-        found.append(sum(calls for node, calls in table.nodes[place] if node not in seen))
-        seen |= {node for node, _ in table.nodes[place]}
-    return found

@@ -13,6 +13,7 @@ from archon_eval.loading import load_architecture, preset_names
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.prices import Price, Prices
 from archon_eval.plan import plan, plan_to_mermaid
+from archon_eval.search.space import load_space
 from archon_eval.tokens import Assumptions
 
 FREE = Prices("test", (("*", Price(1.0, 2.0)),))
@@ -207,3 +208,10 @@ def reply_to(prompt: str) -> str:
     if "[Incorrect]" in prompt:
         return "[Correct]" if good else "[Incorrect]"
     return '["The response gives a number."]'
+
+
+def test_plans_that_share_parts_are_the_same_as_without():
+    space, memo = load_space("small"), {}
+    for one in space.configurations(4)[::7]:
+        architecture = space.architecture(one, list("abcd"), list("dcba"))
+        assert plan(architecture, memo=memo) == plan(architecture)

@@ -271,7 +271,8 @@ class _Stages:
 
     def _tell(self, optimiser: Optimiser, tried: dict[int, Trial], number: int, order: Order) -> None:
         trial = tried[number] = self.evaluations.trial(order)
-        optimiser.tell(number, trial.performance, order.first_epoch)
+        share = len(trial.scores) / self.evaluations.questions(order)
+        optimiser.tell(number, trial.performance, order.first_epoch, share or 1.0)
         if trial.performance is None:
             self.notes.append(f"{order.key} ({self.options[number].configuration.key}) failed: {trial.error}")
         failed = [one for one in tried.values() if one.performance is None]

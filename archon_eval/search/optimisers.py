@@ -42,8 +42,12 @@ class Optimiser(ABC):
     @abstractmethod
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int: ...
 
-    def tell(self, number: int, performance: float | None, draws: int = 1) -> None:
-        """What came of a trial: performance from 0 to 1 without cost, or None when it failed."""
+    def tell(self, number: int, performance: float | None, draws: int = 1, share: float = 1.0) -> None:
+        """What came of a trial: performance from 0 to 1 without cost, or None when it failed.
+
+        Args:
+            share: of the questions that have a score.
+        """
         self.told[number] = performance
 
     def again(self, number: int, performance: float, draws: int) -> None:  # noqa: B027 (no model, nothing to learn)
@@ -146,8 +150,9 @@ class Smac(Optimiser):
         from archon_eval.search.smac_parts import facade
 
         super().__init__(configurations, penalty, seed)
-        self._rows, self._surrogate, self._shared = rows, Surrogate(rows), Shared(configurations, calls)
-        self._seen: list[Seen] = []
+        self._rows, self.surrogate, self._shared = rows, Surrogate(rows), Shared(configurations, calls)
+        self.seen: list[Seen] = []
+        """All scores, those of finalists too."""
         self._smac, self._parts = facade(len(configurations), self._spread_out(), seed, self._predict)
         self._asked: dict[int, tuple[int, Any]] = {}
 
@@ -162,12 +167,12 @@ class Smac(Optimiser):
 
     def _predict(self, pending: frozenset[int]) -> tuple[Array, Array]:
         """Posterior of the objective to minimise; trials under way count as if they came out as expected."""
-        self._surrogate.fit(self._seen)
+        self.surrogate.fit(self.seen)
         if pending:
             drawn = [(number, self._asked.get(number, (1, None))[0]) for number in sorted(pending)]
-            mean, shift = self._surrogate.mean, self._surrogate.shift
-            self._surrogate.fit(self._seen, [Seen(n, d, float(mean[n]) + shift.get(d, 0.0)) for n, d in drawn])
-        return self._penalty - self._surrogate.mean, np.square(self._surrogate.deviation)
+            mean, shift = self.surrogate.mean, self.surrogate.shift
+            self.surrogate.fit(self.seen, [Seen(n, d, float(mean[n]) + shift.get(d, 0.0)) for n, d in drawn])
+        return self._penalty - self.surrogate.mean, np.square(self.surrogate.deviation)
 
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         self._parts.free, self._parts.pending = free, pending
@@ -186,27 +191,27 @@ class Smac(Optimiser):
         """What the improvement by each configuration is divided by."""
         return np.sqrt(np.maximum(self._shared.unpaid(draws), 1.0))
 
-    def tell(self, number: int, performance: float | None, draws: int = 1) -> None:
+    def tell(self, number: int, performance: float | None, draws: int = 1, share: float = 1.0) -> None:
         from archon_eval.search.smac_parts import told
 
-        super().tell(number, performance, draws)
+        super().tell(number, performance, draws, share)
         self._shared.pay(number, draws)
         if performance is not None:
-            self._seen.append(Seen(number, draws, performance))
+            self.seen.append(Seen(number, draws, performance, share))
         _, info = self._asked.pop(number, (draws, None))
         told(self._smac, info, number, performance, float(self._penalty[number]))
 
     def again(self, number: int, performance: float, draws: int) -> None:
-        self._seen.append(Seen(number, draws, performance))
+        self.seen.append(Seen(number, draws, performance))
 
     def estimate(self) -> tuple[Array, Array] | None:
-        if not self._seen:
+        if not self.seen:
             return None
-        self._surrogate.fit(self._seen)
-        return self._surrogate.mean, self._surrogate.deviation
+        self.surrogate.fit(self.seen)
+        return self.surrogate.mean, self.surrogate.deviation
 
     def shift(self, draws: int) -> float:
-        return self._surrogate.shift.get(draws, 0.0)
+        return self.surrogate.shift.get(draws, 0.0)
 
 
 class Pareto(Smac):

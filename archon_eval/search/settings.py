@@ -172,6 +172,9 @@ def _problems(given: Settings) -> list[str]:
             found.append(f"{task.name}: the search makes the 20/80 split itself; leave out `split`")
         if task.scale[0] == task.scale[1] or not all(map(isfinite, (*task.scale, task.weight))) or task.weight <= 0:
             found.append(f"{task.name}: the scale must be two different numbers and the weight above 0")
+    for name in ("architecture", "models", "first_epoch"):
+        if name in dict(given.solver_args):
+            found.append(f"solver argument {name!r} is what the search decides: leave it out")
     for name, members in given.space.pools:
         if missing := [model for model in members if model not in given.models]:
             found.append(f"pool {name!r}: {missing[0]} is none of the models{did_you_mean(missing[0], given.models)}")

@@ -183,8 +183,8 @@ class Stock(Optimiser):
         order = self._order()
         return int(order[free[order]][0])
 
-    def tell(self, number: int, performance: float | None, draws: int = 1) -> None:
-        super().tell(number, performance, draws)
+    def tell(self, number: int, performance: float | None, draws: int = 1, share: float = 1.0) -> None:
+        super().tell(number, performance, draws, share)
         if (info := self._asked.pop(number, None)) is not None:
             self._tell(info, number, performance)
 

@@ -35,6 +35,8 @@ class Seen:
     """The set of draws it was answered with: what that brings by luck, it brings to all that share it."""
     value: float
     """Performance from 0 to 1."""
+    share: float = 1.0
+    """Of the questions that it is the mean of: fewer, more noise."""
 
 
 class Surrogate:
@@ -51,6 +53,8 @@ class Surrogate:
         self._prior = np.array([*[log(sqrt(width)) + 0.5] * width, 0.0, log(0.3), log(0.1)])
         self._spread = np.array([*[1.0] * width, 1.0, 1.5, 1.5])
         self._fitted: tuple[tuple[Seen, ...], Array] = ((), self._prior)
+        self._learnt: tuple[int, tuple[Seen, ...]] = (0, ())
+        self._threads: Any = None
         self._kept: tuple[bytes, list[int], Array] = (b"", [], np.empty((0, len(rows))))
 
     def fit(self, seen: Sequence[Seen], expected: Sequence[Seen] = ()) -> None:
@@ -59,10 +63,16 @@ class Surrogate:
         Args:
             expected: further scores that are only supposed; the kernel's parameters do not depend on them.
         """
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        scores = (*seen, *expected)
+        if self._learnt == (len(seen), scores):
+            return
+        if self._threads is None:
+            from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-        with threadpool_limits(1):  # matrices this small only lose by threads, most of all beside other work
-            self._fit(seen, [*seen, *expected])
+            self._threads = ThreadpoolController()
+        with self._threads.limit(limits=1):  # matrices this small only lose by threads, most of all beside other work
+            self._fit(seen, scores)
+        self._learnt = (len(seen), scores)
 
     def _fit(self, seen: Sequence[Seen], scores: Sequence[Seen]) -> None:
         first = tuple(seen[: _milestone(len(seen))])
@@ -75,7 +85,7 @@ class Surrogate:
         numbers = [one.number for one in scores]
         between = self._between(numbers, np.exp(theta[:-3]), signal)
         same = _same(scores)
-        own = between[:, numbers] + common * same + (noise + _JITTER) * np.eye(len(scores))
+        own = between[:, numbers] + common * same + np.diag(noise * _spread(scores) + _JITTER)
         half = np.linalg.inv(np.linalg.cholesky(own))
         inverse = half.T @ half
         y = (np.array([one.value for one in scores]) - centre) / scale
@@ -98,7 +108,9 @@ class Surrogate:
         shared = min(shared, len(numbers))
         if new := numbers[shared:]:
             scaled = self._rows / lengths
-            rows = np.concatenate([rows[:shared], signal * _matern(_squares(scaled[new], scaled))])
+            # one by one, so that the last digit does not depend on how many are new
+            more = [signal * _matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
+            rows = np.concatenate([rows[:shared], np.array(more)])
         self._kept = (mine, list(numbers), rows[: len(numbers)])
         return self._kept[2]
 
@@ -110,19 +122,19 @@ class Surrogate:
         rows = self._rows[[one.number for one in scores]]
         apart = np.square(rows[:, None, :] - rows[None, :, :])
         bounds = [(mean - 4, mean + 4) for mean in self._prior]
-        given = (apart, _same(scores), y)
+        given = (apart, _same(scores), _spread(scores), y)
         options = {"maxiter": 40, "maxfun": 60}
         found = minimize(self._loss, self._prior, given, "L-BFGS-B", True, bounds=bounds, options=options)
         return np.asarray(found.x)
 
-    def _loss(self, theta: Array, apart: Array, same: Array, y: Array) -> tuple[float, Array]:
+    def _loss(self, theta: Array, apart: Array, same: Array, spread: Array, y: Array) -> tuple[float, Array]:
         """Negative log posterior of the parameters, and its gradient."""
         inverse = np.exp(-2 * theta[:-3])
         signal, noise, common = np.exp(theta[-3:])
         r = np.sqrt(5 * (apart @ inverse) + 1e-12)
         decay = np.exp(-r)
         k = signal * (1 + r + r * r / 3) * decay
-        own = k + common * same + (noise + _JITTER) * np.eye(len(y))
+        own = k + common * same + np.diag(noise * spread + _JITTER)
         off = (theta - self._prior) / self._spread
         try:
             lower = np.linalg.cholesky(own)
@@ -136,7 +148,7 @@ class Surrogate:
         gradient = np.empty_like(theta)
         gradient[:-3] = 0.5 * (slope.reshape(-1) @ apart.reshape(len(y) ** 2, -1)) * inverse
         gradient[-3] = 0.5 * (outer * k).sum()
-        gradient[-2] = 0.5 * np.trace(outer) * noise
+        gradient[-2] = 0.5 * (np.diag(outer) * spread).sum() * noise
         gradient[-1] = 0.5 * (outer * same).sum() * common
         return float(value), gradient + off / self._spread
 
@@ -154,9 +166,8 @@ def _same(scores: Sequence[Seen]) -> Any:
     return (draws[:, None] == draws[None, :]).astype(np.float64)
 
 
-def _squares(first: Array, second: Array) -> Array:
-    found: Array = np.square(first).sum(1)[:, None] + np.square(second).sum(1)[None, :] - 2 * first @ second.T
-    return np.maximum(found, 0)
+def _spread(scores: Sequence[Seen]) -> Array:
+    return np.array([1 / one.share for one in scores])
 
 
 def _matern(squares: Array) -> Array:

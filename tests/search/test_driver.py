@@ -286,6 +286,7 @@ def test_the_interval_of_two_tasks_is_around_the_weighted_score():
         ({"seed": "abc"}, "`seed` must be a whole number"),
         ({"trial_questions": True}, "`trial_questions` must be a whole number"),
         ({"pareto": 1}, "`pareto` must be true or false"),
+        ({"solver_args": {"first_epoch": 2}}, "'first_epoch' is what the search decides"),
     ],
 )
 def test_settings_of_the_wrong_kind(given, says):
@@ -325,6 +326,27 @@ def test_a_score_that_is_no_number_is_no_score():
     log = SimpleNamespace(status="success", samples=[SimpleNamespace(**account)], stats=stats, location="x")
     found = read_log(Job("k", None, TaskSpec("t")), log)
     assert not found.scores and found.failed == {"1": "unscored"}
+
+
+def test_calls_of_a_question_without_a_score_are_counted_once():
+    def sample(id, account, error=None, value=1.0):
+        scores = {"s": SimpleNamespace(value=value)}
+        return SimpleNamespace(
+            id=id, epoch=1, scores=scores, metadata={"archon": account} if account else {}, error=error
+        )
+
+    whole, broken = {"calls": 7, "reused": {"calls": 2}}, SimpleNamespace(message="no connection")
+    samples = [
+        sample(1, whole),
+        sample(2, whole, value=float("nan")),
+        sample(3, None, broken),
+        sample(4, whole, broken),
+    ]
+    stats = SimpleNamespace(started_at="", completed_at="")
+    log = SimpleNamespace(status="success", samples=samples, stats=stats, location="x")
+    found = read_log(Job("k", None, TaskSpec("t")), log)
+    assert found.failed.keys() == {"2", "3", "4"}
+    assert (found.calls, found.reused, found.lost) == (10, 4, 2)  # those that broke off cannot be trusted to say all
 
 
 def test_one_search_at_a_time_in_a_folder(tmp_path, fake_run):

@@ -5,7 +5,8 @@ import pytest
 
 from archon_eval.search.optimisers import build
 from archon_eval.search.settings import ALGORITHMS
-from archon_eval.search.space import PRESETS, load_space
+from archon_eval.search.sharing import Shared
+from archon_eval.search.space import PRESETS, features, load_space
 from archon_eval.search.surrogate import Seen, Surrogate
 
 SMALL = load_space({"preset": "small", "samples": 1, "generators": [1, 2]}).configurations(2)
@@ -112,3 +113,51 @@ def test_the_surrogate_survives_constant_and_tiny_data():
         surrogate.fit([Seen(number, 1, 0.5) for number in tried])
         assert np.isfinite(surrogate.mean).all() and (surrogate.deviation > 0).all()
     assert abs(surrogate.mean - 0.5).max() < 1e-6
+
+
+def test_what_a_set_of_draws_gave_to_all_is_not_an_architectures_own():
+    true, noise, seen = landscape(PAPER), np.random.default_rng(0), []
+    for turn, place in enumerate(noise.permutation(len(PAPER))[:60]):
+        lucky = 0.1 if turn % 2 else 0.0
+        seen.append(Seen(int(place), turn % 2, float(true[place] + lucky + 0.01 * noise.normal())))
+    surrogate = Surrogate(features(PAPER, [1.0] * len(PAPER)))
+    surrogate.fit(seen)
+    assert surrogate.shift[1] - surrogate.shift[0] == pytest.approx(0.1, abs=0.01)
+    assert np.corrcoef(surrogate.mean, true)[0, 1] > 0.95
+
+
+def test_a_score_of_few_questions_counts_less():
+    rows = np.linspace(-1, 1, 9)[:, None]
+    seen = [Seen(n, 0, 0.5 + 0.02 * n) for n in range(8)]
+    whole, part, without = Surrogate(rows), Surrogate(rows), Surrogate(rows)
+    without.fit(seen)
+    whole.fit(seen, [Seen(8, 0, 0.9)])
+    part.fit(seen, [Seen(8, 0, 0.9, share=0.2)])
+    assert without.mean[8] < part.mean[8] < whole.mean[8]
+    assert whole.deviation[8] < part.deviation[8] < without.deviation[8]
+
+
+def test_the_posterior_depends_on_the_scores_alone():
+    rows = features(PAPER, [1.0] * len(PAPER))
+    seen = [Seen(7 * n % len(PAPER), n % 3, 0.5 + 0.01 * (n % 5)) for n in range(30)]
+    grown, fresh = Surrogate(rows), Surrogate(rows)
+    for count in range(1, 31):
+        grown.fit(seen[:count], [Seen(5, 0, 0.4)] if count % 2 else [])
+    fresh.fit(seen)
+    assert (grown.mean == fresh.mean).all() and (grown.deviation == fresh.deviation).all()
+
+
+def test_of_equal_promise_the_cheaper_trial_comes_first():
+    listed = PAPER
+    optimiser, other = made("smac", listed), made("smac", listed)
+    other._price = lambda draws: 1.0
+    calls = {}
+    for one in (optimiser, other):
+        paid = Shared(listed, [c.candidates + sum(c.fusers) for c in listed])
+        calls[one] = 0.0
+        for _ in range(30):
+            place = one.ask(frozenset())
+            calls[one] += paid.unpaid(1)[place]
+            paid.pay(place, 1)
+            one.tell(place, 0.5)
+    assert calls[optimiser] < calls[other]
