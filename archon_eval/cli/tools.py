@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.progress import Progress, Step
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import SimulationError, did_you_mean
 
@@ -54,7 +55,14 @@ def _sim_check(options: argparse.Namespace) -> int:
         raise SimulationError(f"no benchmark family {unknown[0]!r}{did_you_mean(unknown[0], FAMILIES)}")
     if options.questions < 1:
         raise SimulationError(f"--questions must be at least 1, not {options.questions}")
-    found = run(options.questions, options.seed, families)
+    with Progress("sim-check", options.json) as progress:
+        progress(Step("simulating"))
+        found = run(
+            options.questions,
+            options.seed,
+            families,
+            watch=lambda done, total: progress(Step("simulating", done, total, "architectures")),
+        )
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
@@ -78,7 +86,10 @@ def _sim_check(options: argparse.Namespace) -> int:
 def _sandbox_build(options: argparse.Namespace) -> int:
     from archon_eval.sandbox.image import build
 
-    print(build(method=options.method, mirror=options.mirror))
+    with Progress("sandbox build") as progress:
+        progress(Step("making sure that the image is there"))
+        image = build(method=options.method, mirror=options.mirror)
+    print(image)
     return 0
 
 

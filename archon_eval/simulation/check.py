@@ -7,7 +7,8 @@ second sample of the best) run each architecture of Archon v1, Table 2, and one 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import NormalDist, fmean
 from typing import Any
@@ -58,27 +59,45 @@ CURVES: Mapping[str, tuple[str, ...]] = {
 COUNTS = (1, 2, 4, 8, 16)
 
 
-def run(questions: int = 200, seed: int = 0, families: Sequence[str] = FAMILIES, curves: bool = True) -> dict[str, Any]:
+def run(
+    questions: int = 200,
+    seed: int = 0,
+    families: Sequence[str] = FAMILIES,
+    curves: bool = True,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
     """The ablation rows, the sampling and the ensembling curve of each family, and rank correlations to the papers.
 
     Args:
         questions: made-up questions per family.
         seed: of the simulated world.
         curves: also the curves, which take most of the time.
+        watch: told how many architectures are done, of how many.
     """
-    return asyncio.run(_run(questions, seed, families, CURVES if curves else {}))
+    return asyncio.run(_run(questions, seed, families, CURVES if curves else {}, watch))
 
 
 async def _run(
-    questions: int, seed: int, families: Sequence[str], wanted: Mapping[str, tuple[str, ...]]
+    questions: int,
+    seed: int,
+    families: Sequence[str],
+    wanted: Mapping[str, tuple[str, ...]],
+    watch: Callable[[int, int], None],
 ) -> dict[str, Any]:
+    total, counts = len(families) * (len(PUBLISHED) + len(COUNTS) * len(wanted)), itertools.count(1)
+
+    async def share(world: _World, architecture: Architecture, best: bool = False) -> float:
+        found = await world.share(architecture, best)
+        watch(next(counts), total)
+        return found
+
     ablations: dict[str, dict[str, float]] = {}
     curves: dict[str, dict[str, dict[str, float]]] = {}
     for family in families:
         world = _World(family, questions, seed)
-        ablations[family] = {name: await world.share(_row(name, family)) for name in PUBLISHED}
+        ablations[family] = {name: await share(world, _row(name, family)) for name in PUBLISHED}
         curves[family] = {
-            name: {str(n): await world.share(load_architecture(_curve(name, n, family)), not last) for n in COUNTS}
+            name: {str(n): await share(world, load_architecture(_curve(name, n, family)), not last) for n in COUNTS}
             for name, last in wanted.items()
         }
     columns = [column for column in COLUMNS if column.removesuffix("_raw") in families]

@@ -124,6 +124,9 @@ def test_logs_and_stores_are_counted(tmp_path: Path) -> None:
     count = json.loads(done.stdout)["written"]
     [*_, last] = events(done.stderr)
     assert (last["done"], last["total"], last["unit"], last["command"]) == (count, count, "replies", "store export")
+    done = piped(tmp_path, "sim-check", "--questions", "3", "--families", "math", "--json")
+    [*_, last] = events(done.stderr)
+    assert last["done"] == last["total"] > 30 and last["unit"] == "architectures" and json.loads(done.stdout)
     for words in (("verify", str(RECORDINGS / "calls.db")), ("import", "new.db", "--from", "calls.jsonl")):
         done = piped(tmp_path, "store", *words, "--json")
         assert json.loads(done.stdout) and events(done.stderr)[-1]["done"] == count

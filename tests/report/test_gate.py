@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -303,6 +304,15 @@ def replay(*more: str) -> list[str]:
 def test_this_projects_own_recording_passes_its_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(replay("-T", "n=40", "--log-dir", str(tmp_path)))
     assert code == 0, capsys.readouterr().out + "\nmeant? then run: python tests/recordings/record.py"
+
+
+def test_the_projects_ci_runs_that_gate_as_a_step_of_its_own() -> None:
+    root = RECORDINGS.parents[1]
+    assert re.search(r"^make .*\bgate$", (root / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    done = subprocess.run(["make", "-n", "gate"], cwd=root, capture_output=True, text=True, check=True)
+    [line] = [one for one in done.stdout.replace("\\\n", " ").splitlines() if " gate " in one]
+    for word in ("tests/recordings/baseline.json", "store=tests/recordings/calls.db", "store_policy=replay"):
+        assert word in line.split()
 
 
 def test_a_call_that_is_not_in_the_recording_is_undecided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
