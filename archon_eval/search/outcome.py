@@ -15,7 +15,7 @@ from math import nan, sqrt
 from pathlib import Path
 from typing import Any
 
-from archon_eval.report.statistics import Comparison, Estimate, compare, mean_estimate, verdict
+from archon_eval.report.statistics import Comparison, Estimate, compare, mean_estimate, proportion, verdict
 from archon_eval.report.student import t_quantile
 from archon_eval.search.driver import Found
 from archon_eval.search.evaluations import Trial
@@ -141,13 +141,20 @@ def _shown(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
     return {
         "architecture": trial.architecture.name,
         "fingerprint": trial.architecture.fingerprint,
-        **_interval(_weighted(tasks, trial.scores)),
+        **_interval(_scored(tasks, trial.scores)),
         "value": trial.performance,
         "questions": len(trial.scores),
         "calls_per_question": trial.calls,
         "cost_per_question": trial.cost,
         "error": trial.error,
     }
+
+
+def _scored(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
+    """A score with its interval: Wilson's for right and wrong on one task, as reports of the same log show it."""
+    if len(tasks) == 1 and scores and set(scores.values()) <= {0.0, 1.0}:
+        return proportion(sum(scores.values()), len(scores))
+    return _weighted(tasks, scores)
 
 
 def _paired(tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float]) -> Comparison | None:
