@@ -32,7 +32,12 @@ def against_cost(rows: Rows, cost: str, title: str) -> Spec:
         "scale": {"type": "log" if all(value > 0 for value in values) else "symlog", "padding": 40, "nice": False},
         "axis": {"format": "~g", "tickCount": 6, "labelOverlap": True},
     }
-    y = {"field": "score", "type": "quantitative", "title": title, "scale": _domain(spread)}
+    y = {
+        "field": "score",
+        "type": "quantitative",
+        "title": title,
+        "scale": _domain(spread, (-0.4, 100.4) if "%" in title else None),
+    }
     tooltip = [_shown("label", "system"), _shown("text", "architecture"), _shown("range", "score")]
     tooltip += [_shown(name, f"{TITLES[name]} per question", ",.4~g") for name in known]
     switch = {"input": "radio", "options": known, "labels": [TITLES[name] for name in known], "name": "Cost: "}
@@ -43,7 +48,11 @@ def against_cost(rows: Rows, cost: str, title: str) -> Spec:
         x["title"] = f"{TITLES[known[0]]} per question"
     frontier = {"filter": "datum.score >= datum.best"}
     labels = {
-        "transform": [frontier] if len(rows) > 5 else [],  # more would cover each other; all say theirs when hovered
+        "transform": [  # more would cover each other; all say theirs when hovered
+            *([frontier] if len(rows) > 5 else []),
+            {"window": [{"op": "row_number", "as": "same"}], "groupby": ["x", "score"]},
+            {"filter": "datum.same === 1"},
+        ],
         "mark": {"type": "text", "align": "left", "dx": 9, "dy": -8, "limit": 110},
         "encoding": {"text": {"field": "label"}},
     }
@@ -178,8 +187,7 @@ def convergence(rows: Rows) -> Spec:
     tooltip.append(_shown("paid", "calls paid until then", ","))
     axis = {"input": "radio", "options": ["number", "paid"], "labels": ["trials", "calls paid"], "name": "Across: "}
     spread = [row[name] for row in rows for name in ("performance", "expected") if row[name] is not None]
-    ends = _domain(spread)
-    ends["domain"] = [max(0.0, ends["domain"][0]), min(1.0, ends["domain"][1])]
+    ends = _domain(spread, (-0.004, 1.004))
     y = {"type": "quantitative", "title": "dev score", "scale": ends, "axis": {"format": "~%"}}
 
     def layer(mark: Spec, name: str, text: str, **more: Any) -> Spec:
@@ -292,7 +300,10 @@ def _shown(field: str, title: str, form: str = "") -> dict[str, Any]:
     return {"field": field, "title": title, **kind}
 
 
-def _domain(values: Sequence[float]) -> dict[str, Any]:
+def _domain(values: Sequence[float], within: tuple[float, float] | None = None) -> dict[str, Any]:
+    """What an axis shows: all values and some room, none of it where no value can be."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     pad = (high - low) * 0.1 or 0.05 * max(1.0, abs(high))
-    return {"domain": [low - pad, high + pad], "zero": False, "nice": False}
+    ends = [low - pad, high + pad]
+    ends = [max(ends[0], within[0]), min(ends[1], within[1])] if within else ends
+    return {"domain": ends, "zero": False, "nice": False}

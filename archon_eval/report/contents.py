@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, visible
 from archon_eval.report.comparing import Pair, compare_runs
 from archon_eval.report.comparing import to_mapping as pair_mapping
 from archon_eval.report.reading import log_files, read_runs
@@ -100,9 +100,10 @@ def bench_of(task: str, runs: Sequence[Run]) -> Bench:
     ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
     systems, taken = [], set[str]()
     for run in ordered:
-        label, number = run.name, 2
+        name = visible(run.name)
+        label, number = name, 2
         while label in taken:
-            label, number = f"{run.name} ({number})", number + 1
+            label, number = f"{name} ({number})", number + 1
         taken.add(label)
         systems.append(System(label, run, estimate(run)))
     pairs = {}
