@@ -1,31 +1,35 @@
 """Which of the processes that share a call store is sending a call, so that equal calls at one moment are paid once.
 
-    claims = Claims(Path("calls.db-claims"))
+    claims = Claims(Path("calls.db"))
     if claims.take(key.digest):
         ...                             # send, store
         claims.give_back(key.digest)
 
-A claim is a lock on one byte of an empty file. The system takes it back when its owner ends, however that happens, so
-there is nothing to expire and nothing to clear up.
+A claim is a lock on one byte of an empty file, `calls.db-claims`. The system takes it back when its owner ends, however
+that happens, so there is nothing to expire and nothing to clear up.
 """
 
 import errno
 import os
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: every claim succeeds, and of equal calls at one moment each is paid
+except ImportError:  # Windows: only stacks that share an open store keep each other out
     fcntl = None  # type: ignore[assignment]
 
 
 class Claims:
     """The claims of one store on the calls that it is about to send."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, -1
+    def __init__(self, store: Path) -> None:
+        """`store` is the store's file, which has the same claims under all of its names."""
+        real = store.resolve()
+        self._store, self._path, self._file = real, real.with_name(f"{real.name}-claims"), -1
+        self._held: set[bytes] = set()
         self._by_file = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
         """Whether locks are the open file's, so that stores of one process keep each other out too."""
 
@@ -35,22 +39,32 @@ class Claims:
         Raises:
             OSError: the file cannot be made or locked.
         """
-        if fcntl is None:
-            return True
-        if self._file < 0:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            self._lock(fcntl.F_WRLCK, digest)
-        except OSError as exc:
-            if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
+        if digest in self._held:
             return False
+        if fcntl is not None:
+            if self._file < 0:
+                self._file = self._opened()
+            try:
+                self._lock(fcntl.F_WRLCK, digest)
+            except OSError as exc:
+                if exc.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                return False
+        self._held.add(digest)
         return True
 
     def give_back(self, digest: bytes) -> None:
         """Let others have the claim."""
+        self._held.discard(digest)
         if fcntl is not None and self._file >= 0:
             self._lock(fcntl.F_UNLCK, digest)
+
+    def _opened(self) -> int:
+        """The file, for everybody who may write the store, as SQLite's own files beside it are."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with suppress(PermissionError):  # somebody else's, who has seen to it
+            os.fchmod(file, self._store.stat().st_mode & 0o777)
+        return file
 
     def _lock(self, kind: int, digest: bytes) -> None:
         start = int.from_bytes(digest[:8]) >> 2
@@ -66,6 +80,7 @@ class Claims:
 
     def close(self) -> None:
         """Give back all."""
+        self._held.clear()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -67,7 +67,7 @@ class CallStore:
         self.path, self.read_only = Path(path), read_only
         self.damaged = 0
         """Entries met that failed their checksum; each was treated as not stored."""
-        self._claims = Claims(self.path.with_name(self.path.name + "-claims"))
+        self._claims = Claims(self.path)
         self._lock = threading.Lock()
         self._local = threading.local()
         self._named: set[bytes] = set()

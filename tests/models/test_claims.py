@@ -20,6 +20,7 @@ from archon_eval.models import store as store_module
 from archon_eval.models.base import Call
 from archon_eval.models.claims import Claims
 from archon_eval.models.stack import build_caller
+from archon_eval.models.store import CallStore
 
 A = "openai/gpt-4o"
 CALL = Call(A, (Message("user", "hi"),), Settings())
@@ -88,20 +89,38 @@ def test_a_call_whose_sender_was_killed_is_sent_by_who_waited(fake_server: FakeS
             assert second.communicate(timeout=60)[0].startswith("False")
 
 
-def test_two_stacks_of_one_process_send_once(fake_server: FakeServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["path", "link", "object"])
+def test_two_stacks_of_one_process_send_once(fake_server: FakeServer, tmp_path: Path, way: str) -> None:
     fake_server.latency = 0.1
-    replies = []
+    replies, stores = [], [tmp_path / "calls.db"] * 2
+    if way == "link":
+        (tmp_path / "elsewhere").mkdir()
+        stores[1] = tmp_path / "elsewhere" / "link.db"
+        stores[1].symlink_to(stores[0])
+    shared = CallStore(stores[0])
 
     async def main() -> None:
-        async def ask() -> None:
-            replies.append(await build_caller([A], store=tmp_path / "calls.db")(CALL))
+        async def ask(store: Path) -> None:
+            replies.append(await build_caller([A], store=shared if way == "object" else store)(CALL))
 
         async with anyio.create_task_group() as group:
-            group.start_soon(ask)
-            group.start_soon(ask)
+            for store in stores:
+                group.start_soon(ask, store)
 
     anyio.run(main)
     assert len(fake_server.requests) == 1 and sorted(reply.reused for reply in replies) == [False, True]
+
+
+def test_who_may_write_the_store_may_claim(tmp_path: Path) -> None:
+    store = tmp_path / "calls.db"
+    CallStore(store).close()
+    store.chmod(0o666)
+    before = os.umask(0o077)
+    try:
+        assert Claims(store).take(KEY)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "calls.db-claims").stat().st_mode & 0o777 == 0o666
 
 
 def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
@@ -128,14 +147,16 @@ def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
 
 
 def test_claims_exclude_each_other_by_call(tmp_path: Path) -> None:
-    one, other = Claims(tmp_path / "claims"), Claims(tmp_path / "claims")
+    store = tmp_path / "calls.db"
+    store.touch()
+    one, other = Claims(store), Claims(store)
     assert one.take(KEY) and not other.take(KEY) and other.take(OTHER)
     one.give_back(KEY)
     assert other.take(KEY) and not one.take(KEY)
     other.close()
-    assert one.take(KEY) and one.take(OTHER)
+    assert one.take(KEY) and one.take(OTHER) and not one.take(OTHER)
     one.close()
-    assert (tmp_path / "claims").stat().st_size == 0
+    assert (tmp_path / "calls.db-claims").stat().st_size == 0
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -144,11 +165,13 @@ def test_claims_where_locks_are_the_processs(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(fcntl, "F_OFD_SETLK", 12345)
     else:
         monkeypatch.delattr(fcntl, "F_OFD_SETLK")
-    one = Claims(tmp_path / "claims")
+    store = tmp_path / "calls.db"
+    store.touch()
+    one = Claims(store)
     assert one.take(KEY)
     program = "import sys, fcntl; from pathlib import Path; from archon_eval.models.claims import Claims; "
     program += "del fcntl.F_OFD_SETLK; print(Claims(Path(sys.argv[1])).take(bytes(range(32))))"
-    words = [sys.executable, "-c", program, str(tmp_path / "claims")]
+    words = [sys.executable, "-c", program, str(store)]
     assert subprocess.check_output(words, text=True) == "False\n"
     one.give_back(KEY)
     assert subprocess.check_output(words, text=True) == "True\n"
