@@ -111,7 +111,7 @@ def describe(exc: BaseException) -> str:
 
 def redact(text: str) -> str:
     """The text without the values of secret environment variables, at most 2,000 characters of it."""
-    for name, value in os.environ.items():
-        if len(value) >= 8 and _SECRET_NAME.search(name):
-            text = text.replace(value, f"<{name}>")
+    secrets = [(value, name) for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name)]
+    for value, name in sorted(secrets, key=lambda secret: -len(secret[0])):  # one may begin with another
+        text = text.replace(value, f"<{name}>")
     return text if len(text) <= 2000 else text[:1000] + " … " + text[-1000:]

@@ -307,7 +307,7 @@ class OpenAIFast:
         found = [reply for reply in replies if reply is not None]
         if n > 1 and 0 < len(found) < n:
             self._honours_n = False
-        limit = self._counted(counted, n) if found else None
+        limit = self._counted(counted, len(found)) if found else None
         shares = zip(found, shared(counted, [len(reply.text) for reply in found]), strict=True)
         return [replace(reply, usage=usage, seconds=seconds, limit=limit) for reply, usage in shares]
 

@@ -23,7 +23,7 @@ from archon_eval.architecture import Settings
 from archon_eval.candidates import Message
 from archon_eval.errors import BudgetError, DataError, ModelError, StoreError
 from archon_eval.models.base import Call, Reply
-from archon_eval.models.conversion import endpoint
+from archon_eval.models.conversion import endpoint, redact
 from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_admin import export, import_, stats
@@ -243,6 +243,12 @@ def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, f
     assert all(b"hush" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
+def test_a_secret_that_begins_with_another_is_left_out_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("A_KEY", "project-1"), ("B_KEY", "project-1-hush"), ("C_KEY", "project-1")):
+        monkeypatch.setenv(name, value)
+    assert redact("refused: project-1-hush") == "refused: <B_KEY>"
+
+
 def test_a_replay_does_not_choose_between_endpoints(
     tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +315,15 @@ def test_a_reply_that_trips_a_limit_of_inspect_was_paid_and_is_kept(
         assert opened.count() == paid > 0
     log = run(tmp_path, draws, questions=1, store=store, trace=trace)
     assert log.status == "success" and sent(fake_server) == samples + 1
+
+
+def test_an_endpoint_that_gives_fewer_draws_than_asked_for_counts_as_so_many_turns(
+    tmp_path: Path, fake_server: FakeServer
+) -> None:
+    draws = {"layers": [{"generator": {"model": f"{A}!one-choice", "samples": 4}}]}
+    log = run(tmp_path, draws, questions=1, limits={"turn_limit": 4})
+    assert log.samples and log.samples[0].limit is None and log.samples[0].metadata["archon"]["calls"] == 4
+    assert [one.body.get("n", 1) for one in fake_server.requests] == [4, 1, 1, 1]
 
 
 def test_the_budget_of_an_eval_ends_it_with_what_was_done(tmp_path: Path, fake_server: FakeServer) -> None:
