@@ -51,6 +51,8 @@ _HEADERS = tuple(
     )
 )
 """How a section may start, clearest first: alone on its line, before a colon or the like, or only by an identifier."""
+_END = re.compile(r"</(?:critique|response)\d*>\Z")
+"""Of a section framed as the prompt's are, whose tags may be numbered (`wording.free_tag`)."""
 _SINGLE = re.compile(r"[^\d]*\d+[^\d]*")
 _CLOSING = re.compile(rf"^{_MARKS}(?:overall|(?:in )?(?:summary|conclusion)|comparison|ranking)\b", re.I | re.M)
 
@@ -73,7 +75,7 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
     sections: list[tuple[list[int], str]] = []
     for match, end in zip(headers, [*(header.start() for header in headers[1:]), len(text)], strict=False):
         body = text[match.end() : end].strip()
-        sections.append((numbers(match["ids"], count), body.removesuffix("</critique>").removesuffix("</response>")))
+        sections.append((numbers(match["ids"], count), _END.sub("", body)))
     filled = [(ids, body) for ids, body in sections if body]
     order = [number for ids, _ in filled for number in ids]
     grouped = any(len(ids) > 1 and _HEADERS[1].search(body) for ids, body in filled)

@@ -24,16 +24,15 @@ def judges_of(log: Any, samples: Sequence[Any], scorer: str) -> tuple[str, ...]:
     """
     found, roles, own = set[str](), dict(log.eval.model_roles or {}), False
     for facts in _facts(samples, scorer):
-        for judgment in facts.get("judgments", ()):
+        for judgment in _with("judge", facts.get("judgments")):
             mark = judgment.get("fingerprint")
-            found.add(f"judge: architecture {mark}" if mark else f"judge: {judgment.get('judge', 'unknown')}")
+            found.add(f"judge: architecture {mark}" if mark else f"judge: {judgment['judge']}")
             roles.pop("judge", None)
-        prompts = facts.get("prompts") or facts.get("prompt") or []
-        prompts = [prompts] if isinstance(prompts, Mapping) and "digest" in prompts else prompts
-        for prompt in prompts.values() if isinstance(prompts, Mapping) else prompts:
-            if isinstance(prompt, Mapping) and "digest" in prompt:
-                own = True
-                found.add(f"prompt {prompt.get('name', '')}: {prompt['digest']}")
+        prompts = facts.get("prompts") or facts.get("prompt")
+        several = isinstance(prompts, Mapping) and "digest" not in prompts
+        for prompt in _with("digest", list(prompts.values()) if several else prompts):
+            own = True
+            found.add(f"prompt {prompt.get('name', '')}: {prompt['digest']}")
     found |= {f"{role}: {getattr(one, 'model', one)}" for role, one in roles.items()}
     for role, one in (log.eval.model_roles or {}).items():
         if settings := _settings(getattr(one, "config", None)):
@@ -46,7 +45,7 @@ def judges_of(log: Any, samples: Sequence[Any], scorer: str) -> tuple[str, ...]:
 
 def judged_anew(log: Any, samples: Sequence[Any], scorer: str) -> bool:
     """Whether a model that judged was asked, or may have been; not where every judgment came from a call store."""
-    judgments = [judgment for facts in _facts(samples, scorer) for judgment in facts.get("judgments", ())]
+    judgments = [judgment for facts in _facts(samples, scorer) for judgment in _with("judge", facts.get("judgments"))]
     if judgments:
         return not all(one.get("reused") for one in judgments)
     return any(not one.startswith("options: ") for one in judges_of(log, samples, scorer))
@@ -56,6 +55,12 @@ def _facts(samples: Sequence[Any], scorer: str) -> Iterator[Mapping[str, Any]]:
     """The metadata of the samples' scores."""
     for sample in samples:
         yield getattr((sample.scores or {}).get(scorer.partition("/")[0]), "metadata", None) or {}
+
+
+def _with(name: str, given: Any) -> list[Mapping[str, Any]]:
+    """What is this package's among metadata of a name that another's scorers may use for anything."""
+    each = given if isinstance(given, list) else [given]
+    return [one for one in each if isinstance(one, Mapping) and name in one]
 
 
 def _settings(config: Any) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def test_reads(reply: str) -> None:
     assert words(reply) == {0: {"alpha"}, 1: {"beta"}}
 
 
+@pytest.mark.parametrize("frame", ['<response id="[{}]">\n{}\n</response>', '<critique2 of="[{}]">\n{}\n</critique2>'])
+def test_a_frame_is_no_part_of_the_critique(frame: str) -> None:
+    found = parse_critiques(f"{frame.format(1, 'alpha')}\n\n{frame.format(2, 'beta')}", 2)
+    assert [found[0].strip(), found[1].strip()] == ["alpha", "beta"]
+
+
 def test_ranges_and_groups() -> None:
     assert words("[1]-[2]\nalpha\n\n[3]: beta", 3) == {0: {"alpha"}, 1: {"alpha"}, 2: {"beta"}}
     assert words("[1-3]: alpha", 3) == {0: {"alpha"}, 1: {"alpha"}, 2: {"alpha"}}

@@ -21,7 +21,7 @@ from archon_eval.errors import DataError
 from archon_eval.report import ci
 from archon_eval.report.gate import Limits, baseline_of, check, decide, load_baseline, save_baseline
 from archon_eval.report.gating import gated
-from archon_eval.report.judges import judges_of
+from archon_eval.report.judges import judged_anew, judges_of
 from archon_eval.report.reading import read_run
 from archon_eval.report.statistics import compare
 
@@ -293,6 +293,14 @@ def test_options_of_a_scorer_with_several_values_are_part_of_the_judge() -> None
     log = SimpleNamespace(eval=SimpleNamespace(model_roles=None, scorers=[one]))
     assert judges_of(log, [], "judge/quality") == judges_of(log, [], "judge") == ('options: {"model": "gpt-a"}',)
     assert judges_of(log, [], "other/quality") == ()
+
+
+@pytest.mark.parametrize("given", [None, 3, "a", ["a", 3], {"a": 1}, [{"verdict": "a"}]], ids=repr)
+@pytest.mark.parametrize("name", ["judgments", "prompt", "prompts"])
+def test_metadata_of_other_packages_scorers_names_no_judge(name: str, given: Any) -> None:
+    log = SimpleNamespace(eval=SimpleNamespace(model_roles=None, scorers=[]))
+    sample = SimpleNamespace(scores={"theirs": SimpleNamespace(metadata={name: given})})
+    assert judges_of(log, [sample], "theirs") == () and not judged_anew(log, [sample], "theirs")
 
 
 def replay(*more: str) -> list[str]:
