@@ -213,6 +213,8 @@ class _Run:
             if candidate is None:
                 return gate.report(slot, None, False)
             state = State(self._conversation, (), await inflow.values())
+            if not judge.sorts:
+                outflow.put_values(state.values)
             judged = await judge.judge(state, candidate, desk)
             passes = judge.sorts or judge.passes(judged)
             gate.report(slot, judged, passes)
@@ -231,11 +233,8 @@ class _Run:
             none_passed = not any(judge.passes(candidate) for candidate in judged)
             if none_passed and judge.kind.filters and judge.arrange(judged):
                 desk.note("fallback", "no candidate passed: all go on")
-            values = await inflow.values()
             if judge.sorts:
-                outflow.put(State(self._conversation, judge.arrange(judged), values))
-            else:
-                outflow.put_values(values)
+                outflow.put(State(self._conversation, judge.arrange(judged), await inflow.values()))
 
     async def _whole(self, number: int, whole: Component, inflow: Flow, outflow: Flow) -> None:
         assert isinstance(whole, Whole)

@@ -161,6 +161,20 @@ def test_verifier_starts_on_each_candidate_as_it_arrives() -> None:
     assert seconds == 17.0
 
 
+@pytest.mark.parametrize(
+    ("then", "until"),
+    [
+        ([{"verifier": {"model": "w", "stop_after": 1}}], 1 + 2 * 3 + 2 * 5),
+        ([{"unit_test_generator": "b"}, {"unit_test_evaluator": {"model": "w", "stop_after": 1}}], 1 + 2 * 3 + 5),
+    ],
+)
+def test_what_passed_one_filter_is_in_the_next_while_others_are_in_the_first(then: list[Any], until: float) -> None:
+    slow = {"a": 10.0, "b": 1.0, "v": 3.0, "w": 5.0}
+    caller = Scripted(lambda c: slow[c.model])
+    result, seconds = answer([{"generator": ["a", "b"]}, {"verifier": "v"}, *then], caller)
+    assert seconds == until and result.text == "b/0" and caller.cancelled == 1
+
+
 def test_unit_tests_are_written_from_time_zero() -> None:
     latency = {"a": 5.0, "u": 5.0, "e": 1.0}
     layers = [{"generator": "a"}, {"unit_test_generator": "u"}, {"unit_test_evaluator": "e"}]
