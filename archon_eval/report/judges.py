@@ -29,8 +29,9 @@ def judges_of(log: Any, samples: Sequence[Any], scorer: str) -> tuple[str, ...]:
             found.add(f"judge: architecture {mark}" if mark else f"judge: {judgment['judge']}")
             roles.pop("judge", None)
         prompts = facts.get("prompts") or facts.get("prompt")
-        several = isinstance(prompts, Mapping) and "digest" not in prompts
-        for prompt in _with("digest", list(prompts.values()) if several else prompts):
+        if isinstance(prompts, Mapping) and "digest" not in prompts:
+            prompts = list(prompts.values())
+        for prompt in _with("digest", prompts):
             own = True
             found.add(f"prompt {prompt.get('name', '')}: {prompt['digest']}")
     found |= {f"{role}: {getattr(one, 'model', one)}" for role, one in roles.items()}
