@@ -87,18 +87,17 @@ def ready(
         for spec in (spec for spec in specs if spec.model):
             if caller.allowance.needs_max_tokens:
                 require_max_tokens(spec.model, spec.settings)
-        engine = Engine(loaded, caller, TranscriptObserver(trace))
+        return Engine(loaded, caller, TranscriptObserver(trace))
     except ArchonError as exc:
         raise PrerequisiteError(str(exc)) from None
-    _spare_the_collector()
-    return engine
 
 
 @cache
-def _spare_the_collector() -> None:
-    """Once in a process, when everything is imported: the garbage collector leaves what is there alone, and looks at
-    the rest less often. The harness's modules are some 200,000 objects, and going through them for the few that a
-    call makes was a third of an eval's CPU per call."""
+def spare_the_collector() -> None:
+    """Once in a process of evals, when everything is imported: the garbage collector leaves what is there alone, and
+    looks at the rest less often. The harness's modules are some 200,000 objects, and going through them for the few
+    that a call makes was a third of an eval's CPU per call. Not for a user's own program, whose objects (a large model,
+    say) would never be freed if they were in a cycle."""
     gc.freeze()
     if 0 < gc.get_threshold()[0] < YOUNG_OBJECTS:
         gc.set_threshold(YOUNG_OBJECTS)

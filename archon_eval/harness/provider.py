@@ -30,7 +30,7 @@ from archon_eval.candidates import Conversation
 from archon_eval.engine import first_error
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.harness.component_code import cache_name
-from archon_eval.harness.inspect_bridge import account, ready, to_conversation
+from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
 from archon_eval.harness.task_settings import RUN, Adapter, cut
 from archon_eval.trail import Answer
 
@@ -68,6 +68,7 @@ class ArchonAPI(ModelAPI):
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )
         self._engines = Adapter(ready(model_name, models, **options))
+        spare_the_collector()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{cache_name(self._engines.engine.architecture)}"
         super().__init__(model_name, base_url=address, config=config or GenerateConfig())

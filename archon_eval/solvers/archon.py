@@ -14,7 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solv
 
 from archon_eval.architecture import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.harness.inspect_bridge import account, ready, to_conversation
+from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
 
 
 @solver
@@ -59,6 +59,7 @@ def archon(
     engine = ready(
         architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
     )
+    spare_the_collector()
 
     async def answer(state: TaskState, *_: Any, **__: Any) -> TaskState:
         if state.tools:
