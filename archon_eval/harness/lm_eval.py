@@ -23,7 +23,7 @@ from archon_eval.engine import first_error
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.harness._lm_eval_tasks import generative_variants
 from archon_eval.harness.component_code import cache_name
-from archon_eval.harness.inspect_bridge import ready
+from archon_eval.harness.inspect_bridge import ready, spare_the_collector
 from archon_eval.harness.outside import Host, Limits
 from archon_eval.harness.task_settings import RUN, cut
 from archon_eval.models.base import Usage
@@ -87,6 +87,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         names = models.replace("+", ",") if isinstance(models, str) else models
         limits = Limits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._host = Host(architecture, names, limits, **options)
+        spare_the_collector()
         self._num_concurrent = num_concurrent
         self._use: dict[str, Counter[str]] = {}
         self._notes: Counter[str] = Counter()
