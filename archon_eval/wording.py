@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}")
-_FRAMED = re.compile(r"<([a-z]+)>(\s*\{([a-z_]+)\}\s*)</\1>")
+_FRAMED = re.compile(r"<([A-Za-z][\w-]*)>(\s*\{([a-z_]+)\}\s*)</\1>")
 
 
 def fields_of(wording: str) -> set[str]:
@@ -35,7 +35,7 @@ def fill(wording: str, **values: object) -> str:
 def free_tag(tag: str, texts: Iterable[str]) -> str:
     """The tag, with a number where one of the texts opens or closes it: nothing inside a frame can end it."""
     taken, free, number = "\n".join(texts).casefold(), tag, 1
-    while f"<{free}" in taken or f"</{free}" in taken:
+    while any(f"{start}{free.casefold()}" in taken for start in ("<", "</")):
         number += 1
         free = f"{tag}{number}"
     return free
