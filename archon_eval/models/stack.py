@@ -146,12 +146,13 @@ class Stack:
             flight.done.set()
 
     async def _kept(self, call: Call, key: CallKey, budgets: tuple[Budget, ...], store: CallStore) -> Reply:
+        anew = self.policy == "record"
         try:
             reply = await self._paid(call, budgets)
-        except ModelError as exc:  # kept for replays, never in place of a reply
-            await store.put(key, Reply("", failure=str(exc)))
+        except ModelError as exc:  # kept for replays, in place of a reply only where all is recorded anew
+            await store.put(key, Reply("", failure=str(exc)), replace=anew)
             raise
-        kept = await store.put(key, reply, replace=self.policy == "record")
+        kept = await store.put(key, reply, replace=anew)
         if kept is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
             reply = replace(reply, text=kept.text, stop_reason=kept.stop_reason, cleaned=kept.cleaned)

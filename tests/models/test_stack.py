@@ -206,6 +206,17 @@ def test_calls_that_failed_for_good_fail_in_a_replay_too_and_are_sent_again_by_o
     assert accounts(run(tmp_path, loose, questions=1, store=store, store_policy="replay"))[0]["notes"] == {}
 
 
+def test_what_fails_when_it_is_recorded_again_fails_in_its_replay(tmp_path: Path, fake_server: FakeServer) -> None:
+    loose, given = {"layers": [{"generator": [{"model": A, "on_error": "drop"}, B]}]}, {"store": str(tmp_path / "c.db")}
+    run(tmp_path, loose, questions=1, store_policy="record", **given)
+    fake_server.script("401", "ok", "401")  # A's, by the fast path and by Inspect
+    again = run(tmp_path, loose, questions=1, store_policy="record", **given)
+    replayed = run(tmp_path, loose, questions=1, store_policy="replay", **given)
+    for log in (again, replayed):
+        assert log.samples and accounts(log)[0]["notes"] == {"dropped": 1}
+        assert f"Answer of {B.partition('/')[2]}" in log.samples[0].output.completion
+
+
 def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: FakeServer) -> None:
     """With the eval's own model, Inspect adds its configuration (`--top-p`, `--system-message`) to every call."""
 
