@@ -82,8 +82,10 @@ class CallStore:
         """SQLite's errors in the user's words."""
         try:
             yield
-        except (sqlite3.Error, OSError) as exc:
-            raise StoreError(f"cannot {doing} call store {self.path}: {exc}{advice(exc, self.path)}") from exc
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
+            # an error of SQLite's quotes what is malformed, which need not be text
+            told = sqlite3.DatabaseError(ascii(exc.object)) if isinstance(exc, UnicodeDecodeError) else exc
+            raise StoreError(f"cannot {doing} call store {self.path}: {told}{advice(told, self.path)}") from exc
 
     def get(self, key: CallKey, failures: bool = False) -> Reply | None:
         """The stored reply, None when there is none or when it is damaged (then it is reported, and dropped).
@@ -198,7 +200,7 @@ class CallStore:
         """The recorded endpoints of a model, so that a replay needs neither its key nor its address."""
         with self._lock, self._telling("read"):
             found = self._db.execute(
-                "SELECT text FROM names WHERE hash IN (SELECT DISTINCT endpoint FROM calls)"
+                "SELECT text FROM names WHERE typeof(text) = 'text' AND hash IN (SELECT DISTINCT endpoint FROM calls)"
             ).fetchall()
         return sorted(text for (text,) in found if text.split(" ", 1)[0] == model)
 

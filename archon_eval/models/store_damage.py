@@ -20,6 +20,8 @@ Watch = Callable[[int, int], None]
 REACH = 100_000
 """Row numbers that are tried after the last readable reply, where the end of the table is damaged."""
 COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
+TYPES = (bytes, bytes, bytes, bytes, int, int, int, int, bytes)
+"""Of a row's columns; in a damaged page anything may stand there."""
 
 
 class Remains(CallStore):
@@ -94,7 +96,7 @@ def integrity(db: sqlite3.Connection) -> list[str]:
 def names_of(db: sqlite3.Connection) -> dict[bytes, str] | None:
     """The names by their hashes; None where they cannot be read."""
     try:
-        return dict(db.execute("SELECT hash, text FROM names"))
+        return dict(db.execute("SELECT hash, text FROM names WHERE typeof(text) = 'text'"))
     except sqlite3.DatabaseError:
         return None
 
@@ -116,7 +118,7 @@ def rows(db: sqlite3.Connection, watch: Watch = lambda done, total: None) -> Ite
         if row is not None:
             yield from repeat(None, lost)
             barren = lost = 0
-            yield row if isinstance(row[0], bytes) and isinstance(row[8], bytes) else None
+            yield row if all(map(isinstance, row, TYPES)) else None
     yield from repeat(None, lost if last is not None else 1)
     watch(number, number)
 

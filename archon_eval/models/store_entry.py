@@ -82,7 +82,7 @@ def decode(data: bytes) -> Reply:
 
 def checked(digest: bytes, crc: int, data: bytes) -> Reply | None:
     """The reply of a row, None when its checksum or its form is wrong."""
-    if zlib.crc32(digest + data) != crc:
+    if not isinstance(data, bytes) or zlib.crc32(digest + data) != crc:
         return None
     try:
         return decode(data)

@@ -59,6 +59,24 @@ def test_verify_finds_damage_and_prune_drops_it(store: CallStore) -> None:
     assert prune(store, damaged=True) == 2 and verify(store) == [] and store.count() == 18
 
 
+@pytest.mark.parametrize("column", ["endpoint", "messages", "epoch", "made", "crc", "reply"])
+def test_a_value_of_a_wrong_kind_is_damage(store: CallStore, tmp_path: Path, column: str) -> None:
+    before = stats(store)
+    with store.connection() as db:
+        db.execute(f"UPDATE calls SET {column} = CASE typeof({column}) WHEN 'blob' THEN 5 ELSE 'x' END WHERE draw = 1")
+    assert stats(store).unreadable == 2 and stats(store).replies == before.replies - 2 and len(verify(store)) == 1
+    assert export(store, tmp_path / "all.jsonl") == (before.replies - 2, 2)
+    call = Call(MODELS[0], (Message("user", "hi"),), Settings(), 1)
+    assert (store.get(call_key(call, f"{MODELS[0]} at somewhere")) is None) == (column in ("crc", "reply"))
+
+
+def test_a_schema_that_is_no_text_is_damage(store: CallStore) -> None:
+    store.close()
+    store.path.write_bytes(store.path.read_bytes().replace(b"sqlite_autoindex_calls", b"sqlite_\xc0utoindex_calls"))
+    with pytest.raises(StoreError, match=r"malformed .*archon store export"):
+        CallStore(store.path)
+
+
 def test_prune_takes_what_it_is_told_to(store: CallStore) -> None:
     with pytest.raises(StoreError, match="what may go"):
         prune(store)
