@@ -4,15 +4,24 @@
 
 A line when the questions are known, `{"total": 40}`, then one per answer: calls, how many of them were reused, dollars
 paid (null: unknown), and whether it failed. Calls of judges are the scorer's and are not in it.
+
+It lives no longer than whoever holds its standard input open: at its end it is interrupted as by Ctrl-C, writes the log
+of what it has, and ends. So nothing is paid for after a parent that was killed.
 """
 
+import _thread
 import json
+import os
 import runpy
+import signal
 import sys
+import threading
+import time
 from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
 
+from archon_eval.report.evals import END
 from archon_eval.report.reading import accounts_of
 
 
@@ -38,7 +47,25 @@ def tell(path: str) -> None:
             write(calls=next(calls), reused=next(calls), dollars=paid, failed=data.sample.error is not None)
 
 
+def end_with_stdin() -> None:
+    """Watch standard input, which is empty for all that runs here."""
+    held = os.dup(0)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 0)
+
+    def wait() -> None:
+        while os.read(held, 1):
+            pass
+        _thread.interrupt_main()
+        time.sleep(END)  # a main thread that hears nothing, e.g. within a download
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_stdin()
     tell(sys.argv[1])
     sys.argv = ["inspect", *sys.argv[2:]]
     runpy.run_module("inspect_ai", run_name="__main__")

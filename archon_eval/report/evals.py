@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -19,7 +19,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, TYPE_CHECKING
 
-from archon_eval.errors import ArchonError, did_you_mean
+from archon_eval.errors import ArchonError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from archon_eval.models.budget import Limits
@@ -30,7 +30,9 @@ BANNER = re.compile(r"inspect_ai v\S+\n- hooks enabled: 1\n +\S*archon_progress.
 """What Inspect prints because of `eval_process`."""
 NO_TASK = "No inspect tasks were found"
 END = 20.0
-"""Seconds that an interrupted eval has to write its log."""
+"""Seconds that an eval which must end has to write its log."""
+SECRET = re.compile(r"(?i)(?:key|token|secret|password|credential)[\w-]*[\"']?\s*[:=]\s*[\"']?([^\s,;}\"']{8,})")
+"""A secret among the given words; `output_tokens: 10000000` has the same form, and hiding it costs little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +134,26 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
         watch: told how far it is, whenever that changed.
 
     Raises:
-        ArchonError: no log was written, what the command printed is in the message; or it took too long.
+        ArchonError: no log was written, what the command printed is in the message without secrets; or several were,
+            or it took too long.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise DataError(f"cannot write logs to {folder}: {exc.strerror or exc}") from exc
     words, mine = eval.command(folder), token_hex(4)  # other evals may be writing there
     pattern = {"INSPECT_EVAL_LOG_FILE_PATTERN": f"{{task}}_{mine}_{{id}}", "INSPECT_LOG_FORMAT": "eval"}
     with tempfile.TemporaryDirectory() as scratch:
         told, printed = Path(scratch) / "told.jsonl", Path(scratch) / "printed.txt"
         told.touch()
-        command = [sys.executable, "-m", "archon_eval.report.eval_process", str(told), *words[1:]]
+        # -P: as with `inspect eval`, the caller's statistics.py does not stand in for Python's own
+        command = [sys.executable, "-P", "-m", "archon_eval.report.eval_process", str(told), *words[1:]]
         with printed.open("wb") as out, told.open(encoding="utf-8") as lines:
             process = subprocess.Popen(
                 [*command, "--display", "plain", "--no-log-realtime"],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its end tells the eval to end, also where this process is killed
+                start_new_session=True,  # so that Ctrl-C reaches it once, from here
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **pattern},
@@ -153,12 +162,27 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
         said = printed.read_text(encoding="utf-8", errors="replace")
     if last is not None:
         of = "?" if last.total is None else last.total
-        raise ArchonError(f"no end after {eval.seconds:g} seconds, {last.done} of {of} answered: {shlex.join(words)}")
+        raise ArchonError(
+            _hidden(f"no end after {eval.seconds:g} seconds, {last.done} of {of} answered: {shlex.join(words)}", words)
+        )
     logs = sorted(folder.glob(f"*_{mine}_*.eval"))
     if not logs:
         hint = _no_such_task(eval.task) if NO_TASK in said else ""
-        raise ArchonError(f"{shlex.join(words)} failed{hint}:\n{BANNER.sub('', said)}".strip())
-    return logs[-1]
+        raise ArchonError(_hidden(f"{shlex.join(words)} failed{hint}:\n{BANNER.sub('', said)}".strip(), words))
+    if len(logs) > 1:
+        raise ArchonError(
+            f"{eval.task}: {len(logs)} tasks; name one, as in {eval.task}@NAME; logs: {', '.join(map(str, logs))}"
+        )
+    return logs[0]
+
+
+def _hidden(text: str, words: Sequence[str]) -> str:
+    """The text without what the words give as a key, token, secret, password or credential, and as `redact` has it."""
+    from archon_eval.models.conversion import redact
+
+    for value in sorted({found for word in words for found in SECRET.findall(word)}, key=len, reverse=True):
+        text = text.replace(value, "<secret>")
+    return redact(text)
 
 
 def _no_such_task(name: str) -> str:
@@ -186,10 +210,17 @@ def _follow(process: "subprocess.Popen[bytes]", lines: IO[str], watch: Watch, se
             if running and time.monotonic() > until:
                 return sofar
         return None
-    except KeyboardInterrupt:  # the eval got it too, and ends with a log of what it has
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """The process has ended; one that still runs is interrupted, and has END seconds to write a log of what it has."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
         with suppress(subprocess.TimeoutExpired):
             process.wait(END)
-        raise
     finally:
         process.kill()
         process.wait()
