@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from archon_eval import __version__
@@ -33,19 +34,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_encode(stream)
+    code = 0
     try:
         options = parser().parse_args(arguments)
         code = int(options.run(options))
-        sys.stdout.flush()
-        return code
     except BrokenPipeError:  # the reader, e.g. `| head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        pass
     except ArchonError as exc:
-        print(visible(f"archon: {exc}"), file=sys.stderr)
-        return 1
+        with suppress(OSError):  # nobody reads it
+            print(visible(f"archon: {exc}"), file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    return code if all([_flushed(sys.stdout), _flushed(sys.stderr)]) else code or 1
+
+
+def _flushed(stream: TextIO | None) -> bool:
+    """Whether all that was printed arrived, or nobody wants it; nothing is left for Python's own last try."""
+    if stream is None:
+        return True
+    try:
+        stream.flush()
+    except OSError as exc:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return isinstance(exc, BrokenPipeError)
+    return True
 
 
 def _never_fail_to_encode(stream: TextIO) -> None:

@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
 
 
 def _command(commands: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
-    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     found.set_defaults(run=run)
     return found
 

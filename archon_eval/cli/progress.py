@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -101,7 +101,8 @@ class Progress:
         said |= {"seconds": round(time.monotonic() - self._began, 1), "seconds_left": left and round(left, 1)}
         if step.spent:
             said |= {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(step.spent).items()}
-        print(json.dumps(said), file=sys.stderr, flush=True)
+        with suppress(OSError):  # a reader who has seen enough changes nothing
+            print(json.dumps(said), file=sys.stderr, flush=True)
         self._said, self._unsaid = time.monotonic(), False
 
     def _drawn(self) -> Any:

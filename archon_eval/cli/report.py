@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     eval_options(gate)
     gate.add_argument("--scorer", metavar="NAME", help="which score counts (default: the baseline's)")
     gate.add_argument("--margin", type=float, default=0.0, help="points of drop that are tolerated (%(default)s)")
-    gate.add_argument("--detect", type=float, default=5.0, help="points beyond it that must be found (%(default)s)")
+    gate.add_argument("--detect", type=float, help="points beyond it that must be found (5 where scores lie in 0 to 1)")
     gate.add_argument("--confidence", type=float, default=0.95, help="one-sided, of an alarm (%(default)s)")
     gate.add_argument("--power", type=float, default=0.8, help="chance to find a drop of --detect (%(default)s)")
     gate.add_argument("--name", help="what the summary calls it (default: the task)")
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
 
 def command(commands: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
     """A command of the group, with its help."""
-    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     found.set_defaults(run=run)
     return found
 
@@ -139,21 +139,29 @@ def _print_parts(pair: Any) -> None:
 
 
 def _gate(options: argparse.Namespace) -> int:
+    """Exit code 1 is a regression, and Python's own for a crash is 1 as well: whatever fails here is a 2."""
     from archon_eval.report.gate import Outcome
 
     try:
         source, limits = _gate_source(options)
         if options.save_baseline:
             return _save_baseline(source, options)
-    except ArchonError as exc:  # exit code 1 is a regression, and this is none
-        print(visible(f"archon gate: {exc}"), file=sys.stderr)
-        return 2
-    try:
-        outcome = _gated(source, limits, options)
-    except Exception as exc:  # noqa: BLE001  Python's own exit code for a crash is 1 as well
-        traceback.print_exc()
-        outcome = Outcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
-    return _say_outcome(outcome, options)
+        try:
+            outcome = _gated(source, limits, options)
+        except Exception as exc:  # noqa: BLE001
+            _complain(traceback.format_exc())
+            outcome = Outcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
+        return _say_outcome(outcome, options)
+    except ArchonError as exc:
+        _complain(f"archon gate: {exc}")
+    except Exception:  # noqa: BLE001
+        _complain(traceback.format_exc())
+    return 2
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # nobody reads it
+        print(visible(text), file=sys.stderr)
 
 
 def _gated(source: Any, limits: Any, options: argparse.Namespace) -> Any:
@@ -211,7 +219,7 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     print(
         json.dumps(said, indent=2)
         if options.json
-        else f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}"
+        else visible(f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}")
     )
     return 0
 
@@ -227,10 +235,15 @@ def _say_outcome(outcome: Any, options: argparse.Namespace) -> int:
             if path:
                 ci.write(path, content(outcome, name), mode)
         except ArchonError as exc:
-            print(f"archon gate: {exc}", file=sys.stderr)
+            _complain(f"archon gate: {exc}")
             code = code or 2
-    with suppress(BrokenPipeError):  # a reader who has seen enough changes nothing
-        print(json.dumps(ci.to_mapping(outcome, name), indent=2) if options.json else ci.text(outcome))
+    try:
+        print(json.dumps(ci.to_mapping(outcome, name), indent=2) if options.json else ci.text(outcome), flush=True)
+    except BrokenPipeError:  # a reader who has seen enough changes nothing
+        pass
+    except OSError as exc:
+        _complain(f"archon gate: cannot write to stdout: {exc.strerror or exc}")
+        code = code or 2
     return code
 
 

@@ -12,17 +12,20 @@ from xml.etree import ElementTree
 
 from archon_eval.errors import DataError, visible
 from archon_eval.report.gate import Outcome
+from archon_eval.report.pieces import short
 
 LIGHTS = ("🟢", "🔴", "🟡")
 SHOWN = 20
 """Lost questions listed."""
+LONGEST = 4_000
+"""Characters of a reason, a name or a note; GitHub takes no summary above a megabyte."""
 ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
 
 
 def text(outcome: Outcome) -> str:
     """The outcome in plain lines."""
-    lines = [f"{outcome.word}: {reason}" for reason in outcome.reasons]
+    lines = [f"{outcome.word}: {short(reason, LONGEST)}" for reason in outcome.reasons]
     if outcome.paired is not None:
         paired = outcome.paired
         lines.append(
@@ -30,8 +33,8 @@ def text(outcome: Outcome) -> str:
             f"{outcome.points * outcome.baseline:.1f}; {paired.wins} better, {paired.losses} worse, {paired.ties} equal"
         )
     if outcome.lost:
-        lines.append(f"worse: {', '.join(question for question, _ in outcome.lost[:SHOWN])}")
-    return visible("\n".join([*lines, *(f"note: {note}" for note in outcome.notes)]))
+        lines.append(f"worse: {', '.join(short(question) for question, _ in outcome.lost[:SHOWN])}")
+    return visible("\n".join([*lines, *(f"note: {short(note, LONGEST)}" for note in outcome.notes)]))
 
 
 def markdown(outcome: Outcome, name: str) -> str:
@@ -51,7 +54,7 @@ def markdown(outcome: Outcome, name: str) -> str:
 
 def cell(given: str) -> str:
     """Text that came from elsewhere, without power over the page."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", visible(" ".join(given.split())))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", visible(" ".join(short(given, LONGEST).split())))
 
 
 def _number(value: float | None) -> str:
@@ -65,8 +68,8 @@ def junit(outcome: Outcome, name: str) -> str:
     case = ElementTree.SubElement(suite, "testcase", {"classname": "archon.gate", "name": ILLEGAL.sub("?", name)})
     shown = ILLEGAL.sub("?", text(outcome))
     if outcome.code:
-        kind = ("failure", "error")[outcome.code - 1]
-        ElementTree.SubElement(case, kind, {"message": ILLEGAL.sub("?", outcome.reasons[0])}).text = shown
+        kind, why = ("failure", "error")[outcome.code - 1], short(outcome.reasons[0], LONGEST)
+        ElementTree.SubElement(case, kind, {"message": ILLEGAL.sub("?", why)}).text = shown
     else:
         ElementTree.SubElement(case, "system-out").text = shown
     ElementTree.indent(suite)

@@ -23,6 +23,8 @@ from archon_eval.report.statistics import Comparison, compare, detectable, more_
 FORMAT = 1
 WORDS = ("no regression", "regression", "cannot decide")
 """What the exit codes mean."""
+DETECT = 5.0
+"""The drop, in points, that must be found where nobody says."""
 LEAST = 0.001
 """The smallest drop, in points, that one can ask to be found."""
 
@@ -33,15 +35,16 @@ class Limits:
 
     margin: float = 0.0
     """A drop that is tolerated."""
-    detect: float = 5.0
-    """The drop beyond the margin that a green light must have been able to find."""
+    detect: float | None = None
+    """The drop beyond the margin that a green light must have been able to find; None: DETECT where scores lie in 0 to
+    1, and nobody knows on other scales, where 5 may be nothing or half of all."""
     confidence: float = 0.95
     """One-sided: of an alarm; 1 - confidence is the rate of false ones."""
     power: float = 0.8
     """The chance to find a drop of `detect` beyond the margin."""
 
     def __post_init__(self) -> None:
-        drops = 0 <= self.margin < math.inf and LEAST <= self.detect < math.inf  # nan is in no range
+        drops = 0 <= self.margin < math.inf and (self.detect is None or LEAST <= self.detect < math.inf)  # no nan
         if not (drops and 0.5 < self.confidence < 1 and 0.5 <= self.power < 1):
             raise DataError(
                 f"{self}: legal is margin >= 0, detect >= {LEAST}, both finite, 0.5 < confidence < 1, 0.5 <= power < 1"
@@ -141,7 +144,7 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
             str(data["fingerprint"]),
             {question: tuple(map(float, row[1:])) for question, row in questions.items()},
             {question: str(row[0]) for question, row in questions.items()},
-            dict(data["cost"]),
+            {str(name): None if value is None else float(value) for name, value in data["cost"].items()},
         )
     except OSError as exc:
         raise DataError(f"cannot read baseline {path}: {exc.strerror or exc}; make one with --save-baseline") from exc
@@ -204,8 +207,14 @@ def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float
             f"{scale * found.value:+.1f} points, but {paired.wins} better and {paired.losses} worse questions of "
             f"{found.n} come about by chance in {by_chance:.0%} of runs: more questions or epochs are needed"
         )
-    drop = f"a drop of {limits.margin + limits.detect:g} points"
-    few = _enough(limits, scale * span) - found.n
+    detect = DETECT if limits.detect is None and scale == 100 else limits.detect
+    if detect is None:
+        return (
+            2,
+            f"{scale * found.value:+.1f}, on a scale beyond 0 to 1: which drop must be found there? say it (--detect)",
+        )
+    drop = f"a drop of {limits.margin + detect:g} points"
+    few = _enough((limits.margin + detect) / (scale * span), limits.confidence) - found.n
     if few > 0:
         return 2, (
             f"{scale * found.value:+.1f} points, but with {drop} all of {found.n} questions may still come out equal: "
@@ -214,7 +223,7 @@ def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float
     if found.low >= -margin:
         return 0, f"{seen} {scale * found.low:+.1f} or better (tolerated: {0 - limits.margin:+.1f})"
     reach = detectable(paired, limits.power, unseen=1)
-    more = more_questions(paired, limits.detect / scale, limits.power, unseen=1)
+    more = more_questions(paired, detect / scale, limits.power, unseen=1)
     assert reach is not None and more is not None
     if more == 0:
         return 0, f"{scale * found.value:+.1f} points; {drop} would have been found with {limits.power:.0%} power"
@@ -224,10 +233,9 @@ def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float
     )
 
 
-def _enough(limits: Limits, scale: float) -> int:
-    """The least n with `1 - (1 - confidence)^(1/n) <= (margin + detect) / scale`: 59 for 5 points at 95%."""
-    share = (limits.margin + limits.detect) / scale
-    return 1 if share >= 1 else math.ceil(math.log(1 - limits.confidence) / math.log1p(-share) - 1e-9)
+def _enough(share: float, confidence: float) -> int:
+    """The least n with `1 - (1 - confidence)^(1/n) <= share`, the share of lost questions: 59 for 0.05 at 95%."""
+    return 1 if share >= 1 else math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9)
 
 
 def _replayed(baseline: Baseline, run: Run) -> bool:

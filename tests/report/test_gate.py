@@ -98,6 +98,12 @@ def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path
         assert outcome.code == 2 and "1 more questions are needed" in outcome.reasons[0], chance
     lost = read_run(write_log(tmp_path / "b.eval", right(1, of=58), reused={"calls": 3}))
     assert check(baseline, lost).code == 2
+    # a default drop of 5 would be half of such a scale, and almost everything green
+    like = compare({i: 9.0 - i % 3 for i in range(20)}, {i: 9.0 - (i + 1) % 3 for i in range(20)}, confidence=0.9)
+    assert (
+        decide(like, Limits(), 1.0, 9.0)[0] == 2 and "which drop must be found" in decide(like, Limits(), 1.0, 9.0)[1]
+    )
+    assert decide(like, Limits(detect=5), 1.0, 9.0)[0] == 0
     on_ten = compare(dict.fromkeys(range(20), 9.0), dict.fromkeys(range(20), 9.0), confidence=0.9)
     assert [decide(on_ten, Limits(detect=1), 1.0, span)[0] for span in (1.0, 9.0)] == [0, 2]
 
@@ -363,13 +369,22 @@ def test_the_action_runs_the_command(tmp_path: Path) -> None:
     write_log(tmp_path / "bad.eval", right(*range(20)))
     inputs = {name: str(given.get("default", "")) for name, given in action["inputs"].items()}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for log, more, code in (("good log.eval", "", 0), ("bad.eval", "", 1), ("absent.eval", "--json", 2)):
+    quoted = "--name 'two  words; $(exit 9) *' --summary \"other page.md\""
+    for log, more, code, said in (
+        ("good log.eval", quoted, 0, "no regression"),
+        ("bad.eval", "", 1, "regression"),
+        ("absent.eval", "--json", 2, "no such log"),
+        ("", "", 2, "give a finished log, or --task"),
+        ("good log.eval", "--name 'open", 2, "No closing quotation"),
+    ):
         given = {**inputs, "baseline": "base.json", "log": log, "arguments": more}
         env = {name: given[value.split(".")[1].rstrip(" }")] for name, value in step["env"].items()}
         env |= {**os.environ, "PATH": path, "GITHUB_OUTPUT": "out.txt", "GITHUB_STEP_SUMMARY": "page.md"}
+        env["RUNNER_TEMP"] = str(tmp_path)
         done = subprocess.run(
             ["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=env, capture_output=True, check=False
         )
-        assert done.returncode == code, done
-    assert (tmp_path / "out.txt").read_text().split() == ["code=0", "code=1", "code=2"]
+        assert done.returncode == code and said in (done.stdout + done.stderr).decode(), done
+    assert (tmp_path / "out.txt").read_text().split() == ["code=0", "code=1", "code=2", "code=2", "code=2"]
+    assert "two words; $(exit 9) \\*:" in (tmp_path / "other page.md").read_text(encoding="utf-8")
     assert (tmp_path / "archon-gate.xml").is_file() and "🔴" in (tmp_path / "page.md").read_text(encoding="utf-8")
