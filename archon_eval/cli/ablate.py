@@ -23,7 +23,8 @@ def add(commands: Any) -> None:
     ablate = command(commands, "ablate", "what each layer and component of an architecture is worth", _ablate)
     ablate.add_argument("architecture", help="a preset's name or a YAML or JSON file")
     ablate.add_argument(
-        "--models", help="fill $1, $2, ... with these, strongest first; sim/pool for the simulated ones"
+        "--models",
+        help="fill $1, $2, ... with these, strongest first, separated by commas; sim/pool for the simulated ones",
     )
     eval_options(ablate, Path("ablation"))
     scoring(ablate)
@@ -38,7 +39,12 @@ def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.report import ablation, charts, ci
     from archon_eval.report.evals import Eval
 
-    whole = load_architecture(options.architecture, model_names(options.models)).with_models(())
+    whole = load_architecture(options.architecture, model_names(options.models))
+    if whole.placeholders:
+        raise DataError(
+            f"architecture {whole.name!r} has places for models ({', '.join(whole.placeholders)}): name yours, "
+            "strongest first, e.g. --models openai/gpt-4o,openai/gpt-4o-mini or --models sim/pool for simulated ones"
+        )
     changed = ablation.variants(whole)
     if options.dry_run or not changed:
         print("\n".join(variant.change for variant in changed) or "nothing can be dropped or swapped")
@@ -67,13 +73,17 @@ def _ablate(options: argparse.Namespace) -> int:
             options.missing,
         )
     worth.sort(key=lambda one: -one.value.value)
+    at = f"{100 * worth[0].value.confidence:.3g}%"
     if options.json:
         print(json.dumps(ablation.mapping(run, worth), indent=2))
     else:
         _print(run, worth)
-        print(f"Worth: points the whole scores above the changed one, on the same questions. Logs: {options.log_dir}")
+        print(
+            f"Worth: points the whole scores above the changed one, on the same questions; intervals and verdicts at "
+            f"{at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"
+        )
     if options.png:
-        ci.write(options.png, charts.png(charts.worth(ablation.chart_rows(worth), "worth, points (95% interval)")))
+        ci.write(options.png, charts.png(charts.worth(ablation.chart_rows(worth), f"worth, points ({at} interval)")))
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from archon_eval.architecture import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
-from archon_eval.report.comparing import Pair, compare_runs, to_mapping
+from archon_eval.report.comparing import Pair, compare_runs, to_mapping, together
 from archon_eval.report.evals import Eval, Watch, run_eval
 from archon_eval.report.reading import read_run
 from archon_eval.report.runs import Missing, Run
@@ -38,7 +38,8 @@ class Worth:
     change: str
     run: Run
     pair: Pair
-    """The whole architecture against the variant: positive differences are what the changed part is worth."""
+    """The whole architecture against the variant: positive differences are what the changed part is worth. At a
+    confidence that holds for all changes together (Bonferroni)."""
     log: str
 
     @property
@@ -116,7 +117,7 @@ def ablate(
         log = run_eval(replace(plan, solver_args=(*own, *plan.solver_args)), folder / "logs", watch(change))
         runs.append(read_run(log, scorer, missing))
     worth = [
-        Worth(variant.change, run, compare_runs(runs[0], run), run.log)
+        Worth(variant.change, run, compare_runs(runs[0], run, together(len(changed))), run.log)
         for variant, run in zip(changed, runs[1:], strict=True)
     ]
     return runs[0], worth

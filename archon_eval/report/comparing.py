@@ -130,7 +130,7 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> Pair:
     groups: dict[str, list[str]] = {}
     for question in shared:
         groups.setdefault(first.questions[question].group, []).append(question)
-    each = 1 - (1 - confidence) / len(groups)
+    each = together(len(groups), confidence)
     return Pair(
         first,
         second,
@@ -138,6 +138,11 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> Pair:
         tuple(_part(name, first, second, ids, each) for name, ids in groups.items()) if len(groups) > 1 else (),
         len(first.scores.keys() ^ second.scores.keys()),
     )
+
+
+def together(comparisons: int, confidence: float = 0.95) -> float:
+    """The confidence of each of several comparisons at which all of them hold together (Bonferroni)."""
+    return 1 - (1 - confidence) / max(1, comparisons)
 
 
 def _part(name: str, first: Run, second: Run, ids: Sequence[str], confidence: float) -> Part:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archon_eval.errors import DataError, visible
-from archon_eval.report.comparing import Pair, compare_runs
+from archon_eval.report.comparing import Pair, compare_runs, together
 from archon_eval.report.comparing import to_mapping as pair_mapping
 from archon_eval.report.reading import log_files, read_runs
 from archon_eval.report.runs import COSTS, Missing, Run
@@ -44,6 +44,15 @@ class Bench:
     def scale(self) -> float:
         """What a score of 1 is shown as: 100 or 1."""
         return min(system.run.points for system in self.systems)
+
+    @property
+    def together(self) -> str:
+        """How sure the comparisons are."""
+        if not self.pairs:
+            return ""
+        confidence = next(iter(self.pairs.values())).whole.paired.difference.confidence
+        text = f"Differences to the first at {100 * confidence:.3g}%"
+        return f"{text}, which holds for all {len(self.systems) - 1} together." if len(self.systems) > 2 else f"{text}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ def gather(
 
 
 def bench_of(task: str, runs: Sequence[Run]) -> Bench:
-    """Runs of one benchmark beside each other, compared with the cheapest."""
+    """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together."""
     ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
     systems, taken = [], set[str]()
     for run in ordered:
@@ -109,17 +118,20 @@ def bench_of(task: str, runs: Sequence[Run]) -> Bench:
     pairs = {}
     for system in systems[1:]:
         try:
-            pairs[system.label] = compare_runs(system.run, systems[0].run)
+            pairs[system.label] = compare_runs(system.run, systems[0].run, together(len(systems) - 1))
         except DataError:  # other questions, e.g. another split: they stand beside each other without a comparison
             continue
     return Bench(task, tuple(systems), pairs)
 
 
 def estimate(run: Run) -> Estimate:
-    """A run's score: Wilson's interval for right/wrong, clustered by question else, cut at the ends of the scale."""
-    scores = [score for each in run.scores.values() for score in each]
-    if len(scores) == len(run.scores) and set(scores) <= {0.0, 1.0}:
-        return proportion(sum(scores), len(scores))
+    """A run's score: Wilson's interval for right/wrong, clustered by question else, cut at the ends of the scale.
+
+    Several answers per question, all right or all wrong, show no spread, and say as much as one answer per question.
+    """
+    scores, n = [score for each in run.scores.values() for score in each], len(run.scores)
+    if set(scores) <= {0.0, 1.0} and (len(scores) == n or len(set(scores)) == 1):
+        return proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
     found = mean_estimate(scores, [question for question, each in run.scores.items() for _ in each])
     if run.points == 1 or found.low is None or found.high is None:
         return found

@@ -154,7 +154,8 @@ def _systems(bench: Bench, id: str) -> str:
         cells += [cell(figure(run.cost.get(name)), True) for name in ("calls", "tokens", "dollars", "seconds")]
         rows.append(f"<tr>{''.join(cells)}<td class=nw>{against}</td>{cell(games)}</tr>")
     head = ["system", "score (95%)", "questions", "calls", "tokens", "$", "seconds", "against the first", "won/lost"]
-    caption = "<p class=soft>Cost per question, reused calls included. ◆ on the frontier of calls or dollars.</p>"
+    caption = "<p class=soft>Cost per question, reused calls included. ◆ on the frontier of calls or dollars."
+    caption += f" {escape(bench.together)}</p>" if bench.together else "</p>"
     if len({frozenset(system.run.scores) for system in bench.systems}) > 1:
         caption += (
             '<p class="worse">Not all systems have scores of the same questions: their scores are not of the same '

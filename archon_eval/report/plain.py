@@ -33,6 +33,8 @@ def _bench(bench: Bench) -> Iterable[str]:
         rows.append([system.label, interval(system.score, bench.scale), *cost, mark, difference, verdict])
     yield from (f"## {cell(bench.task)}", "")
     yield from _table(["system", "score (95%)", *COSTS, "on the frontier of calls", f"against {first}", ""], rows)
+    if bench.together:
+        yield from (bench.together, "")
     layers = [
         [s.label, f"{n} {layer.kind}", f"{layer.calls:.3g}", f"{layer.tokens:,.0f}", f"{layer.candidates:.3g}"]
         for s in bench.systems

@@ -63,6 +63,7 @@ def test_wrong_words_are_answered(logs: Path, capsys: pytest.CaptureFixture[str]
         ("gate half.eval --baseline new.json --save-baseline", 2, "a baseline needs every score; 1 have none"),
         ("gate one.eval --baseline base.json", 2, "8 of 8 questions have no score"),
         ("ablate moa-lit --models sim/pool", 1, "did you mean 'moa-lite'?"),
+        ("ablate moa-lite", 1, "name yours, strongest first, e.g. --models openai/gpt-4o"),
     ):
         found = said(capsys, *words.split())
         assert found[0] == code and answer in found[1], (words, found)

@@ -57,6 +57,7 @@ def test_the_command_runs_every_change_on_shared_calls(tmp_path: Path, capsys: p
     assert set(by_name) == {"without layer 2 (ranker)", "layer 2: fuser in place of the ranker"}
     dropped = by_name["without layer 2 (ranker)"]
     assert dropped["second"] <= 1 and dropped["difference"]["n"] == 10
+    assert {one["difference"]["confidence"] for one in by_name.values()} == {0.975}  # both hold together at 95%
     assert dropped["second"] is not None and dropped["cost_ratio"]["calls"] > 1.2
     from archon_eval.report.reading import read_run
 

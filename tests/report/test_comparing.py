@@ -9,6 +9,8 @@ from fakes.logs import write_log
 from archon_eval.cli import main
 from archon_eval.errors import DataError
 from archon_eval.report.comparing import compare_paths, sentence
+from archon_eval.report.contents import Contents, bench_of, estimate
+from archon_eval.report.plain import markdown
 from archon_eval.report.reading import read_run, read_runs
 
 
@@ -57,6 +59,29 @@ def test_sub_benchmarks_share_the_confidence(tmp_path: Path) -> None:
     [pair] = compare_paths(a, b)
     assert [(part.name, part.paired.difference.n) for part in pair.parts] == [("geometry", 20), ("algebra", 20)]
     assert pair.parts[0].paired.difference.confidence == pytest.approx(0.975)
+
+
+def test_several_systems_share_the_confidence(tmp_path: Path) -> None:
+    names = ("cheapest", "b", "c", "d", "e")
+    runs = [
+        read_run(write_log(tmp_path / f"{name}.eval", questions(20 + n), name=name, calls=2 + n))
+        for n, name in enumerate(names)
+    ]
+    bench = bench_of("bench", runs)
+    found = {pair.whole.paired.difference.confidence for pair in bench.pairs.values()}
+    assert found == {0.9875} and bench.together == "Differences to the first at 98.8%, which holds for all 4 together."
+    assert bench.together in markdown(Contents((bench,), ()))
+    assert bench_of("bench", runs[:2]).together == "Differences to the first at 95%."
+
+
+def test_epochs_that_all_agree_are_no_certainty(tmp_path: Path) -> None:
+    for letter, value in (("C", 1.0), ("I", 0.0)):
+        once, often = (
+            estimate(read_run(write_log(tmp_path / "a.eval", {f"q{n}": [letter] * epochs for n in range(10)})))
+            for epochs in (1, 3)
+        )
+        assert once == often and often.value == value
+        assert often.low is not None and often.high is not None and often.high - often.low > 0.25
 
 
 def test_epochs_are_averaged_and_logs_of_one_system_joined(tmp_path: Path) -> None:
