@@ -126,7 +126,9 @@ def _print_parts(pair: Any) -> None:
     rows = table("", pair.first.name, pair.second.name, "difference", "interval", "p", "n", "verdict", numbers="n,p")
     for part in (*pair.parts, pair.whole):
         found, scale = part.paired.difference, pair.points
-        interval = "unknown" if found.low is None else f"{scale * found.low:+.1f} to {scale * found.high:+.1f}"
+        interval = (
+            "unknown" if found.low in (None, found.high) else f"{scale * found.low:+.1f} to {scale * found.high:+.1f}"
+        )
         means = (f"{scale * part.first:.1f}", f"{scale * part.second:.1f}", f"{scale * found.value:+.1f}")
         style = "bold" if part is pair.whole else None
         p = f"{part.paired.permutation_p:.3f}"

@@ -13,6 +13,7 @@ from typing import Any
 from archon_eval.architecture import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
 from archon_eval.report.comparing import Pair, compare_runs, to_mapping, together
+from archon_eval.report.contents import interval
 from archon_eval.report.evals import Eval, Watch, run_eval
 from archon_eval.report.reading import read_run
 from archon_eval.report.runs import Missing, Run
@@ -129,7 +130,7 @@ def chart_rows(worth: Sequence[Worth]) -> list[dict[str, Any]]:
     for one in worth:
         scale, found = one.pair.points, one.value
         low, high = (found.value if end is None else end for end in (found.low, found.high))
-        text = f"{scale * found.value:+.1f} ({scale * low:+.1f} to {scale * high:+.1f})"
+        text = interval(found, scale, "+")
         row = {"label": one.change, "value": scale * found.value, "low": scale * low, "high": scale * high}
         rows.append({**row, "range": text, "text": one.pair.whole.verdict})
     return rows

@@ -156,7 +156,7 @@ def sentence(pair: Pair) -> str:
     part, found, scale = pair.whole, pair.whole.paired.difference, pair.points
     unit = "points" if scale == 100 else "on the score's scale"
     interval = ""
-    if found.low is not None and found.high is not None:
+    if found.low is not None and found.high is not None and found.low < found.high:  # equal: none moved, or all alike
         interval = f", {100 * found.confidence:g}% {scale * found.low:+.1f} to {scale * found.high:+.1f}"
     text = f"{pair.first.name} against {pair.second.name}: {scale * found.value:+.1f} {unit}{interval}: {part.verdict}"
     return text + (f" ({enough(part.paired, scale)})" if part.verdict == "cannot tell" else "")

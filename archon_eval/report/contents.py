@@ -150,9 +150,9 @@ def frontier(systems: Sequence[System], cost: str) -> set[str]:
 
 
 def interval(found: Estimate, scale: float, sign: str = "") -> str:
-    """`71.4 (66.0 to 77.0)` on the shown scale."""
+    """`71.4 (66.0 to 77.0)` on the shown scale; only the value where nothing is known of spread."""
     value = f"{scale * found.value:{sign}.{1 if scale == 100 else 2}f}"
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or found.low == found.high:
         return value
     return f"{value} ({scale * found.low:{sign}.1f} to {scale * found.high:{sign}.1f})"
 

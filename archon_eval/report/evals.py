@@ -50,6 +50,10 @@ class Eval:
     seconds: float = inf
     """How long it may take; Inspect tries a model that cannot be reached again and again."""
 
+    def __post_init__(self) -> None:
+        if not self.task.strip() or self.task.startswith("-"):  # without a name Inspect runs every task it finds
+            raise DataError(f"task {self.task!r}: name one, e.g. archon_eval/math")
+
     @property
     def limits(self) -> "Limits":
         """Of the budget of the whole eval, where it is given as text or a mapping that can be read."""

@@ -9,7 +9,7 @@ from fakes.logs import write_log
 from archon_eval.cli import main
 from archon_eval.errors import DataError
 from archon_eval.report.comparing import compare_paths, sentence
-from archon_eval.report.contents import Contents, bench_of, estimate
+from archon_eval.report.contents import Contents, bench_of, estimate, interval
 from archon_eval.report.plain import markdown
 from archon_eval.report.reading import read_run, read_runs
 
@@ -72,6 +72,16 @@ def test_several_systems_share_the_confidence(tmp_path: Path) -> None:
     assert found == {0.9875} and bench.together == "Differences to the first at 98.8%, which holds for all 4 together."
     assert bench.together in markdown(Contents((bench,), ()))
     assert bench_of("bench", runs[:2]).together == "Differences to the first at 95%."
+
+
+def test_questions_that_all_tie_are_no_interval_of_no_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = [str(write_log(tmp_path / f"{name}.eval", questions(20), name=name)) for name in "ab"]
+    assert main(["compare", *logs]) == 0
+    assert "a against b: +0.0 points: cannot tell (the two score the same on every question)" in capsys.readouterr().out
+    runs = [read_run(log) for log in logs]
+    bench = bench_of("bench", runs)
+    assert interval(bench.pairs["b"].whole.paired.difference, 100.0, "+") == "+0.0"
+    assert "+0.0 to" not in markdown(Contents((bench,), ()))
 
 
 def test_epochs_that_all_agree_are_no_certainty(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import read_eval_log
 
-from archon_eval.errors import ArchonError
+from archon_eval.cli import main
+from archon_eval.errors import ArchonError, DataError
 from archon_eval.report.evals import Eval, run_eval
 
 ONE = """
@@ -78,6 +79,14 @@ def test_a_file_with_two_tasks_is_refused_not_cut_to_one(tmp_path: Path, monkeyp
     with pytest.raises(ArchonError, match=r"^two\.py: 2 tasks; name one, as in two\.py@NAME; logs: .*first.*second"):
         run_eval(Eval("two.py", (), OWN), Path("logs"))
     assert "second" in run_eval(Eval("two.py@second", (), OWN), Path("logs")).name
+
+
+@pytest.mark.parametrize("name", ["", " ", "--help"])
+def test_no_task_is_not_every_task(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"name one, e\.g\. archon_eval/math"):
+        Eval(name)
+    assert main(["gate", "--baseline", "base.json", f"--task={name}"]) == 2
+    assert "name one" in capsys.readouterr().err
 
 
 def test_files_of_the_callers_folder_do_not_stand_in_for_pythons(
