@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from glob import escape
 from math import isfinite
@@ -199,14 +200,15 @@ class WorkerProcess:
     """A warm process that runs jobs one after the other; `run` may be called from any thread, and waits its turn."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._turn, self._starting = threading.Lock(), threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[bytes] | None = None
+        self._closed = False
 
     def run(self, job: Job) -> Result:
         """
         Raises:
-            WorkerLost: the process died; the next job starts a new one.
+            WorkerLost: the process died, and the next job starts a new one; or the worker is closed.
         """
         return Result(**self._ask(asdict(job)))
 
@@ -225,18 +227,21 @@ class WorkerProcess:
             return dict(json.loads(line))
 
     def _started(self) -> "subprocess.Popen[str]":
-        if self._process is None:
-            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "archon_eval.search.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,  # Ctrl-C reaches the search alone, which then ends its workers
-            )
-        return self._process
+        with self._starting:
+            if self._closed:
+                raise WorkerLost("the worker is closed")
+            if self._process is None:
+                self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "archon_eval.search.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    text=True,
+                    encoding="utf-8",
+                    start_new_session=True,  # Ctrl-C reaches the search alone, which then ends its workers
+                )
+            return self._process
 
     def _last_words(self) -> str:
         process, errors = self._process, self._errors
@@ -244,18 +249,27 @@ class WorkerProcess:
         code = process.wait()
         errors.seek(0)
         said = errors.read()[-500:].decode(errors="replace").strip()
-        self.close()
+        self._end()
         return f"a worker process ended with code {code}{': ' + said if said else ''}"
 
     def close(self) -> None:
-        """End the process, also in the middle of an eval."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for stream in (self._process.stdin, self._process.stdout, self._errors):
-                if stream:
-                    stream.close()
-            self._process = None
+        """End the process for good, also in the middle of an eval."""
+        with self._starting:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+        with self._turn:  # whoever waits for an answer has heard of the end
+            self._end()
+
+    def _end(self) -> None:
+        with self._starting:
+            if self._process is not None:
+                self._process.wait()
+                with suppress(BrokenPipeError):  # a question that it did not take
+                    for stream in (self._process.stdout, self._errors, self._process.stdin):
+                        if stream:
+                            stream.close()
+                self._process = None
 
     def __enter__(self) -> "WorkerProcess":
         return self

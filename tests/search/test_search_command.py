@@ -82,6 +82,30 @@ def test_a_worker_that_dies_is_replaced(tmp_path):
         assert "did you mean 'fuser'" in run(bad).result().error
 
 
+def test_a_stopped_search_ends_its_workers_and_starts_no_others(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    job = Job("k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("slow.py@slow"), ("1",), log_dir=str(tmp_path))
+    with local(1) as run, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        future = run(job)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert "the worker is closed" in future.result(timeout=0).error
+    assert (tmp_path / "begun").read_text() == "x"
+
+
+SLOW = """from time import sleep
+from inspect_ai import Task, task
+
+@task
+def slow():
+    with open("begun", "a") as stream: stream.write("x")
+    sleep(600)
+    return Task()
+"""
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_dask_cluster_that_loses_a_worker(tmp_path):
     from distributed import LocalCluster
