@@ -141,13 +141,14 @@ def table(results: list[Result]) -> Table:
 
 def remarks(results: list[Result]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
+    from archon_eval.report.comparing import together
     from archon_eval.report.statistics import compare, verdict
 
-    lines = []
+    lines, confidence = [], together(len(results) - 1)
     for result in results[1:]:
-        paired = compare(result.right, results[0].right)
+        paired = compare(result.right, results[0].right, confidence=confidence)
         low, high = paired.difference.low, paired.difference.high
-        interval = "" if low is None or high is None else f", 95% {100 * low:+.1f} to {100 * high:+.1f}"
+        interval = "" if low is None or high is None else f", {100 * confidence:.3g}% {100 * low:+.1f} to {100 * high:+.1f}"
         difference = f"{100 * paired.difference.value:+.1f} points{interval}"
         lines.append(f"{result.name} - {results[0].name}: {difference}: {verdict(paired)}")
     for result in results:
