@@ -141,7 +141,8 @@ class _Stages:
         self._show("planning the space")
         self.options = options(self.settings, generators, fusers)
         self._calls = [fmean(option.plan.calls) for option in self.options]
-        self._cost = np.array([expected_cost(self.settings, option.plan) for option in self.options])
+        turns = self.evaluations.turns
+        self._cost = turns * np.array([expected_cost(self.settings, option.plan) for option in self.options])
         optimiser = self._optimiser()
         self._finals = Finals(self.settings, self.evaluations, self.options, self._calls, self._cost, generators[0])
         tried = self._try(optimiser)

@@ -27,8 +27,8 @@ TOO_MANY_FAILED = 0.1
 SLACK = 4.0
 """Dollars are estimated, not known, before: an eval may take so many times the estimate, if that much is left."""
 
-Parts = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""Task -> `trial`, `dev` and `test` -> question ids."""
+Parts = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Task -> `trial`, `dev` and `test` -> question ids, with how many answers each asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,18 @@ class Evaluations:
         """Questions of all tasks that the order asks."""
         return sum(len(parts[order.part]) for parts in self._parts.values())
 
-    def worst(self, order: Order, questions: int | None = None) -> tuple[int, float]:
+    @property
+    def turns(self) -> float:
+        """Answers per dev question, in the mean."""
+        return fmean(answers for parts in self._parts.values() for answers in parts["dev"].values())
+
+    def answers(self, order: Order) -> int:
+        """Answers that these ask for: as many as questions, where none has further turns."""
+        return sum(sum(parts[order.part].values()) for parts in self._parts.values())
+
+    def worst(self, order: Order, answers: int | None = None) -> tuple[int, float]:
         """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate."""
-        times = (self.questions(order) if questions is None else questions) * order.epochs
+        times = (self.answers(order) if answers is None else answers) * order.epochs
         calls = order.plan.calls[1] + order.plan.reasks
         per_call = order.plan.dollars[1] / max(1, order.plan.calls[1]) if order.plan.dollars else 0.0
         return times * calls, times * calls * per_call
@@ -144,7 +153,7 @@ class Evaluations:
         for task in self.settings.tasks:
             key, questions = f"{order.key}@{task.key}", self._parts[task.key][order.part]
             if key not in self.results:
-                wanted.append((task, key, questions, *self.worst(order, len(questions))))
+                wanted.append((task, key, questions, *self.worst(order, sum(questions.values()))))
         free = [have - want for have, want in zip(self.left(), keep, strict=True)]
         if sum(one[3] for one in wanted) > free[0] or sum(one[4] for one in wanted) > free[1]:
             raise BudgetSpent
@@ -154,7 +163,7 @@ class Evaluations:
                 key,
                 order.architecture.to_mapping(),
                 task,
-                questions,
+                tuple(questions),
                 order.epochs,
                 order.first_epoch,
                 calls if budget.calls < inf else None,
@@ -194,7 +203,8 @@ class Evaluations:
             result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
         calls, dollars = self._held.pop(key)
         if result.failed or result.error:
-            per_question = order.plan.calls[1] + order.plan.reasks
+            turns = max(answers for parts in self._parts.values() for answers in parts[order.part].values())
+            per_question = turns * (order.plan.calls[1] + order.plan.reasks)
             lost = calls if result.error else min(calls, result.calls + result.lost * per_question)
             known = None if result.dollars is None else max(result.dollars, dollars * lost / max(1, calls))
             result = replace(result, calls=lost, dollars=known)

@@ -134,7 +134,7 @@ class Finals:
             shared.pay(place, 0)
             paid += more
             dollars += more * fmean(option.plan.dollars or (0.0,)) / max(1.0, calls[place])
-        times = self.evaluations.questions(self._single_on_dev(epochs)) * epochs
+        times = self.evaluations.answers(self._single_on_dev(epochs)) * epochs
         return times * (paid + 1), times * dollars
 
     def _reporting(self, numbers: Sequence[int]) -> tuple[float, float]:

@@ -28,18 +28,20 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
     models = settings.models
     found = options(settings, models, models)
     questions = {part: sum(len(each[part]) for each in parts.values()) for part in ("trial", "dev", "test")}
-    calls = sorted(fmean(option.plan.calls) for option in found)
+    turns = fmean(answers for each in parts.values() for answers in each["dev"].values())
+    calls = sorted(turns * fmean(option.plan.calls) for option in found)
     dollars = [fmean(option.plan.dollars) for option in found if option.plan.dollars]
     trials = min(settings.budget.trials, len(found))
     mean = fmean(calls)
-    ranking = 0 if settings.given_order else questions["dev"] * (3 * len(models) + min(10, len(models)))
+    per_answer = 0 if settings.given_order else 3 * len(models) + min(10, len(models))
+    ranking = round(turns * questions["dev"] * per_answer)
     tried = trials * questions["trial"] * mean if trials < inf else inf
     confirm = settings.finalists * settings.confirm_epochs * questions["dev"] * mean
-    report = questions["test"] * (2 * mean + 1)
+    report = questions["test"] * (2 * mean + turns)
     total = ranking + tried * (1 - SHARED) + confirm + report
-    chain = fmean(option.plan.sequential for option in found) * call_seconds
+    chain = turns * fmean(option.plan.sequential for option in found) * call_seconds
     evals = trials + settings.finalists + 3 + (0 if settings.given_order else 2 * len(models))
-    per_call = fmean(dollars) / mean if len(dollars) == len(found) else None
+    per_call = turns * fmean(dollars) / mean if len(dollars) == len(found) else None
     shown = min(total, settings.budget.calls)
     return {
         "architectures": len(found),

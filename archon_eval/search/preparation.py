@@ -42,16 +42,18 @@ def prepare(settings: Settings) -> tuple[Parts, str]:
     """
     parts, digests = {}, []
     for task in settings.tasks:
-        ids, digest = look_at(task)
+        answers, digest = look_at(task)
+        ids = list(answers)
         samples = [Sample(input="", id=id) for id in ids]
         if (few := round(DEV_SHARE * len(ids))) < FEWEST:
             raise SearchError(
                 f"{task.key}: {len(ids)} questions leave {few} for the search, which says nothing; "
                 f"at least {FEWEST / DEV_SHARE:.0f} questions are needed"
             )
-        split = {part: tuple(str(s.id) for s in split_samples(samples, part)) for part in ("dev", "test")}
+        split = {part: [str(s.id) for s in split_samples(samples, part)] for part in ("dev", "test")}
         order = sorted(split["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
-        parts[task.key] = {**split, "trial": tuple(order[: settings.trial_questions])}
+        split["trial"] = order[: settings.trial_questions]
+        parts[task.key] = {part: {id: answers[id] for id in mine} for part, mine in split.items()}
         digests.append(digest)
     return parts, " ".join(digests)
 

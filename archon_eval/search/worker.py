@@ -167,8 +167,9 @@ class _Totals:
         self.dollars = None if self.dollars is None or more is None else self.dollars + more
 
 
-def look_at(task: TaskSpec) -> tuple[list[str], str]:
-    """The task's question ids in their order, and a digest of questions, choices and targets.
+def look_at(task: TaskSpec) -> tuple[dict[str, int], str]:
+    """The task's question ids in their order, with how many answers each asks for (a turn, an answer), and a digest of
+    questions, further turns, choices and targets.
 
     Raises:
         SearchError: no such task, or its data cannot be had.
@@ -178,6 +179,8 @@ def look_at(task: TaskSpec) -> tuple[list[str], str]:
     from inspect_ai._eval.loader import load_task_spec
     from inspect_ai._util.error import PrerequisiteError
 
+    from archon_eval.solvers.archon import further_turns
+
     try:
         tasks = load_task_spec(task.name, dict(task.args))
     except NotImplementedError as exc:
@@ -186,14 +189,16 @@ def look_at(task: TaskSpec) -> tuple[list[str], str]:
         raise SearchError(f"task {task.name}: {getattr(exc, 'message', None) or exc}") from exc
     if len(tasks) != 1:
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name")
-    digest, ids = sha256(), []
+    digest, answers = sha256(), {}
     for place, sample in enumerate(tasks[0].dataset, 1):
-        ids.append(str(place if sample.id is None else sample.id))
+        id = str(place if sample.id is None else sample.id)
         content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
-        digest.update(json.dumps([ids[-1], content, sample.choices, sample.target]).encode())
-    if not ids:
+        further = further_turns(sample.metadata or {}, sample.input)
+        answers[id] = 1 + len(further)
+        digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
+    if not answers:
         raise SearchError(f"task {task.name}: no questions")
-    return ids, digest.hexdigest()[:16]
+    return answers, digest.hexdigest()[:16]
 
 
 class WorkerProcess:

@@ -5,11 +5,12 @@ one after the other. Multiple-choice samples are formatted and marked by Inspect
 of each question is in `sample.metadata["archon"]` and, with this package's scorers, in the score's metadata.
 """
 
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
 from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ChatMessageUser, ModelOutput
+from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
 from archon_eval.architecture import Architecture
@@ -82,7 +83,7 @@ def archon(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         state = await (choose(state, answer) if state.choices else answer(state))
-        for turn in _further_turns(state):
+        for turn in further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))
             state = await answer(state)
         return state
@@ -90,12 +91,13 @@ def archon(
     return solve
 
 
-def _further_turns(state: TaskState) -> list[str]:
+def further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -> list[str]:
     """The user turns after the first of a conversation that the task asks turn by turn (MT-Bench); usually none."""
-    turns = state.metadata.get("turns")
+    turns = metadata.get("turns")
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
         return []
-    return turns[1:] if turns[:1] == [state.input_text] else []
+    first = asked if isinstance(asked, str) else next((m.text for m in reversed(asked) if m.role == "user"), None)
+    return turns[1:] if turns[:1] == [first] else []
 
 
 def _added(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:

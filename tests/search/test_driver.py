@@ -320,6 +320,25 @@ def pick(): return Task(dataset=[Sample("Which?", choices=["a", "CHOICE"], targe
     assert len(digests) == 2
 
 
+def test_a_question_of_two_turns_may_take_twice_the_calls(tmp_path, fake_run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = """from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+
+@task
+def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["Why?", "LAST"]}) for n in range(30)])
+"""
+    for last in ("And", "So"):
+        (tmp_path / f"{last}.py").write_text(text.replace("LAST", last))
+    answers, digest = look_at(TaskSpec("And.py@two"))
+    assert set(answers.values()) == {2} and digest != look_at(TaskSpec("So.py@two"))[1]
+    given = {"tasks": ["And.py@two"], "budget": {"calls": 3000}}
+    found = search(settings(**given), tmp_path / "out", fake_run)
+    singles = [job for job in fake_run.jobs if job.key.startswith("rank/generator")]
+    assert singles and all(job.max_calls == 2 * len(job.questions) == 12 for job in singles)
+    assert found.evaluations.turns == 2
+
+
 def test_a_score_that_is_no_number_is_no_score():
     account = {"scores": {"s": SimpleNamespace(value=float("nan"))}, "metadata": {}, "error": None, "id": 1, "epoch": 1}
     stats = SimpleNamespace(started_at="", completed_at="")
