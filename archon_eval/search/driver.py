@@ -98,7 +98,8 @@ def search(
     """
     if settings.budget.dollars < inf:
         table = load_prices(settings.prices)
-        if unpriced := [model for model in settings.models if table.price_of(model) is None]:
+        models = [*settings.models, *filter(None, [settings.space.judge])]
+        if unpriced := [model for model in models if table.price_of(model) is None]:
             raise SearchError(f"a budget in dollars needs a price of {unpriced[0]}: name it in a price file (--prices)")
     journal = Journal(folder)
     try:

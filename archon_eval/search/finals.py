@@ -71,6 +71,9 @@ class Finals:
         self.settings, self.evaluations, self.options = settings, evaluations, options
         self._calls, self._cost, self._model = calls, cost, model
         self._single = order(settings, "report/single", single(model), "test")
+        mine = single(model).fingerprint
+        self._place = next((n for n, one in enumerate(options) if one.architecture.fingerprint == mine), None)
+        """Where the single model is in the list, if the space has it."""
         self.notes: list[str] = []
 
     def promising(self, optimiser: Optimiser, tried: Mapping[int, Trial], caution: float = 1.0) -> list[int]:
@@ -149,7 +152,8 @@ class Finals:
         return Order(key, option.architecture, option.plan, part, epochs, self.settings.draws + 1)
 
     def _single_on_dev(self, epochs: int) -> Order:
-        return order(self.settings, "confirm/single", single(self._model), "dev", epochs, self.settings.draws + 1)
+        key = f"confirm/single/{epochs}"  # a search that goes on with more budget may want more of them
+        return order(self.settings, key, single(self._model), "dev", epochs, self.settings.draws + 1)
 
     def confirm(
         self, optimiser: Optimiser, tried: Mapping[int, Trial], watch: Watch = lambda done, total: None
@@ -173,10 +177,11 @@ class Finals:
                 f"{len(finalists)} of {wanted} finalists were to be confirmed, with {epochs} of "
                 f"{self.settings.confirm_epochs} sets of fresh draws: all would take more than a third of the budget"
             )
-        orders: list[tuple[str, Order, int | None]] = [("single", self._single_on_dev(epochs), None)]
+        orders: list[tuple[str, Order, int | None]] = [("single", self._single_on_dev(epochs), self._place)]
         for number in finalists:
             key = tried[number].key
-            orders.append((key, self._order(f"confirm/{key}", number, epochs), number))
+            if number != self._place:
+                orders.append((key, self._order(f"confirm/{key}/{epochs}", number, epochs), number))
         confirmed = []
         for key, one, place in self._run(orders, self._reporting(finalists), watch):
             trial = self.evaluations.trial(one)

@@ -119,6 +119,8 @@ def test_a_dollar_budget_holds(tmp_path, fake_run):
 def test_a_dollar_budget_needs_prices(tmp_path, fake_run):
     with pytest.raises(SearchError, match="price of mockllm/model"):
         search(settings(models=["mockllm/model"], budget={"dollars": 1}), tmp_path, fake_run)
+    with pytest.raises(SearchError, match="price of mockllm/model"):
+        search(settings(space={"judge": "mockllm/model"}, budget={"dollars": 1}), tmp_path, fake_run)
     assert not fake_run.jobs
 
 
@@ -162,6 +164,26 @@ def test_an_unreachable_model_is_left_out(tmp_path, fake_run):
 def test_one_model_only(tmp_path, fake_run):
     found = search(settings(models=MODELS[:1]), tmp_path, fake_run)
     assert found.generators == found.fusers == ("sim/gpt-4o",)
+
+
+def test_the_single_model_is_no_finding_where_the_space_has_it_too(tmp_path, fake_run):
+    fake_run.chance = lambda job: 0.8 if len(job.architecture["layers"]) == 1 else 0.3
+    found = search(settings(budget={"trials": 40}), tmp_path, fake_run)
+    assert "g1x1-f0" in [option.configuration.key for option, _ in found.tried]
+    summary = write(found, tmp_path)
+    assert summary["verdict"] == NO_WINNER and "single" not in summary["winner_against"]
+    assert [job.key.split("/")[1] for job in fake_run.jobs if job.key.startswith("confirm")].count("single") == 1
+    assert len({job.key for job in fake_run.jobs if job.key.startswith("confirm")}) == len(found.finalists)
+    assert len({trial.architecture.fingerprint for _, trial, _ in found.finalists}) == len(found.finalists)
+
+
+def test_more_budget_confirms_with_all_draws(tmp_path, fake_run):
+    poor = search(settings(budget={"calls": 3000}, finalists=10), tmp_path, fake_run)
+    assert {len(trial.by_epoch) for _, trial, _ in poor.finalists} == {1}
+    given = {"calls": 60000, "trials": len(poor.tried)}
+    rich = search(settings(budget=given, finalists=10), tmp_path, fake_run)
+    assert {len(trial.by_epoch) for _, trial, _ in rich.finalists} == {2}
+    assert all(trial.calls >= 1 for _, trial, _ in rich.finalists)
 
 
 def test_nothing_beats_the_single_model(tmp_path, fake_run):
