@@ -148,7 +148,8 @@ def remarks(results: list[Result]) -> list[str]:
     for result in results[1:]:
         paired = compare(result.right, results[0].right, confidence=confidence)
         low, high = paired.difference.low, paired.difference.high
-        interval = "" if low is None or high is None else f", {100 * confidence:.3g}% {100 * low:+.1f} to {100 * high:+.1f}"
+        at = f", {100 * confidence:.3g}%"
+        interval = "" if low is None or high is None else f"{at} {100 * low:+.1f} to {100 * high:+.1f}"
         difference = f"{100 * paired.difference.value:+.1f} points{interval}"
         lines.append(f"{result.name} - {results[0].name}: {difference}: {verdict(paired)}")
     for result in results:

@@ -7,6 +7,7 @@ def test_math_is_no_worse(archon_gate):
 A regression fails the test; a gate that cannot decide fails it too, unless `undecided="skip"`.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,20 +34,25 @@ def archon_gate(tmp_path: Path) -> "Callable[..., Outcome]":
         task: str = "",
         task_args: Mapping[str, Any] | None = None,
         solver_args: Mapping[str, Any] | None = None,
-        roles: Mapping[str, str] | None = None,
+        roles: Mapping[str, Any] | None = None,
         epochs: int = 1,
         scorer: str | None = None,
         undecided: Literal["fail", "skip"] = "fail",
         **limits: float,
     ) -> "Outcome":
+        from archon_eval.errors import DataError
         from archon_eval.report import ci
         from archon_eval.report.evals import Eval
         from archon_eval.report.gate import Limits
         from archon_eval.report.gating import gated
 
         def words(given: Mapping[str, Any] | None) -> tuple[str, ...]:
-            return tuple(f"{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in (given or {}).items())
+            texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in (given or {}).items()}
+            return tuple(f"{name}={text}" for name, text in texts.items())
 
+        if (log is None) == (not task) or undecided not in ("fail", "skip"):
+            given = f"log={log!r}, task={task!r}, undecided={undecided!r}"
+            raise DataError(f"archon_gate({given}): legal is a log or a task, and undecided='fail' or 'skip'")
         source = Eval(task, words(task_args), words(solver_args), words(roles), epochs) if log is None else Path(log)
         outcome = gated(baseline, source, tmp_path / "archon_gate", Limits(**limits), scorer)
         if outcome.code == 2 and undecided == "skip":

@@ -351,10 +351,15 @@ def test_the_pytest_plugin_is_installed_and_gates(tmp_path: Path) -> None:
         "def test_good(archon_gate):\n    assert archon_gate('base.json', 'good.eval').code == 0\n"
         "def test_bad(archon_gate):\n    archon_gate('base.json', 'bad.eval', margin=1)\n"
         "def test_other(archon_gate):\n    archon_gate('base.json', 'other.eval', undecided='skip')\n"
+        "def test_both(archon_gate):\n    archon_gate('base.json', 'good.eval', task='archon_eval/math')\n"
+        "def test_run(archon_gate):\n    archon_gate('base.json', task='archon_eval/math',"
+        " task_args={'sample': True, 'n': 2},"
+        " solver_args={'architecture': 'single', 'models': ['sim/gpt-4o'], 'store': None})\n"
     )
     words = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ})
-    assert "1 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "legal is a log or a task" in done.stdout and "no scorer 'right'" in done.stdout
     assert "regression: -33.3 points" in done.stdout and "another benchmark" in done.stdout
 
 
