@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.architectures import ARCH, MODELS
+from archon_eval.cli.commands import command
 from archon_eval.cli.progress import Evals, Progress
-from archon_eval.cli.report import command, eval_options, scoring
+from archon_eval.cli.report import eval_options, scoring
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import DataError, visible
 
@@ -21,11 +23,8 @@ WORTH = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tell"}
 def add(commands: Any) -> None:
     """Add the command."""
     ablate = command(commands, "ablate", "what each layer and component of an architecture is worth", _ablate)
-    ablate.add_argument("architecture", help="a preset's name or a YAML or JSON file")
-    ablate.add_argument(
-        "--models",
-        help="fill $1, $2, ... with these, strongest first, separated by commas; sim/pool for the simulated ones",
-    )
+    ablate.add_argument("architecture", help=ARCH)
+    ablate.add_argument("--models", help=MODELS)
     eval_options(ablate, Path("ablation"))
     scoring(ablate)
     ablate.add_argument("--dry-run", action="store_true", help="only list the changes")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.architecture import SETTING_NAMES, Architecture, ComponentSpec
+from archon_eval.cli.commands import command
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import ArchitectureError
 from archon_eval.harness.model_names import model_names
@@ -24,7 +25,7 @@ MODELS = "fill $1, $2, ... with these, strongest first, separated by commas; sim
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    show = _command(commands, "show", "what an architecture consists of", _show)
+    show = command(commands, "show", "what an architecture consists of", _show)
     show.add_argument("architecture", help=ARCH)
     show.add_argument("--models", help=MODELS)
     form = show.add_mutually_exclusive_group()
@@ -32,27 +33,21 @@ def add(commands: Any) -> None:
     form.add_argument("--yaml", action="store_true", help="as a file to edit")
     form.add_argument("--mermaid", action="store_true", help="as a Mermaid flowchart")
 
-    planned = _command(commands, "plan", "calls, tokens, dollars and critical path of one question", _plan)
+    planned = command(commands, "plan", "calls, tokens, dollars and critical path of one question", _plan)
     planned.add_argument("architecture", help=ARCH)
     planned.add_argument("--models", help=MODELS)
     planned.add_argument("--prices", metavar="FILE", help="your own prices, before the package's table")
     planned.add_argument("--json", action="store_true", help="as JSON")
 
-    validate = _command(commands, "validate", "check architecture files against the rules", _validate)
+    validate = command(commands, "validate", "check architecture files against the rules", _validate)
     validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCH)
 
-    imported = _command(commands, "import", "convert a config of the original Archon project", _import)
+    imported = command(commands, "import", "convert a config of the original Archon project", _import)
     imported.add_argument("file", type=Path, help="its JSON config")
     imported.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the YAML here, not to stdout")
 
-    presets = _command(commands, "presets", "the architectures that ship with the package", _presets)
+    presets = command(commands, "presets", "the architectures that ship with the package", _presets)
     presets.add_argument("--json", action="store_true", help="as JSON")
-
-
-def _command(commands: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
-    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    found.set_defaults(run=run)
-    return found
 
 
 def _show(options: argparse.Namespace) -> int:

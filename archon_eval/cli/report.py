@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.commands import command
 from archon_eval.cli.progress import Evals, Progress, Step
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import ArchonError, DataError, visible
@@ -48,13 +49,6 @@ def add(commands: Any) -> None:
         "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
     )
     scoring(report, "drop")
-
-
-def command(commands: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
-    """A command of the group, with its help."""
-    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    found.set_defaults(run=run)
-    return found
 
 
 def eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:

@@ -9,20 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.commands import command
 from archon_eval.cli.progress import Progress, Step
 from archon_eval.errors import StoreError
 
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    store = commands.add_parser("store", help="look after a call store")
+    store = command(commands, "store", "look after a call store")
     actions = store.add_subparsers(metavar="ACTION", required=True)
 
     def action(name: str, help: str, run: Any) -> Any:
-        found = actions.add_parser(name, help=help)
+        found = command(actions, name, help, run)
         found.add_argument("store", nargs="?", help="path of the store (default: the environment's ARCHON_STORE)")
         found.add_argument("--json", action="store_true", help="the result as JSON, progress as JSON on stderr")
-        found.set_defaults(run=run)
         return found
 
     action("stats", "what is in it", _stats)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.commands import command
 from archon_eval.cli.progress import Progress, Step
 from archon_eval.cli.tables import print_table, table
 from archon_eval.errors import SimulationError, did_you_mean
@@ -13,26 +14,23 @@ from archon_eval.errors import SimulationError, did_you_mean
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    demo = commands.add_parser("demo", help="four systems on the bundled problems, as real evals")
+    demo = command(commands, "demo", "four systems on the bundled problems, as real evals", _demo)
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
-    demo.set_defaults(run=_demo)
 
-    check = commands.add_parser("sim-check", help="how far the simulated pool agrees with the published results")
+    check = command(commands, "sim-check", "how far the simulated pool agrees with the published results", _sim_check)
     check.add_argument("--questions", type=int, default=200, help="made-up questions per family (%(default)s)")
     check.add_argument("--seed", type=int, default=0, help="of the simulated world (%(default)s)")
     check.add_argument("--families", help="benchmark families, separated by commas (default: all)")
     check.add_argument("--json", action="store_true", help="everything, as JSON")
-    check.set_defaults(run=_sim_check)
 
-    sandbox = commands.add_parser("sandbox", help="the sandbox that runs programs")
+    sandbox = command(commands, "sandbox", "the sandbox that runs programs")
     actions = sandbox.add_subparsers(metavar="ACTION", required=True)
-    build = actions.add_parser("build", help="make sure its image is there")
+    build = command(actions, "build", "make sure its image is there", _sandbox_build)
     build.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
     build.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
-    build.set_defaults(run=_sandbox_build)
-    actions.add_parser("doctor", help="what is missing, and what to do about it").set_defaults(run=_sandbox_doctor)
+    command(actions, "doctor", "what is missing, and what to do about it", _sandbox_doctor)
 
 
 def _demo(options: argparse.Namespace) -> int:

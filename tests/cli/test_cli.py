@@ -57,6 +57,17 @@ def test_errors_are_one_line_on_stderr_and_code_1(command: str, capsys: Captured
     assert err.startswith("archon: no architecture 'moa-light'") and "did you mean 'moa-lite'" in err
 
 
+def test_the_help_of_a_command_says_what_it_does(capsys: Captured) -> None:
+    for words, text in (
+        (["import"], "Convert a config of the original Archon project."),  # a name keeps its capital
+        (["store", "verify"], "Whether all of it is whole."),
+        (["sandbox"], "The sandbox that runs programs."),
+    ):
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        assert text in capsys.readouterr().out
+
+
 def test_presets_lists_all_with_their_calls(capsys: Captured) -> None:
     archon("presets")
     rows = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:])
