@@ -141,7 +141,7 @@ def table(results: list[Result]) -> Table:
 
 def remarks(results: list[Result]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
-    from archon_eval.report.comparing import together
+    from archon_eval.report.comparing import doubt, together
     from archon_eval.report.statistics import compare, verdict
 
     lines, confidence = [], together(len(results) - 1)
@@ -151,7 +151,8 @@ def remarks(results: list[Result]) -> list[str]:
         at = f", {100 * confidence:.3g}%"
         interval = "" if low is None or high is None else f"{at} {100 * low:+.1f} to {100 * high:+.1f}"
         difference = f"{100 * paired.difference.value:+.1f} points{interval}"
-        lines.append(f"{result.name} - {results[0].name}: {difference}: {verdict(paired)}")
+        why = f" ({doubt(paired)})" if doubt(paired) else ""
+        lines.append(f"{result.name} - {results[0].name}: {difference}: {verdict(paired)}{why}")
     for result in results:
         if result.notes:
             lines.append(

@@ -162,6 +162,14 @@ def sentence(pair: Pair) -> str:
     return text + (f" ({enough(part.paired, scale)})" if part.verdict == "cannot tell" else "")
 
 
+def doubt(paired: Comparison) -> str:
+    """Why a comparison is open although its interval leaves out zero; empty where it does not."""
+    low, high, asked = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
+    if low is None or high is None or low <= 0 <= high or paired.permutation_p <= asked:
+        return ""
+    return f"permutation test: p {paired.permutation_p:.3f}, where {asked:.3f} is asked"
+
+
 def enough(paired: Comparison, scale: float) -> str:
     """What would settle an open comparison."""
     reach, more = detectable(paired), more_questions(paired)
@@ -172,9 +180,10 @@ def enough(paired: Comparison, scale: float) -> str:
     if reach == 0:
         return f"{paired.difference.n} questions are too few"
     shows = f"{paired.difference.n} questions show a difference of {scale * reach:.1f} four times out of five"
+    needs = f"needs about {max(1, more or 0):,} more questions if the difference is what it seems"
     if more is None or more > HOPELESS:
-        return f"the difference is too small to be found; {shows}"
-    return f"needs about {max(1, more):,} more questions if the difference is what it seems; {shows}"
+        needs = "the difference is too small to be found"
+    return "; ".join(part for part in (doubt(paired), needs, shows) if part)
 
 
 def to_mapping(pair: Pair) -> dict[str, Any]:

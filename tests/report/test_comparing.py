@@ -43,6 +43,7 @@ def test_a_few_flips_among_many_ties_are_not_called_a_difference(tmp_path: Path)
     [pair] = compare_paths(a, b)
     assert pair.whole.paired.difference.low > 0  # type: ignore[operator]
     assert pair.whole.paired.permutation_p == 0.125 and pair.whole.verdict == "cannot tell"
+    assert "cannot tell (permutation test: p 0.125, where 0.050 is asked; needs" in sentence(pair)
 
 
 def test_three_questions_tell_nothing_whatever_they_say(tmp_path: Path) -> None:
