@@ -82,9 +82,30 @@ def dask(address: str) -> Iterator[Run]:
         raise SearchError(f"no Dask cluster at {address}: {exc}") from exc
     try:
         executor = client.get_executor(pure=False, retries=ATTEMPTS - 1)
-        yield lambda job: executor.submit(on_dask, job)
+        yield lambda job: _from_dask(job, executor.submit(on_dask, job))
     finally:
         client.close()
+
+
+def _from_dask(job: Job, theirs: "Future[Result]") -> "Future[Result]":
+    """A job that Dask gives up because its workers keep dying has failed; without a cluster the search ends."""
+    from distributed import KilledWorker
+
+    mine: Future[Result] = Future()
+
+    def done(theirs: "Future[Result]") -> None:
+        try:
+            mine.set_result(theirs.result())
+        except KilledWorker as exc:
+            mine.set_result(Result(job.key, error=f"given up by Dask: {exc}"))
+        except Exception as exc:  # noqa: BLE001 (whatever it is, the search must hear of it)
+            why = f"{type(exc).__name__} {exc}".strip()
+            mine.set_exception(
+                SearchError(f"the Dask cluster is lost ({why}): with one, the same command goes on where it was")
+            )
+
+    theirs.add_done_callback(done)
+    return mine
 
 
 def on_dask(job: Job) -> Result:

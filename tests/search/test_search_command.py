@@ -3,20 +3,25 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError, Future
+from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from archon_eval.search.driver import search
-from archon_eval.search.runners import dask, local
+from archon_eval.search.runners import _from_dask, dask, local
 from archon_eval.search.settings import TaskSpec, load_settings
+from archon_eval.search.space import SearchError
 from archon_eval.search.worker import Job, WorkerLost, WorkerProcess
 
 MODELS = "sim/gpt-4o,sim/qwen2-72b-instruct"
-TASK = {"name": "archon_eval/math", "args": {"sample": True, "n": 25}}
 SPACE = {"preset": "small", "generators": [1, 2], "layers": [0, 1], "evaluations": "none"}
 
 
@@ -32,6 +37,16 @@ def lines(folder: Path, kind: str) -> list[dict]:
     raw = path.read_text() if path.exists() else ""
     found = [json.loads(line) for line in raw.splitlines(keepends=True) if line.endswith("\n")]
     return [line for line in found if line["kind"] == kind]
+
+
+def stored(folder: Path) -> int:
+    """Calls in the store."""
+    path = folder / "calls.db"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as store, suppress(sqlite3.OperationalError):
+        return store.execute("select count(*) from calls").fetchone()[0]
+    return 0
 
 
 def test_killed_and_resumed_pays_for_nothing_twice(tmp_path):
@@ -51,11 +66,8 @@ def test_killed_and_resumed_pays_for_nothing_twice(tmp_path):
     assert after[: len(before)] == before
     assert len({line["result"]["key"] for line in after}) == len(after)
     assert summary["trials"] == 3 and summary["calls_reused"] > 0
-    import sqlite3
-
     # what was paid is what is stored: no call was paid for twice
-    stored = sqlite3.connect(folder / "calls.db").execute("select count(*) from calls").fetchone()[0]
-    assert summary["calls_paid"] >= stored > 0.9 * summary["calls_paid"]
+    assert summary["calls_paid"] >= stored(folder) > 0.9 * summary["calls_paid"]
     assert len(list((folder / "logs").glob("*.eval"))) >= len(after)
 
 
@@ -66,6 +78,18 @@ def test_dry_run_pays_nothing(tmp_path):
     found = json.loads(done.stdout)
     assert found["architectures"] == 13 and found["questions"] == {"trial": 5, "dev": 5, "test": 20}
     assert found["dollars"] > 0 and found["hours"] > 0 and not (tmp_path / "out").exists()
+
+
+def test_the_forecast_in_words_and_what_is_missing(tmp_path):
+    said = subprocess.run(
+        command(tmp_path / "out", "--dry-run"), capture_output=True, text=True, timeout=100, check=False
+    )
+    assert "architectures: 13\n" in said.stdout and "questions, dev: 5\n" in said.stdout
+    (tmp_path / "mine.yaml").write_text("tasks: archon_eval/math")
+    words = ["search", str(tmp_path / "mine.yaml"), "-T", "sample=true", "--dry-run"]
+    code = "from archon_eval.cli import main; raise SystemExit(main())"
+    bad = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=100, check=False)
+    assert bad.returncode == 1 and "-T is for the tasks that --task names" in bad.stderr
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path):
@@ -106,13 +130,34 @@ def slow():
 """
 
 
+WAITING = """import asyncio, os
+from inspect_ai import Task, task
+from inspect_ai.scorer import accuracy, match, scorer
+from archon_eval.tasks.math import math
+
+@scorer(metrics=[accuracy()])
+def waiting():
+    marks = match()
+    async def score(state, target):
+        while not os.path.exists("killed"): await asyncio.sleep(0.05)
+        return await marks(state, target)
+    return score
+
+@task
+def waits():
+    return Task(dataset=math(sample=True, n=25).dataset, scorer=waiting())
+"""
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_a_dask_cluster_that_loses_a_worker(tmp_path):
+def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
     from distributed import LocalCluster
 
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "waits.py").write_text(WAITING)
     settings = load_settings(
         {
-            "tasks": [TASK],
+            "tasks": ["waits.py@waits"],
             "models": MODELS,
             "space": SPACE,
             "budget": {"trials": 3},
@@ -122,19 +167,34 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path):
     )
     killed = []
 
-    def kill_one(progress):
-        if progress.stage == "searching" and not killed:
-            killed.append(next(iter(cluster.workers.values())).pid)
-            os.kill(killed[0], signal.SIGKILL)
+    def kill_one():
+        """When both have paid for the calls of their first trial, and neither has its scores."""
+        deadline, before = time.monotonic() + 60, 0
+        while (had := stored(tmp_path / "dask")) == 0 or had != before or len(marks()) < 2:
+            before = had
+            time.sleep(1)
+            if time.monotonic() > deadline:
+                break
+        killed.append(had)
+        os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+        (tmp_path / "killed").touch()
+
+    def marks():
+        return list((tmp_path / "dask" / "logs").glob(".begun-*"))
 
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         dask(cluster.scheduler_address) as run,
     ):
-        found = search(settings, tmp_path / "dask", run, workers=2, watch=kill_one)
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        found = search(settings, tmp_path / "dask", run, workers=2)
+        killer.join()
     with local(1) as run:
         serial = search(settings, tmp_path / "serial", run)
-    assert killed and len(found.tried) == 3
+    assert killed and len(found.tried) == 3 and not marks()
+    # what the dead worker had paid for counts as paid, though its second run found it in the store
+    assert stored(tmp_path / "dask") <= found.evaluations.calls
     assert all(trial.performance is not None for _, trial in found.tried)
     # the same architecture with the same draws scores the same wherever it ran
     draws = {(o.architecture.fingerprint, t.key.split("/")[1]): t.scores for o, t in serial.tried}
@@ -144,3 +204,15 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path):
         if (key := (o.architecture.fingerprint, t.key.split("/")[1])) in draws
     ]
     assert shared and all(shared)
+
+
+def test_what_dask_gives_up_has_failed_and_a_lost_cluster_ends_the_search():
+    from distributed import KilledWorker
+
+    job, dead, lost = Job("k", None, TaskSpec("t")), Future(), Future()
+    found, other = _from_dask(job, dead), _from_dask(job, lost)
+    dead.set_exception(KilledWorker("task", SimpleNamespace(address="tcp://x"), 3))
+    lost.set_exception(CancelledError())
+    assert "given up by Dask: Attempted to run task" in found.result(timeout=0).error
+    with pytest.raises(SearchError, match=r"cluster is lost \(CancelledError\)"):
+        other.result(timeout=0)
