@@ -5,6 +5,7 @@ $ archon search --task archon_eval/math -T sample=true --models sim/pool --space
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def add(commands: Any) -> None:
     goal.add_argument("--finalists", type=int, help="how many are confirmed on fresh draws (default 10)")
     goal.add_argument("--confirm-epochs", type=int, help="fresh draws per question for finalists (default 2)")
     goal.add_argument("--trial-questions", type=int, help="dev questions per trial (default all)")
-    goal.add_argument("--seed", type=int)
+    goal.add_argument("--seed", type=int, help="of all that is chosen at random (default 0)")
     where = command.add_argument_group("where")
     where.add_argument("-o", "--output", type=Path, default=Path("search"), help="folder; resumed if it is there")
     where.add_argument(
@@ -79,8 +80,12 @@ def run(options: argparse.Namespace) -> int:
         return 0
     console = Console(stderr=options.json)
     folder = options.output.absolute()
-    with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
-        found_ = search(settings, folder, runs, workers=options.workers, watch=lambda one: bar(step(one)))
+    try:
+        with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
+            found_ = search(settings, folder, runs, workers=options.workers, watch=lambda one: bar(step(one)))
+    except KeyboardInterrupt:
+        print("archon: stopped; the same command goes on where it was", file=sys.stderr)
+        raise
     summary = write(found_, folder)
     if options.json:
         print(json.dumps(summary, indent=1))
@@ -102,6 +107,8 @@ def to_settings(options: argparse.Namespace) -> Any:
             data = dict(parse_text(options.file.read_text(encoding="utf-8"), str(options.file)))
         except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
             raise SearchError(f"search file {options.file}: {exc}") from exc
+    if options.task_args and not options.task:
+        raise SearchError("-T is for the tasks that --task names; in a search file, give a task `args:`")
     if options.task:
         data["tasks"] = [{"name": name, "args": pairs(options.task_args, "-T")} for name in options.task]
     names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
@@ -153,7 +160,10 @@ def step(progress: Any) -> Step:
 
 
 def _lines(found: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items())
+    """A line per value, `calls, ranking: 690`; what is not known before is left out."""
+    parts = [(name, value if isinstance(value, Mapping) else {"": value}) for name, value in found.items()]
+    rows = [(f"{name}, {part}" if part else name, one) for name, each in parts for part, one in each.items()]
+    return "\n".join(f"{name.replace('_', ' ')}: {one}" for name, one in rows if one is not None)
 
 
 def _print(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
