@@ -4,7 +4,8 @@
     [trial] = evaluations.all([Order("rank/generator/openai/gpt-4o", architecture, plan)])
 
 An order is begun only when its worst case fits into what is left, and its eval is held to that by the model layer.
-Calls nobody could account for (a question that failed, a process that died) count as paid.
+Calls nobody could account for (of a question that failed, or that a died process had stored) count as paid; those on
+their way when a process was killed, at most as many as its connections, are in no account.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from archon_eval.plan import Plan
 from archon_eval.search.journal import Journal
 from archon_eval.search.runners import Run
 from archon_eval.search.settings import Settings
+from archon_eval.search.space import SearchError
 from archon_eval.search.worker import Job, Result
 
 TOO_MANY_FAILED = 0.1
@@ -85,7 +87,11 @@ class Evaluations:
     def __init__(self, settings: Settings, folder: Path, journal: Journal, run: Run, parts: Parts) -> None:
         self.settings, self._folder, self._journal, self._run = settings, folder, journal, run
         self._parts = parts
-        earlier = [Result(**line["result"]) for line in journal.entries("result")]
+        try:
+            earlier = [Result(**line["result"]) for line in journal.entries("result")]
+        except (KeyError, TypeError) as exc:
+            why = f"it was written by another version ({exc}): finish it with that one, or choose another -o"
+            raise SearchError(f"{journal.path}: {why}") from exc
         # an eval without any score is tried again by the next process: a key or a judge may have been mended
         self._lost = [result for result in earlier if not result.scores]
         self.results = {result.key: result for result in earlier if result.scores}

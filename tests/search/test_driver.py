@@ -76,6 +76,14 @@ def test_a_torn_line_is_dropped_and_a_damaged_one_refused(tmp_path, fake_run):
         search(settings(), tmp_path, fake_run)
 
 
+def test_a_journal_of_another_version_is_refused(tmp_path, fake_run):
+    search(settings(), tmp_path, fake_run)
+    path = tmp_path / "search.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"reused"', '"saved"'), encoding="utf-8")
+    with pytest.raises(SearchError, match="another version"):
+        search(settings(), tmp_path, fake_run)
+
+
 def test_another_search_in_the_folder_is_refused(tmp_path, fake_run):
     search(settings(), tmp_path, fake_run)
     with pytest.raises(SearchError, match="other settings"):
