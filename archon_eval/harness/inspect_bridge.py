@@ -95,9 +95,9 @@ def ready(
 @cache
 def spare_the_collector() -> None:
     """Once in a process of evals, when everything is imported: the garbage collector leaves what is there alone, and
-    looks at the rest less often. The harness's modules are some 200,000 objects, and going through them for the few
-    that a call makes was a third of an eval's CPU per call. Not for a user's own program, whose objects (a large model,
-    say) would never be freed if they were in a cycle."""
+    looks at the rest less often. The harness's modules are hundreds of thousands of objects, which it would go through
+    again and again for the few that a call makes. Not for a user's own program, whose objects (a large model, say)
+    would never be freed if they were in a cycle."""
     gc.freeze()
     if 0 < gc.get_threshold()[0] < YOUNG_OBJECTS:
         gc.set_threshold(YOUNG_OBJECTS)
