@@ -60,7 +60,15 @@ def until(true: Callable[[], bool]) -> None:
 def waits(process: "subprocess.Popen[str]", store: Path) -> bool:
     """Whether a process has opened the file of claims (it is the one that was not first)."""
     files = Path(f"/proc/{process.pid}/fd")
-    return any(os.path.realpath(file) == f"{store.resolve()}-claims" for file in files.iterdir())
+    return f"{store.resolve()}-claims" in map(opened, files.iterdir())
+
+
+def opened(file: Path) -> str | None:
+    """What a descriptor stands for, None where its process has closed it since it was listed."""
+    try:
+        return os.readlink(file)
+    except FileNotFoundError:
+        return None
 
 
 def test_of_two_processes_one_sends(fake_server: FakeServer, tmp_path: Path) -> None:
