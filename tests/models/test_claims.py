@@ -66,7 +66,7 @@ def waits(process: "subprocess.Popen[str]", store: Path) -> bool:
 def opened(file: Path) -> str | None:
     """What a descriptor stands for, None where its process has closed it since it was listed."""
     try:
-        return os.readlink(file)
+        return str(file.readlink())
     except FileNotFoundError:
         return None
 
