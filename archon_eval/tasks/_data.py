@@ -4,7 +4,7 @@ Rows come from one of three places: the problems bundled with the package (`-T s
 (`-T data=PATH`) or the Hub at a pinned revision. A task turns rows into Inspect samples and hands them on:
 
     rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=lambda: hub_rows(REPO, REVISION))
-    return Task(dataset=dataset("math", [to_sample(row) for row in rows], split=split, n=n), ...)
+    return benchmark("math", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
 
 Everything here is deterministic: the same rows give the same choice, in whatever order they arrive.
 """
@@ -21,7 +21,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
 
+from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.scorer import Scorer
+from inspect_ai.solver import Solver, generate
 
 from archon_eval.errors import DataError, did_you_mean, quote
 
@@ -143,7 +146,7 @@ def split_samples(samples: Sequence[Sample], split: str = "all", seed: int = 0) 
         raise DataError(f"unknown split {split!r}{did_you_mean(str(split), SPLITS)}")
     if split == "all":
         return list(samples)
-    dev = {str(sample.id) for sample in _dev_side(samples, seed)}
+    dev = set(_ranked(samples, f"split {seed}")[: round(DEV_SHARE * len(samples))])
     chosen = [sample for sample in samples if (str(sample.id) in dev) == (split == "dev")]
     if not chosen:
         raise DataError(f"split={split}: empty, as there are only {len(samples)} samples")
@@ -169,22 +172,29 @@ def dataset(
     if n is None:
         return MemoryDataset(split_samples(samples, split, seed), name=name)
     subsample(samples, n, seed)  # says what n may be
-    dev, fifth = {str(sample.id) for sample in _dev_side(samples, seed)}, round(DEV_SHARE * n)
-    if split in ("dev", "test"):
-        side = [sample for sample in samples if (str(sample.id) in dev) == (split == "dev")]
-        size = fifth if split == "dev" else n - fifth
-        if not size:
-            raise DataError(f"split={split}: empty, as n={n} is so small")
-        return MemoryDataset(subsample(side, size, seed), name=name)
-    if split != "all":
-        raise DataError(f"unknown split {split!r}{did_you_mean(str(split), SPLITS)}")
-    both = (dataset(name, samples, split=side, n=n, seed=seed) for side in ("dev", "test") if fifth or side == "test")
-    drawn = {str(sample.id) for side in both for sample in side}
-    return MemoryDataset([sample for sample in samples if str(sample.id) in drawn], name=name)
+    dev, drawn = round(DEV_SHARE * n), []
+    for side in ("dev", "test") if split == "all" else (split,):
+        if size := dev if side == "dev" else n - dev:
+            drawn += subsample(split_samples(samples, side, seed), size, seed)
+    if not drawn:
+        raise DataError(f"split={split}: empty, as n={n} is so small")
+    return MemoryDataset(_keep(samples, (str(sample.id) for sample in drawn)), name=name)
 
 
-def _dev_side(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    return _keep(samples, _ranked(samples, f"split {seed}")[: round(DEV_SHARE * len(samples))])
+def benchmark(
+    name: str,
+    samples: Sequence[Sample],
+    scorer: Scorer,
+    *,
+    split: str,
+    n: int | None,
+    seed: int,
+    setup: Solver | None = None,
+    solver: Solver | None = None,
+) -> Task:
+    """The task of a `dataset`, answered by the model alone where no other solver is given."""
+    questions = dataset(name, samples, split=split, n=n, seed=seed)
+    return Task(dataset=questions, setup=setup, solver=solver or generate(), scorer=scorer, version=1)
 
 
 def _digest(*parts: str) -> str:

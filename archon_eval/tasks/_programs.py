@@ -12,13 +12,12 @@ from typing import Any, Literal
 from inspect_ai import Task
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError, SandboxError, did_you_mean
 from archon_eval.sandbox.image import ready
 from archon_eval.sandbox.verdicts import CallCase
 from archon_eval.scorers.programs import pack_tests, programs
-from archon_eval.tasks._data import Row, dataset
+from archon_eval.tasks._data import Row, benchmark
 
 Sandbox = Literal["docker", "local"]
 TimeFactor = float | Literal["auto"]
@@ -50,12 +49,7 @@ def program_task(
             ready()
         except SandboxError as error:
             raise PrerequisiteError(f"{name} runs programs in Docker: {error}") from None
-    return Task(
-        dataset=dataset(name, samples, split=split, n=n, seed=seed),
-        solver=generate(),
-        scorer=programs(sandbox=sandbox, time_factor=time_factor),
-        version=1,
-    )
+    return benchmark(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)
 
 
 def call_metadata(cases: Sequence[CallCase], **more: Any) -> dict[str, Any]:

@@ -8,13 +8,12 @@ One judge call per answer. Length control needs `pip install 'archon-eval[alpaca
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
 from archon_eval.scorers.judging import Stored, needs_judge
 from archon_eval.scorers.length_control import HUB_REPO, HUB_REVISION, QUESTIONS, calibration_file
-from archon_eval.tasks._data import Row, dataset, load_rows, stable_id
+from archon_eval.tasks._data import Row, benchmark, load_rows, stable_id
 from archon_eval.tasks._pinned import hub_file
 
 
@@ -50,13 +49,9 @@ def alpaca_eval(
     samples = [to_sample(row, place if complete else None) for place, row in enumerate(rows)]
     if length_controlled and all((s.metadata or {})["index"] is not None for s in samples):
         calibration_file(calibration)  # fails now, not after the judge has been paid
-    return Task(
-        dataset=dataset("alpaca_eval", samples, split=split, n=n, seed=seed),
-        setup=needs_judge(allow_main_model),
-        solver=generate(),
-        scorer=alpaca_eval_scorer(judge_prompts, stored, allow_main_model, length_controlled, calibration),
-        version=1,
-    )
+    scorer = alpaca_eval_scorer(judge_prompts, stored, allow_main_model, length_controlled, calibration)
+    setup = needs_judge(allow_main_model)
+    return benchmark("alpaca_eval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
 def to_sample(row: Row, place: int | None) -> Sample:

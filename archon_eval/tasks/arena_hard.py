@@ -6,12 +6,11 @@ inspect eval archon_eval/arena_hard -T baseline=claude-3-5-sonnet-20240620 --mod
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError, did_you_mean
 from archon_eval.scorers.arena_hard import arena_hard as arena_hard_scorer
 from archon_eval.scorers.judging import Stored, needs_judge
-from archon_eval.tasks._data import Row, dataset, load_rows
+from archon_eval.tasks._data import Row, benchmark, load_rows
 from archon_eval.tasks._pinned import answers_by_question, hub_file, rows_of
 
 REPO = "lmarena-ai/arena-hard-auto"
@@ -47,20 +46,11 @@ def arena_hard(
     Raises:
         DataError: a source that cannot be read, a question without baseline answer, an unknown split or baseline.
     """
-    rows = load_rows(
-        sample=sample,
-        data=data,
-        bundled="arena_hard.jsonl",
-        hub=lambda: hub_file(REPO, REVISION, f"{FOLDER}/question.jsonl"),
-    )
+    rows = load_rows(sample=sample, data=data, bundled="arena_hard.jsonl", hub=lambda: _official("question.jsonl"))
     answers = {str(r.require("uid")): [r.text("baseline_output")] for r in rows} if sample else _answers(baseline)
-    return Task(
-        dataset=dataset("arena_hard", [to_sample(row, answers) for row in rows], split=split, n=n, seed=seed),
-        setup=needs_judge(allow_main_model),
-        solver=generate(),
-        scorer=arena_hard_scorer(judge_prompts, stored, allow_main_model),
-        version=1,
-    )
+    samples = [to_sample(row, answers) for row in rows]
+    scorer, setup = arena_hard_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
+    return benchmark("arena_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
 def to_sample(row: Row, answers: dict[str, list[str]]) -> Sample:
@@ -74,9 +64,13 @@ def to_sample(row: Row, answers: dict[str, list[str]]) -> Sample:
     return Sample(input=prompt, id=id, metadata=facts)
 
 
+def _official(file: str) -> list[Row]:
+    return hub_file(REPO, REVISION, f"{FOLDER}/{file}")
+
+
 def _answers(baseline: str) -> dict[str, list[str]]:
     if baseline in BASELINES:
-        return answers_by_question(hub_file(REPO, REVISION, f"{FOLDER}/model_answer/{baseline}.jsonl"))
+        return answers_by_question(_official(f"model_answer/{baseline}.jsonl"))
     if ".json" not in baseline:
         raise DataError(f"baseline={baseline}: unknown{did_you_mean(baseline, BASELINES)}, or a .jsonl file of answers")
     return answers_by_question(rows_of(baseline))

@@ -14,11 +14,10 @@ from string import ascii_uppercase
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError
 from archon_eval.scorers.letter import letter_answer
-from archon_eval.tasks._data import Row, dataset, hub_rows, load_rows, stable_id
+from archon_eval.tasks._data import Row, benchmark, hub_rows, load_rows, stable_id
 
 MMLU = ("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe")
 MMLU_PRO = ("TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315")
@@ -87,12 +86,7 @@ def _drawn(n: int | None, sample: bool, data: str | None) -> int | None:
 def _choices(name: str, rows: Sequence[Row], read: Read, split: str, n: int | None, seed: int) -> Task:
     found = [_sample(name, row, *read(row)) for row in rows]
     samples = list({(sample.id, str(sample.input)): sample for sample in found}.values())
-    return Task(
-        dataset=dataset(name, samples, split=split, n=n, seed=seed),
-        solver=generate(),
-        scorer=letter_answer(),
-        version=1,
-    )
+    return benchmark(name, samples, letter_answer(), split=split, n=n, seed=seed)
 
 
 def _sample(name: str, row: Row, question: str, options: Sequence[str], right: int) -> Sample:

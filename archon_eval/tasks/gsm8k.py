@@ -7,11 +7,10 @@ import re
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError, quote
 from archon_eval.scorers.math import math_answer
-from archon_eval.tasks._data import Row, dataset, hub_rows, load_rows, stable_id
+from archon_eval.tasks._data import Row, benchmark, hub_rows, load_rows, stable_id
 
 HUB = ("openai/gsm8k", "cc7b047b6e5bb11b4f1af84efc572db110a51b3c")
 PROMPT = """\
@@ -37,13 +36,7 @@ def gsm8k(
         DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
     """
     rows = load_rows(sample=sample, data=data, bundled="gsm8k.jsonl", hub=lambda: hub_rows(*HUB, config="main"))
-    samples = [to_sample(row) for row in rows]
-    return Task(
-        dataset=dataset("gsm8k", samples, split=split, n=n, seed=seed),
-        solver=generate(),
-        scorer=math_answer(),
-        version=1,
-    )
+    return benchmark("gsm8k", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
 
 
 def to_sample(row: Row) -> Sample:

@@ -13,11 +13,10 @@ import re
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError
 from archon_eval.scorers.math import last_box, math_answer
-from archon_eval.tasks._data import Row, dataset, hub_rows, load_rows, stable_id
+from archon_eval.tasks._data import Row, benchmark, hub_rows, load_rows, stable_id
 
 REPO = "EleutherAI/hendrycks_math"
 REVISION = "21a5633873b6a120296cce3e2df9d5550074f4a3"
@@ -58,13 +57,7 @@ def math(
     rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=_test_set)
     if n is None and not sample and not data:
         n = HUB_SAMPLE
-    samples = [to_sample(row) for row in rows]
-    return Task(
-        dataset=dataset("math", samples, split=split, n=n, seed=seed),
-        solver=generate(),
-        scorer=math_answer(),
-        version=1,
-    )
+    return benchmark("math", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
 
 
 def to_sample(row: Row) -> Sample:

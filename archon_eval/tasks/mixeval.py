@@ -10,13 +10,12 @@ from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
-from inspect_ai.solver import generate
 
 from archon_eval.errors import DataError, did_you_mean
 from archon_eval.scorers.judging import Stored, needs_judge
 from archon_eval.scorers.mixeval import PARTS
 from archon_eval.scorers.mixeval import mixeval as mixeval_scorer
-from archon_eval.tasks._data import Row, bundled_rows, dataset
+from archon_eval.tasks._data import Row, benchmark, bundled_rows
 from archon_eval.tasks._pinned import github_file, rows_of
 
 SOURCE = ("Psycoy/MixEval", "bac9c1c164dffc80cb40f05fc0b772b87d66f00e")
@@ -51,13 +50,8 @@ def mixeval(
         DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
     """
     samples = [to_sample(row) for row in _rows("mixeval", sample, data)]
-    return Task(
-        dataset=dataset("mixeval", samples, split=split, n=n, seed=seed),
-        setup=needs_judge(allow_main_model),
-        solver=generate(),
-        scorer=mixeval_scorer(judge_prompts, stored, allow_main_model),
-        version=1,
-    )
+    scorer, setup = mixeval_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
+    return benchmark("mixeval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
 @task
@@ -73,13 +67,8 @@ def mixeval_hard(
 ) -> Task:
     """The hard subset; parameters and errors as for `mixeval`."""
     samples = [to_sample(row) for row in _rows("mixeval-hard", sample, data)]
-    return Task(
-        dataset=dataset("mixeval_hard", samples, split=split, n=n, seed=seed),
-        setup=needs_judge(allow_main_model),
-        solver=generate(),
-        scorer=mixeval_scorer(judge_prompts, stored, allow_main_model),
-        version=1,
-    )
+    scorer, setup = mixeval_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
+    return benchmark("mixeval_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
 def to_sample(row: Row) -> Sample:

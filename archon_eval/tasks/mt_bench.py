@@ -18,7 +18,7 @@ from inspect_ai.util import registry_create
 from archon_eval.errors import DataError, did_you_mean
 from archon_eval.scorers.judging import Stored, needs_judge
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
-from archon_eval.tasks._data import Row, dataset, load_rows
+from archon_eval.tasks._data import Row, benchmark, load_rows
 from archon_eval.tasks._pinned import answers_by_question, github_file, rows_of
 
 FASTCHAT = ("lm-sys/FastChat", "587d5cfa1609a43d192cedb8441cac3c17db105d")
@@ -73,13 +73,8 @@ def mt_bench(
         references = answers_by_question(given)
         answers = _answers(baseline) if grading == "pairwise" else {}
     samples = [to_sample(row, references, answers if grading == "pairwise" else None) for row in rows]
-    return Task(
-        dataset=dataset("mt_bench", samples, split=split, n=n, seed=seed),
-        setup=needs_judge(allow_main_model),
-        solver=each_turn(),
-        scorer=GRADINGS[grading](judge_prompts, stored, allow_main_model),
-        version=1,
-    )
+    scorer, setup = GRADINGS[grading](judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
+    return benchmark("mt_bench", samples, scorer, split=split, n=n, seed=seed, setup=setup, solver=each_turn())
 
 
 @solver
