@@ -13,6 +13,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -73,6 +74,7 @@ class CallStore:
         self._named: set[bytes] = set()
         with self._telling("open"):
             self._db = self._connected()
+        self._end = weakref.finalize(self, _closed, self._db, self._claims, self._lock, os.getpid())
 
     def _connected(self) -> sqlite3.Connection:
         return connect(self.path, self.read_only)
@@ -233,13 +235,20 @@ class CallStore:
             yield self._db
 
     def close(self) -> None:
-        """Close the file; everything put is already in it."""
-        with self._lock:
-            self._db.close()
-            self._claims.close()
+        """Close the file; everything put is already in it. Who does not is done for when the process ends."""
+        self._end()
 
     def __enter__(self) -> "CallStore":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _closed(db: sqlite3.Connection, claims: Claims, lock: threading.Lock, process: int) -> None:
+    """The last to close a database has SQLite merge its write-ahead log, so that the file by itself is the store; not a
+    fork's business."""
+    if os.getpid() == process:
+        with lock:
+            db.close()
+            claims.close()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -281,6 +282,18 @@ def test_killed_at_random_moments_what_was_handed_on_is_there(tmp_path: Path) ->
         first = last + 1
 
 
+ENDING = f"""
+import gc, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_store import CallStore, put
+store = CallStore(sys.argv[1])
+put(store, 0)
+held = [store]
+held.append(held)
+gc.freeze()  # as evals do: nothing in a cycle is freed any more
+"""
+
+
 def test_the_nearest_call_is_named(tmp_path: Path) -> None:
     with CallStore(tmp_path / "calls.db") as store:
         assert "empty" in store.nearest(key())
@@ -302,6 +315,13 @@ def test_nothing_is_pickled_and_no_message_is_kept(tmp_path: Path) -> None:
             assert json.loads(data[1:])[0] == "hello"
     everything = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"private" not in everything
+
+
+def test_when_the_last_process_has_ended_the_file_by_itself_is_the_store(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", ENDING, str(tmp_path / "calls.db")], check=True)
+    shutil.copy(tmp_path / "calls.db", tmp_path / "copy.db")
+    with CallStore(tmp_path / "copy.db", read_only=True) as store:
+        assert store.get(key()) is not None
 
 
 def test_a_put_that_asyncio_cancels_is_kept_and_blocks_nobody(tmp_path: Path) -> None:
