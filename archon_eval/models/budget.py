@@ -175,8 +175,8 @@ def worst_case(call: Call, prices: Prices | None, bounded: bool = True) -> Amoun
 
 
 def actual(call: Call, reply: Reply, prices: Prices | None) -> Amount | None:
-    """What a call took, None where the provider did not say."""
-    if reply.usage is None:
+    """What a call took, None where the provider did not say, or says less than nothing."""
+    if reply.usage is None or min(reply.usage.input_tokens, reply.usage.output_tokens) < 0:
         return None
     return Amount(1, reply.usage.input_tokens, reply.usage.output_tokens, _cost(call.model, reply.usage, prices))
 

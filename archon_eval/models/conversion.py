@@ -106,6 +106,8 @@ def describe(exc: BaseException) -> str:
     inner = getattr(exc, "last_attempt", None)
     if inner is not None and (cause := inner.exception()) is not None:
         return f"gave up after {inner.attempt_number} attempts: {type(cause).__name__}: {cause}"
+    if getattr(exc, "provider_message", None) and exc.__cause__:  # Inspect's own message quotes the whole request
+        exc = exc.__cause__
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
 
 

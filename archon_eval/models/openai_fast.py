@@ -5,7 +5,7 @@
 
 The request is the one Inspect would send: its parameters come from Inspect's own function, it waits in Inspect's
 connection pool, and its usage goes into Inspect's totals and limits. Whatever is not a plain success (a refused
-connection, a status other than 200, a reply of odd form) is left to Inspect's provider, with its retries and errors.
+connection, another status, a reply of odd form) is left to Inspect's provider, with its retries and errors.
 Several draws of one prompt go out as one request with `n`, until the endpoint turns out not to honour it.
 """
 
@@ -251,18 +251,21 @@ class OpenAIFast:
         return json.dumps({"messages": messages, **(request.params or {}), **several}).encode()
 
     async def _exchange(self, body: bytes, share: _Share | None) -> tuple[Any, float]:
-        """The parsed body of a 200, else None and how long to wait before anybody asks again."""
+        """The parsed body of a success, else None and how long to wait before anybody asks again."""
         target, session = self._target(), await self._sessions.get()
         try:
             async with session.post(target.url, data=body, headers=target.headers, allow_redirects=False) as response:
                 data = await response.read()
-                if response.status == 200:
+                if response.status // 100 == 2:
                     return json.loads(data), 0.0
                 if response.status in (400, 422) and share is not None:
                     share.refused = True
                     self._honours_n = self._honours_n and not NAMES_N.search(data)
                 return None, self._refused(response.status, response.headers)
-        except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
+        except aiohttp.ClientResponseError:  # more or longer headers, say, than this client takes: so at every call
+            self._unreadable = True
+            return None, 0.0
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError, RecursionError):
             return None, 0.0
 
     def _target(self) -> _Target:
@@ -281,12 +284,12 @@ class OpenAIFast:
         if status != 429 and status < 500:
             return 0.0
         try:
-            after = float(headers.get("retry-after", "1"))
+            after = max(0.0, float(headers.get("retry-after", "1")))  # in this order NaN is 0
         except ValueError:
             after = 1.0
         kind: Any = "rate_limit" if status == 429 else "transient"
         report_http_retry(kind, after, self._api.qualified_model_name)
-        return min(max(after, 0.0), LONGEST_WAIT) * random.uniform(1.0, 1.25)
+        return min(after, LONGEST_WAIT) * random.uniform(1.0, 1.25)
 
     def _read(self, payload: Any, seconds: float, n: int) -> list[Reply]:
         """The replies of a payload, their usage counted by Inspect; none for what is no completion."""
@@ -300,8 +303,7 @@ class OpenAIFast:
             replies = [plain(choice) for choice in choices]
             if None in replies:
                 replies = list(as_inspect_reads(self._api, {**payload, "choices": choices}))
-        except (KeyError, TypeError, AttributeError, ValueError):
-            # of a form that only Inspect reads: paid for twice once, not at every call
+        except Exception:  # noqa: BLE001 (of a form that only Inspect reads: paid for twice once, not at every call)
             self._unreadable |= isinstance(payload, dict) and bool(payload.get("choices"))
             return []
         found = [reply for reply in replies if reply is not None]

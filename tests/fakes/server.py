@@ -40,6 +40,9 @@ FAULTS = {
     "refuse": "the connection is cut before any byte",
     "truncated": "a complete response whose JSON is cut short",
     "html": "status 200 with a page that is no JSON",
+    "nested": "status 200 with JSON nested deeper than any parser goes",
+    "201": "the reply with status 201",
+    "long-header": "the reply with a header of 20,000 characters",
     "empty": "no choices",
     "null": "a choice whose content is null",
     "filter": "stopped by the content filter",
@@ -233,6 +236,8 @@ class FakeServer:
             payload = payload[: len(payload) // 2]
         if fault == "html":
             return web.Response(text="<html>welcome to the hotel wifi</html>", content_type="text/html")
+        if fault == "nested":
+            return web.Response(text="[" * 200_000, content_type="application/json")
         if fault == "reset":
             response = web.StreamResponse(headers={"content-type": "application/json"})
             response.content_length = len(payload)
@@ -244,7 +249,9 @@ class FakeServer:
         one.answered = fault not in ("truncated", "empty")
         if self.keep_bodies:
             one.texts = [choice["message"]["content"] or "" for choice in reply["choices"]] if chat else []
-        return web.Response(body=payload, content_type="application/json", headers={"x-request-id": f"req-{number}"})
+        told = {"x-request-id": f"req-{number}", **({"x-long": "a" * 20_000} if fault == "long-header" else {})}
+        status = 201 if fault == "201" else 200
+        return web.Response(body=payload, status=status, content_type="application/json", headers=told)
 
     def _fault(self, model: str) -> str:
         if self._script:
@@ -273,7 +280,7 @@ class FakeServer:
         if fault.startswith("429"):
             kind, code = "rate_limit_error", "rate_limit_exceeded"
         digits = fault[:3]
-        if not digits.isdigit():
+        if not digits.isdigit() or fault == "201":
             return None
         headers = {}
         if fault.startswith("429"):

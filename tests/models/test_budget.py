@@ -64,6 +64,7 @@ def test_the_worst_case_is_one() -> None:
     took = actual(CALL, Reply("x", usage=Usage(4, 9)), prices)
     assert took is not None and took.dollars == pytest.approx((20 + 135) / 1e6)
     assert actual(CALL, Reply("x"), prices) is None
+    assert actual(CALL, Reply("x", usage=Usage(4, -9)), prices) is None, "or a limit would grow"
 
 
 def test_an_unknown_price_or_an_unbounded_reply_is_an_error() -> None:

@@ -1,6 +1,7 @@
 """The fast path sends what Inspect's own provider sends, and leaves to it whatever is not a plain success."""
 
 import json
+import math
 from typing import Any
 
 import anyio
@@ -126,7 +127,7 @@ def test_configuration_it_does_not_understand_is_left_to_inspect(config: dict[st
     anyio.run(main)
 
 
-@pytest.mark.parametrize("fault", ["500", "429", "reset", "refuse", "truncated", "html", "empty"])
+@pytest.mark.parametrize("fault", ["500", "429", "reset", "refuse", "truncated", "html", "empty", "nested"])
 def test_a_failed_attempt_is_inspects_to_mend(fake_server: FakeServer, fault: str) -> None:
     fake_server.script(fault)
     (reply,) = ask([Call("openai/gpt-4o", HI, Settings())])
@@ -142,6 +143,14 @@ def test_retry_after_is_waited_for(fake_server: FakeServer) -> None:
     assert second.started - first.started >= 0.3
 
 
+@pytest.mark.parametrize("after", ["nan", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_retry_after_that_is_no_length_of_time_does_no_harm(fake_server: FakeServer, after: str) -> None:
+    fake_server.retry_after = after
+    fake_server.script("429")
+    (reply,) = ask([Call("openai/gpt-4o", HI, Settings())])
+    assert isinstance(reply, Reply) and len(fake_server.requests) == 2
+
+
 @pytest.mark.parametrize("fault", ["400", "401", "400-context"])
 def test_what_the_endpoint_rejects_ends_as_with_inspect(fake_server: FakeServer, fault: str) -> None:
     call = Call(f"openai/gpt-4o!{fault}", HI, Settings())
@@ -153,13 +162,14 @@ def test_what_the_endpoint_rejects_ends_as_with_inspect(fake_server: FakeServer,
         assert isinstance(fast, ModelError) and isinstance(stock, ModelError) and f"injected {fault}" in str(fast)
 
 
-@pytest.mark.parametrize("fault", ["filter", "length", "null", "no-usage"])
+@pytest.mark.parametrize("fault", ["filter", "length", "null", "no-usage", "201"])
 def test_odd_successes_are_read_as_inspect_reads_them(fake_server: FakeServer, fault: str) -> None:
     fake_server.answer = lambda *_: "same"
     call = Call(f"openai/gpt-4o!{fault}", HI, Settings())
     (fast,), (stock,) = ask([call]), ask([call], trace="calls")
     assert isinstance(fast, Reply) and isinstance(stock, Reply)
     assert (fast.text, fast.stop_reason, fast.usage) == (stock.text, stock.stop_reason, stock.usage)
+    assert len(fake_server.requests) == 2
 
 
 @pytest.mark.parametrize("text", ["<think>hm</think>42", "a\x00b", "", "<thinking>no</thinking> 42"])
@@ -282,8 +292,10 @@ def mangled(server: FakeServer, monkeypatch: pytest.MonkeyPatch, what: str) -> N
         found = made(*given)
         if what == "total_tokens":
             del found["usage"][what]
-        for choice in found["choices"] if what != "total_tokens" else []:
-            del choice[what]
+        for choice in found["choices"]:
+            choice.pop(what, None)
+            if what == "a finite index":
+                choice["index"] = math.inf
         return found
 
     monkeypatch.setattr(server, "_completion", without)
@@ -299,10 +311,12 @@ def test_choices_that_lack_a_part_are_read_and_paid_once(
     assert [one.body.get("n") for one in fake_server.requests] == [4]
 
 
+@pytest.mark.parametrize("what", ["total_tokens", "a finite index", "short headers"])
 def test_an_endpoint_whose_replies_are_unreadable_is_left_to_inspect(
-    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    mangled(fake_server, monkeypatch, "total_tokens")
+    mangled(fake_server, monkeypatch, what)
+    fake_server.script("long-header" if what == "short headers" else "ok")
 
     async def main() -> None:
         fast = OpenAIFast(get_model("openai/gpt-4o"))

@@ -254,6 +254,20 @@ def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, f
     assert all(b"hush" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
+def test_a_rejected_request_is_not_quoted(tmp_path: Path, fake_server: FakeServer) -> None:
+    async def main() -> None:
+        caller = build_caller([A], store=tmp_path / "calls.db")
+        config = GenerateConfig(system_message="hush", extra_headers={"x-key": "hush"}, max_retries=0)
+        init_active_model(get_model(A), config)
+        fake_server.script("400", "400")
+        with pytest.raises(ModelError, match="injected 400") as failed:
+            await caller(Call(A, (Message("user", "hush"),), Settings()))
+        assert "hush" not in str(failed.value)
+
+    anyio.run(main)
+    assert all(b"hush" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
 def test_a_secret_that_begins_with_another_is_left_out_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("A_KEY", "project-1"), ("B_KEY", "project-1-hush"), ("C_KEY", "project-1")):
         monkeypatch.setenv(name, value)
