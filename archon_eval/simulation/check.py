@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import NormalDist, fmean
+from statistics import NormalDist, StatisticsError, correlation, fmean
 from typing import Any
 
 from archon_eval.architecture import Architecture
@@ -173,11 +173,10 @@ def _against_published(column: str, simulated: Mapping[str, float]) -> float:
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Rank correlation of two equally long lists, ties sharing their mean rank; 0 if one is constant."""
-    one, two = _ranks(first), _ranks(second)
-    middle = (len(one) + 1) / 2
-    product = sum((a - middle) * (b - middle) for a, b in zip(one, two, strict=True))
-    norm = sum((a - middle) ** 2 for a in one) * sum((b - middle) ** 2 for b in two)
-    return product / norm**0.5 if norm else 0.0
+    try:
+        return correlation(_ranks(first), _ranks(second))
+    except StatisticsError:  # one is constant
+        return 0.0
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

@@ -8,9 +8,9 @@ A reply depends on the pool's seed, the model, the messages, the draw, the epoch
 
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from math import exp, log, sqrt
 from random import Random
 from statistics import NormalDist
@@ -101,14 +101,14 @@ def rank(turn: Turn) -> str:
     return " > ".join(f"[{place + 1}]" for place in order)
 
 
-def criticise(turn: Turn) -> str:
+def critique(turn: Turn) -> str:
     sections = [writing.critique(number, look, turn.rng) for number, look in enumerate(turn.looks(), 1)]
     if turn.rng.random() < SLIPS:
         sections.pop()
     return "\n\n".join(sections) or "There is nothing to criticise."
 
 
-def give_reasons(turn: Turn) -> str:
+def reasons(turn: Turn) -> str:
     return f"{writing.working(turn.rng, 2, 5)} Each of these points speaks for the response."
 
 
@@ -119,27 +119,32 @@ def verdict(turn: Turn) -> str:
     return f"{writing.working(turn.rng, 1, 3)}\n\n[{'Correct' if correct else 'Incorrect'}]"
 
 
-def write_tests(turn: Turn) -> str:
-    most = _MOST.findall(turn.prompt.frame)
-    count = max(1, min(int(most[-1]) if most else 10, turn.rng.randint(5, 10)))
+def tests(turn: Turn) -> str:
+    count = max(1, min(_most(turn), turn.rng.randint(5, 10)))
     statements = writing.tests(count, turn.rng)
     if turn.rng.random() < SLIPS:
         return "These statements should hold. " + " ".join(statements)
     return "[" + ", ".join(f'"{statement}"' for statement in statements) + "]"
 
 
-def write_pairs(turn: Turn) -> str:
+def pairs(turn: Turn) -> str:
     """Inputs of the problem's own tests with outputs worked out by hand, some of them wrong."""
-    most, rng, question = _MOST.findall(turn.prompt.frame), turn.rng, turn.prompt.question
+    rng, question = turn.rng, turn.prompt.question
     if not question.tests:
         return f"{writing.NOT_KNOWN} There is nothing to test."
-    wanted = min(int(most[-1]) if most else 10, rng.randint(5, 10), len(question.tests))
+    wanted = min(_most(turn), rng.randint(5, 10), len(question.tests))
     right = _NORMAL.cdf(turn.mind.strength + turn.leaning + BY_HAND)
-    pairs = [
+    written = [
         {"input": given, "output": output if rng.random() < right else writing.slip(output, rng)}
         for given, output in rng.sample(question.tests, max(1, wanted))
     ]
-    return json.dumps(pairs[0] if rng.random() < SLIPS else pairs)
+    return json.dumps(written[0] if rng.random() < SLIPS else written)
+
+
+def _most(turn: Turn) -> int:
+    """How many tests the prompt asks for at most."""
+    said = _MOST.findall(turn.prompt.frame)
+    return int(said[-1]) if said else 10
 
 
 def evaluate(turn: Turn) -> str:
@@ -196,22 +201,9 @@ def option(turn: Turn) -> str:
     return f"The answer names this option: [[{named[-1].upper() if named else 'none'}]]"
 
 
-TASKS: Mapping[str, Callable[[Turn], str]] = {
-    "generate": generate,
-    "fuse": fuse,
-    "rank": rank,
-    "critique": criticise,
-    "reasons": give_reasons,
-    "verdict": verdict,
-    "tests": write_tests,
-    "pairs": write_pairs,
-    "evaluate": evaluate,
-    "pair": pair,
-    "pair5": pair5,
-    "rate": rate,
-    "grade": grade,
-    "option": option,
-}
+_WRITERS = (generate, fuse, rank, critique, reasons, verdict, tests, pairs, evaluate, pair, pair5, rate, grade, option)
+TASKS: Mapping[str, Callable[[Turn], str]] = {write.__name__: write for write in _WRITERS}
+"""What writes the reply, by the task that `read` found."""
 
 
 class Simulator:
@@ -219,9 +211,8 @@ class Simulator:
 
     def __init__(self, known: Known | None = None, seed: int = 0) -> None:
         self.known, self.seed = known if known is not None else Known.load(), seed
-        self._eases = self._spread("ease")
-        self._own: dict[str, dict[str, float]] = {}
-        self._read: OrderedDict[tuple[Message, ...], Prompt] = OrderedDict()
+        self._spreads = cache(self._spread)
+        self._read = lru_cache(_REMEMBERED)(lambda messages: read(messages, self.known))
 
     def _spread(self, what: str) -> dict[str, float]:
         """A standard normal value per question, evenly spread within its file, so that small files come right.
@@ -243,9 +234,7 @@ class Simulator:
     def _leaning(self, model: str, question: Question) -> float:
         if not question.known:
             return 0.0
-        if model not in self._own:
-            self._own[model] = self._spread(model)
-        return sqrt(SHARED) * self._eases[question.id] + sqrt(OWN) * self._own[model][question.id]
+        return sqrt(SHARED) * self._spreads("ease")[question.id] + sqrt(OWN) * self._spreads(model)[question.id]
 
     def reply(
         self,
@@ -271,7 +260,7 @@ class Simulator:
         """
         name = find_model(model)
         key = tuple(messages)
-        prompt = self._understood(key)
+        prompt = self._read(key)
         mark = digest(self.seed, name, draw, epoch, seed, *(part for m in key for part in (m.role, m.content)))
         mind = Mind(name, prompt.question.family, self.seed)
         turn = Turn(mind, prompt, self._leaning(name, prompt.question), Random(mark))
@@ -280,14 +269,6 @@ class Simulator:
         text, reason = _cut(text, max_tokens, stop)
         size = sum(len(message.content) for message in key)
         return Simulated(text, reason, _tokens(size), _tokens(len(text)), letters)
-
-    def _understood(self, messages: tuple[Message, ...]) -> Prompt:
-        found = self._read.get(messages)
-        if found is None:
-            found = self._read[messages] = read(messages, self.known)
-            if len(self._read) > _REMEMBERED:
-                self._read.popitem(last=False)
-        return found
 
 
 def _tokens(characters: int) -> int:

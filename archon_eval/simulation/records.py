@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -100,7 +101,7 @@ class Known:
         self._lines: dict[str, list[_Entry]] = {}
         self._runs: dict[str, list[_Entry]] = {}
         self._short: list[_Entry] = []
-        self._found: dict[str, Question | None] = {}
+        self._remembered = lru_cache(2_000)(self._search)
         for question in self.questions:
             for turn in filter(str.strip, question.turns):
                 line = max((part.strip() for part in turn.strip().splitlines()[:20]), key=len)
@@ -127,11 +128,7 @@ class Known:
 
     def find(self, text: str) -> Question | None:
         """The last known question whose text stands in `text`; None if there is none."""
-        if text not in self._found:
-            if len(self._found) > 2_000:
-                self._found.clear()
-            self._found[text] = self._search(text)
-        return self._found[text]
+        return self._remembered(text)
 
     def _search(self, text: str) -> Question | None:
         lines = (part.strip() for part in text.splitlines())
