@@ -104,20 +104,21 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
     with store.connection() as db:
         if wrong := integrity(db):
             raise sqlite3.DatabaseError(f"database disk image is malformed: {wrong[0]}")
-        names = dict(db.execute("SELECT hash, text FROM names"))
+        names = names_of(db) or {}
         doomed = [
-            (row[0],)
+            (row[0], row[6], row[7])
             for row in db.execute(f"SELECT {COLUMNS} FROM calls")
-            if (before is None or row[6] < before)
+            if (before is None or (isinstance(row[6], int) and row[6] < before))
             and (endpoint is None or endpoint in names.get(row[1], ""))
             and (not damaged or checked(row[0], row[7], row[8]) is None)
         ]
         db.execute("BEGIN IMMEDIATE")
-        db.executemany("DELETE FROM calls WHERE key = ?", doomed)
+        # not what an eval has replaced since it was read
+        gone = db.executemany("DELETE FROM calls WHERE key IS ? AND made IS ? AND crc IS ?", doomed).rowcount
         db.execute("COMMIT")
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return len(doomed)
+    return max(gone, 0)
 
 
 def export(store: CallStore, path: str | os.PathLike[str], watch: Watch = lambda done, total: None) -> tuple[int, int]:

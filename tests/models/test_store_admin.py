@@ -13,11 +13,12 @@ from archon_eval.architecture import Settings
 from archon_eval.candidates import Message
 from archon_eval.cli import main
 from archon_eval.errors import StoreError
+from archon_eval.models import store_admin
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_admin import export, import_, prune, stats
 from archon_eval.models.store_damage import verify
-from archon_eval.models.store_entry import call_key
+from archon_eval.models.store_entry import call_key, checked
 
 MODELS = ("openai/gpt-4o", "anthropic/claude-3-5-sonnet-20240620")
 
@@ -68,6 +69,7 @@ def test_a_value_of_a_wrong_kind_is_damage(store: CallStore, tmp_path: Path, col
     assert export(store, tmp_path / "all.jsonl") == (before.replies - 2, 2)
     call = Call(MODELS[0], (Message("user", "hi"),), Settings(), 1)
     assert (store.get(call_key(call, f"{MODELS[0]} at somewhere")) is None) == (column in ("crc", "reply"))
+    assert prune(store, days=1, endpoint="somewhere") == 2
 
 
 def test_a_schema_that_is_no_text_is_damage(store: CallStore) -> None:
@@ -84,6 +86,22 @@ def test_prune_takes_what_it_is_told_to(store: CallStore) -> None:
     assert prune(store, days=1) == 1
     assert prune(store, endpoint="openai/") == 9
     assert stats(store).endpoints == {f"{MODELS[1]} at somewhere": 9}
+
+
+def test_prune_leaves_what_an_eval_has_replaced_meanwhile(store: CallStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(store, 3)
+    call = Call(MODELS[0], (Message("user", "hi"),), Settings(), 3)
+    key, fresh = call_key(call, f"{MODELS[0]} at somewhere"), Reply("fresh")
+
+    def meanwhile(*row: Any) -> Reply | None:
+        with CallStore(store.path) as other:
+            asyncio.run(other.put(key, fresh))
+        return checked(*row)
+
+    monkeypatch.setattr(store_admin, "checked", meanwhile)
+    assert prune(store, damaged=True) == 1
+    found = store.get(key)
+    assert found is not None and found.text == "fresh" and store.count() == 19
 
 
 def test_an_export_makes_an_equal_store(store: CallStore, tmp_path: Path) -> None:
