@@ -67,7 +67,10 @@ class Component(ABC):
         return None
 
     def calls(self, candidates: Span) -> Span:
-        """Model calls for that many incoming candidates, re-asks apart (for `archon plan`)."""
+        """Model calls for that many incoming candidates, re-asks apart (for `archon plan`).
+
+        Candidates on which `stop_after` may cancel the work are not among them.
+        """
         return (0, 0)
 
     def survivors(self, candidates: Span) -> Span:

@@ -15,12 +15,11 @@ from dataclasses import replace
 from typing import Any
 
 from archon_eval.architecture import ComponentSpec
-from archon_eval.candidates import Candidate, Conversation, State, rendered
-from archon_eval.components.base import Desk, Span, user
+from archon_eval.candidates import Candidate, State
+from archon_eval.components.base import Desk, Span
 from archon_eval.components.reading import json_values, tidy
 from archon_eval.components.unit_tests import UnitTestEvaluator, UnitTestGenerator
 from archon_eval.errors import ParseError, quote
-from archon_eval.wording import fill
 
 SECONDS = 2.0
 """CPU seconds a program may take on a test that a model wrote, which is small; times the machine's factor."""
@@ -84,13 +83,8 @@ def _pair(item: Any) -> tuple[str, str] | None:
 class PairGenerator(UnitTestGenerator):
     """`form: input_output`. One call, at time zero; without tests every candidate goes on."""
 
-    async def prepare(self, conversation: Conversation, desk: Desk) -> Mapping[str, Any]:
-        most = int(self.spec.option("max_tests"))
-        prompt = fill(self.spec.prompt("tests", PAIRS), instruction=rendered(conversation), max_tests=most)
-        tests = await desk.ask(
-            "tests", user(prompt), lambda reply: parse_pairs(reply, most), fallback="no tests: every candidate passes"
-        )
-        return {"tests": tests or ()}
+    wording = PAIRS
+    parse = staticmethod(parse_pairs)
 
 
 class Programs:
@@ -149,9 +143,6 @@ class ProgramEvaluator(UnitTestEvaluator):
     async def judge(self, state: State, candidate: Candidate, desk: Desk) -> Candidate:
         printed = await self._programs.run(candidate, state, compare=True) if state.tests else []
         return replace(candidate, tests=tuple(output is not None for output in printed))
-
-    def arrange(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        return super().arrange(tuple(sorted(candidates, key=lambda c: -sum(result is True for result in c.tests))))
 
     def calls(self, candidates: Span) -> Span:
         return (0, 0)

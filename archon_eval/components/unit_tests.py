@@ -122,12 +122,16 @@ class UnitTestGenerator(Side):
     """One call, at time zero; the fallback is no test at all, which every candidate passes."""
 
     kind = KINDS["unit_test_generator"]
+    wording = TESTS
+    """The prompt's built-in wording."""
+    parse = staticmethod(parse_tests)
+    """From a reply and the most tests allowed to the tests."""
 
     async def prepare(self, conversation: Conversation, desk: Desk) -> Mapping[str, Any]:
         most = int(self.spec.option("max_tests"))
-        prompt = fill(self.spec.prompt("tests", TESTS), instruction=rendered(conversation), max_tests=most)
+        prompt = fill(self.spec.prompt("tests", self.wording), instruction=rendered(conversation), max_tests=most)
         tests = await desk.ask(
-            "tests", user(prompt), lambda reply: parse_tests(reply, most), fallback="no tests: every candidate passes"
+            "tests", user(prompt), lambda reply: self.parse(reply, most), fallback="no tests: every candidate passes"
         )
         return {"tests": tests or ()}
 
@@ -168,15 +172,13 @@ class UnitTestEvaluator(Judge):
         return self.spec.option("keep") == "all" or False not in candidate.tests
 
     def arrange(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        if self.spec.option("keep") == "all":
+        if self.spec.option("keep") == "all" or self.spec.option("execute"):
             candidates = tuple(sorted(candidates, key=lambda c: -sum(result is True for result in c.tests)))
-        else:
-            candidates = tuple(filter(self.passes, candidates)) or candidates
-        return candidates[: self.spec.option("top_k")]
+        passing = tuple(filter(self.passes, candidates)) or candidates
+        return passing[: self.spec.option("top_k")]
 
     def calls(self, candidates: Span) -> Span:
-        least = candidates[0] if self.stop_after is None else min(candidates[0], self.stop_after)
-        return (least, candidates[1])
+        return candidates
 
     def survivors(self, candidates: Span) -> Span:
         top_k = self.spec.option("top_k")

@@ -124,5 +124,4 @@ class Verifier(Judge):
         return candidate.verified is not False
 
     def calls(self, candidates: Span) -> Span:
-        least = candidates[0] if self.stop_after is None else min(candidates[0], self.stop_after)
-        return (2 * least, 2 * candidates[1])
+        return (2 * candidates[0], 2 * candidates[1])
