@@ -23,16 +23,7 @@ from inspect_ai.solver import TaskState
 from archon_eval.errors import DataError
 from archon_eval.report.statistics import bootstrap
 from archon_eval.scorers.judge_prompts import Prompt, prompt_file
-from archon_eval.scorers.judging import (
-    Judge,
-    Judged,
-    Reply,
-    Stored,
-    bracketed,
-    gather,
-    kept,
-    metadata_text,
-)
+from archon_eval.scorers.judging import Judge, Judged, Reply, Stored, bracketed, gather, kept, metadata_text
 
 PROTOCOL = GenerateConfig(temperature=0, max_tokens=4096)
 REMIND = "Finish with your verdict: exactly one of [[A>>B]], [[A>B]], [[A=B]], [[B>A]], [[B>>A]]"

@@ -30,6 +30,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
+from archon_eval.scorers._account import account_of
 
 Verdict = TypeVar("Verdict")
 Stored = Literal["reuse", "only", "never"]
@@ -208,8 +209,7 @@ async def gather(*asks: Awaitable[Verdict]) -> list[Verdict]:
 
 def kept(state: TaskState, judgments: Sequence[dict[str, Any]], **facts: Any) -> dict[str, Any]:
     """Metadata of a judged score: its facts, the epoch, the judgments, and the architecture's account if any."""
-    account = {"archon": state.metadata["archon"]} if "archon" in state.metadata else {}
-    return {**facts, "epoch": state.epoch, **account, "judgments": list(judgments)}
+    return {**facts, "epoch": state.epoch, **account_of(state), "judgments": list(judgments)}
 
 
 def metadata_text(state: TaskState, key: str) -> str:

@@ -29,14 +29,17 @@ from archon_eval.sandbox.judge import extract_program, with_prelude
 from archon_eval.sandbox.shared import Shared
 from archon_eval.scorers._account import account_of
 
-_SPLITS = ("public_tests", "private_tests", "generated_tests")
+Sandbox = Literal["docker", "local"]
+TimeFactor = float | Literal["auto"]
+SPLITS = ("public_tests", "private_tests", "generated_tests")
+"""CodeContests' own lists of tests."""
 
 
 @scorer(metrics=[accuracy(), stderr()])
 def programs(
-    sandbox: Literal["docker", "local"] = "docker",
+    sandbox: Sandbox = "docker",
     all_tests: bool = False,
-    time_factor: float | Literal["auto"] = "auto",
+    time_factor: TimeFactor = "auto",
     workers: int | None = None,
 ) -> Scorer:
     """Correct when the reply's program (its last complete fenced block) is accepted on every test.
@@ -86,7 +89,7 @@ def cases_of(metadata: Mapping[str, Any]) -> tuple[AnyCase, ...]:
     try:
         if isinstance(tests, str):
             tests = json.loads(zlib.decompress(base64.b85decode(tests)))
-        for split in _SPLITS:
+        for split in SPLITS:
             given = metadata.get(split) or {"input": [], "output": []}
             pairs = zip(given["input"], given["output"], strict=True)
             tests = [*tests, *({"input": i, "output": o} for i, o in pairs)]
@@ -95,7 +98,7 @@ def cases_of(metadata: Mapping[str, Any]) -> tuple[AnyCase, ...]:
         raise DataError(f"a sample's tests are not in a known form: {type(e).__name__}: {e}") from e
     if not cases:
         raise DataError(
-            f"a sample without tests: metadata needs 'tests' or {', '.join(_SPLITS)}; got {sorted(metadata)}"
+            f"a sample without tests: metadata needs 'tests' or {', '.join(SPLITS)}; got {sorted(metadata)}"
         )
     return cases
 

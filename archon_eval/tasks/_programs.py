@@ -7,7 +7,7 @@ A sample's tests travel in its metadata (see `scorers.programs`); the whole prom
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, get_args
 
 from inspect_ai import Task
 from inspect_ai._util.error import PrerequisiteError
@@ -16,11 +16,9 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import DataError, SandboxError, did_you_mean
 from archon_eval.sandbox.image import ready
 from archon_eval.sandbox.verdicts import CallCase
-from archon_eval.scorers.programs import pack_tests, programs
+from archon_eval.scorers.programs import Sandbox, TimeFactor, pack_tests, programs
 from archon_eval.tasks._data import Row, benchmark
 
-Sandbox = Literal["docker", "local"]
-TimeFactor = float | Literal["auto"]
 CALL_SECONDS = 3.0
 """CPU seconds for one function-call test, as in HumanEval's own harness."""
 
@@ -40,8 +38,8 @@ def program_task(
     Raises:
         PrerequisiteError: `sandbox=docker` where no program could be run; names `archon sandbox doctor`.
     """
-    if sandbox not in ("docker", "local"):
-        raise DataError(f"unknown sandbox {sandbox!r}{did_you_mean(str(sandbox), ('docker', 'local'))}")
+    if sandbox not in get_args(Sandbox):
+        raise DataError(f"unknown sandbox {sandbox!r}{did_you_mean(str(sandbox), get_args(Sandbox))}")
     if time_factor != "auto" and not (isinstance(time_factor, int | float) and time_factor > 0):
         raise DataError(f"time_factor={time_factor!r}: must be auto or a positive number")
     if sandbox == "docker":

@@ -15,15 +15,14 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.sandbox.verdicts import MEBI
-from archon_eval.scorers.programs import pack_tests
+from archon_eval.scorers.programs import SPLITS, Sandbox, TimeFactor, pack_tests
 from archon_eval.tasks._data import Row, load_rows, stable_id
-from archon_eval.tasks._programs import Sandbox, TimeFactor, program_task
+from archon_eval.tasks._programs import program_task
 
 REPO = "deepmind/code_contests"
 REVISION = "802411c3010cb00d1b05bad57ca77365a3c699d6"
 FILE = "data/test-00000-of-00001-9c49eeff30aacaa8.parquet"
 """The test split alone, 63 MB; `load_dataset` would fetch the training split's 7.5 GB with it."""
-SPLITS = ("public_tests", "private_tests", "generated_tests")
 COLUMNS = ("name", "description", *SPLITS, "time_limit", "memory_limit_bytes")
 IMAGE = "<image>"
 """What stands in a statement in place of a picture."""

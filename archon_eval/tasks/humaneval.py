@@ -7,8 +7,9 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.sandbox.calls import humaneval_case
+from archon_eval.scorers.programs import Sandbox, TimeFactor
 from archon_eval.tasks._data import Row, hub_rows, load_rows, stable_id
-from archon_eval.tasks._programs import Sandbox, TimeFactor, call_metadata, program_task
+from archon_eval.tasks._programs import call_metadata, program_task
 
 HUB = ("openai/openai_humaneval", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
 PROMPT = """\

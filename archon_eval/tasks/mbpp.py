@@ -8,8 +8,9 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.sandbox.calls import mbpp_case
+from archon_eval.scorers.programs import Sandbox, TimeFactor
 from archon_eval.tasks._data import Row, hub_rows, load_rows, stable_id
-from archon_eval.tasks._programs import Sandbox, TimeFactor, call_metadata, program_task, texts
+from archon_eval.tasks._programs import call_metadata, program_task, texts
 
 HUB = ("google-research-datasets/mbpp", "4bb6404fdc6cacfda99d4ac4205087b89d32030c")
 TEST_IDS = range(11, 511)
