@@ -299,7 +299,7 @@ def _mapping(value: Any, where: str, wanted: str = "a mapping") -> Mapping[str, 
 
 
 def _name_of(value: Any) -> str:
-    names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true/false", type(None): "nothing"}
-    return (
-        f"{names.get(type(value), type(value).__name__)} ({quote(str(value), 60)})" if value is not None else "nothing"
-    )
+    if value is None:
+        return "nothing"
+    names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true/false"}
+    return f"{names.get(type(value), type(value).__name__)} ({quote(str(value), 60)})"

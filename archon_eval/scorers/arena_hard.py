@@ -42,13 +42,12 @@ def rows(game: int, verdict: str) -> list[float]:
     return [result if game == 1 else 1 - result] * weight
 
 
-def win_rate(results: Sequence[float], questions: Sequence[Hashable], rounds: int = 1000) -> dict[str, float]:
+def win_rate(results: Sequence[float], questions: Sequence[Hashable]) -> dict[str, float]:
     """Win rate in percent with two 95% intervals, left out where a single question or row cannot give one.
 
     Args:
         results: weighted rows, each 0, 0.5 or 1.
         questions: the question of each row.
-        rounds: bootstrap rounds.
 
     Returns:
         `win_rate`; `ci_low`, `ci_high` over questions; `row_ci_low`, `row_ci_high` over rows, as upstream; and
@@ -59,8 +58,8 @@ def win_rate(results: Sequence[float], questions: Sequence[Hashable], rounds: in
     """
     if bad := set(results) - {0.0, 0.5, 1.0}:
         raise DataError(f"result {bad.pop()}: legal is 0 (loss), 0.5 (tie), 1 (win)")
-    by_question = bootstrap([100 * r for r in results], questions, draws=rounds)
-    by_row = bootstrap([100 * r for r in results], draws=rounds)
+    percents = [100 * result for result in results]
+    by_question, by_row = bootstrap(percents, questions), bootstrap(percents)
     figures = {
         "win_rate": by_question.value,
         "ci_low": by_question.low,
@@ -89,7 +88,7 @@ def judge_prompt(path: str | None = None) -> Prompt:
 
 
 @metric(scores="unreduced")
-def arena_hard_metrics(rounds: int = 1000) -> Metric:
+def arena_hard_metrics() -> Metric:
     """`win_rate` of all games of all epochs, with its intervals."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
@@ -98,7 +97,7 @@ def arena_hard_metrics(rounds: int = 1000) -> Metric:
             won = [row for game in (sample.score.metadata or {})["games"] for row in game["rows"]]
             results += won
             questions += [sample.sample_id] * len(won)
-        return win_rate(results, questions, rounds) if results else {}
+        return win_rate(results, questions) if results else {}
 
     return compute
 

@@ -74,30 +74,21 @@ def run(
         curves: also the curves, which take most of the time.
         watch: told how many architectures are done, of how many.
     """
-    return asyncio.run(_run(questions, seed, families, CURVES if curves else {}, watch))
-
-
-async def _run(
-    questions: int,
-    seed: int,
-    families: Sequence[str],
-    wanted: Mapping[str, tuple[str, ...]],
-    watch: Callable[[int, int], None],
-) -> dict[str, Any]:
+    wanted = CURVES if curves else {}
     total, counts = len(families) * (len(PUBLISHED) + len(COUNTS) * len(wanted)), itertools.count(1)
 
-    async def share(world: _World, architecture: Architecture, best: bool = False) -> float:
-        found = await world.share(architecture, best)
+    def share(world: _World, architecture: Architecture, best: bool = False) -> float:
+        found = asyncio.run(world.share(architecture, best))
         watch(next(counts), total)
         return found
 
     ablations: dict[str, dict[str, float]] = {}
-    curves: dict[str, dict[str, dict[str, float]]] = {}
+    drawn: dict[str, dict[str, dict[str, float]]] = {}
     for family in families:
         world = _World(family, questions, seed)
-        ablations[family] = {name: await share(world, _row(name, family)) for name in PUBLISHED}
-        curves[family] = {
-            name: {str(n): await share(world, load_architecture(_curve(name, n, family)), not last) for n in COUNTS}
+        ablations[family] = {name: share(world, _row(name, family)) for name in PUBLISHED}
+        drawn[family] = {
+            name: {str(n): share(world, load_architecture(_curve(name, n, family)), not last) for n in COUNTS}
             for name, last in wanted.items()
         }
     columns = [column for column in COLUMNS if column.removesuffix("_raw") in families]
@@ -106,7 +97,7 @@ async def _run(
         "seed": seed,
         "spearman": {column: _against_published(column, ablations[column.removesuffix("_raw")]) for column in columns},
         "ablations": ablations,
-        "curves": curves,
+        "curves": drawn,
     }
 
 

@@ -79,10 +79,7 @@ def load_rows(*, sample: bool, data: str | None, bundled: str, hub: Callable[[],
 
 def bundled_rows(name: str) -> list[Row]:
     """The rows of a file in `archon_eval/samples`."""
-    resource = files("archon_eval").joinpath("samples", name)
-    if not resource.is_file():
-        raise DataError(f"no bundled file {name!r} in archon_eval/samples")
-    with resource.open("r", encoding="utf-8") as stream:
+    with files("archon_eval").joinpath("samples", name).open("r", encoding="utf-8") as stream:
         return list(_json_lines(name, stream))
 
 

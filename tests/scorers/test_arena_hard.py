@@ -39,7 +39,7 @@ def battles(model: str, file: str = "battles_vs_gpt-4-0314.jsonl.gz") -> tuple[l
 def test_win_rates_of_stored_battles(row: dict[str, Any]) -> None:
     results, questions = battles(row["model"])
     assert len(results) == row["n_battle_rows"]
-    assert win_rate(results, questions, 10)["win_rate"] == pytest.approx(row["score"], abs=1e-6)
+    assert win_rate(results, questions)["win_rate"] == pytest.approx(row["score"], abs=1e-6)
     if published := row.get("published_leaderboard_20240731"):
         assert row["score"] == pytest.approx(published["score"], abs=0.005)
 
@@ -56,7 +56,7 @@ def test_win_rates_from_the_judges_words(row: dict[str, Any]) -> None:
             results += rows(game, verdict)
             questions += [judged["question_id"]] * len(rows(game, verdict))
     assert len(results) == row["n_battle_rows"]
-    assert win_rate(results, questions, 10)["win_rate"] == pytest.approx(row["published"], abs=1e-6)
+    assert win_rate(results, questions)["win_rate"] == pytest.approx(row["published"], abs=1e-6)
 
 
 @needs_data

@@ -15,7 +15,6 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import DataError
 from archon_eval.tasks._data import (
     Row,
-    bundled_rows,
     dataset,
     hub_rows,
     load_rows,
@@ -170,8 +169,6 @@ def test_a_row_says_where_it_stands_and_what_is_near() -> None:
 def test_one_source_at_a_time() -> None:
     with pytest.raises(DataError, match=r"sample=true and data=x.jsonl"):
         load_rows(sample=True, data="x.jsonl", bundled="math.jsonl", hub=list)
-    with pytest.raises(DataError, match="no bundled file"):
-        bundled_rows("nothing.jsonl")
 
 
 def test_without_the_hub_library_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
