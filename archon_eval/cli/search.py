@@ -155,6 +155,7 @@ def step(progress: Any) -> Step:
     if progress.value is not None:
         spread = f" ± {196 * progress.deviation:.1f}" if progress.deviation is not None else ""
         note = f"best of {progress.options} so far: {progress.incumbent} {100 * progress.value:.1f}{spread}%"
+    note = "\n".join(filter(None, [note, progress.note]))
     unit = "trials" if progress.stage == "searching" else "evals" if progress.total else ""
     return Step(progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note)
 
@@ -193,6 +194,10 @@ def _print(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
         f"{reused / max(1, paid + reused):.0%} of all calls reused.",
         highlight=False,
     )
+    if summary["judge_tokens_on_top"]:
+        judges = ", ".join(f"{role}={model}" for role, model in summary["settings"]["model_roles"])
+        tokens = f"{summary['judge_tokens_on_top']:,} tokens"
+        console.print(f"On top of these, and in no budget: {tokens} of models in roles ({judges}).", highlight=False)
     for note in summary["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)
     console.print(f"inspect eval ... --solver archon -S architecture={folder / 'best.yaml'}", soft_wrap=True)

@@ -54,6 +54,7 @@ class Progress:
     deviation: float | None = None
     seconds_left: float | None = None
     note: str = ""
+    """The last thing to know, e.g. a model that is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +97,9 @@ def search(
     Raises:
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
-    if settings.budget.dollars < inf:
-        table = load_prices(settings.prices)
-        models = [*settings.models, *filter(None, [settings.space.judge])]
-        if unpriced := [model for model in models if table.price_of(model) is None]:
-            raise SearchError(f"a budget in dollars needs a price of {unpriced[0]}: name it in a price file (--prices)")
+    parts, digest = prepare(settings)
     journal = Journal(folder)
     try:
-        parts, digest = prepare(settings)
         _same_search(journal, settings, digest, folder)
         return _Stages(settings, Evaluations(settings, folder, journal, run, parts), journal, workers, watch).all()
     finally:
@@ -173,7 +169,8 @@ class _Stages:
         paid, reused = self.evaluations.calls, self.evaluations.reused
         calls, dollars = (None if one == inf else max(0.0, one) for one in self.evaluations.left())
         share, failed = reused / max(1, paid + reused), self.evaluations.failed
-        self._watch(Progress(stage, Spent(paid, calls, self.evaluations.dollars, dollars, share, failed), **more))
+        spent, note = Spent(paid, calls, self.evaluations.dollars, dollars, share, failed), "".join(self.notes[-1:])
+        self._watch(Progress(stage, spent, note=note, **more))
 
     def _step(self, stage: str, done: int, total: int) -> None:
         self._show(stage, done=done, total=total)
@@ -197,10 +194,10 @@ class _Stages:
         try:
             found = self.evaluations.all(orders, step)
             trials = dict(zip(architectures, found, strict=True))
-        except BudgetSpent:
+        except BudgetSpent as exc:
             raise SearchError(
-                f"the budget is spent while ranking models as {role}s; raise it, or name models best first and "
-                "use --given-order"
+                f"the budget is spent while ranking models as {role}s ({exc}); raise it, or name models best first "
+                "and use --given-order"
             ) from None
         for model, trial in trials.items():
             if trial.performance is None:
@@ -237,7 +234,7 @@ class _Stages:
                 self._tell(optimiser, tried, number, order)
             else:
                 open_orders.append((number, order))
-        asked, spent = len(self._journal.entries("ask")), False
+        asked, spent = len(self._journal.entries("ask")), ""
         while True:
             while not spent and len(pending) < self._workers:
                 if not open_orders:
@@ -253,12 +250,12 @@ class _Stages:
                 number, order = open_orders.pop(0)
                 try:
                     self.evaluations.start(order, self._finals.reserve(optimiser, tried))
-                except BudgetSpent:
-                    spent = True
+                except BudgetSpent as exc:
+                    spent = str(exc)
                 else:
                     pending[order.key] = number
             if not pending:
-                return self._usable(tried)
+                return self._usable(tried, spent)
             for order in self.evaluations.finished():
                 self._tell(optimiser, tried, pending.pop(order.key), order)
 
@@ -303,9 +300,10 @@ class _Stages:
         """As many as there may be."""
         return int(min(self.settings.budget.trials, len(self.options)))
 
-    def _usable(self, tried: dict[int, Trial]) -> dict[int, Trial]:
+    def _usable(self, tried: dict[int, Trial], spent: str) -> dict[int, Trial]:
         if not any(trial.performance is not None for trial in tried.values()):
-            raise SearchError("the budget allows no single trial with confirmation and report: raise it")
+            why = f" ({spent})" if spent else ""
+            raise SearchError(f"the budget allows no single trial with confirmation and report{why}: raise it")
         return tried
 
     def _out_of_time(self) -> bool:

@@ -78,7 +78,7 @@ class Order:
 
 
 class BudgetSpent(Exception):
-    """The order does not fit into what is left."""
+    """The order does not fit into what is left; says what it may take and what is left."""
 
 
 class Evaluations:
@@ -117,6 +117,11 @@ class Evaluations:
     def failed(self) -> int:
         """Questions without a score."""
         return sum(len(result.failed) for result in (*self.results.values(), *self._lost))
+
+    @property
+    def judges(self) -> int:
+        """Tokens of models in roles, which no budget holds."""
+        return sum(result.judges for result in (*self.results.values(), *self._lost))
 
     @property
     def dollars(self) -> float | None:
@@ -160,9 +165,14 @@ class Evaluations:
             key, questions = f"{order.key}@{task.key}", self._parts[task.key][order.part]
             if key not in self.results:
                 wanted.append((task, key, questions, *self.worst(order, sum(questions.values()))))
-        free = [have - want for have, want in zip(self.left(), keep, strict=True)]
-        if sum(one[3] for one in wanted) > free[0] or sum(one[4] for one in wanted) > free[1]:
-            raise BudgetSpent
+        begun = [self._held.get(key, (0, 0.0)) for _, key, *_ in wanted]  # by an earlier process
+        most = sum(one[3] for one in wanted), sum(one[4] for one in wanted)
+        free = [left + sum(held[n] for held in begun) - keep[n] for n, left in enumerate(self.left())]
+        for n, words in enumerate(("{:,.0f} calls", "${:,.2f}")):
+            if most[n] > free[n]:
+                later = f" besides {words.format(keep[n])} kept for the end" if keep[n] else ""
+                have = words.format(max(0.0, free[n]))
+                raise BudgetSpent(f"{order.key} may take {words.format(most[n])}, and {have} are left{later}")
         for task, key, questions, calls, estimate in wanted:
             dollars = min(SLACK * estimate, free[1] / len(wanted))
             job = Job(
@@ -184,8 +194,9 @@ class Evaluations:
             self._futures[self._run(job)] = (key, order)
 
     def _hold(self, key: str, calls: int, dollars: float) -> None:
-        before = self._held.get(key, (0, 0.0))  # what an earlier process may have paid for it
-        self._held[key] = (before[0] + calls, before[1] + dollars)
+        # what an earlier process paid for it is in the call store, so that both together take what one may
+        before = self._held.get(key, (0, 0.0))
+        self._held[key] = (max(before[0], calls), max(before[1], dollars))
 
     def under_way(self) -> int:
         return len({order.key for _, order in self._futures.values()})

@@ -247,8 +247,8 @@ class Finals:
             watch(len(found), len(wanted))
             try:
                 [found[name]] = self.evaluations.all([order(self.settings, f"report/{name}", one, "test")])
-            except BudgetSpent:
-                self.notes.append(f"the budget did not allow {name} on the held-out questions")
+            except BudgetSpent as exc:
+                self.notes.append(f"the budget did not allow {name} on the held-out questions: {exc}")
         return {"winner": found["single"], **found} if winner == "single" and "single" in found else found
 
     def _count_winners(self, mine: str, journal: Journal) -> None:

@@ -1,12 +1,13 @@
 """What a search will take, before anything is paid: `archon search --dry-run`.
 
-forecast(settings)["calls"]     # {"ranking": 1320, "trials": 92000, "confirming": ..., "report": ..., "budget": inf}
+forecast(settings)["calls"]     # {"ranking": 400, "trials": 92000, "confirming": ..., "report": ..., "expected": ...}
 """
 
-from math import inf
+from math import ceil, inf
 from statistics import fmean
 from typing import Any
 
+from archon_eval.search.finals import SHARE
 from archon_eval.search.preparation import options, prepare
 from archon_eval.search.settings import Settings
 
@@ -15,7 +16,7 @@ SHARED = 0.5
 
 
 def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) -> dict[str, Any]:
-    """Size, calls, dollars and hours expected; plain values.
+    """Size, calls, dollars and hours expected; plain values, None for what is not known before.
 
     Args:
         call_seconds: what one model call takes. All questions of a trial are asked at once, so a trial takes as long as
@@ -31,31 +32,48 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
     turns = fmean(answers for each in parts.values() for answers in each["dev"].values())
     calls = sorted(turns * fmean(option.plan.calls) for option in found)
     dollars = [fmean(option.plan.dollars) for option in found if option.plan.dollars]
-    trials = min(settings.budget.trials, len(found))
+    unpriced = sorted({model for option in found for model in option.plan.unpriced})
     mean = fmean(calls)
-    per_answer = 0 if settings.given_order else 3 * len(models) + min(10, len(models))
-    ranking = round(turns * questions["dev"] * per_answer)
-    tried = trials * questions["trial"] * mean if trials < inf else inf
-    confirm = settings.finalists * settings.confirm_epochs * questions["dev"] * mean
-    report = questions["test"] * (2 * mean + turns)
-    total = ranking + tried * (1 - SHARED) + confirm + report
-    chain = turns * fmean(option.plan.sequential for option in found) * call_seconds
-    evals = trials + settings.finalists + 3 + (0 if settings.given_order else 2 * len(models))
     per_call = turns * fmean(dollars) / mean if len(dollars) == len(found) else None
-    shown = min(total, settings.budget.calls)
+    trials = ceil(min(settings.budget.trials, len(found)))
+    finalists = min(settings.finalists, trials)
+    ranked = 0 if settings.given_order else 2 * len(models) - (len(models) == 1)  # fusers share the generators' calls
+    ranking = turns * questions["dev"] * ranked
+    confirm = settings.confirm_epochs * questions["dev"] * (finalists * mean + turns)
+    report = questions["test"] * (2 * mean + turns)
+    per_trial = questions["trial"] * mean
+    budget = min(settings.budget.calls, settings.budget.dollars / per_call if per_call else inf)
+    if budget < inf:
+        confirm = min(confirm, max(0.0, SHARE * (budget - report)))
+    total = ranking + trials * per_trial * (1 - SHARED) + confirm + report
+    short = ""
+    if total > budget:
+        fit = max(0, int((budget - ranking - confirm - report) / (per_trial * (1 - SHARED))))
+        short = f"it is expected to pay for about {fit} of {trials} trials" if fit else "it may not pay for all stages"
+        trials = max(1, fit)
+    chain = turns * fmean(option.plan.sequential for option in found) * call_seconds
+    evals = trials + finalists + 4 + ranked
+    answers = questions["dev"] * (ranked + (finalists + 1) * settings.confirm_epochs) + 3 * questions["test"]
+    tried, shown = trials * per_trial, min(total, budget)
+    judges = ", ".join(f"{role}={model}" for role, model in settings.model_roles)
     return {
         "architectures": len(found),
         "questions": questions,
         "calls_per_question": {"least": calls[0], "median": calls[len(calls) // 2], "most": calls[-1]},
         "calls": {
-            "ranking": ranking,
-            "trials": None if tried == inf else round(tried),
-            "trials_paid_with_sharing": None if tried == inf else round(tried * (1 - SHARED)),
+            "ranking": round(ranking),
+            "trials": round(tried),
+            "trials_paid_with_sharing": round(tried * (1 - SHARED)),
             "confirming": round(confirm),
             "report": round(report),
-            "expected": None if shown == inf else round(shown),
+            "expected": round(shown),
         },
-        "dollars": None if per_call is None or shown == inf else round(shown * per_call, 2),
-        "hours": None if evals == inf else round(evals * chain / workers / 3600, 2),
-        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {SHARED:.0%} of trial calls shared",
+        "budget": short or None,
+        "dollars": None if per_call is None else round(shown * per_call, 2),
+        "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
+        "hours": round(evals * chain / workers / 3600, 2),
+        "answers_to_score": answers + trials * questions["trial"],
+        "not_counted": f"calls of judges that score answers ({judges or 'if the task has any'}); no budget holds them",
+        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {SHARED:.0%} of trial calls "
+        "shared, models as good as in the order given, tokens as `archon plan` estimates them",
     }

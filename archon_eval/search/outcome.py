@@ -29,7 +29,7 @@ def write(found: Found, folder: Path) -> dict[str, Any]:
     best = found.finalists[0][1].architecture
     named = replace(best, name="best", description=_described(found))
     _whole(folder / "best.yaml", named.to_yaml())
-    rows = list(_rows(found))
+    rows = list(_rows(found, folder))
     with (folder / "trials.csv.part").open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, list(rows[0]))
         table.writeheader()
@@ -84,6 +84,7 @@ def summarise(found: Found) -> dict[str, Any]:
         "calls_paid": evaluations.calls,
         "calls_reused": evaluations.reused,
         "dollars_paid": evaluations.dollars,
+        "judge_tokens_on_top": evaluations.judges,
         "notes": [*found.notes, *notes],
         "settings": {
             "identity": found.settings.identity,
@@ -116,7 +117,7 @@ def _front(found: Found) -> Iterator[dict[str, Any]]:
             }
 
 
-def _rows(found: Found) -> Iterator[dict[str, Any]]:
+def _rows(found: Found, folder: Path) -> Iterator[dict[str, Any]]:
     for option, trial in found.tried:
         one, estimate = option.configuration, found.estimate.get(trial.key, ("", ""))
         yield {
@@ -133,7 +134,7 @@ def _rows(found: Found) -> Iterator[dict[str, Any]]:
             "calls_paid": trial.paid,
             "calls_reused": trial.reused,
             "error": trial.error,
-            "log": " ".join(result.log for result in trial.results),
+            "log": " ".join(os.path.relpath(one.log, folder) if one.log else "" for one in trial.results),
         }
 
 

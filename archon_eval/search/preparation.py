@@ -5,7 +5,9 @@ found = options(settings, generators, fusers)     # with a plan each
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import signature
+from math import inf
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -13,12 +15,13 @@ from typing import Any
 from inspect_ai.dataset import Sample
 
 from archon_eval.architecture import Architecture
+from archon_eval.errors import did_you_mean
 from archon_eval.models.prices import load_prices
 from archon_eval.plan import Plan, plan
 from archon_eval.search.evaluations import Parts
+from archon_eval.search.questions import look_at
 from archon_eval.search.settings import Settings
 from archon_eval.search.space import Configuration, SearchError
-from archon_eval.search.worker import look_at
 from archon_eval.tasks._data import DEV_SHARE, split_samples
 
 FEWEST = 5
@@ -38,8 +41,9 @@ def prepare(settings: Settings) -> tuple[Parts, str]:
     """Each task's questions in parts, and a digest of all the data.
 
     Raises:
-        SearchError: a task that cannot be read, or has too few questions.
+        SearchError: a task that cannot be read, or has too few questions; or what would stop the search later.
     """
+    _check(settings)
     parts, digests = {}, []
     for task in settings.tasks:
         answers, digest = look_at(task)
@@ -58,8 +62,38 @@ def prepare(settings: Settings) -> tuple[Parts, str]:
     return parts, " ".join(digests)
 
 
-def options(settings: Settings, generators: Sequence[str], fusers: Sequence[str]) -> list[Option]:
-    """Every architecture of the space within the limits, none twice.
+def _check(settings: Settings) -> None:
+    """Refuse what would otherwise be found out when the ranking of the models is paid.
+
+    Raises:
+        SearchError: an unknown argument of the solver, a price that is missing, limits that exclude everything.
+    """
+    from archon_eval.solvers.archon import archon
+
+    decided = ("architecture", "models", "first_epoch", "unknown")
+    legal = [name for name in signature(archon).parameters if name not in decided]
+    if unknown := [name for name, _ in settings.solver_args if name not in legal]:
+        raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
+    uses = {
+        "a budget in dollars": settings.budget.dollars < inf,
+        "a limit in dollars": settings.limits.dollars is not None,
+        "cost in dollars": settings.cost_unit == "dollars",
+    }
+    table = load_prices(settings.prices)
+    models = [*settings.models, *filter(None, [settings.space.judge])]
+    for what, used in uses.items():
+        if used and (unpriced := [model for model in models if table.price_of(model) is None]):
+            raise SearchError(f"{what} needs a price of {', '.join(unpriced)}: name it in a price file (--prices)")
+    # what dollars exclude depends on the ranking
+    limits = replace(settings.limits, dollars=None)
+    if limits != type(limits)():
+        options(replace(settings, limits=limits), settings.models, settings.models, first=True)
+
+
+def options(
+    settings: Settings, generators: Sequence[str], fusers: Sequence[str], *, first: bool = False
+) -> list[Option]:
+    """Every architecture of the space within the limits, none twice; or only the first of them.
 
     Raises:
         SearchError: there is none; says which limit excludes them.
@@ -72,19 +106,23 @@ def options(settings: Settings, generators: Sequence[str], fusers: Sequence[str]
             f"{min(space.generators, default=0)}, at most {space.max_candidates} candidates"
         )
     found: dict[str, Option] = {}
-    broken: dict[str, int] = {}
+    broken: dict[str, list[float]] = {}
     memo: dict[Any, Any] = {}
     for one in configurations:
         architecture = space.architecture(one, generators, fusers)
         planned = plan(architecture, prices=prices, memo=memo)
         problems = settings.limits.broken(planned)
-        for name in problems:
-            broken[name] = broken.get(name, 0) + 1
+        for name, takes in problems.items():
+            broken.setdefault(name, []).append(takes)
         if not problems:
             found.setdefault(architecture.fingerprint, Option(one, architecture, planned))
+            if first:
+                break
     if not found:
-        limits = settings.limits
-        each = ", ".join(f"{name} at most {getattr(limits, name):g} excludes {n}" for name, n in broken.items())
+        each = ", ".join(
+            f"{name} at most {getattr(settings.limits, name):g} excludes {len(takes)} (they take {min(takes):.4g} up)"
+            for name, takes in broken.items()
+        )
         raise SearchError(f"the limits exclude all {len(configurations)} architectures of the space: {each}")
     return list(found.values())
 

@@ -62,8 +62,8 @@ class Limits:
     latency: float | None = None
     """Model calls that wait for each other: the longest chain."""
 
-    def broken(self, plan: Plan) -> list[str]:
-        """The limits that the planned architecture exceeds.
+    def broken(self, plan: Plan) -> dict[str, float]:
+        """The limits that the planned architecture exceeds, with what it takes.
 
         Raises:
             SearchError: a dollar limit and a model without a price.
@@ -80,7 +80,7 @@ class Limits:
             "latency": plan.sequential,
         }
         limits = {limit.name: getattr(self, limit.name) for limit in fields(self)}
-        return [name for name, limit in limits.items() if limit is not None and cost[name] > limit]
+        return {name: cost[name] for name, limit in limits.items() if limit is not None and cost[name] > limit}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +187,11 @@ def _problems(given: Settings) -> list[str]:
                 found.append(f"{one.name}={value}: a limit must be above 0")
     if keys := [task.key for task in given.tasks if [one.key for one in given.tasks].count(task.key) > 1]:
         found.append(f"task {keys[0]} is named twice: give it more `weight` instead")
-    if not 0 <= given.cost_weight < inf or min(given.finalists, given.confirm_epochs, given.draws) < 1:
-        found.append("cost_weight must be 0 or more, finalists, confirm_epochs and draws 1 or more")
-    if given.trial_questions is not None and given.trial_questions < 1:
-        found.append(f"trial_questions={given.trial_questions}: must be 1 or more")
+    if not 0 <= given.cost_weight < inf:
+        found.append(f"cost_weight={given.cost_weight}: must be 0 or more")
+    for name in ("finalists", "confirm_epochs", "draws", "trial_questions"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            found.append(f"{name}={value}: must be 1 or more")
     return found
 
 

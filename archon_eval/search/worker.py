@@ -10,20 +10,22 @@ ends when its parent does, whatever ends that, and everything it paid for is in 
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from glob import escape
+from hashlib import sha256
 from math import isfinite
+from pathlib import Path
 from typing import IO, Any
 
 from archon_eval.errors import ArchonError
 from archon_eval.search.settings import TaskSpec
-from archon_eval.search.space import SearchError
 
 SAMPLES = 200
 """Questions that are asked at once at most; connections limit the calls."""
@@ -77,6 +79,8 @@ class Result:
     """Why there is no result at all."""
     lost: int = 0
     """Answers that failed before they could give account of their calls."""
+    judges: int = 0
+    """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
 
 
 def run_job(job: Job) -> Result:
@@ -110,7 +114,8 @@ def run_job(job: Job) -> Result:
         )
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
         return Result(job.key, error=f"{type(exc).__name__}: {getattr(exc, 'message', None) or exc}")
-    return read_log(job, logs[0])
+    result = read_log(job, logs[0])
+    return replace(result, log=_renamed(result.log, job.key))
 
 
 def read_log(job: Job, log: Any) -> Result:
@@ -146,10 +151,31 @@ def read_log(job: Job, log: Any) -> Result:
         seconds = took.total_seconds()
     paid = None if totals.dollars is None or again.dollars is None else max(0.0, totals.dollars - again.dollars)
     calls = totals.calls - again.calls
-    at = log.location
+    judges = sum(usage.total_tokens for usage in log.stats.role_usage.values())
     return Result(
-        job.key, scores, failed, calls, again.calls, totals.tokens, paid, totals.dollars, seconds, at, lost=lost
+        job.key,
+        scores,
+        failed,
+        calls,
+        again.calls,
+        totals.tokens,
+        paid,
+        totals.dollars,
+        seconds,
+        log.location,
+        lost=lost,
+        judges=judges,
     )
+
+
+def _renamed(log: str, key: str) -> str:
+    """The log's path with the name of its trial, which equal searches share; as it was where that is taken."""
+    words = re.sub(r"[^\w.]+", "-", key, flags=re.ASCII).strip("-")[:100]
+    path = Path(log)
+    named = path.with_name(f"{words}-{sha256(key.encode()).hexdigest()[:6]}{path.suffix}")
+    if named.exists():  # of an earlier attempt
+        return log
+    return str(path.rename(named))
 
 
 @dataclass(slots=True)
@@ -165,40 +191,6 @@ class _Totals:
         self.tokens += account.get("input_tokens", 0) + account.get("output_tokens", 0)
         more = account.get("dollars", 0.0)
         self.dollars = None if self.dollars is None or more is None else self.dollars + more
-
-
-def look_at(task: TaskSpec) -> tuple[dict[str, int], str]:
-    """The task's question ids in their order, with how many answers each asks for (a turn, an answer), and a digest of
-    questions, further turns, choices and targets.
-
-    Raises:
-        SearchError: no such task, or its data cannot be had.
-    """
-    from hashlib import sha256
-
-    from inspect_ai._eval.loader import load_task_spec
-    from inspect_ai._util.error import PrerequisiteError
-
-    from archon_eval.solvers.archon import further_turns
-
-    try:
-        tasks = load_task_spec(task.name, dict(task.args))
-    except NotImplementedError as exc:
-        raise SearchError(f"task {task.name}: name its file by a path relative to the current folder") from exc
-    except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError) as exc:
-        raise SearchError(f"task {task.name}: {getattr(exc, 'message', None) or exc}") from exc
-    if len(tasks) != 1:
-        raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name")
-    digest, answers = sha256(), {}
-    for place, sample in enumerate(tasks[0].dataset, 1):
-        id = str(place if sample.id is None else sample.id)
-        content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
-        further = further_turns(sample.metadata or {}, sample.input)
-        answers[id] = 1 + len(further)
-        digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
-    if not answers:
-        raise SearchError(f"task {task.name}: no questions")
-    return answers, digest.hexdigest()[:16]
 
 
 class WorkerProcess:

@@ -9,10 +9,12 @@ import pytest
 
 from archon_eval.loading import load_architecture
 from archon_eval.search.driver import search
-from archon_eval.search.outcome import NO_WINNER, _paired, _weighted, percent, write
+from archon_eval.search.forecast import forecast
+from archon_eval.search.outcome import NO_WINNER, _paired, _scored, _weighted, percent, write
+from archon_eval.search.questions import look_at
 from archon_eval.search.settings import TaskSpec, load_settings
 from archon_eval.search.space import SearchError
-from archon_eval.search.worker import Job, look_at, read_log
+from archon_eval.search.worker import Job, read_log
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
@@ -63,6 +65,27 @@ def test_a_search_that_is_cut_goes_on_where_it_was(tmp_path, fake_run, stop):
     assert {job.key for job in fake_run.jobs} == {job.key for job in jobs}
     searched = [job.key for job in fake_run.jobs if not job.key.startswith("confirm")]
     assert searched == [job.key for job in jobs if not job.key.startswith("confirm")]
+
+
+@pytest.mark.parametrize("stop", [2, 4, 6, 8, 10])
+def test_being_killed_takes_nothing_from_the_budget(tmp_path, fake_run, stop):
+    given = settings(models=MODELS[:2], space={**TINY, "critic_ranker": [True]}, budget={"calls": 1000, "trials": 2})
+    whole = write(search(given, tmp_path / "a", fake_run), tmp_path / "a")
+    assert whole["held_out"].keys() == {"winner", "single", "best-of-n"} and len(fake_run.jobs) == 11
+    for _ in range(3):
+        fake_run.jobs, fake_run.stop_after = [], max(0, stop - len(done(tmp_path / "b")))
+        with pytest.raises(KeyboardInterrupt):
+            search(given, tmp_path / "b", fake_run)
+    fake_run.stop_after = -1
+    assert write(search(given, tmp_path / "b", fake_run), tmp_path / "b") == whole
+
+
+TINY = {"preset": "small", "generators": [1, 2], "samples": 1, "layers": [0, 1], "evaluations": "none"}
+
+
+def done(folder):
+    path = folder / "search.jsonl"
+    return [line for line in path.read_text().splitlines() if '"kind": "result"' in line] if path.exists() else []
 
 
 def test_a_torn_line_is_dropped_and_a_damaged_one_refused(tmp_path, fake_run):
@@ -130,6 +153,76 @@ def test_a_dollar_budget_needs_prices(tmp_path, fake_run):
     with pytest.raises(SearchError, match="price of mockllm/model"):
         search(settings(space={"judge": "mockllm/model"}, budget={"dollars": 1}), tmp_path, fake_run)
     assert not fake_run.jobs
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"limits": {"calls": 0.5}}, r"calls at most 0.5 excludes 61 \(they take 1 up\)"),
+        ({"models": ["mockllm/model"], "limits": {"dollars": 1}}, "a limit in dollars needs a price of mockllm/model"),
+        ({"models": ["mockllm/model"], "cost_unit": "dollars"}, "cost in dollars needs a price of mockllm/model"),
+        ({"solver_args": {"store_polcy": "off"}}, "'store_polcy'; did you mean 'store_policy'?"),
+        ({"tasks": [{**TASK, "args": {"smple": True}}]}, "no parameter 'smple'; did you mean 'sample'?"),
+        ({"tasks": ["archon_eval/mth"]}, "no tasks there.*did you mean 'archon_eval/math'?"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_anything_is_paid(tmp_path, fake_run, given, says):
+    with pytest.raises(SearchError, match=says):
+        search(settings(**given), tmp_path / "out", fake_run)
+    assert not fake_run.jobs and not (tmp_path / "out").exists()
+    with pytest.raises(SearchError, match=says):
+        forecast(settings(**given))
+
+
+def test_parameters_of_a_task_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = """from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+
+@task
+def some(n=1): return Task(dataset=[Sample("Why?")])
+
+@task
+def anything(**more): return Task(dataset=[Sample("Why?")])
+"""
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(SearchError, match=r"some has no parameter 'm'.*legal: n"):
+        look_at(TaskSpec("mine.py@some", (("m", 2),)))
+    assert look_at(TaskSpec("mine.py@anything", (("m", 2),)))[0] == {"1": 1}
+
+
+def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
+    given = settings(given_order=False, budget={"trials": 2}, finalists=10, confirm_epochs=1)
+    found = forecast(given)
+    search(given, tmp_path, fake_run)
+    # a fuser's candidates are those that the generators were ranked by
+    shared = {"generator": 1, "fuser": 1}
+    ranked = [job.key.split("/")[1] for job in fake_run.jobs if job.key.startswith("rank")]
+    assert found["calls"]["ranking"] == 15 * sum(shared[role] for role in ranked)
+    assert found["answers_to_score"] == sum(len(job.questions) * job.epochs for job in fake_run.jobs)
+    assert found["budget"] is None and "no budget holds them" in found["not_counted"]
+    # no more are confirmed than were tried
+    assert (
+        found["calls"]["confirming"] < forecast(settings(budget={"trials": 9}, confirm_epochs=1))["calls"]["confirming"]
+    )
+    assert "about" in forecast(settings(budget={"calls": 4000}))["budget"]
+    assert "may not pay" in forecast(settings(budget={"calls": 10}))["budget"]
+    unpriced = forecast(settings(models=["mockllm/model"]))
+    assert unpriced["dollars"] is None and "mockllm/model" in unpriced["dollars_unknown"]
+
+
+def test_judges_tokens_are_told_beside_the_account(tmp_path, fake_run):
+    whole = fake_run.result
+    fake_run.result = lambda job: replace(whole(job), judges=7)
+    summary = write(search(settings(), tmp_path, fake_run), tmp_path)
+    assert summary["judge_tokens_on_top"] == 7 * len(fake_run.jobs)
+
+
+def test_a_model_that_is_left_out_is_told_at_once(tmp_path, fake_run):
+    fake_run.error = lambda job: "no key" if "sim/gpt-4o" in str(job.architecture) else ""
+    seen = []
+    search(settings(), tmp_path, fake_run, watch=seen.append)
+    assert "left out" in next(one for one in seen if one.stage == "searching").note
 
 
 def test_a_failed_trial_is_recorded_and_not_scored(tmp_path, fake_run):
@@ -262,6 +355,7 @@ def test_a_held_out_question_without_a_score(tmp_path, fake_run):
     lost = 1
     summary = write(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
     assert summary["winner_against"]["single"]["questions"] == 61 and not summary["notes"]
+    assert summary["winner_against"]["single"]["confidence"] == pytest.approx(0.975)  # both hold together
     lost = 62
     summary = write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
     assert summary["winner_against"].keys() == {"best-of-n"}
@@ -287,7 +381,7 @@ def test_what_was_begun_again_and_cut_again_stays_held(tmp_path):
         journal.add(kind, start if kind == "start" else {"result": {"key": "k", "error": "no key", "calls": 4}})
     evaluations = Evaluations(settings(budget={"calls": 100}), tmp_path, journal, None, {})
     journal.close()
-    assert evaluations.left()[0] == 100 - 4 - 20 and evaluations._again == {"k"}
+    assert evaluations.left()[0] == 100 - 4 - 10 and evaluations._again == {"k"}
 
 
 def test_the_interval_of_two_tasks_is_around_the_weighted_score():
@@ -302,6 +396,17 @@ def test_the_interval_of_two_tasks_is_around_the_weighted_score():
     assert paired.permutation_p < 0.05
 
 
+def test_tasks_that_are_always_right_leave_doubt() -> None:
+    tasks = (TaskSpec("a"), TaskSpec("b"))
+    right = {f"{task.key}/{n}": 1.0 for task in tasks for n in range(10)}
+    found = _scored(tasks, right)  # Wilson's lower end of 10 of 10 is 0.7225: half of 0.2775, twice, in squares
+    assert found.low == pytest.approx(1 - 0.2775328 / 2**0.5) and found.high == 1.0
+    assert percent({"value": found.value, "low": found.low, "high": found.high}) == "100.0% (80 to 100)"
+    mixed = _scored(tasks, {key: float(key.startswith("a/") or n % 2) for n, key in enumerate(right)})
+    assert mixed.value == 0.75 and mixed.low == pytest.approx(0.75 - (0.2775328**2 + 0.2634069**2) ** 0.5 / 2)
+    assert percent({"value": 0.5, "low": 0.5, "high": 0.5}) == "50.0%"
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -312,7 +417,7 @@ def test_the_interval_of_two_tasks_is_around_the_weighted_score():
         ({"tasks": [TASK, TASK]}, "named twice"),
         ({"models": 5}, "`models` must be a list of names"),
         ({"limits": 5}, "`limits` must be a mapping"),
-        ({"cost_weight": float("nan")}, "cost_weight must be 0 or more"),
+        ({"cost_weight": float("nan")}, "cost_weight=nan: must be 0 or more"),
         ({"seed": "abc"}, "`seed` must be a whole number"),
         ({"trial_questions": True}, "`trial_questions` must be a whole number"),
         ({"pareto": 1}, "`pareto` must be true or false"),
@@ -371,10 +476,10 @@ def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["W
 
 def test_a_score_that_is_no_number_is_no_score():
     account = {"scores": {"s": SimpleNamespace(value=float("nan"))}, "metadata": {}, "error": None, "id": 1, "epoch": 1}
-    stats = SimpleNamespace(started_at="", completed_at="")
+    stats = SimpleNamespace(started_at="", completed_at="", role_usage={"judge": SimpleNamespace(total_tokens=9)})
     log = SimpleNamespace(status="success", samples=[SimpleNamespace(**account)], stats=stats, location="x")
     found = read_log(Job("k", None, TaskSpec("t")), log)
-    assert not found.scores and found.failed == {"1": "unscored"}
+    assert not found.scores and found.failed == {"1": "unscored"} and found.judges == 9
 
 
 def test_calls_of_a_question_without_a_score_are_counted_once():
@@ -391,7 +496,7 @@ def test_calls_of_a_question_without_a_score_are_counted_once():
         sample(3, None, broken),
         sample(4, whole, broken),
     ]
-    stats = SimpleNamespace(started_at="", completed_at="")
+    stats = SimpleNamespace(started_at="", completed_at="", role_usage={"judge": SimpleNamespace(total_tokens=9)})
     log = SimpleNamespace(status="success", samples=samples, stats=stats, location="x")
     found = read_log(Job("k", None, TaskSpec("t")), log)
     assert found.failed.keys() == {"2", "3", "4"}

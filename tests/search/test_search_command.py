@@ -1,5 +1,6 @@
 """The real thing on the simulated pool: killed and resumed, on worker processes and on a Dask cluster."""
 
+import csv
 import json
 import os
 import signal
@@ -69,6 +70,10 @@ def test_killed_and_resumed_pays_for_nothing_twice(tmp_path):
     # what was paid is what is stored: no call was paid for twice
     assert summary["calls_paid"] >= stored(folder) > 0.9 * summary["calls_paid"]
     assert len(list((folder / "logs").glob("*.eval"))) >= len(after)
+    # equal searches write equal tables: no times, no random names
+    logs = [row["log"] for row in csv.DictReader((folder / "trials.csv").open())]
+    assert [name.split("-")[:2] for name in logs] == [["logs/search", str(n)] for n in range(3)]
+    assert all((folder / name).is_file() for name in logs)
 
 
 def test_dry_run_pays_nothing(tmp_path):

@@ -1,0 +1,71 @@
+"""Looks at a task before anything is asked: that there is such a task, that it takes its parameters, and its questions.
+
+answers, digest = look_at(TaskSpec("archon_eval/math", (("sample", True),)))
+len(answers)      # 77 questions, by id
+"""
+
+import json
+from hashlib import sha256
+from inspect import Parameter, signature
+
+from archon_eval.errors import ArchonError, did_you_mean
+from archon_eval.search.settings import TaskSpec
+from archon_eval.search.space import SearchError
+
+
+def look_at(task: TaskSpec) -> tuple[dict[str, int], str]:
+    """The task's question ids in their order, with how many answers each asks for (a turn, an answer), and a digest of
+    questions, further turns, choices and targets.
+
+    Raises:
+        SearchError: no such task, a parameter that it does not take, or its data cannot be had.
+    """
+    from inspect_ai._eval.loader import load_task_spec
+    from inspect_ai._util.error import PrerequisiteError
+    from inspect_ai._util.registry import registry_lookup
+
+    from archon_eval.solvers.archon import further_turns
+
+    if known := registry_lookup("task", task.name):
+        _check_args(task, known)  # before it reads its data
+    try:
+        tasks = load_task_spec(task.name, dict(task.args))
+    except NotImplementedError as exc:
+        raise SearchError(f"task {task.name}: name its file by a path relative to the current folder") from exc
+    except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError) as exc:
+        raise SearchError(f"task {task.name}: {getattr(exc, 'message', None) or exc}") from exc
+    if len(tasks) != 1:
+        near = "" if tasks else did_you_mean(task.name, _task_names())
+        raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")
+    _check_args(task, tasks[0])
+    digest, answers = sha256(), {}
+    for place, sample in enumerate(tasks[0].dataset, 1):
+        id = str(place if sample.id is None else sample.id)
+        content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
+        further = further_turns(sample.metadata or {}, sample.input)
+        answers[id] = 1 + len(further)
+        digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
+    if not answers:
+        raise SearchError(f"task {task.name}: no questions")
+    return answers, digest.hexdigest()[:16]
+
+
+def _task_names() -> list[str]:
+    """Tasks of this package and of those that were looked into."""
+    from inspect_ai._util.entrypoints import ensure_entry_points
+    from inspect_ai._util.registry import registry_find, registry_info
+
+    ensure_entry_points("archon_eval")
+    return [registry_info(one).name for one in registry_find(lambda one: one.type == "task")]
+
+
+def _check_args(task: TaskSpec, known: object) -> None:
+    """Refuse what Inspect would leave out with a warning, and a search would not have meant."""
+    from inspect_ai._util.registry import has_registry_params, registry_info, registry_params
+
+    legal = registry_info(known).metadata["params"]
+    taken = registry_params(known) if has_registry_params(known) else {}
+    if callable(known) and any(one.kind is Parameter.VAR_KEYWORD for one in signature(known).parameters.values()):
+        return
+    if unknown := [name for name, _ in task.args if name not in legal and name not in taken]:
+        raise SearchError(f"task {task.name} has no parameter {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
