@@ -8,6 +8,7 @@ import os
 import re
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 
 from inspect_ai.model import (
     ChatMessage,
@@ -36,10 +37,22 @@ _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE
 
 def endpoint(name: str, model: Model) -> str:
     """Where and how a model is reached, without secrets: `openai/gpt-4o at https://api.openai.com/v1/`."""
-    url = getattr(getattr(model.api, "client", None), "base_url", None) or model.api.base_url
+    url = _address(model.api)
     args = {k: v for k, v in sorted(model.model_args.items()) if not _SECRET_NAME.search(k)}
-    where = f" at {re.sub('//[^/@]*@', '//', re.split('[?#]', str(url))[0])}" if url else ""
+    where = f" at {re.sub('//[^/@]*@', '//', re.split('[?#]', url)[0])}" if url else ""
     return f"{name}{where}{f' with {json.dumps(args, sort_keys=True, default=str)}' if args else ''}"
+
+
+def _address(api: Any) -> str:
+    """The same before and after the first call, and in every run: a server that Inspect starts itself has another port
+    each time, and is known by its model alone."""
+    if hasattr(api, "_init_base_url"):  # vLLM's, which has neither client nor address before the first call
+        url = str(api.connection_key())
+        return url if "://" in url else ""
+    if getattr(api, "server_process", None) is not None:  # SGLang's
+        return ""
+    url = getattr(getattr(api, "client", None), "base_url", None) or api.base_url or getattr(api, "endpoint_url", None)
+    return str(url or "")
 
 
 OPERATIONAL = {

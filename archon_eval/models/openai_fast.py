@@ -86,9 +86,11 @@ def fast_path(model: Model) -> "OpenAIFast | None":
         odd = odd or bool(api.emulate_tools or api.responses_api or api.resolve_stream(GenerateConfig()))
     else:
         return None
+    if odd:  # vLLM's has no client yet
+        return None
     client = api.client
     usable = isinstance(client.api_key, str) and client.api_key and not client.default_query
-    return OpenAIFast(model) if usable and not odd else None
+    return OpenAIFast(model) if usable else None
 
 
 def sniffing(variable: str) -> bool:

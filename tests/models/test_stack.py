@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -429,6 +430,24 @@ def test_a_reply_from_inspects_cache_is_reused_and_costs_no_budget(
     first, *others = anyio.run(main)
     assert not first.reused and all(reply.reused and reply.text == first.text for reply in others)
     assert sent(fake_server) == 1
+
+
+def test_vllm_has_one_endpoint_before_and_after_its_first_call(
+    tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inspect's provider finds or starts its server at the first call, and has no client before."""
+    monkeypatch.setenv("VLLM_BASE_URL", fake_server.url)
+    model = "vllm/llama-one-endpoint"
+    caller = build_caller([model], store=tmp_path / "calls.db")
+    first, second = (Call(model, CALL.messages, Settings(temperature=temperature)) for temperature in (0.1, 0.2))
+    (one,) = ask(caller, first)
+    (two,) = ask(build_caller([model], store=tmp_path / "calls.db"), first)
+    (three,) = ask(caller, second)
+    assert isinstance(one, Reply) and two == replace(one, reused=True, seconds=round(one.seconds, 3))
+    assert isinstance(three, Reply) and len(fake_server.requests) == 2
+    assert CallStore(tmp_path / "calls.db").endpoints(model) == [f"{model} at {fake_server.url}"]
+    monkeypatch.delenv("VLLM_BASE_URL")
+    assert endpoint(model, get_model(model)) == model, "the port of a server of its own says nothing"
 
 
 def test_what_a_base_url_carries_besides_the_address_is_not_stored(
