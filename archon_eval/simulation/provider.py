@@ -5,8 +5,11 @@
 It calls no network and costs nothing. Tokens are estimates (4 characters each).
 """
 
+from dataclasses import dataclass
+from math import exp
 from typing import Any
 
+import anyio
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -25,13 +28,36 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from archon_eval.candidates import Message, Role
 from archon_eval.errors import SimulationError, did_you_mean
 from archon_eval.models.draw import current_draw
-from archon_eval.simulation.caller import Mishaps
+from archon_eval.simulation.chance import normal, uniform
 from archon_eval.simulation.core import Simulated, Simulator
 from archon_eval.simulation.records import Known
 from archon_eval.simulation.skills import find_model
 
 ARGUMENTS = ("seed", "data", "latency", "failures")
 CONNECTIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Mishaps:
+    """Waiting and failing as real providers do, drawn from what is called, so the same in every run."""
+
+    latency: float = 0.0
+    """Mean seconds a call takes; single calls vary by about half of that."""
+    failures: float = 0.0
+    """Share of calls that fail for good."""
+
+    def __post_init__(self) -> None:
+        if not self.latency >= 0:
+            raise SimulationError(f"latency={self.latency}: must be seconds, 0 or more")
+        if not 0 <= self.failures <= 1:
+            raise SimulationError(f"failures={self.failures}: must be a share from 0 to 1")
+
+    async def befall(self, *call: object) -> None:
+        """Waits; raises SimulationError if this call is one that fails."""
+        if self.latency:
+            await anyio.sleep(self.latency * exp(0.5 * normal("latency", *call) - 0.125))
+        if self.failures and uniform("failure", *call) < self.failures:
+            raise SimulationError(f"simulated failure (failures={self.failures:g} was asked for)")
 
 
 class SimAPI(ModelAPI):

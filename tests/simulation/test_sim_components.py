@@ -17,8 +17,9 @@ from archon_eval.engine import Engine
 from archon_eval.errors import ModelError, ParseError
 from archon_eval.loading import load_architecture, preset_names
 from archon_eval.simulation import pool_names
-from archon_eval.simulation.caller import Mishaps, SimCaller
+from archon_eval.simulation.caller import SimCaller
 from archon_eval.simulation.core import SLIPS, Simulator
+from archon_eval.simulation.provider import Mishaps
 from archon_eval.simulation.reading import RIGHT, answer_of, read
 from archon_eval.simulation.records import Question
 
@@ -206,17 +207,12 @@ def test_every_preset_runs_on_the_pool(math_pool: Simulator, preset: str) -> Non
     assert all(step.reply and step.reply.usage for step in answer.trail.steps)
 
 
-def test_failures_are_injected_at_the_given_rate(math_pool: Simulator) -> None:
-    from archon_eval.architecture import Settings
-    from archon_eval.models.base import Call
-
-    caller = SimCaller(math_pool, mishaps=Mishaps(failures=0.3))
-
+def test_failures_are_injected_at_the_given_rate() -> None:
     async def share() -> float:
         failed = 0
         for draw in range(300):
             try:
-                await caller(Call(JUDGE, (Message("user", "hi"),), Settings(), draw))
+                await Mishaps(failures=0.3).befall(JUDGE, draw)
             except ModelError:
                 failed += 1
         return failed / 300
