@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sqlite3
+import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -201,7 +202,7 @@ def import_(
                 db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(short(text), text) for text in texts])
                 new += db.execute(INSERT + (UPDATE if replace else KEEP), row).rowcount
             db.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
@@ -226,6 +227,7 @@ def _entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:
             raise ValueError("text and data differ")
         texts = (str(found["endpoint"]), str(found["settings"]))
         places = (bytes.fromhex(found["messages"]), int(found["epoch"]), int(found["draw"]), int(found["made"]))
-    except (KeyError, TypeError, ValueError, zlib.error) as exc:
+        struct.pack("32s8s3q", key, *places)  # what a row has room for
+        return texts, (key, short(texts[0]), short(texts[1]), *places, zlib.crc32(key + data), data)
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError, struct.error, zlib.error) as exc:
         raise StoreError(f"{where}: not an entry of an export ({exc!r}): {quote(line, 80)}") from exc
-    return texts, (key, short(texts[0]), short(texts[1]), *places, zlib.crc32(key + data), data)

@@ -1,6 +1,8 @@
 """Looking after a store, by function and by command."""
 
 import asyncio
+import json
+import math
 import os
 import sqlite3
 from dataclasses import replace
@@ -117,11 +119,14 @@ def test_an_export_makes_an_equal_store(store: CallStore, tmp_path: Path) -> Non
         assert other.endpoints(MODELS[0]) == store.endpoints(MODELS[0])
 
 
-@pytest.mark.parametrize("line", ["", "{}", "[1]", '{"format": 99}'])
+@pytest.mark.parametrize("line", ["", "{}", "[1]", '{"format": 99}', "[" * 100_000, "epoch", "made", "endpoint"])
 def test_a_bad_line_is_named_and_nothing_is_imported(store: CallStore, tmp_path: Path, line: str) -> None:
     path = tmp_path / "calls.jsonl"
     export(store, path)
-    path.write_text(path.read_text() + line + "\n")
+    entry = json.loads(path.read_text().splitlines()[0])
+    mangled = {"epoch": 10**30, "made": math.inf, "endpoint": "\ud800"}
+    bad = json.dumps({**entry, line: mangled[line]}) if line in mangled else line
+    path.write_text(path.read_text() + bad + "\n")
     with CallStore(tmp_path / "other.db") as other:
         with pytest.raises(StoreError, match=r"calls\.jsonl:21"):
             import_(other, path)
