@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from math import nan, sqrt
+from math import hypot, nan, sqrt
 from pathlib import Path
 from typing import Any
 
+from archon_eval.report.comparing import together
 from archon_eval.report.statistics import Comparison, Estimate, compare, mean_estimate, proportion, verdict
 from archon_eval.report.student import t_quantile
 from archon_eval.search.driver import Found
@@ -46,14 +47,14 @@ def summarise(found: Found) -> dict[str, Any]:
     tasks, report = found.settings.tasks, found.report
     notes = [f"{name} failed on the held-out questions: {one.error}" for name, one in report.items() if one.error]
     against = {}
-    for name in ("single", "best-of-n"):
-        if name in report and "winner" in report and name != found.winner:
-            paired = _paired(tasks, report["winner"].scores, report[name].scores)
-            if paired is None:
-                notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
-                continue
-            asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": verdict(paired)}
-            against[name] = {**_interval(paired.difference), **asked}
+    others = [name for name in ("single", "best-of-n") if {name, "winner"} <= report.keys() and name != found.winner]
+    for name in others:
+        paired = _paired(tasks, report["winner"].scores, report[name].scores, together(len(others)))
+        if paired is None:
+            notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
+            continue
+        asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": verdict(paired)}
+        against[name] = {**_interval(paired.difference), "confidence": paired.difference.confidence, **asked}
     evaluations = found.evaluations
     result = {
         "winner": found.finalists[0][1].architecture.name,
@@ -152,13 +153,28 @@ def _shown(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
 
 
 def _scored(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
-    """A score with its interval: Wilson's for right and wrong on one task, as reports of the same log show it."""
-    if len(tasks) == 1 and scores and set(scores.values()) <= {0.0, 1.0}:
-        return proportion(sum(scores.values()), len(scores))
-    return _weighted(tasks, scores)
+    """A score with its interval: Wilson's for right and wrong, as reports of the same log show it.
+
+    Over several tasks the weighted distances of their intervals' ends are added up in squares (G. Zou, A. Donner,
+    Statistics in Medicine 27, 2008): a task that is always right adds its share of doubt, too.
+    """
+    if not scores or not set(scores.values()) <= {0.0, 1.0}:
+        return _weighted(tasks, scores)
+    own = [(task.weight, [scores[key] for key in _of_task(task, scores)]) for task in tasks]
+    parts = [(weight, proportion(sum(values), len(values))) for weight, values in own if values]
+    total = sum(weight for weight, _ in parts)
+    value = sum(weight / total * one.value for weight, one in parts)
+    ends = [(weight / total, one.value, one.low, one.high) for weight, one in parts]
+    below = [w * (middle - low) for w, middle, low, _ in ends if low is not None]
+    above = [w * (high - middle) for w, middle, _, high in ends if high is not None]
+    if len(below) < len(parts):
+        return Estimate(value, None, None, None, len(scores))
+    return Estimate(value, None, value - hypot(*below), value + hypot(*above), len(scores))
 
 
-def _paired(tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float]) -> Comparison | None:
+def _paired(
+    tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
+) -> Comparison | None:
     """Two trials on the questions that both have a score of, tasks by weight; None if there are none."""
     both = sorted(first.keys() & second.keys())
     if not both:
@@ -167,31 +183,32 @@ def _paired(tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mappi
     total = sum(weight for weight, _ in by_task)
     # a question counts so much that the plain mean over all is the weighted mean of the tasks' means
     counts = {key: weight / total * len(both) / len(keys) for weight, keys in by_task for key in keys}
-    paired = compare({key: counts[key] * first[key] for key in both}, {key: counts[key] * second[key] for key in both})
-    return replace(paired, difference=_weighted(tasks, {key: first[key] - second[key] for key in both}))
+    a, b = ({key: counts[key] * scores[key] for key in both} for scores in (first, second))
+    differences = {key: first[key] - second[key] for key in both}
+    return replace(compare(a, b, confidence=confidence), difference=_weighted(tasks, differences, confidence))
 
 
 def _of_task(task: TaskSpec, keys: Iterable[str]) -> list[str]:
     return [key for key in keys if key.startswith(f"{task.key}/")]
 
 
-def _weighted(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
+def _weighted(tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence: float = 0.95) -> Estimate:
     """Mean of the tasks' means by weight: `se = sqrt(sum((w/W)^2 se^2))`, t with Welch and Satterthwaite's freedom."""
     own = [(task.weight, [scores[key] for key in _of_task(task, scores)]) for task in tasks]
-    parts = [(weight, mean_estimate(values)) for weight, values in own if values]
+    parts = [(weight, mean_estimate(values, None, confidence)) for weight, values in own if values]
     if len(parts) < 2:
-        return parts[0][1] if parts else Estimate(nan, None, None, None, 0)
+        return parts[0][1] if parts else Estimate(nan, None, None, None, 0, confidence)
     total = sum(weight for weight, _ in parts)
     value = sum(weight / total * one.value for weight, one in parts)
     n = sum(one.n for _, one in parts)
     spread = [(weight / total * one.stderr) ** 2 for weight, one in parts if one.stderr is not None]
     if len(spread) < len(parts):
-        return Estimate(value, None, None, None, n)
+        return Estimate(value, None, None, None, n, confidence)
     least = sum(s**2 / (one.n - 1) for s, (_, one) in zip(spread, parts, strict=True))
     freedom = max(1, int(sum(spread) ** 2 / least)) if least else n - len(parts)
     stderr = sqrt(sum(spread))
-    half = t_quantile(0.95, freedom) * stderr
-    return Estimate(value, stderr, value - half, value + half, n)
+    half = t_quantile(confidence, freedom) * stderr
+    return Estimate(value, stderr, value - half, value + half, n, confidence)
 
 
 def _interval(estimate: Estimate) -> dict[str, Any]:
@@ -212,7 +229,7 @@ def percent(shown: Mapping[str, Any]) -> str:
     """`71.4% (66 to 77)`, or `failed`."""
     if shown["value"] is None:
         return "failed"
-    if shown["low"] is None:
+    if shown["low"] in (None, shown["high"]):  # nothing is known of spread, or every question has the same score
         return f"{100 * shown['value']:.1f}%"
     return f"{100 * shown['value']:.1f}% ({100 * max(0, shown['low']):.0f} to {100 * min(1, shown['high']):.0f})"
 
