@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import EIO, ENOSPC
 from typing import TextIO
 
 from archon_eval import __version__
@@ -44,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):  # nobody reads it
             print(visible(f"archon: {exc}"), file=sys.stderr)
         code = 1
+    except OSError as exc:
+        if exc.errno not in (ENOSPC, EIO) or exc.filename is not None:  # another fault than a place that takes no more
+            raise
+        _cannot_write(exc)
+        code = 1
     except KeyboardInterrupt:
         code = 130
     return code if all([_flushed(sys.stdout), _flushed(sys.stderr)]) else code or 1
@@ -57,8 +63,16 @@ def _flushed(stream: TextIO | None) -> bool:
         stream.flush()
     except OSError as exc:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return isinstance(exc, BrokenPipeError)
+        if isinstance(exc, BrokenPipeError):
+            return True
+        _cannot_write(exc)
+        return False
     return True
+
+
+def _cannot_write(exc: OSError) -> None:
+    with suppress(OSError):
+        print(f"archon: cannot write: {exc.strerror or exc}", file=sys.stderr)
 
 
 def _never_fail_to_encode(stream: TextIO) -> None:

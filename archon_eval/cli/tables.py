@@ -14,7 +14,9 @@ from archon_eval.errors import visible
 
 def print_table(rows: Table) -> None:
     """A table on stdout; piped, it is plain text and wide."""
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
+    console = Console(
+        width=None if sys.stdout and sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False
+    )
     with console.capture() as captured:
         console.print(rows)
     for line in captured.get().splitlines():

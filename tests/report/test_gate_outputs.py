@@ -44,6 +44,16 @@ def test_where_the_outcome_is_printed_to_never_makes_it_better_or_red(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["compare good.eval bad.eval", "report good.eval --format md"])
+def test_results_that_cannot_be_written_are_a_failure_in_words(logs: Path, words: str, unbuffered: str) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = f"{sys.executable} -m archon_eval.cli {words} >/dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=logs, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "archon: cannot write: No space left on device\n")
+
+
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("logs")
