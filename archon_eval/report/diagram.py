@@ -9,6 +9,7 @@ from html import escape
 
 from archon_eval.architecture import Architecture
 from archon_eval.plan import plan
+from archon_eval.report.pieces import short
 from archon_eval.report.runs import LayerUse
 
 WIDTH, BOX, LINE, GAP, COLUMNS = 340, 26, 18, 34, 2
@@ -60,10 +61,10 @@ def diagram(layers: Sequence[LayerUse]) -> str:
 
 def _layer(number: int, layer: LayerUse, y: float) -> tuple[str, float]:
     counts = list(Counter(layer.components).items())
-    names = [f"{model.split('/', 1)[-1]}{f' × {count}' if count > 1 else ''}" for model, count in counts[:MOST]]
-    full = [model for model, _ in counts[:MOST]]
+    names = [(model.split("/", 1)[-1], f" × {count}" if count > 1 else "") for model, count in counts[:MOST]]
+    full = [f"{model}{f' × {count}' if count > 1 else ''}" for model, count in counts]
     if len(counts) > MOST:
-        names, full = [*names, f"and {len(counts) - MOST} more"], [*full, ", ".join(m for m, _ in counts[MOST:])]
+        names, full = [*names, (f"and {len(counts) - MOST} more", "")], [*full[:MOST], ", ".join(full[MOST:])]
     columns = min(COLUMNS, max(1, len(names)))
     rows = -(-len(names) // columns)
     height = LINE + rows * (BOX + 4) + 8
@@ -76,10 +77,10 @@ def _layer(number: int, layer: LayerUse, y: float) -> tuple[str, float]:
         f'<text class="figures" x="{WIDTH - 10}" y="{y + 15:g}" text-anchor="end">{figures}</text>',
     ]
     width = (WIDTH - 16 - 4 * (columns - 1)) / columns
-    for place, name in enumerate(names):
+    for place, (name, times) in enumerate(names):
         x, top = 8 + place % columns * (width + 4), y + LINE + 4 + place // columns * (BOX + 4)
         limit = LETTERS if columns > 1 else 2 * LETTERS
-        shown = name if len(name) <= limit else name[: limit - 1] + "…"
+        shown = short(name, limit - len(times)) + times
         parts.append(
             f'<g><title>{escape(full[place])}</title><rect class="box" x="{x:g}" y="{top:g}" width="{width:g}" '
             f'height="{BOX}" rx="4"/><text x="{x + width / 2:g}" y="{top + 17:g}" text-anchor="middle">'

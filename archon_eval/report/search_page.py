@@ -80,7 +80,8 @@ def _outcome_rows(summary: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         low, high = max(0.0, low), min(1.0, high)
         text = f"{one['architecture']}, {one['questions']} questions, {one['calls_per_question']:.1f} calls each"
         row = {"label": f"{name}, held-out", "value": 100 * one["value"], "low": 100 * low, "high": 100 * high}
-        yield {**row, "text": text, "range": f"{100 * one['value']:.1f} ({100 * low:.1f} to {100 * high:.1f})"}
+        ends = f" ({100 * low:.1f} to {100 * high:.1f})" if low < high else ""
+        yield {**row, "text": text, "range": f"{100 * one['value']:.1f}{ends}"}
 
 
 def _top(search: Search, id: str) -> str:
