@@ -47,8 +47,8 @@ def _address(api: Any) -> str:
     """The same before and after the first call, and in every run: a server that Inspect starts itself has another port
     each time, and is known by its model alone."""
     if hasattr(api, "_init_base_url"):  # vLLM's, which has neither client nor address before the first call
-        url = str(api.connection_key())
-        return url if "://" in url else ""
+        key = str(api.connection_key())
+        return key if "://" in key else ""
     if getattr(api, "server_process", None) is not None:  # SGLang's
         return ""
     url = getattr(getattr(api, "client", None), "base_url", None) or api.base_url or getattr(api, "endpoint_url", None)
