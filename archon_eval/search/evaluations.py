@@ -241,9 +241,10 @@ class Evaluations:
             for order in orders:
                 self.start(order)
         finally:
+            watch(len(orders) - self.under_way(), len(orders))
             while self._futures:
-                watch(len(orders) - self.under_way(), len(orders))
                 self.finished()
+                watch(len(orders) - self.under_way(), len(orders))
         return [self.trial(order) for order in orders]
 
     def trial(self, order: Order) -> Trial:

@@ -224,9 +224,9 @@ class Finals:
                     return begun
                 begun.append(one)
                 break
-        while waiting := self.evaluations.under_way():
-            watch(len(begun) - waiting, len(begun))
+        while self.evaluations.under_way():
             self.evaluations.finished()
+            watch(len(begun) - self.evaluations.under_way(), len(begun))
         return begun
 
     def report(self, winner: str, architecture: Architecture, journal: Journal, watch: Watch) -> dict[str, Trial]:
@@ -249,6 +249,7 @@ class Finals:
                 [found[name]] = self.evaluations.all([order(self.settings, f"report/{name}", one, "test")])
             except BudgetSpent as exc:
                 self.notes.append(f"the budget did not allow {name} on the held-out questions: {exc}")
+        watch(len(found), len(wanted))
         return {"winner": found["single"], **found} if winner == "single" and "single" in found else found
 
     def _count_winners(self, mine: str, journal: Journal) -> None:

@@ -10,6 +10,7 @@ A line cut short by a crash can only be the last; it is dropped when the journal
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,19 @@ class Journal:
                 raise SearchError(f"{self.path}, line {number} is damaged ({exc}): restore it or remove it") from exc
 
     def add(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Write one line, and return when it is on disk."""
+        """Write one line, and return when it is on disk.
+
+        Raises:
+            SearchError: it cannot be written.
+        """
         line = {"kind": kind, **values}
-        self._stream.write(json.dumps(line, sort_keys=True).encode() + b"\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        try:
+            self._stream.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as exc:
+            why = f"{self.path} cannot be written ({exc}): make room, and the same command goes on where it was"
+            raise SearchError(why) from exc
         self._lines.append((kind, line))
 
     def entries(self, *kinds: str) -> list[dict[str, Any]]:
@@ -58,7 +67,8 @@ class Journal:
 
     def close(self) -> None:
         """Let another process have it."""
-        self._stream.close()
+        with suppress(OSError):  # a line that could not be written was told
+            self._stream.close()
 
 
 def _lock(descriptor: int) -> None:

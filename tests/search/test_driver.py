@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from errno import ENOSPC
 from types import SimpleNamespace
 
 import pytest
@@ -31,6 +32,10 @@ def test_a_whole_search(tmp_path, fake_run):
     summary = write(found, tmp_path)
     stages = list(dict.fromkeys(progress.stage.split()[0] for progress in seen))
     assert stages == ["ranking", "planning", "searching", "confirming", "reporting"]
+    ends = {progress.stage: (progress.done, progress.total) for progress in seen}
+    assert (
+        all(done == total for done, total in ends.values() if total) and sum(done > 0 for done, _ in ends.values()) == 5
+    )
     assert load_architecture(tmp_path / "best.yaml").fingerprint == summary["fingerprint"]
     rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
     assert len(rows) == 8 and {"performance", "surrogate", "calls_per_question", "log"} <= rows[0].keys()
@@ -86,6 +91,21 @@ TINY = {"preset": "small", "generators": [1, 2], "samples": 1, "layers": [0, 1],
 def done(folder):
     path = folder / "search.jsonl"
     return [line for line in path.read_text().splitlines() if '"kind": "result"' in line] if path.exists() else []
+
+
+def test_a_full_disk_ends_a_search_in_words_and_the_same_command_goes_on(tmp_path, fake_run, monkeypatch):
+    whole = write(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
+    written = iter(range(20))
+
+    def sync(descriptor):
+        if next(written, None) is None:
+            raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("archon_eval.search.journal.os.fsync", sync)
+        with pytest.raises(SearchError, match=r"search.jsonl cannot be written .*No space left.*: make room"):
+            search(settings(), tmp_path / "b", fake_run)
+    assert write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b") == whole
 
 
 def test_a_torn_line_is_dropped_and_a_damaged_one_refused(tmp_path, fake_run):
