@@ -12,9 +12,9 @@ from typing import Any
 from archon_eval.cli.architectures import ARCH, MODELS
 from archon_eval.cli.commands import command
 from archon_eval.cli.progress import Evals, Progress
-from archon_eval.cli.report import eval_options, scoring
+from archon_eval.cli.report import eval_options, print_unscored, scoring
 from archon_eval.cli.tables import print_table, table
-from archon_eval.errors import DataError, visible
+from archon_eval.errors import DataError
 
 WORTH = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tell"}
 """The verdict on the whole against the changed one -> on the part that was changed."""
@@ -76,7 +76,7 @@ def _ablate(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(ablation.mapping(run, worth), indent=2))
     else:
-        _print(run, worth)
+        _print(run, worth, options.missing)
         print(
             f"Worth: points the whole scores above the changed one, on the same questions; intervals and verdicts at "
             f"{at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"
@@ -86,21 +86,21 @@ def _ablate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print(run: Any, worth: Sequence[Any]) -> None:
+def _print(run: Any, worth: Sequence[Any], missing: str) -> None:
     from archon_eval.report.contents import interval
+    from archon_eval.report.statistics import shown
 
     columns = ("change", "score", "worth", "verdict", "calls", "tokens", "$")
     rows = table(*columns, numbers="score,calls,tokens,$")
     scale, means = run.points, run.means.values()
-    rows.add_row("the whole", f"{scale * sum(means) / len(means):.1f}", "", "", *_costs(run), style="bold")
+    rows.add_row("the whole", shown(sum(means) / len(means), scale), "", "", *_costs(run), style="bold")
     for one in worth:
         whole = one.pair.whole
         value = interval(one.value, one.pair.points, "+")
-        rows.add_row(one.change, f"{scale * whole.second:.1f}", value, WORTH[whole.verdict], *_costs(one.run))
+        rows.add_row(one.change, shown(whole.second, scale), value, WORTH[whole.verdict], *_costs(one.run))
     print_table(rows)
     for each in (run, *(one.run for one in worth)):
-        if each.missing:
-            print(visible(f"Left out: {len(each.missing)} questions of {each.name}, which have no score"))
+        print_unscored(each, missing)
 
 
 def _costs(run: Any) -> list[str]:

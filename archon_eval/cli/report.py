@@ -108,22 +108,34 @@ def _compare(options: argparse.Namespace) -> int:
         ratios = [f"{value:.2g}x {name}" for name, value in pair.cost_ratio.items() if value is not None]
         print(visible(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
         if pair.alone:
-            print(f"Left out: {pair.alone} questions that only one of the two answered.")
+            print(f"Left out: {pair.alone} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
+            print_unscored(run, options.missing)
             if run.notes:
                 notes = ", ".join(f"{count} {what}" for what, count in run.notes.items())
                 print(visible(f"Notes on {run.name}: {notes}"))
     return 0
 
 
+def print_unscored(run: Any, missing: str) -> None:
+    """What became of questions without a score."""
+    if run.missing:
+        what = "count as wrong" if missing == "zero" else "left out"
+        print(visible(f"Without a score: {len(run.missing)} questions of {run.name}, {what}."))
+
+
 def _print_parts(pair: Any) -> None:
+    from archon_eval.report.statistics import shown
+
     rows = table("", pair.first.name, pair.second.name, "difference", "interval", "p", "n", "verdict", numbers="n,p")
     for part in (*pair.parts, pair.whole):
         found, scale = part.paired.difference, pair.points
         interval = (
-            "unknown" if found.low in (None, found.high) else f"{scale * found.low:+.1f} to {scale * found.high:+.1f}"
+            "unknown"
+            if found.low in (None, found.high)
+            else f"{shown(found.low, scale, '+')} to {shown(found.high, scale, '+')}"
         )
-        means = (f"{scale * part.first:.1f}", f"{scale * part.second:.1f}", f"{scale * found.value:+.1f}")
+        means = (shown(part.first, scale), shown(part.second, scale), shown(found.value, scale, "+"))
         style = "bold" if part is pair.whole else None
         p = f"{part.paired.permutation_p:.3f}"
         rows.add_row(part.name, *means, interval, p, str(found.n), part.verdict, style=style)

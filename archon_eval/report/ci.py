@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from archon_eval.errors import DataError, visible
 from archon_eval.report.gate import Outcome
 from archon_eval.report.pieces import short
+from archon_eval.report.statistics import shown
 
 LIGHTS = ("🟢", "🔴", "🟡")
 SHOWN = 20
@@ -27,10 +28,10 @@ def text(outcome: Outcome) -> str:
     """The outcome in plain lines."""
     lines = [f"{outcome.word}: {short(reason, LONGEST)}" for reason in outcome.reasons]
     if outcome.paired is not None:
-        paired = outcome.paired
+        paired, scores = outcome.paired, (shown(one, outcome.points) for one in (outcome.run, outcome.baseline))
         lines.append(
-            f"{paired.difference.n} questions: {outcome.points * outcome.run:.1f}, baseline "
-            f"{outcome.points * outcome.baseline:.1f}; {paired.wins} better, {paired.losses} worse, {paired.ties} equal"
+            f"{paired.difference.n} questions: {', baseline '.join(scores)}; "
+            f"{paired.wins} better, {paired.losses} worse, {paired.ties} equal"
         )
     if outcome.lost:
         lines.append(f"worse: {', '.join(short(question) for question, _ in outcome.lost[:SHOWN])}")
@@ -47,7 +48,7 @@ def markdown(outcome: Outcome, name: str) -> str:
         lines += [f"| {cell(what)} | {_number(before)} | {_number(now)} |" for what, before, now in rows]
     if outcome.lost:
         lines += ["", f"<details><summary>{len(outcome.lost)} questions are worse</summary>", ""]
-        lines += [f"- {cell(question)}: -{outcome.points * drop:.1f}" for question, drop in outcome.lost[:SHOWN]]
+        lines += [f"- {cell(question)}: {shown(-drop, outcome.points)}" for question, drop in outcome.lost[:SHOWN]]
         lines += ["", "</details>"]
     return "\n".join([*lines, "", *(f"- note: {cell(note)}" for note in outcome.notes), ""])
 

@@ -14,7 +14,7 @@ from typing import Any
 from archon_eval.errors import DataError
 from archon_eval.report.reading import log_files, read_runs
 from archon_eval.report.runs import COSTS, Missing, Run
-from archon_eval.report.statistics import Comparison, compare, detectable, more_questions, verdict
+from archon_eval.report.statistics import Comparison, compare, detectable, more_questions, shown, verdict
 
 HOPELESS = 100_000
 """More further questions than this are not named."""
@@ -113,20 +113,11 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> Pair:
     """One benchmark.
 
     Raises:
-        DataError: different benchmarks or scorers, no question in common, or questions that changed in between.
+        DataError: scores of different things (`Run.apart`), or no question in common.
     """
-    for what, a, b in (("benchmarks", first.task, second.task), ("scorers", first.scorer, second.scorer)):
-        if a != b:
-            raise DataError(f"different {what}: {first.log} has {a}, {second.log} has {b}")
+    if why := obstacle(first, second):
+        raise DataError(f"{first.log} and {second.log} cannot be compared: {why}")
     shared = [question for question in first.scores if question in second.scores]
-    if not shared:
-        raise DataError(f"no question in common: {first.log} and {second.log}")
-    changed = [q for q in shared if first.questions[q].digest != second.questions[q].digest]
-    if changed:
-        raise DataError(
-            f"{len(changed)} of {len(shared)} questions have another prompt or expected answer in {second.log} than in "
-            f"{first.log} ({', '.join(changed[:3])}): the scores cannot be compared"
-        )
     groups: dict[str, list[str]] = {}
     for question in shared:
         groups.setdefault(first.questions[question].group, []).append(question)
@@ -138,6 +129,11 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> Pair:
         tuple(_part(name, first, second, ids, each) for name, ids in groups.items()) if len(groups) > 1 else (),
         len(first.scores.keys() ^ second.scores.keys()),
     )
+
+
+def obstacle(first: Run, second: Run) -> str:
+    """Why two runs cannot be compared; empty where they can."""
+    return first.apart(second) or ("" if first.scores.keys() & second.scores.keys() else "no question in common")
 
 
 def together(comparisons: int, confidence: float = 0.95) -> float:
@@ -157,8 +153,10 @@ def sentence(pair: Pair) -> str:
     unit = "points" if scale == 100 else "on the score's scale"
     interval = ""
     if found.low is not None and found.high is not None and found.low < found.high:  # equal: none moved, or all alike
-        interval = f", {100 * found.confidence:g}% {scale * found.low:+.1f} to {scale * found.high:+.1f}"
-    text = f"{pair.first.name} against {pair.second.name}: {scale * found.value:+.1f} {unit}{interval}: {part.verdict}"
+        ends = (shown(end, scale, "+") for end in (found.low, found.high))
+        interval = f", {100 * found.confidence:g}% {' to '.join(ends)}"
+    seen = f"{shown(found.value, scale, '+')} {unit}{interval}"
+    text = f"{pair.first.name} against {pair.second.name}: {seen}: {part.verdict}"
     return text + (f" ({enough(part.paired, scale)})" if part.verdict == "cannot tell" else "")
 
 
@@ -167,7 +165,8 @@ def doubt(paired: Comparison) -> str:
     low, high, asked = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
     if low is None or high is None or low <= 0 <= high or paired.permutation_p <= asked:
         return ""
-    return f"permutation test: p {paired.permutation_p:.3f}, where {asked:.3f} is asked"
+    digits = 3 if round(paired.permutation_p, 3) > round(asked, 3) else 5
+    return f"permutation test: p {paired.permutation_p:.{digits}f}, where {asked:.{digits}f} is asked"
 
 
 def enough(paired: Comparison, scale: float) -> str:
@@ -179,7 +178,7 @@ def enough(paired: Comparison, scale: float) -> str:
         return "the two score the same on every question"
     if reach == 0:
         return f"{paired.difference.n} questions are too few"
-    shows = f"{paired.difference.n} questions show a difference of {scale * reach:.1f} four times out of five"
+    shows = f"{paired.difference.n} questions show a difference of {shown(reach, scale)} four times out of five"
     needs = f"needs about {max(1, more or 0):,} more questions if the difference is what it seems"
     if more is None or more > HOPELESS:
         needs = "the difference is too small to be found"

@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archon_eval.errors import DataError, visible
-from archon_eval.report.comparing import Pair, compare_runs, together
+from archon_eval.report.comparing import Pair, compare_runs, obstacle, together
 from archon_eval.report.comparing import to_mapping as pair_mapping
+from archon_eval.report.pieces import short
 from archon_eval.report.reading import log_files, read_runs
 from archon_eval.report.runs import COSTS, Missing, Run
 from archon_eval.report.searches import Search, is_search, read_search
-from archon_eval.report.statistics import Estimate, mean_estimate, proportion
+from archon_eval.report.statistics import Estimate, mean_estimate, proportion, shown
+
+LABEL = 120
+"""Characters of a system's name that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,9 @@ class Bench:
     systems: tuple[System, ...]
     """Cheapest first."""
     pairs: Mapping[str, Pair]
-    """Label -> the comparison with the cheapest system, of every other one on the same questions."""
+    """Label -> the comparison with the cheapest system, of every other one that can be compared."""
+    apart: Mapping[str, str]
+    """Label -> why there is none."""
 
     @property
     def scale(self) -> float:
@@ -109,30 +115,27 @@ def bench_of(task: str, runs: Sequence[Run]) -> Bench:
     ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
     systems, taken = [], set[str]()
     for run in ordered:
-        name = visible(run.name)
+        name = short(visible(run.name), LABEL)
         label, number = name, 2
         while label in taken:
             label, number = f"{name} ({number})", number + 1
         taken.add(label)
         systems.append(System(label, run, estimate(run)))
-    pairs = {}
-    for system in systems[1:]:
-        try:
-            pairs[system.label] = compare_runs(system.run, systems[0].run, together(len(systems) - 1))
-        except DataError:  # other questions, e.g. another split: they stand beside each other without a comparison
-            continue
-    return Bench(task, tuple(systems), pairs)
+    why = {one.label: short(visible(obstacle(one.run, ordered[0]))) for one in systems[1:]}
+    each = together(len(systems) - 1)
+    pairs = {s.label: compare_runs(s.run, ordered[0], each) for s in systems[1:] if not why[s.label]}
+    return Bench(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})
 
 
 def estimate(run: Run) -> Estimate:
-    """A run's score: Wilson's interval for right/wrong, clustered by question else, cut at the ends of the scale.
+    """A run's score: Wilson's interval for right/wrong, t over the questions' means else, cut at the scale's ends.
 
     Several answers per question, all right or all wrong, show no spread, and say as much as one answer per question.
     """
     scores, n = [score for each in run.scores.values() for score in each], len(run.scores)
     if set(scores) <= {0.0, 1.0} and (len(scores) == n or len(set(scores)) == 1):
         return proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
-    found = mean_estimate(scores, [question for question, each in run.scores.items() for _ in each])
+    found = mean_estimate(list(run.means.values()))
     if run.points == 1 or found.low is None or found.high is None:
         return found
     return Estimate(found.value, found.stderr, max(0.0, found.low), min(1.0, found.high), found.n, found.confidence)
@@ -151,10 +154,10 @@ def frontier(systems: Sequence[System], cost: str) -> set[str]:
 
 def interval(found: Estimate, scale: float, sign: str = "") -> str:
     """`71.4 (66.0 to 77.0)` on the shown scale; only the value where nothing is known of spread."""
-    value = f"{scale * found.value:{sign}.{1 if scale == 100 else 2}f}"
+    value = shown(found.value, scale, sign)
     if found.low is None or found.high is None or found.low == found.high:
         return value
-    return f"{value} ({scale * found.low:{sign}.1f} to {scale * found.high:{sign}.1f})"
+    return f"{value} ({shown(found.low, scale, sign)} to {shown(found.high, scale, sign)})"
 
 
 def to_mapping(found: Contents) -> dict[str, Any]:
@@ -177,7 +180,8 @@ def to_mapping(found: Contents) -> dict[str, Any]:
         ]
         frontiers = {cost: sorted(frontier(bench.systems, cost)) for cost in COSTS}
         pairs = {label: pair_mapping(pair) for label, pair in bench.pairs.items()}
-        benches.append({"task": bench.task, "systems": systems, "frontier": frontiers, "against_cheapest": pairs})
+        found_out = {"frontier": frontiers, "against_cheapest": pairs, "not_compared": dict(bench.apart)}
+        benches.append({"task": bench.task, "systems": systems, **found_out})
     searches = [
         {"folder": one.folder, "summary": one.summary, "trials": [asdict(trial) for trial in one.trials]}
         for one in found.searches

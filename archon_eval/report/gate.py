@@ -18,7 +18,7 @@ from pathlib import Path
 
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.report.runs import Run
-from archon_eval.report.statistics import Comparison, compare, detectable, more_questions
+from archon_eval.report.statistics import Comparison, compare, detectable, more_questions, shown
 
 FORMAT = 1
 WORDS = ("no regression", "regression", "cannot decide")
@@ -198,38 +198,40 @@ def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float
     found, margin = paired.difference, limits.margin / scale
     if found.low is None or found.high is None:
         return 2, "one question tells nothing about spread"
-    seen = f"{scale * found.value:+.1f} points, {100 * limits.confidence:g}% certain to be"
+    value, tolerated = f"{shown(found.value, scale, '+')} points", f"(tolerated: {shown(0 - margin, scale, '+')})"
+    all_alike = f"{value} on every question {tolerated}" if found.low == found.high else ""
+    certain = f"{value}, {100 * limits.confidence:g}% certain to be"
     by_chance = paired.permutation_p / 2
     if found.high < -margin and by_chance <= 1 - limits.confidence:
-        return 1, f"{seen} below {scale * found.high:+.1f} (tolerated: {0 - limits.margin:+.1f})"
+        return 1, all_alike or f"{certain} below {shown(found.high, scale, '+')} {tolerated}"
     if found.high < -margin:
         return 2, (
-            f"{scale * found.value:+.1f} points, but {paired.wins} better and {paired.losses} worse questions of "
+            f"{value}, but {paired.wins} better and {paired.losses} worse questions of "
             f"{found.n} come about by chance in {by_chance:.0%} of runs: more questions or epochs are needed"
         )
     detect = DETECT if limits.detect is None and scale == 100 else limits.detect
     if detect is None:
         return (
             2,
-            f"{scale * found.value:+.1f}, on a scale beyond 0 to 1: which drop must be found there? say it (--detect)",
+            f"{value}, on a scale beyond 0 to 1: which drop must be found there? say it (--detect)",
         )
     drop = f"a drop of {limits.margin + detect:g} points"
     few = _enough((limits.margin + detect) / (scale * span), limits.confidence) - found.n
     if few > 0:
         return 2, (
-            f"{scale * found.value:+.1f} points, but with {drop} all of {found.n} questions may still come out equal: "
+            f"{value}, but with {drop} all of {found.n} questions may still come out equal: "
             f"{few} more questions are needed"
         )
     if found.low >= -margin:
-        return 0, f"{seen} {scale * found.low:+.1f} or better (tolerated: {0 - limits.margin:+.1f})"
+        return 0, all_alike or f"{certain} {shown(found.low, scale, '+')} or better {tolerated}"
     reach = detectable(paired, limits.power, unseen=1)
     more = more_questions(paired, detect / scale, limits.power, unseen=1)
     assert reach is not None and more is not None
     if more == 0:
-        return 0, f"{scale * found.value:+.1f} points; {drop} would have been found with {limits.power:.0%} power"
+        return 0, f"{value}; {drop} would have been found with {limits.power:.0%} power"
     return 2, (
-        f"{scale * found.value:+.1f} points, but {found.n} questions find {drop} with less than {limits.power:.0%} "
-        f"power (they find {limits.margin + scale * reach:.1f}): about {more} more questions are needed, or more epochs"
+        f"{value}, but {found.n} questions find {drop} with less than {limits.power:.0%} power (they find "
+        f"{shown(margin + reach, scale)}): about {more} more questions are needed, or more epochs"
     )
 
 

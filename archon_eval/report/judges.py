@@ -1,8 +1,9 @@
-"""Who judged a run, and whether anew: what a gate must know before it compares scores.
+"""Who judged a run, and whether anew, and with which settings: what one must know before one compares scores.
 
 judges_of(log, samples, "alpaca_eval")      # ("judge: openai/gpt-4-turbo", "prompt alpaca_eval_clf: 4906d09de26f")
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -50,6 +51,19 @@ def judged_anew(log: Any, samples: Sequence[Any], scorer: str) -> bool:
     if judgments:
         return not all(one.get("reused") for one in judgments)
     return any(not one.startswith("options: ") for one in judges_of(log, samples, scorer))
+
+
+def setup_of(log: Any) -> str:
+    """12 hex digits over what makes a system besides its model or architecture: solver, arguments, generation, no seed.
+
+    Where an architecture answered, its own arguments (stores, budgets) are none of it; its fingerprint says the rest.
+    """
+    own, given = log.eval, dict[str, Any]()
+    if str(own.solver).split("/")[-1] != "archon":
+        given |= {"solver": own.solver, "solver_args": own.solver_args} if own.solver not in (None, "generate") else {}
+        given |= {} if str(own.model).startswith("archon/") else {"model_args": own.model_args}
+    given["generation"] = {k: v for k, v in _settings(own.model_generate_config).items() if k != "seed"}
+    return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def _facts(samples: Sequence[Any], scorer: str) -> Iterator[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from archon_eval.report import charts
 from archon_eval.report.contents import Bench, Contents, System, frontier, interval
 from archon_eval.report.diagram import diagram
 from archon_eval.report.pieces import cell, chart, figure, short, table
-from archon_eval.report.runs import COSTS, Run
+from archon_eval.report.runs import COSTS, UNSCORED, Run
 from archon_eval.report.search_page import search_section, spread_rows, trial_rows
 from archon_eval.trail import NOTES
 
@@ -134,7 +134,6 @@ def cost_rows(bench: Bench, id: str) -> Iterable[dict[str, Any]]:
 
 def _systems(bench: Bench, id: str) -> str:
     best = {cost: frontier(bench.systems, cost) for cost in ("dollars", "calls")}
-    first = bench.systems[0].label
     rows = []
     for system in bench.systems:
         pair, run = bench.pairs.get(system.label), system.run
@@ -144,7 +143,7 @@ def _systems(bench: Bench, id: str) -> str:
             f'<span class="{pair.whole.verdict.split()[-1]}">{pair.whole.verdict}</span>, '
             f"{interval(pair.whole.paired.difference, bench.scale, '+')}"
             if pair
-            else ("" if system.label == first else "not on the same questions")
+            else escape(f"not compared: {bench.apart[system.label]}" if system.label in bench.apart else "")
         )
         cells = [
             cell(system.label + mark),
@@ -152,7 +151,7 @@ def _systems(bench: Bench, id: str) -> str:
             cell(str(len(run.scores)), True),
         ]
         cells += [cell(figure(run.cost.get(name)), True) for name in ("calls", "tokens", "dollars", "seconds")]
-        rows.append(f"<tr>{''.join(cells)}<td class=nw>{against}</td>{cell(games)}</tr>")
+        rows.append(f"<tr>{''.join(cells)}<td{' class=nw' if pair else ''}>{against}</td>{cell(games)}</tr>")
     head = ["system", "score (95%)", "questions", "calls", "tokens", "$", "seconds", "against the first", "won/lost"]
     caption = "<p class=soft>Cost per question, reused calls included. ◆ on the frontier of calls or dollars."
     caption += f" {escape(bench.together)}</p>" if bench.together else "</p>"
@@ -232,7 +231,7 @@ def _notes(bench: Bench) -> Iterable[str]:
     ]
     if missing:
         counts = "".join(cell(str(len(s.run.missing)), True) for s in bench.systems)
-        rows.append(f"<tr>{cell('no score')}{cell('questions that failed and are left out')}{counts}</tr>")
+        rows.append(f"<tr>{cell('no score')}{cell(UNSCORED)}{counts}</tr>")
     columns = range(2, 2 + len(bench.systems))
     return ["<h3>What fell back or was dropped</h3>", table(head, rows, columns)]
 

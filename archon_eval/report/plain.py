@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from archon_eval.report.ci import cell
 from archon_eval.report.contents import Bench, Contents, frontier, interval
-from archon_eval.report.runs import COSTS
+from archon_eval.report.runs import COSTS, UNSCORED
 from archon_eval.report.searches import Search
 
 
@@ -27,7 +27,7 @@ def _bench(bench: Bench) -> Iterable[str]:
     for system in bench.systems:
         pair = bench.pairs.get(system.label)
         cost = [_figure(system.run.cost.get(name)) for name in COSTS]
-        verdict = pair.whole.verdict if pair else ""
+        verdict = pair.whole.verdict if pair else bench.apart.get(system.label, "")
         difference = interval(pair.whole.paired.difference, bench.scale, "+") if pair else ""
         mark = "yes" if system.label in best else ""
         rows.append([system.label, interval(system.score, bench.scale), *cost, mark, difference, verdict])
@@ -43,6 +43,7 @@ def _bench(bench: Bench) -> Iterable[str]:
     if layers:
         yield from _table(["system", "layer", "calls", "tokens", "candidates after"], layers)
     notes = [[s.label, what, str(count)] for s in bench.systems for what, count in s.run.notes.items()]
+    notes += [[s.label, f"no score ({UNSCORED})", str(len(s.run.missing))] for s in bench.systems if s.run.missing]
     if notes:
         yield from _table(["system", "what fell back or was dropped", "times"], notes)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from archon_eval.architecture import Architecture
 from archon_eval.errors import ArchonError, DataError, did_you_mean
-from archon_eval.report.judges import judged_anew, judges_of
+from archon_eval.report.judges import judged_anew, judges_of, setup_of
 from archon_eval.report.runs import COSTS, LayerUse, Missing, Question, Run
 
 GROUPS = ("benchmark", "subject", "category", "part", "dataset")
@@ -62,7 +62,7 @@ def read_runs(
     problems: list[str] | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """The runs at a path, by task and name; logs of one system on one benchmark become one run with more epochs.
+    """The runs at a path, by task and name; logs of one system, judged alike, become one run with more epochs.
 
     Args:
         problems: told of the logs in a folder that cannot be used, which are then left out; None makes them errors.
@@ -71,18 +71,17 @@ def read_runs(
     Raises:
         DataError: as `log_files` and `read_run`.
     """
-    found: dict[tuple[str, str, str], Run] = {}
+    found: dict[tuple[str, str, str, str, tuple[str, ...]], Run] = {}
     for file in log_files(path):
         watch()
         try:
             run = read_run(file, scorer, missing)
+            key = (run.task, run.name, run.fingerprint, run.setup, run.judges)
+            found[key] = _joined(found[key], run) if key in found else run
         except DataError as exc:
             if problems is None or file == Path(path):
                 raise
             problems.append(str(exc))
-            continue
-        key = (run.task, run.name, run.fingerprint)
-        found[key] = _joined(found[key], run) if key in found else run
     return [found[key] for key in sorted(found)]
 
 
@@ -92,9 +91,8 @@ def _joined(first: Run, second: Run) -> Run:
     Raises:
         DataError: the two are scored or asked differently.
     """
-    shared = first.questions.keys() & second.questions.keys()
-    if first.scorer != second.scorer or any(first.questions[q].digest != second.questions[q].digest for q in shared):
-        raise DataError(f"{first.log} and {second.log}: the same system, but other questions or another scorer")
+    if why := first.apart(second):
+        raise DataError(f"{first.log} and {second.log}: the same system, but {why}")
     counts = [sum(map(len, run.scores.values())) for run in (first, second)]
 
     def mixed(name: str) -> float | None:
@@ -104,11 +102,13 @@ def _joined(first: Run, second: Run) -> Run:
     scores = {**first.scores}
     for question, each in second.scores.items():
         scores[question] = (*scores.get(question, ()), *each)
+    lost = ((run, question) for run in (first, second) for question in run.missing)
+    missing = {q: run.missing[q] for run, q in lost if q in run.scores or q not in scores}  # zeros, or still without
     return replace(
         first,
         questions={**second.questions, **first.questions},
         scores=scores,
-        missing={**first.missing, **second.missing},
+        missing=missing,
         answers={**second.answers, **first.answers},
         cost={name: mixed(name) for name in COSTS},
         calls=first.calls + second.calls,
@@ -173,6 +173,7 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         judged_anew=judged_anew(log, samples, chosen),
         version=str(log.eval.task_version),
         fingerprint=str(last.get("fingerprint", "")),
+        setup=setup_of(log),
         log=str(path),
     )
 
@@ -305,4 +306,6 @@ def _architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
 
 
 def _name(log: Any, account: Mapping[str, Any]) -> str:
-    return str(account.get("architecture") or (log.eval.model if log.eval.model != "none/none" else log.eval.solver))
+    around = "" if log.eval.solver in (None, "generate") else f", {log.eval.solver}"
+    plain = f"{log.eval.model}{around}" if log.eval.model != "none/none" else log.eval.solver
+    return str(account.get("architecture") or plain)

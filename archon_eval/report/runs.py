@@ -14,6 +14,8 @@ COSTS = ("dollars", "tokens", "calls", "seconds")
 """What a question costs, in the order in which it is shown."""
 Missing = Literal["error", "drop", "zero"]
 """What a sample without a score does: an error, its question is left out, or it counts as zero."""
+UNSCORED = "questions that failed: left out, or wrong where --missing zero says so"
+"""What `Run.missing` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Run:
     """The task's version."""
     fingerprint: str = ""
     """The architecture's; empty where none answered."""
+    setup: str = ""
+    """Digest of what else makes the system: a solver around it, settings of generation, a model's own arguments."""
     log: str = ""
     """Path of the log, or of several, for messages."""
 
@@ -94,6 +98,24 @@ class Run:
     def points(self) -> float:
         """What a score of 1 is shown as: 100 (percent) where every score lies in 0 to 1, else 1."""
         return 100.0 if all(0 <= score <= 1 for each in self.scores.values() for score in each) else 1.0
+
+    def apart(self, other: "Run") -> str:
+        """Why the scores of the two are not of the same thing, in words; empty where they are."""
+        for what, mine, others in (
+            ("benchmarks", self.task, other.task),
+            ("versions of the benchmark", self.version, other.version),
+            ("scorers", self.scorer, other.scorer),
+        ):
+            if mine != others:
+                return f"different {what}: {mine} and {others}"
+        if set(self.judges) != set(other.judges):
+            new = ((one for one in a.judges if one not in b.judges) for a, b in ((self, other), (other, self)))
+            return f"judged differently: {' and '.join(', '.join(each) or 'nothing else' for each in new)}"
+        shared = [question for question in self.scores if question in other.scores]
+        if changed := [one for one in shared if self.questions[one].digest != other.questions[one].digest]:
+            text = f"{len(changed)} of {len(shared)} questions have another prompt or expected answer"
+            return f"{text} ({', '.join(changed[:3])})"
+        return ""
 
     @property
     def means(self) -> dict[str, float]:

@@ -91,6 +91,8 @@ def mean_estimate(
         return Estimate(mean, None, None, None, 1, confidence)
     residuals = np.bincount(cluster, weights=values - mean, minlength=groups)
     stderr = sqrt(groups / (groups - 1) * float(np.square(residuals).sum())) / len(values)
+    if stderr < 1e-12 * max(1.0, abs(mean)):  # equal scores, whose mean may be off in the last bit
+        stderr = 0.0
     return _t_estimate(mean, stderr, groups, confidence)
 
 
@@ -187,6 +189,16 @@ def compare(
         permutation_p=_flip_test(moved, draws, seed),
         exact=len(moved) <= EXACT_FLIPS,
     )
+
+
+def shown(score: float, scale: float, sign: str = "") -> str:
+    """A score in print, as long as a table holds: tenths of points, hundredths on a scale of its own.
+
+    Args:
+        scale: what a score of 1 is shown as, 100 or 1.
+        sign: `+` for differences.
+    """
+    return f"{scale * score:{sign}.{1 if scale == 100 else 2}f}"
 
 
 def verdict(found: Comparison) -> str:

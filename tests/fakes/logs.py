@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
-from inspect_ai.model import ModelOutput
+from inspect_ai.model import GenerateConfig, ModelOutput
 from inspect_ai.scorer import Score
 
 
@@ -42,11 +42,14 @@ def write_log(
     status: str = "success",
     scorer: str = "right",
     plain: bool = False,
+    solver: str = "generate",
+    version: int = 1,
+    temperature: float | None = None,
     **more: Any,
 ) -> Path:
     """One finished eval: question -> score of each epoch; None is a sample that failed.
 
-    `plain` is an eval of the model `name` without an architecture.
+    `plain` is an eval of the model `name` without an architecture, by the `solver`.
     """
     samples = []
     for id, each in scores.items():
@@ -72,11 +75,12 @@ def write_log(
     spec = EvalSpec(
         created="2026-01-01T00:00:00+00:00",
         task=task,
-        task_version=1,
+        task_version=version,
         dataset=EvalDataset(name=task, samples=len(scores)),
         model=name if plain else "none/none",
         config=EvalConfig(),
-        solver="generate" if plain else "archon",
+        solver=solver if plain else "archon",
+        model_generate_config=GenerateConfig(temperature=temperature),
         solver_args={} if plain else {"architecture": name},
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.logs import write_log
@@ -102,10 +103,68 @@ def test_epochs_are_averaged_and_logs_of_one_system_joined(tmp_path: Path) -> No
     assert run.means == {"q": 0.25, "r": 1.0} and run.cost["calls"] == 4.0
 
 
+def test_a_system_of_more_epochs_on_some_questions_has_one_score_everywhere(tmp_path: Path) -> None:
+    write_log(tmp_path / "a" / "1.eval", {"q": ["C"], "r": ["I"], "s": ["I"]})
+    write_log(tmp_path / "a" / "2.eval", {"q": ["C"], "t": ["I"]})
+    [run] = read_runs(tmp_path / "a")
+    other = write_log(tmp_path / "b.eval", {question: ["I"] for question in "qrst"}, name="other")
+    assert estimate(run).value == compare_paths(tmp_path / "a", other)[0].whole.first == 0.25
+
+
+def test_a_question_that_another_log_of_the_system_scored_is_not_missing(tmp_path: Path) -> None:
+    write_log(tmp_path / "1.eval", {"q": ["C"], "r": [None], "s": [None]})
+    write_log(tmp_path / "2.eval", {"q": ["C"], "r": ["C"]})
+    assert read_runs(tmp_path, missing="drop")[0].missing.keys() == {"s"}
+    assert read_runs(tmp_path, missing="zero")[0].missing.keys() == {"r", "s"}
+
+
+@pytest.mark.parametrize("other", [{"solver": "chain_of_thought"}, {"temperature": 0.1}])
+def test_one_model_asked_in_two_ways_is_two_systems(tmp_path: Path, other: dict[str, Any]) -> None:
+    write_log(tmp_path / "1.eval", questions(20), name="openai/x", plain=True)
+    write_log(tmp_path / "2.eval", questions(30), name="openai/x", plain=True)
+    assert len(read_runs(tmp_path)) == 1
+    write_log(tmp_path / "3.eval", questions(40), name="openai/x", plain=True, **other)
+    assert sorted(len(run.scores["q00"]) for run in read_runs(tmp_path)) == [1, 2]
+
+
+def test_scores_by_different_judges_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place, (name, judge) in enumerate((("one", "openai/a"), ("one", "openai/b"), ("two", "openai/b"))):
+        write_log(tmp_path / f"{place}.eval", questions(10 * place), name=name, judge=judge, calls=2 + place)
+    told = "judged differently: judge: openai/b and judge: openai/a"
+    with pytest.raises(DataError, match="judged differently: judge: openai/a and judge: openai/b"):
+        compare_paths(tmp_path / "0.eval", tmp_path / "2.eval")
+    assert main(["report", str(tmp_path), "--format", "md"]) == 0  # no epochs of one system either
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line.endswith(f"{told} |") for line in rows[2:5]] == [False, True, True]
+    assert main(["report", str(tmp_path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["benches"][0]["not_compared"] == {"one (2)": told, "two": told}
+
+
+def test_equal_scores_of_any_value_have_no_interval_of_no_width(tmp_path: Path) -> None:
+    run = read_run(write_log(tmp_path / "a.eval", {f"q{n}": [0.7] for n in range(30)}))
+    assert interval(estimate(run), 100.0) == "70.0"
+
+
+def test_questions_without_a_score_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = str(write_log(tmp_path / "a.eval", {"q": ["C"], "r": ["I"], "s": [float("nan")]}))
+    for missing, what in (("drop", "left out"), ("zero", "count as wrong")):
+        assert main(["compare", log, log, "--missing", missing]) == 0
+        assert f"Without a score: 1 questions of system (first), {what}." in capsys.readouterr().out
+    assert main(["report", log, "--format", "md"]) == 0
+    assert "| system | no score (questions that failed: left out" in capsys.readouterr().out
+
+
+def test_a_p_value_just_above_what_is_asked_is_shown_to_be(tmp_path: Path) -> None:
+    a = write_log(tmp_path / "a.eval", {"q": [1], "r": [1], "s": [1], "t": [1], "u": [1], "v": [1]})
+    b = write_log(tmp_path / "b.eval", {"q": [0], "r": [0], "s": [0], "t": [0], "u": [0.1], "v": [0]}, name="other")
+    said = sentence(compare_paths(a, b, confidence=0.9689)[0])
+    assert "permutation test: p 0.03125, where 0.03110 is asked" in said
+
+
 def test_scales_other_than_zero_to_one_keep_their_own(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", {f"q{n}": [7 + n % 3] for n in range(20)})
     b = write_log(tmp_path / "b.eval", {f"q{n}": [6] for n in range(20)}, name="other")
-    assert "+1.9 on the score's scale" in sentence(compare_paths(a, b)[0])
+    assert "+1.95 on the score's scale, 95% +1.56 to +2.34: better" in sentence(compare_paths(a, b)[0])
 
 
 def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
@@ -116,6 +175,7 @@ def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
         "another prompt or expected answer": write_log(tmp_path / "p.eval", questions(5), text="Tell me {id}!"),
         "did not finish": write_log(tmp_path / "s.eval", questions(5), status="error"),
         "q01: the model is gone .--missing drop": write_log(tmp_path / "m.eval", {"q00": ["C"], "q01": [None]}),
+        "different versions of the benchmark: 1 and 2": write_log(tmp_path / "v.eval", questions(5), version=2),
         "different scorers": write_log(tmp_path / "d.eval", questions(5), scorer="exact"),
         "is no number": write_log(tmp_path / "w.eval", {"q00": ["maybe"]}),
         "no such log": tmp_path / "absent",

@@ -118,6 +118,15 @@ def test_few_questions_that_are_all_lost_are_never_green() -> None:
     assert decide(compare(few, dict.fromkeys(range(200), 1.0), confidence=0.9), Limits())[0] == 2
 
 
+def test_scores_that_all_moved_alike_claim_no_bound() -> None:
+    equal = compare(dict.fromkeys(range(60), 1.0), dict.fromkeys(range(60), 1.0), confidence=0.9)
+    assert decide(equal, Limits()) == (0, "+0.0 points on every question (tolerated: +0.0)")
+    lower = compare(dict.fromkeys(range(60), 0.7), dict.fromkeys(range(60), 0.9), confidence=0.9)
+    assert decide(lower, Limits()) == (1, "-20.0 points on every question (tolerated: +0.0)")
+    scale = compare(dict.fromkeys(range(60), 7.75), {n: 8.0 + n % 2 / 8 for n in range(60)}, confidence=0.9)
+    assert decide(scale, Limits(), 1.0)[1] == "-0.31 points, 95% certain to be below -0.30 (tolerated: +0.00)"
+
+
 def right(*wrong: int, of: int = 60) -> dict[str, list[str]]:
     return {f"q{n:02}": ["I" if n in wrong else "C"] for n in range(of)}
 
