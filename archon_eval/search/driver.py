@@ -130,6 +130,10 @@ class _Stages:
         self._workers, self._watch = workers, watch
         self._prices = load_prices(settings.prices)
         self._began = time.monotonic()
+        self._pace: tuple[float, int, int] | None = None
+        """When this process had its first trial to run, and how many were tried and calls paid by then."""
+        self._kept = 0.0
+        """Calls that the last trial had to leave for the end."""
         self.notes: list[str] = []
 
     def all(self) -> Found:
@@ -235,6 +239,7 @@ class _Stages:
             else:
                 open_orders.append((number, order))
         asked, spent = len(self._journal.entries("ask")), ""
+        self._pace = (time.monotonic(), len(tried), self.evaluations.calls)
         while True:
             while not spent and len(pending) < self._workers:
                 if not open_orders:
@@ -248,8 +253,10 @@ class _Stages:
                     open_orders.append((chosen, self._trial_order(asked, chosen)))
                     asked += 1
                 number, order = open_orders.pop(0)
+                reserve = self._finals.reserve(optimiser, tried)
+                self._kept = reserve[0]
                 try:
-                    self.evaluations.start(order, self._finals.reserve(optimiser, tried))
+                    self.evaluations.start(order, reserve)
                 except BudgetSpent as exc:
                     spent = str(exc)
                 else:
@@ -281,8 +288,6 @@ class _Stages:
         estimate = optimiser.estimate()
         mean = None if not best else float(estimate[0][best[0]]) if estimate else tried[best[0]].performance
         deviation = float(estimate[1][best[0]]) if best and estimate else None
-        took = time.monotonic() - self._began
-        more = self._trials - len(tried)
         self._show(
             "searching",
             done=len(tried),
@@ -292,8 +297,18 @@ class _Stages:
             incumbent=self.options[best[0]].configuration.key if best else "",
             value=mean,
             deviation=deviation,
-            seconds_left=took / len(tried) * more,
+            seconds_left=self._seconds_left(len(tried)),
         )
+
+    def _seconds_left(self, tried: int) -> float | None:
+        """At this process's pace, until all are tried or the calls or the time for trials are spent."""
+        if self._pace is None or tried == self._pace[1]:
+            return None
+        since, before, paid_before = self._pace
+        took, new, paid = time.monotonic() - since, tried - before, self.evaluations.calls - paid_before
+        calls = max(0.0, self.evaluations.left()[0] - self._kept)
+        time_left = self.settings.budget.seconds - (time.monotonic() - self._began)
+        return max(0.0, min(took / new * (self._trials - tried), took / max(1, paid) * calls, time_left))
 
     @property
     def _trials(self) -> int:

@@ -43,18 +43,22 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
     report = questions["test"] * (2 * mean + turns)
     per_trial = questions["trial"] * mean
     budget = min(settings.budget.calls, settings.budget.dollars / per_call if per_call else inf)
-    if budget < inf:
-        confirm = min(confirm, max(0.0, SHARE * (budget - report)))
+    kept = report
+    if budget < inf:  # a trial must leave what the report may take at worst, up to half of the budget
+        worst = turns * fmean(option.plan.calls[1] + option.plan.reasks for option in found)
+        kept = min(questions["test"] * (2 * worst + turns), budget / 2)
+        confirm = min(confirm, SHARE * (budget - kept))
     total = ranking + trials * per_trial * (1 - SHARED) + confirm + report
     short = ""
-    if total > budget:
-        fit = max(0, int((budget - ranking - confirm - report) / (per_trial * (1 - SHARED))))
+    if total - report + kept > budget:
+        fit = max(0, int((budget - ranking - confirm - kept) / (per_trial * (1 - SHARED))))
         short = f"it is expected to pay for about {fit} of {trials} trials" if fit else "it may not pay for all stages"
         trials = max(1, fit)
     chain = turns * fmean(option.plan.sequential for option in found) * call_seconds
     evals = trials + finalists + 4 + ranked
     answers = questions["dev"] * (ranked + (finalists + 1) * settings.confirm_epochs) + 3 * questions["test"]
-    tried, shown = trials * per_trial, min(total, budget)
+    tried = trials * per_trial
+    shown = min(ranking + tried * (1 - SHARED) + confirm + report, budget)
     judges = ", ".join(f"{role}={model}" for role, model in settings.model_roles)
     return {
         "architectures": len(found),

@@ -108,6 +108,28 @@ def test_a_full_disk_ends_a_search_in_words_and_the_same_command_goes_on(tmp_pat
     assert write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b") == whole
 
 
+def test_time_left_goes_by_the_pace_of_this_process(tmp_path, fake_run, monkeypatch):
+    """A trial takes 10 s and replayed ones none; what ends the search first counts."""
+    clock = [0.0]
+    monkeypatch.setattr("archon_eval.search.driver.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    whole = fake_run.result
+
+    def result(job):
+        clock[0] += 10 if job.key.startswith("search") else 100
+        return whole(job)
+
+    fake_run.result = result
+    search(settings(budget={"trials": 4}), tmp_path, fake_run)
+    seen = []
+    search(settings(budget={"trials": 8}), tmp_path, fake_run, watch=seen.append)
+    left = {progress.done: progress.seconds_left for progress in seen if progress.trials}
+    assert left == {1: None, 2: None, 3: None, 4: None, 5: 30, 6: 20, 7: 10, 8: 0}
+    seen.clear()
+    search(settings(budget={"trials": 30, "calls": 5000}), tmp_path / "calls", fake_run, watch=seen.append)
+    ends = [progress for progress in seen if progress.stage == "searching"]
+    assert ends[-1].done < 30 and ends[-1].seconds_left < 10 * (30 - ends[-1].done)
+
+
 def test_a_torn_line_is_dropped_and_a_damaged_one_refused(tmp_path, fake_run):
     whole = write(search(settings(), tmp_path, fake_run), tmp_path)
     path = tmp_path / "search.jsonl"
