@@ -33,6 +33,8 @@ from archon_eval.search.space import SearchError
 
 FUSED = 10
 """Random models whose candidates a fuser is ranked on (v6 section 3.3)."""
+FILES = ("best.yaml", "trials.csv", "summary.json")
+"""What a search writes at its end."""
 HOPELESS = 5
 """So many failed trials before the first that succeeds end a search."""
 
@@ -107,13 +109,17 @@ def search(
 
 
 def _same_search(journal: Journal, settings: Settings, digest: str, folder: Path) -> None:
-    mine = {"settings": settings.identity, "data": digest}
+    mine = {"settings": settings.identity, "data": digest, "each": settings.digests}
     for line in journal.entries("search"):
-        others = {"settings": "other settings (space, models, tasks, objective, seed)", "data": "other data"}
+        changed = [name for name, value in settings.digests.items() if value != line.get("each", {}).get(name)]
+        others = {"settings": f"other settings ({', '.join(changed)})", "data": "other data"}
         for name, what in others.items():
             if line[name] != mine[name]:
                 raise SearchError(f"{folder} holds a search with {what}: choose another -o, or remove it")
         return
+    for name in FILES:
+        if (folder / name).exists():
+            raise SearchError(f"{folder} has a {name}, and no search of its own: choose another -o, or move it")
     journal.add("search", mine)
 
 

@@ -133,10 +133,19 @@ class Settings:
     @property
     def identity(self) -> str:
         """A hash of all that decides which trials are run; budget and the finalists' number may change on a resume."""
+        return _digest(self._decisive)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The same of each setting, to say which one differs."""
+        return {name: _digest(value) for name, value in self._decisive.items()}
+
+    @property
+    def _decisive(self) -> dict[str, Any]:
         plain = asdict(replace(self, budget=Budget(), finalists=1))
         del plain["prices"]
         plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NO_MATTER}
-        return sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+        return plain
 
     def cost(self, calls: float, tokens: float, dollars: float | None) -> float:
         """Cost per question in the objective's unit.
@@ -153,6 +162,10 @@ class Settings:
     def value(self, performance: float, cost: float) -> float:
         """What the search maximises (v6 section 3.3): performance minus lambda times cost."""
         return performance - self.cost_weight * cost
+
+
+def _digest(plain: Any) -> str:
+    return sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def _problems(given: Settings) -> list[str]:

@@ -151,10 +151,17 @@ def test_a_journal_of_another_version_is_refused(tmp_path, fake_run):
 
 def test_another_search_in_the_folder_is_refused(tmp_path, fake_run):
     search(settings(), tmp_path, fake_run)
-    with pytest.raises(SearchError, match="other settings"):
-        search(settings(seed=1), tmp_path, fake_run)
+    with pytest.raises(SearchError, match=r"other settings \(cost_weight, seed\)"):
+        search(settings(seed=1, cost_weight=0.1), tmp_path, fake_run)
     more = search(settings(budget={"trials": 10}), tmp_path, fake_run)
     assert len(more.tried) == 10
+
+
+def test_files_of_another_origin_are_not_written_over(tmp_path, fake_run):
+    (tmp_path / "best.yaml").write_text("mine")
+    with pytest.raises(SearchError, match=r"has a best.yaml, and no search of its own: choose another -o"):
+        search(settings(), tmp_path, fake_run)
+    assert not fake_run.jobs and (tmp_path / "best.yaml").read_text() == "mine"
 
 
 def test_changed_data_are_refused(tmp_path, fake_run):
