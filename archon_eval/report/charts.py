@@ -17,6 +17,7 @@ Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 COLOURS = ["#3b82c4", "#d9822b", "#3f9d63", "#b657a8", "#c9504c", "#8a7fd1", "#8c8c3c", "#4ba3b5"]
 GOOD, BAD, PLAIN = "#3f9d63", "#c9504c", "#8a8f98"
+EQUAL = "datum.difference === 0"
 TITLES = {"dollars": "dollars", "tokens": "tokens", "calls": "model calls", "seconds": "seconds"}
 
 
@@ -115,7 +116,8 @@ def win_loss(rows: Rows, labels: Sequence[str], scale: float, first: int = -1) -
     tooltip += [_shown("a", "this system", ".3~g"), _shown("b", "against", ".3~g")]
     ends = {"scale": {"domain": [-1, 1]}} if scale == 100 else {}
     across = {
-        "x": {"field": "left", "type": "quantitative", "title": "questions, sorted", "axis": {"grid": False}}
+        "x": {"field": "left", "type": "quantitative", "title": "questions, sorted"}
+        | {"axis": {"grid": False, "tickMinStep": 1, "format": "d"}}
         | {"scale": {"zero": False, "nice": False}},
         "x2": {"field": "right"},
     }
@@ -141,10 +143,9 @@ def win_loss(rows: Rows, labels: Sequence[str], scale: float, first: int = -1) -
                 "mark": {"type": "rect", "stroke": None, "minWidth": 1},
                 "encoding": {**across, "y": up, "y2": {"datum": 0}, "color": colour},
             },
-            {  # equal questions have no height
-                "transform": [{"filter": "datum.difference === 0"}],
+            {  # equal questions have no height; Vega warns of a layer without rows, so the others are there unseen
                 "mark": {"type": "rule", "color": PLAIN, "strokeWidth": 3},
-                "encoding": {**across, "y": up},
+                "encoding": {**across, "y": up, "opacity": {"condition": {"test": EQUAL, "value": 1}, "value": 0}},
             },
             {  # what the pointer meets: the question's whole column
                 "mark": {"type": "rect", "cursor": "pointer", "stroke": None, "minWidth": 1, "opacity": 0},

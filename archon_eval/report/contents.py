@@ -58,7 +58,7 @@ class Bench:
             return ""
         confidence = next(iter(self.pairs.values())).whole.paired.difference.confidence
         text = f"Differences to the first at {100 * confidence:.3g}%"
-        return f"{text}, which holds for all {len(self.systems) - 1} together." if len(self.systems) > 2 else f"{text}."
+        return f"{text}, which holds for all {len(self.pairs)} together." if len(self.pairs) > 1 else f"{text}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ def bench_of(task: str, runs: Sequence[Run]) -> Bench:
         taken.add(label)
         systems.append(System(label, run, estimate(run)))
     why = {one.label: short(visible(obstacle(one.run, ordered[0]))) for one in systems[1:]}
-    each = together(len(systems) - 1)
-    pairs = {s.label: compare_runs(s.run, ordered[0], each) for s in systems[1:] if not why[s.label]}
+    alike = [system for system in systems[1:] if not why[system.label]]
+    pairs = {s.label: compare_runs(s.run, ordered[0], together(len(alike))) for s in alike}
     return Bench(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})
 
 

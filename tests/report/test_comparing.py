@@ -138,6 +138,8 @@ def test_scores_by_different_judges_are_not_compared(tmp_path: Path, capsys: pyt
     assert [line.endswith(f"{told} |") for line in rows[2:5]] == [False, True, True]
     assert main(["report", str(tmp_path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["benches"][0]["not_compared"] == {"one (2)": told, "two": told}
+    same = bench_of("bench", [read_run(tmp_path / f"{place}.eval") for place in range(3)][1:])
+    assert same.together == "Differences to the first at 95%." and not same.apart
 
 
 def test_equal_scores_of_any_value_have_no_interval_of_no_width(tmp_path: Path) -> None:

@@ -156,6 +156,15 @@ def test_a_long_name_leaves_room_and_a_cut_one_keeps_its_count(tmp_path: Path) -
     assert ">llama-3.1-405b-in… × 2<" in drawn and "<title>x/llama-3.1-405b-instruct × 2</title>" in drawn
 
 
+def test_systems_that_tie_on_no_question_leave_the_console_empty(browser: Any, tmp_path: Path) -> None:
+    for name, score in (("low", 0.5), ("high", 0.7)):
+        write_log(tmp_path / f"{name}.eval", {f"q{n}": [score] for n in range(12)}, name=name)
+    assert main(["report", str(tmp_path), "-o", str(tmp_path / "a.html")]) == 0
+    load(browser, tmp_path / "a.html", 3)
+    axis = browser.execute_script("return document.getElementById('bench1-questions').textContent")
+    assert "12" in axis and ".5" not in axis.partition("questions, sorted")[0].replace("0.5", "")
+
+
 def test_a_search_over_several_tasks_shows_the_held_out_questions_of_each(tmp_path: Path) -> None:
     folder = search_folder(tmp_path / "search", 20)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
