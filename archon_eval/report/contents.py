@@ -16,7 +16,7 @@ from archon_eval.report.comparing import to_mapping as pair_mapping
 from archon_eval.report.pieces import short
 from archon_eval.report.reading import log_files, read_runs
 from archon_eval.report.runs import COSTS, Missing, Run
-from archon_eval.report.searches import Search, is_search, read_search
+from archon_eval.report.searches import Search, begun, is_search, read_search
 from archon_eval.report.statistics import Estimate, mean_estimate, proportion, shown
 
 LABEL = 120
@@ -96,14 +96,14 @@ def gather(
     for path in found:
         told()
         searches.append(read_search(path))
-    problems: list[str] = []
+    problems = [f"{path}: the search, which has not finished; its evals stand alone" for path in others if begun(path)]
     runs = [run for path in others for run in read_runs(path, scorer, missing, problems, told)]
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
     problems += [f"{run.log}: no question has a score" for run in runs if not run.scores]
     runs = [run for run in runs if run.scores]
     if not runs and not searches:
-        raise DataError(f"no log can be used; {problems[0]}")
+        raise DataError(f"no log can be used; {problems[-1]}")
     tasks: dict[str, list[Run]] = {}
     for run in runs:
         tasks.setdefault(f"{run.task}, {run.scorer}", []).append(run)

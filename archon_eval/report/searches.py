@@ -66,6 +66,11 @@ def is_search(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / "trials.csv").is_file() and (Path(path) / "summary.json").is_file()
 
 
+def begun(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a search, finished or not."""
+    return (Path(path) / "search.jsonl").is_file()
+
+
 def read_search(path: str | os.PathLike[str]) -> Search:
     """Read the folder of a finished search.
 

@@ -295,6 +295,14 @@ def test_a_log_without_a_score_is_left_out_and_named(tmp_path: Path, capsys: pyt
     assert "no question has a score" in capsys.readouterr().err
 
 
+def test_a_search_that_has_not_finished_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_log(tmp_path / "logs" / "a.eval", {"q": ["C"], "r": ["I"]}, name="tried")
+    (tmp_path / "search.jsonl").write_text("{}\n", encoding="utf-8")
+    assert main(["report", str(tmp_path), "--format", "md"]) == 0
+    said = capsys.readouterr().out
+    assert "the search, which has not finished; its evals stand alone" in said and "| tried |" in said
+
+
 def test_a_search_whose_held_out_log_is_damaged_is_still_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
