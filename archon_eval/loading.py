@@ -115,8 +115,8 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def parse_text(text: str, where: str) -> Mapping[str, Any]:
-    """YAML or JSON text as a mapping; duplicate keys and anything but a mapping are errors."""
+def parse_text(text: str, where: str, what: str = "an architecture is a mapping with `layers`") -> Mapping[str, Any]:
+    """YAML or JSON text as a mapping; duplicate keys and anything but a mapping (`what` says of what) are errors."""
     form = "JSON" if where.lower().endswith(".json") else "YAML"
     try:
         data = json.loads(text, object_pairs_hook=_unique) if form == "JSON" else yaml.load(text, Loader=_StrictLoader)
@@ -125,7 +125,7 @@ def parse_text(text: str, where: str) -> Mapping[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise ArchitectureError(f"{where}: not readable as {form}: {exc}") from exc
     if not isinstance(data, Mapping):
-        raise ArchitectureError(f"{where}: an architecture is a mapping with `layers`, not {_name_of(data)}")
+        raise ArchitectureError(f"{where}: {what}, not {_name_of(data)}")
     return data
 
 

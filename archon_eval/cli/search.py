@@ -104,7 +104,8 @@ def to_settings(options: argparse.Namespace) -> Any:
     data: dict[str, Any] = {}
     if options.file is not None:
         try:
-            data = dict(parse_text(options.file.read_text(encoding="utf-8"), str(options.file)))
+            text, what = options.file.read_text(encoding="utf-8"), "a search is a mapping with `tasks` and `models`"
+            data = dict(parse_text(text, str(options.file), what))
         except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
             raise SearchError(f"search file {options.file}: {exc}") from exc
     if options.task_args and not options.task:
@@ -130,7 +131,7 @@ def to_settings(options: argparse.Namespace) -> Any:
 
 
 def _merge(data: dict[str, Any], key: str, more: Mapping[str, Any]) -> None:
-    if more:
+    if more and isinstance(data.get(key) or {}, Mapping):  # what is none is refused with all that the file says
         data[key] = {**(data.get(key) or {}), **more}
 
 

@@ -264,9 +264,11 @@ class _Stages:
                 try:
                     self.evaluations.start(order, reserve)
                 except BudgetSpent as exc:
-                    spent = str(exc)
-                else:
-                    pending[order.key] = number
+                    open_orders.insert(0, (number, order))
+                    if not pending:  # or what these do not need of their worst case is free again
+                        spent = str(exc)
+                    break
+                pending[order.key] = number
             if not pending:
                 return self._usable(tried, spent)
             for order in self.evaluations.finished():
@@ -323,7 +325,10 @@ class _Stages:
 
     def _usable(self, tried: dict[int, Trial], spent: str) -> dict[int, Trial]:
         if not any(trial.performance is not None for trial in tried.values()):
-            why = f" ({spent})" if spent else ""
+            if tried:
+                raise SearchError(f"all {len(tried)} trials failed; the last: {[*tried.values()][-1].error}")
+            late = "its seconds were over before the first" if self._out_of_time() else ""
+            why = f" ({spent or late})" if spent or late else ""
             raise SearchError(f"the budget allows no single trial with confirmation and report{why}: raise it")
         return tried
 

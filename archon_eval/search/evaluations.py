@@ -165,6 +165,8 @@ class Evaluations:
             key, questions = f"{order.key}@{task.key}", self._parts[task.key][order.part]
             if key not in self.results:
                 wanted.append((task, key, questions, *self.worst(order, sum(questions.values()))))
+        if not wanted:  # all of it is finished
+            return
         begun = [self._held.get(key, (0, 0.0)) for _, key, *_ in wanted]  # by an earlier process
         most = sum(one[3] for one in wanted), sum(one[4] for one in wanted)
         free = [left + sum(held[n] for held in begun) - keep[n] for n, left in enumerate(self.left())]

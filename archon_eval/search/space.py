@@ -206,7 +206,8 @@ def load_space(source: str | Path | Mapping[str, Any]) -> Space:
     if not path.is_file():
         raise SearchError(f"no search space {str(source)!r}: neither a file nor a preset{_legal(str(source), PRESETS)}")
     try:
-        return _space(parse_text(path.read_text(encoding="utf-8"), str(path)), str(path))
+        what = "a space is a mapping, e.g. `preset: small`"
+        return _space(parse_text(path.read_text(encoding="utf-8"), str(path), what), str(path))
     except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
         raise SearchError(f"search space {path}: {exc}") from exc
 

@@ -85,6 +85,20 @@ def test_being_killed_takes_nothing_from_the_budget(tmp_path, fake_run, stop):
     assert write(search(given, tmp_path / "b", fake_run), tmp_path / "b") == whole
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("calls", [3000, 4000, 6000])
+def test_what_is_finished_needs_no_budget(tmp_path, fake_run, calls, workers):
+    given, paid = settings(budget={"calls": calls}, finalists=10), fake_run.result
+    if workers > 1:  # less than the worst case, so that what the last trial could not have is free when others end
+        fake_run.result = lambda job: replace(paid(job), calls=paid(job).calls // 3)
+    whole = write(search(given, tmp_path, fake_run, workers=workers), tmp_path)
+    what = ("winner", "held_out", "winner_against", "trials", "calls_paid", "notes")
+    assert len(whole["finalists"]) > 1
+    fake_run.jobs = []
+    again = write(search(given, tmp_path, fake_run, workers=workers), tmp_path)
+    assert not fake_run.jobs and [again[key] for key in what] == [whole[key] for key in what]
+
+
 TINY = {"preset": "small", "generators": [1, 2], "samples": 1, "layers": [0, 1], "evaluations": "none"}
 
 
@@ -191,6 +205,11 @@ def test_a_budget_too_small_says_so(tmp_path, fake_run):
         search(settings(budget={"calls": 20}), tmp_path, fake_run)
 
 
+def test_time_that_is_over_before_the_first_trial_says_so(tmp_path, fake_run):
+    with pytest.raises(SearchError, match="its seconds were over before the first"):
+        search(settings(budget={"seconds": 1e-9}), tmp_path, fake_run)
+
+
 def test_a_dollar_budget_holds(tmp_path, fake_run):
     found = search(settings(budget={"dollars": 20, "trials": 5}), tmp_path, fake_run)
     assert found.evaluations.dollars <= 20
@@ -286,6 +305,8 @@ def test_when_every_trial_fails_the_search_ends(tmp_path, fake_run):
     fake_run.error = lambda job: "judge: no verdict" if job.key.startswith("search") else ""
     with pytest.raises(SearchError, match="first 5 trials failed; the last: judge: no verdict"):
         search(settings(), tmp_path, fake_run)
+    with pytest.raises(SearchError, match="all 2 trials failed; the last: judge: no verdict"):
+        search(settings(budget={"trials": 2}), tmp_path / "few", fake_run)
 
 
 def test_what_failed_altogether_is_tried_again_by_the_next_process(tmp_path, fake_run):

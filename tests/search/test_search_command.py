@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from archon_eval.cli import main
 from archon_eval.search.driver import search
 from archon_eval.search.runners import _from_dask, dask, local
 from archon_eval.search.settings import TaskSpec, load_settings
@@ -95,6 +96,19 @@ def test_the_forecast_in_words_and_what_is_missing(tmp_path):
     code = "from archon_eval.cli import main; raise SystemExit(main())"
     bad = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=100, check=False)
     assert bad.returncode == 1 and "-T is for the tasks that --task names" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- 1", "a search is a mapping with `tasks` and `models`, not a list"),
+        ("tasks: archon_eval/math\nmodels: sim/gpt-4o\nbudget: 5", "`budget` must be a mapping, not 5"),
+    ],
+)
+def test_a_search_file_of_another_form(tmp_path, capsys, text, says):
+    (tmp_path / "mine.yaml").write_text(text)
+    assert main(["search", str(tmp_path / "mine.yaml"), "--budget", "calls=4", "--dry-run"]) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path):
