@@ -33,7 +33,7 @@ BOTH = {
     "length": ("truncated", 1),
     "filter": ("filtered", 1),
     "null": ("empty", 1),
-    "400": (FAILED + "{model}: ModelGenerateError", 1),
+    "400": (FAILED + "{model}: BadRequestError: Error code: 400", 1),
     "401": (FAILED + "{model}: AuthenticationError: Error code: 401", 1),
     "truncated": (FAILED + "{model}: JSONDecodeError", 1),
     "html": (FAILED + "{model}: ", 1),
