@@ -74,6 +74,8 @@ def _check(settings: Settings) -> None:
     legal = [name for name in signature(archon).parameters if name not in decided]
     if unknown := [name for name, _ in settings.solver_args if name not in legal]:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
+    if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:
+        raise SearchError("the budget of the search sets the solver argument 'budget' of each eval: leave one out")
     uses = {
         "a budget in dollars": settings.budget.dollars < inf,
         "a limit in dollars": settings.limits.dollars is not None,

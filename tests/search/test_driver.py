@@ -229,6 +229,10 @@ def test_a_dollar_budget_needs_prices(tmp_path, fake_run):
         ({"limits": {"calls": 0.5}}, r"calls at most 0.5 excludes 61 \(they take 1 up\)"),
         ({"models": ["mockllm/model"], "limits": {"dollars": 1}}, "a limit in dollars needs a price of mockllm/model"),
         ({"models": ["mockllm/model"], "cost_unit": "dollars"}, "cost in dollars needs a price of mockllm/model"),
+        (
+            {"solver_args": {"budget": "question.calls=5"}, "budget": {"calls": 9}},
+            "'budget' of each eval: leave one out",
+        ),
         ({"solver_args": {"store_polcy": "off"}}, "'store_polcy'; did you mean 'store_policy'?"),
         ({"tasks": [{**TASK, "args": {"smple": True}}]}, "no parameter 'smple'; did you mean 'sample'?"),
         ({"tasks": ["archon_eval/mth"]}, "no tasks there.*did you mean 'archon_eval/math'?"),
