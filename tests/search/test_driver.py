@@ -10,7 +10,6 @@ import pytest
 
 from archon_eval.loading import load_architecture
 from archon_eval.search.driver import search
-from archon_eval.search.forecast import forecast
 from archon_eval.search.outcome import NO_WINNER, _paired, _scored, _weighted, percent, write
 from archon_eval.search.questions import look_at
 from archon_eval.search.settings import TaskSpec, load_settings
@@ -163,35 +162,6 @@ def test_a_journal_of_another_version_is_refused(tmp_path, fake_run):
         search(settings(), tmp_path, fake_run)
 
 
-def test_another_search_in_the_folder_is_refused(tmp_path, fake_run):
-    search(settings(), tmp_path, fake_run)
-    with pytest.raises(SearchError, match=r"other settings \(cost_weight, seed\)"):
-        search(settings(seed=1, cost_weight=0.1), tmp_path, fake_run)
-    more = search(settings(budget={"trials": 10}), tmp_path, fake_run)
-    assert len(more.tried) == 10
-
-
-def test_files_of_another_origin_are_not_written_over(tmp_path, fake_run):
-    (tmp_path / "best.yaml").write_text("mine")
-    with pytest.raises(SearchError, match=r"has a best.yaml, and no search of its own: choose another -o"):
-        search(settings(), tmp_path, fake_run)
-    assert not fake_run.jobs and (tmp_path / "best.yaml").read_text() == "mine"
-
-
-def test_changed_data_are_refused(tmp_path, fake_run):
-    data = tmp_path / "data.jsonl"
-    rows = [{"id": n, "problem": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(30)]
-    task = {"name": "archon_eval/math", "args": {"data": str(data)}}
-    data.write_text("\n".join(map(json.dumps, rows)))
-    search(settings(tasks=[task]), tmp_path / "out", fake_run)
-    data.write_text("\n".join(map(json.dumps, [*rows[:-1], {**rows[-1], "answer": "7"}])))
-    with pytest.raises(SearchError, match="other data"):
-        search(settings(tasks=[task]), tmp_path / "out", fake_run)
-    data.write_text("\n".join(map(json.dumps, rows[:3])))
-    with pytest.raises(SearchError, match="3 questions leave 1"):
-        search(settings(tasks=[task]), tmp_path / "few", fake_run)
-
-
 @pytest.mark.parametrize("calls", [1000, 1500, 4000])
 def test_the_budget_holds_to_the_call(tmp_path, fake_run, calls):
     found = search(settings(budget={"calls": calls}), tmp_path, fake_run)
@@ -213,74 +183,6 @@ def test_time_that_is_over_before_the_first_trial_says_so(tmp_path, fake_run):
 def test_a_dollar_budget_holds(tmp_path, fake_run):
     found = search(settings(budget={"dollars": 20, "trials": 5}), tmp_path, fake_run)
     assert found.evaluations.dollars <= 20
-
-
-def test_a_dollar_budget_needs_prices(tmp_path, fake_run):
-    with pytest.raises(SearchError, match="price of mockllm/model"):
-        search(settings(models=["mockllm/model"], budget={"dollars": 1}), tmp_path, fake_run)
-    with pytest.raises(SearchError, match="price of mockllm/model"):
-        search(settings(space={"judge": "mockllm/model"}, budget={"dollars": 1}), tmp_path, fake_run)
-    assert not fake_run.jobs
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"limits": {"calls": 0.5}}, r"calls at most 0.5 excludes 61 \(they take 1 up\)"),
-        ({"models": ["mockllm/model"], "limits": {"dollars": 1}}, "a limit in dollars needs a price of mockllm/model"),
-        ({"models": ["mockllm/model"], "cost_unit": "dollars"}, "cost in dollars needs a price of mockllm/model"),
-        (
-            {"solver_args": {"budget": "question.calls=5"}, "budget": {"calls": 9}},
-            "'budget' of each eval: leave one out",
-        ),
-        ({"solver_args": {"store_polcy": "off"}}, "'store_polcy'; did you mean 'store_policy'?"),
-        ({"tasks": [{**TASK, "args": {"smple": True}}]}, "no parameter 'smple'; did you mean 'sample'?"),
-        ({"tasks": ["archon_eval/mth"]}, "no tasks there.*did you mean 'archon_eval/math'?"),
-    ],
-)
-def test_what_cannot_end_well_is_refused_before_anything_is_paid(tmp_path, fake_run, given, says):
-    with pytest.raises(SearchError, match=says):
-        search(settings(**given), tmp_path / "out", fake_run)
-    assert not fake_run.jobs and not (tmp_path / "out").exists()
-    with pytest.raises(SearchError, match=says):
-        forecast(settings(**given))
-
-
-def test_parameters_of_a_task_in_a_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = """from inspect_ai import Task, task
-from inspect_ai.dataset import Sample
-
-@task
-def some(n=1): return Task(dataset=[Sample("Why?")])
-
-@task
-def anything(**more): return Task(dataset=[Sample("Why?")])
-"""
-    (tmp_path / "mine.py").write_text(text)
-    with pytest.raises(SearchError, match=r"some has no parameter 'm'.*legal: n"):
-        look_at(TaskSpec("mine.py@some", (("m", 2),)))
-    assert look_at(TaskSpec("mine.py@anything", (("m", 2),)))[0] == {"1": 1}
-
-
-def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
-    given = settings(given_order=False, budget={"trials": 2}, finalists=10, confirm_epochs=1)
-    found = forecast(given)
-    search(given, tmp_path, fake_run)
-    # a fuser's candidates are those that the generators were ranked by
-    shared = {"generator": 1, "fuser": 1}
-    ranked = [job.key.split("/")[1] for job in fake_run.jobs if job.key.startswith("rank")]
-    assert found["calls"]["ranking"] == 15 * sum(shared[role] for role in ranked)
-    assert found["answers_to_score"] == sum(len(job.questions) * job.epochs for job in fake_run.jobs)
-    assert found["budget"] is None and "no budget holds them" in found["not_counted"]
-    # no more are confirmed than were tried
-    assert (
-        found["calls"]["confirming"] < forecast(settings(budget={"trials": 9}, confirm_epochs=1))["calls"]["confirming"]
-    )
-    assert "about" in forecast(settings(budget={"calls": 4000}))["budget"]
-    assert "may not pay" in forecast(settings(budget={"calls": 10}))["budget"]
-    unpriced = forecast(settings(models=["mockllm/model"]))
-    assert unpriced["dollars"] is None and "mockllm/model" in unpriced["dollars_unknown"]
 
 
 def test_judges_tokens_are_told_beside_the_account(tmp_path, fake_run):
@@ -481,54 +383,6 @@ def test_tasks_that_are_always_right_leave_doubt() -> None:
     assert percent({"value": 0.5, "low": 0.5, "high": 0.5}) == "50.0%"
 
 
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"tasks": [{**TASK, "scale": 5}]}, "`scale` must be two numbers"),
-        ({"tasks": [{**TASK, "scale": ["x", "y"]}]}, "`scale` must be two numbers"),
-        ({"tasks": [{**TASK, "args": [1]}]}, "`args` must be a mapping"),
-        ({"tasks": [{**TASK, "weight": "much"}]}, "`weight` must be a number"),
-        ({"tasks": [TASK, TASK]}, "named twice"),
-        ({"models": 5}, "`models` must be a list of names"),
-        ({"limits": 5}, "`limits` must be a mapping"),
-        ({"cost_weight": float("nan")}, "cost_weight=nan: must be 0 or more"),
-        ({"seed": "abc"}, "`seed` must be a whole number"),
-        ({"trial_questions": True}, "`trial_questions` must be a whole number"),
-        ({"pareto": 1}, "`pareto` must be true or false"),
-        ({"solver_args": {"first_epoch": 2}}, "'first_epoch' is what the search decides"),
-    ],
-)
-def test_settings_of_the_wrong_kind(given, says):
-    with pytest.raises(SearchError, match=says):
-        settings(**given)
-
-
-def test_what_changes_answers_makes_another_search():
-    plain = settings().identity
-    assert settings(solver_args={"store": "x", "trace": "full"}, prices="p.yaml").identity == plain
-    assert settings(solver_args={"max_tokens": 5}).identity != plain
-
-
-def test_a_task_is_named_by_a_relative_path(tmp_path):
-    with pytest.raises(SearchError, match="relative to the current folder"):
-        look_at(TaskSpec(str(tmp_path / "tasks.py")))
-
-
-def test_choices_are_data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = """from inspect_ai import Task, task
-from inspect_ai.dataset import Sample
-
-@task
-def pick(): return Task(dataset=[Sample("Which?", choices=["a", "CHOICE"], target="A")])
-"""
-    digests = set()
-    for choice in "bc":
-        (tmp_path / f"{choice}.py").write_text(text.replace("CHOICE", choice))
-        digests.add(look_at(TaskSpec(f"{choice}.py@pick"))[1])
-    assert len(digests) == 2
-
-
 def test_a_question_of_two_turns_may_take_twice_the_calls(tmp_path, fake_run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = """from inspect_ai import Task, task
@@ -575,12 +429,3 @@ def test_calls_of_a_question_without_a_score_are_counted_once():
     found = read_log(Job("k", None, TaskSpec("t")), log)
     assert found.failed.keys() == {"2", "3", "4"}
     assert (found.calls, found.reused, found.lost) == (10, 4, 2)  # those that broke off cannot be trusted to say all
-
-
-def test_one_search_at_a_time_in_a_folder(tmp_path, fake_run):
-    from archon_eval.search.journal import Journal
-
-    held = Journal(tmp_path)
-    with pytest.raises(SearchError, match="another search is running there"):
-        search(settings(), tmp_path, fake_run)
-    held.close()
