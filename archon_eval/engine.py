@@ -66,7 +66,7 @@ class Engine:
         """
         if architecture.placeholders:
             architecture.with_models(())
-        self.architecture, self._caller = architecture, caller
+        self.architecture, self.caller = architecture, caller
         self._observer = observer or Unobserved()
         self._layers = [
             [build(spec, f"layer {number}") for spec in layer] for number, layer in enumerate(architecture.layers, 1)
@@ -88,7 +88,7 @@ class Engine:
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         started = time.monotonic()
         record = Record(epoch)
-        caller = self._caller.question() if isinstance(self._caller, Questions) else self._caller
+        caller = self.caller.question() if isinstance(self.caller, Questions) else self.caller
         run = _Run(caller, self._observer, conversation, record, self._layers)
         flows = [Flow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))

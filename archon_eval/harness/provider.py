@@ -31,6 +31,7 @@ from archon_eval.engine import first_error
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.harness.component_code import cache_name
 from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
+from archon_eval.harness.judge_calls import lend
 from archon_eval.harness.task_settings import RUN, Adapter, cut
 from archon_eval.trail import Answer
 
@@ -92,6 +93,7 @@ class ArchonAPI(ModelAPI):
         for name, what in UNABLE.items():
             if getattr(config, name, None):
                 raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {what} ({name})")
+        lend(self._engines.engine.caller)
         conversation, task = to_conversation(input), task_settings(config)
         epoch, first = self._place(conversation, config.num_choices or 1)
         answers: dict[int, Answer] = {}

@@ -33,7 +33,7 @@ class Adapter:
             layers = tuple(tuple(_filled(spec, task) for spec in layer) for layer in given.layers)
             wanted = replace(given, layers=layers)
             same = wanted == given
-            self._built[task] = self.engine if same else Engine(wanted, self.engine._caller, self.engine._observer)
+            self._built[task] = self.engine if same else Engine(wanted, self.engine.caller, self.engine._observer)
         return self._built[task]
 
 

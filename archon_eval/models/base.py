@@ -57,6 +57,8 @@ class Reply:
     """Characters that cannot be stored (NUL, lone surrogates) and were replaced by U+FFFD."""
     failure: str = ""
     """Why there is none: a call that failed for good, as the call store keeps it for replays."""
+    top_logprobs: tuple[tuple[str, float], ...] | None = None
+    """Of a judge's first token: the candidates for it and their log probabilities."""
     limit: Exception | None = field(default=None, compare=False)
     """The harness's limit that this reply went over: to be raised once the reply, which was paid for, is kept."""
 

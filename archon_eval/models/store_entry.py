@@ -64,7 +64,8 @@ def encode(reply: Reply) -> bytes:
     if reply.failure:
         return FAILED + json.dumps(reply.failure).encode()
     usage = [reply.usage.input_tokens, reply.usage.output_tokens] if reply.usage else None
-    plain = [reply.text, reply.stop_reason, usage, round(reply.seconds, 3), reply.cleaned]
+    plain: list[object] = [reply.text, reply.stop_reason, usage, round(reply.seconds, 3), reply.cleaned]
+    plain += [reply.top_logprobs] if reply.top_logprobs else []
     data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
     return b"j" + data if len(data) < COMPRESS_FROM else b"z" + zlib.compress(data, 3)
 
@@ -76,8 +77,9 @@ def decode(data: bytes) -> Reply:
         return Reply("", "unknown", reused=True, failure=str(json.loads(rest)))
     if kind not in (b"j", b"z"):
         raise ValueError("neither plain nor compressed")
-    text, stop_reason, usage, seconds, cleaned = json.loads(zlib.decompress(rest) if kind == b"z" else rest)
-    return Reply(text, stop_reason, Usage(*usage) if usage else None, seconds, reused=True, cleaned=cleaned)
+    text, stop_reason, usage, seconds, cleaned, *more = json.loads(zlib.decompress(rest) if kind == b"z" else rest)
+    usage, logprobs = Usage(*usage) if usage else None, tuple((str(t), float(p)) for t, p in more[0]) if more else None
+    return Reply(text, stop_reason, usage, seconds, reused=True, cleaned=cleaned, top_logprobs=logprobs)
 
 
 def checked(digest: bytes, crc: int, data: bytes) -> Reply | None:

@@ -10,7 +10,7 @@ the judge said is kept in the score's metadata under `judgments`, so `inspect sc
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -30,6 +30,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
+from archon_eval.harness.judge_calls import JudgeCalls, first_token
 from archon_eval.scorers._account import account_of
 
 Verdict = TypeVar("Verdict")
@@ -49,21 +50,16 @@ class Reply:
     fingerprint: str = ""
     """The architecture's, where one judged."""
     reused: bool = False
-    """Whether the architecture asked nobody: every call of it came from its call store."""
+    """Whether nobody was asked: it came from the call store (of an architecture: every call of it did)."""
 
     @classmethod
     def of(cls, output: ModelOutput) -> "Reply":
         """The first choice of a model's output."""
-        logprobs = output.choices[0].logprobs if output.choices else None
         account = (output.metadata or {}).get("archon")
         if isinstance(account, Mapping):
             reused = 0 < account.get("calls", 0) == account.get("reused", {}).get("calls", 0)
             return cls(output.completion, None, str(account["fingerprint"]), reused)
-        if not logprobs or not logprobs.content:
-            return cls(output.completion)
-        first = logprobs.content[0]
-        found = [(t.token, t.logprob) for t in first.top_logprobs or ()] or [(first.token, first.logprob)]
-        return cls(output.completion, tuple(found))
+        return cls(output.completion, first_token(output))
 
     def record(self) -> dict[str, Any]:
         """As it is stored in the score's metadata."""
@@ -79,7 +75,7 @@ class Judged(Generic[Verdict]):
     verdict: Verdict
     record: dict[str, Any]
     """For `metadata["judgments"]`: name, judge, digest of the prompt, and the replies in order; where an
-    architecture judged also its fingerprint, and whether all replies came from its call store."""
+    architecture judged also its fingerprint; and whether all replies came from a call store, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +88,7 @@ class Judge:
     stored: Stored = "reuse"
     allow_main_model: bool = False
     """Let the evaluated model judge itself if no judge is bound."""
+    _calls: JudgeCalls = field(default_factory=JudgeCalls, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.stored not in get_args(Stored):
@@ -119,16 +116,23 @@ class Judge:
             protocol = _askable(self.protocol)
             model = judge_model(self.allow_main_model, protocol)
             config = GenerateConfig() if ROLE in model_roles() else protocol
-            replies = [Reply.of(await model.generate(list(messages), config=config))]
+
+            async def answer(*more: ChatMessage) -> Reply:
+                asked = [*messages, *more]
+                kept = None if self.stored == "never" else await self._calls.ask(model, asked, config, state.epoch)
+                if kept is None:
+                    return Reply.of(await model.generate(asked, config=config))
+                return Reply(kept.text, kept.top_logprobs, "", kept.reused)
+
+            replies = [await answer()]
             if isinstance(_attempt(parse, replies[0]), ParseError):
-                again: list[ChatMessage] = [
-                    ChatMessageAssistant(content=replies[0].text),
-                    ChatMessageUser(content=remind),
-                ]
-                replies.append(Reply.of(await model.generate([*messages, *again], config=config)))
+                again = ChatMessageAssistant(content=replies[0].text), ChatMessageUser(content=remind)
+                replies.append(await answer(*again))
             record = {"name": name, "judge": str(model), "prompt": digest, "replies": [r.record() for r in replies]}
             if replies[0].fingerprint:
-                record |= {"fingerprint": replies[0].fingerprint, "reused": all(r.reused for r in replies)}
+                record["fingerprint"] = replies[0].fingerprint
+            if all(r.reused for r in replies):
+                record["reused"] = True
         for reply in replies:
             result = _attempt(parse, reply)
             if not isinstance(result, ParseError):

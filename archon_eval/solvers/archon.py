@@ -16,6 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solv
 from archon_eval.architecture import Architecture
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
+from archon_eval.harness.judge_calls import lend
 
 
 @solver
@@ -82,6 +83,7 @@ def archon(
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
+        lend(engine.caller, first_epoch)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))

@@ -1,0 +1,113 @@
+"""A judge's calls go through the call store of the answers it judges, so that they too are paid once and replayed.
+
+    lend(stack)                                                     # whoever answers the sample
+    reply = await JudgeCalls().ask(model, messages, config, epoch)  # the scorer; None: there is no store
+
+A judge that is an architecture has a store of its own, and no budget holds a judge.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
+from inspect_ai.util import store
+
+from archon_eval.architecture import Settings
+from archon_eval.errors import StoreError
+from archon_eval.harness.inspect_bridge import to_conversation
+from archon_eval.models.base import Call, Caller, Reply
+from archon_eval.models.conversion import beyond, endpoint, to_reply
+from archon_eval.models.stack import STORE_VARIABLE, Stack
+from archon_eval.models.store import CallStore
+from archon_eval.models.store_entry import CallKey, call_key, describe
+
+LENT = "archon:store"
+"""Name in the sample's store (Inspect's, which solver and scorers share)."""
+_OWN = Settings(temperature=None, max_tokens=None)
+"""A judge's settings are Inspect's configuration."""
+
+
+def lend(caller: Caller, first_epoch: int = 1) -> None:
+    """Let the sample's judges use the store of who answers it; the first that answers lends.
+
+    Args:
+        first_epoch: as the solver's, since judges of fresh draws are to judge afresh.
+    """
+    if isinstance(caller, Stack) and caller.store is not None and store().get(LENT) is None:
+        store().set(LENT, [str(caller.store.path), caller.policy, first_epoch])
+
+
+class JudgeCalls:
+    """Sends a judge's calls, or finds them in the store."""
+
+    def __init__(self) -> None:
+        self._stores: dict[str, CallStore] = {}
+        self._recorded: set[bytes] = set()
+
+    async def ask(
+        self, model: Model, messages: Sequence[ChatMessage], config: GenerateConfig, epoch: int
+    ) -> Reply | None:
+        """The judge's reply, with the log probabilities of its first token where it gives them; None without a store.
+
+        Raises:
+            StoreError: a replay has no such call, or a reply could not be kept.
+            ModelError: the judge's answer is an error.
+        """
+        lent = store().get(LENT)
+        if lent and lent[1] != "replay" and not Path(lent[0]).exists():  # a log that is scored again elsewhere
+            lent = None
+        path, policy, first_epoch = lent or (os.environ.get(STORE_VARIABLE), "reuse", 1)
+        if not path or str(model).startswith("archon/"):
+            return None
+        held = self._stores.get(path)
+        if held is None:
+            held = self._stores[path] = CallStore(Path(path), read_only=policy == "replay")
+        call = Call(str(model), to_conversation(messages), _OWN, epoch=first_epoch - 1 + epoch)
+        extra = beyond(model._resolve_config(config), _OWN)
+        if policy == "replay":
+            return _replayed(held, call, extra)
+        key = call_key(call, endpoint(call.model, model), extra)
+        if policy == "record" and key.digest not in self._recorded:
+            reply = await _kept(held, key, await _sent(model, messages, config), anew=True)
+            self._recorded.add(key.digest)
+            return reply
+        if (stored := held.get(key)) is not None:
+            return stored
+        async with held.sending(key) as stored:
+            return stored or await _kept(held, key, await _sent(model, messages, config))
+
+
+async def _kept(held: CallStore, key: CallKey, reply: Reply, anew: bool = False) -> Reply:
+    # another process may have been first: its reply stands for everybody, ours was paid for all the same
+    return replace(await held.put(key, reply, replace=anew), reused=False)
+
+
+def _replayed(held: CallStore, call: Call, extra: str) -> Reply:
+    """The recorded reply, wherever the judge was reached."""
+    keys = [call_key(call, where, extra) for where in held.endpoints(call.model)]
+    found = [reply for key in keys if (reply := held.get(key)) is not None]
+    if len({(reply.text, reply.top_logprobs) for reply in found}) > 1:
+        places = "; ".join(held.endpoints(call.model))
+        raise StoreError(f"{held.path} holds the judge {call.model} from several endpoints: {places}")
+    if found:
+        return found[0]
+    near = held.nearest(keys[0] if keys else call_key(call, call.model, extra))
+    raise StoreError(f"not in the recording {held.path}: the judge's call {describe(call)}; {near}")
+
+
+async def _sent(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> Reply:
+    started = time.monotonic()
+    output = await model.generate(list(messages), config=config)
+    return replace(to_reply(output, str(model), time.monotonic() - started), top_logprobs=first_token(output))
+
+
+def first_token(output: ModelOutput) -> tuple[tuple[str, float], ...] | None:
+    """Candidates for the first token of a model's output with their log probabilities; None if there are none."""
+    logprobs = output.choices[0].logprobs if output.choices else None
+    if not logprobs or not logprobs.content:
+        return None
+    first = logprobs.content[0]
+    return tuple((t.token, t.logprob) for t in first.top_logprobs or ()) or ((first.token, first.logprob),)

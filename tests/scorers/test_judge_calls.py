@@ -1,0 +1,144 @@
+"""A judge's calls in the call store of the answers: paid once, replayed, asked afresh for fresh draws."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import Task, eval, score
+from inspect_ai.dataset import Sample
+from inspect_ai.log import EvalLog
+from inspect_ai.model import GenerateConfig, Model, ModelOutput, ModelUsage, get_model
+
+from archon_eval.models.store import CallStore
+from archon_eval.report.judges import judged_anew
+from archon_eval.scorers.alpaca_eval import alpaca_eval
+from archon_eval.scorers.arena_hard import arena_hard
+from archon_eval.solvers.archon import archon
+
+SAMPLES = [
+    Sample(id=number, input=f"Why {number}?", metadata={"instruction": f"Why {number}?", "baseline_output": "Because."})
+    for number in range(2)
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class Judge:
+    """A judge that counts what it is asked."""
+
+    def __init__(self, *says: str) -> None:
+        self.says, self.asked = says, 0
+
+    def model(self, **config: Any) -> Model:
+        return get_model("mockllm/judge", custom_outputs=self, config=GenerateConfig(**config), memoize=False)
+
+    def __repr__(self) -> str:  # a model's arguments are part of its calls' keys
+        return "a judge"
+
+    def __call__(self, *_: Any) -> ModelOutput:
+        self.asked += 1
+        output = ModelOutput.from_content("judge", self.says[min(self.asked, len(self.says)) - 1])
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+
+def run(judge: str | Model, policy: str = "reuse", scorer: Any = None, **given: Any) -> EvalLog:
+    solver = archon("single", "sim/gpt-4o", store="calls.db", store_policy=policy, first_epoch=given.pop("first", 1))
+    task = Task(dataset=SAMPLES, solver=solver, scorer=scorer or alpaca_eval())
+    given = {"model": "none", "model_roles": {"judge": judge}, "display": "none", "log_dir": "logs"} | given
+    (log,) = eval(task, **given)
+    return log
+
+
+def judgments(log: EvalLog) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in record.items() if key != "reused"}
+        for sample in log.samples or ()
+        for each in (sample.scores or {}).values()
+        for record in (each.metadata or {})["judgments"]
+    ]
+
+
+def anew(log: EvalLog) -> bool:
+    [name] = (log.samples or [])[0].scores or {}
+    return judged_anew(log, log.samples or (), name)
+
+
+def test_a_judge_is_asked_once_and_its_log_probabilities_are_kept() -> None:
+    first, second, replayed = run("sim/gpt-4-turbo"), run("sim/gpt-4-turbo"), run("sim/gpt-4-turbo", "replay")
+    assert judgments(first) == judgments(second) == judgments(replayed)
+    assert len(judgments(first)) == 2 and "top_logprobs" in judgments(first)[0]["replies"][0]
+    assert [anew(log) for log in (first, second, replayed)] == [True, False, False]
+    assert first.stats.role_usage["judge"].output_tokens and not replayed.stats.role_usage
+
+
+def test_what_decides_a_verdict_is_in_its_key() -> None:
+    asked = Judge("m")
+    other = get_model("mockllm/other", custom_outputs=asked, memoize=False)
+    for judge, first in ((asked.model(), 1), (asked.model(temperature=0.3), 1), (asked.model(), 2), (other, 1)):
+        before = asked.asked
+        assert anew(run(judge, first=first)) and asked.asked == before + 2  # 2: draws that no eval was judged by
+    assert not anew(run(asked.model(max_connections=3))) and asked.asked == 8
+
+
+def test_a_reminded_judge_is_replayed_with_both_replies() -> None:
+    judge = Judge("Both are fine.", "m", "neither", "M")
+    log, again = run(judge.model(), max_samples=1), run(judge.model())
+    assert [len(record["replies"]) for record in judgments(log)] == [2, 2]
+    assert judgments(again) == judgments(log) and judge.asked == 4
+
+
+def test_record_replaces_and_replay_fails_closed() -> None:
+    run(Judge("m").model())
+    assert [r["replies"][0]["text"] for r in judgments(run(Judge("M").model(), "record"))] == ["M", "M"]
+    silent = Judge("m")
+    assert [r["replies"][0]["text"] for r in judgments(run(silent.model(), "replay"))] == ["M", "M"]
+    other = run(silent.model(temperature=0.5), "replay", fail_on_error=False)
+    errors = [sample.error.message for sample in other.samples or () if sample.error]
+    assert len(errors) == 2 and not silent.asked
+    for error in errors:
+        assert "not in the recording calls.db" in error and "call mockllm/judge, epoch 1" in error
+    assert all("differs in settings" in error for error in errors)
+
+
+def test_stored_never_asks_the_judge_whatever_is_stored() -> None:
+    judge = Judge("[[A>B]]")
+    run(judge.model(), scorer=arena_hard())
+    run(judge.model(), scorer=arena_hard())
+    assert judge.asked == 4
+    log = run(judge.model(), scorer=arena_hard(stored="never"))
+    assert judge.asked == 8 and anew(log)
+
+
+def test_the_model_door_and_the_environment_lend_a_store_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge("m")
+    model = get_model("archon/single", models="sim/gpt-4o", store="calls.db")
+    given: dict[str, Any] = {"model_roles": {"judge": judge.model()}, "display": "none", "log_dir": "logs"}
+    for _ in range(2):
+        eval(Task(dataset=SAMPLES, scorer=alpaca_eval()), model=model, **given)
+    assert judge.asked == 2
+    monkeypatch.setenv("ARCHON_STORE", "other.db")
+    for _ in range(2):
+        (log,) = eval(Task(dataset=SAMPLES, scorer=alpaca_eval()), model="sim/gpt-4o", **given)
+        assert log.status == "success", log.error
+    assert judge.asked == 4 and CallStore("other.db").count() == 2
+
+
+def test_an_architecture_that_judges_keeps_its_own_store() -> None:
+    judge = get_model("archon/single", models="sim/gpt-4-turbo", store="judge.db")
+    log = run(judge)
+    assert all("fingerprint" in record for record in judgments(log)) and anew(log)
+    assert CallStore("judge.db").count() == CallStore("calls.db").count() == 2
+    assert not anew(run(judge))
+
+
+def test_a_log_is_scored_again_where_the_store_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = run(Judge("m").model())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    judge = Judge("[[A>B]]")
+    again = score(log, arena_hard(), model_roles={"judge": judge.model()}, display="none", action="overwrite")
+    assert again.status == "success" and judge.asked == 4 and not Path("calls.db").exists()
