@@ -29,6 +29,7 @@ from inspect_ai.model import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
+from archon_eval.engine import first_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
 from archon_eval.harness.judge_calls import JudgeCalls, first_token
 from archon_eval.scorers._account import account_of
@@ -201,14 +202,11 @@ def bracketed(text: str, legal: str, example: str) -> str:
 
 
 async def gather(*asks: Awaitable[Verdict]) -> list[Verdict]:
-    """The results of concurrent requests; if several fail, the first failure alone, so that its type is seen."""
+    """The results of concurrent requests; if several fail one failure alone, a limit before all, as hosts know it."""
     try:
         return await collect(*asks)
     except ExceptionGroup as group:
-        error: Exception = group
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        raise error from group
+        raise first_error(group) from group
 
 
 def kept(state: TaskState, judgments: Sequence[dict[str, Any]], **facts: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
@@ -24,11 +25,12 @@ from inspect_ai.model import (
 )
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import LimitExceededError
 
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, JudgeError
 from archon_eval.scorers.alpaca_eval import alpaca_eval
 from archon_eval.scorers.arena_hard import arena_hard
-from archon_eval.scorers.judging import needs_judge
+from archon_eval.scorers.judging import gather, needs_judge
 from archon_eval.scorers.mixeval import mixeval
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
 
@@ -258,3 +260,22 @@ def test_only_stored_judgments_without_any_is_an_error() -> None:
     assert log.error and "no stored judgment" in log.error.message and not judge.asked
     with pytest.raises(DataError, match="did you mean 'only'"):
         arena_hard(stored="onyl")  # type: ignore[arg-type]
+
+
+def test_of_two_failing_games_a_limit_is_told_first() -> None:
+    both = anyio.Event()
+
+    async def game(error: Exception) -> None:
+        if isinstance(error, JudgeError):
+            both.set()
+        else:
+            await both.wait()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.01)
+        raise error
+
+    async def main() -> None:
+        await gather(game(JudgeError("no verdict")), game(LimitExceededError("token", value=2, limit=1)))
+
+    with pytest.raises(LimitExceededError):
+        anyio.run(main)
