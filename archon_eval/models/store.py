@@ -74,10 +74,17 @@ class CallStore:
         self._named: set[bytes] = set()
         with self._telling("open"):
             self._db = self._connected()
+            self._file = self.path.absolute()
+            self._place = self._where()
         self._end = weakref.finalize(self, _closed, self._db, self._claims, self._lock, os.getpid())
 
     def _connected(self) -> sqlite3.Connection:
         return connect(self.path, self.read_only)
+
+    def _where(self) -> tuple[int, int]:
+        """Which file there is now under the path."""
+        found = self._file.stat()
+        return found.st_dev, found.st_ino
 
     @contextmanager
     def _telling(self, doing: str) -> Iterator[None]:
@@ -160,6 +167,8 @@ class CallStore:
     def _commit(self, batch: _Batch) -> None:
         try:
             with self._lock, self._telling("write"):
+                if self._where() != self._place:
+                    raise FileNotFoundError("another file has taken its place since it was opened")
                 named = self._write(batch)
             self._named |= named
         except StoreError as exc:

@@ -203,6 +203,17 @@ except Exception as exc:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
+@pytest.mark.parametrize("instead", [False, True])
+def test_a_file_that_is_removed_or_replaced_under_way_loses_nothing_silently(tmp_path: Path, instead: bool) -> None:
+    store = CallStore(tmp_path / "calls.db")
+    put(store, 0)
+    (tmp_path / "calls.db").rename(tmp_path / "moved.db")
+    if instead:
+        CallStore(tmp_path / "calls.db").close()
+    with pytest.raises(StoreError, match="another file has taken its place" if instead else "No such file"):
+        put(store, 1)
+
+
 def test_a_store_that_may_only_be_read_is_read(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     with CallStore(path) as store:
