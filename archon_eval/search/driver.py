@@ -153,7 +153,7 @@ class _Stages:
         optimiser = self._optimiser()
         self._finals = Finals(self.settings, self.evaluations, self.options, self._calls, self._cost, generators[0])
         tried = self._try(optimiser)
-        finalists = self._finals.confirm(optimiser, tried, partial(self._step, "confirming finalists"))
+        finalists = self._finals.confirm(optimiser, tried, self._journal, partial(self._step, "confirming finalists"))
         winner = finalists[0][0]
         step = partial(self._step, "reporting on the held-out questions")
         report = self._finals.report(winner, finalists[0][1].architecture, self._journal, step)

@@ -3,7 +3,8 @@
     evaluations = Evaluations(settings, folder, journal, run, parts)
     [trial] = evaluations.all([Order("rank/generator/openai/gpt-4o", architecture, plan)])
 
-An order is begun only when its worst case fits into what is left, and its eval is held to that by the model layer.
+An order is begun only when its calls and some re-asks fit into what is left, and its eval is held to its worst case, or
+to what is left where that is less, by the model layer.
 Calls nobody could account for (of a question that failed, or that a died process had stored) count as paid; those on
 their way when a process was killed, at most as many as its connections, are in no account.
 """
@@ -11,7 +12,7 @@ their way when a process was killed, at most as many as its connections, are in 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, field, replace
-from math import fsum, inf
+from math import ceil, fsum, inf
 from pathlib import Path
 from statistics import fmean
 
@@ -28,6 +29,9 @@ TOO_MANY_FAILED = 0.1
 
 SLACK = 4.0
 """Dollars are estimated, not known, before: an eval may take so many times the estimate, if that much is left."""
+
+REASKED = 0.25
+"""Of all re-asks that there may be: what must fit into the budget before an eval begins."""
 
 Parts = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Task -> `trial`, `dev` and `test` -> question ids, with how many answers each asks for."""
@@ -143,10 +147,17 @@ class Evaluations:
 
     def worst(self, order: Order, answers: int | None = None) -> tuple[int, float]:
         """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate."""
+        return self._amount(order, 1.0, answers)
+
+    def needed(self, order: Order, answers: int | None = None) -> tuple[int, float]:
+        """Calls and estimated dollars that must be left before it begins: with few re-asks it takes no more."""
+        return self._amount(order, REASKED, answers)
+
+    def _amount(self, order: Order, reasked: float, answers: int | None) -> tuple[int, float]:
         times = (self.answers(order) if answers is None else answers) * order.epochs
-        calls = order.plan.calls[1] + order.plan.reasks
+        calls = ceil(times * (order.plan.calls[1] + reasked * order.plan.reasks))
         per_call = order.plan.dollars[1] / max(1, order.plan.calls[1]) if order.plan.dollars else 0.0
-        return times * calls, times * calls * per_call
+        return calls, calls * per_call
 
     def left(self) -> tuple[float, float]:
         """Calls and dollars that are neither spent nor held by what is under way."""
@@ -164,18 +175,21 @@ class Evaluations:
         for task in self.settings.tasks:
             key, questions = f"{order.key}@{task.key}", self._parts[task.key][order.part]
             if key not in self.results:
-                wanted.append((task, key, questions, *self.worst(order, sum(questions.values()))))
+                wanted.append((task, key, questions, sum(questions.values())))
         if not wanted:  # all of it is finished
             return
         begun = [self._held.get(key, (0, 0.0)) for _, key, *_ in wanted]  # by an earlier process
-        most = sum(one[3] for one in wanted), sum(one[4] for one in wanted)
+        answers = sum(one[3] for one in wanted)
+        most, needed = self.worst(order, answers), self.needed(order, answers)
         free = [left + sum(held[n] for held in begun) - keep[n] for n, left in enumerate(self.left())]
         for n, words in enumerate(("{:,.0f} calls", "${:,.2f}")):
-            if most[n] > free[n]:
+            if needed[n] > free[n]:
                 later = f" besides {words.format(keep[n])} kept for the end" if keep[n] else ""
                 have = words.format(max(0.0, free[n]))
-                raise BudgetSpent(f"{order.key} may take {words.format(most[n])}, and {have} are left{later}")
-        for task, key, questions, calls, estimate in wanted:
+                raise BudgetSpent(f"{order.key} may take {words.format(needed[n])}, and {have} are left{later}")
+        for task, key, questions, mine in wanted:
+            calls, estimate = self.worst(order, mine)
+            calls = int(calls * min(1.0, free[0] / max(1, most[0])))
             dollars = min(SLACK * estimate, free[1] / len(wanted))
             job = Job(
                 key,

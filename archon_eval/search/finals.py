@@ -1,7 +1,7 @@
 """The end of a search: finalists on fresh draws, and the winner on the questions that the search has not seen.
 
     finals = Finals(settings, evaluations, options, calls, cost, model)
-    confirmed = finals.confirm(optimiser, tried)         # best first
+    confirmed = finals.confirm(optimiser, tried, journal)    # best first
     report = finals.report(confirmed[0][0], confirmed[0][1].architecture, journal)
 
 What finalists score with fresh draws is told to the surrogate, which then knows all there is to know; the choice is by
@@ -100,14 +100,12 @@ class Finals:
             return 0, 0
         best = self.promising(optimiser, tried) or list(range(min(FEW, len(self.options))))
         finalists, epochs = self._affordable(best)
-        # an eval begins only if its worst case fits
-        worst = [self.evaluations.worst(self._order("", number, epochs)) for number in finalists]
         found = []
         for most, report, expected, begin in zip(
             (budget.calls, budget.dollars),
             self._reporting(finalists),
             self._confirming(finalists, epochs),
-            map(max, zip(*worst, strict=True)),
+            self._beginning(finalists, epochs),
             strict=True,
         ):
             kept = min(report, most / 2)
@@ -115,15 +113,25 @@ class Finals:
             found.append(kept if tried else min(kept, most / 2))
         return found[0], found[1]
 
-    def _affordable(self, best: Sequence[int]) -> tuple[list[int], int]:
-        """How many of the best are confirmed, with how many sets of fresh draws each."""
+    def _beginning(self, numbers: Sequence[int], epochs: int) -> tuple[float, float]:
+        """What must be left to begin the dearest of these."""
+        each = [self.evaluations.needed(self._order("", number, epochs)) for number in numbers]
+        return max(calls for calls, _ in each), max(dollars for _, dollars in each)
+
+    def _affordable(self, best: Sequence[int], left: tuple[float, float] = (0, 0)) -> tuple[list[int], int]:
+        """How many of the best are confirmed, with how many sets of fresh draws each: what a share of the budget is
+        expected to pay for, or what is left when trials are over and the report is provided for."""
         most, epochs = min(self.settings.finalists, len(best)), self.settings.confirm_epochs
         kept = self._reporting(best[:most])
         budget = (self.settings.budget.calls - kept[0], self.settings.budget.dollars - kept[1])
         plans = [(n, epochs) for n in range(most, min(FEW, most), -1)]
         plans += [(n, e) for n in range(min(FEW, most), 0, -1) for e in range(epochs, 0, -1)]
         for count, times in plans:
-            if all(a <= SHARE * b for a, b in zip(self._confirming(best[:count], times), budget, strict=True)):
+            expected, begin = self._confirming(best[:count], times), self._beginning(best[:count], times)
+            if all(
+                a <= SHARE * share or a + b <= have - report
+                for a, b, share, have, report in zip(expected, begin, budget, left, kept, strict=True)
+            ):
                 return list(best[:count]), times
         return list(best[:1]), 1
 
@@ -141,10 +149,10 @@ class Finals:
         return times * (paid + 1), times * dollars
 
     def _reporting(self, numbers: Sequence[int]) -> tuple[float, float]:
-        """What the report may take at most: winner, best of n, single model."""
-        worst = [self.evaluations.worst(self._order("", number, 1, "test")) for number in numbers]
-        one, budget = self.evaluations.worst(self._single), self.settings.budget
-        calls, dollars = 2 * max(c for c, _ in worst) + one[0], 2 * max(d for _, d in worst) + one[1]
+        """What must be left for the report, if the dearest wins: winner, best of n, single model."""
+        each = [self.evaluations.needed(self._order("", number, 1, "test")) for number in numbers]
+        one, budget = self.evaluations.needed(self._single), self.settings.budget
+        calls, dollars = 2 * max(c for c, _ in each) + one[0], 2 * max(d for _, d in each) + one[1]
         return (calls if budget.calls < inf else 0), (dollars if budget.dollars < inf else 0)
 
     def _order(self, key: str, number: int, epochs: int, part: str = "dev") -> Order:
@@ -155,8 +163,25 @@ class Finals:
         key = f"confirm/single/{epochs}"  # a search that goes on with more budget may want more of them
         return order(self.settings, key, single(self._model), "dev", epochs, self.settings.draws + 1)
 
+    def _decided(self, best: Sequence[int], journal: Journal) -> tuple[list[int], int]:
+        """Who is confirmed and how often, as when the search first came here: by then what is left had not yet been
+        spent on them."""
+        budget = self.settings.budget
+        asked = [len(best), self.settings.finalists, self.settings.confirm_epochs, budget.calls, budget.dollars]
+        words = " ".join(map(str, asked))
+        for line in reversed(journal.entries("confirm")):
+            if line["asked"] == words:
+                return list(best[: line["finalists"]]), line["epochs"]
+        finalists, epochs = self._affordable(best, self.evaluations.left())
+        journal.add("confirm", {"asked": words, "finalists": len(finalists), "epochs": epochs})
+        return finalists, epochs
+
     def confirm(
-        self, optimiser: Optimiser, tried: Mapping[int, Trial], watch: Watch = lambda done, total: None
+        self,
+        optimiser: Optimiser,
+        tried: Mapping[int, Trial],
+        journal: Journal,
+        watch: Watch = lambda done, total: None,
     ) -> list[tuple[str, Trial, float]]:
         """Finalists and the best single model on fresh draws of all dev questions, best first.
 
@@ -170,12 +195,13 @@ class Finals:
             SearchError: none of them could be run.
         """
         best = self.promising(optimiser, tried)
-        finalists, epochs = self._affordable(best)
+        finalists, epochs = self._decided(best, journal)
         wanted = min(self.settings.finalists, len(best))
         if len(finalists) < wanted or epochs < self.settings.confirm_epochs:
             self.notes.append(
                 f"{len(finalists)} of {wanted} finalists were to be confirmed, with {epochs} of "
-                f"{self.settings.confirm_epochs} sets of fresh draws: all would take more than a third of the budget"
+                f"{self.settings.confirm_epochs} sets of fresh draws: all would take more than a third of "
+                "the budget, and than is left"
             )
         orders: list[tuple[str, Order, int | None]] = [("single", self._single_on_dev(epochs), self._place)]
         for number in finalists:

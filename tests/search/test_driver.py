@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from archon_eval.loading import load_architecture
+from archon_eval.plan import plan
 from archon_eval.search.driver import search
 from archon_eval.search.outcome import NO_WINNER, _paired, _scored, _weighted, percent, write
 from archon_eval.search.questions import look_at
@@ -168,6 +169,26 @@ def test_the_budget_holds_to_the_call(tmp_path, fake_run, calls):
     assert sum(fake_run.result(job).calls for job in fake_run.jobs) == found.evaluations.calls <= calls
     assert found.tried
     write(found, tmp_path)
+
+
+def test_an_eval_that_re_asks_may_not_fit_begins_and_is_held_to_what_is_left(tmp_path, fake_run):
+    found = search(settings(budget={"calls": 1500}), tmp_path, fake_run)
+    spent, tight = 0, 0
+    for job in fake_run.jobs:
+        planned = plan(load_architecture(dict(job.architecture)))
+        worst = (planned.calls[1] + planned.reasks) * len(job.questions) * job.epochs
+        assert job.max_calls <= min(worst, 1500 - spent)
+        tight += job.max_calls < worst
+        spent += fake_run.result(job).calls
+    assert tight and spent == found.evaluations.calls
+
+
+def test_what_trials_leave_of_the_budget_goes_to_the_finalists(tmp_path, fake_run):
+    search(settings(budget={"trials": 5, "calls": 4000}, finalists=10), tmp_path / "a", fake_run)
+    confirmed = [job for job in fake_run.jobs if job.key.startswith("confirm/search")]
+    assert len(confirmed) == 5 and {job.epochs for job in confirmed} == {2}
+    poor = search(settings(budget={"trials": 5, "calls": 3500}, finalists=10), tmp_path / "b", fake_run)
+    assert len(poor.finalists) < 6 and any("a third of the budget" in note for note in poor.notes)
 
 
 def test_a_budget_too_small_says_so(tmp_path, fake_run):
