@@ -12,14 +12,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
+import anyio
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+)
 from inspect_ai.util import store
 
 from archon_eval.architecture import Settings
 from archon_eval.errors import StoreError
 from archon_eval.harness.inspect_bridge import to_conversation
 from archon_eval.models.base import Call, Caller, Reply
-from archon_eval.models.conversion import beyond, endpoint, to_reply
+from archon_eval.models.conversion import beyond, endpoint, storable, to_reply
 from archon_eval.models.stack import STORE_VARIABLE, Stack
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_entry import CallKey, call_key, describe
@@ -36,8 +44,14 @@ def lend(caller: Caller, first_epoch: int = 1) -> None:
     Args:
         first_epoch: as the solver's, since judges of fresh draws are to judge afresh.
     """
-    if isinstance(caller, Stack) and caller.store is not None and store().get(LENT) is None:
-        store().set(LENT, [str(caller.store.path), caller.policy, first_epoch])
+    if not isinstance(caller, Stack) or store().get(LENT) is not None:
+        return
+    if (held := caller.store) is not None:
+        # the store of a task's file was opened in that file's folder
+        path = held.path if held.path.absolute() == held.file else held.file
+        store().set(LENT, [str(path), caller.policy, first_epoch])
+    elif os.environ.get(STORE_VARIABLE):  # which is not for judges of answers that are not kept
+        store().set(LENT, ["", "off", first_epoch])
 
 
 class JudgeCalls:
@@ -46,6 +60,8 @@ class JudgeCalls:
     def __init__(self) -> None:
         self._stores: dict[str, CallStore] = {}
         self._recorded: set[bytes] = set()
+        self._turns: dict[bytes, anyio.Lock] = {}
+        """Equal calls at one moment, of games between equal answers, say, are sent once."""
 
     async def ask(
         self, model: Model, messages: Sequence[ChatMessage], config: GenerateConfig, epoch: int
@@ -70,14 +86,15 @@ class JudgeCalls:
         if policy == "replay":
             return _replayed(held, call, extra)
         key = call_key(call, endpoint(call.model, model), extra)
-        if policy == "record" and key.digest not in self._recorded:
-            reply = await _kept(held, key, await _sent(model, messages, config), anew=True)
-            self._recorded.add(key.digest)
-            return reply
-        if (stored := held.get(key)) is not None:
-            return stored
-        async with held.sending(key) as stored:
-            return stored or await _kept(held, key, await _sent(model, messages, config))
+        async with self._turns.setdefault(key.digest, anyio.Lock()):
+            if policy == "record" and key.digest not in self._recorded:
+                reply = await _kept(held, key, await _sent(model, messages, config), anew=True)
+                self._recorded.add(key.digest)
+                return reply
+            if (stored := held.get(key)) is not None:
+                return stored
+            async with held.sending(key) as stored:
+                return stored or await _kept(held, key, await _sent(model, messages, config))
 
 
 async def _kept(held: CallStore, key: CallKey, reply: Reply, anew: bool = False) -> Reply:
@@ -101,6 +118,8 @@ def _replayed(held: CallStore, call: Call, extra: str) -> Reply:
 async def _sent(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> Reply:
     started = time.monotonic()
     output = await model.generate(list(messages), config=config)
+    if not output.choices:  # a reply without a verdict, as it is where there is no store
+        output.choices = [ChatCompletionChoice(message=ChatMessageAssistant(content=""), stop_reason="unknown")]
     return replace(to_reply(output, str(model), time.monotonic() - started), top_logprobs=first_token(output))
 
 
@@ -110,4 +129,4 @@ def first_token(output: ModelOutput) -> tuple[tuple[str, float], ...] | None:
     if not logprobs or not logprobs.content:
         return None
     first = logprobs.content[0]
-    return tuple((t.token, t.logprob) for t in first.top_logprobs or ()) or ((first.token, first.logprob),)
+    return tuple((storable(t.token)[0], t.logprob) for t in first.top_logprobs or (first,))

@@ -74,7 +74,8 @@ class CallStore:
         self._named: set[bytes] = set()
         with self._telling("open"):
             self._db = self._connected()
-            self._file = self.path.absolute()
+            self.file = self.path.absolute()
+            """Where it is, wherever the process goes from here."""
             self._place = self._where()
         self._end = weakref.finalize(self, _closed, self._db, self._claims, self._lock, os.getpid())
 
@@ -83,7 +84,7 @@ class CallStore:
 
     def _where(self) -> tuple[int, int]:
         """Which file there is now under the path."""
-        found = self._file.stat()
+        found = self.file.stat()
         return found.st_dev, found.st_ino
 
     @contextmanager

@@ -3,11 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import GenerateConfig, Model, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import (
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    Model,
+    ModelOutput,
+    ModelUsage,
+    TopLogprob,
+    get_model,
+)
 
 from archon_eval.models.store import CallStore
 from archon_eval.report.judges import judged_anew
@@ -26,6 +36,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+USAGE = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+
+
+def said(text: str) -> ModelOutput:
+    return ModelOutput.from_content("judge", text).model_copy(update={"usage": USAGE})
+
+
 class Judge:
     """A judge that counts what it is asked."""
 
@@ -40,14 +57,15 @@ class Judge:
 
     def __call__(self, *_: Any) -> ModelOutput:
         self.asked += 1
-        output = ModelOutput.from_content("judge", self.says[min(self.asked, len(self.says)) - 1])
-        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-        return output
+        return said(self.says[min(self.asked, len(self.says)) - 1])
 
 
 def run(judge: str | Model, policy: str = "reuse", scorer: Any = None, **given: Any) -> EvalLog:
-    solver = archon("single", "sim/gpt-4o", store="calls.db", store_policy=policy, first_epoch=given.pop("first", 1))
-    task = Task(dataset=SAMPLES, solver=solver, scorer=scorer or alpaca_eval())
+    first, dataset = given.pop("first", 1), given.pop("dataset", SAMPLES)
+    solver = given.pop("solver", None) or archon(
+        "single", "sim/gpt-4o", store="calls.db", store_policy=policy, first_epoch=first
+    )
+    task = Task(dataset=dataset, solver=solver, scorer=scorer or alpaca_eval())
     given = {"model": "none", "model_roles": {"judge": judge}, "display": "none", "log_dir": "logs"} | given
     (log,) = eval(task, **given)
     return log
@@ -125,6 +143,58 @@ def test_the_model_door_and_the_environment_lend_a_store_too(monkeypatch: pytest
         (log,) = eval(Task(dataset=SAMPLES, scorer=alpaca_eval()), model="sim/gpt-4o", **given)
         assert log.status == "success", log.error
     assert judge.asked == 4 and CallStore("other.db").count() == 2
+
+
+def test_equal_games_at_one_moment_are_sent_once_and_replayed_as_they_were() -> None:
+    says = iter(["[[A>B]]", "[[B>>A]]"])
+
+    async def turn(*_: Any) -> ModelOutput:
+        await anyio.sleep(0.01)
+        return said(next(says))
+
+    answer = (run(Judge("m").model()).samples or [])[0].output.completion
+    facts = {"instruction": "Why 0?", "baseline_output": answer}
+    equal = [Sample(id=0, input="Why 0?", metadata=facts)]
+    judge = get_model("mockllm/judge", custom_outputs=turn, memoize=False)
+    logs = [run(judge, policy, arena_hard(), dataset=equal) for policy in ("record", "replay")]
+    for log in logs:
+        assert [record["replies"][0]["text"] for record in judgments(log)] == ["[[A>B]]", "[[A>B]]"]
+
+
+def test_a_store_of_another_folder_is_the_judges_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inspect makes a task, and the solver in it, in the folder of its file."""
+    (tmp_path / "tasks").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path / "tasks")
+        solver = archon("single", "sim/gpt-4o", store="calls.db")
+    judge = Judge("m")
+    for _ in range(2):
+        run(judge.model(), solver=solver)
+    assert judge.asked == 2 and CallStore("tasks/calls.db").count() == 4 and not Path("calls.db").exists()
+
+
+def test_where_answers_are_not_kept_their_judge_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHON_STORE", "environment.db")
+    judge = Judge("m")
+    for _ in range(2):
+        run(judge.model(), solver=archon("single", "sim/gpt-4o", store_policy="off"))
+    assert judge.asked == 4 and not Path("environment.db").exists()
+
+
+def test_odd_replies_are_kept_and_harm_no_others() -> None:
+    def odd(messages: list[Any], *_: Any) -> ModelOutput:
+        if len(messages) == 2:  # not reminded yet
+            return ModelOutput(model="judge", usage=USAGE)
+        output = said("M")
+        tokens = [TopLogprob(token="M", logprob=-0.1), TopLogprob(token="\ud83d", logprob=-3.0)]
+        output.choices[0].logprobs = Logprobs(content=[Logprob(token="M", logprob=-0.1, top_logprobs=tokens)])
+        return output
+
+    judge = get_model("mockllm/judge", custom_outputs=odd, memoize=False)
+    logs = [run(judge, policy) for policy in ("record", "replay")]
+    for log in logs:
+        replies = [record["replies"] for record in judgments(log)]
+        assert replies == 2 * [[{"text": ""}, {"text": "M", "top_logprobs": [["M", -0.1], ["\ufffd", -3.0]]}]]
 
 
 def test_an_architecture_that_judges_keeps_its_own_store() -> None:
