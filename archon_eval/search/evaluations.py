@@ -239,6 +239,7 @@ class Evaluations:
             turns = max(answers for parts in self._parts.values() for answers in parts[order.part].values())
             per_question = turns * (order.plan.calls[1] + order.plan.reasks)
             lost = calls if result.error else min(calls, result.calls + result.lost * per_question)
+            lost = max(lost, result.calls)
             known = None if result.dollars is None else max(result.dollars, dollars * lost / max(1, calls))
             result = replace(result, calls=lost, dollars=known)
         self._journal.add("result", {"result": asdict(result)})

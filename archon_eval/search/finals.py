@@ -51,6 +51,10 @@ def single(model: str) -> Architecture:
     return named(model, {"generator": model})
 
 
+def _confirm_key(trial: Trial, epochs: int) -> str:
+    return f"confirm/{trial.key}/{epochs}"
+
+
 class Finals:
     """Knows what the end will take, and does it."""
 
@@ -118,16 +122,28 @@ class Finals:
         each = [self.evaluations.needed(self._order("", number, epochs)) for number in numbers]
         return max(calls for calls, _ in each), max(dollars for _, dollars in each)
 
-    def _affordable(self, best: Sequence[int], left: tuple[float, float] = (0, 0)) -> tuple[list[int], int]:
+    def _affordable(
+        self,
+        best: Sequence[int],
+        left: tuple[float, float] = (0, 0),
+        confirmed: Callable[[int, int], bool] = lambda number, epochs: False,
+    ) -> tuple[list[int], int]:
         """How many of the best are confirmed, with how many sets of fresh draws each: what a share of the budget is
-        expected to pay for, or what is left when trials are over and the report is provided for."""
+        expected to pay for, or what is left when trials are over and the report is provided for.
+
+        Args:
+            confirmed: whether an option is, with so many sets, and so takes nothing.
+        """
         most, epochs = min(self.settings.finalists, len(best)), self.settings.confirm_epochs
         kept = self._reporting(best[:most])
         budget = (self.settings.budget.calls - kept[0], self.settings.budget.dollars - kept[1])
         plans = [(n, epochs) for n in range(most, min(FEW, most), -1)]
         plans += [(n, e) for n in range(min(FEW, most), 0, -1) for e in range(epochs, 0, -1)]
         for count, times in plans:
-            expected, begin = self._confirming(best[:count], times), self._beginning(best[:count], times)
+            new = [number for number in best[:count] if not confirmed(number, times)]
+            if not new:
+                return list(best[:count]), times
+            expected, begin = self._confirming(new, times), self._beginning(new, times)
             if all(
                 a <= SHARE * share or a + b <= have - report
                 for a, b, share, have, report in zip(expected, begin, budget, left, kept, strict=True)
@@ -163,16 +179,21 @@ class Finals:
         key = f"confirm/single/{epochs}"  # a search that goes on with more budget may want more of them
         return order(self.settings, key, single(self._model), "dev", epochs, self.settings.draws + 1)
 
-    def _decided(self, best: Sequence[int], journal: Journal) -> tuple[list[int], int]:
+    def _decided(self, best: Sequence[int], tried: Mapping[int, Trial], journal: Journal) -> tuple[list[int], int]:
         """Who is confirmed and how often, as when the search first came here: by then what is left had not yet been
-        spent on them."""
+        spent on them. Where more or other is wanted, those who are confirmed by then take nothing."""
+
+        def confirmed(number: int, times: int) -> bool:
+            key = self._single_on_dev(times).key if number == self._place else _confirm_key(tried[number], times)
+            return all(f"{key}@{task.key}" in self.evaluations.results for task in self.settings.tasks)
+
         budget = self.settings.budget
         asked = [len(best), self.settings.finalists, self.settings.confirm_epochs, budget.calls, budget.dollars]
         words = " ".join(map(str, asked))
         for line in reversed(journal.entries("confirm")):
             if line["asked"] == words:
                 return list(best[: line["finalists"]]), line["epochs"]
-        finalists, epochs = self._affordable(best, self.evaluations.left())
+        finalists, epochs = self._affordable(best, self.evaluations.left(), confirmed)
         journal.add("confirm", {"asked": words, "finalists": len(finalists), "epochs": epochs})
         return finalists, epochs
 
@@ -195,7 +216,7 @@ class Finals:
             SearchError: none of them could be run.
         """
         best = self.promising(optimiser, tried)
-        finalists, epochs = self._decided(best, journal)
+        finalists, epochs = self._decided(best, tried, journal)
         wanted = min(self.settings.finalists, len(best))
         if len(finalists) < wanted or epochs < self.settings.confirm_epochs:
             self.notes.append(
@@ -205,9 +226,9 @@ class Finals:
             )
         orders: list[tuple[str, Order, int | None]] = [("single", self._single_on_dev(epochs), self._place)]
         for number in finalists:
-            key = tried[number].key
             if number != self._place:
-                orders.append((key, self._order(f"confirm/{key}/{epochs}", number, epochs), number))
+                one = self._order(_confirm_key(tried[number], epochs), number, epochs)
+                orders.append((tried[number].key, one, number))
         confirmed = []
         for key, one, place in self._run(orders, self._reporting(finalists), watch):
             trial = self.evaluations.trial(one)

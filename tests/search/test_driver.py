@@ -191,6 +191,16 @@ def test_what_trials_leave_of_the_budget_goes_to_the_finalists(tmp_path, fake_ru
     assert len(poor.finalists) < 6 and any("a third of the budget" in note for note in poor.notes)
 
 
+def test_who_is_confirmed_stays_a_finalist_when_other_or_more_is_asked_for(tmp_path, fake_run):
+    given = {"trials": 5, "calls": 4000}
+    first = search(settings(budget=given, finalists=10), tmp_path, fake_run)
+    fake_run.jobs = []
+    for more, finalists in ((0, 9), (10, 10)):
+        again = search(settings(budget={**given, "calls": 4000 + more}, finalists=finalists), tmp_path, fake_run)
+        assert [key for key, *_ in again.finalists] == [key for key, *_ in first.finalists]
+        assert again.notes == first.notes == () and not fake_run.jobs
+
+
 def test_a_budget_too_small_says_so(tmp_path, fake_run):
     with pytest.raises(SearchError, match="spent while ranking"):
         search(settings(budget={"calls": 20}), tmp_path, fake_run)
