@@ -189,6 +189,13 @@ def test_a_wrong_option_is_an_architecture_error(fake_server: FakeServer, option
     assert said in str(caught.value)
 
 
+def test_a_missing_key_is_told_without_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    with pytest.raises(ArchitectureError, match="ANTHROPIC_API_KEY") as caught:
+        Archon("single", models=["anthropic/claude-3-5-sonnet-20240620"])
+    assert "[bold]" not in str(caught.value) and "[/" not in str(caught.value)
+
+
 def test_many_questions_at_once_stay_within_max_connections(fake_server: FakeServer) -> None:
     archon = Archon({"layers": [{"generator": "openai/gpt-3.5-turbo"}]}, max_connections=3)
 

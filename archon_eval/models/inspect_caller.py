@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
 from inspect_ai.model import CachePolicy, GenerateConfig, Model, ModelOutput, get_model
 from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.model._model import use_model_event_sink
 from inspect_ai.util import LimitExceededError
+from rich.text import Text
 
 from archon_eval.architecture import Settings
 from archon_eval.errors import ModelError
@@ -55,7 +57,8 @@ class InspectCaller:
         except LimitExceededError:
             raise
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-            raise ModelError(f"model {name!r} cannot be used: {redact(str(exc) or type(exc).__name__)}") from None
+            said = Text.from_markup(str(exc.message)).plain if isinstance(exc, PrerequisiteError) else str(exc)
+            raise ModelError(f"model {name!r} cannot be used: {redact(said or type(exc).__name__)}") from None
 
     async def __call__(self, call: Call) -> Reply:
         """The model's reply, or ModelError after the provider's own retries."""
