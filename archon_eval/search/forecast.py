@@ -10,6 +10,7 @@ from typing import Any
 from archon_eval.search.finals import SHARE
 from archon_eval.search.preparation import options, prepare
 from archon_eval.search.settings import Settings
+from archon_eval.search.space import SearchError
 
 SHARED = 0.5
 """Share of the trials' calls that the call store answers, roughly: measured in docs/search.md."""
@@ -25,6 +26,8 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
     Raises:
         SearchError: the search is not possible as asked.
     """
+    if workers < 1 or not 0 < call_seconds < inf:
+        raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
     parts, _ = prepare(settings)
     models = settings.models
     found = options(settings, models, models)

@@ -98,6 +98,13 @@ def test_the_forecast_in_words_and_what_is_missing(tmp_path):
     assert bad.returncode == 1 and "-T is for the tasks that --task names" in bad.stderr
 
 
+@pytest.mark.parametrize("words", [("--workers", "0"), ("--call-seconds", "0"), ("--call-seconds", "nan")])
+def test_a_forecast_of_no_workers_or_of_no_time(tmp_path, capsys, words):
+    asked = "search --task archon_eval/math -T sample=true -T n=25 --models sim/gpt-4o --space small --dry-run"
+    assert main([*asked.split(), "-o", str(tmp_path / "out"), *words]) == 1
+    assert "must be 1 or more, and above 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
