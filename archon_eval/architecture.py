@@ -122,8 +122,8 @@ class Architecture:
         if not models:
             raise ArchitectureError(
                 f"architecture {self.name!r} has places for models ({', '.join(self.placeholders)}): "
-                "name yours in order of strength, e.g. -S models=openai/gpt-4o,openai/gpt-4o-mini "
-                "or -S models=sim/pool for the simulated ones"
+                "name yours, strongest first, e.g. models=openai/gpt-4o,openai/gpt-4o-mini, or models=sim/pool for the "
+                "simulated ones (with -S for --solver archon, with -M for --model archon/...)"
             )
         layers = tuple(tuple(spec for given in layer for spec in _fill(given, models)) for layer in self.layers)
         return replace(self, layers=layers)

@@ -133,7 +133,7 @@ def _read(data: Mapping[str, Any], name: str, where: str = "architecture") -> Ar
     _known_keys(data, (*TOP_KEYS, *SETTING_NAMES), where)
     layers = data.get("layers")
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
-        raise ArchitectureError(f"{where}: `layers` must be a list of layers, not {_name_of(layers)}")
+        raise ArchitectureError(f"{where}: `layers` must be a list of at least one layer, not {_name_of(layers)}")
     for key in ("name", "description"):
         if not isinstance(data.get(key, ""), str):
             raise ArchitectureError(f"{where}: `{key}` must be text, not {_name_of(data[key])}")

@@ -122,7 +122,8 @@ def _plan(options: argparse.Namespace) -> int:
     print_table(rows)
     print(FOOTNOTE)
     if found.unpriced:
-        print(f"Price unknown: {', '.join(found.unpriced)} (table {found.prices}; --models, --prices FILE)")
+        then = "name models with --models" if found.architecture.placeholders else "give yours with --prices FILE"
+        print(f"Price unknown: {', '.join(found.unpriced)} (table {found.prices}; {then})")
     for note in found.notes:
         print(f"Note: {note}")
     return 0

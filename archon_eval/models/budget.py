@@ -94,8 +94,8 @@ class Budget:
             raise BudgetError(
                 f"the {self.name}'s limit of {_shown(limit, getattr(self.limits, limit))} is used up: "
                 f"{_shown(limit, getattr(self.spent, limit))} spent, and the next call may take "
-                f"{_shown(limit, getattr(worst, limit))}. Replies so far are kept in the log and the call store; "
-                "raise the limit and run again"
+                f"{_shown(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a call "
+                "store (store=PATH) are not paid anew"
             )
         return self.limits.exceeded(self.spent.plus(self.reserved).plus(worst)) is not None
 

@@ -94,7 +94,12 @@ def test_show_in_every_form(capsys: Captured, tmp_path: Path) -> None:
 def test_plan_says_what_is_known_and_what_is_not(capsys: Captured, tmp_path: Path) -> None:
     archon("plan", "ensemble-verifier-fuser")
     shown = capsys.readouterr().out
-    assert "unknown" in shown and "Price unknown: $1, $2" in shown and "Note: layer 2 (verifier)" in shown
+    assert (
+        "unknown" in shown
+        and "Price unknown: $1, $2" in shown
+        and "name models with --models" in shown
+        and "Note: layer 2 (verifier)" in shown
+    )
     archon("plan", "ensemble-verifier-fuser", "--models", "sim/pool")
     shown = capsys.readouterr().out
     assert "unknown" not in shown and "sim/gpt-4o" in shown
