@@ -138,7 +138,9 @@ def facade(size: int, first: Sequence[int], seed: int, predict: Predict) -> tupl
 def told(smac: Any, info: Any, number: int, performance: float | None, penalty: float) -> None:
     """Tell SMAC3 what came of a trial, asked for or not."""
     if info is None:
-        info = TrialInfo(Configuration(smac.scenario.configspace, {"number": number}), seed=0)
+        # SMAC3 draws one seed when it is first asked, and finds nothing to compare trials of several with
+        seed = next((key.seed for key in smac.runhistory), 0)
+        info = TrialInfo(Configuration(smac.scenario.configspace, {"number": number}), seed=seed)
     status = StatusType.SUCCESS if performance is not None else StatusType.CRASHED
     cost = FAILED if performance is None else penalty - performance
     smac.tell(info, TrialValue(cost=cost, status=status), save=False)

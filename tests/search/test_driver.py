@@ -72,6 +72,14 @@ def test_a_search_that_is_cut_goes_on_where_it_was(tmp_path, fake_run, stop):
     assert searched == [job.key for job in jobs if not job.key.startswith("confirm")]
 
 
+def test_trials_under_way_when_it_was_cut_leave_smac_something_to_ask_for(tmp_path, fake_run):
+    fake_run.stop_after = 7
+    with pytest.raises(KeyboardInterrupt):
+        search(settings(), tmp_path, fake_run, workers=3)
+    fake_run.stop_after = -1
+    assert len(search(settings(), tmp_path, fake_run, workers=3).tried) == 8
+
+
 @pytest.mark.parametrize("stop", [2, 4, 6, 8, 10])
 def test_being_killed_takes_nothing_from_the_budget(tmp_path, fake_run, stop):
     given = settings(models=MODELS[:2], space={**TINY, "critic_ranker": [True]}, budget={"calls": 1000, "trials": 2})
