@@ -112,7 +112,8 @@ def _replayed(held: CallStore, call: Call, extra: str) -> Reply:
     if found:
         return found[0]
     near = held.nearest(keys[0] if keys else call_key(call, call.model, extra))
-    raise StoreError(f"not in the recording {held.path}: the judge's call {describe(call)}; {near}")
+    way_out = "stored=never asks the judge itself"
+    raise StoreError(f"not in the recording {held.path}: the judge's call {describe(call)}; {near} ({way_out})")
 
 
 async def _sent(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> Reply:
