@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatMessage, ContentText
 
 from archon_eval.architecture import Architecture
@@ -22,6 +21,7 @@ from archon_eval.harness.transcript import TranscriptObserver
 from archon_eval.loading import Source, load_architecture
 from archon_eval.models.accounting import summed
 from archon_eval.models.budget import Allowance, Budget, require_max_tokens
+from archon_eval.models.prerequisites import prerequisite
 from archon_eval.models.prices import Prices
 from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
@@ -89,7 +89,7 @@ def ready(
                 require_max_tokens(spec.model, spec.settings)
         return Engine(loaded, caller, TranscriptObserver(trace))
     except ArchonError as exc:
-        raise PrerequisiteError(str(exc)) from None
+        raise prerequisite(str(exc)) from None
 
 
 @cache

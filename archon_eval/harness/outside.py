@@ -31,6 +31,7 @@ from archon_eval.harness.inspect_bridge import ready
 from archon_eval.harness.task_settings import Adapter
 from archon_eval.kinds import whole
 from archon_eval.loading import Source
+from archon_eval.models.prerequisites import plain
 from archon_eval.trail import Answer
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Host:
         try:
             self._engines = Adapter(ready(architecture, models, **{"trace": "compact", **options}))
         except PrerequisiteError as exc:
-            raise ArchitectureError(str(exc.message)) from None
+            raise ArchitectureError(plain(exc)) from None
         self._config = GenerateConfig(**asdict(limits))
 
     @property

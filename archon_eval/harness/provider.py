@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log._samples import ActiveSample, sample_active
 from inspect_ai.model import (
     ChatCompletionChoice,
@@ -33,6 +32,7 @@ from archon_eval.harness.component_code import cache_name
 from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
 from archon_eval.harness.judge_calls import lend
 from archon_eval.harness.task_settings import RUN, Adapter, cut
+from archon_eval.models.prerequisites import prerequisite
 from archon_eval.trail import Answer
 
 UNABLE = {
@@ -62,9 +62,9 @@ class ArchonAPI(ModelAPI):
         legal = [name for name in signature(ready).parameters if name != "architecture"]
         for name in options:
             if name not in legal:
-                raise PrerequisiteError(f"archon/{model_name}: unknown option {name!r}{did_you_mean(name, legal)}")
+                raise prerequisite(f"archon/{model_name}: unknown option {name!r}{did_you_mean(name, legal)}")
         if base_url or api_key:
-            raise PrerequisiteError(
+            raise prerequisite(
                 f"archon/{model_name} has no address or key of its own: its models have theirs, "
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )

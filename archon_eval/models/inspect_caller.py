@@ -9,20 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.event import ModelEvent
 from inspect_ai.log import transcript
 from inspect_ai.model import CachePolicy, GenerateConfig, Model, ModelOutput, get_model
 from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.model._model import use_model_event_sink
 from inspect_ai.util import LimitExceededError
-from rich.text import Text
 
 from archon_eval.architecture import Settings
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Call, Reply
 from archon_eval.models.conversion import beyond, describe, endpoint, redact, to_chat, to_config, to_reply
 from archon_eval.models.draw import drawing
+from archon_eval.models.prerequisites import plain
 
 if TYPE_CHECKING:
     from archon_eval.models.openai_fast import OpenAIFast
@@ -57,8 +56,7 @@ class InspectCaller:
         except LimitExceededError:
             raise
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-            said = Text.from_markup(str(exc.message)).plain if isinstance(exc, PrerequisiteError) else str(exc)
-            raise ModelError(f"model {name!r} cannot be used: {redact(said or type(exc).__name__)}") from None
+            raise ModelError(f"model {name!r} cannot be used: {redact(plain(exc) or type(exc).__name__)}") from None
 
     async def __call__(self, call: Call) -> Reply:
         """The model's reply, or ModelError after the provider's own retries."""

@@ -88,6 +88,7 @@ def run_job(job: Job) -> Result:
     from inspect_ai import eval as inspect_eval
     from inspect_ai._util.error import PrerequisiteError
 
+    from archon_eval.models.prerequisites import plain
     from archon_eval.solvers.archon import archon
 
     budget = {"calls": job.max_calls, "dollars": job.max_dollars}
@@ -113,7 +114,7 @@ def run_job(job: Job) -> Result:
             tags=["archon search", job.key],
         )
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
-        return Result(job.key, error=f"{type(exc).__name__}: {getattr(exc, 'message', None) or exc}")
+        return Result(job.key, error=f"{type(exc).__name__}: {plain(exc)}")
     result = read_log(job, logs[0])
     return replace(result, log=_renamed(result.log, job.key))
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
@@ -17,6 +16,7 @@ from archon_eval.architecture import Architecture
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
 from archon_eval.harness.judge_calls import lend
+from archon_eval.models.prerequisites import prerequisite
 
 
 @solver
@@ -51,13 +51,11 @@ def archon(
     """
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
-        raise PrerequisiteError(f"solver archon: unknown option {min(unknown)!r}{did_you_mean(min(unknown), legal)}")
+        raise prerequisite(f"solver archon: unknown option {min(unknown)!r}{did_you_mean(min(unknown), legal)}")
     if architecture is None:
-        raise PrerequisiteError(
-            "solver archon: which architecture? -S architecture=NAME (see `archon presets`) or a file"
-        )
+        raise prerequisite("solver archon: which architecture? -S architecture=NAME (see `archon presets`) or a file")
     if isinstance(architecture, Architecture):  # the log would hold its name only, and a retry run something else
-        raise PrerequisiteError("solver archon: give the architecture as a file, a name or its `to_mapping()`")
+        raise prerequisite("solver archon: give the architecture as a file, a name or its `to_mapping()`")
     engine = ready(
         architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
     )

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from inspect_ai import Task
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, SandboxError, did_you_mean
+from archon_eval.models.prerequisites import prerequisite
 from archon_eval.sandbox.image import ready
 from archon_eval.sandbox.verdicts import CallCase
 from archon_eval.scorers.programs import Sandbox, TimeFactor, pack_tests, programs
@@ -46,7 +46,7 @@ def program_task(
         try:
             ready()
         except SandboxError as error:
-            raise PrerequisiteError(f"{name} runs programs in Docker: {error}") from None
+            raise prerequisite(f"{name} runs programs in Docker: {error}") from None
     return benchmark(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)
 
 
