@@ -40,7 +40,9 @@ def add(commands: Any) -> None:
     budget.add_argument("--trials", type=int, help="architectures to try (default 100)")
     budget.add_argument("--seconds", type=float, help="no new trial after so long")
     goal = command.add_argument_group("goal")
-    goal.add_argument("--lambda", dest="cost_weight", type=float, help="performance (0 to 1) a unit of cost must bring")
+    goal.add_argument(
+        "--cost-weight", "--lambda", type=float, metavar="N", help="performance (0 to 1) a unit of cost must bring"
+    )
     goal.add_argument("--cost-unit", help="calls (default), kilotokens or dollars, per question")
     goal.add_argument("--pareto", action="store_true", help="look for the set of best trade-offs")
     goal.add_argument("--finalists", type=int, help="how many are confirmed on fresh draws (default 10)")
