@@ -11,7 +11,12 @@ SIM_POOL = "sim/pool"
 
 
 def model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The models in order of strength; raises ArchitectureError for anything that is no list of names."""
+    """The models in order of strength.
+
+    Raises:
+        ArchitectureError: no list of names.
+        SimulationError: a simulated model that there is not; other providers' names are known to them alone.
+    """
     if models is None:
         return ()
     items = models.split(",") if isinstance(models, str) else list(models)
@@ -25,5 +30,9 @@ def model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
 
             names += pool_names()
         else:
+            if name.startswith("sim/"):
+                from archon_eval.simulation.skills import find_model
+
+                find_model(name)
             names.append(name)
     return tuple(names)

@@ -57,6 +57,12 @@ def test_errors_are_one_line_on_stderr_and_code_1(command: str, capsys: Captured
     assert err.startswith("archon: no architecture 'moa-light'") and "did you mean 'moa-lite'" in err
 
 
+@pytest.mark.parametrize("words", ["plan moa-lite", "search --task archon_eval/math -T sample=true --dry-run"])
+def test_a_simulated_model_that_there_is_not_is_told_before_anything(words: str, capsys: Captured) -> None:
+    archon(*words.split(), "--models", "sim/gpt4o,sim/gpt-4o", code=1)
+    assert "no simulated model 'sim/gpt4o'; did you mean 'gpt-4o'" in capsys.readouterr().err
+
+
 def test_the_help_of_a_command_says_what_it_does(capsys: Captured) -> None:
     for words, text in (
         (["import"], "Convert a config of the original Archon project."),  # a name keeps its capital
