@@ -1,21 +1,28 @@
 """Messages reach a user as they were written, through Inspect's printer and through the doors without one."""
 
-from typing import Any
+import subprocess
+import sys
 
-import pytest
-from inspect_ai._util.error import PrerequisiteError, exception_hook
+from inspect_ai._util.error import PrerequisiteError
 
 from archon_eval.models.prerequisites import plain, prerequisite
 
 MESSAGE = "pip install 'archon-eval[docker]', a file [/tmp/x], [bold]no colour[/bold]"
 
 
-def test_inspect_prints_the_message_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    hook: Any = exception_hook()
-    error = prerequisite(MESSAGE)
-    hook(PrerequisiteError, error, None)
-    assert " ".join(capsys.readouterr().out.split()) == MESSAGE
-    assert plain(error) == MESSAGE
+RAISE = """
+import sys
+from inspect_ai._util.error import exception_hook
+from archon_eval.models.prerequisites import prerequisite
+sys.excepthook = exception_hook()
+raise prerequisite(sys.argv[1])
+"""
+
+
+def test_inspect_prints_the_message_as_it_stands() -> None:
+    ended = subprocess.run([sys.executable, "-c", RAISE, MESSAGE], capture_output=True, text=True)
+    assert " ".join(ended.stdout.split()) == MESSAGE, ended.stderr
+    assert plain(prerequisite(MESSAGE)) == MESSAGE
 
 
 def test_inspects_own_colours_are_left_out() -> None:
