@@ -51,7 +51,7 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     def __init__(
         self,
-        architecture: str | Mapping[str, Any],
+        architecture: str | Mapping[str, Any] | None = None,
         models: str | Sequence[str] | None = None,
         model: str | None = None,
         num_concurrent: int = 32,
@@ -82,6 +82,10 @@ class ArchonLM(LM):  # type: ignore[misc]
         for name in options:
             if name not in known:
                 raise ArchitectureError(f"--model_args: unknown argument {name!r}{did_you_mean(name, known)}")
+        if architecture is None:
+            raise ArchitectureError(
+                "--model_args: which architecture? Give architecture=NAME (`archon presets`) or a file"
+            )
         if not isinstance(num_concurrent, int) or num_concurrent < 1:
             raise ArchitectureError(f"--model_args: num_concurrent must be at least 1, not {num_concurrent!r}")
         names = models.replace("+", ",") if isinstance(models, str) else models

@@ -172,7 +172,7 @@ def judge_model(allow_main_model: bool, protocol: GenerateConfig) -> Model:
     if ROLE not in model_roles() and not allow_main_model:
         raise JudgeError(
             "no judge: give one with --model-role judge=PROVIDER/MODEL, or let the evaluated model judge itself with "
-            "allow_main_model=true"
+            "-T allow_main_model=true"
         )
     return get_model(role=ROLE, config=protocol)
 

@@ -139,6 +139,7 @@ def test_repeats_are_not_mixed_up_with_a_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"models": "sim/pool"}, "which architecture"),
         ({"architecture": "moa-light"}, "did you mean 'moa-lite'"),
         ({"architecture": ONE, "modles": "a"}, "unknown argument 'modles'; did you mean 'models'"),
         ({"architecture": ONE, "num_concurrent": 0}, "must be at least 1"),

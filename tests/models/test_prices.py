@@ -23,13 +23,14 @@ from archon_eval.simulation import pool_names
         ("together/Qwen/Qwen2-72B-Instruct", Price(0.9, 0.9)),
         ("together/microsoft/WizardLM-2-8x22B", Price(0.9, 0.9)),
         ("sim/gpt-4o", Price(5, 15)),
+        ("openai/gpt-4o-mini", Price(0.15, 0.60)),
     ],
 )
 def test_published_prices(model: str, price: Price) -> None:
     assert load_prices().price_of(model) == price
 
 
-@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "ollama/llama3.1-70b", "$1", "", "openai/o9"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o-minimal", "ollama/llama3.1-70b", "$1", "", "openai/o9"])
 def test_unknown_is_none_and_not_zero(model: str) -> None:
     prices = load_prices()
     assert prices.price_of(model) is None
