@@ -81,6 +81,16 @@ class Order:
     """Whose draws it takes first; others' than those by which it was chosen."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What an eval that was begun may take."""
+
+    calls: int
+    dollars: float
+    whole: bool
+    """Whether that is its worst case, which it and another attempt at it do not exceed together."""
+
+
 class BudgetSpent(Exception):
     """The order does not fit into what is left; says what it may take and what is left."""
 
@@ -99,10 +109,11 @@ class Evaluations:
         # an eval without any score is tried again by the next process: a key or a judge may have been mended
         self._lost = [result for result in earlier if not result.scores]
         self.results = {result.key: result for result in earlier if result.scores}
-        self._held: dict[str, tuple[int, float]] = {}
+        self._held: dict[str, _Hold] = {}
         for line in journal.entries("start", "result"):  # begun and not finished, each time anew
             if line["kind"] == "start":
-                self._hold(line["key"], int(line["calls"]), float(line["dollars"]))
+                held = _Hold(int(line["calls"]), float(line["dollars"]), bool(line.get("whole", True)))
+                self._hold(line["key"], held)
             else:
                 self._held.pop(line["result"]["key"], None)
         self._again = set(self._held)
@@ -161,7 +172,10 @@ class Evaluations:
 
     def left(self) -> tuple[float, float]:
         """Calls and dollars that are neither spent nor held by what is under way."""
-        calls, dollars = (sum(amounts) for amounts in zip((0, 0.0), *self._held.values(), strict=True))
+        calls, dollars = (
+            sum(one.calls for one in self._held.values()),
+            sum(one.dollars for one in self._held.values()),
+        )
         budget = self.settings.budget
         return budget.calls - self.calls - calls, budget.dollars - (self.dollars or 0.0) - dollars
 
@@ -178,18 +192,19 @@ class Evaluations:
                 wanted.append((task, key, questions, sum(questions.values())))
         if not wanted:  # all of it is finished
             return
-        begun = [self._held.get(key, (0, 0.0)) for _, key, *_ in wanted]  # by an earlier process
+        again = [held for _, key, *_ in wanted if (held := self._held.get(key)) and held.whole]
+        begun = sum(held.calls for held in again), sum(held.dollars for held in again)
         answers = sum(one[3] for one in wanted)
         most, needed = self.worst(order, answers), self.needed(order, answers)
-        free = [left + sum(held[n] for held in begun) - keep[n] for n, left in enumerate(self.left())]
+        free = [left + begun[n] - keep[n] for n, left in enumerate(self.left())]
         for n, words in enumerate(("{:,.0f} calls", "${:,.2f}")):
             if needed[n] > free[n]:
                 later = f" besides {words.format(keep[n])} kept for the end" if keep[n] else ""
                 have = words.format(max(0.0, free[n]))
                 raise BudgetSpent(f"{order.key} may take {words.format(needed[n])}, and {have} are left{later}")
         for task, key, questions, mine in wanted:
-            calls, estimate = self.worst(order, mine)
-            calls = int(calls * min(1.0, free[0] / max(1, most[0])))
+            worst, estimate = self.worst(order, mine)
+            calls = int(worst * min(1.0, free[0] / max(1, most[0])))
             dollars = min(SLACK * estimate, free[1] / len(wanted))
             job = Job(
                 key,
@@ -205,14 +220,18 @@ class Evaluations:
                 self.settings.prices,
                 str(self._folder / "logs"),
             )
-            self._journal.add("start", {"key": key, "calls": calls, "dollars": dollars})
-            self._hold(key, calls, dollars)
+            held = _Hold(calls, dollars, calls == worst)
+            self._journal.add("start", {"key": key, **asdict(held)})
+            self._hold(key, held)
             self._futures[self._run(job)] = (key, order)
 
-    def _hold(self, key: str, calls: int, dollars: float) -> None:
-        # what an earlier process paid for it is in the call store, so that both together take what one may
-        before = self._held.get(key, (0, 0.0))
-        self._held[key] = (max(before[0], calls), max(before[1], dollars))
+    def _hold(self, key: str, held: _Hold) -> None:
+        # what an earlier process paid for it is in the call store, so that both together take what one may at worst
+        if before := self._held.get(key):
+            whole = held.whole or before.whole
+            calls, dollars = (before.calls, held.calls), (before.dollars, held.dollars)
+            held = _Hold(max(calls), max(dollars), True) if whole else _Hold(sum(calls), sum(dollars), False)
+        self._held[key] = held
 
     def under_way(self) -> int:
         return len({order.key for _, order in self._futures.values()})
@@ -234,7 +253,8 @@ class Evaluations:
         """Journal a result; calls nobody accounted for count as paid."""
         if key in self._again:  # an earlier process began it, and what it stored was paid
             result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
-        calls, dollars = self._held.pop(key)
+        held = self._held.pop(key)
+        calls, dollars = held.calls, held.dollars
         if result.failed or result.error:
             turns = max(answers for parts in self._parts.values() for answers in parts[order.part].values())
             per_question = turns * (order.plan.calls[1] + order.plan.reasks)

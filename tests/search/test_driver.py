@@ -26,6 +26,11 @@ def settings(**more):
     return load_settings(given)
 
 
+def worst(job):
+    planned = plan(load_architecture(dict(job.architecture)))
+    return (planned.calls[1] + planned.reasks) * len(job.questions) * job.epochs
+
+
 def test_a_whole_search(tmp_path, fake_run):
     seen = []
     found = search(settings(), tmp_path, fake_run, watch=seen.append)
@@ -183,12 +188,28 @@ def test_an_eval_that_re_asks_may_not_fit_begins_and_is_held_to_what_is_left(tmp
     found = search(settings(budget={"calls": 1500}), tmp_path, fake_run)
     spent, tight = 0, 0
     for job in fake_run.jobs:
-        planned = plan(load_architecture(dict(job.architecture)))
-        worst = (planned.calls[1] + planned.reasks) * len(job.questions) * job.epochs
-        assert job.max_calls <= min(worst, 1500 - spent)
-        tight += job.max_calls < worst
+        assert job.max_calls <= min(worst(job), 1500 - spent)
+        tight += job.max_calls < worst(job)
         spent += fake_run.result(job).calls
     assert tight and spent == found.evaluations.calls
+
+
+def test_what_a_killed_eval_with_the_last_of_the_budget_may_have_paid_is_never_spent_again(tmp_path, fake_run):
+    given, run = settings(budget={"calls": 1500}), fake_run.__call__
+    search(given, tmp_path / "whole", fake_run)
+    tight = [number for number, job in enumerate(fake_run.jobs) if job.max_calls < worst(job)]
+    for stop in tight:
+        fake_run.jobs, fake_run.stop_after = [], stop
+        with pytest.raises(KeyboardInterrupt):
+            search(given, tmp_path / str(stop), fake_run)
+        starts = [json.loads(line) for line in (tmp_path / str(stop) / "search.jsonl").read_text().splitlines()]
+        dead = [line for line in starts if line["kind"] == "start"][-1]
+        fake_run.stop_after = -1
+        found = search(given, tmp_path / str(stop), run)
+        again = [job for job in fake_run.jobs if job.key == dead["key"]]
+        assert not dead["whole"] and found.evaluations.calls + dead["calls"] * len(again) <= 1500
+        assert found.evaluations.left()[0] >= 0
+    assert tight
 
 
 def test_what_trials_leave_of_the_budget_goes_to_the_finalists(tmp_path, fake_run):
