@@ -24,10 +24,10 @@ from unittest import mock
 
 import anyio
 
-from archon_eval.sandbox import Case, Limits, SandboxPool
+from archon_eval.sandbox import Case, SandboxLimits, SandboxPool
 from archon_eval.sandbox import container as container_module
-from archon_eval.sandbox.container import LABEL, Container, hardening, owner
-from archon_eval.sandbox.image import build, connect
+from archon_eval.sandbox.container import LABEL, Container, build_host_options, get_owner_label
+from archon_eval.sandbox.image import build_image, connect
 from archon_eval.sandbox.inside import bundle
 
 GROUP_V1 = Path("/sys/fs/cgroup/cpuacct/docker/cpuacct.usage")
@@ -119,7 +119,7 @@ async def pooled(client: Any, program: str, seconds: float, workers: int = 1) ->
     async def loop(pool: SandboxPool, end: float) -> None:
         nonlocal count
         while time.monotonic() < end:
-            result = await pool.run(program, cases, limits=Limits(time_limit=5))
+            result = await pool.run(program, cases, limits=SandboxLimits(time_limit=5))
             assert result.passed
             count += len(result.runs)
 
@@ -158,10 +158,10 @@ class Warm:
     """A warm container that only sleeps, for the ways that run one command per test in it."""
 
     def __init__(self, client: Any, image: str) -> None:
-        options = hardening(1 << 30, 128)
+        options = build_host_options(1 << 30, 128)
         self.client = client
         self.container = client.containers.run(
-            image, ["sleep", "600"], detach=True, user="1000", labels={LABEL: owner()}, **options
+            image, ["sleep", "600"], detach=True, user="1000", labels={LABEL: get_owner_label()}, **options
         )
 
     def exec_per_test(self, program: str, seconds: float) -> int:
@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="per measurement")
     seconds = parser.parse_args().seconds
     client = connect()
-    image = build(client)
+    image = build_image(client)
     warm = Warm(client, image)
     try:
         rows = table(client, warm, seconds)

@@ -18,7 +18,7 @@ import numpy as np
 
 from archon_eval.search.space import PRESETS, TOP, Configuration
 from archon_eval.simulation import mind as m
-from archon_eval.simulation.skills import OPEN_ENDED, models, ordered, strength
+from archon_eval.simulation.skills import OPEN_ENDED, list_models, rank_models, get_strength
 
 EPOCHS = 5
 """A search sees: three that trials take in turn, two of fresh draws for finalists."""
@@ -60,17 +60,17 @@ class World:
     def __init__(self, family: str, questions: int, seed: int, draws: int = 0) -> None:
         self.rng = np.random.default_rng([seed, len(family)])
         self.family, self.open, self.size = family, family in OPEN_ENDED, EPOCHS * questions
-        self.names = ordered(family)
-        self.fusers = sorted(models(), key=lambda name: -m.fusion(name, family))
+        self.names = rank_models(family)
+        self.fusers = sorted(list_models(), key=lambda name: -m.get_fusion_accuracy(name, family))
         spread = m._NORMAL
         ease = np.array([spread.inv_cdf((q + 0.5) / questions) for q in range(questions)], dtype=np.float32)
         self.rng.shuffle(ease)
         own = {n: self._normal(questions) for n in self.names}
-        self.leaning = {n: np.tile(math.sqrt(m.SHARED) * ease + math.sqrt(m.OWN) * own[n], EPOCHS) for n in own}
+        self.leaning = {n: np.tile(math.sqrt(m.SHARED_VARIANCE) * ease + math.sqrt(m.MODEL_VARIANCE) * own[n], EPOCHS) for n in own}
         self.favourite = {n: np.tile(self._common(self.rng.random(questions)), EPOCHS) for n in own}
         self.taste = {n: np.tile(self.rng.normal(size=(questions, WRONG + 1)), (EPOCHS, 1)) for n in own}
-        self.strength = {n: strength(n, family) * (math.sqrt(2) if self.open else 1) for n in own}
-        self.bonus = {n: m._fuser_bonus(n, family) for n in own}
+        self.strength = {n: get_strength(n, family) * (math.sqrt(2) if self.open else 1) for n in own}
+        self.bonus = {n: m._fit_fuser_bonus(n, family) for n in own}
         self.rng = np.random.default_rng([seed, len(family), draws])
 
     def _normal(self, *shape: int) -> Any:
@@ -80,14 +80,14 @@ class World:
         return 1 + np.minimum((-np.log(chance) / math.log(2)).astype(np.int8), WRONG - 1)
 
     def quality(self, name: str) -> Any:
-        return self.strength[name] + self.leaning[name] + math.sqrt(m.LUCK) * self._normal(self.size)
+        return self.strength[name] + self.leaning[name] + math.sqrt(m.SAMPLE_VARIANCE) * self._normal(self.size)
 
     def answer(self, name: str) -> Any:
         """A model's own answer, or its quality if open-ended."""
         quality = self.quality(name)
         if self.open:
             return quality
-        repeats = self.rng.random(self.size) < m.STICK
+        repeats = self.rng.random(self.size) < m.REPEAT_ERROR_RATE
         wrong = np.where(repeats, self.favourite[name], self._common(self.rng.random(self.size)))
         return np.where(quality > 0, 0, wrong).astype(np.int8)
 
@@ -95,28 +95,28 @@ class World:
         """How good each candidate looks; answers are (questions, candidates)."""
         noise = self._normal(*answers.shape)
         if self.open:
-            clarity = max(0.4, 1 + 0.5 * (strength(name, self.family) - strength("gpt-4-turbo", self.family)))
+            clarity = max(0.4, 1 + 0.5 * (get_strength(name, self.family) - get_strength("gpt-4-turbo", self.family)))
             return answers + noise / clarity - self.strength[name] + evidence
         held = self.answer(name)[:, None]
         sign = np.where(answers == held, 0.5, -0.5)
         lasting = np.take_along_axis(self.taste[name], answers.astype(np.int64), 1)
-        return m.CLARITY * sign + math.sqrt(0.5) * (lasting + noise) + evidence
+        return m.JUDGE_CLARITY * sign + math.sqrt(0.5) * (lasting + noise) + evidence
 
     def fuse(self, name: str, answers: Any, evidence: Any, keep: Any = None) -> tuple[Any, Any]:
         """A fused answer, and the probability that it is right (preferred) given the candidates."""
-        place = -m.FIRST * np.arange(answers.shape[1], dtype=np.float32)
+        place = -m.POSITION_PENALTY * np.arange(answers.shape[1], dtype=np.float32)
         if self.open:
             look = self.looks(name, answers, evidence) + self.strength[name] + place
             weights = np.exp(look) if keep is None else np.exp(look) * keep
             base = (weights * answers).sum(1) / weights.sum(1)
-            level = m.KEPT * base + (1 - m.KEPT) * (self.strength[name] + self.leaning[name]) + self.bonus[name]
-            found = level + math.sqrt(m.LUCK) * self._normal(self.size)
+            level = m.CANDIDATE_QUALITY_WEIGHT * base + (1 - m.CANDIDATE_QUALITY_WEIGHT) * (self.strength[name] + self.leaning[name]) + self.bonus[name]
+            found = level + math.sqrt(m.SAMPLE_VARIANCE) * self._normal(self.size)
             return found, _phi(found)  # the judge's own noise, of variance 1, against the baseline's 0
         weights = np.exp(evidence + place)
         weights = weights if keep is None else weights * keep
         own = self.answer(name)
-        totals = np.stack([(weights * (answers == a)).sum(1) + m.OWN_ANSWER * (own == a) for a in range(WRONG + 1)], 1)
-        totals[:, 0] *= np.exp(self.bonus[name] + m.LOGIT * self.leaning[name])
+        totals = np.stack([(weights * (answers == a)).sum(1) + m.OWN_ANSWER_WEIGHT * (own == a) for a in range(WRONG + 1)], 1)
+        totals[:, 0] *= np.exp(self.bonus[name] + m.LOGITS_PER_PROBIT * self.leaning[name])
         edges = np.cumsum(totals, 1)
         point = self.rng.random(self.size) * edges[:, -1]
         return (point[:, None] > edges).sum(1).clip(0, WRONG).astype(np.int8), totals[:, 0] / edges[:, -1]
@@ -172,7 +172,7 @@ def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
         return counter[0]
 
     def walk(root: tuple[int, int], stack: tuple[int, ...], answers: Any, paid: tuple[tuple[int, int], ...]) -> None:
-        critique = np.where(world.looks(judge, answers, 0) > 0, m.CRITIQUE, -m.CRITIQUE).astype(np.float32)
+        critique = np.where(world.looks(judge, answers, 0) > 0, m.CRITIQUE_LOG_ODDS, -m.CRITIQUE_LOG_ODDS).astype(np.float32)
         order = np.argsort(-world.looks(judge, answers, critique), 1)[:, :TOP]
         top = np.take_along_axis(answers, order, 1)
         evidence = np.take_along_axis(critique, order, 1)

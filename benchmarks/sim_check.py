@@ -9,7 +9,7 @@ See `archon_eval.simulation.check`; the figures in docs/simulation.md come from 
 import argparse
 import json
 
-from archon_eval.simulation.check import run
+from archon_eval.simulation.check import check_agreement
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Rank correlation of the simulated pool with the papers' ablations.")
@@ -17,4 +17,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--curves", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args()
-    print(json.dumps(run(given.questions, given.seed, curves=given.curves), indent=1))
+    print(json.dumps(check_agreement(given.questions, given.seed, curves=given.curves), indent=1))

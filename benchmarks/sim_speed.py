@@ -13,15 +13,15 @@ from archon_eval.loading import load_architecture
 from archon_eval.models.base import Call, Reply
 from archon_eval.simulation import pool_names
 from archon_eval.simulation.caller import SimCaller
-from archon_eval.simulation.check import synthetic
+from archon_eval.simulation.check import make_question
 from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.reading import read
-from archon_eval.simulation.records import Known
+from archon_eval.simulation.reading import recognize_prompt
+from archon_eval.simulation.records import QuestionBank
 
 PRESETS = ("ensemble-critic-ranker-fuser", "ensemble-verifier", "ensemble-unit-tests", "figure-3")
 
 
-async def collect(known: Known) -> list[Call]:
+async def collect(known: QuestionBank) -> list[Call]:
     """Every call the presets make."""
     calls: list[Call] = []
     caller = SimCaller(Simulator(known))
@@ -39,14 +39,14 @@ async def collect(known: Known) -> list[Call]:
 
 def main() -> None:
     """Collect, warm up (a fuser's figures are worked out on its first call), measure."""
-    known = Known([synthetic("math", number) for number in range(100)])
+    known = QuestionBank([make_question("math", number) for number in range(100)])
     calls = asyncio.run(collect(known))
     simulator = Simulator(known, seed=1)
     spent: dict[str, list[float]] = {}
     for call in calls:
         started = time.process_time_ns()
         simulator.reply(call.model, call.messages, draw=call.draw, epoch=call.epoch)
-        spent.setdefault(read(call.messages, known).task, []).append((time.process_time_ns() - started) / 1e6)
+        spent.setdefault(recognize_prompt(call.messages, known).task, []).append((time.process_time_ns() - started) / 1e6)
     figures = {task: round(sum(times) / len(times), 4) for task, times in sorted(spent.items())}
     mean = sum(map(sum, spent.values())) / len(calls)
     print(json.dumps({"calls": len(calls), "cpu_ms_per_call": round(mean, 4), "by_task": figures}, indent=1))

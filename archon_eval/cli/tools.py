@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
 
     sandbox = command(commands, "sandbox", "the sandbox that runs programs")
     actions = sandbox.add_subparsers(metavar="ACTION", required=True)
-    build = command(actions, "build", "make sure its image is there", _sandbox_build)
-    build.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
-    build.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
+    build_image = command(actions, "build", "make sure its image is there", _sandbox_build)
+    build_image.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
+    build_image.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
     command(actions, "doctor", "what is missing, and what to do about it", _sandbox_doctor)
 
 
@@ -45,7 +45,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _sim_check(options: argparse.Namespace) -> int:
-    from archon_eval.simulation.check import COLUMNS, PUBLISHED, run
+    from archon_eval.simulation.check import COLUMNS, PUBLISHED, check_agreement
     from archon_eval.simulation.skills import FAMILIES
 
     families = options.families.split(",") if options.families else FAMILIES
@@ -55,7 +55,7 @@ def _sim_check(options: argparse.Namespace) -> int:
         raise SimulationError(f"--questions must be at least 1, not {options.questions}")
     with Progress("sim-check", options.json) as progress:
         progress(Step("simulating"))
-        found = run(
+        found = check_agreement(
             options.questions,
             options.seed,
             families,
@@ -82,11 +82,11 @@ def _sim_check(options: argparse.Namespace) -> int:
 
 
 def _sandbox_build(options: argparse.Namespace) -> int:
-    from archon_eval.sandbox.image import build
+    from archon_eval.sandbox.image import build_image
 
     with Progress("sandbox build") as progress:
         progress(Step("making sure that the image is there"))
-        image = build(method=options.method, mirror=options.mirror)
+        image = build_image(method=options.method, mirror=options.mirror)
     print(image)
     return 0
 

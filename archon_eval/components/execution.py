@@ -92,20 +92,20 @@ class Programs:
 
     def __init__(self) -> None:
         from archon_eval.sandbox import SandboxPool
-        from archon_eval.sandbox.shared import Shared
+        from archon_eval.sandbox.shared import SharedRunner
 
-        self._shared = Shared(SandboxPool)
+        self._shared = SharedRunner(SandboxPool)
 
     def check(self) -> None:
         """Raises SandboxError, which names `archon sandbox doctor`, where no program can be run."""
-        from archon_eval.sandbox.image import ready
+        from archon_eval.sandbox.image import check_docker
 
-        ready()
+        check_docker()
 
     async def run(self, candidate: Candidate, state: State, compare: bool) -> list[bytes | None]:
         """What the candidate's program prints on each input; None where it fails, or, with `compare`, prints other
         than the test says."""
-        from archon_eval.sandbox import Case, Limits, Verdict, extract_program
+        from archon_eval.sandbox import Case, SandboxLimits, ProgramVerdict, extract_program
 
         pairs = [tuple(map(_bytes, json.loads(test).values())) for test in state.tests]
         program = extract_program(candidate.text)
@@ -116,11 +116,11 @@ class Programs:
             found = await runner.run(
                 program,
                 cases,
-                limits=Limits(SECONDS * await self._shared.factor(runner)),
+                limits=SandboxLimits(SECONDS * await self._shared.measure_time_factor(runner)),
                 stop_at_first_failure=False,
                 keep_output=True,
             )
-        printed = [run.output if run.verdict is Verdict.ACCEPTED else None for run in found.runs]
+        printed = [run.output if run.verdict is ProgramVerdict.ACCEPTED else None for run in found.runs]
         return printed or [None] * len(pairs)
 
 

@@ -7,9 +7,9 @@
 `docs/sandbox.md` says what is protected against what, and how.
 """
 
-from archon_eval.sandbox.judge import extract_program, outputs_match, pass_at_k
+from archon_eval.sandbox.judge import extract_program, match_outputs, pass_at_k
 from archon_eval.sandbox.pool import ProgramRunner, SandboxPool
-from archon_eval.sandbox.verdicts import AnyCase, CallCase, Case, Limits, ProgramRun, TestRun, Verdict
+from archon_eval.sandbox.verdicts import AnyCase, CallCase, Case, SandboxLimits, ProgramRun, TestRun, ProgramVerdict
 
 __all__ = [
     "AnyCase",

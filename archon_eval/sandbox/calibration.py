@@ -5,11 +5,11 @@ factor = await calibrate(runner)          # 1.0 on a machine like the reference 
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.pool import ProgramRunner
-from archon_eval.sandbox.verdicts import Case, Limits
+from archon_eval.sandbox.verdicts import Case, SandboxLimits
 
 REFERENCE_CPU = 0.25
-"""CPU seconds of `REFERENCE` on the machine that a factor of 1 stands for."""
-REFERENCE = """
+"""CPU seconds of `REFERENCE_PROGRAM` on the machine that a factor of 1 stands for."""
+REFERENCE_PROGRAM = """
 table = {}
 total = 0
 for i in range(1_500_000):
@@ -24,7 +24,7 @@ async def calibrate(runner: ProgramRunner) -> float:
     """How much slower than the reference this machine runs a fixed program (median of three); at least 1."""
     runs = []
     for _ in range(3):
-        result = await runner.run(REFERENCE, [Case(b"", b"done")], limits=Limits(time_limit=60))
+        result = await runner.run(REFERENCE_PROGRAM, [Case(b"", b"done")], limits=SandboxLimits(time_limit=60))
         if not result.passed:
             raise SandboxError(f"the calibration program failed: {result}")
         runs.append(result.runs[0].cpu)

@@ -1,7 +1,7 @@
 """Function-call tests of HumanEval and MBPP as `CallCase`s.
 
-    humaneval_case(problem["prompt"], problem["test"], "has_close_elements")
-    mbpp_case("assert add(1, 2) == 3")           # names: ("add",)
+    build_humaneval_case(problem["prompt"], problem["test"], "has_close_elements")
+    build_mbpp_case("assert add(1, 2) == 3")           # names: ("add",)
 
 The tests run apart from the program: they call it, plain values go over and come back, so a program can neither read
 the expected values nor end the run as if they had passed.
@@ -14,20 +14,20 @@ from archon_eval.errors import DataError
 from archon_eval.sandbox.verdicts import CallCase
 
 
-def humaneval_case(prompt: str, test: str, entry_point: str) -> CallCase:
+def build_humaneval_case(prompt: str, test: str, entry_point: str) -> CallCase:
     """HumanEval: helpers come from the prompt, which is trusted; `entry_point` from the program."""
     return CallCase(f"{test}\n\ncheck({entry_point})\n", (entry_point,), prompt)
 
 
-def mbpp_case(test: str, setup: str = "") -> CallCase:
+def build_mbpp_case(test: str, setup: str = "") -> CallCase:
     """MBPP: every name that the assertion and its setup use but do not define comes from the program.
 
     Raises `DataError` where the test is not Python.
     """
-    return CallCase(test, free_names(f"{setup}\n{test}"), setup)
+    return CallCase(test, find_free_names(f"{setup}\n{test}"), setup)
 
 
-def free_names(source: str) -> tuple[str, ...]:
+def find_free_names(source: str) -> tuple[str, ...]:
     """Names read but never bound in a piece of Python, built-in ones left out; sorted."""
     try:
         tree = ast.parse(source)

@@ -4,7 +4,7 @@
         container.send(b"P", b"print(1)")
         kind, payload = container.receive(timeout=30)
 
-The container ends by itself when the stream does, so that even a killed host leaves nothing running; `reap`
+The container ends by itself when the stream does, so that even a killed host leaves nothing running; `remove_orphans`
 removes what such a host left behind.
 """
 
@@ -22,20 +22,20 @@ from archon_eval.errors import SandboxError
 from archon_eval.sandbox.inside import bundle, wire
 
 LABEL = "org.archon-eval.sandbox"
-OVERHEAD = 128 << 20
+MEMORY_OVERHEAD = 128 << 20
 """Bytes of the container's memory limit on top of the programs': supervisor, zygote, input and output files."""
 START_TIMEOUT = 30.0
-_UIDS = (20_000, 60_000)
+_UID_RANGE = (20_000, 60_000)
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/", "MALLOC_ARENA_MAX": "2"}
 """Verdicts repeat; many threads fit in the address space."""
-RECORD = struct.Struct("!B3xI")
+STREAM_HEADER = struct.Struct("!B3xI")
 
 
-class ContainerLost(Exception):
+class ContainerLostError(Exception):
     """The stream to a container broke or stalled; the container is of no more use."""
 
 
-def hardening(memory: int, processes: int) -> dict[str, Any]:
+def build_host_options(memory: int, processes: int) -> dict[str, Any]:
     """docker-py's host options shared by every container of this package."""
     return {
         "network_mode": "none",
@@ -50,12 +50,12 @@ def hardening(memory: int, processes: int) -> dict[str, Any]:
     }
 
 
-def owner() -> str:
+def get_owner_label() -> str:
     """This process, told apart from a later one with the same number: `host:boot:pid:start:namespace`."""
-    return ":".join([socket.gethostname(), *_identity(os.getpid()), _namespace()])
+    return ":".join([socket.gethostname(), *_identity(os.getpid()), _read_pid_namespace()])
 
 
-def _orphaned(label: str, running: bool) -> bool:
+def _is_orphaned(label: str, running: bool) -> bool:
     """The owner was on this host and is gone. A running container of another boot may be a namesake host's.
 
     Where the owner may live unseen (another process namespace, a hidden /proc), it counts as alive.
@@ -66,13 +66,13 @@ def _orphaned(label: str, running: bool) -> bool:
     namespace = identity.pop()
     if identity[0] != _identity(os.getpid())[0]:
         return not running
-    if namespace != _namespace():
+    if namespace != _read_pid_namespace():
         return False
     found = _identity(int(identity[1]))
     return not found or (found[2] != "" and found != identity)
 
 
-def _namespace() -> str:
+def _read_pid_namespace() -> str:
     """The number of this process's namespace of process numbers; empty where there is none."""
     try:
         return "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115
@@ -96,13 +96,13 @@ def _identity(pid: int) -> list[str]:
     return ["", str(pid), ""]
 
 
-def reap(client: Any, everything: bool = False) -> int:
+def remove_orphans(client: Any, everything: bool = False) -> int:
     """Remove containers whose owner on this host is gone (`everything`: all of this package's); how many."""
     import docker
 
     removed = 0
     for entry in client.api.containers(all=True, filters={"label": LABEL}):
-        if everything or _orphaned(
+        if everything or _is_orphaned(
             str(entry.get("Labels", {}).get(LABEL, "")), entry.get("State") not in ("exited", "dead")
         ):
             try:
@@ -113,17 +113,17 @@ def reap(client: Any, everything: bool = False) -> int:
     return removed
 
 
-def records(received: bytearray) -> Iterator[tuple[int, bytes]]:
+def pop_records(received: bytearray) -> Iterator[tuple[int, bytes]]:
     """Take the complete records (stream, data) of the engine's multiplexed stream out of what was received."""
-    while len(received) >= RECORD.size:
-        stream, length = RECORD.unpack_from(received)
-        if len(received) < RECORD.size + length:
+    while len(received) >= STREAM_HEADER.size:
+        stream, length = STREAM_HEADER.unpack_from(received)
+        if len(received) < STREAM_HEADER.size + length:
             return
-        yield stream, bytes(received[RECORD.size : RECORD.size + length])
-        del received[: RECORD.size + length]
+        yield stream, bytes(received[STREAM_HEADER.size : STREAM_HEADER.size + length])
+        del received[: STREAM_HEADER.size + length]
 
 
-class Life:
+class ContainerHandle:
     """A started container whose first process lives as long as the attached stream; removed by `close`."""
 
     def __init__(
@@ -141,7 +141,7 @@ class Life:
                 command,
                 user=user,
                 stdin_open=True,
-                labels={LABEL: owner()},
+                labels={LABEL: get_owner_label()},
                 host_config=self._api.create_host_config(**options),
                 network_disabled=True,
                 **config | {"environment": {"LANG": "C.UTF-8"} | config["environment"]},
@@ -154,7 +154,7 @@ class Life:
             self.close()
             raise SandboxError(f"a sandbox container could not be started from {image!r}: {e}") from e
 
-    def ran_out_of_memory(self) -> bool:
+    def check_oom_killed(self) -> bool:
         """Whether the engine says that the memory limit killed the container's first process."""
         import docker
 
@@ -164,7 +164,7 @@ class Life:
         except (docker.errors.DockerException, OSError):
             return False
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Break the stream from any thread."""
         with contextlib.suppress(OSError, AttributeError):
             self.socket.shutdown(socket.SHUT_RDWR)
@@ -176,7 +176,7 @@ class Life:
         if self._closed.is_set():
             return
         self._closed.set()
-        self.hang_up()
+        self.disconnect()
         for end in (self.socket, getattr(self, "_hold", None)):
             if end is not None:
                 end.close()
@@ -187,19 +187,19 @@ class Life:
 
 
 class Container:
-    """A started worker container; `ContainerLost` from every method that meets its end."""
+    """A started worker container; `ContainerLostError` from every method that meets its end."""
 
     def __init__(self, client: Any, image: str, memory: int) -> None:
         """Create, attach, start and wait for the runner's greeting. Raises `SandboxError` where that fails."""
         self._bytes, self._frames, self._errors = bytearray(), bytearray(), bytearray()
-        uid = random.SystemRandom().randrange(*_UIDS, 2)
-        options = hardening(memory + OVERHEAD, wire.PROCESSES + 32) | {"cap_add": ["SETUID", "SETGID"]}
+        uid = random.SystemRandom().randrange(*_UID_RANGE, 2)
+        options = build_host_options(memory + MEMORY_OVERHEAD, wire.MAX_PROCESSES + 32) | {"cap_add": ["SETUID", "SETGID"]}
         command = ["python3", "-c", bundle(), str(uid)]
-        self._life = Life(client, image, command, options, user="0:0", environment=ENVIRONMENT)
-        self.id = self._life.id
+        self._handle = ContainerHandle(client, image, command, options, user="0:0", environment=ENVIRONMENT)
+        self.id = self._handle.id
         try:
             kind, _ = self.receive(START_TIMEOUT)
-        except ContainerLost as e:
+        except ContainerLostError as e:
             self.close()
             raise SandboxError(f"the sandbox's runner did not start in {image!r}: {e}") from e
         assert kind == b"H", kind
@@ -207,10 +207,10 @@ class Container:
     def send(self, kind: bytes, payload: bytes) -> None:
         """One frame to the wire."""
         try:
-            self._life.socket.settimeout(START_TIMEOUT)
-            self._life.socket.sendall(wire.FRAME.pack(kind, len(payload)) + payload)
+            self._handle.socket.settimeout(START_TIMEOUT)
+            self._handle.socket.sendall(wire.FRAME.pack(kind, len(payload)) + payload)
         except (OSError, ValueError) as e:
-            raise ContainerLost(str(e)) from e
+            raise ContainerLostError(str(e)) from e
 
     def receive(self, timeout: float) -> tuple[bytes, bytes]:
         """The next frame from the runner; `timeout` seconds without any byte count as a stall."""
@@ -222,30 +222,30 @@ class Container:
                     payload = bytes(self._frames[wire.FRAME.size : end])
                     del self._frames[:end]
                     return kind, payload
-            self._fill(timeout)
+            self._read_stream(timeout)
 
-    def _fill(self, timeout: float) -> None:
+    def _read_stream(self, timeout: float) -> None:
         """Read from the engine and sort its stdout and stderr records."""
         try:
-            self._life.socket.settimeout(timeout)
-            data = self._life.socket.recv(1 << 18)
+            self._handle.socket.settimeout(timeout)
+            data = self._handle.socket.recv(1 << 18)
         except (OSError, ValueError) as e:
-            raise ContainerLost(str(e)) from e
+            raise ContainerLostError(str(e)) from e
         if not data:
-            raise ContainerLost(bytes(self._errors[-1000:]).decode(errors="replace") or "the stream ended")
+            raise ContainerLostError(bytes(self._errors[-1000:]).decode(errors="replace") or "the stream ended")
         self._bytes += data
-        for stream, record in records(self._bytes):
+        for stream, record in pop_records(self._bytes):
             target = self._frames if stream == 1 else self._errors
             target += record
 
-    def ran_out_of_memory(self) -> bool:
+    def check_oom_killed(self) -> bool:
         """Whether the engine says that the memory limit killed the container's first process."""
-        return self._life.ran_out_of_memory()
+        return self._handle.check_oom_killed()
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Break the stream from any thread: the runner ends, a blocked `receive` raises."""
-        self._life.hang_up()
+        self._handle.disconnect()
 
     def close(self) -> None:
         """Remove the container; safe to call twice."""
-        self._life.close()
+        self._handle.close()

@@ -13,10 +13,10 @@ from typing import Any
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import Container
-from archon_eval.sandbox.image import connect, default_image, exists
+from archon_eval.sandbox.image import connect, get_default_image, has_image
 
-INSTALL = "apt-get install docker.io (Debian, Ubuntu) or https://docs.docker.com/engine/install"
-START = (
+INSTALL_HINT = "apt-get install docker.io (Debian, Ubuntu) or https://docs.docker.com/engine/install"
+START_HINT = (
     "start it (`systemctl start docker`, or `dockerd &` as root), let this user in (`usermod -aG docker $USER`), "
     "or point DOCKER_HOST at a daemon (rootless Docker: unix://$XDG_RUNTIME_DIR/docker.sock, "
     "Podman: `podman system service -t 0 &` and unix://$XDG_RUNTIME_DIR/podman/podman.sock)"
@@ -45,15 +45,15 @@ def diagnose() -> list[Finding]:
         client = connect()
     except SandboxError as e:
         local = "DOCKER_HOST" not in os.environ and not shutil.which("dockerd")
-        return [*findings, Finding(False, str(e).partition(";")[0], f"{INSTALL}; then {START}" if local else START)]
-    findings += _daemon(client)
-    image = default_image()
-    if not exists(client, image):
+        return [*findings, Finding(False, str(e).partition(";")[0], f"{INSTALL_HINT}; then {START_HINT}" if local else START_HINT)]
+    findings += _check_daemon(client)
+    image = get_default_image()
+    if not has_image(client, image):
         return [*findings, Finding(False, f"the image {image}", "archon sandbox build")]
-    return [*findings, Finding(True, f"the image {image}"), _trial(client, image)]
+    return [*findings, Finding(True, f"the image {image}"), _check_container_start(client, image)]
 
 
-def _daemon(client: Any) -> list[Finding]:
+def _check_daemon(client: Any) -> list[Finding]:
     info = client.info()
     protections = " ".join(info.get("SecurityOptions") or [])
     wanted = {
@@ -71,7 +71,7 @@ def _daemon(client: Any) -> list[Finding]:
     ]
 
 
-def _trial(client: Any, image: str) -> Finding:
+def _check_container_start(client: Any, image: str) -> Finding:
     begun = time.monotonic()
     try:
         Container(client, image, 256 << 20).close()

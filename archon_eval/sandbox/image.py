@@ -1,7 +1,7 @@
 """The sandbox's image: a bare Debian with Python's whole standard library, from a registry or built here.
 
     client = connect()
-    image = build(client)          # the tag is derived from the recipe, so that a second call finds it
+    image = build_image(client)          # the tag is derived from the recipe, so that a second call finds it
 
 Where a registry is reachable, the pinned `python:slim` image is pulled; elsewhere `debootstrap` makes the same
 thing in about 35 seconds (root, Debian or Ubuntu). `ARCHON_SANDBOX_IMAGE` names another image that has `python3`.
@@ -18,9 +18,9 @@ from typing import Any, Literal
 from archon_eval.errors import SandboxError
 
 REGISTRY_IMAGE = "python:3.11.13-slim-bookworm"
-SUITE = "bookworm"
+DEBIAN_SUITE = "bookworm"
 PACKAGES = "python3,libpython3-stdlib"
-STRIPPED = (
+REMOVED_PATHS = (
     "var/cache/apt",
     "var/lib/apt/lists",
     "usr/share/doc",
@@ -29,12 +29,12 @@ STRIPPED = (
     "usr/share/info",
     "var/log",
 )
-ADVICE = "run `archon sandbox doctor` to see what is missing and what to type"
+DOCTOR_HINT = "run `archon sandbox doctor` to see what is missing and what to type"
 
 
-def default_image() -> str:
+def get_default_image() -> str:
     """The tag programs run in: `ARCHON_SANDBOX_IMAGE`, or one derived from the recipe above."""
-    recipe = "\n".join([REGISTRY_IMAGE, SUITE, PACKAGES, *STRIPPED])
+    recipe = "\n".join([REGISTRY_IMAGE, DEBIAN_SUITE, PACKAGES, *REMOVED_PATHS])
     return os.environ.get("ARCHON_SANDBOX_IMAGE") or f"archon-sandbox:{sha256(recipe.encode()).hexdigest()[:12]}"
 
 
@@ -46,17 +46,17 @@ def connect() -> Any:
     try:
         import docker
     except ImportError as e:
-        raise SandboxError(f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {ADVICE}") from e
+        raise SandboxError(f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {DOCTOR_HINT}") from e
     try:
         client = docker.from_env(timeout=120)
         client.ping()
     except (docker.errors.DockerException, OSError) as e:
         where = os.environ.get("DOCKER_HOST", "the default socket")
-        raise SandboxError(f"no Docker daemon answers at {where} ({e}); {ADVICE}") from e
+        raise SandboxError(f"no Docker daemon answers at {where} ({e}); {DOCTOR_HINT}") from e
     return client
 
 
-def exists(client: Any, image: str) -> bool:
+def has_image(client: Any, image: str) -> bool:
     """Whether the daemon has the image."""
     import docker
 
@@ -67,22 +67,22 @@ def exists(client: Any, image: str) -> bool:
     return True
 
 
-def require(client: Any, image: str) -> None:
+def require_image(client: Any, image: str) -> None:
     """Raise `SandboxError` with what to type unless the daemon has the image."""
-    if not exists(client, image):
-        raise SandboxError(f"the daemon has no image {image!r}: run `archon sandbox build` first, or {ADVICE}")
+    if not has_image(client, image):
+        raise SandboxError(f"the daemon has no image {image!r}: run `archon sandbox build` first, or {DOCTOR_HINT}")
 
 
-def ready() -> None:
+def check_docker() -> None:
     """Raise `SandboxError` with what to type unless programs can run here; for asking before anything is paid for."""
     client = connect()
     try:
-        require(client, default_image())
+        require_image(client, get_default_image())
     finally:
         client.close()
 
 
-def build(
+def build_image(
     client: Any = None, method: Literal["auto", "pull", "debootstrap"] = "auto", *, mirror: str | None = None
 ) -> str:
     """Make sure the image is there and return its tag; does nothing when it already is.
@@ -91,10 +91,10 @@ def build(
     Raises `SandboxError` with the reason of every way that failed.
     """
     client = client or connect()
-    image = default_image()
-    if exists(client, image):
+    image = get_default_image()
+    if has_image(client, image):
         return image
-    ways = {"pull": lambda: _pull(client, image), "debootstrap": lambda: _debootstrap(client, image, mirror)}
+    ways = {"pull": lambda: _pull(client, image), "debootstrap": lambda: _run_debootstrap(client, image, mirror)}
     failed: list[str] = []
     for name in ways if method == "auto" else (method,):
         try:
@@ -115,7 +115,7 @@ def _pull(client: Any, image: str) -> None:
         raise SandboxError(str(e.explanation or e)) from e
 
 
-def _debootstrap(client: Any, image: str, mirror: str | None) -> None:
+def _run_debootstrap(client: Any, image: str, mirror: str | None) -> None:
     if not shutil.which("debootstrap"):
         raise SandboxError("debootstrap is not installed (Debian, Ubuntu: apt-get install debootstrap)")
     if os.geteuid() != 0:
@@ -123,21 +123,21 @@ def _debootstrap(client: Any, image: str, mirror: str | None) -> None:
     mirror = mirror or os.environ.get("ARCHON_DEBIAN_MIRROR")
     with tempfile.TemporaryDirectory(prefix="archon-sandbox-") as folder:
         root = Path(folder, "root")
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)]
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", DEBIAN_SUITE, str(root)]
         done = subprocess.run([*command, mirror] if mirror else command, capture_output=True, text=True)
         if done.returncode:
             raise SandboxError(f"debootstrap failed: {(done.stdout + done.stderr)[-500:]}")
-        for path in STRIPPED:
+        for path in REMOVED_PATHS:
             shutil.rmtree(root / path, ignore_errors=True)
-        _import(client, image, root)
+        _import_image(client, image, root)
 
 
-def _import(client: Any, image: str, root: Path) -> None:
+def _import_image(client: Any, image: str, root: Path) -> None:
     """Hand the tree to the daemon; set-user-id bits are taken off on the way."""
     repository, _, tag = image.partition(":")
     subprocess.run(["find", str(root), "-xdev", "-perm", "/6000", "-exec", "chmod", "ug-s", "{}", "+"], check=True)
     with subprocess.Popen(["tar", "-C", str(root), "--numeric-owner", "-cf", "-", "."], stdout=subprocess.PIPE) as tar:
         changes = ["ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", 'CMD ["python3"]']
         client.api.import_image_from_stream(tar.stdout, repository=repository, tag=tag, changes=changes)
-    if tar.returncode or not exists(client, image):
+    if tar.returncode or not has_image(client, image):
         raise SandboxError("docker import failed")

@@ -1,7 +1,7 @@
 """Pure functions around a program: take it out of a reply, compare its output, estimate pass@k.
 
 extract_program("Here:\\n```python\\nprint(1)\\n```")     # 'print(1)'
-outputs_match(b"0.5000001 yes\\n", b"0.5 YES")           # True
+match_outputs(b"0.5000001 yes\\n", b"0.5 YES")           # True
 pass_at_k(n=10, c=3, k=1)                               # 0.3
 """
 
@@ -9,7 +9,7 @@ import re
 from bisect import bisect
 from math import comb
 
-_WHITE = bytes.maketrans(b"\n\t\r\v", b"    ")
+_WHITESPACE = bytes.maketrans(b"\n\t\r\v", b"    ")
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII)
 _FENCE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)([^`]*+)")
 TOLERANCE = 1e-5
@@ -17,12 +17,12 @@ TOLERANCE = 1e-5
 
 def extract_program(reply: str) -> str | None:
     """The last complete fenced block of a reply, or, if there is none, the whole reply; None where that is empty."""
-    program = _last_block(reply.split("\n"))
+    program = _find_last_block(reply.split("\n"))
     program = reply if program is None else program
     return program.strip("\r\n") if program.strip() else None
 
 
-def _last_block(lines: list[str]) -> str | None:
+def _find_last_block(lines: list[str]) -> str | None:
     """A block ends at the next line that is its opening fence and nothing else; in linear time, whatever the reply."""
     fences = [(i, match[1], match[2]) for i, line in enumerate(lines) if (match := _FENCE.fullmatch(line))]
     closing: dict[str, list[int]] = {}
@@ -38,7 +38,7 @@ def _last_block(lines: list[str]) -> str | None:
     return None if block is None else "\n".join(lines[slice(*block)])
 
 
-def with_prelude(prelude: str, program: str) -> str:
+def prepend_prelude(prelude: str, program: str) -> str:
     """The program after its prelude; `from __future__` lines that lead the program stay first, as they must."""
     lines = program.split("\n")
     leading: list[str] = []
@@ -57,26 +57,26 @@ def with_prelude(prelude: str, program: str) -> str:
     return "\n".join(filter(None, [*leading, prelude, "\n".join(lines)]))
 
 
-def _tokens(text: bytes) -> list[bytes]:
-    return [token for token in text.translate(_WHITE).lower().split(b" ") if token]
+def _split_tokens(text: bytes) -> list[bytes]:
+    return [token for token in text.translate(_WHITESPACE).lower().split(b" ") if token]
 
 
-def _same(left: bytes, right: bytes) -> bool:
+def _match_tokens(left: bytes, right: bytes) -> bool:
     if _NUMBER.fullmatch(left) and _NUMBER.fullmatch(right):
         return abs(float(left) - float(right)) <= TOLERANCE
     return left == right
 
 
-def outputs_match(actual: bytes, expected: bytes) -> bool:
+def match_outputs(actual: bytes, expected: bytes) -> bool:
     """CodeContests' comparison: equal lists of tokens, case ignored, or pair by pair, numbers within 1e-5 absolutely.
 
     Tokens are split at space, newline, tab, carriage return and vertical tab (not at form feed).
     In the pairwise comparison NaN and infinity equal nothing, not even themselves.
     """
-    left, right = _tokens(actual), _tokens(expected)
+    left, right = _split_tokens(actual), _split_tokens(expected)
     if left == right:
         return True
-    return len(left) == len(right) and all(map(_same, left, right))
+    return len(left) == len(right) and all(map(_match_tokens, left, right))
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

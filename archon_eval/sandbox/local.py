@@ -20,11 +20,11 @@ import anyio.to_thread
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.inside.wire import STDERR_CAP, STDERR_TAIL, STOPPED
-from archon_eval.sandbox.judge import with_prelude
-from archon_eval.sandbox.verdicts import AnyCase, Case, Limits, ProgramRun, TestRun
-from archon_eval.sandbox.worker import VIRTUAL, Job, Reply, judge
+from archon_eval.sandbox.judge import prepend_prelude
+from archon_eval.sandbox.verdicts import AnyCase, Case, SandboxLimits, ProgramRun, TestRun
+from archon_eval.sandbox.worker import ADDRESS_SPACE_MARGIN, ProgramJob, ProcessResult, grade_test
 
-AS_MODULE = "import sys; sys.modules['program'] = sys.modules[__name__]; __name__ = 'program'\n"
+MODULE_PREAMBLE = "import sys; sys.modules['program'] = sys.modules[__name__]; __name__ = 'program'\n"
 WARNING = "--sandbox local runs programs on this machine with your rights and NO PROTECTION: only for code you trust"
 
 
@@ -49,35 +49,35 @@ class LocalRunner:
         program: str | bytes,
         cases: Sequence[AnyCase],
         *,
-        limits: Limits = Limits(),  # noqa: B008
+        limits: SandboxLimits = SandboxLimits(),  # noqa: B008
         stop_at_first_failure: bool = True,
         keep_output: bool = False,
     ) -> ProgramRun:
         """As `SandboxPool.run`; function-call tests run in the program's own process here."""
         source = program.encode("utf-8", "surrogatepass") if isinstance(program, str) else program
-        job = Job(source, tuple(cases), limits, stop_at_first_failure, keep_output)
+        job = ProgramJob(source, tuple(cases), limits, stop_at_first_failure, keep_output)
         try:
             compile(source, "main.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             job.compile_error = f"{type(e).__name__}: {e}"
         while not job.done:
-            job.runs.append(await anyio.to_thread.run_sync(_run, job, job.cases[len(job.runs)], limiter=self._limiter))
-        return job.result()
+            job.runs.append(await anyio.to_thread.run_sync(_run_test, job, job.cases[len(job.runs)], limiter=self._limiter))
+        return job.get_result()
 
 
-def _run(job: Job, case: AnyCase) -> TestRun:
+def _run_test(job: ProgramJob, case: AnyCase) -> TestRun:
     limits, given, source = job.limits, b"", job.program
     if isinstance(case, Case):
         given = case.input
     else:
-        text = with_prelude(AS_MODULE + case.setup, source.decode("utf-8", "surrogatepass"))
+        text = prepend_prelude(MODULE_PREAMBLE + case.setup, source.decode("utf-8", "surrogatepass"))
         source = f"{text}\n{case.tests}".encode("utf-8", "surrogatepass")
     with tempfile.TemporaryDirectory(prefix="archon-local-") as folder:
         files = [Path(folder, name) for name in ("main.py", "in", "out", "err")]
         files[0].write_bytes(source)
         files[1].write_bytes(given)
-        largest = max(limits.output(case), STDERR_CAP) + 1
-        space = limits.memory_limit + VIRTUAL
+        largest = max(limits.get_output_limit(case), STDERR_CAP) + 1
+        space = limits.memory_limit + ADDRESS_SPACE_MARGIN
 
         def restrict() -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (int(limits.time_limit) + 2,) * 2)
@@ -95,18 +95,18 @@ def _run(job: Job, case: AnyCase) -> TestRun:
                 start_new_session=True,
                 preexec_fn=restrict,
             )
-        flags, status, usage = _wait(process.pid, begun + limits.wall)
+        flags, status, usage = _wait_for_exit(process.pid, begun + limits.wall)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall, cpu = time.monotonic() - begun, usage.ru_utime + usage.ru_stime
         size, error = files[2].stat().st_size, files[3].read_bytes()[-STDERR_TAIL:].decode(errors="replace")
-        output = files[2].read_bytes() if size <= limits.output(case) else b""
+        output = files[2].read_bytes() if size <= limits.get_output_limit(case) else b""
         # Linux counts what the process had before it became the program: our own pages
         peak = usage.ru_maxrss * 1024 if usage.ru_maxrss > floor else 0
-        reply = Reply(process.returncode, flags, cpu, wall, peak, size, output, error)
-    return judge(reply, case, limits, job.keep_output)
+        reply = ProcessResult(process.returncode, flags, cpu, wall, peak, size, output, error)
+    return grade_test(reply, case, limits, job.keep_output)
 
 
-def _wait(pid: int, deadline: float) -> tuple[int, int, resource.struct_rusage]:
+def _wait_for_exit(pid: int, deadline: float) -> tuple[int, int, resource.struct_rusage]:
     """Flags, wait status and usage; at the deadline the whole session is killed."""
     flags = 0
     while True:

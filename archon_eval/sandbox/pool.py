@@ -1,7 +1,7 @@
 """Many programs at once: a bounded pool of worker containers behind one async method.
 
     async with SandboxPool(workers=2) as pool:
-        result = await pool.run("print(int(input()) * 2)", [Case(b"2", b"4")], limits=Limits(time_limit=2))
+        result = await pool.run("print(int(input()) * 2)", [Case(b"2", b"4")], limits=SandboxLimits(time_limit=2))
     result.passed                                                      # True
 
 Containers start when first needed, stay warm between programs and are removed at the end, on Ctrl-C and on errors.
@@ -16,10 +16,10 @@ import anyio
 import anyio.to_thread
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.container import Container, reap
-from archon_eval.sandbox.image import connect, default_image, require
-from archon_eval.sandbox.verdicts import MEBI, AnyCase, Limits, ProgramRun
-from archon_eval.sandbox.worker import Job, Worker
+from archon_eval.sandbox.container import Container, remove_orphans
+from archon_eval.sandbox.image import connect, get_default_image, require_image
+from archon_eval.sandbox.verdicts import MEBI, AnyCase, SandboxLimits, ProgramRun
+from archon_eval.sandbox.worker import ProgramJob, Worker
 
 
 class ProgramRunner(Protocol):
@@ -30,7 +30,7 @@ class ProgramRunner(Protocol):
         program: str | bytes,
         cases: Sequence[AnyCase],
         *,
-        limits: Limits = ...,
+        limits: SandboxLimits = ...,
         stop_at_first_failure: bool = True,
         keep_output: bool = False,
     ) -> ProgramRun:
@@ -46,7 +46,7 @@ class SandboxPool:
     ) -> None:
         """`workers` containers at most (default: one per CPU); `memory` bounds any program's memory limit, bytes."""
         self.workers = workers or os.cpu_count() or 1
-        self.image = image or default_image()
+        self.image = image or get_default_image()
         self.memory = memory
         self._client = client
         self._idle: list[Worker] = []
@@ -62,8 +62,8 @@ class SandboxPool:
 
     def _connect(self) -> None:
         self._client = self._client or connect()
-        require(self._client, self.image)
-        reap(self._client)
+        require_image(self._client, self.image)
+        remove_orphans(self._client)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -84,7 +84,7 @@ class SandboxPool:
         program: str | bytes,
         cases: Sequence[AnyCase],
         *,
-        limits: Limits = Limits(),  # noqa: B008
+        limits: SandboxLimits = SandboxLimits(),  # noqa: B008
         stop_at_first_failure: bool = True,
         keep_output: bool = False,
     ) -> ProgramRun:
@@ -98,9 +98,9 @@ class SandboxPool:
         if limits.memory_limit > self.memory:
             raise ValueError(f"memory limit {limits.memory_limit} is more than this pool's {self.memory} bytes")
         source = program.encode("utf-8", "surrogatepass") if isinstance(program, str) else program
-        job = Job(source, tuple(cases), limits, stop_at_first_failure, keep_output)
+        job = ProgramJob(source, tuple(cases), limits, stop_at_first_failure, keep_output)
         async with self._limiter:
-            worker = self._idle.pop() if self._idle else self._hire()
+            worker = self._idle.pop() if self._idle else self._add_worker()
             try:
                 await anyio.to_thread.run_sync(
                     worker.run, job, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
@@ -113,9 +113,9 @@ class SandboxPool:
                     self._all.remove(worker)
                 raise
             self._idle.append(worker)
-        return job.result()
+        return job.get_result()
 
-    def _hire(self) -> Worker:
+    def _add_worker(self) -> Worker:
         worker = Worker(lambda: Container(self._client, self.image, self.memory))
         self._all.append(worker)
         return worker

@@ -28,14 +28,14 @@ from inspect_ai.util._sandbox.environment import SandboxUnavailableError
 from pydantic import BaseModel, ConfigDict
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.container import Life, hardening, reap, records
-from archon_eval.sandbox.image import connect, default_image, require
+from archon_eval.sandbox.container import ContainerHandle, build_host_options, remove_orphans, pop_records
+from archon_eval.sandbox.image import connect, get_default_image, require_image
 
-WORK = "/work"
+WORKING_DIR = "/work"
 USER = "1000:1000"
-FIRST = """
+INIT_SCRIPT = """
 import os, signal
-def reap(*_):
+def remove_orphans(*_):
     try:
         while os.waitpid(-1, os.WNOHANG)[0]: pass
     except ChildProcessError: pass
@@ -43,8 +43,8 @@ signal.signal(signal.SIGCHLD, reap)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 while os.read(0, 1): pass
 """
-WRITE = 'mkdir -p -- "$(dirname -- "$1")" && cat > "$1"'
-FAULTS = {
+WRITE_SCRIPT = 'mkdir -p -- "$(dirname -- "$1")" && cat > "$1"'
+FILE_ERRORS = {
     "No such file": (FileNotFoundError, errno.ENOENT),
     "Not a directory": (FileNotFoundError, errno.ENOENT),
     "File name too long": (FileNotFoundError, errno.ENOENT),
@@ -68,7 +68,7 @@ class ArchonDockerConfig(BaseModel, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class _ExecOutput:
     code: int
     stdout: bytes
     stderr: bytes
@@ -82,10 +82,10 @@ class _Ended:
 class ArchonDocker(SandboxEnvironment):
     """One sample's container."""
 
-    def __init__(self, client: Any, life: Life) -> None:
+    def __init__(self, client: Any, life: ContainerHandle) -> None:
         super().__init__()
         self._api = client.api
-        self._life = life
+        self._handle = life
 
     async def exec(
         self,
@@ -103,7 +103,7 @@ class ArchonDocker(SandboxEnvironment):
         timed = ["/usr/bin/timeout", "-s", "KILL", str(timeout), *cmd] if timeout else cmd
         limit = SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE
         begun = time.monotonic()
-        ended = await self._run(timed, given, limit, cwd, env, user, timeout)
+        ended = await self._run_command(timed, given, limit, cwd, env, user, timeout)
         if timeout and (ended.late or (ended.code == 137 and time.monotonic() - begun >= timeout)):
             raise TimeoutError(f"command timed out after {timeout} s: {cmd[:3]}")
         stdout, stderr = ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace")
@@ -116,9 +116,9 @@ class ArchonDocker(SandboxEnvironment):
     async def write_file(self, file: str, contents: str | bytes) -> None:
         """Write a file, its directories made where they are missing."""
         data = contents.encode() if isinstance(contents, str) else contents
-        ended = await self._run(["/bin/sh", "-c", WRITE, "sh", file], data, 10_000)
+        ended = await self._run_command(["/bin/sh", "-c", WRITE_SCRIPT, "sh", file], data, 10_000)
         if ended.code:
-            _raise_fault(ended.stderr.decode(errors="replace"), file)
+            _raise_file_error(ended.stderr.decode(errors="replace"), file)
 
     @overload
     async def read_file(self, file: str, text: Literal[True] = True) -> str: ...
@@ -126,20 +126,20 @@ class ArchonDocker(SandboxEnvironment):
     async def read_file(self, file: str, text: Literal[False]) -> bytes: ...
     async def read_file(self, file: str, text: bool = True) -> str | bytes:
         """Read a file whole; `OutputLimitExceededError` beyond Inspect's limit."""
-        ended = await self._run(["/bin/cat", "--", file], None, SandboxEnvironmentLimits.MAX_READ_FILE_SIZE)
+        ended = await self._run_command(["/bin/cat", "--", file], None, SandboxEnvironmentLimits.MAX_READ_FILE_SIZE)
         if ended.cut:
             raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_READ_FILE_SIZE_STR, None)
         if ended.code:
-            _raise_fault(ended.stderr.decode(errors="replace"), file)
+            _raise_file_error(ended.stderr.decode(errors="replace"), file)
         return ended.stdout.decode() if text else ended.stdout
 
     async def connection(self, *, user: str | None = None) -> SandboxConnection:
         """How to look inside by hand."""
         option = f" -u {user}" if user else ""
-        command = f"docker exec -it{option} {self._life.id} sh"
-        return SandboxConnection(type="archon_docker", command=command, container=self._life.id)
+        command = f"docker exec -it{option} {self._handle.id} sh"
+        return SandboxConnection(type="archon_docker", command=command, container=self._handle.id)
 
-    async def _run(
+    async def _run_command(
         self,
         cmd: list[str],
         given: bytes | None,
@@ -148,8 +148,8 @@ class ArchonDocker(SandboxEnvironment):
         env: dict[str, str] | None = None,
         user: str | None = None,
         timeout: int | None = None,
-    ) -> _Ended:
-        directory = os.path.join(WORK, cwd) if cwd else WORK  # noqa: PTH118 (a path inside the container)
+    ) -> _ExecOutput:
+        directory = os.path.join(WORKING_DIR, cwd) if cwd else WORKING_DIR  # noqa: PTH118 (a path inside the container)
         request = {"environment": env or {}, "workdir": directory, "user": user or USER}
         return await anyio.to_thread.run_sync(
             lambda: self._exchange(cmd, given, limit, timeout, request), abandon_on_cancel=True
@@ -157,31 +157,31 @@ class ArchonDocker(SandboxEnvironment):
 
     def _exchange(
         self, cmd: list[str], given: bytes | None, limit: int, timeout: int | None, request: dict[str, Any]
-    ) -> _Ended:
+    ) -> _ExecOutput:
         """One exec over the engine's hijacked socket; input is sent beside the reading: neither waits for the other."""
         import docker
 
         try:
-            run = self._api.exec_create(self._life.id, cmd, stdin=given is not None, **request)["Id"]
+            run = self._api.exec_create(self._handle.id, cmd, stdin=given is not None, **request)["Id"]
             hold = self._api.exec_start(run, socket=True)
         except docker.errors.APIError as e:
             text = str(e.explanation or e)
             if "is not running" in text or isinstance(e, docker.errors.NotFound):
                 raise SandboxUnavailableError(f"the sandbox's container is gone: {text}") from e
-            return _Ended(126, b"", text.encode(), False, False)
+            return _ExecOutput(126, b"", text.encode(), False, False)
         link = getattr(hold, "_sock", hold)
         # What came together with the answer's headers is in docker-py's buffered reader, not in the socket any more.
         read = hold._response.raw._fp.fp.read1 if hasattr(hold, "_response") else link.recv
         if given is not None:
-            threading.Thread(target=_send, args=(link, given), daemon=True).start()
+            threading.Thread(target=_send_input, args=(link, given), daemon=True).start()
         try:
             link.settimeout(timeout + 10 if timeout else None)
-            streams, cut, late = _receive(read, limit)
+            streams, cut, late = _receive_output(read, limit)
         finally:
             link.close()
             hold.close()
         code = self._api.exec_inspect(run)["ExitCode"]
-        return _Ended(-1 if code is None else code, bytes(streams[1]), bytes(streams[2]), cut, late)
+        return _ExecOutput(-1 if code is None else code, bytes(streams[1]), bytes(streams[2]), cut, late)
 
     @classmethod
     def default_concurrency(cls) -> int | None:
@@ -197,15 +197,15 @@ class ArchonDocker(SandboxEnvironment):
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
         """Check daemon and image before the first sample; remove what dead owners left."""
         client = await anyio.to_thread.run_sync(connect)
-        await anyio.to_thread.run_sync(require, client, _config(config).image or default_image())
-        await anyio.to_thread.run_sync(reap, client)
+        await anyio.to_thread.run_sync(require_image, client, _parse_config(config).image or get_default_image())
+        await anyio.to_thread.run_sync(remove_orphans, client)
 
     @classmethod
     async def sample_init(
         cls, task_name: str, config: SandboxEnvironmentConfigType | None, metadata: dict[str, str]
     ) -> dict[str, SandboxEnvironment]:
         """Start the sample's container."""
-        return {"default": await anyio.to_thread.run_sync(_start, _config(config))}
+        return {"default": await anyio.to_thread.run_sync(_start_container, _parse_config(config))}
 
     @classmethod
     async def sample_cleanup(
@@ -219,36 +219,36 @@ class ArchonDocker(SandboxEnvironment):
         with anyio.CancelScope(shield=True):
             for environment in environments.values():
                 if isinstance(environment, ArchonDocker):
-                    await anyio.to_thread.run_sync(environment._life.close)
+                    await anyio.to_thread.run_sync(environment._handle.close)
 
     @classmethod
     async def cli_cleanup(cls, id: str | None) -> None:
         """`inspect sandbox cleanup archon_docker`: every container of this package, or one."""
         client = await anyio.to_thread.run_sync(connect)
         if id is None:
-            await anyio.to_thread.run_sync(reap, client, True)
+            await anyio.to_thread.run_sync(remove_orphans, client, True)
         else:
             await anyio.to_thread.run_sync(lambda: client.api.remove_container(id, force=True))
 
 
-def _config(config: SandboxEnvironmentConfigType | None) -> ArchonDockerConfig:
+def _parse_config(config: SandboxEnvironmentConfigType | None) -> ArchonDockerConfig:
     if config is None or isinstance(config, ArchonDockerConfig):
         return config or ArchonDockerConfig()
     raise SandboxError(f"archon_docker takes an ArchonDockerConfig and no file, got {config!r}")
 
 
-def _start(config: ArchonDockerConfig) -> ArchonDocker:
+def _start_container(config: ArchonDockerConfig) -> ArchonDocker:
     client = connect()
     mount = f"rw,exec,nosuid,nodev,uid=1000,gid=1000,size={config.memory_mib}m"
-    options = hardening(config.memory_mib << 20, config.processes)
-    options |= {"tmpfs": {WORK: mount, "/tmp": mount}, "ipc_mode": "private"}
-    home = {"HOME": WORK}
-    image = config.image or default_image()
-    life = Life(client, image, ["python3", "-c", FIRST], options, user=USER, environment=home, working_dir=WORK)
+    options = build_host_options(config.memory_mib << 20, config.processes)
+    options |= {"tmpfs": {WORKING_DIR: mount, "/tmp": mount}, "ipc_mode": "private"}
+    home = {"HOME": WORKING_DIR}
+    image = config.image or get_default_image()
+    life = ContainerHandle(client, image, ["python3", "-c", INIT_SCRIPT], options, user=USER, environment=home, working_dir=WORKING_DIR)
     return ArchonDocker(client, life)
 
 
-def _send(link: Any, data: bytes) -> None:
+def _send_input(link: Any, data: bytes) -> None:
     """Send and close the writing half; a command that does not read its input is no error."""
     import socket
 
@@ -259,7 +259,7 @@ def _send(link: Any, data: bytes) -> None:
         pass
 
 
-def _receive(read: Callable[[int], bytes], limit: int) -> tuple[dict[int, bytearray], bool, bool]:
+def _receive_output(read: Callable[[int], bytes], limit: int) -> tuple[dict[int, bytearray], bool, bool]:
     """stdout (1) and stderr (2) up to `limit` bytes each; whether one was longer; whether the engine went silent."""
     streams, pending = {0: bytearray(), 1: bytearray(), 2: bytearray()}, bytearray()
     while True:
@@ -270,14 +270,14 @@ def _receive(read: Callable[[int], bytes], limit: int) -> tuple[dict[int, bytear
         if not data:
             return streams, False, False
         pending += data
-        for stream, record in records(pending):
+        for stream, record in pop_records(pending):
             streams[stream] += record
         if max(map(len, streams.values())) > limit:
             return {k: v[:limit] for k, v in streams.items()}, True, False
 
 
-def _raise_fault(message: str, file: str) -> NoReturn:
-    for text, (kind, number) in FAULTS.items():
+def _raise_file_error(message: str, file: str) -> NoReturn:
+    for text, (kind, number) in FILE_ERRORS.items():
         if text in message:
             raise kind(number, os.strerror(number), file)
     raise SandboxError(f"{file!r} in the sandbox: {message[-500:]}")

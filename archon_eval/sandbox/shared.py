@@ -1,6 +1,6 @@
 """One runner for many users at once: opened by the first, closed by the last, so that nothing lingers.
 
-shared = Shared(SandboxPool)
+shared = SharedRunner(SandboxPool)
 async with shared.borrow() as runner:
     await runner.run("print(1)", [Case(b"", b"1")])
 """
@@ -14,7 +14,7 @@ import anyio
 from archon_eval.sandbox.calibration import calibrate
 
 
-class Shared:
+class SharedRunner:
     """Lends one runner to whoever scores or judges at the moment."""
 
     def __init__(self, open_runner: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
@@ -45,7 +45,7 @@ class Shared:
                         entered, self._entered = self._entered, None
                         await entered.__aexit__(None, None, None)
 
-    async def factor(self, runner: Any) -> float:
+    async def measure_time_factor(self, runner: Any) -> float:
         """The machine's factor on time limits, measured once (see `calibrate`)."""
         async with self._calibrating:
             if self._factor is None:

@@ -1,17 +1,17 @@
 """What a program is run on and what comes back: cases, limits, verdicts.
 
-ProgramRun(runs=(TestRun(Verdict.ACCEPTED, ...), TestRun(Verdict.TIME_LIMIT, ...)), tests=20).passed  # False
+ProgramRun(runs=(TestRun(ProgramVerdict.ACCEPTED, ...), TestRun(ProgramVerdict.TIME_LIMIT, ...)), tests=20).passed  # False
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 MEBI = 1 << 20
-LONGEST = 1e6
-LARGEST = 1 << 40
+MAX_SECONDS = 1e6
+MAX_BYTES = 1 << 40
 
 
-class Verdict(StrEnum):
+class ProgramVerdict(StrEnum):
     """How one test ended."""
 
     ACCEPTED = "accepted"
@@ -49,7 +49,7 @@ AnyCase = Case | CallCase
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SandboxLimits:
     """What one test may use."""
 
     time_limit: float = 10.0
@@ -65,10 +65,10 @@ class Limits:
     def __post_init__(self) -> None:
         times = (self.time_limit, self.wall if self.wall_limit is not None else 1.0)
         sizes = (self.memory_limit, self.output_limit or 0)
-        in_range = all(0 < t <= LONGEST for t in times) and self.memory_limit >= 32 * MEBI
-        if not (in_range and all(0 <= size <= LARGEST for size in sizes)):
+        in_range = all(0 < t <= MAX_SECONDS for t in times) and self.memory_limit >= 32 * MEBI
+        if not (in_range and all(0 <= size <= MAX_BYTES for size in sizes)):
             raise ValueError(
-                f"limits need a positive time of at most {LONGEST:g} s, at least 32 MiB of memory, "
+                f"limits need a positive time of at most {MAX_SECONDS:g} s, at least 32 MiB of memory, "
                 f"and no size below 0 or above 1 TiB, got {self!r}"
             )
 
@@ -77,7 +77,7 @@ class Limits:
         """The wall limit in force, seconds."""
         return 2 * self.time_limit + 1 if self.wall_limit is None else self.wall_limit
 
-    def output(self, case: AnyCase) -> int:
+    def get_output_limit(self, case: AnyCase) -> int:
         """The output limit in force for a case, bytes."""
         expected = case.expected if isinstance(case, Case) else None
         return self.output_limit if self.output_limit is not None else max(MEBI, 2 * len(expected or b""))
@@ -89,7 +89,7 @@ class TestRun:
 
     __test__ = False
 
-    verdict: Verdict
+    verdict: ProgramVerdict
     wall: float
     """Seconds by the clock."""
     cpu: float
@@ -118,11 +118,11 @@ class ProgramRun:
     @property
     def passed(self) -> bool:
         """Every test was run and accepted (and there is at least one)."""
-        return 0 < self.tests == len(self.runs) and all(r.verdict is Verdict.ACCEPTED for r in self.runs)
+        return 0 < self.tests == len(self.runs) and all(r.verdict is ProgramVerdict.ACCEPTED for r in self.runs)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ProgramVerdict:
         """The first verdict that is not `accepted`, else `accepted`."""
         if self.compile_error is not None:
-            return Verdict.COMPILE_ERROR
-        return next((r.verdict for r in self.runs if r.verdict is not Verdict.ACCEPTED), Verdict.ACCEPTED)
+            return ProgramVerdict.COMPILE_ERROR
+        return next((r.verdict for r in self.runs if r.verdict is not ProgramVerdict.ACCEPTED), ProgramVerdict.ACCEPTED)

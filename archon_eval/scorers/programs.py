@@ -24,9 +24,9 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accurac
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
-from archon_eval.sandbox import AnyCase, CallCase, Case, Limits, ProgramRun, SandboxPool, Verdict
-from archon_eval.sandbox.judge import extract_program, with_prelude
-from archon_eval.sandbox.shared import Shared
+from archon_eval.sandbox import AnyCase, CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
+from archon_eval.sandbox.judge import extract_program, prepend_prelude
+from archon_eval.sandbox.shared import SharedRunner
 from archon_eval.scorers._account import account_of
 
 Sandbox = Literal["docker", "local"]
@@ -56,7 +56,7 @@ def programs(
             return LocalRunner(trusted=True, workers=workers)
         return SandboxPool(workers)
 
-    shared = Shared(open_runner)
+    shared = SharedRunner(open_runner)
 
     async def score(state: TaskState, target: Target) -> Score:
         program = extract_program(state.output.completion)
@@ -64,9 +64,9 @@ def programs(
         if program is None:
             return Score(value=INCORRECT, explanation="The reply is empty.", metadata=account_of(state))
         async with shared.borrow() as runner:
-            factor = await shared.factor(runner) if time_factor == "auto" else time_factor
+            factor = await shared.measure_time_factor(runner) if time_factor == "auto" else time_factor
             limits = limits_of(state.metadata, factor)
-            source = with_prelude(state.metadata.get("prelude") or "", program)
+            source = prepend_prelude(state.metadata.get("prelude") or "", program)
             result = await runner.run(source, cases, limits=limits, stop_at_first_failure=not all_tests)
         return Score(
             value=CORRECT if result.passed else INCORRECT,
@@ -109,11 +109,11 @@ def _case(test: Mapping[str, Any]) -> AnyCase:
     return CallCase(test["tests"], tuple(test["names"]), test.get("setup", ""))
 
 
-def limits_of(metadata: Mapping[str, Any], factor: float) -> Limits:
+def limits_of(metadata: Mapping[str, Any], factor: float) -> SandboxLimits:
     """The sample's limits, its time multiplied by the machine's factor."""
     known = {key: metadata[key] for key in ("time_limit", "memory_limit") if metadata.get(key)}
-    limits = Limits(**known)
-    return Limits(limits.time_limit * factor, limits.memory_limit)
+    limits = SandboxLimits(**known)
+    return SandboxLimits(limits.time_limit * factor, limits.memory_limit)
 
 
 def explain(result: ProgramRun) -> str:
@@ -121,7 +121,7 @@ def explain(result: ProgramRun) -> str:
     if result.compile_error is not None:
         return f"compile error: {result.compile_error.strip().rpartition(chr(10))[2]}"
     for number, run in enumerate(result.runs, 1):
-        if run.verdict is not Verdict.ACCEPTED:
+        if run.verdict is not ProgramVerdict.ACCEPTED:
             tail = f": {run.stderr.strip().rpartition(chr(10))[2]}" if run.stderr.strip() else ""
             return f"test {number} of {result.tests}: {run.verdict}{tail}"
     return f"accepted on all {result.tests} tests"
@@ -133,7 +133,7 @@ def summary(result: ProgramRun, table: bool) -> dict[str, Any]:
         "verdict": result.verdict.value,
         "tests": result.tests,
         "tests_run": len(result.runs),
-        "tests_accepted": sum(run.verdict is Verdict.ACCEPTED for run in result.runs),
+        "tests_accepted": sum(run.verdict is ProgramVerdict.ACCEPTED for run in result.runs),
         "max_cpu_seconds": round(max((run.cpu for run in result.runs), default=0.0), 3),
         "max_memory_bytes": max((run.memory for run in result.runs), default=0),
     }

@@ -7,11 +7,11 @@ Nothing here is a language model: replies are drawn from published figures on ho
 (`skills`). docs/simulation.md says what is modelled, what is assumed, and how far the outcome agrees with the papers.
 """
 
-from archon_eval.simulation.skills import ordered
+from archon_eval.simulation.skills import rank_models
 
 __all__ = ["pool_names"]
 
 
 def pool_names(family: str | None = None) -> tuple[str, ...]:
     """The models of the pool as Inspect names, strongest first: on one benchmark family, or averaged over all seven."""
-    return tuple(f"sim/{name}" for name in ordered(family))
+    return tuple(f"sim/{name}" for name in rank_models(family))

@@ -1,6 +1,6 @@
 """Measures how far the simulated pool agrees with the papers on what it was not given: the ablations of architectures.
 
-    run(questions=200)["spearman"]    # {"math": 0.5, ...}, rank correlations to the published figures, good or bad
+    check_agreement(questions=200)["spearman"]    # {"math": 0.5, ...}, rank correlations to the published figures, good or bad
 
 The pool knows single-model figures only (Table 35). Here its 8 open models of 70B or so (the seven in the table, and a
 second sample of the best) run each architecture of Archon v1, Table 2, and one model's samples against an ensemble.
@@ -19,11 +19,11 @@ from archon_eval.engine import Engine
 from archon_eval.loading import load_architecture
 from archon_eval.simulation.caller import SimCaller
 from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.reading import RIGHT, answer_of, quality_of, read
-from archon_eval.simulation.records import Known, Question
-from archon_eval.simulation.skills import FAMILIES, OPEN_ENDED, fuses, fusion, generation
+from archon_eval.simulation.reading import RIGHT, parse_answer, parse_quality, recognize_prompt
+from archon_eval.simulation.records import QuestionBank, SimulatedQuestion
+from archon_eval.simulation.skills import FAMILIES, OPEN_ENDED, has_fusion_figure, get_fusion_accuracy, get_generation_accuracy
 
-OPEN = (
+OPEN_MODELS = (
     "qwen2-72b-instruct",
     "deepseek-llm-67b",
     "qwen1.5-72b-chat",
@@ -47,7 +47,7 @@ PUBLISHED: Mapping[str, tuple[float, ...]] = {
     "ensemble-critic-ranker-fuser": (64.7, 62.6, 72.4, 60.9, 67.0, 88.3, 79.5, 24.1),
 }
 """Archon v1, Table 2, by preset name; percent, in the order of COLUMNS."""
-CURVES: Mapping[str, tuple[str, ...]] = {
+CURVE_LAYERS: Mapping[str, tuple[str, ...]] = {
     "samples, best of them": (),
     "samples + ranker": ("ranker",),
     "samples + unit tests": ("unit_test_generator", "unit_test_evaluator"),
@@ -56,10 +56,10 @@ CURVES: Mapping[str, tuple[str, ...]] = {
     "ensemble + fuser": ("fuser",),
 }
 """Layers after the generators; without any, the share of questions on which at least one candidate is right."""
-COUNTS = (1, 2, 4, 8, 16)
+SAMPLE_COUNTS = (1, 2, 4, 8, 16)
 
 
-def run(
+def check_agreement(
     questions: int = 200,
     seed: int = 0,
     families: Sequence[str] = FAMILIES,
@@ -74,103 +74,103 @@ def run(
         curves: also the curves, which take most of the time.
         watch: told how many architectures are done, of how many.
     """
-    wanted = CURVES if curves else {}
-    total, counts = len(families) * (len(PUBLISHED) + len(COUNTS) * len(wanted)), itertools.count(1)
+    wanted = CURVE_LAYERS if curves else {}
+    total, counts = len(families) * (len(PUBLISHED) + len(SAMPLE_COUNTS) * len(wanted)), itertools.count(1)
 
-    def share(world: _World, architecture: Architecture, best: bool = False) -> float:
-        found = asyncio.run(world.share(architecture, best))
+    def share(world: _SimulatedBenchmark, architecture: Architecture, best: bool = False) -> float:
+        found = asyncio.run(world.measure_accuracy(architecture, best))
         watch(next(counts), total)
         return found
 
     ablations: dict[str, dict[str, float]] = {}
     drawn: dict[str, dict[str, dict[str, float]]] = {}
     for family in families:
-        world = _World(family, questions, seed)
-        ablations[family] = {name: share(world, _row(name, family)) for name in PUBLISHED}
+        world = _SimulatedBenchmark(family, questions, seed)
+        ablations[family] = {name: share(world, _build_ablation(name, family)) for name in PUBLISHED}
         drawn[family] = {
-            name: {str(n): share(world, load_architecture(_curve(name, n, family)), not last) for n in COUNTS}
+            name: {str(n): share(world, load_architecture(_build_curve_point(name, n, family)), not last) for n in SAMPLE_COUNTS}
             for name, last in wanted.items()
         }
     columns = [column for column in COLUMNS if column.removesuffix("_raw") in families]
     return {
         "questions": questions,
         "seed": seed,
-        "spearman": {column: _against_published(column, ablations[column.removesuffix("_raw")]) for column in columns},
+        "spearman": {column: _correlate_with_published(column, ablations[column.removesuffix("_raw")]) for column in columns},
         "ablations": ablations,
         "curves": drawn,
     }
 
 
-class _World:
+class _SimulatedBenchmark:
     """Made-up questions of one family and a pool that knows them."""
 
     def __init__(self, family: str, questions: int, seed: int) -> None:
         self.family = family
-        self.known = Known([synthetic(family, number) for number in range(questions)])
+        self.known = QuestionBank([make_question(family, number) for number in range(questions)])
         self.caller = SimCaller(Simulator(self.known, seed))
 
-    async def share(self, architecture: Architecture, best: bool = False) -> float:
+    async def measure_accuracy(self, architecture: Architecture, best: bool = False) -> float:
         """Percent right, or won against the baseline, by the first candidate that comes out or the `best` of them."""
         engine, found = Engine(architecture, self.caller), []
         for question in self.known.questions:
             conversation = (Message("user", question.turns[0]),)
             answer = await engine.run(conversation)
-            found.append(max(self._worth(c.text, conversation) for c in answer.candidates[: None if best else 1]))
+            found.append(max(self._score_answer(c.text, conversation) for c in answer.candidates[: None if best else 1]))
         return round(100 * fmean(found), 2)
 
-    def _worth(self, text: str, conversation: Conversation) -> float:
+    def _score_answer(self, text: str, conversation: Conversation) -> float:
         if self.family in OPEN_ENDED:
-            return NormalDist().cdf(quality_of(text))
-        return float(answer_of(text, read(conversation, self.known)) == RIGHT)
+            return NormalDist().cdf(parse_quality(text))
+        return float(parse_answer(text, recognize_prompt(conversation, self.known)) == RIGHT)
 
 
-def synthetic(family: str, number: int) -> Question:
+def make_question(family: str, number: int) -> SimulatedQuestion:
     """A made-up question, known to no real model: only its place in the family's difficulty matters."""
     text = f"Question {number} of the simulated family {family}: what is the value that belongs to it?"
     right, wrong = (str(1000 + number),), tuple(str(9 * n + number) for n in range(5000, 5005))
     graded = family not in OPEN_ENDED
-    return Question(f"{family}/{number}", family, (text,), right if graded else (), wrong if graded else ())
+    return SimulatedQuestion(f"{family}/{number}", family, (text,), right if graded else (), wrong if graded else ())
 
 
-def _row(preset: str, family: str) -> Architecture:
+def _build_ablation(preset: str, family: str) -> Architecture:
     """A preset on the open models: the best generator alone, else the best fuser in every role but the generators'."""
-    best = sorted(OPEN, key=lambda name: -generation(name, family))
+    best = sorted(OPEN_MODELS, key=lambda name: -get_generation_accuracy(name, family))
     if preset == "single":
         return load_architecture(preset, [f"sim/{best[0]}"])
     filled = load_architecture(preset, [f"sim/{name}" for name in (*best, best[0])])
-    later = tuple(tuple(replace(spec, model=_fuser(family)) for spec in layer) for layer in filled.layers[1:])
+    later = tuple(tuple(replace(spec, model=_choose_fuser(family)) for spec in layer) for layer in filled.layers[1:])
     return replace(filled, layers=(filled.layers[0], *later))
 
 
-def _curve(name: str, count: int, family: str) -> dict[str, Any]:
+def _build_curve_point(name: str, count: int, family: str) -> dict[str, Any]:
     """`count` samples of the best model, or the `count` best models (beyond seven, further samples); one more layer."""
-    best = [f"sim/{model}" for model in sorted(OPEN, key=lambda model: -generation(model, family))]
-    fuser = _fuser(family)
+    best = [f"sim/{model}" for model in sorted(OPEN_MODELS, key=lambda model: -get_generation_accuracy(model, family))]
+    fuser = _choose_fuser(family)
     ensemble = [best[n % len(best)] for n in range(count)]
     first: Any = ensemble if name.startswith("ensemble") else {"model": best[0], "samples": count}
-    return {"layers": [{"generator": first}, *({kind: fuser} for kind in CURVES[name])]}
+    return {"layers": [{"generator": first}, *({kind: fuser} for kind in CURVE_LAYERS[name])]}
 
 
-def _fuser(family: str) -> str:
+def _choose_fuser(family: str) -> str:
     """The best of the open models whose fusion figure is printed."""
-    return f"sim/{max((name for name in OPEN if fuses(name, family)), key=lambda name: fusion(name, family))}"
+    return f"sim/{max((name for name in OPEN_MODELS if has_fusion_figure(name, family)), key=lambda name: get_fusion_accuracy(name, family))}"
 
 
-def _against_published(column: str, simulated: Mapping[str, float]) -> float:
+def _correlate_with_published(column: str, simulated: Mapping[str, float]) -> float:
     place = COLUMNS.index(column)
     names = list(PUBLISHED)
-    return round(spearman([simulated[name] for name in names], [PUBLISHED[name][place] for name in names]), 3)
+    return round(compute_spearman([simulated[name] for name in names], [PUBLISHED[name][place] for name in names]), 3)
 
 
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+def compute_spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Rank correlation of two equally long lists, ties sharing their mean rank; 0 if one is constant."""
     try:
-        return correlation(_ranks(first), _ranks(second))
+        return correlation(_rank_values(first), _rank_values(second))
     except StatisticsError:  # one is constant
         return 0.0
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
+def _rank_values(values: Sequence[float]) -> list[float]:
     return [
         sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2 for value in values
     ]

@@ -18,26 +18,26 @@ from typing import Literal
 
 from archon_eval.candidates import Message
 from archon_eval.simulation import writing
-from archon_eval.simulation.chance import digest, normal
-from archon_eval.simulation.mind import CRITIQUE, OWN, SHARED, Mind
-from archon_eval.simulation.reading import RIGHT, Prompt, answer_of, quality_of, read
-from archon_eval.simulation.records import Known, Question
+from archon_eval.simulation.chance import hash_parts, draw_normal
+from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, MODEL_VARIANCE, SHARED_VARIANCE, SkillModel
+from archon_eval.simulation.reading import RIGHT, RecognizedPrompt, parse_answer, parse_quality, recognize_prompt
+from archon_eval.simulation.records import QuestionBank, SimulatedQuestion
 from archon_eval.simulation.skills import find_model
 
-SLIPS = 0.02
+FORMAT_ERROR_RATE = 0.02
 """Share of judgments that break the demanded format (or, where there is little to break, are given the wrong way)."""
-BY_HAND = 2.0
+TEST_OUTPUT_EASE = 2.0
 """How much easier one small output is to work out than the problem is to solve, in probits. Assumed."""
-TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 """Characters per token, the estimate behind every count."""
-_MOST = re.compile(r"(?:at most|up to|exactly|maximum of|write)\s+(\d{1,3})", re.I)
-_NUMBER = re.compile(r"unit test #(\d{1,4})\s*:", re.I)
-_REMEMBERED = 512
+_MAX_TESTS = re.compile(r"(?:at most|up to|exactly|maximum of|write)\s+(\d{1,3})", re.I)
+_TEST_NUMBER = re.compile(r"unit test #(\d{1,4})\s*:", re.I)
+_PROMPT_CACHE_SIZE = 512
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated:
+class SimulatedReply:
     """A reply and what a provider reports with it."""
 
     text: str
@@ -49,172 +49,172 @@ class Simulated:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SimulatedCall:
     """One call: who answers what, with which chance."""
 
-    mind: Mind
-    prompt: Prompt
+    skill_model: SkillModel
+    prompt: RecognizedPrompt
     leaning: float
     rng: Random
 
-    def looks(self) -> list[float]:
+    def score_candidates(self) -> list[float]:
         """How good each candidate looks, 0 being undecided; critiques in the prompt count."""
         question, rng, found = self.prompt.question, self.rng, []
-        held = "" if question.open_ended else self.mind.belief(question, self.leaning, rng)
-        for text, bonus in zip(self.prompt.candidates, self.evidence(), strict=True):
+        held = "" if question.open_ended else self.skill_model.draw_answer(question, self.question_effect, rng)
+        for text, bonus in zip(self.prompt.candidates, self.weigh_critiques(), strict=True):
             if question.open_ended:
-                look = self.mind.impression(quality_of(text), rng) - self.mind.strength
+                look = self.skill_model.perceive_quality(parse_quality(text), rng) - self.skill_model.strength
             else:
-                look = self.mind.support(question, answer_of(text, self.prompt), held, rng)
+                look = self.skill_model.score_answer(question, parse_answer(text, self.prompt), held, rng)
             found.append(look + bonus)
         return found
 
-    def evidence(self) -> list[float]:
+    def weigh_critiques(self) -> list[float]:
         """What the critiques say, in log-odds."""
         return [
-            -CRITIQUE if writing.ERROR in critique else CRITIQUE if writing.SOUND in critique else 0.0
+            -CRITIQUE_LOG_ODDS if writing.ERROR_PHRASE in critique else CRITIQUE_LOG_ODDS if writing.SOUND_PHRASE in critique else 0.0
             for critique in self.prompt.critiques
         ]
 
 
-def generate(turn: Turn) -> str:
-    mind, prompt, rng = turn.mind, turn.prompt, turn.rng
+def generate(turn: SimulatedCall) -> str:
+    mind, prompt, rng = turn.skill_model, turn.prompt, turn.rng
     if prompt.question.open_ended:
-        return writing.rated(mind.quality(turn.leaning, rng), rng)
-    return writing.solution(mind.belief(prompt.question, turn.leaning, rng), prompt, rng)
+        return writing.write_rated_answer(mind.draw_quality(turn.question_effect, rng), rng)
+    return writing.write_solution(mind.draw_answer(prompt.question, turn.question_effect, rng), prompt, rng)
 
 
-def fuse(turn: Turn) -> str:
-    mind, prompt, rng = turn.mind, turn.prompt, turn.rng
+def fuse(turn: SimulatedCall) -> str:
+    mind, prompt, rng = turn.skill_model, turn.prompt, turn.rng
     if prompt.question.open_ended:
-        qualities = [quality_of(text) for text in prompt.candidates]
-        return writing.rated(mind.fuse_quality(turn.leaning, qualities, turn.evidence(), rng), rng)
-    answers = [answer_of(text, prompt) for text in prompt.candidates]
-    return writing.solution(mind.fuse(prompt.question, turn.leaning, answers, turn.evidence(), rng), prompt, rng)
+        qualities = [parse_quality(text) for text in prompt.candidates]
+        return writing.write_rated_answer(mind.fuse_quality(turn.question_effect, qualities, turn.weigh_critiques(), rng), rng)
+    answers = [parse_answer(text, prompt) for text in prompt.candidates]
+    return writing.write_solution(mind.fuse(prompt.question, turn.question_effect, answers, turn.weigh_critiques(), rng), prompt, rng)
 
 
-def rank(turn: Turn) -> str:
-    looks = turn.looks()
+def rank(turn: SimulatedCall) -> str:
+    looks = turn.score_candidates()
     order = sorted(range(len(looks)), key=lambda place: -looks[place])
-    if turn.rng.random() < SLIPS:
+    if turn.rng.random() < FORMAT_ERROR_RATE:
         order = [order[0], *order]
     return " > ".join(f"[{place + 1}]" for place in order)
 
 
-def critique(turn: Turn) -> str:
-    sections = [writing.critique(number, look, turn.rng) for number, look in enumerate(turn.looks(), 1)]
-    if turn.rng.random() < SLIPS:
+def critique(turn: SimulatedCall) -> str:
+    sections = [writing.write_critique(number, look, turn.rng) for number, look in enumerate(turn.score_candidates(), 1)]
+    if turn.rng.random() < FORMAT_ERROR_RATE:
         sections.pop()
     return "\n\n".join(sections) or "There is nothing to criticise."
 
 
-def reasons(turn: Turn) -> str:
-    return f"{writing.working(turn.rng, 2, 5)} Each of these points speaks for the response."
+def reasons(turn: SimulatedCall) -> str:
+    return f"{writing.write_working(turn.rng, 2, 5)} Each of these points speaks for the response."
 
 
-def verdict(turn: Turn) -> str:
-    correct = _look(turn) > 0
-    if turn.rng.random() < SLIPS:
-        return f"{writing.working(turn.rng, 1, 3)}\n\nIt is hard to say."
-    return f"{writing.working(turn.rng, 1, 3)}\n\n[{'Correct' if correct else 'Incorrect'}]"
+def verdict(turn: SimulatedCall) -> str:
+    correct = _score_first(turn) > 0
+    if turn.rng.random() < FORMAT_ERROR_RATE:
+        return f"{writing.write_working(turn.rng, 1, 3)}\n\nIt is hard to say."
+    return f"{writing.write_working(turn.rng, 1, 3)}\n\n[{'Correct' if correct else 'Incorrect'}]"
 
 
-def tests(turn: Turn) -> str:
-    count = max(1, min(_most(turn), turn.rng.randint(5, 10)))
-    statements = writing.tests(count, turn.rng)
-    if turn.rng.random() < SLIPS:
+def tests(turn: SimulatedCall) -> str:
+    count = max(1, min(_parse_max_tests(turn), turn.rng.randint(5, 10)))
+    statements = writing.write_tests(count, turn.rng)
+    if turn.rng.random() < FORMAT_ERROR_RATE:
         return "These statements should hold. " + " ".join(statements)
     return "[" + ", ".join(f'"{statement}"' for statement in statements) + "]"
 
 
-def pairs(turn: Turn) -> str:
+def pairs(turn: SimulatedCall) -> str:
     """Inputs of the problem's own tests with outputs worked out by hand, some of them wrong."""
     rng, question = turn.rng, turn.prompt.question
     if not question.tests:
-        return f"{writing.NOT_KNOWN} There is nothing to test."
-    wanted = min(_most(turn), rng.randint(5, 10), len(question.tests))
-    right = _NORMAL.cdf(turn.mind.strength + turn.leaning + BY_HAND)
+        return f"{writing.UNKNOWN_QUESTION_REPLY} There is nothing to test."
+    wanted = min(_parse_max_tests(turn), rng.randint(5, 10), len(question.tests))
+    right = _NORMAL.cdf(turn.skill_model.strength + turn.question_effect + TEST_OUTPUT_EASE)
     written = [
-        {"input": given, "output": output if rng.random() < right else writing.slip(output, rng)}
+        {"input": given, "output": output if rng.random() < right else writing.corrupt_output(output, rng)}
         for given, output in rng.sample(question.tests, max(1, wanted))
     ]
-    return json.dumps(written[0] if rng.random() < SLIPS else written)
+    return json.dumps(written[0] if rng.random() < FORMAT_ERROR_RATE else written)
 
 
-def _most(turn: Turn) -> int:
+def _parse_max_tests(turn: SimulatedCall) -> int:
     """How many tests the prompt asks for at most."""
-    said = _MOST.findall(turn.prompt.frame)
+    said = _MAX_TESTS.findall(turn.prompt.frame)
     return int(said[-1]) if said else 10
 
 
-def evaluate(turn: Turn) -> str:
+def evaluate(turn: SimulatedCall) -> str:
     """A verdict per test: mostly passed, less so if the candidate looks wrong."""
-    count = min(1000, max((int(number) for number in _NUMBER.findall(turn.prompt.frame)), default=1))
-    look, rng = _look(turn), turn.rng
+    count = min(1000, max((int(number) for number in _TEST_NUMBER.findall(turn.prompt.frame)), default=1))
+    look, rng = _score_first(turn), turn.rng
     passed = [look + 1 + rng.gauss(0, 0.5) > 0 for _ in range(count)]
     lines = [f"Unit Test #{n}: [{'Passed' if ok else 'Failed'}]" for n, ok in enumerate(passed, 1)]
-    if rng.random() < SLIPS:
+    if rng.random() < FORMAT_ERROR_RATE:
         lines.pop()
-    return "\n".join([writing.working(rng, 1, 3), "", *lines])
+    return "\n".join([writing.write_working(rng, 1, 3), "", *lines])
 
 
-def _look(turn: Turn) -> float:
-    return next(iter(turn.looks()), 0.0)
+def _score_first(turn: SimulatedCall) -> float:
+    return next(iter(turn.score_candidates()), 0.0)
 
 
-def _margin(turn: Turn) -> float:
+def _compute_margin(turn: SimulatedCall) -> float:
     """How much better the first of two answers looks than the second."""
-    first, second = (*turn.looks(), 0.0, 0.0)[:2]
+    first, second = (*turn.score_candidates(), 0.0, 0.0)[:2]
     return first - second
 
 
-def pair(turn: Turn) -> str:
-    margin = _margin(turn)
+def pair(turn: SimulatedCall) -> str:
+    margin = _compute_margin(turn)
     letter = "C" if abs(margin) < 0.1 else "A" if margin > 0 else "B"
-    return f"{writing.working(turn.rng, 1, 3)}\n\n[[{letter}]]"
+    return f"{writing.write_working(turn.rng, 1, 3)}\n\n[[{letter}]]"
 
 
-def pair5(turn: Turn) -> str:
-    margin = _margin(turn)
+def pair5(turn: SimulatedCall) -> str:
+    margin = _compute_margin(turn)
     sign = "=" if abs(margin) < 0.1 else ">>" if abs(margin) > 2 else ">"
     first, second = ("A", "B") if margin > 0 or sign == "=" else ("B", "A")
-    return f"{writing.working(turn.rng, 1, 3)}\n\nMy final verdict is: [[{first}{sign}{second}]]"
+    return f"{writing.write_working(turn.rng, 1, 3)}\n\nMy final verdict is: [[{first}{sign}{second}]]"
 
 
-def rate(turn: Turn) -> str:
-    look = _look(turn) + (turn.mind.strength if turn.prompt.question.open_ended else 0.0)
-    return f"{writing.working(turn.rng, 1, 3)}\n\nRating: [[{min(10, max(1, round(7 + 1.5 * look)))}]]"
+def rate(turn: SimulatedCall) -> str:
+    look = _score_first(turn) + (turn.skill_model.strength if turn.prompt.question.open_ended else 0.0)
+    return f"{writing.write_working(turn.rng, 1, 3)}\n\nRating: [[{min(10, max(1, round(7 + 1.5 * look)))}]]"
 
 
-def grade(turn: Turn) -> str:
+def grade(turn: SimulatedCall) -> str:
     """Against the reference answers in the prompt: nearly always as they say."""
-    correct = answer_of(turn.prompt.text, turn.prompt) == RIGHT
-    if turn.rng.random() < SLIPS:
+    correct = parse_answer(turn.prompt.text, turn.prompt) == RIGHT
+    if turn.rng.random() < FORMAT_ERROR_RATE:
         correct = not correct
     mark = f"GRADE: {'C' if correct else 'I'}" if "GRADE:" in turn.prompt.frame else f"[[{float(correct):.1f}]]"
-    return f"{writing.working(turn.rng, 1, 2)}\n\n{mark}"
+    return f"{writing.write_working(turn.rng, 1, 2)}\n\n{mark}"
 
 
-def option(turn: Turn) -> str:
+def option(turn: SimulatedCall) -> str:
     """The letter another model's answer names."""
     named = re.findall(r"answer\s*:\s*\(?([A-J])\b", turn.prompt.text, re.I)
     return f"The answer names this option: [[{named[-1].upper() if named else 'none'}]]"
 
 
-_WRITERS = (generate, fuse, rank, critique, reasons, verdict, tests, pairs, evaluate, pair, pair5, rate, grade, option)
-TASKS: Mapping[str, Callable[[Turn], str]] = {write.__name__: write for write in _WRITERS}
-"""What writes the reply, by the task that `read` found."""
+_REPLY_WRITERS = (generate, fuse, rank, critique, reasons, verdict, tests, pairs, evaluate, pair, pair5, rate, grade, option)
+WRITERS_BY_TASK: Mapping[str, Callable[[SimulatedCall], str]] = {write.__name__: write for write in _REPLY_WRITERS}
+"""What writes the reply, by the task that `recognize_prompt` found."""
 
 
 class Simulator:
     """Twelve models in one world: the seed decides which questions are hard, and for whom."""
 
-    def __init__(self, known: Known | None = None, seed: int = 0) -> None:
-        self.known, self.seed = known if known is not None else Known.load(), seed
-        self._spreads = cache(self._spread)
-        self._read = lru_cache(_REMEMBERED)(lambda messages: read(messages, self.known))
+    def __init__(self, known: QuestionBank | None = None, seed: int = 0) -> None:
+        self.known, self.seed = known if known is not None else QuestionBank.load(), seed
+        self._effects = cache(self._draw_effects)
+        self._recognize = lru_cache(_PROMPT_CACHE_SIZE)(lambda messages: recognize_prompt(messages, self.known))
 
-    def _spread(self, what: str) -> dict[str, float]:
+    def _draw_effects(self, what: str) -> dict[str, float]:
         """A standard normal value per question, evenly spread within its file, so that small files come right.
 
         What is called `ease` is mostly lower for harder levels.
@@ -223,7 +223,7 @@ class Simulator:
         for question in self.known.questions:
             told = 0.5 * (3 - question.level) if question.level and what == "ease" else 0.0
             group = groups.setdefault((question.family, question.id.partition("/")[0]), [])
-            group.append((told + normal(self.seed, what, question.id), question.id))
+            group.append((told + draw_normal(self.seed, what, question.id), question.id))
         spread = NormalDist()
         return {
             id: spread.inv_cdf((place + 0.5) / len(group))
@@ -231,10 +231,10 @@ class Simulator:
             for place, (_, id) in enumerate(sorted(group))
         }
 
-    def _leaning(self, model: str, question: Question) -> float:
+    def _compute_question_effect(self, model: str, question: SimulatedQuestion) -> float:
         if not question.known:
             return 0.0
-        return sqrt(SHARED) * self._spreads("ease")[question.id] + sqrt(OWN) * self._spreads(model)[question.id]
+        return sqrt(SHARED_VARIANCE) * self._effects("ease")[question.id] + sqrt(MODEL_VARIANCE) * self._effects(model)[question.id]
 
     def reply(
         self,
@@ -246,7 +246,7 @@ class Simulator:
         seed: int | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
-    ) -> Simulated:
+    ) -> SimulatedReply:
         """The model's reply, cut at the first stop text and at the token limit.
 
         Args:
@@ -260,30 +260,30 @@ class Simulator:
         """
         name = find_model(model)
         key = tuple(messages)
-        prompt = self._read(key)
-        mark = digest(self.seed, name, draw, epoch, seed, *(part for m in key for part in (m.role, m.content)))
-        mind = Mind(name, prompt.question.family, self.seed)
-        turn = Turn(mind, prompt, self._leaning(name, prompt.question), Random(mark))
-        letters = _letters(_margin(turn)) if prompt.task == "letter" else ()
-        text = max(letters, key=lambda pair: pair[1])[0] if letters else TASKS[prompt.task](turn)
-        text, reason = _cut(text, max_tokens, stop)
+        prompt = self._recognize(key)
+        mark = hash_parts(self.seed, name, draw, epoch, seed, *(part for m in key for part in (m.role, m.content)))
+        mind = SkillModel(name, prompt.question.family, self.seed)
+        turn = SimulatedCall(mind, prompt, self._compute_question_effect(name, prompt.question), Random(mark))
+        letters = _compute_letter_logprobs(_compute_margin(turn)) if prompt.task == "letter" else ()
+        text = max(letters, key=lambda pair: pair[1])[0] if letters else WRITERS_BY_TASK[prompt.task](turn)
+        text, reason = _truncate(text, max_tokens, stop)
         size = sum(len(message.content) for message in key)
-        return Simulated(text, reason, _tokens(size), _tokens(len(text)), letters)
+        return SimulatedReply(text, reason, _estimate_tokens(size), _estimate_tokens(len(text)), letters)
 
 
-def _tokens(characters: int) -> int:
-    return max(1, -(-characters // TOKEN))
+def _estimate_tokens(characters: int) -> int:
+    return max(1, -(-characters // CHARACTERS_PER_TOKEN))
 
 
-def _letters(margin: float) -> tuple[tuple[str, float], ...]:
+def _compute_letter_logprobs(margin: float) -> tuple[tuple[str, float], ...]:
     """Log probabilities of the two answers' names: a judge is sure unless they look alike."""
     odds = max(-30.0, min(30.0, 5 * margin))
     return (("m", -log(1 + exp(-odds))), ("M", -log(1 + exp(odds))))
 
 
-def _cut(text: str, max_tokens: int | None, stop: Sequence[str]) -> tuple[str, Literal["stop", "max_tokens"]]:
+def _truncate(text: str, max_tokens: int | None, stop: Sequence[str]) -> tuple[str, Literal["stop", "max_tokens"]]:
     ends = [place for word in stop if word and (place := text.find(word)) >= 0]
     text = text[: min(ends)] if ends else text
-    if max_tokens is not None and len(text) > max_tokens * TOKEN:
-        return text[: max_tokens * TOKEN], "max_tokens"
+    if max_tokens is not None and len(text) > max_tokens * CHARACTERS_PER_TOKEN:
+        return text[: max_tokens * CHARACTERS_PER_TOKEN], "max_tokens"
     return text, "stop"

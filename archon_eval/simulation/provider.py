@@ -28,17 +28,17 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from archon_eval.candidates import Message, Role
 from archon_eval.errors import SimulationError, did_you_mean
 from archon_eval.models.draw import current_draw
-from archon_eval.simulation.chance import normal, uniform
-from archon_eval.simulation.core import Simulated, Simulator
-from archon_eval.simulation.records import Known
+from archon_eval.simulation.chance import draw_normal, draw_uniform
+from archon_eval.simulation.core import SimulatedReply, Simulator
+from archon_eval.simulation.records import QuestionBank
 from archon_eval.simulation.skills import find_model
 
-ARGUMENTS = ("seed", "data", "latency", "failures")
-CONNECTIONS = 1000
+MODEL_ARGS = ("seed", "data", "latency", "failures")
+MAX_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Mishaps:
+class FaultInjection:
     """Waiting and failing as real providers do, drawn from what is called, so the same in every run."""
 
     latency: float = 0.0
@@ -52,11 +52,11 @@ class Mishaps:
         if not 0 <= self.failures <= 1:
             raise SimulationError(f"failures={self.failures}: must be a share from 0 to 1")
 
-    async def befall(self, *call: object) -> None:
+    async def simulate(self, *call: object) -> None:
         """Waits; raises SimulationError if this call is one that fails."""
         if self.latency:
-            await anyio.sleep(self.latency * exp(0.5 * normal("latency", *call) - 0.125))
-        if self.failures and uniform("failure", *call) < self.failures:
+            await anyio.sleep(self.latency * exp(0.5 * draw_normal("latency", *call) - 0.125))
+        if self.failures and draw_uniform("failure", *call) < self.failures:
             raise SimulationError(f"simulated failure (failures={self.failures:g} was asked for)")
 
 
@@ -85,13 +85,13 @@ class SimAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         if unknown:
             given = next(iter(unknown))
-            raise SimulationError(f"sim/{model_name}: unknown model argument {given!r}{did_you_mean(given, ARGUMENTS)}")
+            raise SimulationError(f"sim/{model_name}: unknown model argument {given!r}{did_you_mean(given, MODEL_ARGS)}")
         find_model(model_name)
         try:
-            self._mishaps, world = Mishaps(float(latency), float(failures)), int(seed)
+            self._faults, world = FaultInjection(float(latency), float(failures)), int(seed)
         except (TypeError, ValueError) as error:
             raise SimulationError(f"sim/{model_name}: seed, latency and failures are numbers: {error}") from error
-        self._simulator = Simulator(Known.load(data), world)
+        self._simulator = Simulator(QuestionBank.load(data), world)
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -101,9 +101,9 @@ class SimAPI(ModelAPI):
         Raises:
             SimulationError: a failure that was asked for.
         """
-        draw, epoch = current_draw() or (0, _epoch())
-        messages = tuple(Message(_role(message), message.text) for message in input)
-        await self._mishaps.befall(self._simulator.seed, self.model_name, messages, draw, epoch)
+        draw, epoch = current_draw() or (0, _get_epoch())
+        messages = tuple(Message(_convert_role(message), message.text) for message in input)
+        await self._faults.simulate(self._simulator.seed, self.model_name, messages, draw, epoch)
         replies = [
             self._simulator.reply(
                 self.model_name,
@@ -119,15 +119,15 @@ class SimAPI(ModelAPI):
         given, written = replies[0].input_tokens, sum(reply.output_tokens for reply in replies)
         return ModelOutput(
             model=self.model_name,
-            choices=[self._choice(reply, config) for reply in replies],
+            choices=[self._build_choice(reply, config) for reply in replies],
             usage=ModelUsage(input_tokens=given, output_tokens=written, total_tokens=given + written),
         )
 
-    def _choice(self, reply: Simulated, config: GenerateConfig) -> ChatCompletionChoice:
+    def _build_choice(self, reply: SimulatedReply, config: GenerateConfig) -> ChatCompletionChoice:
         message = ChatMessageAssistant(content=reply.text, model=self.model_name, source="generate")
         logprobs = None
-        if config.logprobs and reply.letters:
-            ranked = sorted(reply.letters, key=lambda pair: -pair[1])
+        if config.logprobs and reply.letter_logprobs:
+            ranked = sorted(reply.letter_logprobs, key=lambda pair: -pair[1])
             top = [TopLogprob(token=token, logprob=value) for token, value in ranked[: config.top_logprobs or 0]]
             logprobs = Logprobs(content=[Logprob(token=ranked[0][0], logprob=ranked[0][1], top_logprobs=top or None)])
         return ChatCompletionChoice(message=message, stop_reason=reply.stop_reason, logprobs=logprobs)
@@ -138,17 +138,17 @@ class SimAPI(ModelAPI):
 
     def max_connections(self) -> int:
         """No server is behind it that could be overloaded."""
-        return CONNECTIONS
+        return MAX_CONNECTIONS
 
     def connection_key(self) -> str:
         """One pool of connections for each model."""
         return f"sim/{self.model_name}"
 
 
-def _role(message: ChatMessage) -> Role:
+def _convert_role(message: ChatMessage) -> Role:
     return message.role if message.role != "tool" else "user"
 
 
-def _epoch() -> int:
+def _get_epoch() -> int:
     state = sample_state()
     return state.epoch if state is not None else 1

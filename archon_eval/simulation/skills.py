@@ -1,7 +1,7 @@
 """How strong each simulated model is: Archon v6 (ICML 2025), Table 35, and what fills its gaps.
 
-    generation("gpt-4o", "math")    # 0.82, the share it answers rightly alone
-    fusion("gpt-4o", "math")        # 0.81, the share right when it fuses the answers of 10 random models
+    get_generation_accuracy("gpt-4o", "math")    # 0.82, the share it answers rightly alone
+    get_fusion_accuracy("gpt-4o", "math")        # 0.81, the share right when it fuses the answers of 10 random models
 
 Gaps ("-") are filled on the probit scale, where distances compare. A missing generation figure is 50% for the model
 that is the benchmark's baseline (against itself); else the benchmark's mean plus the model's mean distance from the
@@ -37,11 +37,11 @@ llama-3.1-405b-instruct  44.7/-    40.3/-    28.4/-    88.9/-    66.2/-    78.0/
 """
 _NORMAL = NormalDist()
 
-Figures = Mapping[tuple[str, str], float]
+FiguresByModel = Mapping[tuple[str, str], float]
 
 
 @cache
-def _published() -> tuple[Figures, Figures]:
+def _parse_table() -> tuple[FiguresByModel, FiguresByModel]:
     """Generation and fusion figures as printed, on the probit scale, by (model, family)."""
     alone: dict[tuple[str, str], float] = {}
     fused: dict[tuple[str, str], float] = {}
@@ -55,18 +55,18 @@ def _published() -> tuple[Figures, Figures]:
 
 
 @cache
-def models() -> tuple[str, ...]:
+def list_models() -> tuple[str, ...]:
     """The twelve names, without `sim/`."""
     return tuple(line.split()[0] for line in _TABLE.strip().splitlines())
 
 
 @cache
-def _filled() -> tuple[Figures, Figures]:
-    alone, fused = (dict(figures) for figures in _published())
-    means = {f: fmean(v for (_, family), v in _published()[0].items() if family == f) for f in FAMILIES}
+def _fill_gaps() -> tuple[FiguresByModel, FiguresByModel]:
+    alone, fused = (dict(figures) for figures in _parse_table())
+    means = {f: fmean(v for (_, family), v in _parse_table()[0].items() if family == f) for f in FAMILIES}
     gains = {f: fmean(fused[key] - alone[key] for key in fused if key[1] == f and key in alone) for f in FAMILIES}
-    for name in models():
-        known = [f for f in FAMILIES if (name, f) in _published()[0]]
+    for name in list_models():
+        known = [f for f in FAMILIES if (name, f) in _parse_table()[0]]
         distance = fmean(alone[name, f] - means[f] for f in known)
         for f in FAMILIES:
             alone.setdefault((name, f), 0.0 if (name, f) in BASELINES else means[f] + distance)
@@ -74,27 +74,27 @@ def _filled() -> tuple[Figures, Figures]:
     return alone, fused
 
 
-def generation(model: str, family: str) -> float:
+def get_generation_accuracy(model: str, family: str) -> float:
     """Share of questions the model answers rightly alone (open-ended: share of wins against the baseline)."""
-    return _NORMAL.cdf(strength(model, family))
+    return _NORMAL.cdf(get_strength(model, family))
 
 
-def fuses(model: str, family: str) -> bool:
+def has_fusion_figure(model: str, family: str) -> bool:
     """Whether the paper prints a fusion figure for the model, so that it was among the fusers to choose from."""
-    return (model, family) in _published()[1]
+    return (model, family) in _parse_table()[1]
 
 
-def strength(model: str, family: str) -> float:
-    """`generation` on the probit scale: 0 is one half."""
-    return _filled()[0][model, family]
+def get_strength(model: str, family: str) -> float:
+    """`get_generation_accuracy` on the probit scale: 0 is one half."""
+    return _fill_gaps()[0][model, family]
 
 
-def fusion(model: str, family: str) -> float:
+def get_fusion_accuracy(model: str, family: str) -> float:
     """Share right (or won) when the model fuses the candidates of 10 random models."""
-    return _NORMAL.cdf(_filled()[1][model, family])
+    return _NORMAL.cdf(_fill_gaps()[1][model, family])
 
 
-def ordered(family: str | None = None) -> tuple[str, ...]:
+def rank_models(family: str | None = None) -> tuple[str, ...]:
     """The models by strength, strongest first: on one family, or by the mean over all.
 
     Raises:
@@ -103,7 +103,7 @@ def ordered(family: str | None = None) -> tuple[str, ...]:
     if family is not None and family not in FAMILIES:
         raise SimulationError(f"no benchmark family {family!r}{did_you_mean(family, FAMILIES)}")
     families = FAMILIES if family is None else (family,)
-    return tuple(sorted(models(), key=lambda name: -fmean(strength(name, f) for f in families)))
+    return tuple(sorted(list_models(), key=lambda name: -fmean(get_strength(name, f) for f in families)))
 
 
 def find_model(name: str) -> str:
@@ -114,10 +114,10 @@ def find_model(name: str) -> str:
     """
     short = name.removeprefix("sim/")
     if short == "pool":
-        members = ", ".join(f"sim/{member}" for member in ordered())
+        members = ", ".join(f"sim/{member}" for member in rank_models())
         raise SimulationError(
             f"sim/pool is not one model: it stands for {members}, where a list is expected (-S models=sim/pool)"
         )
-    if short not in models():
-        raise SimulationError(f"no simulated model {name!r}{did_you_mean(short, models())}")
+    if short not in list_models():
+        raise SimulationError(f"no simulated model {name!r}{did_you_mean(short, list_models())}")
     return short

@@ -1,6 +1,6 @@
 """The words of simulated replies: working of a plausible length, ending in the form the prompt demands.
 
-    solution("42", prompt, rng)    # "(Simulated working.) First ... \\boxed{42}"
+    write_solution("42", prompt, rng)    # "(Simulated working.) First ... \\boxed{42}"
 
 The text around an answer is drawn without regard to whether the answer is right, so nothing leaks but what is said.
 """
@@ -8,13 +8,13 @@ The text around an answer is drawn without regard to whether the answer is right
 import re
 from random import Random
 
-from archon_eval.simulation.reading import BASELINE, MARK, RIGHT, Prompt
-from archon_eval.simulation.records import normal_form
+from archon_eval.simulation.reading import BASELINE_QUALITY, QUALITY_MARK, RIGHT, RecognizedPrompt
+from archon_eval.simulation.records import normalize_answer
 
-NOT_KNOWN = "(Simulated reply.) The simulated pool does not know this question, so it has no answer to it."
-ERROR = "contains an error"
+UNKNOWN_QUESTION_REPLY = "(Simulated reply.) The simulated pool does not know this question, so it has no answer to it."
+ERROR_PHRASE = "contains an error"
 """Words of a critique against a candidate; the pool's rankers and fusers read them."""
-SOUND = "holds up when checked"
+SOUND_PHRASE = "holds up when checked"
 """Words of a critique in favour of a candidate."""
 _STEPS = (
     "First restate what is given and what is asked, so that nothing in the wording is missed.",
@@ -36,17 +36,17 @@ NO_BOX = re.compile(r"\bnot\b[^.\n]{0,40}\\boxed")
 """A prompt that says a box is not needed."""
 
 
-def working(rng: Random, least: int = 4, most: int = 11) -> str:
+def write_working(rng: Random, least: int = 4, most: int = 11) -> str:
     """A few sentences, 80 to 250 tokens."""
     return " ".join(["(Simulated working.)", *rng.sample(_STEPS, rng.randint(least, most))])
 
 
-def rated(quality: float, rng: Random) -> str:
+def write_rated_answer(quality: float, rng: Random) -> str:
     """An open-ended answer that shows its quality."""
-    return f"{working(rng, 6, 12)}\n\n{MARK}{BASELINE + quality:.2f}]"
+    return f"{write_working(rng, 6, 12)}\n\n{QUALITY_MARK}{BASELINE_QUALITY + quality:.2f}]"
 
 
-def solution(answer: str, prompt: Prompt, rng: Random) -> str:
+def write_solution(answer: str, prompt: RecognizedPrompt, rng: Random) -> str:
     """An answer (`right`, or a normal form) worked out and stated as the prompt demands."""
     question = prompt.question
     if answer == RIGHT and question.right:
@@ -54,45 +54,45 @@ def solution(answer: str, prompt: Prompt, rng: Random) -> str:
     else:
         shown = question.errors.get(answer, answer)
     if prompt.choices:
-        return _letter(shown, prompt, rng)
+        return _write_letter(shown, prompt, rng)
     if not question.known:
-        return NOT_KNOWN
+        return UNKNOWN_QUESTION_REPLY
     if not shown:
-        return working(rng) + "\n\nThis leaves no definite answer."
+        return write_working(rng) + "\n\nThis leaves no definite answer."
     if question.program:
-        return f"{working(rng, 2, 5)}\n\n```python\n{shown}\n```"
+        return f"{write_working(rng, 2, 5)}\n\n```python\n{shown}\n```"
     boxed = "\\boxed" in prompt.frame and not NO_BOX.search(prompt.frame)
     if "ANSWER:" in prompt.frame and not boxed:
-        return f"{working(rng)}\n\nANSWER: {shown}"
+        return f"{write_working(rng)}\n\nANSWER: {shown}"
     if "\n#### " in prompt.frame and not boxed:
-        return f"{working(rng)}\n#### {shown}"
+        return f"{write_working(rng)}\n#### {shown}"
     if boxed or question.family == "math":
-        return f"{working(rng)}\n\nThe final answer is $\\boxed{{{shown}}}$."
-    return f"{working(rng)}\n\nFinal answer: {shown}"
+        return f"{write_working(rng)}\n\nThe final answer is $\\boxed{{{shown}}}$."
+    return f"{write_working(rng)}\n\nFinal answer: {shown}"
 
 
-def _letter(shown: str, prompt: Prompt, rng: Random) -> str:
-    forms = [normal_form(choice) for choice in prompt.choices]
-    form = normal_form(shown)
+def _write_letter(shown: str, prompt: RecognizedPrompt, rng: Random) -> str:
+    forms = [normalize_answer(choice) for choice in prompt.choices]
+    form = normalize_answer(shown)
     known = prompt.question.known and form in forms
     letter = chr(65 + (forms.index(form) if known else rng.randrange(len(forms))))
     if "entire content" in prompt.frame:
         return f"ANSWER: {letter}"
-    return f"{working(rng) if known else NOT_KNOWN + ' This letter is a guess.'}\n\nANSWER: {letter}"
+    return f"{write_working(rng) if known else UNKNOWN_QUESTION_REPLY + ' This letter is a guess.'}\n\nANSWER: {letter}"
 
 
-def critique(number: int, support: float, rng: Random) -> str:
+def write_critique(number: int, support: float, rng: Random) -> str:
     """A section about one candidate."""
     good, bad = rng.sample(_STEPS, 2)
     if support > 0:
-        strengths, weaknesses = f"The result {SOUND}.\n- Well done here: {good}", "Some steps could be shorter."
+        strengths, weaknesses = f"The result {SOUND_PHRASE}.\n- Well done here: {good}", "Some steps could be shorter."
     else:
         strengths = "The layout is easy to follow."
-        weaknesses = f"The response {ERROR}, and its conclusion should not be relied on.\n- Look again at this: {bad}"
+        weaknesses = f"The response {ERROR_PHRASE}, and its conclusion should not be relied on.\n- Look again at this: {bad}"
     return f"[{number}]\nStrengths:\n- {strengths}\nWeaknesses:\n- {weaknesses}"
 
 
-def slip(output: str, rng: Random) -> str:
+def corrupt_output(output: str, rng: Random) -> str:
     """An output with a slip in it: one number off by one, or, where there is none, a word left out."""
     words = output.split()
     places = [place for place, word in enumerate(words) if word.lstrip("-").isdigit()]
@@ -103,6 +103,6 @@ def slip(output: str, rng: Random) -> str:
     return " ".join(words) + "\n"
 
 
-def tests(count: int, rng: Random) -> list[str]:
+def write_tests(count: int, rng: Random) -> list[str]:
     """Statements that a good response satisfies."""
     return [f"The response does this correctly: {step[0].lower()}{step[1:-1]}" for step in rng.sample(_STEPS, count)]

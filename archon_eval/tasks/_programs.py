@@ -14,7 +14,7 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, SandboxError, did_you_mean
 from archon_eval.models.prerequisites import prerequisite
-from archon_eval.sandbox.image import ready
+from archon_eval.sandbox.image import check_docker
 from archon_eval.sandbox.verdicts import CallCase
 from archon_eval.scorers.programs import Sandbox, TimeFactor, pack_tests, programs
 from archon_eval.tasks._data import Row, benchmark
@@ -44,7 +44,7 @@ def program_task(
         raise DataError(f"time_factor={time_factor!r}: must be auto or a positive number")
     if sandbox == "docker":
         try:
-            ready()
+            check_docker()
         except SandboxError as error:
             raise prerequisite(f"{name} runs programs in Docker: {error}") from None
     return benchmark(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)

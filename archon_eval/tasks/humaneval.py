@@ -6,7 +6,7 @@ inspect eval archon_eval/humaneval -T sample=true --model none --solver archon -
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
-from archon_eval.sandbox.calls import humaneval_case
+from archon_eval.sandbox.calls import build_humaneval_case
 from archon_eval.scorers.programs import Sandbox, TimeFactor
 from archon_eval.tasks._data import Row, hub_rows, load_rows, stable_id
 from archon_eval.tasks._programs import call_metadata, program_task
@@ -46,7 +46,7 @@ def humaneval(
 def to_sample(row: Row) -> Sample:
     """A row in the official form. The prompt is put before the program, so that a bare body counts too."""
     prompt = row.text("prompt")
-    case = humaneval_case(prompt, row.text("test"), row.text("entry_point"))
+    case = build_humaneval_case(prompt, row.text("test"), row.text("entry_point"))
     return Sample(
         input=PROMPT.format(prompt=prompt.strip("\n")),
         id=str(row.get("task_id") or stable_id("humaneval", prompt)).replace("/", "-"),

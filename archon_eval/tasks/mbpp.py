@@ -7,7 +7,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.sandbox.calls import mbpp_case
+from archon_eval.sandbox.calls import build_mbpp_case
 from archon_eval.scorers.programs import Sandbox, TimeFactor
 from archon_eval.tasks._data import Row, hub_rows, load_rows, stable_id
 from archon_eval.tasks._programs import call_metadata, program_task, texts
@@ -58,5 +58,5 @@ def to_sample(row: Row) -> Sample:
     return Sample(
         input=PROMPT.format(text=text.strip(), tests="\n".join(tests)),
         id=str(row.get("task_id") or stable_id("mbpp", text)),
-        metadata=call_metadata([mbpp_case(test, setup) for test in tests]),
+        metadata=call_metadata([build_mbpp_case(test, setup) for test in tests]),
     )

@@ -17,7 +17,7 @@ from archon_eval.errors import ArchitectureError, ParseError, SandboxError
 from archon_eval.loading import load_architecture
 from archon_eval.models.base import Call, Reply
 from archon_eval.plan import plan
-from archon_eval.sandbox.image import build
+from archon_eval.sandbox.image import build_image
 from archon_eval.simulation.caller import SimCaller
 from archon_eval.trail import Answer
 
@@ -28,7 +28,7 @@ WRITTEN = json.dumps([TEST, {"input": "5 5", "output": "10"}])
 @pytest.fixture(scope="module")
 def docker() -> None:
     try:
-        build()
+        build_image()
     except SandboxError as error:
         if os.environ.get("CI") == "true" or os.environ.get("ARCHON_REQUIRE_DOCKER") == "1":
             pytest.fail(f"Docker is required here: {error}")

@@ -15,9 +15,9 @@ import anyio
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import AnyCase, Case, Limits, SandboxPool, outputs_match
-from archon_eval.sandbox.calls import humaneval_case, mbpp_case
-from archon_eval.sandbox.image import build
+from archon_eval.sandbox import AnyCase, Case, SandboxLimits, SandboxPool, match_outputs
+from archon_eval.sandbox.calls import build_humaneval_case, build_mbpp_case
+from archon_eval.sandbox.image import build_image
 from archon_eval.tasks._data import Row
 from archon_eval.tasks.code_contests import to_sample
 
@@ -79,7 +79,7 @@ def on_this_machine(program: str, tests: Sequence[tuple[str, str]], seconds: int
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     passed = [
-        p is not None and outputs_match(p.encode(), w.encode()) for p, (_, w) in zip(printed, tests, strict=False)
+        p is not None and match_outputs(p.encode(), w.encode()) for p, (_, w) in zip(printed, tests, strict=False)
     ]
     return len(passed) == len(tests) and all(passed)
 
@@ -112,13 +112,13 @@ def function_jobs() -> list[tuple[str, str, list[AnyCase], bool]]:
     """(name, program, cases, right) of every function of the two samples."""
     jobs: list[tuple[str, str, list[AnyCase], bool]] = []
     for row in FUNCTIONS:
-        cases: list[AnyCase] = [humaneval_case(row["prompt"], row["test"], row["entry_point"])]
+        cases: list[AnyCase] = [build_humaneval_case(row["prompt"], row["test"], row["entry_point"])]
         right = [*row["solutions"], row["prompt"] + row["canonical_solution"]]
         jobs += [(row["task_id"], program, cases, True) for program in right]
         jobs += [(row["task_id"], program, cases, False) for program in row["wrong_solutions"]]
     for row in SHORT:
-        cases = [mbpp_case(test, row["test_setup_code"]) for test in row["test_list"]]
-        more: list[AnyCase] = [mbpp_case(test) for test in row["challenge_test_list"]]
+        cases = [build_mbpp_case(test, row["test_setup_code"]) for test in row["test_list"]]
+        more: list[AnyCase] = [build_mbpp_case(test) for test in row["challenge_test_list"]]
         jobs += [(row["task_id"], program, cases + more, True) for program in [*row["solutions"], row["code"]]]
         jobs += [(row["task_id"], program, cases, False) for program in row["wrong_solutions"]]
     return jobs
@@ -133,7 +133,7 @@ def test_functions_on_this_machine() -> None:
 def test_everything_in_the_sandbox() -> None:
     """Within the problems' own limits; wrong programs fail there, too, the slow ones for being slow."""
     try:
-        build()
+        build_image()
     except SandboxError as error:
         if os.environ.get("CI") == "true" or os.environ.get("ARCHON_REQUIRE_DOCKER") == "1":
             pytest.fail(f"Docker is required here: {error}")
@@ -148,7 +148,7 @@ def test_everything_in_the_sandbox() -> None:
 
     async def one(pool: SandboxPool, job: tuple[str, str, list[AnyCase], bool, float, int]) -> None:
         name, program, cases, right, seconds, memory = job
-        result = await pool.run(program, cases, limits=Limits(seconds, memory))
+        result = await pool.run(program, cases, limits=SandboxLimits(seconds, memory))
         if result.passed != right:
             surprises.append((name, str(result.verdict), program))
 

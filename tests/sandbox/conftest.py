@@ -9,8 +9,8 @@ import anyio.from_thread
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import AnyCase, Limits, ProgramRun, SandboxPool
-from archon_eval.sandbox.image import build, connect
+from archon_eval.sandbox import AnyCase, SandboxLimits, ProgramRun, SandboxPool
+from archon_eval.sandbox.image import build_image, connect
 
 Run = Callable[..., ProgramRun]
 
@@ -19,7 +19,7 @@ Run = Callable[..., ProgramRun]
 def client() -> Any:
     try:
         client = connect()
-        build(client)
+        build_image(client)
     except SandboxError as e:
         if os.environ.get("CI") == "true" or os.environ.get("ARCHON_REQUIRE_DOCKER") == "1":
             pytest.fail(f"Docker is required here: {e}")
@@ -45,10 +45,10 @@ def run(pool: SandboxPool, portal: anyio.from_thread.BlockingPortal) -> Run:
     """`run(program, cases, **options)`, blocking."""
 
     def call(
-        program: str | bytes, cases: Sequence[AnyCase], limits: Limits | None = None, **options: Any
+        program: str | bytes, cases: Sequence[AnyCase], limits: SandboxLimits | None = None, **options: Any
     ) -> ProgramRun:
         async def go() -> ProgramRun:
-            return await pool.run(program, cases, limits=limits or Limits(time_limit=5), **options)
+            return await pool.run(program, cases, limits=limits or SandboxLimits(time_limit=5), **options)
 
         return portal.call(go)
 

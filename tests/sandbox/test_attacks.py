@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import anyio.from_thread
 import pytest
 
-from archon_eval.sandbox import CallCase, Case, Limits, ProgramRun, SandboxPool, Verdict
+from archon_eval.sandbox import CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
 
 GOOD = "n = int(input())\nprint(n * 2)\n"
 SPY = """
@@ -47,9 +47,9 @@ def denied(f, *a):
 class Attack(NamedTuple):
     name: str
     program: str
-    verdicts: set[Verdict]
+    verdicts: set[ProgramVerdict]
     """Every verdict that means the attack was contained; `accepted` compares with "contained"."""
-    limits: Limits = Limits(time_limit=5)
+    limits: SandboxLimits = SandboxLimits(time_limit=5)
 
 
 def sections(name: str) -> dict[str, str]:
@@ -62,18 +62,18 @@ def attacks() -> Iterator[Attack]:
     for head, program in sections("attacks.txt").items():
         name, verdicts, limits = (part.strip() for part in head.split("|"))
         options = {key: float(value) for key, value in (word.split("=") for word in limits.split())}
-        allowed = Limits(time_limit=options["time"], wall_limit=options.get("wall"))
+        allowed = SandboxLimits(time_limit=options["time"], wall_limit=options.get("wall"))
         if verdicts == "probe":
-            yield Attack(name, f"{PRELUDE}\n{program}\nprint('contained')\n", {Verdict.ACCEPTED}, allowed)
+            yield Attack(name, f"{PRELUDE}\n{program}\nprint('contained')\n", {ProgramVerdict.ACCEPTED}, allowed)
         else:
-            yield Attack(name, program, {Verdict(v.strip()) for v in verdicts.split(",")}, allowed)
-    compiles = {Verdict.COMPILE_ERROR}
+            yield Attack(name, program, {ProgramVerdict(v.strip()) for v in verdicts.split(",")}, allowed)
+    compiles = {ProgramVerdict.COMPILE_ERROR}
     yield Attack("10 nested parentheses", "(" * 5000 + ")" * 5000, compiles)
     yield Attack("10 deep unary", "x = " + "-" * 100_000 + "1", compiles)
     folded = "\n".join(f"a{i} = ((1 << 10000) * 1) ** 3" for i in range(2000))
-    yield Attack("10 constant folding", folded + "\nprint('contained')", compiles | {Verdict.ACCEPTED})
+    yield Attack("10 constant folding", folded + "\nprint('contained')", compiles | {ProgramVerdict.ACCEPTED})
     huge = "x = [" + "(1, 2, 3)," * 300_000 + "]\nprint('contained')"
-    yield Attack("10 huge literal", huge, compiles | {Verdict.ACCEPTED, Verdict.MEMORY_LIMIT})
+    yield Attack("10 huge literal", huge, compiles | {ProgramVerdict.ACCEPTED, ProgramVerdict.MEMORY_LIMIT})
     yield Attack("10 not text", "print('a\0b')", compiles)
 
 
@@ -149,7 +149,7 @@ CHEATS = sections("cheats.txt")
 @pytest.mark.parametrize("name", CHEATS)
 def test_calls_cannot_be_faked(name: str, one: SandboxPool, portal: Any) -> None:
     case = CallCase("assert f(3) == 4\nassert f(4) == 5\n", ("f",))
-    result = call(portal, one, CHEATS[name], [case], limits=Limits(time_limit=1))
+    result = call(portal, one, CHEATS[name], [case], limits=SandboxLimits(time_limit=1))
     assert not result.passed, result
     assert call(portal, one, "def f(x): return x + 1", [case]).passed
     assert call(portal, one, SPY, [Case(b"", b"clean")]).passed

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import CallCase, Case, Limits, ProgramRun, SandboxPool, Verdict
-from archon_eval.sandbox.calls import free_names, mbpp_case
+from archon_eval.sandbox import CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
+from archon_eval.sandbox.calls import find_free_names, build_mbpp_case
 from archon_eval.sandbox.container import LABEL
 
 Run = Callable[..., ProgramRun]
@@ -47,31 +47,31 @@ def one(result: ProgramRun) -> Any:
 @pytest.mark.parametrize(
     ("program", "verdict"),
     [
-        ("print(input())", Verdict.ACCEPTED),
-        ("print('other')", Verdict.WRONG_ANSWER),
-        ("print(1 / 0)", Verdict.RUNTIME_ERROR),
-        ("print(input(", Verdict.COMPILE_ERROR),
-        ("while True: pass", Verdict.TIME_LIMIT),
-        ("import time; time.sleep(60)", Verdict.TIME_LIMIT),
-        ("x = bytearray(300 << 20); print(input())", Verdict.MEMORY_LIMIT),
-        ("print('x' * 3_000_000)", Verdict.OUTPUT_LIMIT),
+        ("print(input())", ProgramVerdict.ACCEPTED),
+        ("print('other')", ProgramVerdict.WRONG_ANSWER),
+        ("print(1 / 0)", ProgramVerdict.RUNTIME_ERROR),
+        ("print(input(", ProgramVerdict.COMPILE_ERROR),
+        ("while True: pass", ProgramVerdict.TIME_LIMIT),
+        ("import time; time.sleep(60)", ProgramVerdict.TIME_LIMIT),
+        ("x = bytearray(300 << 20); print(input())", ProgramVerdict.MEMORY_LIMIT),
+        ("print('x' * 3_000_000)", ProgramVerdict.OUTPUT_LIMIT),
         (
             "import threading\nfor _ in range(4): threading.Thread(target=lambda: sum(range(10**9))).start()",
-            Verdict.TIME_LIMIT,
+            ProgramVerdict.TIME_LIMIT,
         ),
     ],
 )
-def test_verdicts(program: str, verdict: Verdict, run: Run) -> None:
-    limits = Limits(time_limit=1, wall_limit=3, memory_limit=256 << 20)
+def test_verdicts(program: str, verdict: ProgramVerdict, run: Run) -> None:
+    limits = SandboxLimits(time_limit=1, wall_limit=3, memory_limit=256 << 20)
     result = run(program, [Case(b"word", b"word")], limits)
-    assert result.verdict is verdict and result.passed is (verdict is Verdict.ACCEPTED), result
+    assert result.verdict is verdict and result.passed is (verdict is ProgramVerdict.ACCEPTED), result
 
 
 def test_what_a_run_says(run: Run) -> None:
     burn = "import sys, time\nt = time.process_time()\nwhile time.process_time() - t < .1: pass\n"
     burn += "sys.stderr.write('e' * 5000 + 'end'); sys.exit(7)"
     ours = one(run(burn, [Case(b"", b"")]))
-    assert ours.exit_code == 7 and ours.verdict is Verdict.RUNTIME_ERROR
+    assert ours.exit_code == 7 and ours.verdict is ProgramVerdict.RUNTIME_ERROR
     assert ours.stderr.endswith("eend") and len(ours.stderr) == 2000
     assert 0.1 <= ours.cpu <= 1 and ours.wall >= 0.1 and 5 << 20 < ours.memory < 60 << 20
     assert one(run("import os; os.kill(os.getpid(), 11)", [Case(b"", b"")])).exit_code == -11
@@ -83,8 +83,8 @@ def test_stops_at_the_first_failure_unless_asked(run: Run) -> None:
     cases = [Case(b"%d" % i, b"%d" % (i % 5)) for i in range(20)]
     assert [r.verdict.value for r in run("print(input())", cases).runs] == ["accepted"] * 5 + ["wrong answer"]
     full = run("print(input())", cases, stop_at_first_failure=False)
-    assert len(full.runs) == 20 and sum(r.verdict is Verdict.ACCEPTED for r in full.runs) == 5
-    assert not full.passed and full.verdict is Verdict.WRONG_ANSWER
+    assert len(full.runs) == 20 and sum(r.verdict is ProgramVerdict.ACCEPTED for r in full.runs) == 5
+    assert not full.passed and full.verdict is ProgramVerdict.WRONG_ANSWER
 
 
 def own_containers(client: Any) -> set[str]:
@@ -99,7 +99,7 @@ def test_abandoned_tests_do_not_hold_up_the_next_program(run: Run, client: Any) 
     before = own_containers(client)
     program = "import time\nx = input()\nif x != '0': time.sleep(60)\nprint('no')"
     for _ in range(10):
-        result = run(program, [Case(b"%d" % i, b"yes") for i in range(50)], Limits(time_limit=60))
+        result = run(program, [Case(b"%d" % i, b"yes") for i in range(50)], SandboxLimits(time_limit=60))
         assert len(result.runs) == 1
     assert run("print(1)", [Case(b"", b"1")]).passed
     assert before and before <= own_containers(client)
@@ -126,8 +126,8 @@ def test_waiting_for_a_core_does_not_count_by_the_clock(run: Run) -> None:
         "        while time.process_time() - t < .2: pass\n        os._exit(0)\n"
         "while True:\n    try: os.wait()\n    except ChildProcessError: break\nprint('done')"
     )
-    result = one(run(program, [Case(b"", b"done")], Limits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5)))
-    assert result.verdict is Verdict.ACCEPTED and result.wall > 0.5, result
+    result = one(run(program, [Case(b"", b"done")], SandboxLimits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5)))
+    assert result.verdict is ProgramVerdict.ACCEPTED and result.wall > 0.5, result
 
 
 @pytest.mark.parametrize("memory", [64, 512])
@@ -137,7 +137,7 @@ def test_many_threads_fit(memory: int, run: Run) -> None:
         "for _ in range(100): threading.Thread(target=f).start()\nb.wait()\n"
         "threading.stack_size(1 << 30)\nt = threading.Thread(target=lambda: print(1))\nt.start()\nt.join()"
     )
-    result = run(program, [Case(b"", b"1")], Limits(memory_limit=memory << 20))
+    result = run(program, [Case(b"", b"1")], SandboxLimits(memory_limit=memory << 20))
     assert result.passed, result
 
 
@@ -161,14 +161,14 @@ def test_a_gigabyte_of_output_is_cut_short(run: Run) -> None:
         "import os\nfor _ in range(1024):\n    try: os.write(1, b'x' * (1 << 20))\n    except OSError: pass",
         [Case(b"", b"x")],
     )
-    assert result.verdict is Verdict.OUTPUT_LIMIT
+    assert result.verdict is ProgramVerdict.OUTPUT_LIMIT
     ours = one(run("print('x' * (1 << 30))", [Case(b"", b"x")], keep_output=True))
-    assert ours.verdict in (Verdict.OUTPUT_LIMIT, Verdict.MEMORY_LIMIT) and len(ours.output or b"") <= 1 << 20
+    assert ours.verdict in (ProgramVerdict.OUTPUT_LIMIT, ProgramVerdict.MEMORY_LIMIT) and len(ours.output or b"") <= 1 << 20
 
 
 def test_output_limit_follows_the_expected_output(run: Run) -> None:
     assert run("print('x' * 3_000_000)", [Case(b"", b"x" * 3_000_000)]).passed
-    assert run("print('xx')", [Case(b"", b"xx")], Limits(output_limit=1)).verdict is Verdict.OUTPUT_LIMIT
+    assert run("print('xx')", [Case(b"", b"xx")], SandboxLimits(output_limit=1)).verdict is ProgramVerdict.OUTPUT_LIMIT
 
 
 def test_a_thousand_candidates_at_once(gather: Callable[..., list[ProgramRun]]) -> None:
@@ -196,14 +196,14 @@ def test_function_calls(run: Run) -> None:
         "p = Pair(1, 2)\np.a = 7\nassert first(p) == 7 and p.a == 7",
         "try:\n    fail()\nexcept KeyError:\n    pass\nelse:\n    raise AssertionError",
     ]
-    result = run(program, [mbpp_case(t) for t in tests], stop_at_first_failure=False)
+    result = run(program, [build_mbpp_case(t) for t in tests], stop_at_first_failure=False)
     assert result.passed, result
     failing = run(
         program,
-        [mbpp_case("assert first(Pair(3, 4)) == 5"), mbpp_case("assert missing(1) == 1")],
+        [build_mbpp_case("assert first(Pair(3, 4)) == 5"), build_mbpp_case("assert missing(1) == 1")],
         stop_at_first_failure=False,
     )
-    assert [r.verdict for r in failing.runs] == [Verdict.RUNTIME_ERROR] * 2
+    assert [r.verdict for r in failing.runs] == [ProgramVerdict.RUNTIME_ERROR] * 2
     assert "AssertionError" in failing.runs[0].stderr and "NameError" in failing.runs[1].stderr
 
 
@@ -251,7 +251,7 @@ def count():
     ],
 )
 def test_function_calls_with_standard_types_and_own_classes(test: str, run: Run) -> None:
-    result = run(STANDARD, [mbpp_case(test)])
+    result = run(STANDARD, [build_mbpp_case(test)])
     assert result.passed, result
 
 
@@ -267,12 +267,12 @@ def test_a_programs_own_demo_does_not_run_under_function_calls(run: Run) -> None
         "import dataclasses, sys\n@dataclasses.dataclass\nclass A:\n    x: 'int'\ndef f(x): return A(x).x\n"
         "assert sys.modules[__name__].f is f\nif __name__ == '__main__':\n    print(f(int(input())))"
     )
-    assert run(program, [mbpp_case("assert f(3) == 3")]).passed
+    assert run(program, [build_mbpp_case("assert f(3) == 3")]).passed
 
 
 def test_names_of_a_test() -> None:
     source = "import math\nfrom a import b as c\nx = [i for i in range(3)]\nassert f(x, c, math.pi) == g(lambda y: y)"
-    assert free_names(source) == ("f", "g")
+    assert find_free_names(source) == ("f", "g")
 
 
 def test_a_broken_test_is_an_error_not_a_verdict(run: Run) -> None:
@@ -283,11 +283,11 @@ def test_a_broken_test_is_an_error_not_a_verdict(run: Run) -> None:
 
 def test_limits_are_checked(run: Run) -> None:
     with pytest.raises(ValueError, match="positive time"):
-        Limits(time_limit=0)
+        SandboxLimits(time_limit=0)
     bad: list[dict[str, Any]] = [{"time_limit": float("inf")}, {"wall_limit": float("nan")}, {"wall_limit": 0}]
     bad += [{"time_limit": float("nan")}, {"output_limit": -1}, {"output_limit": 1 << 70}, {"memory_limit": 1}]
     for options in bad:
         with pytest.raises(ValueError, match="limits need a positive time"):
-            Limits(**options)
+            SandboxLimits(**options)
     with pytest.raises(ValueError, match="more than this pool's"):
-        run("print(1)", [Case(b"", b"1")], Limits(memory_limit=1 << 40))
+        run("print(1)", [Case(b"", b"1")], SandboxLimits(memory_limit=1 << 40))

@@ -8,9 +8,9 @@ from typing import Any, Self
 import anyio
 
 from archon_eval.components.execution import SECONDS, Programs
-from archon_eval.sandbox import AnyCase, Limits, ProgramRun, TestRun, Verdict
-from archon_eval.sandbox.calibration import REFERENCE, REFERENCE_CPU
-from archon_eval.sandbox.shared import Shared
+from archon_eval.sandbox import AnyCase, SandboxLimits, ProgramRun, TestRun, ProgramVerdict
+from archon_eval.sandbox.calibration import REFERENCE_PROGRAM, REFERENCE_CPU
+from archon_eval.sandbox.shared import SharedRunner
 
 
 class Slow:
@@ -25,16 +25,16 @@ class Slow:
     async def __aexit__(self, *error: object) -> None:
         return None
 
-    async def run(self, program: str, cases: Sequence[AnyCase], *, limits: Limits, **options: Any) -> ProgramRun:
+    async def run(self, program: str, cases: Sequence[AnyCase], *, limits: SandboxLimits, **options: Any) -> ProgramRun:
         self.seen.append((program, limits.time_limit))
-        run = TestRun(Verdict.ACCEPTED, 1.0, 3 * REFERENCE_CPU, 1, output=b"1")
+        run = TestRun(ProgramVerdict.ACCEPTED, 1.0, 3 * REFERENCE_CPU, 1, output=b"1")
         return ProgramRun((run,) * len(cases), len(cases))
 
 
 def test_tests_written_by_models_use_the_machines_factor(monkeypatch: Any) -> None:
     runner = Slow()
     programs = Programs()
-    monkeypatch.setattr(programs, "_shared", Shared(lambda: runner))
+    monkeypatch.setattr(programs, "_shared", SharedRunner(lambda: runner))
     state: Any = SimpleNamespace(tests=(json.dumps({"input": "", "output": "1"}),))
     candidate: Any = SimpleNamespace(text="print(1)")
 
@@ -43,4 +43,4 @@ def test_tests_written_by_models_use_the_machines_factor(monkeypatch: Any) -> No
             assert await programs.run(candidate, state, compare=True) == [b"1"]
 
     anyio.run(twice)
-    assert runner.seen == [(REFERENCE, 60.0)] * 3 + [("print(1)", 3 * SECONDS)] * 2
+    assert runner.seen == [(REFERENCE_PROGRAM, 60.0)] * 3 + [("print(1)", 3 * SECONDS)] * 2

@@ -43,10 +43,10 @@ def test_an_image_without_python(client: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_build_finds_what_it_built(client: Any) -> None:
-    assert image.build(client) == image.default_image()
+    assert image.build_image(client) == image.get_default_image()
     setuid = "import os\nfor d, _, fs in os.walk('/usr'):\n for f in fs:\n  p = d + '/' + f\n"
     setuid += "  if not os.path.islink(p) and os.stat(p).st_mode & 0o6000: print(p)"
-    assert client.containers.run(image.default_image(), ["python3", "-c", setuid], remove=True) == b""
+    assert client.containers.run(image.get_default_image(), ["python3", "-c", setuid], remove=True) == b""
 
 
 def test_build_names_every_way_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,10 +59,10 @@ def test_build_names_every_way_that_failed(monkeypatch: pytest.MonkeyPatch) -> N
     offline: Any = SimpleNamespace(images=SimpleNamespace(get=absent, pull=refused))
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(SandboxError, match=r"pull: .*no such host.*debootstrap: debootstrap is not installed"):
-        image.build(offline)
+        image.build_image(offline)
 
 
 def test_the_tag_follows_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = image.default_image()
+    first = image.get_default_image()
     monkeypatch.setattr(image, "PACKAGES", "python3,numpy")
-    assert image.default_image() != first
+    assert image.get_default_image() != first

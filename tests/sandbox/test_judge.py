@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon_eval.sandbox import extract_program, outputs_match, pass_at_k
-from archon_eval.sandbox.judge import with_prelude
+from archon_eval.sandbox import extract_program, match_outputs, pass_at_k
+from archon_eval.sandbox.judge import prepend_prelude
 
 DATA = Path(__file__).parents[3] / "shared/data/code_contests"
 
@@ -27,7 +27,7 @@ def test_comparison_cases() -> None:
     wrong = [
         case
         for case in cases
-        if outputs_match(str(case["actual"]).encode(), str(case["expected_output"]).encode()) is not case["expected"]
+        if match_outputs(str(case["actual"]).encode(), str(case["expected_output"]).encode()) is not case["expected"]
     ]
     assert not wrong
 
@@ -63,7 +63,7 @@ def test_extraction_cases() -> None:
     ],
 )
 def test_comparison_corners(actual: bytes, expected: bytes, match: bool) -> None:
-    assert outputs_match(actual, expected) is match
+    assert match_outputs(actual, expected) is match
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_pass_at_k_is_exact_for_small_shares() -> None:
 def test_hostile_text_is_read_in_linear_time() -> None:
     """What takes quadratic time does not end within a day here."""
     digits = b"1" * 1_000_000
-    assert not outputs_match(digits + b"x", b"5")
-    assert not outputs_match(digits + b"e", b"5")
+    assert not match_outputs(digits + b"x", b"5")
+    assert not match_outputs(digits + b"e", b"5")
     assert extract_program("```python\nx=1\n" * 300_000) is not None
     assert extract_program("~" * 1_000_000 + "`") is not None
     assert extract_program(" " * 1_000_000 + "`") is not None
@@ -119,13 +119,13 @@ def test_hostile_text_is_read_in_linear_time() -> None:
     ],
 )
 def test_a_prelude_stays_behind_future_imports(program: str) -> None:
-    source = with_prelude("import math\n", program)
+    source = prepend_prelude("import math\n", program)
     compile(source, "main.py", "exec", dont_inherit=True)
     assert "import math" in source and "X = 1" in source and source.startswith("from __future__")
 
 
 def test_a_prelude_leaves_every_other_program_alone() -> None:
-    assert with_prelude("a = 1", "    return a") == "a = 1\n    return a"
-    assert with_prelude("", "X = 1\n") == "X = 1\n"
+    assert prepend_prelude("a = 1", "    return a") == "a = 1\n    return a"
+    assert prepend_prelude("", "X = 1\n") == "X = 1\n"
     late = "X = 1\nfrom __future__ import annotations"
-    assert with_prelude("a = 1", late) == f"a = 1\n{late}"
+    assert prepend_prelude("a = 1", late) == f"a = 1\n{late}"

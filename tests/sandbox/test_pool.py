@@ -16,10 +16,10 @@ import anyio
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import CallCase, Case, Limits, SandboxPool, Verdict, worker
+from archon_eval.sandbox import CallCase, Case, SandboxLimits, SandboxPool, ProgramVerdict, worker
 from archon_eval.sandbox import container as container_module
-from archon_eval.sandbox.container import LABEL, Container, _orphaned, owner, reap
-from archon_eval.sandbox.image import connect, default_image, require
+from archon_eval.sandbox.container import LABEL, Container, _is_orphaned, get_owner_label, remove_orphans
+from archon_eval.sandbox.image import connect, get_default_image, require_image
 
 SLOW = "import time\nx = input()\ntime.sleep(.05)\nprint(x)"
 
@@ -64,7 +64,7 @@ def test_a_dead_or_wedged_container_loses_nothing(
         results: list[Any] = []
 
         async def job() -> None:
-            results.append(await pool.run(SLOW, cases(30), limits=Limits(time_limit=1)))
+            results.append(await pool.run(SLOW, cases(30), limits=SandboxLimits(time_limit=1)))
 
         async with anyio.create_task_group() as group:
             group.start_soon(job)
@@ -99,14 +99,14 @@ def test_a_program_that_always_takes_its_container_along(
         return await pool.run(SLOW, tests, stop_at_first_failure=False)
 
     result = in_pool(client, body)
-    assert [r.verdict for r in result.runs] == [Verdict.ACCEPTED, Verdict.RUNTIME_ERROR, Verdict.ACCEPTED]
+    assert [r.verdict for r in result.runs] == [ProgramVerdict.ACCEPTED, ProgramVerdict.RUNTIME_ERROR, ProgramVerdict.ACCEPTED]
     assert 3 <= len(started) <= 8 and containers(client) == others
 
 
 def test_a_cancelled_run_frees_its_worker(client: Any, others: set[str]) -> None:
     async def body(pool: SandboxPool) -> Any:
         with anyio.move_on_after(0.7) as scope:
-            await pool.run("import time; time.sleep(60)", cases(1), limits=Limits(time_limit=100))
+            await pool.run("import time; time.sleep(60)", cases(1), limits=SandboxLimits(time_limit=100))
         assert scope.cancelled_caught
         return await pool.run(SLOW, cases(3))
 
@@ -130,7 +130,7 @@ def test_cancelled_runs_and_broken_tests_leave_no_containers_in_an_open_pool(cli
     async def body(pool: SandboxPool) -> Any:
         for _ in range(3):
             with anyio.move_on_after(0.7):
-                await pool.run("import time; time.sleep(60)", cases(1), limits=Limits(time_limit=100))
+                await pool.run("import time; time.sleep(60)", cases(1), limits=SandboxLimits(time_limit=100))
             assert containers(client) == others
         for _ in range(3):
             with pytest.raises(SandboxError, match="tests themselves"):
@@ -150,25 +150,25 @@ def test_a_pool_that_is_not_open_says_so(client: Any) -> None:
 
 def test_an_owner_that_cannot_be_seen_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another namespace of process numbers, a /proc that hides other users' processes; a dead owner does not."""
-    host, boot, pid, start, namespace = owner().split(":")
+    host, boot, pid, start, namespace = get_owner_label().split(":")
     gone = subprocess.Popen(["true"])
     gone.wait()
-    assert not _orphaned(owner(), True)
-    assert _orphaned(f"{host}:{boot}:{gone.pid}:{start}:{namespace}", True)
-    assert _orphaned(f"{host}:{boot}:{pid}:1:{namespace}", True), "the number was given to another process"
-    assert not _orphaned(f"{host}:{boot}:{gone.pid}:{start}:77", True)
-    assert not _orphaned(f"another:{boot}:{gone.pid}:{start}:{namespace}", True)
-    assert not _orphaned(f"{host}:other-boot:{gone.pid}:{start}:{namespace}", True)
-    assert _orphaned(f"{host}:other-boot:{gone.pid}:{start}:{namespace}", False)
+    assert not _is_orphaned(get_owner_label(), True)
+    assert _is_orphaned(f"{host}:{boot}:{gone.pid}:{start}:{namespace}", True)
+    assert _is_orphaned(f"{host}:{boot}:{pid}:1:{namespace}", True), "the number was given to another process"
+    assert not _is_orphaned(f"{host}:{boot}:{gone.pid}:{start}:77", True)
+    assert not _is_orphaned(f"another:{boot}:{gone.pid}:{start}:{namespace}", True)
+    assert not _is_orphaned(f"{host}:other-boot:{gone.pid}:{start}:{namespace}", True)
+    assert _is_orphaned(f"{host}:other-boot:{gone.pid}:{start}:{namespace}", False)
     identity = container_module._identity
     hidden = {os.getpid(): identity(os.getpid())}
     monkeypatch.setattr(container_module, "_identity", lambda number: hidden.get(number, ["", str(number), ""]))
-    assert not _orphaned(f"{host}:{boot}:{gone.pid}:{start}:{namespace}", True)
+    assert not _is_orphaned(f"{host}:{boot}:{gone.pid}:{start}:{namespace}", True)
 
 
 HOST = textwrap.dedent("""
     import anyio
-    from archon_eval.sandbox import Case, Limits, SandboxPool
+    from archon_eval.sandbox import Case, SandboxLimits, SandboxPool
     async def main():
         async with SandboxPool(2) as pool:
             async with anyio.create_task_group() as group:
@@ -198,11 +198,11 @@ def test_after_kill_9_containers_end_and_the_reaper_removes_them(client: Any) ->
     process = host()
     mine = containers(client, process.pid)
     assert len(mine) == 2
-    assert reap(client) == 0, "the owner lives"
+    assert remove_orphans(client) == 0, "the owner lives"
     process.kill()
     process.communicate(timeout=60)
     wait_for(lambda: not any(client.api.inspect_container(c)["State"]["Running"] for c in mine), "containers end")
-    assert reap(client) == 2
+    assert remove_orphans(client) == 2
     assert containers(client, process.pid) == set()
 
 
@@ -214,12 +214,12 @@ def test_no_daemon_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_no_image_is_said_with_the_way_out(client: Any) -> None:
     with pytest.raises(SandboxError, match="archon sandbox build"):
-        require(client, "archon-sandbox:absent")
-    require(client, default_image())
+        require_image(client, "archon-sandbox:absent")
+    require_image(client, get_default_image())
 
 
 def test_hardening_as_the_engine_sees_it(client: Any) -> None:
-    container = Container(client, default_image(), 1 << 28)
+    container = Container(client, get_default_image(), 1 << 28)
     try:
         state = client.api.inspect_container(container.id)
     finally:

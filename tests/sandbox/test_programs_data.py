@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from archon_eval.sandbox import Case, Limits, ProgramRun, SandboxPool, Verdict
-from archon_eval.sandbox.calls import humaneval_case, mbpp_case
+from archon_eval.sandbox import Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
+from archon_eval.sandbox.calls import build_humaneval_case, build_mbpp_case
 
 DATA = Path(__file__).parents[3] / "shared/data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: real problems are not tested")
-LIMITS = Limits(time_limit=12)
+LIMITS = SandboxLimits(time_limit=12)
 
 
 def rows(path: str) -> list[dict[str, Any]]:
@@ -32,14 +32,14 @@ def test_code_contests(gather: Callable[..., list[ProgramRun]]) -> None:
         return lambda pool: pool.run(program, cases, limits=LIMITS, stop_at_first_failure=False)
 
     references = gather(*(job(p, p["reference_solution"]) for p in problems))
-    passing = [sum(r.verdict is Verdict.ACCEPTED for r in result.runs) for result in references]
+    passing = [sum(r.verdict is ProgramVerdict.ACCEPTED for r in result.runs) for result in references]
     assert [result.passed for result in references] == [p["reference_passes"] for p in problems]
     assert passing == [p["n_pass"] for p in problems]
     assert sum(result.passed for result in references) == 20
     mutated = [p for p in problems if "wrong_solution" in p]
     wrong = gather(*(job(p, p["wrong_solution"]) for p in mutated))
     assert len(wrong) >= 19 and not any(result.passed for result in wrong)
-    passing = [sum(r.verdict is Verdict.ACCEPTED for r in result.runs) for result in wrong]
+    passing = [sum(r.verdict is ProgramVerdict.ACCEPTED for r in result.runs) for result in wrong]
     assert passing == [p["wrong_n_pass"] for p in mutated]
 
 
@@ -48,7 +48,7 @@ def test_humaneval(gather: Callable[..., list[ProgramRun]]) -> None:
     problems = rows("humaneval/problems.jsonl")
 
     def job(problem: dict[str, Any], body: str) -> Callable[[SandboxPool], Any]:
-        case = humaneval_case(problem["prompt"], problem["test"], problem["entry_point"])
+        case = build_humaneval_case(problem["prompt"], problem["test"], problem["entry_point"])
         return lambda pool: pool.run(problem["prompt"] + body, [case], limits=LIMITS)
 
     right = gather(*(job(p, p["canonical_solution"]) for p in problems))
@@ -64,7 +64,7 @@ def test_mbpp(gather: Callable[..., list[ProgramRun]]) -> None:
 
     def job(problem: dict[str, Any], code: str) -> Callable[[SandboxPool], Any]:
         tests = problem["test_list"] + problem["challenge_test_list"]
-        return lambda pool: pool.run(code, [mbpp_case(t, problem["test_setup_code"]) for t in tests], limits=LIMITS)
+        return lambda pool: pool.run(code, [build_mbpp_case(t, problem["test_setup_code"]) for t in tests], limits=LIMITS)
 
     right = gather(*(job(p, p["code"]) for p in problems))
     assert [(p["task_id"], r) for p, r in zip(problems, right, strict=True) if not r.passed] == []

@@ -13,13 +13,13 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError, SandboxError
-from archon_eval.sandbox import CallCase, Case, Limits, Verdict
+from archon_eval.sandbox import CallCase, Case, SandboxLimits, ProgramVerdict
 from archon_eval.sandbox.calibration import REFERENCE_CPU
-from archon_eval.sandbox.calls import humaneval_case
+from archon_eval.sandbox.calls import build_humaneval_case
 from archon_eval.sandbox.container import LABEL
-from archon_eval.sandbox.image import build, connect
+from archon_eval.sandbox.image import build_image, connect
 from archon_eval.sandbox.local import LocalRunner
-from archon_eval.sandbox.shared import Shared
+from archon_eval.sandbox.shared import SharedRunner
 from archon_eval.scorers.programs import cases_of, limits_of, pack_tests, programs
 
 DOUBLE = [{"input": "2\n", "output": "4"}, {"input": "0", "output": "0"}, {"input": "5", "output": "10"}]
@@ -29,7 +29,7 @@ DOUBLE = [{"input": "2\n", "output": "4"}, {"input": "0", "output": "0"}, {"inpu
 def docker() -> Any:
     try:
         client = connect()
-        build(client)
+        build_image(client)
     except SandboxError as e:
         if os.environ.get("CI") == "true" or os.environ.get("ARCHON_REQUIRE_DOCKER") == "1":
             pytest.fail(f"Docker is required here: {e}")
@@ -91,7 +91,7 @@ def test_all_tests_for_tables(docker: Any, tmp_path: Path) -> None:
 def test_function_calls_with_a_prelude(docker: Any, tmp_path: Path) -> None:
     """A body alone and a whole function, as models reply to HumanEval."""
     prompt = 'from typing import List\n\ndef add(a: List[int]) -> int:\n    """Sum."""\n'
-    case = humaneval_case(prompt, "def check(candidate):\n    assert candidate([1, 2]) == 3\n", "add")
+    case = build_humaneval_case(prompt, "def check(candidate):\n    assert candidate([1, 2]) == 3\n", "add")
     metadata = {
         "prelude": prompt,
         "tests": [{"tests": case.tests, "names": list(case.names), "setup": case.setup}],
@@ -132,8 +132,8 @@ def test_malformed_tests_are_errors(metadata: dict[str, Any]) -> None:
 
 
 def test_limits_follow_sample_and_machine() -> None:
-    assert limits_of({"time_limit": 2, "memory_limit": 64 << 20}, 1.5) == Limits(3.0, 64 << 20)
-    assert limits_of({"time_limit": None}, 2.0) == Limits(20.0)
+    assert limits_of({"time_limit": 2, "memory_limit": 64 << 20}, 1.5) == SandboxLimits(3.0, 64 << 20)
+    assert limits_of({"time_limit": None}, 2.0) == SandboxLimits(20.0)
 
 
 def test_local_is_refused_unless_trusted_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -148,19 +148,19 @@ def test_local_is_refused_unless_trusted_and_says_so(caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize(
     ("program", "verdict"),
     [
-        ("print(int(input()) * 2)", Verdict.ACCEPTED),
-        ("print(3)", Verdict.WRONG_ANSWER),
-        ("print(", Verdict.COMPILE_ERROR),
-        ("print(4)\nexit(2)", Verdict.RUNTIME_ERROR),
-        ("import time; time.sleep(60)", Verdict.TIME_LIMIT),
-        ("x = bytearray(1 << 40)", Verdict.MEMORY_LIMIT),
-        ("print('x' * 3_000_000)", Verdict.OUTPUT_LIMIT),
+        ("print(int(input()) * 2)", ProgramVerdict.ACCEPTED),
+        ("print(3)", ProgramVerdict.WRONG_ANSWER),
+        ("print(", ProgramVerdict.COMPILE_ERROR),
+        ("print(4)\nexit(2)", ProgramVerdict.RUNTIME_ERROR),
+        ("import time; time.sleep(60)", ProgramVerdict.TIME_LIMIT),
+        ("x = bytearray(1 << 40)", ProgramVerdict.MEMORY_LIMIT),
+        ("print('x' * 3_000_000)", ProgramVerdict.OUTPUT_LIMIT),
     ],
 )
-def test_local_verdicts(program: str, verdict: Verdict) -> None:
+def test_local_verdicts(program: str, verdict: ProgramVerdict) -> None:
     async def go() -> Any:
         async with LocalRunner(trusted=True, workers=1) as runner:
-            return await runner.run(program, [Case(b"2", b"4")], limits=Limits(time_limit=2, wall_limit=2))
+            return await runner.run(program, [Case(b"2", b"4")], limits=SandboxLimits(time_limit=2, wall_limit=2))
 
     assert anyio.run(go).verdict is verdict
 
@@ -170,14 +170,14 @@ def test_local_function_calls_and_calibration() -> None:
         async with LocalRunner(trusted=True, workers=1) as runner:
             cases = [CallCase("assert f(1) == 2", ("f",)), CallCase("assert f(1) == 3", ("f",))]
             program = "from __future__ import annotations\ndef f(x): return x + 1\nif __name__ == '__main__': f()"
-            return await runner.run(program, cases), await Shared(lambda: runner).factor(runner)
+            return await runner.run(program, cases), await SharedRunner(lambda: runner).measure_time_factor(runner)
 
     result, factor = anyio.run(go)
-    assert [r.verdict for r in result.runs] == [Verdict.ACCEPTED, Verdict.RUNTIME_ERROR]
+    assert [r.verdict for r in result.runs] == [ProgramVerdict.ACCEPTED, ProgramVerdict.RUNTIME_ERROR]
     assert factor >= 1 and REFERENCE_CPU > 0
 
 
 def test_a_large_host_process_is_not_the_programs_memory() -> None:
     ballast = bytearray(b"x" * (600 * 2**20))
-    test_local_verdicts("print(int(input()) * 2)", Verdict.ACCEPTED)
+    test_local_verdicts("print(int(input()) * 2)", ProgramVerdict.ACCEPTED)
     assert ballast

@@ -2,12 +2,12 @@
 
 import pytest
 
-from archon_eval.simulation.check import synthetic
+from archon_eval.simulation.check import make_question
 from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.records import Known
+from archon_eval.simulation.records import QuestionBank
 
 
 @pytest.fixture(scope="session")
 def math_pool() -> Simulator:
     """A pool that knows 300 made-up questions of the MATH family."""
-    return Simulator(Known([synthetic("math", number) for number in range(300)]))
+    return Simulator(QuestionBank([make_question("math", number) for number in range(300)]))

@@ -4,22 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from archon_eval.simulation.check import COUNTS, PUBLISHED, run, spearman
+from archon_eval.simulation.check import SAMPLE_COUNTS, PUBLISHED, check_agreement, compute_spearman
 
 
 def test_rank_correlation() -> None:
-    assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
-    assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
-    assert spearman([1, 1, 2], [1, 2, 3]) == pytest.approx(0.8660254)
-    assert spearman([1, 1, 1], [1, 2, 3]) == 0
+    assert compute_spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
+    assert compute_spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert compute_spearman([1, 1, 2], [1, 2, 3]) == pytest.approx(0.8660254)
+    assert compute_spearman([1, 1, 1], [1, 2, 3]) == 0
 
 
 def test_it_covers_every_ablation_and_repeats() -> None:
-    found = run(questions=6, families=("alpaca", "math"))
+    found = check_agreement(questions=6, families=("alpaca", "math"))
     assert set(found["spearman"]) == {"alpaca", "alpaca_raw", "math"}
     assert set(found["ablations"]["math"]) == set(PUBLISHED)
-    assert all(set(curve) == {str(count) for count in COUNTS} for curve in found["curves"]["alpaca"].values())
-    assert run(questions=6, families=("alpaca", "math")) == found
+    assert all(set(curve) == {str(count) for count in SAMPLE_COUNTS} for curve in found["curves"]["alpaca"].values())
+    assert check_agreement(questions=6, families=("alpaca", "math")) == found
 
 
 def test_the_published_table_is_the_papers(shared_data: Path) -> None:
@@ -33,4 +33,4 @@ def test_the_published_table_is_the_papers(shared_data: Path) -> None:
 
 
 def test_the_curves_can_be_left_out() -> None:
-    assert run(questions=2, families=("math",), curves=False)["curves"] == {"math": {}}
+    assert check_agreement(questions=2, families=("math",), curves=False)["curves"] == {"math": {}}

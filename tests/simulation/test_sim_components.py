@@ -18,10 +18,10 @@ from archon_eval.errors import ModelError, ParseError
 from archon_eval.loading import load_architecture, preset_names
 from archon_eval.simulation import pool_names
 from archon_eval.simulation.caller import SimCaller
-from archon_eval.simulation.core import SLIPS, Simulator
-from archon_eval.simulation.provider import Mishaps
-from archon_eval.simulation.reading import RIGHT, answer_of, read
-from archon_eval.simulation.records import Question
+from archon_eval.simulation.core import FORMAT_ERROR_RATE, Simulator
+from archon_eval.simulation.provider import FaultInjection
+from archon_eval.simulation.reading import RIGHT, parse_answer, recognize_prompt
+from archon_eval.simulation.records import SimulatedQuestion
 
 JUDGE = "sim/gpt-4o"
 
@@ -35,7 +35,7 @@ def component(kind: str) -> Any:
     return build(load_architecture({"layers": layers}).layers[len(before) + 1][0], "test")
 
 
-def states(pool: Simulator, models: tuple[str, ...] = pool_names("math")[:6]) -> list[tuple[Question, State]]:
+def states(pool: Simulator, models: tuple[str, ...] = pool_names("math")[:6]) -> list[tuple[SimulatedQuestion, State]]:
     found = []
     for question in pool.known.questions:
         messages = (Message("user", question.turns[0]),)
@@ -45,8 +45,8 @@ def states(pool: Simulator, models: tuple[str, ...] = pool_names("math")[:6]) ->
 
 
 def right(pool: Simulator, state: State) -> list[bool]:
-    prompt = read(state.conversation, pool.known)
-    return [answer_of(candidate.text, prompt) == RIGHT for candidate in state.candidates]
+    prompt = recognize_prompt(state.conversation, pool.known)
+    return [parse_answer(candidate.text, prompt) == RIGHT for candidate in state.candidates]
 
 
 def auc(good: list[float], bad: list[float]) -> float:
@@ -73,7 +73,7 @@ def test_rankings_are_readable_and_informative(math_pool: Simulator) -> None:
         if any(marks) and not all(marks) and slips([reply], lambda text: parse_ranking(text, 6, 6)) == 0:
             for place, number in enumerate(parse_ranking(reply, 6, 6)):
                 (good if marks[number] else bad).append(-place)
-    assert slips(replies, lambda text: parse_ranking(text, 6, 6)) == pytest.approx(SLIPS, abs=0.03)
+    assert slips(replies, lambda text: parse_ranking(text, 6, 6)) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     assert 0.55 < auc(good, bad) < 0.9
 
 
@@ -96,8 +96,8 @@ def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> Non
         )
         for given, results in ((critiqued, with_critiques), (state, without)):
             fused = math_pool.reply("sim/qwen1.5-72b-chat", fuser.prompt(given)).text
-            results.append(answer_of(fused, read(state.conversation, math_pool.known)) == RIGHT)
-    assert slips(replies, lambda text: parse_critiques(text, 4)) == pytest.approx(SLIPS, abs=0.03)
+            results.append(parse_answer(fused, recognize_prompt(state.conversation, math_pool.known)) == RIGHT)
+    assert slips(replies, lambda text: parse_critiques(text, 4)) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     assert fmean(with_critiques) > fmean(without) + 0.03
 
 
@@ -115,7 +115,7 @@ def test_verdicts_are_readable_and_informative(math_pool: Simulator, custom: boo
         prompt = fill(own if custom else VERDICT, **fields)
         replies.append(math_pool.reply(JUDGE, (Message("user", prompt),)).text)
         verdicts.append((replies[-1].endswith("[Correct]"), *right(math_pool, state)))
-    assert slips(replies, parse_verdict) == pytest.approx(SLIPS, abs=0.03)
+    assert slips(replies, parse_verdict) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     kept, dropped = [v for v, ok in verdicts if ok], [v for v, ok in verdicts if not ok]
     assert fmean(kept) > fmean(dropped) + 0.15
     assert 0.05 < fmean(dropped) < 0.7
@@ -131,7 +131,7 @@ def test_unit_tests_are_readable_and_informative(math_pool: Simulator) -> None:
         if values["tests"] and None not in judged.tests:
             assert 5 <= len(judged.tests) <= 10
             passed[right(math_pool, state)[0]].append(all(judged.tests))
-    assert desk.failed / desk.asked == pytest.approx(SLIPS, abs=0.03)
+    assert desk.failed / desk.asked == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     assert fmean(passed[True]) > fmean(passed[False]) + 0.15
 
 
@@ -174,7 +174,7 @@ def test_a_fuser_rarely_makes_right_from_wrong(math_pool: Simulator) -> None:
     for question in math_pool.known.questions:
         wrong = tuple(Candidate(str(n), f"So $\\boxed{{{question.wrong[n % 2]}}}$.") for n in range(6))
         messages = fuser.prompt(State((Message("user", question.turns[0]),), wrong))
-        results.append(answer_of(math_pool.reply(JUDGE, messages).text, read(messages, math_pool.known)) == RIGHT)
+        results.append(parse_answer(math_pool.reply(JUDGE, messages).text, recognize_prompt(messages, math_pool.known)) == RIGHT)
     assert 0 < fmean(results) < 0.1
 
 
@@ -212,11 +212,11 @@ def test_failures_are_injected_at_the_given_rate() -> None:
         failed = 0
         for draw in range(300):
             try:
-                await Mishaps(failures=0.3).befall(JUDGE, draw)
+                await FaultInjection(failures=0.3).simulate(JUDGE, draw)
             except ModelError:
                 failed += 1
         return failed / 300
 
     assert anyio.run(share) == pytest.approx(0.3, abs=0.08)
     with pytest.raises(ModelError, match="share from 0 to 1"):
-        Mishaps(failures=2)
+        FaultInjection(failures=2)

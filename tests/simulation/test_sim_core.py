@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from archon_eval.candidates import Message
 from archon_eval.errors import SimulationError
 from archon_eval.simulation import pool_names, skills
-from archon_eval.simulation.check import synthetic
+from archon_eval.simulation.check import make_question
 from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.reading import RIGHT, answer_of, quality_of, read
-from archon_eval.simulation.records import Known
-from archon_eval.simulation.skills import FAMILIES, OPEN_ENDED, fusion, generation, models
+from archon_eval.simulation.reading import RIGHT, parse_answer, parse_quality, recognize_prompt
+from archon_eval.simulation.records import QuestionBank
+from archon_eval.simulation.skills import FAMILIES, OPEN_ENDED, get_fusion_accuracy, get_generation_accuracy, list_models
 
 
 def ask(pool: Simulator, model: str, text: str, **how: int) -> str:
     """The answer of a reply: `right`, or a wrong one in normal form."""
     messages = (Message("user", text),)
-    return answer_of(pool.reply(model, messages, **how).text, read(messages, pool.known))
+    return parse_answer(pool.reply(model, messages, **how).text, recognize_prompt(messages, pool.known))
 
 
 def fuse_prompt(question: str, candidates: list[str]) -> str:
@@ -35,43 +35,43 @@ def fuse_prompt(question: str, candidates: list[str]) -> str:
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family not in OPEN_ENDED])
 def test_single_model_accuracy_is_the_published_one(family: str) -> None:
-    pool = Simulator(Known([synthetic(family, number) for number in range(400)]))
-    for model in models():
+    pool = Simulator(QuestionBank([make_question(family, number) for number in range(400)]))
+    for model in list_models():
         found = fmean(ask(pool, model, q.turns[0]) == RIGHT for q in pool.known.questions)
-        assert found == pytest.approx(generation(model, family), abs=0.06), model
+        assert found == pytest.approx(get_generation_accuracy(model, family), abs=0.06), model
 
 
 def test_bundled_problems_give_the_published_accuracy() -> None:
     pool = Simulator()
     questions = [q for q in pool.known.questions if q.id.startswith("math.jsonl/")]
     assert len(questions) >= 60
-    for model in models():
+    for model in list_models():
         hits = [ask(pool, model, q.turns[0], epoch=epoch) == RIGHT for q in questions for epoch in range(1, 6)]
-        assert fmean(hits) == pytest.approx(generation(model, "math"), abs=0.09), model
+        assert fmean(hits) == pytest.approx(get_generation_accuracy(model, "math"), abs=0.09), model
 
 
 @pytest.mark.parametrize("family", ["mt_bench", "math", "code_contests"])
 def test_fusing_ten_random_models_gives_the_published_fusion_figure(family: str) -> None:
-    pool = Simulator(Known([synthetic(family, number) for number in range(400)]))
+    pool = Simulator(QuestionBank([make_question(family, number) for number in range(400)]))
     for model in ("gpt-4o", "wizardlm-2-8x22b", "llama-3.1-70b-instruct"):
         results = []
         for number, question in enumerate(pool.known.questions):
-            drawn = Random(number).sample(models(), 10)
+            drawn = Random(number).sample(list_models(), 10)
             answers = [pool.reply(name, (Message("user", question.turns[0]),)).text for name in drawn]
             messages = (Message("user", fuse_prompt(question.turns[0], answers)),)
             fused = pool.reply(model, messages).text
             if family in OPEN_ENDED:
-                results.append(NormalDist().cdf(quality_of(fused)))
+                results.append(NormalDist().cdf(parse_quality(fused)))
             else:
-                results.append(float(answer_of(fused, read(messages, pool.known)) == RIGHT))
-        assert fmean(results) == pytest.approx(fusion(model, family), abs=0.06), model
+                results.append(float(parse_answer(fused, recognize_prompt(messages, pool.known)) == RIGHT))
+        assert fmean(results) == pytest.approx(get_fusion_accuracy(model, family), abs=0.06), model
 
 
 def test_errors_of_one_model_are_correlated_and_models_differ(math_pool: Simulator) -> None:
     """Wrong samples of one model agree more often than wrong samples of two models, and those more than by chance."""
     same, across = [], []
     for question in math_pool.known.questions:
-        draws = {m: [ask(math_pool, m, question.turns[0], draw=d) for d in range(4)] for m in models()[:6]}
+        draws = {m: [ask(math_pool, m, question.turns[0], draw=d) for d in range(4)] for m in list_models()[:6]}
         wrong = {m: [a for a in answers if a != RIGHT] for m, answers in draws.items()}
         same += [a == b for answers in wrong.values() for a, b in combinations(answers, 2)]
         across += [a == b for one, two in combinations(wrong.values(), 2) for a, b in zip(one, two, strict=False)]
@@ -80,7 +80,7 @@ def test_errors_of_one_model_are_correlated_and_models_differ(math_pool: Simulat
 
 
 def test_questions_differ_in_difficulty_for_all_models(math_pool: Simulator) -> None:
-    rates = [fmean(ask(math_pool, m, q.turns[0]) == RIGHT for m in models()) for q in math_pool.known.questions]
+    rates = [fmean(ask(math_pool, m, q.turns[0]) == RIGHT for m in list_models()) for q in math_pool.known.questions]
     assert sum(rate > 0.9 for rate in rates) > 60
     assert sum(rate < 0.4 for rate in rates) > 20
 
@@ -131,8 +131,8 @@ def test_token_limit_and_stop_texts(math_pool: Simulator) -> None:
 
 def test_model_names() -> None:
     assert pool_names("math")[0] == "sim/claude-3.5-sonnet"
-    assert set(pool_names()) == {f"sim/{name}" for name in models()}
-    pool = Simulator(Known([]))
+    assert set(pool_names()) == {f"sim/{name}" for name in list_models()}
+    pool = Simulator(QuestionBank([]))
     with pytest.raises(SimulationError, match=r"did you mean 'gpt-4o'"):
         pool.reply("sim/gpt4o", (Message("user", "hi"),))
     with pytest.raises(SimulationError, match=r"stands for sim/claude-3\.5-sonnet"):
@@ -167,20 +167,20 @@ def test_multiple_choice_follows_the_options_of_the_prompt(tmp_path: Path) -> No
     ]
     file = tmp_path / "mmlu.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    pool = Simulator(Known.load(str(file)))
+    pool = Simulator(QuestionBank.load(str(file)))
     hits = []
     for n in range(200):
         options = f"A) z\nB) y\nC) w{n}\nD) x"
         text = f"Reply 'ANSWER: $LETTER'.\n\nWhich word belongs to the number {n}?\n\n{options}"
         hits.append("ANSWER: C" in pool.reply("gpt-4o", (Message("user", text),)).text)
-    assert fmean(hits) == pytest.approx(generation("gpt-4o", "mixeval"), abs=0.07)
+    assert fmean(hits) == pytest.approx(get_generation_accuracy("gpt-4o", "mixeval"), abs=0.07)
 
 
 def test_programs_are_answered_in_a_fenced_block(tmp_path: Path) -> None:
     row = {"id": "p", "description": "Read two numbers and print their sum, please.", "solutions": ["print(1)\n"]}
     file = tmp_path / "code_contests.jsonl"
     file.write_text(json.dumps({**row, "wrong_solutions": ["print(2)\n"]}))
-    pool = Simulator(Known.load(str(file)))
+    pool = Simulator(QuestionBank.load(str(file)))
     prompt = f"Solve it in Python.\n{row['description']}\nUse a fenced block."
     texts = {
         pool.reply("gpt-4o", (Message("user", prompt),), draw=d).text.partition("```python\n")[2] for d in range(50)
@@ -220,7 +220,7 @@ def test_no_prompt_crashes_it(parts: list[str], known: int) -> None:
     assert reply.output_tokens >= 1
 
 
-KNOWN = Known([synthetic("math", 0), synthetic("alpaca", 1)])
+KNOWN = QuestionBank([make_question("math", 0), make_question("alpaca", 1)])
 
 
 def test_a_conversation_without_a_user_turn_is_answered() -> None:
@@ -231,12 +231,12 @@ def test_questions_of_real_benchmarks_are_tasks_to_answer_and_are_found_again(sh
     folder = shared_data / "mixeval" / "questions_2024-06-01"
     names = [shared_data / name for name in ("mbpp/problems.jsonl", "gsm8k/problems.jsonl", "mt_bench/questions.jsonl")]
     names += [shared_data / "arena_hard" / "questions_v0.1.jsonl.gz", *sorted(folder.glob("*hard*.jsonl.gz"))]
-    known = Known.load(",".join(map(str, names)))
+    known = QuestionBank.load(",".join(map(str, names)))
     questions = [q for q in known.questions if any(q.id.startswith(name.name) for name in names)]
     assert len(questions) > 1500
     missed = 0
     for question in questions:
-        prompt = read((Message("user", f"Answer this:  {question.turns[-1]}\n\nThink first."),), known)
+        prompt = recognize_prompt((Message("user", f"Answer this:  {question.turns[-1]}\n\nThink first."),), known)
         assert prompt.task == "generate", question.turns
         missed += prompt.question.turns[-1] != question.turns[-1]
     assert missed / len(questions) < 0.02

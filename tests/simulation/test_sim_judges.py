@@ -11,28 +11,28 @@ from archon_eval.candidates import Message
 from archon_eval.scorers import alpaca_eval, arena_hard, mixeval, mt_bench
 from archon_eval.scorers.judge_prompts import Prompt, read_prompts
 from archon_eval.scorers.judging import Reply
-from archon_eval.simulation.check import synthetic
-from archon_eval.simulation.core import SLIPS, Simulator
-from archon_eval.simulation.reading import BASELINE, MARK
-from archon_eval.simulation.records import Known, Question
-from archon_eval.simulation.skills import generation
+from archon_eval.simulation.check import make_question
+from archon_eval.simulation.core import FORMAT_ERROR_RATE, Simulator
+from archon_eval.simulation.reading import BASELINE_QUALITY, QUALITY_MARK
+from archon_eval.simulation.records import QuestionBank, SimulatedQuestion
+from archon_eval.simulation.skills import get_generation_accuracy
 
 JUDGE = "gpt-4-turbo"
 PLAIN = "An answer of the baseline, which shows no quality."
 
 
 def pool_of(family: str, count: int = 300) -> Simulator:
-    return Simulator(Known([synthetic(family, number) for number in range(count)]))
+    return Simulator(QuestionBank([make_question(family, number) for number in range(count)]))
 
 
 def judged(pool: Simulator, prompt: Prompt, **fields: str) -> Reply:
     messages = tuple(Message(m.role, m.text) for m in prompt.messages(**fields))  # type: ignore[arg-type]
     found = pool.reply(JUDGE, messages)
-    return Reply(found.text, found.letters or None)
+    return Reply(found.text, found.letter_logprobs or None)
 
 
 def answer(quality: float) -> str:
-    return f"Some words.\n\n{MARK}{BASELINE + quality:.2f}]"
+    return f"Some words.\n\n{QUALITY_MARK}{BASELINE_QUALITY + quality:.2f}]"
 
 
 def wins_rise(share: Callable[[float], float]) -> None:
@@ -45,7 +45,7 @@ def wins_rise(share: Callable[[float], float]) -> None:
 def test_alpaca_letters_have_probabilities(switched: bool) -> None:
     pool, prompt = pool_of("alpaca", 100), alpaca_eval.judge_prompt()
 
-    def one(question: Question, text: str) -> float:
+    def one(question: SimulatedQuestion, text: str) -> float:
         pair = (text, PLAIN) if switched else (PLAIN, text)
         reply = judged(pool, prompt, instruction=question.turns[0], output_1=pair[0], output_2=pair[1])
         assert reply.text in ("m", "M")
@@ -70,7 +70,7 @@ def test_alpaca_win_rate_is_the_published_one() -> None:
             text = pool.reply(model, (Message("user", question.turns[0]),)).text
             reply = judged(pool, prompt, instruction=question.turns[0], output_1=PLAIN, output_2=text)
             wins.append(alpaca_eval.parse(reply, False) - 1)
-        assert fmean(wins) == pytest.approx(generation(model, "alpaca"), abs=0.06)
+        assert fmean(wins) == pytest.approx(get_generation_accuracy(model, "alpaca"), abs=0.06)
 
 
 def test_arena_hard_verdicts() -> None:
@@ -135,8 +135,8 @@ def test_mixeval_grader_and_option_reader() -> None:
             response = f"It follows.\n\nFinal answer: {(q.right if right else q.wrong)[0]}"
             fields = {"question": q.turns[0], "answers": f"1. {q.right[0]}", "response": response}
             scores[right].append(mixeval.parse_score(judged(pool, prompts["free-form"], **fields)))
-    assert fmean(scores[True]) == pytest.approx(1 - SLIPS, abs=0.04)
-    assert fmean(scores[False]) == pytest.approx(SLIPS, abs=0.04)
+    assert fmean(scores[True]) == pytest.approx(1 - FORMAT_ERROR_RATE, abs=0.04)
+    assert fmean(scores[False]) == pytest.approx(FORMAT_ERROR_RATE, abs=0.04)
     fields = {"question": "Which?", "options": "A. this\nB. that", "response": "Some words.\n\nANSWER: B"}
     assert mixeval.parse_option(judged(pool, prompts["multiple-choice"], **fields)) == "B"
 

@@ -13,7 +13,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError, SandboxError
 from archon_eval.sandbox import CallCase, Case
-from archon_eval.sandbox.image import build
+from archon_eval.sandbox.image import build_image
 from archon_eval.scorers.programs import cases_of, limits_of
 from archon_eval.solvers import archon
 from archon_eval.tasks import code_contests as task_module
@@ -41,7 +41,7 @@ OFFICIAL = {
 @pytest.fixture(scope="module")
 def docker() -> None:
     try:
-        build()
+        build_image()
     except SandboxError as error:
         if os.environ.get("CI") == "true" or os.environ.get("ARCHON_REQUIRE_DOCKER") == "1":
             pytest.fail(f"Docker is required here: {error}")

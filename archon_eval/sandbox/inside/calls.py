@@ -17,10 +17,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from archon_eval.sandbox.inside.child import finish, flush, main_namespace, run_program
-from archon_eval.sandbox.inside.wire import MEBI, UNFIT
+from archon_eval.sandbox.inside.child import finish, flush, create_main_namespace, run_program
+from archon_eval.sandbox.inside.wire import MEBI, UNFIT_EXIT_CODE
 
-STANDARD: dict[str, Callable[[Any], list[object]]] = {
+STDLIB_ENCODERS: dict[str, Callable[[Any], list[object]]] = {
     "builtins.range": lambda v: [v.start, v.stop, v.step],
     "builtins.dict_keys": lambda v: [dict.fromkeys(v)],
     "builtins.dict_values": lambda v: [dict(enumerate(v))],
@@ -34,18 +34,18 @@ STANDARD: dict[str, Callable[[Any], list[object]]] = {
     "datetime.timedelta": lambda v: [v.days, v.seconds, v.microseconds],
 }
 """Types of the standard library that go by value too: how each is taken apart."""
-NAMED = ("datetime.time", "datetime.datetime")
+ISO_FORMAT_TYPES = ("datetime.time", "datetime.datetime")
 
 
-def assemble(name: str, parts: list[Any]) -> object:
-    """What `STANDARD` took apart; a `ValueError` for anything else."""
-    if name not in STANDARD:
+def rebuild_value(name: str, parts: list[Any]) -> object:
+    """What `STDLIB_ENCODERS` took apart; a `ValueError` for anything else."""
+    if name not in STDLIB_ENCODERS:
         raise ValueError(f"no standard type: {name!r}")
     module, _, kind = name.partition(".")
     if kind.startswith("dict_"):
         return getattr(parts[0], kind[5:])()
     maker = getattr(importlib.import_module(module), kind)
-    return maker.fromisoformat(*parts) if name in NAMED else maker(*parts)
+    return maker.fromisoformat(*parts) if name in ISO_FORMAT_TYPES else maker(*parts)
 
 
 def encode(value: object, keep: Callable[[object], int]) -> object:
@@ -64,11 +64,11 @@ def encode(value: object, keep: Callable[[object], int]) -> object:
     for sequence, tag in ((list, "l"), (tuple, "t"), (set, "s"), (frozenset, "z")):
         if isinstance(value, sequence):
             return {tag: [encode(item, keep) for item in value]}
-    if isinstance(value, Remote):
+    if isinstance(value, RemoteObject):
         return {"r": object.__getattribute__(value, "number")}
     name = f"{type(value).__module__}.{type(value).__qualname__}"
-    if name in STANDARD:
-        return {"S": [name, encode(STANDARD[name](value), keep)]}
+    if name in STDLIB_ENCODERS:
+        return {"S": [name, encode(STDLIB_ENCODERS[name](value), keep)]}
     return {"r": keep(value)}
 
 
@@ -82,13 +82,13 @@ def decode(data: object, number: object) -> object:
     if tag == "d":
         return {decode(k, number): decode(v, number) for k, v in body}
     if tag == "S":
-        return assemble(body[0], decode(body[1], number))  # type: ignore[arg-type]
+        return rebuild_value(body[0], decode(body[1], number))  # type: ignore[arg-type]
     if tag == "c":
         return complex(*map(float.fromhex, body))
     return {"i": lambda b: int(b, 16), "f": float.fromhex, "b": bytes.fromhex, "r": number}[tag](body)  # type: ignore[operator]
 
 
-class Remote:
+class RemoteObject:
     """In the tests' process: an object that lives in the program's process (attributes, calls, items, text).
 
     It equals no plain value, whatever it says; two of them are equal if the program says so.
@@ -109,7 +109,7 @@ class Remote:
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
-            isinstance(other, Remote) and bool(object.__getattribute__(self, "ask")("eq", self, other))
+            isinstance(other, RemoteObject) and bool(object.__getattribute__(self, "ask")("eq", self, other))
         )
 
 
@@ -125,7 +125,7 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "call": lambda f, args, kwargs: f(*args, **kwargs),
     "eq": lambda a, b: bool(a == b),
 }
-SPECIAL: dict[str, Callable[..., object]] = {
+SPECIAL_METHODS: dict[str, Callable[..., object]] = {
     "iter": iter,
     "next": next,
     "len": len,
@@ -137,13 +137,13 @@ SPECIAL: dict[str, Callable[..., object]] = {
     "getitem": operator.getitem,
     "setitem": operator.setitem,
 }
-for special in SPECIAL:
-    setattr(Remote, f"__{special}__", delegate(special))
+for special in SPECIAL_METHODS:
+    setattr(RemoteObject, f"__{special}__", delegate(special))
 
 
 def serve(code: bytes, wire: int) -> int:
     """The program's process: run it, then answer the tests' process until it hangs up."""
-    namespace = main_namespace("program")
+    namespace = create_main_namespace("program")
     status = run_program(code, namespace)
     flush(0)
     if status:
@@ -154,7 +154,7 @@ def serve(code: bytes, wire: int) -> int:
         kept.append(value)
         return len(kept) - 1
 
-    operations = OPERATIONS | SPECIAL
+    operations = OPERATIONS | SPECIAL_METHODS
     with socket.socket(fileno=wire) as link, link.makefile("rwb") as lines:
         for line in lines:
             operation, *arguments = json.loads(line)
@@ -168,7 +168,7 @@ def serve(code: bytes, wire: int) -> int:
     return finish(0)
 
 
-def same_error(name: str, text: str) -> Exception:
+def rebuild_error(name: str, text: str) -> Exception:
     """The built-in exception of that name, else a `RuntimeError`; never calls anything but an exception class."""
     known = getattr(builtins, name, None)
     if isinstance(known, type) and issubclass(known, Exception):
@@ -177,19 +177,19 @@ def same_error(name: str, text: str) -> Exception:
     return RuntimeError(f"{name}: {text}")
 
 
-def unfit(value: object) -> NoReturn:
+def reject_argument(value: object) -> NoReturn:
     """The tests are at fault, not the program: `SystemExit` passes through whatever they catch."""
     sys.stderr.write(f"a program can be given plain values only, not {type(value).__name__} objects\n")
-    raise SystemExit(UNFIT)
+    raise SystemExit(UNFIT_EXIT_CODE)
 
 
-def judge(code: bytes, wire: int) -> int:
+def run_tests(code: bytes, wire: int) -> int:
     """The tests' process: exit code 0 says that every test ran and passed. Never loads the program."""
     lines = socket.socket(fileno=wire).makefile("rwb")
 
     def ask(operation: str, *arguments: object) -> object:
         try:
-            lines.write(json.dumps([operation, *(encode(a, unfit) for a in arguments)]).encode() + b"\n")
+            lines.write(json.dumps([operation, *(encode(a, reject_argument) for a in arguments)]).encode() + b"\n")
             lines.flush()
             line = lines.readline(64 * MEBI)
         except OSError:
@@ -198,11 +198,11 @@ def judge(code: bytes, wire: int) -> int:
             raise EOFError("the program ended before its tests did")
         reply = json.loads(line)
         if "error" in reply:
-            raise same_error(str(reply["error"]), str(reply.get("text")))
-        return decode(reply["ok"], lambda number: Remote(int(number), ask))
+            raise rebuild_error(str(reply["error"]), str(reply.get("text")))
+        return decode(reply["ok"], lambda number: RemoteObject(int(number), ask))
 
     setup, tests, names = marshal.loads(code)
-    space = Remote(0, ask)
+    space = RemoteObject(0, ask)
 
     def bind(namespace: dict[str, object]) -> None:
         for name in names:
@@ -210,7 +210,7 @@ def judge(code: bytes, wire: int) -> int:
             with contextlib.suppress(KeyError):
                 namespace[name] = ask("name", space, name)
 
-    namespace = main_namespace()
+    namespace = create_main_namespace()
     try:
         bind(namespace)
         status = run_program(setup, namespace)

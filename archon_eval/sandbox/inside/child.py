@@ -13,13 +13,13 @@ import sys
 import threading
 import types
 
-from archon_eval.sandbox.inside.wire import PROCESSES, Order
+from archon_eval.sandbox.inside.wire import MAX_PROCESSES, ProcessSpec
 
 INTERRUPTED = 256
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def become(uid: int, order: Order, files: list[int], code: int) -> bytes:
+def drop_privileges(uid: int, order: ProcessSpec, files: list[int], code: int) -> bytes:
     """Take the test's files as 0, 1, 2, set its limits, drop to `uid`; return the content of `code`, if any."""
     _, cpu, _, space, cap = order
     adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
@@ -33,7 +33,7 @@ def become(uid: int, order: Order, files: list[int], code: int) -> bytes:
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_FSIZE, (cap, cap))
     os.setresuid(uid, uid, uid)
-    resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+    resource.setrlimit(resource.RLIMIT_NPROC, (MAX_PROCESSES, MAX_PROCESSES))
     LIBC.prctl(4, 1, 0, 0, 0)
     return blob
 
@@ -68,7 +68,7 @@ def run_program(code: bytes, namespace: dict[str, object]) -> int:
     return 0
 
 
-def main_namespace(name: str = "__main__") -> dict[str, object]:
+def create_main_namespace(name: str = "__main__") -> dict[str, object]:
     """A fresh `__main__`, as the interpreter sets one up for a script; under another name its demo does not run."""
     main = types.ModuleType(name)
     main.__dict__.update(__builtins__=builtins, __file__="main.py", __cached__=None, __annotations__={})

@@ -1,9 +1,9 @@
 """What a test has used so far, read from the kernel's accounts: CPU, out-of-memory kills, time without a core.
 
-meter = Meter(zygote_pid)
-before = meter.cpu_spent()
+meter = ResourceMeter(zygote_pid)
+before = meter.read_cpu_seconds()
 ...
-meter.cpu_used(before)          # CPU seconds of the test, its unawaited children included
+meter.measure_test_cpu(before)          # CPU seconds of the test, its unawaited children included
 """
 
 import os
@@ -16,24 +16,24 @@ CPU_COUNTERS = (
     "/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage",
     "/sys/fs/cgroup/cpu.stat",
 )
-OWN_GROUP = "/sys/fs/cgroup/cgroup.type"
+OWN_CGROUP = "/sys/fs/cgroup/cgroup.type"
 """Not there in the machine's own group, which a container may see in place of its own: that counts everything."""
 
 
-class Meter:
+class ResourceMeter:
     """The accounts of this container."""
 
     def __init__(self, zygote_pid: int) -> None:
         self.zygote = zygote_pid
-        self.ooms = first_file(OOM_COUNTERS)
-        self.usage = first_file(CPU_COUNTERS if os.path.exists(OWN_GROUP) else CPU_COUNTERS[:2])  # noqa: PTH110
+        self.ooms = open_first_file(OOM_COUNTERS)
+        self.usage = open_first_file(CPU_COUNTERS if os.path.exists(OWN_CGROUP) else CPU_COUNTERS[:2])  # noqa: PTH110
 
     def count_ooms(self) -> int:
         """How many processes the memory limit has killed so far in this container."""
         words = os.pread(self.ooms, 4096, 0).split() if self.ooms >= 0 else []
         return int(words[words.index(b"oom_kill") + 1]) if b"oom_kill" in words else 0
 
-    def cpu_spent(self) -> float:
+    def read_cpu_seconds(self) -> float:
         """CPU seconds so far of everything in the container but this process and the zygote; 0 where nobody counts.
 
         Children that nobody waited for are in it, which no process's own account says.
@@ -42,22 +42,22 @@ class Meter:
         if not words:
             return 0.0
         total = int(words[1]) / 1e6 if len(words) > 1 else int(words[0]) / 1e9
-        return total - time.process_time() - time.clock_gettime(clock_of(self.zygote))
+        return total - time.process_time() - time.clock_gettime(get_cpu_clock(self.zygote))
 
-    def running(self) -> list[int]:
+    def list_children(self) -> list[int]:
         """The zygote's children."""
         with open(f"/proc/{self.zygote}/task/{self.zygote}/children") as f:  # noqa: PTH123
             return [int(pid) for pid in f.read().split()]
 
-    def cpu_used(self, before: float) -> float:
+    def measure_test_cpu(self, before: float) -> float:
         """CPU seconds of the test so far: of the zygote's children by their clocks, or the container's, if more."""
         try:
-            own = sum(time.clock_gettime(clock_of(pid)) for pid in self.running())
+            own = sum(time.clock_gettime(get_cpu_clock(pid)) for pid in self.list_children())
         except OSError:
             own = 0.0
-        return max(own, self.cpu_spent() - before)
+        return max(own, self.read_cpu_seconds() - before)
 
-    def kept_waiting(self) -> float:
+    def measure_core_wait(self) -> float:
         """Seconds that the test's threads were ready to run and had no core: of the one that waited longest."""
         longest = 0
         tests = [p for p in os.listdir("/proc") if p.isdigit() and p not in ("1", str(self.zygote))]  # noqa: PTH208
@@ -71,11 +71,11 @@ class Meter:
         return longest / 1e9
 
 
-def first_file(paths: Iterable[str]) -> int:
+def open_first_file(paths: Iterable[str]) -> int:
     """A descriptor of the first of these files that exists, or -1."""
     return next((os.open(p, os.O_RDONLY) for p in paths if os.path.exists(p)), -1)  # noqa: PTH110
 
 
-def clock_of(pid: int) -> int:
+def get_cpu_clock(pid: int) -> int:
     """The number of a process's CPU clock."""
     return (~pid << 3) | 2

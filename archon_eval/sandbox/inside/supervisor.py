@@ -10,17 +10,17 @@ from collections import deque
 from typing import Any
 
 from archon_eval.sandbox.inside import wire
-from archon_eval.sandbox.inside.meter import Meter, first_file
-from archon_eval.sandbox.inside.zygote import WARM, zygote
+from archon_eval.sandbox.inside.meter import ResourceMeter, open_first_file
+from archon_eval.sandbox.inside.zygote import WARM_MODULES, run_zygote
 
 STDIN = 0
 FLUSH_SECONDS = 0.01
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 KILL_SECONDS = 0.02
-CHILDREN = ("/proc/1/task/1/children",)
+CHILDREN_FILES = ("/proc/1/task/1/children",)
 
 
-def memory_file(data: bytes) -> int:
+def create_memory_file(data: bytes) -> int:
     """A memory file with this content, positioned at its start."""
     fd = os.memfd_create("file")
     view = memoryview(data)
@@ -41,7 +41,7 @@ class Supervisor:
         self.flushed = 0.0
         self.program = -1
         self.abandoned = False
-        self.children, self.meter = first_file(CHILDREN), Meter(zygote_pid)
+        self.children, self.meter = open_first_file(CHILDREN_FILES), ResourceMeter(zygote_pid)
         self.oom_count = self.meter.count_ooms()
 
     def send(self, kind: bytes, payload: bytes) -> None:
@@ -111,7 +111,7 @@ class Supervisor:
                 os._exit(72)
             time.sleep(0.0005)
 
-    def wait(self, cpu: float, started: float, wall: float, before: float) -> int:
+    def wait_for_report(self, cpu: float, started: float, wall: float, before: float) -> int:
         """Wait for the zygote's report (0) or what ends the test: the flag; meanwhile serve the host.
 
         The clock's limit is against sleepers: time spent waiting for a core, on a busy machine, does not count.
@@ -119,7 +119,7 @@ class Supervisor:
         deadline = started + wall
         while True:
             now = time.monotonic()
-            pause = min(LOOK_SECONDS, max(0.0, deadline - now))
+            pause = min(POLL_SECONDS, max(0.0, deadline - now))
             if self.replies:
                 pause = min(pause, max(0.0, self.flushed + FLUSH_SECONDS - now))
             ready = select.select([self.link.fileno(), STDIN], [], [], pause)[0]
@@ -134,25 +134,25 @@ class Supervisor:
                 self.flush()
                 if self.meter.count_ooms() != self.oom_count:
                     return wire.OOM
-                if self.meter.cpu_used(before) > cpu:
+                if self.meter.measure_test_cpu(before) > cpu:
                     return wire.STOPPED
             if late:
-                later = started + min(wall + self.meter.kept_waiting(), wall * wire.WAITING)
-                if later < deadline + LOOK_SECONDS / 10:
+                later = started + min(wall + self.meter.measure_core_wait(), wall * wire.MAX_WAIT_FACTOR)
+                if later < deadline + POLL_SECONDS / 10:
                     return wire.STOPPED
-                deadline = max(later, time.monotonic() + LOOK_SECONDS)
+                deadline = max(later, time.monotonic() + POLL_SECONDS)
                 self.send(b"W", b"")
                 self.flush()
 
-    def execute(self, order: wire.Order, fds: list[int]) -> wire.Outcome:
+    def execute(self, order: wire.ProcessSpec, fds: list[int]) -> wire.Outcome:
         """Have the zygote run it, then clear the slot."""
-        started, before = time.monotonic(), self.meter.cpu_spent()
-        socket.send_fds(self.link, [wire.ORDER.pack(*order)], fds)
+        started, before = time.monotonic(), self.meter.read_cpu_seconds()
+        socket.send_fds(self.link, [wire.PROCESS_SPEC.pack(*order)], fds)
         outstanding, flags = 2 if len(fds) == 5 else 1, 0
         cpu, peak, status = 0.0, 0, None
         while status is None or outstanding:
             if not flags and status is None:
-                flags = self.wait(order[1], started, order[2], before)
+                flags = self.wait_for_report(order[1], started, order[2], before)
             if flags or status is not None:
                 self.kill_until_reported()
             role, code, seconds, resident = wire.REAPED.unpack(self.link.recv(64))
@@ -164,14 +164,14 @@ class Supervisor:
         count = self.meter.count_ooms()
         if count != self.oom_count:
             flags, self.oom_count = flags | wire.OOM, count
-        return status, flags, max(cpu, self.meter.cpu_spent() - before), wall, peak
+        return status, flags, max(cpu, self.meter.read_cpu_seconds() - before), wall, peak
 
     def compile(self, kind: int, source: bytes) -> tuple[int, bytes]:
         """Compile in a dropped child: descriptor of the code (or -1) and the reply's payload."""
-        files = [memory_file(source), memory_file(b""), memory_file(b"")]
+        files = [create_memory_file(source), create_memory_file(b""), create_memory_file(b"")]
         outcome = self.execute((kind, *wire.COMPILE_LIMITS), files)
-        reply = wire.RESULT.pack(*outcome, 0, 0, (size := min(tail_size(files[2]), wire.STDERR_TAIL)))
-        reply += os.pread(files[2], size, max(0, tail_size(files[2]) - size))
+        reply = wire.RESULT.pack(*outcome, 0, 0, (size := min(get_file_size(files[2]), wire.STDERR_TAIL)))
+        reply += os.pread(files[2], size, max(0, get_file_size(files[2]) - size))
         os.close(files[0])
         os.close(files[2])
         if outcome[0] or outcome[1]:
@@ -179,7 +179,7 @@ class Supervisor:
             return -1, reply
         return files[1], reply
 
-    def test(self, payload: bytes) -> bytes:
+    def run_test(self, payload: bytes) -> bytes:
         """Run one test; the reply's payload."""
         calls, cpu, wall, space, cap, length = wire.TEST.unpack_from(payload)
         text = payload[wire.TEST.size : wire.TEST.size + length]
@@ -187,14 +187,14 @@ class Supervisor:
         if calls:
             harness, reply = self.compile(wire.JUDGE, payload[wire.TEST.size + length :])
             if harness < 0:
-                return wire.RESULT.pack(*mark(wire.RESULT.unpack_from(reply))) + reply[wire.RESULT.size :]
+                return wire.RESULT.pack(*flag_harness_failure(wire.RESULT.unpack_from(reply))) + reply[wire.RESULT.size :]
             codes.append(harness)
-        files = [memory_file(text), memory_file(b""), memory_file(b"")]
+        files = [create_memory_file(text), create_memory_file(b""), create_memory_file(b"")]
         largest = max(cap, wire.STDERR_CAP)
         outcome = self.execute((wire.JUDGE if calls else wire.MAIN, cpu, wall, space, largest + 1), files + codes)
-        if calls and outcome[0] == wire.UNFIT << 8:
-            outcome = mark(outcome)
-        out, err = tail_size(files[1]), tail_size(files[2])
+        if calls and outcome[0] == wire.UNFIT_EXIT_CODE << 8:
+            outcome = flag_harness_failure(outcome)
+        out, err = get_file_size(files[1]), get_file_size(files[2])
         sent, tail = 0 if out > cap else out, min(err, wire.STDERR_TAIL)
         reply = wire.RESULT.pack(*outcome, max(out, err if err > largest else 0), sent, tail)
         reply += os.pread(files[1], sent, 0) + os.pread(files[2], tail, err - tail)
@@ -218,31 +218,31 @@ class Supervisor:
                     os.close(self.program)
                 self.program, reply = self.compile(wire.MAIN, payload)
             else:
-                reply = self.test(payload)
+                reply = self.run_test(payload)
             if not self.abandoned:
                 self.send(b"R", reply)
                 if len(self.replies) > wire.MEBI or time.monotonic() - self.flushed > FLUSH_SECONDS:
                     self.flush()
 
 
-def tail_size(fd: int) -> int:
+def get_file_size(fd: int) -> int:
     return os.fstat(fd).st_size
 
 
-def mark(result: tuple[Any, ...]) -> tuple[Any, ...]:
+def flag_harness_failure(result: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same result, flagged as the harness's failure."""
     return (result[0], result[1] | wire.HARNESS, *result[2:])
 
 
 def main(uid: int) -> None:
     """Fork the zygote while nothing has been received, then serve."""
-    for name in WARM.split():
+    for name in WARM_MODULES.split():
         __import__(name)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if not pid:
         ours.close()
-        zygote(theirs, uid)
+        run_zygote(theirs, uid)
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a program may send it while this process wears the slot's uid
     supervisor = Supervisor(uid, pid, ours)

@@ -12,19 +12,19 @@ TEST = struct.Struct("!?ddQQI")
 RESULT = struct.Struct("!iBddQQII")
 """wait status, flags, CPU and wall seconds, peak resident bytes, output size, lengths of stdout and stderr sent."""
 STOPPED, OOM, ABANDONED, HARNESS = 1, 2, 4, 8
-ORDER = struct.Struct("!BddQQ")
+PROCESS_SPEC = struct.Struct("!BddQQ")
 REAPED = struct.Struct("!BidQ")
 COMPILE, MAIN, SERVE, JUDGE = range(4)
 MEBI = 1 << 20
 COMPILE_LIMITS = (10.0, 20.0, 1536 * MEBI, 64 * MEBI)
-PROCESSES = 128
+MAX_PROCESSES = 128
 STDERR_TAIL = 2000
 STDERR_CAP = 16 * MEBI
-WAITING = 10
+MAX_WAIT_FACTOR = 10
 """The clock's limit may grow to this many times itself by time in which the program waited for a core."""
-UNFIT = 86
+UNFIT_EXIT_CODE = 86
 """Exit code of tests that cannot be given to a program."""
-Order = tuple[int, float, float, int, int]
+ProcessSpec = tuple[int, float, float, int, int]
 """kind, CPU seconds, wall seconds, address space and largest file in bytes"""
 Outcome = tuple[int, int, float, float, int]
 """wait status, flags, CPU seconds, wall seconds, peak resident bytes"""
