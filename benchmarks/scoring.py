@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.scorers import alpaca_eval, arena_hard, mixeval
-from archon_eval.scorers.judging import Reply
-from archon_eval.scorers.length_control import Comparison, length_controlled_rate
+from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers.length_control import JudgedPair, compute_lc_win_rate
 
 
 def main() -> None:
@@ -39,16 +39,16 @@ def main() -> None:
 def alpaca(data: Path, repeats: int) -> dict[str, Any]:
     """Raw and length-controlled win rate of 805 preferences."""
     rows = [
-        Comparison(r["index"], r["preference"], r["len_1"], r["len_2"])
+        JudgedPair(r["index"], r["preference"], r["len_1"], r["len_2"])
         for r in lines(data / "annotations" / "claude-2.jsonl.gz")
     ]
     preferences = [row.preference for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         calibration = Path(folder, "df_gamed.csv")
         calibration.write_bytes(gzip.decompress((data / "df_gamed_RECONSTRUCTED.csv.gz").read_bytes()))
-        first = seconds(lambda: length_controlled_rate(rows, calibration), 1)
-        later = seconds(lambda: length_controlled_rate(rows, calibration), repeats)
-    raw = seconds(lambda: alpaca_eval.win_rate(preferences), repeats)
+        first = seconds(lambda: compute_lc_win_rate(rows, calibration), 1)
+        later = seconds(lambda: compute_lc_win_rate(rows, calibration), repeats)
+    raw = seconds(lambda: alpaca_eval.compute_win_rates(preferences), repeats)
     return {"alpaca_eval": {"rows": len(rows), "raw": raw, "lc_with_import": first, "lc": later}}
 
 
@@ -57,7 +57,7 @@ def arena(data: Path, repeats: int) -> dict[str, Any]:
     found = [r for r in lines(data / "battles_vs_gpt-4-0314.jsonl.gz") if r["model_b"] == "gpt-3.5-turbo-0125"]
     results = [{"model_a": 0.0, "model_b": 1.0}.get(r["winner"], 0.5) for r in found]
     questions = [r["question_id"] for r in found]
-    took = seconds(lambda: arena_hard.win_rate(results, questions, 1000), repeats)
+    took = seconds(lambda: arena_hard.compute_win_rate(results, questions, 1000), repeats)
     return {"arena_hard": {"rows": len(results), "rounds": 1000, "win_rate_and_intervals": took}}
 
 
@@ -66,9 +66,9 @@ def mix(data: Path, repeats: int) -> dict[str, Any]:
     free_form, multiple_choice = (lines(data / f"mixeval__48df1fea__{p}.jsonl.gz") for p in ("freeform", "multichoice"))
 
     def score() -> None:
-        first = [(r["benchmark_name"], mixeval.parse_score(Reply(r["judge_response"]))) for r in free_form]
+        first = [(r["benchmark_name"], mixeval.parse_score(JudgeReply(r["judge_response"]))) for r in free_form]
         second = [(r["benchmark_name"], float(ord(r["judge_option"]) - 65 in r["target"])) for r in multiple_choice]
-        mixeval.figures(first, second)
+        mixeval.compute_accuracies(first, second)
 
     return {"mixeval": {"rows": len(free_form) + len(multiple_choice), "parse_and_score": seconds(score, repeats)}}
 

@@ -5,6 +5,6 @@ from typing import Any
 from inspect_ai.solver import TaskState
 
 
-def account_of(state: TaskState) -> dict[str, Any]:
+def get_account_metadata(state: TaskState) -> dict[str, Any]:
     """`{"archon": ...}` when an architecture answered the sample, else nothing."""
     return {"archon": state.metadata["archon"]} if "archon" in state.metadata else {}

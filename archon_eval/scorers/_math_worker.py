@@ -21,10 +21,10 @@ from contextlib import suppress
 from typing import TextIO, TypedDict
 
 MEMORY_BYTES = 2 << 30
-_BASE = re.compile(r"\d\}?_\{?(\d+)\}?\W*$")
+_BASE_SUFFIX = re.compile(r"\d\}?_\{?(\d+)\}?\W*$")
 
 
-class Request(TypedDict):
+class VerifyRequest(TypedDict):
     """What the parent asks."""
 
     text: str
@@ -47,7 +47,7 @@ def main() -> None:
     if "error" in hello:
         return
     for line in sys.stdin:
-        request: Request = json.loads(line)
+        request: VerifyRequest = json.loads(line)
         _limit_cpu(request["cpu_seconds"])
         correct, found = _verify(request["text"], request["boxed"], request["gold"])
         _limit_cpu(0)
@@ -58,7 +58,7 @@ def _verify(text: str, boxed: bool, gold: str) -> tuple[bool, str | None]:
     """Whether the answer equals `gold`, and the answer as it was found (None if nothing could be read)."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-    if boxed and _other_base(text, gold):
+    if boxed and _has_different_base(text, gold):
         return False, text
     reply_config = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
     expected = parse(f"$\\boxed{{{gold}}}$", [LatexExtractionConfig()], parsing_timeout=None)
@@ -67,9 +67,9 @@ def _verify(text: str, boxed: bool, gold: str) -> tuple[bool, str | None]:
     return bool(same), str(given[-1]) if given else None
 
 
-def _other_base(text: str, gold: str) -> bool:
+def _has_different_base(text: str, gold: str) -> bool:
     """Whether both are numerals with a base and the bases differ: math-verify does not look at the base."""
-    given, expected = _BASE.search(text), _BASE.search(gold)
+    given, expected = _BASE_SUFFIX.search(text), _BASE_SUFFIX.search(gold)
     return bool(given and expected and given[1] != expected[1])
 
 

@@ -3,7 +3,7 @@
 The judge answers with one token, m or M, and the win is its probability, so that a single call gives a graded
 preference. Preferences run from 1 (baseline) to 2 (model), as in the official files:
 
-    >>> preference((("M", -0.1), ("m", -2.5)), switched=False)
+    >>> compute_preference((("M", -0.1), ("m", -2.5)), switched=False)
     1.916...
 
 The length-controlled rate is the regression of the package `alpaca-eval` (Dubois et al. 2024), imported only for that.
@@ -24,13 +24,13 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
 from archon_eval.report.statistics import mean_estimate
-from archon_eval.scorers.judge_prompts import Prompt, prompt_file
-from archon_eval.scorers.judging import Judge, Reply, Stored, kept, metadata_text
-from archon_eval.scorers.length_control import Comparison, calibration_file, is_controllable, length_controlled_rate
+from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompt_file
+from archon_eval.scorers.judging import Judge, JudgeReply, JudgeCachePolicy, build_score_metadata, require_metadata_text
+from archon_eval.scorers.length_control import JudgedPair, get_calibration_file, is_controllable, compute_lc_win_rate
 
-PROTOCOL = GenerateConfig(max_tokens=1, temperature=1, logprobs=True, top_logprobs=5)
+JUDGE_CONFIG = GenerateConfig(max_tokens=1, temperature=1, logprobs=True, top_logprobs=5)
 OFFICIAL_PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
-REMIND = "Reply with one letter and nothing else: m or M"
+RETRY_PROMPT = "Reply with one letter and nothing else: m or M"
 
 
 def is_switched(instruction: str) -> bool:
@@ -38,7 +38,7 @@ def is_switched(instruction: str) -> bool:
     return Random(f"is_switched_outputs{instruction}0").choices([False, True], k=1)[0]
 
 
-def preference(top_logprobs: Sequence[tuple[str, float]], switched: bool) -> float:
+def compute_preference(top_logprobs: Sequence[tuple[str, float]], switched: bool) -> float:
     """The preference from the first token: `2 - p(m) / (p(m) + p(M))`, mirrored if the answers were switched.
 
     Raises:
@@ -53,20 +53,20 @@ def preference(top_logprobs: Sequence[tuple[str, float]], switched: bool) -> flo
     return 3 - shown if switched else shown
 
 
-def parse(reply: Reply, switched: bool) -> float:
+def parse_preference(reply: JudgeReply, switched: bool) -> float:
     """The preference from a judge's reply: by log probabilities, or by its text if the provider gives none.
 
     Raises:
         ParseError: no verdict in it.
     """
     if reply.top_logprobs:
-        return preference(reply.top_logprobs, switched)
+        return compute_preference(reply.top_logprobs, switched)
     if not (match := re.fullmatch(r"\W*([mM])\W*", reply.text)):
         raise ParseError(f"neither m nor M: {quote(reply.text)}")
-    return preference(((match[1], 0.0),), switched)
+    return compute_preference(((match[1], 0.0),), switched)
 
 
-def win_rate(preferences: Sequence[float]) -> dict[str, float]:
+def compute_win_rates(preferences: Sequence[float]) -> dict[str, float]:
     """The leaderboard's raw figures, rates in percent; ties are preferences of exactly 1.5.
 
     The standard error is left out for a single answer. DataError if there are none or one is outside 1..2.
@@ -82,7 +82,7 @@ def win_rate(preferences: Sequence[float]) -> dict[str, float]:
     return figures | {"n_wins": wins, "n_wins_base": n - wins - ties, "n_draws": ties, "n_total": n}
 
 
-def judge_prompt(path: str | None = None) -> Prompt:
+def load_judge_prompt(path: str | None = None) -> JudgePrompt:
     """The prompt in its official format (ChatML text with {instruction}, {output_1}, {output_2}).
 
     That is the given file, else the one in the installed `alpaca-eval` package, else own wording.
@@ -92,13 +92,13 @@ def judge_prompt(path: str | None = None) -> Prompt:
     """
     package = find_spec("alpaca_eval") if path is None else None
     folders = package.submodule_search_locations if package else None
-    text, source = prompt_file(str(Path(folders[0], OFFICIAL_PROMPT)) if folders else path, "alpaca_eval.txt")
+    text, source = read_prompt_file(str(Path(folders[0], OFFICIAL_PROMPT)) if folders else path, "alpaca_eval.txt")
     if folders:
         source = f"alpaca-eval {version('alpaca-eval')}"
     turns = re.findall(r"<\|im_start\|>(system|user)\n(.*?)<\|im_end\|>", text, re.DOTALL)
     if [role for role, _ in turns] != ["system", "user"]:
         raise DataError(f"{source}: not a judge prompt in ChatML: one system and one user message are needed")
-    return Prompt("alpaca_eval_clf", turns[0][1].strip(), turns[1][1].strip(), source)
+    return JudgePrompt("alpaca_eval_clf", turns[0][1].strip(), turns[1][1].strip(), source)
 
 
 @metric(scores="unreduced")
@@ -110,16 +110,16 @@ def alpaca_eval_metrics() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
-        epochs: dict[int, list[Comparison]] = {}
+        epochs: dict[int, list[JudgedPair]] = {}
         for facts in (sample.score.metadata or {} for sample in scores):
-            row = Comparison(facts["index"], facts["preference"], facts["baseline_length"], facts["length"])
+            row = JudgedPair(facts["index"], facts["preference"], facts["baseline_length"], facts["length"])
             epochs.setdefault(facts["epoch"], []).append(row)
         runs = []
         for rows in epochs.values():
-            figures = win_rate([row.preference for row in rows])
+            figures = compute_win_rates([row.preference for row in rows])
             figures["avg_length"] = fmean(row.length for row in rows)
             if facts["length_controlled"] and is_controllable(rows):
-                figures |= length_controlled_rate(rows, calibration_file(facts["calibration"]))
+                figures |= compute_lc_win_rate(rows, get_calibration_file(facts["calibration"]))
             runs.append(figures)
         if not runs:
             return {}
@@ -133,7 +133,7 @@ def alpaca_eval_metrics() -> Metric:
 @scorer(metrics=[alpaca_eval_metrics()])
 def alpaca_eval(
     judge_prompts: str | None = None,
-    stored: Stored = "reuse",
+    stored: JudgeCachePolicy = "reuse",
     allow_main_model: bool = False,
     length_controlled: bool = True,
     calibration: str | None = None,
@@ -151,19 +151,19 @@ def alpaca_eval(
         length_controlled: also compute the length-controlled win rate.
         calibration: local `df_gamed.csv`.
     """
-    judge, prompt = Judge("alpaca_eval", PROTOCOL, stored, allow_main_model), judge_prompt(judge_prompts)
+    judge, prompt = Judge("alpaca_eval", JUDGE_CONFIG, stored, allow_main_model), load_judge_prompt(judge_prompts)
 
     async def score(state: TaskState, target: Target) -> Score:
-        instruction, baseline = metadata_text(state, "instruction"), metadata_text(state, "baseline_output")
+        instruction, baseline = require_metadata_text(state, "instruction"), require_metadata_text(state, "baseline_output")
         answer, switched = state.output.completion, is_switched(instruction)
         judgments, chosen, graded_by = [], 1.5, "equality"
         if answer != baseline:
             first, second = (answer, baseline) if switched else (baseline, answer)
-            messages = prompt.messages(instruction=instruction, output_1=first, output_2=second)
-            judged = await judge.ask(state, "pair", messages, lambda reply: parse(reply, switched), REMIND)
+            messages = prompt.render(instruction=instruction, output_1=first, output_2=second)
+            judged = await judge.ask(state, "pair", messages, lambda reply: parse_preference(reply, switched), RETRY_PROMPT)
             judgments, chosen = [judged.record], judged.verdict
             graded_by = "log probabilities" if "top_logprobs" in judged.record["replies"][-1] else "token"
-        metadata = kept(
+        metadata = build_score_metadata(
             state,
             judgments,
             preference=chosen,
@@ -174,7 +174,7 @@ def alpaca_eval(
             graded_by=graded_by,
             length_controlled=length_controlled,
             calibration=calibration,
-            prompt=prompt.described(),
+            prompt=prompt.describe(),
         )
         return Score(value=chosen - 1, answer=answer, metadata=metadata)
 

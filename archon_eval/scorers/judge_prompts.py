@@ -18,12 +18,12 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
 
 from archon_eval.errors import DataError, did_you_mean
 
-OWN = "archon_eval"
+BUILTIN_SOURCE = "archon_eval"
 """The `source` of prompts in this project's own wording."""
 
 
 @dataclass(frozen=True)
-class Prompt:
+class JudgePrompt:
     """A judge prompt: a system message (may be empty) and a template with `{fields}`."""
 
     name: str
@@ -32,7 +32,7 @@ class Prompt:
     source: str
     """`archon_eval` for own wording, else the file or package it was read from."""
 
-    def messages(self, **fields: str) -> list[ChatMessage]:
+    def render(self, **fields: str) -> list[ChatMessage]:
         """The prompt with its fields filled in; braces inside the values stay as they are.
 
         Raises:
@@ -47,26 +47,26 @@ class Prompt:
         user = ChatMessageUser(content=re.sub(r"\{(\w+)\}", fill, self.template))
         return [ChatMessageSystem(content=self.system), user] if self.system else [user]
 
-    def described(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """For the score's metadata: which prompt it was, and a digest of its wording."""
         digest = sha256(f"{self.system}\x1f{self.template}".encode()).hexdigest()[:12]
         return {"name": self.name, "source": self.source, "digest": digest}
 
 
-def read_prompts(path: str | None, bundled: str, needed: Sequence[str]) -> dict[str, Prompt]:
+def read_prompts(path: str | None, bundled: str, needed: Sequence[str]) -> dict[str, JudgePrompt]:
     """Prompts by name from JSON lines with `name`, `system_prompt`, `prompt_template`; own wording if path is None.
 
     Raises:
         DataError: an unreadable file, a record without those keys, or a needed name that is missing.
     """
-    text, source = prompt_file(path, bundled)
+    text, source = read_prompt_file(path, bundled)
     prompts = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 record = json.loads(line)
                 name = record["name"]
-                prompts[name] = Prompt(name, record.get("system_prompt", ""), record["prompt_template"], source)
+                prompts[name] = JudgePrompt(name, record.get("system_prompt", ""), record["prompt_template"], source)
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 legal = "one object per line with 'name', 'system_prompt' and 'prompt_template'"
                 raise DataError(f"{source}, line {number}: {error!r}; a prompt file has {legal}") from error
@@ -75,10 +75,10 @@ def read_prompts(path: str | None, bundled: str, needed: Sequence[str]) -> dict[
     return prompts
 
 
-def prompt_file(path: str | None, bundled: str) -> tuple[str, str]:
+def read_prompt_file(path: str | None, bundled: str) -> tuple[str, str]:
     """Text and source of a prompt file: the given one, else the one bundled with the scorers."""
     if path is None:
-        return files("archon_eval").joinpath("scorers", "prompts", bundled).read_text(encoding="utf-8"), OWN
+        return files("archon_eval").joinpath("scorers", "prompts", bundled).read_text(encoding="utf-8"), BUILTIN_SOURCE
     try:
         return Path(path).expanduser().read_text(encoding="utf-8"), path
     except (OSError, UnicodeDecodeError) as error:

@@ -2,7 +2,7 @@
 
 Its import takes seconds and changes global settings, so it happens only here, when a rate is computed, and is undone:
 
-    length_controlled_rate([Comparison(0, 1.9, 2104, 1277), ...], calibration_file())
+    compute_lc_win_rate([JudgedPair(0, 1.9, 2104, 1277), ...], get_calibration_file())
 """
 
 import logging
@@ -19,11 +19,11 @@ from archon_eval.errors import DataError
 
 HUB_REPO = "tatsu-lab/alpaca_eval"
 HUB_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
-QUESTIONS = 805
+NUM_QUESTIONS = 805
 
 
 @dataclass(frozen=True)
-class Comparison:
+class JudgedPair:
     """One judged pair of answers, as the win rates need it."""
 
     index: int | None
@@ -36,32 +36,32 @@ class Comparison:
     """Characters of the model's answer."""
 
 
-def is_controllable(rows: Sequence[Comparison]) -> bool:
+def is_controllable(rows: Sequence[JudgedPair]) -> bool:
     """Whether these rows have a length-controlled rate: official, and of differing lengths (or the baseline's own)."""
     official = all(row.index is not None for row in rows)
     return official and (_is_baseline(rows) or len({row.length - row.baseline_length for row in rows}) > 1)
 
 
-def length_controlled_rate(rows: Sequence[Comparison], calibration: str | Path) -> dict[str, float]:
+def compute_lc_win_rate(rows: Sequence[JudgedPair], calibration: str | Path) -> dict[str, float]:
     """Win rate if both answers were equally long, in percent, and its standard error.
 
     Rows may come in any order and some may be missing; difficulty goes by their official index.
 
     Args:
         rows: one comparison per instruction.
-        calibration: `df_gamed.csv`, the official answers with gamed lengths (`calibration_file`).
+        calibration: `df_gamed.csv`, the official answers with gamed lengths (`get_calibration_file`).
 
     Raises:
         DataError: no or repeated indexes, fewer than two rows, or the extra `alpaca` is not installed.
     """
     indexes = [row.index for row in rows]
-    if len(set(indexes)) < len(rows) or not all(i is not None and 0 <= i < QUESTIONS for i in indexes):
-        raise DataError(f"length control needs each row's own official index, 0 to {QUESTIONS - 1}")
+    if len(set(indexes)) < len(rows) or not all(i is not None and 0 <= i < NUM_QUESTIONS for i in indexes):
+        raise DataError(f"length control needs each row's own official index, 0 to {NUM_QUESTIONS - 1}")
     if _is_baseline(rows):
         return {"length_controlled_winrate": 50.0, "lc_standard_error": 0.0}
     if not is_controllable(rows):
         raise DataError(f"length control needs answers that differ in length from the baseline's; {len(rows)} row(s)")
-    with _package(calibration) as glm:
+    with _import_glm_winrate(calibration) as glm:
         import pandas as pd
 
         ordered = sorted(rows, key=lambda row: row.index or 0)
@@ -81,7 +81,7 @@ def length_controlled_rate(rows: Sequence[Comparison], calibration: str | Path) 
     return {key: float(result[key]) for key in ("length_controlled_winrate", "lc_standard_error")}
 
 
-def calibration_file(path: str | None = None) -> str:
+def get_calibration_file(path: str | None = None) -> str:
     """The file length control needs: the given one, else `df_gamed.csv` from the Hub (cached) at its pinned revision.
 
     Raises:
@@ -103,12 +103,12 @@ def calibration_file(path: str | None = None) -> str:
         raise DataError(f"{wanted}: {error}; {hint}") from error
 
 
-def _is_baseline(rows: Sequence[Comparison]) -> bool:
+def _is_baseline(rows: Sequence[JudgedPair]) -> bool:
     return bool(rows) and all(row.preference == 1.5 and row.length == row.baseline_length for row in rows)
 
 
 @contextmanager
-def _package(calibration: str | Path) -> Iterator[ModuleType]:
+def _import_glm_winrate(calibration: str | Path) -> Iterator[ModuleType]:
     """The package's regression module, told to read this calibration file.
 
     Importing the package loads a `.env` file and sets the root logger's level, and fitting turns on scikit-learn's

@@ -11,7 +11,7 @@ import re
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import TaskState
 
-from archon_eval.scorers._account import account_of
+from archon_eval.scorers._account import get_account_metadata
 
 _LETTER = re.compile(
     r"\b(?i:ANSWER)\W{0,3}:\W{0,10}(?:(?:boxed|text|textbf|mathrm)\W{0,2}){0,2}"
@@ -37,7 +37,7 @@ def letter_answer() -> Scorer:
             value=CORRECT if letter == target.text else INCORRECT,
             answer=letter,
             explanation=f"Expected {target.text}." + ("" if letter else " The reply has no line `ANSWER: LETTER`."),
-            metadata={"status": "read" if letter else "unreadable", **account_of(state)},
+            metadata={"status": "read" if letter else "unreadable", **get_account_metadata(state)},
         )
 
     return score

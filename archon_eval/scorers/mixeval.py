@@ -3,7 +3,7 @@
 Free-form answers get a score from 0 to 1 for agreement with the known answers; of a multiple-choice answer the judge
 says which option it chose. The overall score is the mean of the two parts' accuracies, each rounded to three digits:
 
-    >>> figures([("DROP", 1.0), ("DROP", 0.5)], [("MMLU", 1.0)])["overall"]
+    >>> compute_accuracies([("DROP", 1.0), ("DROP", 0.5)], [("MMLU", 1.0)])["overall"]
     0.875
 """
 
@@ -21,25 +21,25 @@ from inspect_ai.solver import TaskState
 from archon_eval.errors import DataError, ParseError, did_you_mean, quote
 from archon_eval.report.statistics import mean_estimate
 from archon_eval.scorers.judge_prompts import read_prompts
-from archon_eval.scorers.judging import Judge, Judged, Reply, Stored, bracketed, kept, metadata_text
+from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, build_score_metadata, require_metadata_text
 
-PROTOCOL = GenerateConfig(max_tokens=999)
+JUDGE_CONFIG = GenerateConfig(max_tokens=999)
 """Upstream sets neither temperature nor seed."""
 PARTS = ("free-form", "multiple-choice")
-NONE = "none"
-REMIND_SCORE = "Finish with the score, a number from 0.0 to 1.0 in double brackets: [[0.5]]"
-REMIND_OPTION = "Finish with the option in double brackets, such as [[B]]; write [[none]] if none of them was chosen"
+NO_OPTION = "none"
+SCORE_RETRY_PROMPT = "Finish with the score, a number from 0.0 to 1.0 in double brackets: [[0.5]]"
+OPTION_RETRY_PROMPT = "Finish with the option in double brackets, such as [[B]]; write [[none]] if none of them was chosen"
 
 
-def parse_score(reply: Reply) -> float:
+def parse_score(reply: JudgeReply) -> float:
     """The correctness in `[[x]]`. ParseError if there is none, several different ones, or not 0 to 1."""
-    score = float(bracketed(reply.text, r"\d+(?:\.\d+)?", "[[0.5]]"))
+    score = float(parse_bracketed(reply.text, r"\d+(?:\.\d+)?", "[[0.5]]"))
     if not 0 <= score <= 1:
         raise ParseError(f"score {score:g} is not within 0 to 1: {quote(reply.text[-200:])}")
     return score
 
 
-def parse_option(reply: Reply) -> str:
+def parse_option(reply: JudgeReply) -> str:
     """The letter in `[[X]]`, the first if there are several (as upstream); `none` if the judge found no choice.
 
     A letter beyond the options is a choice of none of them, so it is simply wrong. ParseError if there is no verdict.
@@ -47,11 +47,11 @@ def parse_option(reply: Reply) -> str:
     if match := re.search(r"\[\[\s*([A-Z])\s*\]\]", reply.text):
         return match[1]
     if re.search(r"\[\[\s*none\b", reply.text, re.IGNORECASE):
-        return NONE
+        return NO_OPTION
     raise ParseError(f"no option such as [[B]] in {quote(reply.text[-400:])}")
 
 
-def figures(free_form: Sequence[tuple[str, float]], multiple_choice: Sequence[tuple[str, float]]) -> dict[str, float]:
+def compute_accuracies(free_form: Sequence[tuple[str, float]], multiple_choice: Sequence[tuple[str, float]]) -> dict[str, float]:
     """Overall score, the two parts, and every sub-benchmark of a part (`free-form/DROP`), rounded to three digits.
 
     Scores are added up in the given order, as upstream does (half-way means depend on it). Without one of the parts
@@ -69,9 +69,9 @@ def figures(free_form: Sequence[tuple[str, float]], multiple_choice: Sequence[tu
         if bad := [score for _, score in scores if not 0 <= score <= 1]:
             raise DataError(f"{part}: score {bad[0]}; legal is 0 to 1")
         if scores:
-            result[part] = _mean([score for _, score in scores])
+            result[part] = _average_scores([score for _, score in scores])
         for name in sorted({name for name, _ in scores}):
-            result[f"{part}/{name}"] = _mean([score for n, score in scores if n == name])
+            result[f"{part}/{name}"] = _average_scores([score for n, score in scores if n == name])
     if not result:
         raise DataError("no scores: there is nothing to average")
     if free_form and multiple_choice:
@@ -81,7 +81,7 @@ def figures(free_form: Sequence[tuple[str, float]], multiple_choice: Sequence[tu
 
 @metric(scores="unreduced")
 def mixeval_metrics() -> Metric:
-    """`figures`, averaged over the epochs; `stderr` of the overall score, clustered by question within each part."""
+    """`compute_accuracies`, averaged over the epochs; `stderr` of the overall score, clustered by question within each part."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         runs: dict[int, dict[str, list[tuple[str, float]]]] = {}
@@ -91,7 +91,7 @@ def mixeval_metrics() -> Metric:
             run = runs.setdefault(facts["epoch"], {part: [] for part in PARTS})
             run[facts["part"]].append((facts["benchmark"], value))
             pooled.setdefault(facts["part"], []).append((value, sample.sample_id))
-        results = [figures(run[PARTS[0]], run[PARTS[1]]) for run in runs.values()]
+        results = [compute_accuracies(run[PARTS[0]], run[PARTS[1]]) for run in runs.values()]
         means = {key: fmean(r[key] for r in results if key in r) for key in (results[0] if results else ())}
         errors = [mean_estimate([v for v, _ in part], [q for _, q in part]).stderr for part in pooled.values()]
         known = [error for error in errors if error is not None]
@@ -102,7 +102,7 @@ def mixeval_metrics() -> Metric:
 
 
 @scorer(metrics=[mixeval_metrics()])
-def mixeval(judge_prompts: str | None = None, stored: Stored = "reuse", allow_main_model: bool = False) -> Scorer:
+def mixeval(judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False) -> Scorer:
     """Agreement with the known answers, 0 to 1 (free form), or whether the right option was chosen, 0 or 1.
 
     Sample metadata: `part` (`free-form` or `multiple-choice`), `benchmark` (name of the sub-benchmark), `question`
@@ -115,31 +115,31 @@ def mixeval(judge_prompts: str | None = None, stored: Stored = "reuse", allow_ma
         stored: use of stored judgments, see `judging.Stored`.
         allow_main_model: let the evaluated model judge if no judge is bound.
     """
-    judge = Judge("mixeval", PROTOCOL, stored, allow_main_model)
+    judge = Judge("mixeval", JUDGE_CONFIG, stored, allow_main_model)
     prompts = read_prompts(judge_prompts, "mixeval.jsonl", PARTS)
 
     async def score(state: TaskState, target: Target) -> Score:
-        part, answer = metadata_text(state, "part"), state.output.completion
+        part, answer = require_metadata_text(state, "part"), state.output.completion
         if part not in PARTS:
             raise DataError(f"sample {state.sample_id}: metadata part {part!r}{did_you_mean(part, PARTS)}")
         free_form, listed = part == PARTS[0], state.metadata["answers" if part == PARTS[0] else "options"]
         shown = [f"<answer {n}> {x}" if free_form else f"{chr(64 + n)}. {x}" for n, x in enumerate(listed, 1)]
         fields = {"answers": "; ".join(shown)} if free_form else {"options": "\n".join(shown)}
-        messages = prompts[part].messages(question=metadata_text(state, "question"), response=answer, **fields)
-        judged: Judged[float] | Judged[str]
+        messages = prompts[part].render(question=require_metadata_text(state, "question"), response=answer, **fields)
+        judged: Judgment[float] | Judgment[str]
         if free_form:
-            judged = await judge.ask(state, part, messages, parse_score, REMIND_SCORE)
+            judged = await judge.ask(state, part, messages, parse_score, SCORE_RETRY_PROMPT)
             value = judged.verdict
         else:
-            judged = await judge.ask(state, part, messages, parse_option, REMIND_OPTION)
+            judged = await judge.ask(state, part, messages, parse_option, OPTION_RETRY_PROMPT)
             value = float(judged.verdict in [chr(65 + index) for index in state.metadata["correct"]])
-        facts = {"part": part, "benchmark": metadata_text(state, "benchmark"), "verdict": judged.verdict}
-        metadata = kept(state, [judged.record], **facts, prompt=prompts[part].described())
+        facts = {"part": part, "benchmark": require_metadata_text(state, "benchmark"), "verdict": judged.verdict}
+        metadata = build_score_metadata(state, [judged.record], **facts, prompt=prompts[part].describe())
         return Score(value=value, answer=answer, metadata=metadata)
 
     return score
 
 
-def _mean(scores: Sequence[float]) -> float:
+def _average_scores(scores: Sequence[float]) -> float:
     # Not `sum`: from Python 3.12 on it compensates for rounding errors, and half-way means would come out differently.
     return round(reduce(add, scores, 0.0) / len(scores), 3)

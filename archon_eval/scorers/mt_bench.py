@@ -2,7 +2,7 @@
 
 Pairwise, each turn is played twice with the sides swapped; games that disagree are a tie:
 
-    >>> [outcome("A", "B"), outcome("A", "A"), outcome("B", "C")]
+    >>> [score_game_pair("A", "B"), score_game_pair("A", "A"), score_game_pair("B", "C")]
     [1.0, 0.5, 0.5]
 
 Questions with a reference answer (mathematics, reasoning, coding) use the prompts that show it.
@@ -17,38 +17,38 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
 from archon_eval.report.statistics import mean_estimate
-from archon_eval.scorers.judge_prompts import Prompt, read_prompts
-from archon_eval.scorers.judging import Judge, Judged, Reply, Stored, bracketed, gather, kept
+from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompts
+from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, gather, build_score_metadata
 
-PROTOCOL = GenerateConfig(temperature=0, max_tokens=2048)
-REMIND_PAIR = "Finish with your verdict: exactly one of [[A]], [[B]], [[C]] (a tie)"
-REMIND_RATING = "Finish with your rating, a number from 1 to 10 in double brackets: Rating: [[5]]"
+JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=2048)
+PAIR_RETRY_PROMPT = "Finish with your verdict: exactly one of [[A]], [[B]], [[C]] (a tie)"
+RATING_RETRY_PROMPT = "Finish with your rating, a number from 1 to 10 in double brackets: Rating: [[5]]"
 PAIR_PROMPTS = ("pair-v2", "pair-math-v1", "pair-v2-multi-turn", "pair-math-v1-multi-turn")
 SINGLE_PROMPTS = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 """First turn, first turn with reference, second turn, second turn with reference."""
 
 
-def parse_pair(reply: Reply) -> str:
+def parse_pair_verdict(reply: JudgeReply) -> str:
     """The verdict A, B or C (tie) of one game. ParseError if there is none, or several different ones."""
-    return bracketed(reply.text, "[ABC]", "[[A]]")
+    return parse_bracketed(reply.text, "[ABC]", "[[A]]")
 
 
-def parse_rating(reply: Reply) -> float:
+def parse_rating(reply: JudgeReply) -> float:
     """The rating in `[[n]]`, else in `[n]`. ParseError if there is none, several different ones, or not 1 to 10."""
     number = r"\d+(?:\.\d+)?"
     text = reply.text if "[[" in reply.text else reply.text.replace("[", "[[").replace("]", "]]")
-    rating = float(bracketed(text, number, "[[5]]"))
+    rating = float(parse_bracketed(text, number, "[[5]]"))
     if not 1 <= rating <= 10:
         raise ParseError(f"rating {rating:g} is not within 1 to 10: {quote(reply.text[-200:])}")
     return rating
 
 
-def outcome(first: str, second: str) -> float:
+def score_game_pair(first: str, second: str) -> float:
     """1 (win), 0.5 (tie) or 0 (loss) of the model, which is A in the first game and B in the second."""
     return {("A", "B"): 1.0, ("B", "A"): 0.0}.get((first, second), 0.5)
 
 
-def pair_figures(outcomes: Sequence[float], questions: Sequence[Hashable]) -> dict[str, float]:
+def compute_pair_metrics(outcomes: Sequence[float], questions: Sequence[Hashable]) -> dict[str, float]:
     """Shares of won and lost turns, and the adjusted win rate (win + tie/2) / n with its error clustered by question.
 
     Raises:
@@ -60,7 +60,7 @@ def pair_figures(outcomes: Sequence[float], questions: Sequence[Hashable]) -> di
     return figures | ({"stderr": rate.stderr} if rate.stderr is not None else {})
 
 
-def single_figures(ratings: Sequence[tuple[int, float]], questions: Sequence[Hashable]) -> dict[str, float]:
+def compute_single_metrics(ratings: Sequence[tuple[int, float]], questions: Sequence[Hashable]) -> dict[str, float]:
     """Mean rating per turn and over all ratings, with its error clustered by question.
 
     Args:
@@ -77,13 +77,13 @@ def single_figures(ratings: Sequence[tuple[int, float]], questions: Sequence[Has
     return figures | ({"stderr": overall.stderr} if overall.stderr is not None else {})
 
 
-def both_answers(state: TaskState) -> list[str]:
+def extract_turn_answers(state: TaskState) -> list[str]:
     """The answers to both turns, found in the conversation: the last words before the second question, and the last.
 
     Raises:
         DataError: the second question was never asked, because a solver answered only one turn.
     """
-    turns = _texts(state, "turns")
+    turns = _require_two_texts(state, "turns")
     asked = [i for i, m in enumerate(state.messages) if isinstance(m, ChatMessageUser) and turns[1] in m.text]
     spoken = [i for i, m in enumerate(state.messages) if isinstance(m, ChatMessageAssistant)]
     before, after = [i for i in spoken if asked and i < asked[-1]], [i for i in spoken if asked and i > asked[-1]]
@@ -97,28 +97,28 @@ def both_answers(state: TaskState) -> list[str]:
 
 @metric(scores="unreduced")
 def mt_bench_pair_metrics() -> Metric:
-    """`pair_figures` of all turns of all samples and epochs."""
+    """`compute_pair_metrics` of all turns of all samples and epochs."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         turns = [(o, s.sample_id) for s in scores for o in (s.score.metadata or {})["outcomes"]]
-        return pair_figures([o for o, _ in turns], [q for _, q in turns]) if turns else {}
+        return compute_pair_metrics([o for o, _ in turns], [q for _, q in turns]) if turns else {}
 
     return compute
 
 
 @metric(scores="unreduced")
 def mt_bench_single_metrics() -> Metric:
-    """`single_figures` of all turns of all samples and epochs."""
+    """`compute_single_metrics` of all turns of all samples and epochs."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         turns = [((t, r), s.sample_id) for s in scores for t, r in enumerate((s.score.metadata or {})["ratings"], 1)]
-        return single_figures([r for r, _ in turns], [q for _, q in turns]) if turns else {}
+        return compute_single_metrics([r for r, _ in turns], [q for _, q in turns]) if turns else {}
 
     return compute
 
 
 @scorer(metrics=[mt_bench_pair_metrics()])
-def mt_bench_pair(judge_prompts: str | None = None, stored: Stored = "reuse", allow_main_model: bool = False) -> Scorer:
+def mt_bench_pair(judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False) -> Scorer:
     """Both turns against the baseline's, two games each; the value is the mean outcome, 0 to 1.
 
     Sample metadata: `turns` (the two questions), `baseline_turns` (the baseline's two answers), `reference` (two
@@ -130,24 +130,24 @@ def mt_bench_pair(judge_prompts: str | None = None, stored: Stored = "reuse", al
         stored: use of stored judgments, see `judging.Stored`.
         allow_main_model: let the evaluated model judge if no judge is bound.
     """
-    judge = Judge("mt_bench_pair", PROTOCOL, stored, allow_main_model)
+    judge = Judge("mt_bench_pair", JUDGE_CONFIG, stored, allow_main_model)
     prompts = read_prompts(judge_prompts, "mt_bench.jsonl", PAIR_PROMPTS)
 
     async def score(state: TaskState, target: Target) -> Score:
-        ours, theirs = both_answers(state), _texts(state, "baseline_turns")
+        ours, theirs = extract_turn_answers(state), _require_two_texts(state, "baseline_turns")
 
-        async def play(turn: int, game: int) -> Judged[str]:
+        async def play(turn: int, game: int) -> Judgment[str]:
             a, b = (ours, theirs) if game == 1 else (theirs, ours)
             answers = {"answer_a_1": a[0], "answer_a_2": a[1], "answer_b_1": b[0], "answer_b_2": b[1]}
             answers |= {"answer_a": a[turn - 1], "answer_b": b[turn - 1]}
-            messages = _prompt(prompts, PAIR_PROMPTS, state, turn).messages(**answers, **_questions(state, turn))
-            return await judge.ask(state, f"turn {turn}, game {game}", messages, parse_pair, REMIND_PAIR)
+            messages = _select_prompt(prompts, PAIR_PROMPTS, state, turn).render(**answers, **_build_prompt_fields(state, turn))
+            return await judge.ask(state, f"turn {turn}, game {game}", messages, parse_pair_verdict, PAIR_RETRY_PROMPT)
 
         judged = await gather(*[play(turn, game) for turn in (1, 2) for game in (1, 2)])
         verdicts = [j.verdict for j in judged]
-        outcomes = [outcome(*verdicts[:2]), outcome(*verdicts[2:])]
-        used = [_prompt(prompts, PAIR_PROMPTS, state, turn).described() for turn in (1, 2)]
-        metadata = kept(state, [j.record for j in judged], outcomes=outcomes, verdicts=verdicts, prompts=used)
+        outcomes = [score_game_pair(*verdicts[:2]), score_game_pair(*verdicts[2:])]
+        used = [_select_prompt(prompts, PAIR_PROMPTS, state, turn).describe() for turn in (1, 2)]
+        metadata = build_score_metadata(state, [j.record for j in judged], outcomes=outcomes, verdicts=verdicts, prompts=used)
         return Score(value=sum(outcomes) / 2, answer=ours[1], metadata=metadata)
 
     return score
@@ -155,45 +155,45 @@ def mt_bench_pair(judge_prompts: str | None = None, stored: Stored = "reuse", al
 
 @scorer(metrics=[mt_bench_single_metrics()])
 def mt_bench_single(
-    judge_prompts: str | None = None, stored: Stored = "reuse", allow_main_model: bool = False
+    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
 ) -> Scorer:
     """Both turns rated from 1 to 10; the value is the mean rating.
 
     Sample metadata: `turns` (the two questions), `reference` (two reference answers, or None).
     Score metadata: ratings, epoch, prompts, judgments. Arguments as `mt_bench_pair`.
     """
-    judge = Judge("mt_bench_single", PROTOCOL, stored, allow_main_model)
+    judge = Judge("mt_bench_single", JUDGE_CONFIG, stored, allow_main_model)
     prompts = read_prompts(judge_prompts, "mt_bench.jsonl", SINGLE_PROMPTS)
 
     async def score(state: TaskState, target: Target) -> Score:
-        ours = both_answers(state)
+        ours = extract_turn_answers(state)
 
-        async def rate(turn: int) -> Judged[float]:
+        async def rate(turn: int) -> Judgment[float]:
             answers = {"answer_1": ours[0], "answer_2": ours[1], "answer": ours[turn - 1]}
-            messages = _prompt(prompts, SINGLE_PROMPTS, state, turn).messages(**answers, **_questions(state, turn))
-            return await judge.ask(state, f"turn {turn}", messages, parse_rating, REMIND_RATING)
+            messages = _select_prompt(prompts, SINGLE_PROMPTS, state, turn).render(**answers, **_build_prompt_fields(state, turn))
+            return await judge.ask(state, f"turn {turn}", messages, parse_rating, RATING_RETRY_PROMPT)
 
         judged = await gather(rate(1), rate(2))
         ratings = [j.verdict for j in judged]
-        used = [_prompt(prompts, SINGLE_PROMPTS, state, turn).described() for turn in (1, 2)]
-        metadata = kept(state, [j.record for j in judged], ratings=ratings, prompts=used)
+        used = [_select_prompt(prompts, SINGLE_PROMPTS, state, turn).describe() for turn in (1, 2)]
+        metadata = build_score_metadata(state, [j.record for j in judged], ratings=ratings, prompts=used)
         return Score(value=sum(ratings) / 2, answer=ours[1], metadata=metadata)
 
     return score
 
 
-def _prompt(prompts: Mapping[str, Prompt], names: Sequence[str], state: TaskState, turn: int) -> Prompt:
+def _select_prompt(prompts: Mapping[str, JudgePrompt], names: Sequence[str], state: TaskState, turn: int) -> JudgePrompt:
     return prompts[names[(turn - 1) * 2 + bool(state.metadata.get("reference"))]]
 
 
-def _questions(state: TaskState, turn: int) -> Mapping[str, str]:
-    turns = _texts(state, "turns")
-    reference = _texts(state, "reference") if state.metadata.get("reference") else ["", ""]
+def _build_prompt_fields(state: TaskState, turn: int) -> Mapping[str, str]:
+    turns = _require_two_texts(state, "turns")
+    reference = _require_two_texts(state, "reference") if state.metadata.get("reference") else ["", ""]
     fields = {"question": turns[turn - 1], "question_1": turns[0], "question_2": turns[1]}
     return fields | {"ref_answer_1": reference[0], "ref_answer_2": reference[1]}
 
 
-def _texts(state: TaskState, key: str) -> list[str]:
+def _require_two_texts(state: TaskState, key: str) -> list[str]:
     value: Any = state.metadata.get(key)
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(isinstance(text, str) for text in value):
         raise DataError(f"sample {state.sample_id}: metadata has no two texts {key!r}, which the scorer needs")

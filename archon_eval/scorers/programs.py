@@ -27,17 +27,17 @@ from archon_eval.errors import DataError
 from archon_eval.sandbox import AnyCase, CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
 from archon_eval.sandbox.judge import extract_program, prepend_prelude
 from archon_eval.sandbox.shared import SharedRunner
-from archon_eval.scorers._account import account_of
+from archon_eval.scorers._account import get_account_metadata
 
-Sandbox = Literal["docker", "local"]
+SandboxMode = Literal["docker", "local"]
 TimeFactor = float | Literal["auto"]
-SPLITS = ("public_tests", "private_tests", "generated_tests")
+TEST_GROUPS = ("public_tests", "private_tests", "generated_tests")
 """CodeContests' own lists of tests."""
 
 
 @scorer(metrics=[accuracy(), stderr()])
 def programs(
-    sandbox: Sandbox = "docker",
+    sandbox: SandboxMode = "docker",
     all_tests: bool = False,
     time_factor: TimeFactor = "auto",
     workers: int | None = None,
@@ -60,19 +60,19 @@ def programs(
 
     async def score(state: TaskState, target: Target) -> Score:
         program = extract_program(state.output.completion)
-        cases = cases_of(state.metadata)
+        cases = build_test_cases(state.metadata)
         if program is None:
-            return Score(value=INCORRECT, explanation="The reply is empty.", metadata=account_of(state))
+            return Score(value=INCORRECT, explanation="The reply is empty.", metadata=get_account_metadata(state))
         async with shared.borrow() as runner:
             factor = await shared.measure_time_factor(runner) if time_factor == "auto" else time_factor
-            limits = limits_of(state.metadata, factor)
+            limits = build_limits(state.metadata, factor)
             source = prepend_prelude(state.metadata.get("prelude") or "", program)
             result = await runner.run(source, cases, limits=limits, stop_at_first_failure=not all_tests)
         return Score(
             value=CORRECT if result.passed else INCORRECT,
             answer=program,
-            explanation=explain(result),
-            metadata={**summary(result, all_tests), "time_factor": factor, **account_of(state)},
+            explanation=explain_run(result),
+            metadata={**summarize_run(result, all_tests), "time_factor": factor, **get_account_metadata(state)},
         )
 
     return score
@@ -83,40 +83,40 @@ def pack_tests(tests: Sequence[Mapping[str, Any]]) -> str:
     return base64.b85encode(zlib.compress(json.dumps(list(tests)).encode())).decode()
 
 
-def cases_of(metadata: Mapping[str, Any]) -> tuple[AnyCase, ...]:
+def build_test_cases(metadata: Mapping[str, Any]) -> tuple[AnyCase, ...]:
     """The tests of a sample. Raises `DataError` where there are none or one has an unknown form."""
     tests = metadata.get("tests", [])
     try:
         if isinstance(tests, str):
             tests = json.loads(zlib.decompress(base64.b85decode(tests)))
-        for split in SPLITS:
+        for split in TEST_GROUPS:
             given = metadata.get(split) or {"input": [], "output": []}
             pairs = zip(given["input"], given["output"], strict=True)
             tests = [*tests, *({"input": i, "output": o} for i, o in pairs)]
-        cases = tuple(_case(test) for test in tests)
+        cases = tuple(_build_case(test) for test in tests)
     except (KeyError, TypeError, ValueError, zlib.error) as e:
         raise DataError(f"a sample's tests are not in a known form: {type(e).__name__}: {e}") from e
     if not cases:
         raise DataError(
-            f"a sample without tests: metadata needs 'tests' or {', '.join(SPLITS)}; got {sorted(metadata)}"
+            f"a sample without tests: metadata needs 'tests' or {', '.join(TEST_GROUPS)}; got {sorted(metadata)}"
         )
     return cases
 
 
-def _case(test: Mapping[str, Any]) -> AnyCase:
+def _build_case(test: Mapping[str, Any]) -> AnyCase:
     if "input" in test:
         return Case(test["input"].encode(), test["output"].encode())
     return CallCase(test["tests"], tuple(test["names"]), test.get("setup", ""))
 
 
-def limits_of(metadata: Mapping[str, Any], factor: float) -> SandboxLimits:
+def build_limits(metadata: Mapping[str, Any], factor: float) -> SandboxLimits:
     """The sample's limits, its time multiplied by the machine's factor."""
     known = {key: metadata[key] for key in ("time_limit", "memory_limit") if metadata.get(key)}
     limits = SandboxLimits(**known)
     return SandboxLimits(limits.time_limit * factor, limits.memory_limit)
 
 
-def explain(result: ProgramRun) -> str:
+def explain_run(result: ProgramRun) -> str:
     """One line for readers of a log."""
     if result.compile_error is not None:
         return f"compile error: {result.compile_error.strip().rpartition(chr(10))[2]}"
@@ -127,7 +127,7 @@ def explain(result: ProgramRun) -> str:
     return f"accepted on all {result.tests} tests"
 
 
-def summary(result: ProgramRun, table: bool) -> dict[str, Any]:
+def summarize_run(result: ProgramRun, table: bool) -> dict[str, Any]:
     """What the score's metadata keeps: counts, the worst CPU time, and with `table` a row per test."""
     kept: dict[str, Any] = {
         "verdict": result.verdict.value,

@@ -3,8 +3,8 @@
 Rows come from one of three places: the problems bundled with the package (`-T sample=true`), a local file
 (`-T data=PATH`) or the Hub at a pinned revision. A task turns rows into Inspect samples and hands them on:
 
-    rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=lambda: hub_rows(REPO, REVISION))
-    return benchmark("math", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
+    rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=lambda: load_hub_rows(REPO, REVISION))
+    return build_task("math", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
 
 Everything here is deterministic: the same rows give the same choice, in whatever order they arrive.
 """
@@ -38,7 +38,7 @@ FORMATS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz")
 class Row:
     """One record of a data set, which knows where it stands so that errors can say so."""
 
-    where: str
+    location: str
     """For messages: `problems.jsonl, line 3`."""
     values: Mapping[str, Any]
     """The record as read."""
@@ -55,16 +55,16 @@ class Row:
             present = [str(name) for name in self.values]
             near = get_close_matches(key, present, n=1, cutoff=0.5)
             hint = f" (is {near[0]!r} meant?)" if near and near[0] != key else ""
-            raise DataError(f"{self.where}: no {key!r}{hint}; the keys here are: {', '.join(present)}")
+            raise DataError(f"{self.location}: no {key!r}{hint}; the keys here are: {', '.join(present)}")
         return value
 
-    def text(self, key: str) -> str:
+    def require_text(self, key: str) -> str:
         """The non-blank text under `key`; DataError if it is missing, blank or not text. Numbers become text."""
         value = self.require(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{self.where}: {key!r} must be non-blank text, not {quote(repr(value), 80)}")
+            raise DataError(f"{self.location}: {key!r} must be non-blank text, not {quote(repr(value), 80)}")
         return value
 
 
@@ -73,17 +73,17 @@ def load_rows(*, sample: bool, data: str | None, bundled: str, hub: Callable[[],
     if sample and data:
         raise DataError(f"sample=true and data={data}: give one of them (bundled problems, or your own file)")
     if sample:
-        return bundled_rows(bundled)
-    return local_rows(data) if data else hub()
+        return load_bundled_rows(bundled)
+    return load_local_rows(data) if data else hub()
 
 
-def bundled_rows(name: str) -> list[Row]:
+def load_bundled_rows(name: str) -> list[Row]:
     """The rows of a file in `archon_eval/samples`."""
     with files("archon_eval").joinpath("samples", name).open("r", encoding="utf-8") as stream:
-        return list(_json_lines(name, stream))
+        return list(_read_json_lines(name, stream))
 
 
-def local_rows(path: str | Path) -> list[Row]:
+def load_local_rows(path: str | Path) -> list[Row]:
     """The rows of a local file: JSON lines, a JSON list of objects, or CSV with a header; each also gzipped."""
     file = Path(path).expanduser()
     suffixes = [s for s in FORMATS if file.name.lower().endswith(s)]
@@ -96,7 +96,7 @@ def local_rows(path: str | Path) -> list[Row]:
     opener: Callable[..., IO[str]] = gzip.open if suffixes[0].endswith(".gz") else open
     try:
         with opener(file, "rt", encoding="utf-8-sig", newline="") as stream:
-            rows = list(_read(suffixes[0], file.name, stream))
+            rows = list(_read_stream(suffixes[0], file.name, stream))
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     if not rows:
@@ -104,7 +104,7 @@ def local_rows(path: str | Path) -> list[Row]:
     return rows
 
 
-def hub_rows(repo: str, revision: str, *, config: str | None = None, split: str = "test") -> list[Row]:
+def load_hub_rows(repo: str, revision: str, *, config: str | None = None, split: str = "test") -> list[Row]:
     """The rows of a Hub data set at a commit hash; needs `datasets`, and the network the first time.
 
     DataError names the ways to run without either.
@@ -122,16 +122,16 @@ def hub_rows(repo: str, revision: str, *, config: str | None = None, split: str 
     return [Row(f"{place}, row {index}", values) for index, values in enumerate(table)]
 
 
-def stable_id(prefix: str, *parts: str) -> str:
+def make_stable_id(prefix: str, *parts: str) -> str:
     """An id that depends on the content alone, for rows that carry none: `math-3f9a0c61b2d4`."""
-    return f"{prefix}-{_digest(*parts)[:12]}"
+    return f"{prefix}-{_hash_parts(*parts)[:12]}"
 
 
 def subsample(samples: Sequence[Sample], n: int, seed: int = 0) -> list[Sample]:
     """`n` samples chosen by a hash of their ids, in their given order; a smaller `n` gives a part of a larger one's."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(samples):
         raise DataError(f"n={n!r}: must be a whole number from 1 to {len(samples)}, the number of samples there are")
-    return _keep(samples, _ranked(samples, f"subsample {seed}")[:n])
+    return _select_samples(samples, _rank_ids(samples, f"subsample {seed}")[:n])
 
 
 def split_samples(samples: Sequence[Sample], split: str = "all", seed: int = 0) -> list[Sample]:
@@ -143,14 +143,14 @@ def split_samples(samples: Sequence[Sample], split: str = "all", seed: int = 0) 
         raise DataError(f"unknown split {split!r}{did_you_mean(str(split), SPLITS)}")
     if split == "all":
         return list(samples)
-    dev = set(_ranked(samples, f"split {seed}")[: round(DEV_SHARE * len(samples))])
+    dev = set(_rank_ids(samples, f"split {seed}")[: round(DEV_SHARE * len(samples))])
     chosen = [sample for sample in samples if (str(sample.id) in dev) == (split == "dev")]
     if not chosen:
         raise DataError(f"split={split}: empty, as there are only {len(samples)} samples")
     return chosen
 
 
-def dataset(
+def build_dataset(
     name: str, samples: Sequence[Sample], *, split: str = "all", n: int | None = None, seed: int = 0
 ) -> MemoryDataset:
     """An Inspect data set: the split of `n` of the samples (all if None), a fifth of them dev.
@@ -175,10 +175,10 @@ def dataset(
             drawn += subsample(split_samples(samples, side, seed), size, seed)
     if not drawn:
         raise DataError(f"split={split}: empty, as n={n} is so small")
-    return MemoryDataset(_keep(samples, (str(sample.id) for sample in drawn)), name=name)
+    return MemoryDataset(_select_samples(samples, (str(sample.id) for sample in drawn)), name=name)
 
 
-def benchmark(
+def build_task(
     name: str,
     samples: Sequence[Sample],
     scorer: Scorer,
@@ -189,27 +189,27 @@ def benchmark(
     setup: Solver | None = None,
     solver: Solver | None = None,
 ) -> Task:
-    """The task of a `dataset`, answered by the model alone where no other solver is given."""
-    questions = dataset(name, samples, split=split, n=n, seed=seed)
+    """The task of a `build_dataset`, answered by the model alone where no other solver is given."""
+    questions = build_dataset(name, samples, split=split, n=n, seed=seed)
     return Task(dataset=questions, setup=setup, solver=solver or generate(), scorer=scorer, version=1)
 
 
-def _digest(*parts: str) -> str:
+def _hash_parts(*parts: str) -> str:
     return sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _ranked(samples: Sequence[Sample], salt: str) -> list[str]:
-    return sorted((str(sample.id) for sample in samples), key=lambda id: _digest(salt, id))
+def _rank_ids(samples: Sequence[Sample], salt: str) -> list[str]:
+    return sorted((str(sample.id) for sample in samples), key=lambda id: _hash_parts(salt, id))
 
 
-def _keep(samples: Sequence[Sample], ids: Iterable[str]) -> list[Sample]:
+def _select_samples(samples: Sequence[Sample], ids: Iterable[str]) -> list[Sample]:
     chosen = set(ids)
     return [sample for sample in samples if str(sample.id) in chosen]
 
 
-def _read(suffix: str, name: str, stream: IO[str]) -> Iterator[Row]:
+def _read_stream(suffix: str, name: str, stream: IO[str]) -> Iterator[Row]:
     if suffix.startswith(".jsonl"):
-        return _json_lines(name, stream)
+        return _read_json_lines(name, stream)
     if suffix.startswith(".csv"):
         reader = csv.DictReader(stream)
         return (Row(f"{name}, line {reader.line_num}", values) for values in reader)
@@ -219,10 +219,10 @@ def _read(suffix: str, name: str, stream: IO[str]) -> Iterator[Row]:
         raise DataError(f"{name}: not JSON: {error}") from error
     if not isinstance(records, list):
         raise DataError(f"{name}: must be a list of objects, not {type(records).__name__}")
-    return (_row(f"{name}, record {number}", values) for number, values in enumerate(records, 1))
+    return (_build_row(f"{name}, record {number}", values) for number, values in enumerate(records, 1))
 
 
-def _json_lines(name: str, lines: Iterable[str]) -> Iterator[Row]:
+def _read_json_lines(name: str, lines: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -230,10 +230,10 @@ def _json_lines(name: str, lines: Iterable[str]) -> Iterator[Row]:
             values = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{name}, line {number}: not JSON: {error}") from error
-        yield _row(f"{name}, line {number}", values)
+        yield _build_row(f"{name}, line {number}", values)
 
 
-def _row(where: str, values: object) -> Row:
+def _build_row(where: str, values: object) -> Row:
     if not isinstance(values, dict):
         raise DataError(f"{where}: must be an object with keys, not {quote(repr(values), 80)}")
     return Row(where, values)

@@ -1,6 +1,6 @@
 """What the three programming benchmarks share: the check for Docker before anything is paid for, the task, the limits.
 
-    return program_task("mbpp", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+    return build_program_task("mbpp", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
 
 A sample's tests travel in its metadata (see `scorers.programs`); the whole prompt is in the sample.
 """
@@ -16,21 +16,21 @@ from archon_eval.errors import DataError, SandboxError, did_you_mean
 from archon_eval.models.prerequisites import prerequisite
 from archon_eval.sandbox.image import check_docker
 from archon_eval.sandbox.verdicts import CallCase
-from archon_eval.scorers.programs import Sandbox, TimeFactor, pack_tests, programs
-from archon_eval.tasks._data import Row, benchmark
+from archon_eval.scorers.programs import SandboxMode, TimeFactor, pack_tests, programs
+from archon_eval.tasks._data import Row, build_task
 
-CALL_SECONDS = 3.0
+CALL_CPU_SECONDS = 3.0
 """CPU seconds for one function-call test, as in HumanEval's own harness."""
 
 
-def program_task(
+def build_program_task(
     name: str,
     samples: Sequence[Sample],
     *,
     split: str,
     n: int | None,
     seed: int,
-    sandbox: Sandbox,
+    sandbox: SandboxMode,
     time_factor: TimeFactor,
 ) -> Task:
     """The task, marked by `programs()`.
@@ -38,8 +38,8 @@ def program_task(
     Raises:
         PrerequisiteError: `sandbox=docker` where no program could be run; names `archon sandbox doctor`.
     """
-    if sandbox not in get_args(Sandbox):
-        raise DataError(f"unknown sandbox {sandbox!r}{did_you_mean(str(sandbox), get_args(Sandbox))}")
+    if sandbox not in get_args(SandboxMode):
+        raise DataError(f"unknown sandbox {sandbox!r}{did_you_mean(str(sandbox), get_args(SandboxMode))}")
     if time_factor != "auto" and not (isinstance(time_factor, int | float) and time_factor > 0):
         raise DataError(f"time_factor={time_factor!r}: must be auto or a positive number")
     if sandbox == "docker":
@@ -47,18 +47,18 @@ def program_task(
             check_docker()
         except SandboxError as error:
             raise prerequisite(f"{name} runs programs in Docker: {error}") from None
-    return benchmark(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)
+    return build_task(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)
 
 
-def call_metadata(cases: Sequence[CallCase], **more: Any) -> dict[str, Any]:
+def build_call_metadata(cases: Sequence[CallCase], **more: Any) -> dict[str, Any]:
     """The metadata of a sample whose tests call functions."""
     tests: list[Mapping[str, Any]] = [{**asdict(case), "names": list(case.names)} for case in cases]
-    return {"tests": pack_tests(tests), "time_limit": CALL_SECONDS, **more}
+    return {"tests": pack_tests(tests), "time_limit": CALL_CPU_SECONDS, **more}
 
 
-def texts(row: Row, key: str) -> list[str]:
+def require_texts(row: Row, key: str) -> list[str]:
     """The list of texts under `key`, empty where it is absent; DataError if it is anything else."""
     value = row.get(key, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise DataError(f"{row.where}: {key!r} must be a list of texts, not {type(value).__name__}")
+        raise DataError(f"{row.location}: {key!r} must be a list of texts, not {type(value).__name__}")
     return value

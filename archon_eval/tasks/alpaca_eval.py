@@ -11,10 +11,10 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
-from archon_eval.scorers.judging import Stored, needs_judge
-from archon_eval.scorers.length_control import HUB_REPO, HUB_REVISION, QUESTIONS, calibration_file
-from archon_eval.tasks._data import Row, benchmark, load_rows, stable_id
-from archon_eval.tasks._pinned import hub_file
+from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
+from archon_eval.scorers.length_control import HUB_REPO, HUB_REVISION, NUM_QUESTIONS, get_calibration_file
+from archon_eval.tasks._data import Row, build_task, load_rows, make_stable_id
+from archon_eval.tasks._pinned import load_hub_file
 
 
 @task
@@ -27,7 +27,7 @@ def alpaca_eval(
     judge_prompts: str | None = None,
     length_controlled: bool = True,
     calibration: str | None = None,
-    stored: Stored = "reuse",
+    stored: JudgeCachePolicy = "reuse",
     allow_main_model: bool = False,
 ) -> Task:
     """Win rate over the baseline's answers, raw and length-controlled.
@@ -44,25 +44,25 @@ def alpaca_eval(
     Raises:
         DataError: a source or the calibration file that cannot be had, an unknown split, an impossible `n`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="alpaca_eval.jsonl", hub=_official)
-    complete = len(rows) == QUESTIONS and not sample
-    samples = [to_sample(row, place if complete else None) for place, row in enumerate(rows)]
+    rows = load_rows(sample=sample, data=data, bundled="alpaca_eval.jsonl", hub=_load_official)
+    complete = len(rows) == NUM_QUESTIONS and not sample
+    samples = [build_sample(row, place if complete else None) for place, row in enumerate(rows)]
     if length_controlled and all((s.metadata or {})["index"] is not None for s in samples):
-        calibration_file(calibration)  # fails now, not after the judge has been paid
+        get_calibration_file(calibration)  # fails now, not after the judge has been paid
     scorer = alpaca_eval_scorer(judge_prompts, stored, allow_main_model, length_controlled, calibration)
     setup = needs_judge(allow_main_model)
-    return benchmark("alpaca_eval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
+    return build_task("alpaca_eval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
-def to_sample(row: Row, place: int | None) -> Sample:
+def build_sample(row: Row, place: int | None) -> Sample:
     """A row of the official, bundled or local file; `place` is its index if the file does not say."""
-    instruction, index = row.text("instruction"), row.get("index", place)
+    instruction, index = row.require_text("instruction"), row.get("index", place)
     if index is not None and not (isinstance(index, int) and not isinstance(index, bool) and index >= 0):
-        raise DataError(f"{row.where}: 'index' must be the official position from 0, not {index!r}")
-    id = f"alpaca-{index:03d}" if index is not None else str(row.get("id", stable_id("alpaca", instruction)))
-    facts = {"instruction": instruction, "baseline_output": row.text("output"), "index": index}
+        raise DataError(f"{row.location}: 'index' must be the official position from 0, not {index!r}")
+    id = f"alpaca-{index:03d}" if index is not None else str(row.get("id", make_stable_id("alpaca", instruction)))
+    facts = {"instruction": instruction, "baseline_output": row.require_text("output"), "index": index}
     return Sample(input=instruction, id=id, metadata={**facts, "dataset": row.get("dataset")})
 
 
-def _official() -> list[Row]:
-    return hub_file(HUB_REPO, HUB_REVISION, "alpaca_eval_gpt4_baseline.json")
+def _load_official() -> list[Row]:
+    return load_hub_file(HUB_REPO, HUB_REVISION, "alpaca_eval_gpt4_baseline.json")

@@ -9,9 +9,9 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, did_you_mean
 from archon_eval.scorers.arena_hard import arena_hard as arena_hard_scorer
-from archon_eval.scorers.judging import Stored, needs_judge
-from archon_eval.tasks._data import Row, benchmark, load_rows
-from archon_eval.tasks._pinned import answers_by_question, hub_file, rows_of
+from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
+from archon_eval.tasks._data import Row, build_task, load_rows
+from archon_eval.tasks._pinned import collect_model_answers, load_hub_file, read_rows
 
 REPO = "lmarena-ai/arena-hard-auto"
 REVISION = "15f3746e21432264ce9b453999bde4f3c946d2e6"
@@ -29,7 +29,7 @@ def arena_hard(
     n: int | None = None,
     seed: int = 0,
     judge_prompts: str | None = None,
-    stored: Stored = "reuse",
+    stored: JudgeCachePolicy = "reuse",
     allow_main_model: bool = False,
 ) -> Task:
     """Win rate over a baseline's answers, with its interval.
@@ -46,31 +46,31 @@ def arena_hard(
     Raises:
         DataError: a source that cannot be read, a question without baseline answer, an unknown split or baseline.
     """
-    rows = load_rows(sample=sample, data=data, bundled="arena_hard.jsonl", hub=lambda: _official("question.jsonl"))
-    answers = {str(r.require("uid")): [r.text("baseline_output")] for r in rows} if sample else _answers(baseline)
-    samples = [to_sample(row, answers) for row in rows]
+    rows = load_rows(sample=sample, data=data, bundled="arena_hard.jsonl", hub=lambda: _load_official("question.jsonl"))
+    answers = {str(r.require("uid")): [r.require_text("baseline_output")] for r in rows} if sample else _load_baseline_answers(baseline)
+    samples = [build_sample(row, answers) for row in rows]
     scorer, setup = arena_hard_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return benchmark("arena_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
+    return build_task("arena_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
-def to_sample(row: Row, answers: dict[str, list[str]]) -> Sample:
+def build_sample(row: Row, answers: dict[str, list[str]]) -> Sample:
     """A question with the baseline's answer."""
     id = str(row.get("uid") or row.require("question_id"))
     turns = row.get("turns")
-    prompt = row.text("prompt") if not turns else str(turns[0]["content"] if isinstance(turns[0], dict) else turns[0])
+    prompt = row.require_text("prompt") if not turns else str(turns[0]["content"] if isinstance(turns[0], dict) else turns[0])
     if id not in answers:
-        raise DataError(f"{row.where}: the baseline has no answer to question {id!r}")
+        raise DataError(f"{row.location}: the baseline has no answer to question {id!r}")
     facts = {"instruction": prompt, "baseline_output": answers[id][0], "cluster": row.get("cluster")}
     return Sample(input=prompt, id=id, metadata=facts)
 
 
-def _official(file: str) -> list[Row]:
-    return hub_file(REPO, REVISION, f"{FOLDER}/{file}")
+def _load_official(file: str) -> list[Row]:
+    return load_hub_file(REPO, REVISION, f"{FOLDER}/{file}")
 
 
-def _answers(baseline: str) -> dict[str, list[str]]:
+def _load_baseline_answers(baseline: str) -> dict[str, list[str]]:
     if baseline in BASELINES:
-        return answers_by_question(_official(f"model_answer/{baseline}.jsonl"))
+        return collect_model_answers(_load_official(f"model_answer/{baseline}.jsonl"))
     if ".json" not in baseline:
         raise DataError(f"baseline={baseline}: unknown{did_you_mean(baseline, BASELINES)}, or a .jsonl file of answers")
-    return answers_by_question(rows_of(baseline))
+    return collect_model_answers(read_rows(baseline))

@@ -17,13 +17,13 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.scorers.letter import letter_answer
-from archon_eval.tasks._data import Row, benchmark, hub_rows, load_rows, stable_id
+from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
 
 MMLU = ("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe")
 MMLU_PRO = ("TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315")
 GPQA = ("Idavidrein/gpqa", "633f5ee89ab8ad4522a9f850766b73f62147ffdd")
 """Repository and commit on the Hub. GPQA is gated there: accept its terms and set HF_TOKEN."""
-HUB_SAMPLE = 500
+HUB_SAMPLE_SIZE = 500
 """Questions drawn from MMLU and MMLU-Pro unless `n` says otherwise (paper v6, section 4.1)."""
 PROMPT = """\
 {question}
@@ -50,8 +50,8 @@ def mmlu(
     Raises:
         DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="mmlu.jsonl", hub=lambda: hub_rows(*MMLU, config="all"))
-    return _choices("mmlu", rows, _indexed("choices"), split, _drawn(n, sample, data), seed)
+    rows = load_rows(sample=sample, data=data, bundled="mmlu.jsonl", hub=lambda: load_hub_rows(*MMLU, config="all"))
+    return _build_choice_task("mmlu", rows, _make_row_reader("choices"), split, _resolve_n(n, sample, data), seed)
 
 
 @task
@@ -60,8 +60,8 @@ def mmlu_pro(
 ) -> Task:
     """MMLU-Pro (Wang et al., 2024): up to ten options; 500 questions of the test set by default. As `mmlu`, the list
     of options under `options`."""
-    rows = load_rows(sample=sample, data=data, bundled="mmlu_pro.jsonl", hub=lambda: hub_rows(*MMLU_PRO))
-    return _choices("mmlu_pro", rows, _indexed("options"), split, _drawn(n, sample, data), seed)
+    rows = load_rows(sample=sample, data=data, bundled="mmlu_pro.jsonl", hub=lambda: load_hub_rows(*MMLU_PRO))
+    return _build_choice_task("mmlu_pro", rows, _make_row_reader("options"), split, _resolve_n(n, sample, data), seed)
 
 
 @task
@@ -70,26 +70,26 @@ def gpqa_diamond(
 ) -> Task:
     """GPQA Diamond (Rein et al., 2023): 198 questions, four options in an order fixed by the question. As `mmlu`, with
     the official columns `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`."""
-    hub = lambda: hub_rows(*GPQA, config="gpqa_diamond", split="train")  # noqa: E731
+    hub = lambda: load_hub_rows(*GPQA, config="gpqa_diamond", split="train")  # noqa: E731
     rows = load_rows(sample=sample, data=data, bundled="gpqa.jsonl", hub=hub)
-    return _choices("gpqa", rows, _gpqa, split, n, seed)
+    return _build_choice_task("gpqa", rows, _read_gpqa_row, split, n, seed)
 
 
-Read = Callable[[Row], tuple[str, Sequence[str], int]]
+RowReader = Callable[[Row], tuple[str, Sequence[str], int]]
 """A row's question, its options in order, and the place of the right one."""
 
 
-def _drawn(n: int | None, sample: bool, data: str | None) -> int | None:
-    return HUB_SAMPLE if n is None and not sample and not data else n
+def _resolve_n(n: int | None, sample: bool, data: str | None) -> int | None:
+    return HUB_SAMPLE_SIZE if n is None and not sample and not data else n
 
 
-def _choices(name: str, rows: Sequence[Row], read: Read, split: str, n: int | None, seed: int) -> Task:
-    found = [_sample(name, row, *read(row)) for row in rows]
+def _build_choice_task(name: str, rows: Sequence[Row], read: RowReader, split: str, n: int | None, seed: int) -> Task:
+    found = [_build_sample(name, row, *read(row)) for row in rows]
     samples = list({(sample.id, str(sample.input)): sample for sample in found}.values())
-    return benchmark(name, samples, letter_answer(), split=split, n=n, seed=seed)
+    return build_task(name, samples, letter_answer(), split=split, n=n, seed=seed)
 
 
-def _sample(name: str, row: Row, question: str, options: Sequence[str], right: int) -> Sample:
+def _build_sample(name: str, row: Row, question: str, options: Sequence[str], right: int) -> Sample:
     letters = ascii_uppercase[: len(options)]
     listed = "\n".join(f"{letter}) {option}" for letter, option in zip(letters, options, strict=True))
     ids = (row.get(key) for key in ("id", "Record ID", "question_id"))
@@ -97,29 +97,29 @@ def _sample(name: str, row: Row, question: str, options: Sequence[str], right: i
     return Sample(
         input=PROMPT.format(question=question, options=listed, letters=", ".join(letters)),
         target=letters[right],
-        id=next((str(id) for id in ids if id is not None), stable_id(name, question, *options)),
+        id=next((str(id) for id in ids if id is not None), make_stable_id(name, question, *options)),
         metadata={"subject": next(filter(None, subjects), None)},
     )
 
 
-def _indexed(key: str) -> Read:
+def _make_row_reader(key: str) -> RowReader:
     def read(row: Row) -> tuple[str, Sequence[str], int]:
         options, answer = row.require(key), row.require("answer")
         if not isinstance(options, list) or not 2 <= len(options) <= 26:
-            raise DataError(f"{row.where}: {key!r} must be a list of 2 to 26 options")
+            raise DataError(f"{row.location}: {key!r} must be a list of 2 to 26 options")
         right = ascii_uppercase.find(answer) if isinstance(answer, str) and len(answer) == 1 else answer
         if not isinstance(right, int) or isinstance(right, bool) or not 0 <= right < len(options):
             raise DataError(
-                f"{row.where}: 'answer' must be a place from 0 to {len(options) - 1} or a letter to "
+                f"{row.location}: 'answer' must be a place from 0 to {len(options) - 1} or a letter to "
                 f"{ascii_uppercase[len(options) - 1]}, not {answer!r}"
             )
-        return row.text("question"), [str(option) for option in options], right
+        return row.require_text("question"), [str(option) for option in options], right
 
     return read
 
 
-def _gpqa(row: Row) -> tuple[str, Sequence[str], int]:
-    question, right = row.text("Question").strip(), row.text("Correct Answer").strip()
-    options = [right, *(row.text(f"Incorrect Answer {number}").strip() for number in (1, 2, 3))]
-    Random(stable_id("gpqa", question)).shuffle(options)
+def _read_gpqa_row(row: Row) -> tuple[str, Sequence[str], int]:
+    question, right = row.require_text("Question").strip(), row.require_text("Correct Answer").strip()
+    options = [right, *(row.require_text(f"Incorrect Answer {number}").strip() for number in (1, 2, 3))]
+    Random(make_stable_id("gpqa", question)).shuffle(options)
     return question, options, options.index(right)

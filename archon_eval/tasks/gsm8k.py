@@ -10,7 +10,7 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, quote
 from archon_eval.scorers.math import math_answer
-from archon_eval.tasks._data import Row, benchmark, hub_rows, load_rows, stable_id
+from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
 
 HUB = ("openai/gsm8k", "cc7b047b6e5bb11b4f1af84efc572db110a51b3c")
 PROMPT = """\
@@ -35,14 +35,14 @@ def gsm8k(
     Raises:
         DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="gsm8k.jsonl", hub=lambda: hub_rows(*HUB, config="main"))
-    return benchmark("gsm8k", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
+    rows = load_rows(sample=sample, data=data, bundled="gsm8k.jsonl", hub=lambda: load_hub_rows(*HUB, config="main"))
+    return build_task("gsm8k", [build_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
 
 
-def to_sample(row: Row) -> Sample:
+def build_sample(row: Row) -> Sample:
     """A row in the official form, or with the bare number as its answer."""
-    question, answer = row.text("question"), row.text("answer").split("####")[-1].strip().replace(",", "")
+    question, answer = row.require_text("question"), row.require_text("answer").split("####")[-1].strip().replace(",", "")
     if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", answer):
-        raise DataError(f"{row.where}: 'answer' must end with `#### NUMBER`, not {quote(answer, 60)}")
-    id = str(row.get("id", stable_id("gsm8k", question)))
+        raise DataError(f"{row.location}: 'answer' must end with `#### NUMBER`, not {quote(answer, 60)}")
+    id = str(row.get("id", make_stable_id("gsm8k", question)))
     return Sample(input=PROMPT.format(question=question), target=answer, id=id)

@@ -7,9 +7,9 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.sandbox.calls import build_humaneval_case
-from archon_eval.scorers.programs import Sandbox, TimeFactor
-from archon_eval.tasks._data import Row, hub_rows, load_rows, stable_id
-from archon_eval.tasks._programs import call_metadata, program_task
+from archon_eval.scorers.programs import SandboxMode, TimeFactor
+from archon_eval.tasks._data import Row, load_hub_rows, load_rows, make_stable_id
+from archon_eval.tasks._programs import build_call_metadata, build_program_task
 
 HUB = ("openai/openai_humaneval", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
 PROMPT = """\
@@ -30,7 +30,7 @@ def humaneval(
     data: str | None = None,
     n: int | None = None,
     seed: int = 0,
-    sandbox: Sandbox = "docker",
+    sandbox: SandboxMode = "docker",
     time_factor: TimeFactor = "auto",
 ) -> Task:
     """HumanEval: its 164 problems, the bundled ones, or a file of your own. Arguments and errors as `code_contests`.
@@ -38,17 +38,17 @@ def humaneval(
     Args:
         data: a local file with `prompt`, `entry_point`, `test` (which defines `check(candidate)`), and `task_id`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="humaneval.jsonl", hub=lambda: hub_rows(*HUB))
-    samples = [to_sample(row) for row in rows]
-    return program_task("humaneval", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+    rows = load_rows(sample=sample, data=data, bundled="humaneval.jsonl", hub=lambda: load_hub_rows(*HUB))
+    samples = [build_sample(row) for row in rows]
+    return build_program_task("humaneval", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
 
 
-def to_sample(row: Row) -> Sample:
+def build_sample(row: Row) -> Sample:
     """A row in the official form. The prompt is put before the program, so that a bare body counts too."""
-    prompt = row.text("prompt")
-    case = build_humaneval_case(prompt, row.text("test"), row.text("entry_point"))
+    prompt = row.require_text("prompt")
+    case = build_humaneval_case(prompt, row.require_text("test"), row.require_text("entry_point"))
     return Sample(
         input=PROMPT.format(prompt=prompt.strip("\n")),
-        id=str(row.get("task_id") or stable_id("humaneval", prompt)).replace("/", "-"),
-        metadata=call_metadata([case], prelude=prompt),
+        id=str(row.get("task_id") or make_stable_id("humaneval", prompt)).replace("/", "-"),
+        metadata=build_call_metadata([case], prelude=prompt),
     )

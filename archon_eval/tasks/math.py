@@ -15,8 +15,8 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.scorers.math import last_box, math_answer
-from archon_eval.tasks._data import Row, benchmark, hub_rows, load_rows, stable_id
+from archon_eval.scorers.math import extract_last_box, math_answer
+from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
 
 REPO = "EleutherAI/hendrycks_math"
 REVISION = "21a5633873b6a120296cce3e2df9d5550074f4a3"
@@ -29,7 +29,7 @@ CONFIGS = (
     "prealgebra",
     "precalculus",
 )
-HUB_SAMPLE = 200
+HUB_SAMPLE_SIZE = 200
 """Questions taken from the 5,000 of the test set unless `n` says otherwise (paper v6, Table 28)."""
 PROMPT = """\
 {problem}
@@ -54,39 +54,39 @@ def math(
     Raises:
         DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=_test_set)
+    rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=_load_test_set)
     if n is None and not sample and not data:
-        n = HUB_SAMPLE
-    return benchmark("math", [to_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
+        n = HUB_SAMPLE_SIZE
+    return build_task("math", [build_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
 
 
-def to_sample(row: Row) -> Sample:
+def build_sample(row: Row) -> Sample:
     """A row of the bundled file, of the Hub's MATH or MATH-500, or of a local file in any of these forms."""
-    problem = row.text("problem")
+    problem = row.require_text("problem")
     id = next((str(row.get(key)) for key in ("id", "unique_id") if row.get(key) is not None), None)
     level = re.search(r"\d", str(row.get("level", "")))
     return Sample(
         input=PROMPT.format(problem=problem),
-        target=_answer(row),
-        id=id or stable_id("math", problem),
+        target=_read_answer(row),
+        id=id or make_stable_id("math", problem),
         metadata={"subject": row.get("subject", row.get("type")), "level": int(level[0]) if level else None},
     )
 
 
-def _answer(row: Row) -> str:
+def _read_answer(row: Row) -> str:
     """The key `answer`, or the last box of the `solution`."""
     if row.get("answer") is not None or row.get("solution") is None:
-        return row.text("answer")
-    answer = last_box(row.text("solution"))
+        return row.require_text("answer")
+    answer = extract_last_box(row.require_text("solution"))
     if answer is None:
-        raise DataError(f"{row.where}: no 'answer', and the 'solution' has no \\boxed{{...}} to take it from")
+        raise DataError(f"{row.location}: no 'answer', and the 'solution' has no \\boxed{{...}} to take it from")
     return answer
 
 
-def _test_set() -> list[Row]:
+def _load_test_set() -> list[Row]:
     """All 5,000 test problems; a problem's id is its subject and its place in the pinned file."""
     return [
-        Row(row.where, {**row.values, "id": f"{config}-{place:04d}"})
+        Row(row.location, {**row.values, "id": f"{config}-{place:04d}"})
         for config in CONFIGS
-        for place, row in enumerate(hub_rows(REPO, REVISION, config=config))
+        for place, row in enumerate(load_hub_rows(REPO, REVISION, config=config))
     ]

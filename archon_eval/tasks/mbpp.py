@@ -8,9 +8,9 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.sandbox.calls import build_mbpp_case
-from archon_eval.scorers.programs import Sandbox, TimeFactor
-from archon_eval.tasks._data import Row, hub_rows, load_rows, stable_id
-from archon_eval.tasks._programs import call_metadata, program_task, texts
+from archon_eval.scorers.programs import SandboxMode, TimeFactor
+from archon_eval.tasks._data import Row, load_hub_rows, load_rows, make_stable_id
+from archon_eval.tasks._programs import build_call_metadata, build_program_task, require_texts
 
 HUB = ("google-research-datasets/mbpp", "4bb6404fdc6cacfda99d4ac4205087b89d32030c")
 TEST_IDS = range(11, 511)
@@ -33,7 +33,7 @@ def mbpp(
     data: str | None = None,
     n: int | None = None,
     seed: int = 0,
-    sandbox: Sandbox = "docker",
+    sandbox: SandboxMode = "docker",
     time_factor: TimeFactor = "auto",
 ) -> Task:
     """MBPP: the 500 tasks of the test split, the bundled ones, or a file of your own. As `code_contests`.
@@ -42,21 +42,21 @@ def mbpp(
         data: a local file with `text`, `test_list`, and optionally `task_id`, `test_setup_code`. Of rows with a
             number as `task_id`, only 11 to 510 are used.
     """
-    hub = lambda: hub_rows(*HUB, config="full")  # noqa: E731
+    hub = lambda: load_hub_rows(*HUB, config="full")  # noqa: E731
     rows = load_rows(sample=sample, data=data, bundled="mbpp.jsonl", hub=hub)
-    samples = [to_sample(row) for row in rows if not isinstance(id := row.get("task_id"), int) or id in TEST_IDS]
+    samples = [build_sample(row) for row in rows if not isinstance(id := row.get("task_id"), int) or id in TEST_IDS]
     if not samples:
         raise DataError(f"{data}: no task of the test split (task_id 11 to 510)")
-    return program_task("mbpp", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+    return build_program_task("mbpp", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
 
 
-def to_sample(row: Row) -> Sample:
+def build_sample(row: Row) -> Sample:
     """A row in the official form."""
-    text, tests, setup = row.text("text"), texts(row, "test_list"), str(row.get("test_setup_code", ""))
+    text, tests, setup = row.require_text("text"), require_texts(row, "test_list"), str(row.get("test_setup_code", ""))
     if not tests:
-        raise DataError(f"{row.where}: no 'test_list', or an empty one")
+        raise DataError(f"{row.location}: no 'test_list', or an empty one")
     return Sample(
         input=PROMPT.format(text=text.strip(), tests="\n".join(tests)),
-        id=str(row.get("task_id") or stable_id("mbpp", text)),
-        metadata=call_metadata([build_mbpp_case(test, setup) for test in tests]),
+        id=str(row.get("task_id") or make_stable_id("mbpp", text)),
+        metadata=build_call_metadata([build_mbpp_case(test, setup) for test in tests]),
     )

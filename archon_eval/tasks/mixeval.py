@@ -12,15 +12,15 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.scorers.judging import Stored, needs_judge
+from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
 from archon_eval.scorers.mixeval import PARTS
 from archon_eval.scorers.mixeval import mixeval as mixeval_scorer
-from archon_eval.tasks._data import Row, benchmark, bundled_rows
-from archon_eval.tasks._pinned import github_file, rows_of
+from archon_eval.tasks._data import Row, build_task, load_bundled_rows
+from archon_eval.tasks._pinned import load_github_file, read_rows
 
 SOURCE = ("Psycoy/MixEval", "bac9c1c164dffc80cb40f05fc0b772b87d66f00e")
 FOLDER = "mix_eval/data/mixeval-2024-06-01"
-STEPWISE = ("BBH", "GSM8k", "MATH")
+STEPWISE_BENCHMARKS = ("BBH", "GSM8k", "MATH")
 """Free-form sub-benchmarks that are answered step by step, as upstream; the others in a phrase."""
 
 
@@ -32,7 +32,7 @@ def mixeval(
     n: int | None = None,
     seed: int = 0,
     judge_prompts: str | None = None,
-    stored: Stored = "reuse",
+    stored: JudgeCachePolicy = "reuse",
     allow_main_model: bool = False,
 ) -> Task:
     """Accuracy over both parts and every sub-benchmark.
@@ -49,9 +49,9 @@ def mixeval(
     Raises:
         DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
     """
-    samples = [to_sample(row) for row in _rows("mixeval", sample, data)]
+    samples = [build_sample(row) for row in _load_part_rows("mixeval", sample, data)]
     scorer, setup = mixeval_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return benchmark("mixeval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
+    return build_task("mixeval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
 @task
@@ -62,51 +62,51 @@ def mixeval_hard(
     n: int | None = None,
     seed: int = 0,
     judge_prompts: str | None = None,
-    stored: Stored = "reuse",
+    stored: JudgeCachePolicy = "reuse",
     allow_main_model: bool = False,
 ) -> Task:
     """The hard subset; parameters and errors as for `mixeval`."""
-    samples = [to_sample(row) for row in _rows("mixeval-hard", sample, data)]
+    samples = [build_sample(row) for row in _load_part_rows("mixeval-hard", sample, data)]
     scorer, setup = mixeval_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return benchmark("mixeval_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
+    return build_task("mixeval_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
 
 
-def to_sample(row: Row) -> Sample:
+def build_sample(row: Row) -> Sample:
     """A question of either part, its context and options in the prompt."""
-    part, question, targets = row.text("problem_type"), row.text("prompt"), row.require("target")
+    part, question, targets = row.require_text("problem_type"), row.require_text("prompt"), row.require("target")
     if part not in PARTS:
-        raise DataError(f"{row.where}: problem_type {part!r}{did_you_mean(part, PARTS)}")
+        raise DataError(f"{row.location}: problem_type {part!r}{did_you_mean(part, PARTS)}")
     if not isinstance(targets, list) or not targets:
-        raise DataError(f"{row.where}: 'target' must be a list with at least one answer")
-    facts: dict[str, Any] = {"part": part, "benchmark": row.text("benchmark_name"), "question": question}
+        raise DataError(f"{row.location}: 'target' must be a list with at least one answer")
+    facts: dict[str, Any] = {"part": part, "benchmark": row.require_text("benchmark_name"), "question": question}
     shown = [str(row.get("context", "")), question]
     if part == "free-form":
         facts["answers"] = targets = [str(target) for target in targets]
     else:
         options = row.require("options")
         if not all(isinstance(target, int) and 0 <= target < len(options) for target in targets):
-            raise DataError(f"{row.where}: 'target' must be indexes of the {len(options)} options, not {targets}")
+            raise DataError(f"{row.location}: 'target' must be indexes of the {len(options)} options, not {targets}")
         facts["options"], facts["correct"] = [str(option) for option in options], targets
         shown.append("\n".join(f"{chr(65 + place)}. {option}" for place, option in enumerate(options)))
         targets = [chr(65 + target) for target in targets]
-    shown.append(_ask(part, facts["benchmark"]))
+    shown.append(_choose_instruction(part, facts["benchmark"]))
     prompt = "\n\n".join(text for text in shown if text.strip())
     return Sample(input=prompt, target=targets, id=f"{part}-{row.require('id')}", metadata=facts)
 
 
-def _ask(part: str, benchmark: str) -> str:
+def _choose_instruction(part: str, build_task: str) -> str:
     if part == "multiple-choice":
         return "Choose one of the options and give its letter."
-    if benchmark in STEPWISE:
+    if build_task in STEPWISE_BENCHMARKS:
         return "Work it out step by step, then state the final answer."
     return "Answer with a word or a short phrase."
 
 
-def _rows(name: str, sample: bool, data: str | list[str] | None) -> list[Row]:
+def _load_part_rows(name: str, sample: bool, data: str | list[str] | None) -> list[Row]:
     if sample and data:
         raise DataError(f"sample=true and data={data}: give one of them (bundled questions, or your own files)")
     if sample:
-        return bundled_rows(f"{name.replace('-', '_')}.jsonl")
+        return load_bundled_rows(f"{name.replace('-', '_')}.jsonl")
     if data:
-        return [row for path in ([data] if isinstance(data, str) else data) for row in rows_of(path)]
-    return [row for part in PARTS for row in github_file(*SOURCE, f"{FOLDER}/{name}/{part}.json")]
+        return [row for path in ([data] if isinstance(data, str) else data) for row in read_rows(path)]
+    return [row for part in PARTS for row in load_github_file(*SOURCE, f"{FOLDER}/{name}/{part}.json")]

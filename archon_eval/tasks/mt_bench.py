@@ -16,17 +16,17 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from inspect_ai.util import registry_create
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.scorers.judging import Stored, needs_judge
+from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
-from archon_eval.tasks._data import Row, benchmark, load_rows
-from archon_eval.tasks._pinned import answers_by_question, github_file, rows_of
+from archon_eval.tasks._data import Row, build_task, load_rows
+from archon_eval.tasks._pinned import collect_model_answers, load_github_file, read_rows
 
 FASTCHAT = ("lm-sys/FastChat", "587d5cfa1609a43d192cedb8441cac3c17db105d")
-ANSWERS = ("muhan421/fastchat-eval", "a5c1f25eb61f108bec11d97d5cb2616ff9df03fe")
+ANSWERS_REPO = ("muhan421/fastchat-eval", "a5c1f25eb61f108bec11d97d5cb2616ff9df03fe")
 FOLDER = "fastchat/llm_judge/data/mt_bench"
 BASELINE = "claude-3-5-sonnet-20240620"
 """The baseline of the papers (v6, Table 28)."""
-REFERENCED = ("math", "reasoning", "coding")
+REFERENCE_CATEGORIES = ("math", "reasoning", "coding")
 """Categories whose judge sees a reference answer."""
 GRADINGS = {"pairwise": mt_bench_pair, "single": mt_bench_single}
 
@@ -42,7 +42,7 @@ def mt_bench(
     n: int | None = None,
     seed: int = 0,
     judge_prompts: str | None = None,
-    stored: Stored = "reuse",
+    stored: JudgeCachePolicy = "reuse",
     allow_main_model: bool = False,
 ) -> Task:
     """Win rate over a baseline's answers, or the mean rating.
@@ -63,18 +63,18 @@ def mt_bench(
     """
     if grading not in GRADINGS:
         raise DataError(f"grading={grading!r}{did_you_mean(grading, GRADINGS)}")
-    rows = load_rows(sample=sample, data=data, bundled="mt_bench.jsonl", hub=lambda: _official("question.jsonl"))
+    rows = load_rows(sample=sample, data=data, bundled="mt_bench.jsonl", hub=lambda: _load_official("question.jsonl"))
     if sample:
         references = {str(r.require("question_id")): r.get("reference_turns", []) for r in rows}
         answers = {str(r.require("question_id")): r.require("baseline_turns") for r in rows}
     else:
-        needed = any(str(row.get("category", "")) in REFERENCED for row in rows)
-        given = rows_of(reference) if reference else _official("reference_answer/gpt-4.jsonl") if needed else []
-        references = answers_by_question(given)
-        answers = _answers(baseline) if grading == "pairwise" else {}
-    samples = [to_sample(row, references, answers if grading == "pairwise" else None) for row in rows]
+        needed = any(str(row.get("category", "")) in REFERENCE_CATEGORIES for row in rows)
+        given = read_rows(reference) if reference else _load_official("reference_answer/gpt-4.jsonl") if needed else []
+        references = collect_model_answers(given)
+        answers = _load_baseline_answers(baseline) if grading == "pairwise" else {}
+    samples = [build_sample(row, references, answers if grading == "pairwise" else None) for row in rows]
     scorer, setup = GRADINGS[grading](judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return benchmark("mt_bench", samples, scorer, split=split, n=n, seed=seed, setup=setup, solver=each_turn())
+    return build_task("mt_bench", samples, scorer, split=split, n=n, seed=seed, setup=setup, solver=each_turn())
 
 
 @solver
@@ -100,30 +100,30 @@ def each_turn(solver: str | None = None, **arguments: Any) -> Solver:
     return solve
 
 
-def to_sample(row: Row, references: dict[str, list[str]], answers: dict[str, list[str]] | None) -> Sample:
+def build_sample(row: Row, references: dict[str, list[str]], answers: dict[str, list[str]] | None) -> Sample:
     """A question; the first turn is the input. `answers` are the baseline's, None where they are not needed."""
     id, category, turns = str(row.require("question_id")), str(row.get("category", "")), row.require("turns")
     if not isinstance(turns, list) or len(turns) != 2 or not all(isinstance(turn, str) for turn in turns):
-        raise DataError(f"{row.where}: 'turns' must be two texts")
+        raise DataError(f"{row.location}: 'turns' must be two texts")
     facts: dict[str, Any] = {"turns": turns, "category": category, "reference": None, "baseline_turns": None}
     for key, wanted, found in (
-        ("reference", category in REFERENCED, references),
+        ("reference", category in REFERENCE_CATEGORIES, references),
         ("baseline_turns", answers is not None, answers or {}),
     ):
         if wanted and len(found.get(id, ())) != 2:
-            raise DataError(f"{row.where}: question {id} ({category}) needs two answers in the file of {key}")
+            raise DataError(f"{row.location}: question {id} ({category}) needs two answers in the file of {key}")
         if wanted:
             facts[key] = found[id]
     return Sample(input=turns[0], id=id, metadata=facts)
 
 
-def _official(file: str) -> list[Row]:
-    return github_file(*FASTCHAT, f"{FOLDER}/{file}")
+def _load_official(file: str) -> list[Row]:
+    return load_github_file(*FASTCHAT, f"{FOLDER}/{file}")
 
 
-def _answers(baseline: str) -> dict[str, list[str]]:
+def _load_baseline_answers(baseline: str) -> dict[str, list[str]]:
     if baseline == BASELINE:
-        return answers_by_question(github_file(*ANSWERS, f"{FOLDER}/model_answer/{baseline}.jsonl"))
+        return collect_model_answers(load_github_file(*ANSWERS_REPO, f"{FOLDER}/model_answer/{baseline}.jsonl"))
     if ".json" not in baseline:
         raise DataError(f"baseline={baseline}: unknown (legal: {BASELINE}, or a .jsonl file of answers)")
-    return answers_by_question(rows_of(baseline))
+    return collect_model_answers(read_rows(baseline))

@@ -19,7 +19,7 @@ from archon_eval.sandbox import AnyCase, Case, SandboxLimits, SandboxPool, match
 from archon_eval.sandbox.calls import build_humaneval_case, build_mbpp_case
 from archon_eval.sandbox.image import build_image
 from archon_eval.tasks._data import Row
-from archon_eval.tasks.code_contests import to_sample
+from archon_eval.tasks.code_contests import build_sample
 
 SPLITS = ("public_tests", "private_tests", "generated_tests")
 FORKS = """
@@ -92,7 +92,7 @@ def test_problems_are_complete_and_each_in_its_own_words() -> None:
         assert len({given for given, _ in pairs(problem)}) == len(pairs(problem)), problem["id"]
         for given, wanted in zip(*problem["public_tests"].values(), strict=True):
             assert f"Input\n\n{given.strip()}\n\nOutput\n\n{wanted.strip()}\n" in problem["description"], problem["id"]
-        assert to_sample(Row("", problem)).metadata is not None
+        assert build_sample(Row("", problem)).metadata is not None
     for row in FUNCTIONS + SHORT:
         assert len(set(row["solutions"])) == 2 and len(set(row["wrong_solutions"])) >= 3, row["task_id"]
     for key, found in (("description", PROBLEMS), ("prompt", FUNCTIONS), ("text", SHORT)):

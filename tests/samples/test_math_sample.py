@@ -8,10 +8,10 @@ import pytest
 import sympy
 from math_checks import CHECKS
 
-from archon_eval.scorers.math import Verdict, answers_equal
-from archon_eval.tasks._data import bundled_rows
+from archon_eval.scorers.math import MathVerdict, compare_answers
+from archon_eval.tasks._data import load_bundled_rows
 
-ROWS: dict[str, dict[str, Any]] = {row.text("id"): dict(row.values) for row in bundled_rows("math.jsonl")}
+ROWS: dict[str, dict[str, Any]] = {row.require_text("id"): dict(row.values) for row in load_bundled_rows("math.jsonl")}
 SUBJECTS = {
     "Algebra",
     "Counting & Probability",
@@ -23,8 +23,8 @@ SUBJECTS = {
 }
 
 
-def mark(answer: str, gold: str) -> Verdict:
-    return asyncio.run(answers_equal(f"$\\boxed{{{answer}}}$", gold))
+def mark(answer: str, gold: str) -> MathVerdict:
+    return asyncio.run(compare_answers(f"$\\boxed{{{answer}}}$", gold))
 
 
 def test_every_problem_has_a_check() -> None:

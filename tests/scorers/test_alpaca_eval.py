@@ -13,9 +13,9 @@ import pytest
 from inspect_ai.scorer import SampleScore, Score
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.alpaca_eval import alpaca_eval_metrics, is_switched, judge_prompt, parse, preference, win_rate
-from archon_eval.scorers.judging import Reply
-from archon_eval.scorers.length_control import Comparison, calibration_file, length_controlled_rate
+from archon_eval.scorers.alpaca_eval import alpaca_eval_metrics, is_switched, load_judge_prompt, parse_preference, compute_preference, compute_win_rates
+from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers.length_control import JudgedPair, get_calibration_file, compute_lc_win_rate
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "alpaca_eval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -31,8 +31,8 @@ def annotations(model: str) -> list[dict[str, Any]]:
     return lines(DATA / "annotations" / f"{model}.jsonl.gz")
 
 
-def comparisons(model: str) -> list[Comparison]:
-    return [Comparison(r["index"], r["preference"], r["len_1"], r["len_2"]) for r in annotations(model)]
+def comparisons(model: str) -> list[JudgedPair]:
+    return [JudgedPair(r["index"], r["preference"], r["len_1"], r["len_2"]) for r in annotations(model)]
 
 
 EXPECTED = lines(DATA / "expected.jsonl") if DATA.is_dir() else []
@@ -51,7 +51,7 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_data
 @pytest.mark.parametrize("row", EXPECTED, ids=lambda row: row["model"])
 def test_raw_win_rate_of_the_leaderboard(row: dict[str, Any]) -> None:
-    figures = win_rate([r["preference"] for r in annotations(row["model"])])
+    figures = compute_win_rates([r["preference"] for r in annotations(row["model"])])
     for key in ("win_rate", "standard_error", "discrete_win_rate", "n_wins", "n_wins_base", "n_draws", "n_total"):
         assert figures[key] == pytest.approx(row["published"][key], abs=1e-6), key
 
@@ -66,8 +66,8 @@ def test_every_stored_judgment_gives_its_preference() -> None:
                 continue
             switched = is_switched(instruction[r["index"]])
             assert switched == r["is_switched"]
-            reply = Reply("ignored", tuple((token, logprob) for token, logprob in r["top_logprobs"]))
-            assert parse(reply, switched) == pytest.approx(r["preference"], abs=1e-6), (row["model"], r["index"])
+            reply = JudgeReply("ignored", tuple((token, logprob) for token, logprob in r["top_logprobs"]))
+            assert parse_preference(reply, switched) == pytest.approx(r["preference"], abs=1e-6), (row["model"], r["index"])
             checked += 1
     assert checked > 20_000
 
@@ -75,7 +75,7 @@ def test_every_stored_judgment_gives_its_preference() -> None:
 @needs_data
 @pytest.mark.parametrize("row", EXPECTED, ids=lambda row: row["model"])
 def test_length_controlled_win_rate(row: dict[str, Any], calibration: Path) -> None:
-    figures = length_controlled_rate(comparisons(row["model"]), calibration)
+    figures = compute_lc_win_rate(comparisons(row["model"]), calibration)
     rate = figures["length_controlled_winrate"]
     assert rate == pytest.approx(row["upstream_lc_with_reconstructed_calibration_aligned"], abs=1e-6)
     if row["n_rows"] == 805:
@@ -85,20 +85,20 @@ def test_length_controlled_win_rate(row: dict[str, Any], calibration: Path) -> N
 @needs_data
 def test_row_order_does_not_matter_and_rows_may_be_missing(calibration: Path) -> None:
     rows = comparisons("claude-2")
-    expected = length_controlled_rate(rows, calibration)
+    expected = compute_lc_win_rate(rows, calibration)
     shuffled = random.Random(0).sample(rows, len(rows))
-    assert length_controlled_rate(shuffled, calibration) == expected
-    fewer = length_controlled_rate(rows[:700], calibration)["length_controlled_winrate"]
+    assert compute_lc_win_rate(shuffled, calibration) == expected
+    fewer = compute_lc_win_rate(rows[:700], calibration)["length_controlled_winrate"]
     assert fewer == pytest.approx(expected["length_controlled_winrate"], abs=3)
 
 
 @needs_data
 @pytest.mark.parametrize(("chosen", "low", "high"), [(1.0, 0, 5), (1.5, 40, 60), (2.0, 95, 100)])
 def test_no_win_only_ties_only_wins(chosen: float, low: float, high: float, calibration: Path) -> None:
-    rows = [Comparison(r.index, chosen, r.baseline_length, r.length) for r in comparisons("claude-2")]
-    assert low <= length_controlled_rate(rows, calibration)["length_controlled_winrate"] <= high
-    assert win_rate([chosen] * 805)["win_rate"] == 100 * (chosen - 1)
-    assert win_rate([chosen] * 805)["standard_error"] == 0
+    rows = [JudgedPair(r.index, chosen, r.baseline_length, r.length) for r in comparisons("claude-2")]
+    assert low <= compute_lc_win_rate(rows, calibration)["length_controlled_winrate"] <= high
+    assert compute_win_rates([chosen] * 805)["win_rate"] == 100 * (chosen - 1)
+    assert compute_win_rates([chosen] * 805)["standard_error"] == 0
 
 
 @needs_data
@@ -107,17 +107,17 @@ def test_the_package_leaves_no_trace(calibration: Path) -> None:
 
     root = logging.getLogger()
     before = (root.level, root.handlers[:], dict(os.environ), sklearn.get_config())
-    length_controlled_rate(comparisons("claude-2")[:50], calibration)
+    compute_lc_win_rate(comparisons("claude-2")[:50], calibration)
     assert (root.level, root.handlers[:], dict(os.environ), sklearn.get_config()) == before
 
 
 def test_length_control_says_what_it_needs(calibration: Path) -> None:
-    row = Comparison(3, 1.2, 100, 90)
-    for rows in ([], [row], [row, row], [row, Comparison(None, 1.0, 5, 6)], [row, Comparison(805, 1.0, 5, 6)]):
+    row = JudgedPair(3, 1.2, 100, 90)
+    for rows in ([], [row], [row, row], [row, JudgedPair(None, 1.0, 5, 6)], [row, JudgedPair(805, 1.0, 5, 6)]):
         with pytest.raises(DataError, match="length control needs"):
-            length_controlled_rate(rows, calibration)
+            compute_lc_win_rate(rows, calibration)
     with pytest.raises(DataError, match="no such file"):
-        calibration_file("absent.csv")
+        get_calibration_file("absent.csv")
 
 
 @needs_data
@@ -146,7 +146,7 @@ def test_metrics_of_a_running_eval_do_not_fail(calibration: Path) -> None:
         assert ("length_controlled_winrate" in figures) == (n > 1)
         assert ("standard_error" in figures) == (n > 1)
     assert (
-        figures["length_controlled_winrate"] == length_controlled_rate(rows, calibration)["length_controlled_winrate"]
+        figures["length_controlled_winrate"] == compute_lc_win_rate(rows, calibration)["length_controlled_winrate"]
     )
 
 
@@ -159,22 +159,22 @@ def test_the_calibration_file_that_cannot_be_had_is_named(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(hub, "hf_hub_download", unreachable)
     with pytest.raises(DataError, match=r"df_gamed.csv of tatsu-lab/alpaca_eval .*2edc6fad.*calibration=PATH"):
-        calibration_file()
+        get_calibration_file()
 
 
 def test_preference_from_log_probabilities_and_text() -> None:
-    assert preference((("m", 0.0),), False) == 1.0
-    assert preference((("M", 0.0), ("The", -3.0)), False) == 2.0
-    assert preference((("M", 0.0),), True) == 1.0
-    assert preference((("M", -1.0), ("m", -1.0)), True) == 1.5
-    assert parse(Reply(' "M".'), False) == 2.0
-    for reply in (Reply("Both"), Reply(""), Reply("mM"), Reply("m", (("Both", -0.1), ("The", -2.0)))):
+    assert compute_preference((("m", 0.0),), False) == 1.0
+    assert compute_preference((("M", 0.0), ("The", -3.0)), False) == 2.0
+    assert compute_preference((("M", 0.0),), True) == 1.0
+    assert compute_preference((("M", -1.0), ("m", -1.0)), True) == 1.5
+    assert parse_preference(JudgeReply(' "M".'), False) == 2.0
+    for reply in (JudgeReply("Both"), JudgeReply(""), JudgeReply("mM"), JudgeReply("m", (("Both", -0.1), ("The", -2.0)))):
         with pytest.raises(ParseError, match="neither m nor M"):
-            parse(reply, False)
+            parse_preference(reply, False)
 
 
 def test_win_rate_of_one_answer_has_no_error_and_bad_input_is_one() -> None:
-    assert win_rate([1.25]) == {
+    assert compute_win_rates([1.25]) == {
         "win_rate": 25,
         "discrete_win_rate": 0,
         "n_wins": 0,
@@ -183,26 +183,26 @@ def test_win_rate_of_one_answer_has_no_error_and_bad_input_is_one() -> None:
         "n_total": 1,
     }
     with pytest.raises(DataError, match="no scores"):
-        win_rate([])
+        compute_win_rates([])
     with pytest.raises(DataError, match="preference 0"):
-        win_rate([0])
+        compute_win_rates([0])
 
 
 def test_prompts_official_own_and_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("alpaca_eval", reason="the extra `alpaca` is not installed")
-    official = judge_prompt()
+    official = load_judge_prompt()
     assert official.source.startswith("alpaca-eval 0.")
-    system, user = official.messages(instruction="Say {output_1}", output_1="one {x}", output_2="two")
+    system, user = official.render(instruction="Say {output_1}", output_1="one {x}", output_2="two")
     assert (system.role, user.role) == ("system", "user")
     assert 'Say {output_1}"""' in user.text and '"""one {x}"""' in user.text and user.text.endswith("Identifier")
     monkeypatch.setattr("archon_eval.scorers.alpaca_eval.find_spec", lambda name: None)
-    own = judge_prompt()
+    own = load_judge_prompt()
     assert own.source == "archon_eval"
-    assert "two" in own.messages(instruction="i", output_1="one", output_2="two")[1].text
+    assert "two" in own.render(instruction="i", output_1="one", output_2="two")[1].text
     wrong = tmp_path / "prompt.txt"
     wrong.write_text("Which is better?")
     with pytest.raises(DataError, match="ChatML"):
-        judge_prompt(str(wrong))
+        load_judge_prompt(str(wrong))
     wrong.write_text("<|im_start|>system\nx<|im_end|>\n<|im_start|>user\n{answer}<|im_end|>")
     with pytest.raises(DataError, match="unknown field"):
-        judge_prompt(str(wrong)).messages(instruction="i", output_1="one", output_2="two")
+        load_judge_prompt(str(wrong)).render(instruction="i", output_1="one", output_2="two")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.arena_hard import judge_prompt, parse, rows, win_rate
-from archon_eval.scorers.judging import Reply
+from archon_eval.scorers.arena_hard import load_judge_prompt, parse_verdict, score_game, compute_win_rate
+from archon_eval.scorers.judging import JudgeReply
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "arena_hard"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -39,7 +39,7 @@ def battles(model: str, file: str = "battles_vs_gpt-4-0314.jsonl.gz") -> tuple[l
 def test_win_rates_of_stored_battles(row: dict[str, Any]) -> None:
     results, questions = battles(row["model"])
     assert len(results) == row["n_battle_rows"]
-    assert win_rate(results, questions)["win_rate"] == pytest.approx(row["score"], abs=1e-6)
+    assert compute_win_rate(results, questions)["win_rate"] == pytest.approx(row["score"], abs=1e-6)
     if published := row.get("published_leaderboard_20240731"):
         assert row["score"] == pytest.approx(published["score"], abs=0.005)
 
@@ -51,12 +51,12 @@ def test_win_rates_from_the_judges_words(row: dict[str, Any]) -> None:
     questions: list[str] = []
     for judged in lines(DATA / "judgments" / f"{row['source']}.jsonl.gz"):
         for game, stored in enumerate(judged["games"], 1):
-            verdict = parse(Reply(stored["judgment"]))
+            verdict = parse_verdict(JudgeReply(stored["judgment"]))
             assert verdict == stored["score"]
-            results += rows(game, verdict)
-            questions += [judged["question_id"]] * len(rows(game, verdict))
+            results += score_game(game, verdict)
+            questions += [judged["question_id"]] * len(score_game(game, verdict))
     assert len(results) == row["n_battle_rows"]
-    assert win_rate(results, questions)["win_rate"] == pytest.approx(row["published"], abs=1e-6)
+    assert compute_win_rate(results, questions)["win_rate"] == pytest.approx(row["published"], abs=1e-6)
 
 
 @needs_data
@@ -74,7 +74,7 @@ def test_intervals_of_the_official_bootstrap_files() -> None:
 @needs_data
 def test_row_interval_is_the_published_one_and_the_question_interval_is_wider() -> None:
     results, questions = battles("gpt-3.5-turbo-0125")
-    figures = win_rate(results, questions)
+    figures = compute_win_rate(results, questions)
     assert figures["row_ci_low"] == pytest.approx(21.67, abs=0.7)  # published from 100 rounds
     assert figures["row_ci_high"] == pytest.approx(25.27, abs=0.7)
     wider = (figures["ci_high"] - figures["ci_low"]) / (figures["row_ci_high"] - figures["row_ci_low"])
@@ -87,7 +87,7 @@ def test_row_interval_agrees_with_refitted_ratings() -> None:
     results, questions = battles("claude-3-haiku-20240307", "archon_battles.jsonl")
     stored = [win_rate_of_elo(r["claude-3-haiku-20240307"]) for r in expected("archon_bootstrap_elo_seed42_100rounds")]
     low, high = np.percentile(stored, [2.5, 97.5])
-    figures = win_rate(results, questions)
+    figures = compute_win_rate(results, questions)
     assert figures["row_ci_low"] == pytest.approx(low, abs=4)
     assert figures["row_ci_high"] == pytest.approx(high, abs=4)
 
@@ -98,60 +98,60 @@ def win_rate_of_elo(elo: float) -> float:
 
 
 def test_rows_of_each_side_and_strength() -> None:
-    assert [rows(1, v) for v in ("A>>B", "A>B", "A=B", "B>A", "B>>A")] == [[0] * 3, [0], [0.5], [1], [1] * 3]
-    assert [rows(2, v) for v in ("A>>B", "A>B", "A=B", "B>A", "B>>A")] == [[1] * 3, [1], [0.5], [0], [0] * 3]
+    assert [score_game(1, v) for v in ("A>>B", "A>B", "A=B", "B>A", "B>>A")] == [[0] * 3, [0], [0.5], [1], [1] * 3]
+    assert [score_game(2, v) for v in ("A>>B", "A>B", "A=B", "B>A", "B>>A")] == [[1] * 3, [1], [0.5], [0], [0] * 3]
 
 
 @pytest.mark.parametrize(("result", "rate"), [(0.0, 0), (0.5, 50), (1.0, 100)])
 def test_no_win_only_ties_only_wins(result: float, rate: float) -> None:
-    figures = win_rate([result] * 8, ["a", "a", "b", "b"] * 2)
+    figures = compute_win_rate([result] * 8, ["a", "a", "b", "b"] * 2)
     assert (figures["win_rate"], figures["ci_low"], figures["ci_high"]) == (rate, rate, rate)
 
 
 def test_one_question_has_no_interval_over_questions() -> None:
-    figures = win_rate([0.0, 1.0], ["a", "a"])
+    figures = compute_win_rate([0.0, 1.0], ["a", "a"])
     assert figures["win_rate"] == 50 and "ci_low" not in figures and "row_ci_low" in figures
-    assert win_rate([1.0], ["a"]) == {"win_rate": 100, "n_questions": 1}
+    assert compute_win_rate([1.0], ["a"]) == {"win_rate": 100, "n_questions": 1}
 
 
 def test_row_order_does_not_matter() -> None:
     generator = random.Random(1)
     pairs = [(generator.choice([0.0, 0.5, 1.0]), i // 2) for i in range(50)]
     mixed = generator.sample(pairs, len(pairs))
-    one, other = (win_rate([r for r, _ in p], [q for _, q in p]) for p in (pairs, mixed))
+    one, other = (compute_win_rate([r for r, _ in p], [q for _, q in p]) for p in (pairs, mixed))
     assert one == pytest.approx(other)
 
 
 def test_bad_rows_are_errors() -> None:
     with pytest.raises(DataError, match="no scores"):
-        win_rate([], [])
+        compute_win_rate([], [])
     with pytest.raises(DataError, match=r"result 0\.3"):
-        win_rate([0.3], ["a"])
+        compute_win_rate([0.3], ["a"])
 
 
 def test_verdicts() -> None:
-    assert parse(Reply("first [[A>B]], so again [[A>B]]")) == "A>B"
-    assert parse(Reply("[[ B>>A ]]")) == "B>>A"
+    assert parse_verdict(JudgeReply("first [[A>B]], so again [[A>B]]")) == "A>B"
+    assert parse_verdict(JudgeReply("[[ B>>A ]]")) == "B>>A"
     with pytest.raises(ParseError, match="different verdicts"):
-        parse(Reply("[[A>B]] or rather [[A=B]]"))
+        parse_verdict(JudgeReply("[[A>B]] or rather [[A=B]]"))
     for text in ("", "A>B", "[A>B]", "[[A>>>B]]", "[[C]]"):
         with pytest.raises(ParseError, match="no verdict"):
-            parse(Reply(text))
+            parse_verdict(JudgeReply(text))
 
 
 def test_prompt_files(tmp_path: Path) -> None:
-    own = judge_prompt()
+    own = load_judge_prompt()
     assert own.source == "archon_eval" and "[[B>>A]]" in own.system
-    text = own.messages(question_1="Why {x}?", answer_1="Left", answer_2="Right")[1].text
+    text = own.render(question_1="Why {x}?", answer_1="Left", answer_2="Right")[1].text
     assert text.index("Why {x}?") < text.index("Left") < text.index("Right")
     file = tmp_path / "judge_config.yaml"
     file.write_text(
         'system_prompt: "Decide."\nprompt_template: ["Q {question_1} A {answer_1} B {answer_2}"]\nbaseline: True'
     )
-    assert judge_prompt(str(file)).messages(question_1="1", answer_1="2", answer_2="3")[1].text == "Q 1 A 2 B 3"
+    assert load_judge_prompt(str(file)).render(question_1="1", answer_1="2", answer_2="3")[1].text == "Q 1 A 2 B 3"
     for wrong in ("system_prompt: x", "[1", "prompt_template: [a, b]\nsystem_prompt: x", ""):
         file.write_text(wrong)
         with pytest.raises(DataError, match="prompt_template"):
-            judge_prompt(str(file))
+            load_judge_prompt(str(file))
     with pytest.raises(DataError, match="cannot be read"):
-        judge_prompt(str(tmp_path / "absent.yaml"))
+        load_judge_prompt(str(tmp_path / "absent.yaml"))

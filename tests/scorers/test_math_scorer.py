@@ -20,7 +20,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError, JudgeError
 from archon_eval.scorers import math as scoring
-from archon_eval.scorers.math import Verdict, answers_equal, last_box, math_answer
+from archon_eval.scorers.math import MathVerdict, compare_answers, extract_last_box, math_answer
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "math"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no labelled answers at {DATA}")
@@ -32,13 +32,13 @@ def nothing_remembered() -> Iterator[None]:
     yield
 
 
-def mark(reply: str, gold: str) -> Verdict:
-    return asyncio.run(answers_equal(reply, gold))
+def mark(reply: str, gold: str) -> MathVerdict:
+    return asyncio.run(compare_answers(reply, gold))
 
 
-def mark_all(rows: list[dict[str, Any]]) -> list[Verdict]:
-    async def run() -> list[Verdict]:
-        return await asyncio.gather(*(answers_equal(row["response"], row["gold"]) for row in rows))
+def mark_all(rows: list[dict[str, Any]]) -> list[MathVerdict]:
+    async def run() -> list[MathVerdict]:
+        return await asyncio.gather(*(compare_answers(row["response"], row["gold"]) for row in rows))
 
     return asyncio.run(run())
 
@@ -106,14 +106,14 @@ def test_pairs(gold: str, answer: str, correct: bool) -> None:
     ],
 )
 def test_last_box(text: str, box: str | None) -> None:
-    assert last_box(text) == box
+    assert extract_last_box(text) == box
 
 
 @given(st.text(alphabet=r"\boxed{} 12$,frac", max_size=300))
 @settings(max_examples=300)
 def test_last_box_never_fails_and_finds_what_is_appended(text: str) -> None:
-    last_box(text)
-    assert last_box(text + r" x\boxed{42}") == "42"
+    extract_last_box(text)
+    assert extract_last_box(text + r" x\boxed{42}") == "42"
 
 
 @pytest.mark.parametrize("answer", [r"9^{9^{9^{9}}}", "99999999!"])
@@ -155,7 +155,7 @@ def test_control_characters_and_nesting(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_long_reply_is_read_from_its_end() -> None:
-    assert mark("word " * 200_000 + "The answer is 12.", "12") == Verdict(True, "12", "text", "verified")
+    assert mark("word " * 200_000 + "The answer is 12.", "12") == MathVerdict(True, "12", "text", "verified")
     assert mark(r"\boxed{12}" + " word" * 200_000, "12").correct
 
 
@@ -165,14 +165,14 @@ def test_a_blank_gold_is_an_error() -> None:
 
 
 def test_a_verifier_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    scoring._idle().clear()
+    scoring._get_idle_workers().clear()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(JudgeError, match="cannot be started"):
         mark(r"\boxed{1+1}", "2")
 
 
 def test_a_verifier_without_math_verify_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    scoring._idle().clear()
+    scoring._get_idle_workers().clear()
     (tmp_path / "math_verify.py").write_text("raise ImportError('not installed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(JudgeError, match="math-verify cannot be imported: not installed"):
@@ -180,7 +180,7 @@ def test_a_verifier_without_math_verify_is_an_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_verifier_that_hangs_at_start_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    scoring._idle().clear()
+    scoring._get_idle_workers().clear()
     (tmp_path / "math_verify.py").write_text("import time; time.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(scoring, "WALL_SECONDS", 0.5)
@@ -190,7 +190,7 @@ def test_a_verifier_that_hangs_at_start_is_an_error(monkeypatch: pytest.MonkeyPa
 
 def test_a_worker_that_died_while_idle_is_replaced() -> None:
     assert mark(r"\boxed{1+1}", "2").correct
-    for worker in scoring._idle():
+    for worker in scoring._get_idle_workers():
         worker._process.terminate()
         worker._process.wait()
     assert mark(r"\boxed{2+2}", "4").correct
@@ -204,8 +204,8 @@ def test_a_worker_that_always_breaks_is_reported(monkeypatch: pytest.MonkeyPatch
         def close(self) -> int:
             return 1
 
-    scoring._idle().clear()
-    monkeypatch.setattr(scoring, "_Worker", Broken)
+    scoring._get_idle_workers().clear()
+    monkeypatch.setattr(scoring, "_VerifierProcess", Broken)
     assert mark(r"\boxed{1+1}", "2").status == "crashed"
 
 

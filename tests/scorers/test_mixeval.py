@@ -10,8 +10,8 @@ import pytest
 
 from archon_eval.errors import DataError, ParseError
 from archon_eval.scorers.judge_prompts import read_prompts
-from archon_eval.scorers.judging import Reply
-from archon_eval.scorers.mixeval import NONE, PARTS, figures, parse_option, parse_score
+from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers.mixeval import NO_OPTION, PARTS, compute_accuracies, parse_option, parse_score
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "mixeval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -39,7 +39,7 @@ EXPECTED = lines(DATA / "expected_judged.jsonl") if DATA.is_dir() else []
 @pytest.mark.parametrize("row", EXPECTED, ids=lambda row: row["file"])
 def test_published_scores(row: dict[str, Any]) -> None:
     free_form, multiple_choice = judged(row["file"])
-    result = figures(
+    result = compute_accuracies(
         [(r["benchmark_name"], r["judge_score"]) for r in free_form],
         [(r["benchmark_name"], right(r, r["judge_option"])) for r in multiple_choice],
     )
@@ -54,16 +54,16 @@ def test_the_judges_words_give_the_stored_verdicts() -> None:
     unusable, none, total = 0, 0, 0
     for row in EXPECTED:
         free_form, multiple_choice = judged(row["file"])
-        assert all(parse_score(Reply(r["judge_response"])) == r["judge_score"] for r in free_form)
+        assert all(parse_score(JudgeReply(r["judge_response"])) == r["judge_score"] for r in free_form)
         total += len(multiple_choice)
         for r in multiple_choice:
             try:
-                option = parse_option(Reply(r["judge_response"]))
+                option = parse_option(JudgeReply(r["judge_response"]))
             except ParseError:
                 unusable += 1  # upstream drew a random option here
                 continue
-            none += option == NONE
-            assert option in (NONE, r["judge_option"])
+            none += option == NO_OPTION
+            assert option in (NO_OPTION, r["judge_option"])
     assert total > 14_000 and unusable + none < 60
 
 
@@ -72,34 +72,34 @@ def test_row_order_changes_no_more_than_the_last_digit() -> None:
     free_form, multiple_choice = judged("mixeval_hard__70e78d45")
     first = [(r["benchmark_name"], r["judge_score"]) for r in free_form]
     second = [(r["benchmark_name"], right(r, r["judge_option"])) for r in multiple_choice]
-    mixed = figures(random.Random(0).sample(first, 500), random.Random(1).sample(second, 500))
-    assert mixed == pytest.approx(figures(first, second), abs=0.001)
+    mixed = compute_accuracies(random.Random(0).sample(first, 500), random.Random(1).sample(second, 500))
+    assert mixed == pytest.approx(compute_accuracies(first, second), abs=0.001)
 
 
 def test_parts_and_edges() -> None:
-    only = figures([("DROP", 0.0)], [])
+    only = compute_accuracies([("DROP", 0.0)], [])
     assert only == {"free-form": 0, "free-form/DROP": 0}  # one part: no overall score
-    both = figures([("DROP", 1.0), ("BBH", 0.0)], [("MMLU", 0.0), ("MMLU", 1.0)])
+    both = compute_accuracies([("DROP", 1.0), ("BBH", 0.0)], [("MMLU", 0.0), ("MMLU", 1.0)])
     assert (both["overall"], both["free-form"], both["multiple-choice/MMLU"]) == (0.5, 0.5, 0.5)
     with pytest.raises(DataError, match="no scores"):
-        figures([], [])
+        compute_accuracies([], [])
     with pytest.raises(DataError, match="legal is 0 to 1"):
-        figures([("DROP", 1.5)], [])
+        compute_accuracies([("DROP", 1.5)], [])
 
 
 def test_verdicts() -> None:
-    assert parse_score(Reply("The correctness score: [[0.9]]")) == 0.9
-    assert parse_option(Reply("[[B]], perhaps [[D]]")) == "B"
-    assert parse_option(Reply("[[None of the given options (A) or (B)]]")) == NONE
+    assert parse_score(JudgeReply("The correctness score: [[0.9]]")) == 0.9
+    assert parse_option(JudgeReply("[[B]], perhaps [[D]]")) == "B"
+    assert parse_option(JudgeReply("[[None of the given options (A) or (B)]]")) == NO_OPTION
     for text in ("", "0.5", "[[1.5]]", "[[0.5]] or [[0.7]]", "[[high]]"):
         with pytest.raises(ParseError):
-            parse_score(Reply(text))
+            parse_score(JudgeReply(text))
     for text in ("", "B", "[B]", "[[A, B]]", "[[Neither A nor B]]"):
         with pytest.raises(ParseError):
-            parse_option(Reply(text))
+            parse_option(JudgeReply(text))
 
 
 def test_own_prompts() -> None:
     prompts = read_prompts(None, "mixeval.jsonl", PARTS)
-    assert "known" in prompts["free-form"].messages(question="q", answers="known", response="r")[-1].text
-    assert "A. x" in prompts["multiple-choice"].messages(question="q", options="A. x", response="r")[-1].text
+    assert "known" in prompts["free-form"].render(question="q", answers="known", response="r")[-1].text
+    assert "A. x" in prompts["multiple-choice"].render(question="q", options="A. x", response="r")[-1].text

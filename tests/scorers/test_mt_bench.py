@@ -9,15 +9,15 @@ import pytest
 
 from archon_eval.errors import DataError, ParseError
 from archon_eval.scorers.judge_prompts import read_prompts
-from archon_eval.scorers.judging import Reply
+from archon_eval.scorers.judging import JudgeReply
 from archon_eval.scorers.mt_bench import (
     PAIR_PROMPTS,
     SINGLE_PROMPTS,
-    outcome,
-    pair_figures,
-    parse_pair,
+    score_game_pair,
+    compute_pair_metrics,
+    parse_pair_verdict,
     parse_rating,
-    single_figures,
+    compute_single_metrics,
 )
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "mt_bench"
@@ -41,14 +41,14 @@ def test_single_ratings_from_the_judges_words(row: dict[str, Any]) -> None:
     for r in stored:
         if r["score"] == -1:
             with pytest.raises(ParseError):
-                parse_rating(Reply(r["judgment"]))
+                parse_rating(JudgeReply(r["judgment"]))
             unusable += 1
             continue
-        rating = parse_rating(Reply(r["judgment"]))
+        rating = parse_rating(JudgeReply(r["judgment"]))
         assert rating == r["score"]
         ratings.append((r["turn"], rating))
         questions.append(r["question_id"])
-    figures = single_figures(ratings, questions)
+    figures = compute_single_metrics(ratings, questions)
     assert unusable == row["n_errors"]
     assert len(stored) == row["n1"] + row["n2"]
     assert figures["turn_1"] == pytest.approx(row["turn1"], abs=1e-9)
@@ -64,10 +64,10 @@ def test_pairwise_outcomes_from_the_judges_words(row: dict[str, Any]) -> None:
     swapped = {"A": "model_2", "B": "model_1", "C": "tie"}
     outcomes = []
     for r in stored:
-        first, second = parse_pair(Reply(r["g1_judgment"])), parse_pair(Reply(r["g2_judgment"]))
+        first, second = parse_pair_verdict(JudgeReply(r["g1_judgment"])), parse_pair_verdict(JudgeReply(r["g2_judgment"]))
         assert (winner[first], swapped[second]) == (r["g1_winner"], r["g2_winner"])
-        outcomes.append(outcome(first, second))
-    figures = pair_figures(outcomes, [r["question_id"] for r in stored])
+        outcomes.append(score_game_pair(first, second))
+    figures = compute_pair_metrics(outcomes, [r["question_id"] for r in stored])
     n = row["win"] + row["loss"] + row["tie"]
     assert [outcomes.count(o) for o in (1, 0, 0.5)] == [row["win"], row["loss"], row["tie"]]
     assert figures["n_turns"] == n
@@ -77,14 +77,14 @@ def test_pairwise_outcomes_from_the_judges_words(row: dict[str, Any]) -> None:
 
 
 def test_outcome_needs_both_games() -> None:
-    table = {(a, b): outcome(a, b) for a in "ABC" for b in "ABC"}
+    table = {(a, b): score_game_pair(a, b) for a in "ABC" for b in "ABC"}
     assert table.pop(("A", "B")) == 1 and table.pop(("B", "A")) == 0
     assert set(table.values()) == {0.5}
 
 
 @pytest.mark.parametrize(("text", "rating"), [("Rating: [[8]]", 8), ("[[7.5]] ... [[7.5]]", 7.5), ("Rating: [3]", 3)])
 def test_rating(text: str, rating: float) -> None:
-    assert parse_rating(Reply(text)) == rating
+    assert parse_rating(JudgeReply(text)) == rating
 
 
 @pytest.mark.parametrize(
@@ -92,25 +92,25 @@ def test_rating(text: str, rating: float) -> None:
 )
 def test_no_rating(text: str) -> None:
     with pytest.raises(ParseError):
-        parse_rating(Reply(text))
+        parse_rating(JudgeReply(text))
 
 
 @pytest.mark.parametrize("text", ["", "A is better", "[[D]]", "[[A]] no, [[B]]", "[A]"])
 def test_no_verdict(text: str) -> None:
     with pytest.raises(ParseError):
-        parse_pair(Reply(text))
+        parse_pair_verdict(JudgeReply(text))
 
 
 def test_no_win_only_ties_and_one_question() -> None:
-    lost = pair_figures([0.0] * 4, [1, 1, 2, 2])
+    lost = compute_pair_metrics([0.0] * 4, [1, 1, 2, 2])
     assert (lost["win_rate_adjusted"], lost["loss_rate"], lost["stderr"]) == (0, 1, 0)
-    assert pair_figures([0.5] * 4, [1, 1, 2, 2])["win_rate_adjusted"] == 0.5
-    assert "stderr" not in pair_figures([1.0, 0.5], [1, 1])
-    assert single_figures([(2, 4.0)], [1]) == {"average": 4, "turn_2": 4}
+    assert compute_pair_metrics([0.5] * 4, [1, 1, 2, 2])["win_rate_adjusted"] == 0.5
+    assert "stderr" not in compute_pair_metrics([1.0, 0.5], [1, 1])
+    assert compute_single_metrics([(2, 4.0)], [1]) == {"average": 4, "turn_2": 4}
     with pytest.raises(DataError, match="no scores"):
-        pair_figures([], [])
+        compute_pair_metrics([], [])
     with pytest.raises(DataError, match="no scores"):
-        single_figures([], [])
+        compute_single_metrics([], [])
 
 
 FIELDS = dict.fromkeys(
@@ -139,7 +139,7 @@ def test_own_and_official_prompts_are_of_one_format(official: bool) -> None:
     path = str(DATA / "judge_prompts.jsonl") if official else None
     prompts = read_prompts(path, "mt_bench.jsonl", PAIR_PROMPTS + SINGLE_PROMPTS)
     for prompt in prompts.values():
-        assert "{" not in prompt.messages(**FIELDS)[-1].text
+        assert "{" not in prompt.render(**FIELDS)[-1].text
     assert "reference" in prompts["pair-math-v1"].template.lower()
     assert prompts["pair-v2"].source == (path or "archon_eval")
 

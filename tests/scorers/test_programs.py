@@ -20,7 +20,7 @@ from archon_eval.sandbox.container import LABEL
 from archon_eval.sandbox.image import build_image, connect
 from archon_eval.sandbox.local import LocalRunner
 from archon_eval.sandbox.shared import SharedRunner
-from archon_eval.scorers.programs import cases_of, limits_of, pack_tests, programs
+from archon_eval.scorers.programs import build_test_cases, build_limits, pack_tests, programs
 
 DOUBLE = [{"input": "2\n", "output": "4"}, {"input": "0", "output": "0"}, {"input": "5", "output": "10"}]
 
@@ -109,9 +109,9 @@ def test_every_split_counts() -> None:
         "private_tests": {"input": ["3", "4"], "output": ["5", "6"]},
         "generated_tests": None,
     }
-    assert cases_of(metadata) == (Case(b"1", b"2"), Case(b"3", b"5"), Case(b"4", b"6"))
+    assert build_test_cases(metadata) == (Case(b"1", b"2"), Case(b"3", b"5"), Case(b"4", b"6"))
     call = {"tests": "assert f()", "names": ["f"]}
-    assert cases_of({"tests": pack_tests([call])}) == (CallCase("assert f()", ("f",)),)
+    assert build_test_cases({"tests": pack_tests([call])}) == (CallCase("assert f()", ("f",)),)
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_every_split_counts() -> None:
 )
 def test_malformed_tests_are_errors(metadata: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="tests"):
-        cases_of(metadata)
+        build_test_cases(metadata)
 
 
 def test_limits_follow_sample_and_machine() -> None:
-    assert limits_of({"time_limit": 2, "memory_limit": 64 << 20}, 1.5) == SandboxLimits(3.0, 64 << 20)
-    assert limits_of({"time_limit": None}, 2.0) == SandboxLimits(20.0)
+    assert build_limits({"time_limit": 2, "memory_limit": 64 << 20}, 1.5) == SandboxLimits(3.0, 64 << 20)
+    assert build_limits({"time_limit": None}, 2.0) == SandboxLimits(20.0)
 
 
 def test_local_is_refused_unless_trusted_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

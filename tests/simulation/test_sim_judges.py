@@ -9,8 +9,8 @@ import pytest
 
 from archon_eval.candidates import Message
 from archon_eval.scorers import alpaca_eval, arena_hard, mixeval, mt_bench
-from archon_eval.scorers.judge_prompts import Prompt, read_prompts
-from archon_eval.scorers.judging import Reply
+from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompts
+from archon_eval.scorers.judging import JudgeReply
 from archon_eval.simulation.check import make_question
 from archon_eval.simulation.core import FORMAT_ERROR_RATE, Simulator
 from archon_eval.simulation.reading import BASELINE_QUALITY, QUALITY_MARK
@@ -25,10 +25,10 @@ def pool_of(family: str, count: int = 300) -> Simulator:
     return Simulator(QuestionBank([make_question(family, number) for number in range(count)]))
 
 
-def judged(pool: Simulator, prompt: Prompt, **fields: str) -> Reply:
-    messages = tuple(Message(m.role, m.text) for m in prompt.messages(**fields))  # type: ignore[arg-type]
+def judged(pool: Simulator, prompt: JudgePrompt, **fields: str) -> JudgeReply:
+    messages = tuple(Message(m.role, m.text) for m in prompt.render(**fields))  # type: ignore[arg-type]
     found = pool.reply(JUDGE, messages)
-    return Reply(found.text, found.letter_logprobs or None)
+    return JudgeReply(found.text, found.letter_logprobs or None)
 
 
 def answer(quality: float) -> str:
@@ -43,45 +43,45 @@ def wins_rise(share: Callable[[float], float]) -> None:
 
 @pytest.mark.parametrize("switched", [False, True])
 def test_alpaca_letters_have_probabilities(switched: bool) -> None:
-    pool, prompt = pool_of("alpaca", 100), alpaca_eval.judge_prompt()
+    pool, prompt = pool_of("alpaca", 100), alpaca_eval.load_judge_prompt()
 
     def one(question: SimulatedQuestion, text: str) -> float:
         pair = (text, PLAIN) if switched else (PLAIN, text)
         reply = judged(pool, prompt, instruction=question.turns[0], output_1=pair[0], output_2=pair[1])
         assert reply.text in ("m", "M")
-        return alpaca_eval.parse(reply, switched) - 1
+        return alpaca_eval.parse_preference(reply, switched) - 1
 
     wins_rise(lambda quality: fmean(one(q, answer(quality)) for q in pool.known.questions))
 
 
 def test_own_alpaca_wording_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alpaca_eval, "find_spec", lambda name: None)
-    pool, prompt = pool_of("alpaca", 1), alpaca_eval.judge_prompt()
+    pool, prompt = pool_of("alpaca", 1), alpaca_eval.load_judge_prompt()
     assert prompt.source == "archon_eval"
     reply = judged(pool, prompt, instruction=pool.known.questions[0].turns[0], output_1=PLAIN, output_2=answer(4))
     assert reply.text == "M"
 
 
 def test_alpaca_win_rate_is_the_published_one() -> None:
-    pool, prompt = pool_of("alpaca", 400), alpaca_eval.judge_prompt()
+    pool, prompt = pool_of("alpaca", 400), alpaca_eval.load_judge_prompt()
     for model in ("gpt-4o", "deepseek-llm-67b"):
         wins = []
         for question in pool.known.questions:
             text = pool.reply(model, (Message("user", question.turns[0]),)).text
             reply = judged(pool, prompt, instruction=question.turns[0], output_1=PLAIN, output_2=text)
-            wins.append(alpaca_eval.parse(reply, False) - 1)
+            wins.append(alpaca_eval.parse_preference(reply, False) - 1)
         assert fmean(wins) == pytest.approx(get_generation_accuracy(model, "alpaca"), abs=0.06)
 
 
 def test_arena_hard_verdicts() -> None:
-    pool, prompt = pool_of("arena_hard", 100), arena_hard.judge_prompt()
+    pool, prompt = pool_of("arena_hard", 100), arena_hard.load_judge_prompt()
 
     def rows(quality: float) -> float:
         found: list[float] = []
         for q in pool.known.questions:
             for game, (a, b) in enumerate(((PLAIN, answer(quality)), (answer(quality), PLAIN)), 1):
                 reply = judged(pool, prompt, question_1=q.turns[0], answer_1=a, answer_2=b)
-                found += arena_hard.rows(game, arena_hard.parse(reply))
+                found += arena_hard.score_game(game, arena_hard.parse_verdict(reply))
         return fmean(found)
 
     wins_rise(rows)
@@ -107,7 +107,7 @@ def mt_bench_prompts(path: str | None) -> None:
     def won(name: str, quality: float) -> float:
         ours, theirs = (answer(-9), answer(quality)), (PLAIN, PLAIN)
         replies = [judged(pool, prompts[name], **mt_fields(q.turns[0], ours, theirs)) for q in pool.known.questions]
-        return fmean({"A": 1.0, "C": 0.5, "B": 0.0}[mt_bench.parse_pair(reply)] for reply in replies)
+        return fmean({"A": 1.0, "C": 0.5, "B": 0.0}[mt_bench.parse_pair_verdict(reply)] for reply in replies)
 
     def rating(name: str, quality: float) -> float:
         fields = [mt_fields(q.turns[0], (answer(-9), answer(quality)), (PLAIN, PLAIN)) for q in pool.known.questions]

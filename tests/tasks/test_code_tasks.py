@@ -14,11 +14,11 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from archon_eval.errors import DataError, SandboxError
 from archon_eval.sandbox import CallCase, Case
 from archon_eval.sandbox.image import build_image
-from archon_eval.scorers.programs import cases_of, limits_of
+from archon_eval.scorers.programs import build_test_cases, build_limits
 from archon_eval.solvers import archon
 from archon_eval.tasks import code_contests as task_module
 from archon_eval.tasks._data import Row
-from archon_eval.tasks.code_contests import code_contests, to_sample
+from archon_eval.tasks.code_contests import code_contests, build_sample
 from archon_eval.tasks.humaneval import humaneval
 from archon_eval.tasks.mbpp import mbpp
 
@@ -61,22 +61,22 @@ def test_bundled_problems_split_and_stay_the_same(name: str) -> None:
 
 
 def test_an_official_row_gives_prompt_all_tests_and_limits() -> None:
-    sample = to_sample(Row("x", OFFICIAL))
+    sample = build_sample(Row("x", OFFICIAL))
     assert sample.id == "1_A. Twice" and isinstance(sample.input, str)
     assert sample.input.startswith("Print twice the number.\n\nSolve this with one complete Python 3 program.")
     assert "Each test may take 1.5 s of time and 256 MB of memory." in sample.input
-    cases = cases_of(sample.metadata or {})
+    cases = build_test_cases(sample.metadata or {})
     assert [c.input for c in cases if isinstance(c, Case)] == [b"1\n", b"4\n", b"0\n", b"7\n"]
-    limits = limits_of(sample.metadata or {}, 2.0)
+    limits = build_limits(sample.metadata or {}, 2.0)
     assert (limits.time_limit, limits.memory_limit) == (3.0, 256_000_000)
 
 
 def test_limits_that_are_absent_or_out_of_reach() -> None:
-    plain = to_sample(Row("x", {"description": "?", "tests": [{"input": "", "output": "1"}]}))
-    assert "Each test" not in str(plain.input) and limits_of(plain.metadata or {}, 1.0).time_limit == 10
+    plain = build_sample(Row("x", {"description": "?", "tests": [{"input": "", "output": "1"}]}))
+    assert "Each test" not in str(plain.input) and build_limits(plain.metadata or {}, 1.0).time_limit == 10
     for given, kept in ((16_000_000, 64 << 20), (2_000_000_000, 1 << 30)):
         row = Row("x", {**OFFICIAL, "memory_limit_bytes": given, "time_limit": None})
-        assert limits_of(to_sample(row).metadata or {}, 1.0).memory_limit == kept
+        assert build_limits(build_sample(row).metadata or {}, 1.0).memory_limit == kept
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_limits_that_are_absent_or_out_of_reach() -> None:
         ({"generated_tests": {"input": [1], "output": ["1"]}}, "a test is not text"),
         ({"time_limit": "soon"}, "'time_limit' must be seconds"),
         ({"description": " "}, "'description' must be non-blank text"),
-        (dict.fromkeys(task_module.SPLITS), "no tests"),
+        (dict.fromkeys(task_module.TEST_GROUPS), "no tests"),
         ({"tests": [{"stdin": "1"}]}, "'input'"),
     ],
 )
 def test_rows_that_cannot_be_used_say_why(change: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
-        to_sample(Row("mine.jsonl, line 3", {**OFFICIAL, **change}))
+        build_sample(Row("mine.jsonl, line 3", {**OFFICIAL, **change}))
     assert "mine.jsonl, line 3" in str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_the_hub_gives_one_file_at_a_commit_and_images_are_left_out(
     monkeypatch.setattr(hub, "hf_hub_download", download)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     [sample] = code_contests(sandbox="local").dataset
-    assert sample.id == "1_A. Twice" and len(cases_of(sample.metadata or {})) == 4
+    assert sample.id == "1_A. Twice" and len(build_test_cases(sample.metadata or {})) == 4
     [((repo, file), options)] = asked
     assert repo == "deepmind/code_contests" and "test-" in file and len(options["revision"]) == 40
 
@@ -137,7 +137,7 @@ def test_of_mbpp_only_the_test_split_counts(tmp_path: Path) -> None:
     file.write_text("\n".join(map(json.dumps, rows)))
     samples = list(mbpp(data=str(file), sandbox="local").dataset)
     assert [s.id for s in samples] == ["11", "510"]
-    assert cases_of(samples[0].metadata or {}) == (CallCase("assert f(1) == 2", ("f",)),)
+    assert build_test_cases(samples[0].metadata or {}) == (CallCase("assert f(1) == 2", ("f",)),)
     assert str(samples[0].input).startswith("Task 11.") and "assert f(1) == 2" in str(samples[0].input)
     file.write_text(json.dumps(rows[0]))
     with pytest.raises(DataError, match="no task of the test split"):

@@ -15,12 +15,12 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import DataError
 from archon_eval.tasks._data import (
     Row,
-    dataset,
-    hub_rows,
+    build_dataset,
+    load_hub_rows,
     load_rows,
-    local_rows,
+    load_local_rows,
     split_samples,
-    stable_id,
+    make_stable_id,
     subsample,
 )
 
@@ -62,19 +62,19 @@ def test_a_smaller_subsample_is_part_of_a_larger_one() -> None:
 
 
 def test_the_dev_split_of_a_subsample_is_a_fifth_of_it() -> None:
-    whole = [len(dataset("d", make(1000), n=200, split=split)) for split in ("dev", "test", "all")]
+    whole = [len(build_dataset("d", make(1000), n=200, split=split)) for split in ("dev", "test", "all")]
     assert whole == [40, 160, 200]
 
 
 def test_a_question_is_on_the_same_side_whatever_n_is() -> None:
     samples = make(77)
     sides = {
-        side: [set(ids(dataset("d", samples, n=n, split=side))) for n in (10, 40, 77, None)] for side in ("dev", "test")
+        side: [set(ids(build_dataset("d", samples, n=n, split=side))) for n in (10, 40, 77, None)] for side in ("dev", "test")
     }
     assert not set.union(*sides["dev"]) & set.union(*sides["test"])
     for side, (small, middle, whole, default) in sides.items():
         assert small < middle < whole == default, side
-    assert len(dataset("d", samples, n=40)) == 40 and len(dataset("d", samples, n=2)) == 2
+    assert len(build_dataset("d", samples, n=40)) == 40 and len(build_dataset("d", samples, n=2)) == 2
 
 
 @pytest.mark.parametrize("n", [0, -1, 11, True, "five", 2.5])
@@ -92,11 +92,11 @@ def test_bad_splits_say_what_is_legal() -> None:
 
 def test_ids_must_be_there_and_unique() -> None:
     with pytest.raises(DataError, match="id 's1' occurs twice"):
-        dataset("d", [*make(3), Sample(input="q", id="s1")])
+        build_dataset("d", [*make(3), Sample(input="q", id="s1")])
     with pytest.raises(DataError, match="no id"):
-        dataset("d", [Sample(input="q")])
-    assert stable_id("math", "a", "bc") != stable_id("math", "ab", "c")
-    assert stable_id("math", "x") == stable_id("math", "x")
+        build_dataset("d", [Sample(input="q")])
+    assert make_stable_id("math", "a", "bc") != make_stable_id("math", "ab", "c")
+    assert make_stable_id("math", "x") == make_stable_id("math", "x")
 
 
 ROWS = [{"problem": "1+1 = ?", "answer": "2"}, {"problem": "é", "answer": "3"}]
@@ -113,9 +113,9 @@ def test_every_format_reads_the_same_rows(tmp_path: Path, name: str) -> None:
         content = "\n".join(map(json.dumps, ROWS)) + "\n\n"
     raw = content.encode()
     file.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
-    rows = local_rows(file)
+    rows = load_local_rows(file)
     assert [dict(row.values) for row in rows] == ROWS
-    assert rows[0].where.startswith(name)
+    assert rows[0].location.startswith(name)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_every_format_reads_the_same_rows(tmp_path: Path, name: str) -> None:
 def test_bad_files(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
-        local_rows(tmp_path / name)
+        load_local_rows(tmp_path / name)
 
 
 def test_binary_and_missing_files(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_binary_and_missing_files(tmp_path: Path) -> None:
     spoilt[12:20] = b"\xff" * 8
     (tmp_path / "spoilt.jsonl.gz").write_bytes(spoilt)
     with pytest.raises(DataError, match="cannot be read"):
-        local_rows(tmp_path / "spoilt.jsonl.gz")
+        load_local_rows(tmp_path / "spoilt.jsonl.gz")
     (tmp_path / "problems.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
-        local_rows(tmp_path / "problems.jsonl")
+        load_local_rows(tmp_path / "problems.jsonl")
     with pytest.raises(DataError, match=r"no such file; did you mean 'problems.jsonl'\?"):
-        local_rows(tmp_path / "problem.jsonl")
+        load_local_rows(tmp_path / "problem.jsonl")
 
 
 def test_a_row_says_where_it_stands_and_what_is_near() -> None:
@@ -157,13 +157,13 @@ def test_a_row_says_where_it_stands_and_what_is_near() -> None:
     with pytest.raises(
         DataError, match=r"d.jsonl, line 3: no 'answer' \(is 'anwser' meant\?\); the keys here are: pro"
     ):
-        row.text("answer")
+        row.require_text("answer")
     for key in ("blank", "list"):
         with pytest.raises(DataError, match=f"line 3: '{key}' must be non-blank text"):
-            row.text(key)
-    assert row.text("level") == "5"
+            row.require_text(key)
+    assert row.require_text("level") == "5"
     with pytest.raises(DataError, match="no 'b'; the keys here are: a, None"):
-        Row("line 1", {"a": "1", None: ["too", "many"]}).text("b")  # type: ignore[dict-item]
+        Row("line 1", {"a": "1", None: ["too", "many"]}).require_text("b")  # type: ignore[dict-item]
 
 
 def test_one_source_at_a_time() -> None:
@@ -181,7 +181,7 @@ def test_without_the_hub_library_the_way_out_is_named(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(DataError, match=r"archon-eval\[hub\].*sample=true.*data=PATH"):
-        hub_rows("owner/name", "0" * 40)
+        load_hub_rows("owner/name", "0" * 40)
 
 
 def test_a_hub_that_fails_names_the_data_set_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,4 +192,4 @@ def test_a_hub_that_fails_names_the_data_set_and_the_way_out(monkeypatch: pytest
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(DataError, match=r"owner/name@0000000/cfg: .*no route.*sample=true"):
-        hub_rows("owner/name", "0" * 40, config="cfg")
+        load_hub_rows("owner/name", "0" * 40, config="cfg")

@@ -15,7 +15,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from archon_eval.errors import DataError
 from archon_eval.tasks import _pinned
 from archon_eval.tasks._data import Row
-from archon_eval.tasks._pinned import answers_by_question, github_file, hub_file, rows_of
+from archon_eval.tasks._pinned import collect_model_answers, load_github_file, load_hub_file, read_rows
 from archon_eval.tasks.alpaca_eval import alpaca_eval
 from archon_eval.tasks.arena_hard import arena_hard
 from archon_eval.tasks.mixeval import mixeval, mixeval_hard
@@ -139,7 +139,7 @@ def test_prompts_are_in_the_sample_and_metadata_is_complete(task: Callable[..., 
 def test_official_files(shared_data: Path, tmp_path: Path) -> None:
     alpaca = alpaca_eval(data=str(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz"), length_controlled=False)
     assert [s.metadata["index"] for s in alpaca.dataset if s.metadata] == list(range(805))
-    rows = [row.values for row in rows_of(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz")]
+    rows = [row.values for row in read_rows(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz")]
     official = tmp_path / "alpaca_eval_gpt4_baseline.json"  # a list in official order, without `index`
     official.write_text(json.dumps([{k: v for k, v in row.items() if k != "index"} for row in rows]))
     again = alpaca_eval(data=str(official), length_controlled=False)
@@ -225,26 +225,26 @@ def test_forms_of_model_answers() -> None:
         {"uid": "d", "answer": "one"},
     ]
     rows = [Row(f"line {n}", form) for n, form in enumerate(forms, 1)]
-    assert answers_by_question(rows) == {"7": ["one", "two"], "b": ["one"], "c": ["one"], "d": ["one"]}
+    assert collect_model_answers(rows) == {"7": ["one", "two"], "b": ["one"], "c": ["one"], "d": ["one"]}
     with pytest.raises(DataError, match="answered twice"):
-        answers_by_question([*rows, rows[0]])
+        collect_model_answers([*rows, rows[0]])
     for wrong in (
         {"uid": "x", "choices": []},
         {"uid": "x", "choices": [{"turns": [3]}]},
         {"uid": "x", "messages": [1]},
     ):
         with pytest.raises(DataError, match="line 1: not a model answer"):
-            answers_by_question([Row("line 1", wrong)])
+            collect_model_answers([Row("line 1", wrong)])
 
 
 def test_an_object_of_records_and_pinned_files_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "free-form.json"
     file.write_text('{"3": {"prompt": "x"}}')
-    assert rows_of(file)[0].values == {"id": "3", "prompt": "x"}
+    assert read_rows(file)[0].values == {"id": "3", "prompt": "x"}
     for wrong, message in (('{"3": 4}', "object of records"), ('{"3": ', "not JSON")):
         file.write_text(wrong)
         with pytest.raises(DataError, match=message):
-            rows_of(file)
+            read_rows(file)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def unreachable(*args: object, **kwargs: object) -> None:
@@ -252,12 +252,12 @@ def test_an_object_of_records_and_pinned_files_offline(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(_pinned, "urlopen", unreachable)
     with pytest.raises(DataError, match=r"own/er@abcdef0/x\.jsonl: GitHub did not give it .*sample=true"):
-        github_file("own/er", "abcdef0123", "x.jsonl")
+        load_github_file("own/er", "abcdef0123", "x.jsonl")
     cached = tmp_path / "archon_eval/own/er/abcdef0123/x.jsonl"
     cached.parent.mkdir(parents=True)
     write(cached, {"id": 1})
-    assert github_file("own/er", "abcdef0123", "x.jsonl")[0].values == {"id": 1}
+    assert load_github_file("own/er", "abcdef0123", "x.jsonl")[0].values == {"id": 1}
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub, "hf_hub_download", unreachable)
     with pytest.raises(DataError, match="the Hub did not give it"):
-        hub_file("own/er", "abcdef0123", "x.jsonl")
+        load_hub_file("own/er", "abcdef0123", "x.jsonl")

@@ -11,7 +11,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from archon_eval.errors import DataError
 from archon_eval.tasks import math as task_module
 from archon_eval.tasks._data import Row
-from archon_eval.tasks.math import math, to_sample
+from archon_eval.tasks.math import math, build_sample
 
 
 def test_the_sample_holds_the_whole_prompt() -> None:
@@ -37,7 +37,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, calls: list[Any]) -> None:
         values = {"problem": "1/2?", "level": "Level 3", "type": "Algebra", "solution": solution}
         return [Row(f"row {i}", values) for i in range(100)]
 
-    monkeypatch.setattr(task_module, "hub_rows", rows)
+    monkeypatch.setattr(task_module, "load_hub_rows", rows)
 
 
 def test_the_hub_gives_two_hundred_problems_of_all_subjects_at_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,10 +55,10 @@ def test_the_hub_gives_two_hundred_problems_of_all_subjects_at_a_commit(monkeypa
 
 def test_rows_without_an_id_get_one_from_their_text() -> None:
     row = Row("x", {"problem": "p", "answer": 4, "level": "Level ?"})
-    assert to_sample(row).id == to_sample(row).id != to_sample(Row("x", {"problem": "q", "answer": "4"})).id
-    assert to_sample(row).target == "4"
-    assert to_sample(row).metadata == {"subject": None, "level": None}
-    assert to_sample(Row("x", {"problem": "p", "answer": "4", "unique_id": "test/algebra/1.json"})).id
+    assert build_sample(row).id == build_sample(row).id != build_sample(Row("x", {"problem": "q", "answer": "4"})).id
+    assert build_sample(row).target == "4"
+    assert build_sample(row).metadata == {"subject": None, "level": None}
+    assert build_sample(Row("x", {"problem": "p", "answer": "4", "unique_id": "test/algebra/1.json"})).id
 
 
 @pytest.mark.parametrize(
