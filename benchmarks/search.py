@@ -31,9 +31,9 @@ from search_tables import EPOCHS, FURTHER, Table, build
 from threadpoolctl import threadpool_limits
 
 from archon_eval.search import optimisers
-from archon_eval.search.finals import FEW, SHARE
-from archon_eval.search.space import features
-from archon_eval.search.surrogate import Seen, Surrogate, _matern
+from archon_eval.search.finals import MIN_FINALISTS, CONFIRM_BUDGET_SHARE
+from archon_eval.search.space import compute_features
+from archon_eval.search.surrogate import Observation, Surrogate, _compute_matern
 from archon_eval.simulation.skills import FAMILIES
 
 DEV = 100
@@ -106,7 +106,7 @@ class State:
     """Where a search of ours was after a trial."""
 
     calls: int
-    seen: list[Seen]
+    seen: list[Observation]
     mean: Any
     deviation: Any
 
@@ -115,13 +115,13 @@ def ours(run: Run, race: bool = False) -> None:
     """The product's search; each budget keeps what its finalists on fresh draws take."""
     table = run.table
     calls = table.calls.tolist()
-    rows = features(table.configurations, calls)
-    optimiser = optimisers.build("smac", table.configurations, calls, np.zeros(len(calls)), run.seed)
-    assert isinstance(optimiser, optimisers.Smac)
+    rows = compute_features(table.configurations, calls)
+    optimiser = optimisers.build_optimizer("smac", table.configurations, calls, np.zeros(len(calls)), run.seed)
+    assert isinstance(optimiser, optimisers.SmacOptimizer)
     budgets, before = list(BUDGETS), None
     while budgets:
         start = time.perf_counter()
-        epoch = len(optimiser.seen) % DRAWS
+        epoch = len(optimiser.observations) % DRAWS
         place = optimiser.ask(frozenset(), epoch)
         took = time.perf_counter() - start
         if place is None:
@@ -132,7 +132,7 @@ def ours(run: Run, race: bool = False) -> None:
         estimate = optimiser.estimate()
         run.overhead.append(took + time.perf_counter() - start)
         assert estimate is not None
-        state = State(run.calls, list(optimiser.seen), *estimate)
+        state = State(run.calls, list(optimiser.observations), *estimate)
         while budgets and state.calls + finalists(run, state, budgets[0])[1] > budgets[0]:
             budget = budgets.pop(0)
             if before is not None:
@@ -141,17 +141,17 @@ def ours(run: Run, race: bool = False) -> None:
         before = state
 
 
-def raced(run: Run, optimiser: optimisers.Smac, place: int, epoch: int) -> tuple[float, float]:
+def raced(run: Run, optimiser: optimisers.SmacOptimizer, place: int, epoch: int) -> tuple[float, float]:
     """The score of a trial that is stopped half-way when it is hopeless, and the share of questions it answered.
 
     The half is corrected by what the other half brought to earlier trials with the same draws.
     """
-    right, seen = run.answers(place, epoch), optimiser.seen
+    right, seen = run.answers(place, epoch), optimiser.observations
     same = [run.answers(one.number, epoch) for one in seen if one.draws == epoch and one.share == 1]
     run.pay(place, epoch, (0,))
-    if same and len(seen) >= optimisers.FIRST:
+    if same and len(seen) >= optimisers.INITIAL_DESIGN_SIZE:
         value = float(right[:BLOCK].mean() + np.mean([other.mean() - other[:BLOCK].mean() for other in same]))
-        optimiser.surrogate.fit(seen, [Seen(place, epoch, value, 0.5)])
+        optimiser.surrogate.fit(seen, [Observation(place, epoch, value, 0.5)])
         mean, deviation = optimiser.surrogate.mean, optimiser.surrogate.deviation
         best = max(float(mean[one.number]) for one in seen)
         if mean[place] + HOPELESS * deviation[place] < best:
@@ -167,15 +167,15 @@ def finalists(run: Run, state: State, budget: int) -> tuple[list[int], int, int]
     """Who is confirmed, what that takes, and with how many fresh sets of draws: as `search.finals`, by lower bound."""
     table, numbers = run.table, dict.fromkeys(one.number for one in state.seen)
     best = sorted(numbers, key=lambda n: (state.deviation[n] - state.mean[n], n))[:FINALISTS]
-    plans = [(n, FRESH) for n in range(len(best), FEW, -1)]
-    plans += [(n, e) for n in range(min(FEW, len(best)), 0, -1) for e in range(FRESH, 0, -1)]
+    plans = [(n, FRESH) for n in range(len(best), MIN_FINALISTS, -1)]
+    plans += [(n, e) for n in range(min(MIN_FINALISTS, len(best)), 0, -1) for e in range(FRESH, 0, -1)]
     paid: list[int] = []
     seen: set[int] = set()
     for place in best:
         paid.append(sum(calls for node, calls in table.nodes[place] if node not in seen))
         seen |= {node for node, _ in table.nodes[place]}
     for count, times in plans:
-        if (total := DEV * times * sum(paid[:count])) <= SHARE * budget:
+        if (total := DEV * times * sum(paid[:count])) <= CONFIRM_BUDGET_SHARE * budget:
             break
     return best[:count], total, times
 
@@ -183,7 +183,7 @@ def finalists(run: Run, state: State, budget: int) -> tuple[list[int], int, int]
 def confirmed(run: Run, state: State, budget: int, rows: Any) -> int:
     """The choice if the search ended here: the best of the finalists by all scores, those on fresh draws too."""
     chosen, _, times = finalists(run, state, budget)
-    fresh = [Seen(n, e, float(run.answers(n, e).mean())) for n in chosen for e in range(DRAWS, DRAWS + times)]
+    fresh = [Observation(n, e, float(run.answers(n, e).mean())) for n in chosen for e in range(DRAWS, DRAWS + times)]
     surrogate = Surrogate(rows)
     surrogate.fit([*state.seen, *fresh])
     return max(chosen, key=lambda n: float(surrogate.mean[n]))
@@ -193,7 +193,7 @@ def baseline(run: Run, algorithm: str) -> None:
     """An optimiser of the product without a model of ours; its dev winner is taken."""
     table = run.table
     calls = table.calls.tolist()
-    optimiser = optimisers.build(algorithm, table.configurations, calls, np.zeros(len(calls)), run.seed)
+    optimiser = optimisers.build_optimizer(algorithm, table.configurations, calls, np.zeros(len(calls)), run.seed)
     while run.calls < BUDGETS[-1]:
         start = time.perf_counter()
         place = optimiser.ask(frozenset())
@@ -270,7 +270,7 @@ def papers(run: Run) -> None:
             improvement[chosen] = -np.inf
             place = int(improvement.argmax())
         run.trial(place)
-        k = _matern(np.square(rows - rows[place]).sum(axis=1) / size**2)
+        k = _compute_matern(np.square(rows - rows[place]).sum(axis=1) / size**2)
         pivot = np.sqrt(max(variance[place] + noise, 1e-9))
         halves[number] = (k - halves[:number, place] @ halves[:number]) / pivot
         variance = variance - np.square(halves[number])
@@ -325,7 +325,7 @@ USUAL = ["ours", "papers", "random", "greedy", "tpe"]
 def bounds(table: Table, seeds: range) -> dict[str, Any]:
     """What the dev questions allow, were all 9,576 architectures to answer them: some 180 million calls for 5 draws."""
     truth = table.truth
-    rows = features(table.configurations, table.calls.tolist())
+    rows = compute_features(table.configurations, table.calls.tolist())
     width = rows.shape[1]
     pairs = [rows[:, i] * rows[:, j] for i in range(width) for j in range(i, width)]
     left, singular, _ = np.linalg.svd(np.column_stack([np.ones(len(rows)), rows, *pairs]), full_matrices=False)

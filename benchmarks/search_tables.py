@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from archon_eval.search.space import PRESETS, TOP, Configuration
+from archon_eval.search.space import PRESETS, RANKER_TOP_K, Configuration
 from archon_eval.simulation import mind as m
 from archon_eval.simulation.skills import OPEN_ENDED, list_models, rank_models, get_strength
 
@@ -158,7 +158,7 @@ def build(family: str, questions: int = 1000, seed: int = 0, keep: Path | None =
 def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
     world = World(family, questions, seed, draws)
     space = PRESETS["paper"]
-    listed = space.configurations(len(world.names))
+    listed = space.list_configurations(len(world.names))
     places = {(c.generators, c.samples, c.fusers, c.evaluation): n for n, c in enumerate(listed)}
     right = np.zeros((world.size, len(listed)), dtype=np.uint8)
     nodes: list[tuple[tuple[int, int], ...]] = [()] * len(listed)
@@ -173,7 +173,7 @@ def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
 
     def walk(root: tuple[int, int], stack: tuple[int, ...], answers: Any, paid: tuple[tuple[int, int], ...]) -> None:
         critique = np.where(world.looks(judge, answers, 0) > 0, m.CRITIQUE_LOG_ODDS, -m.CRITIQUE_LOG_ODDS).astype(np.float32)
-        order = np.argsort(-world.looks(judge, answers, critique), 1)[:, :TOP]
+        order = np.argsort(-world.looks(judge, answers, critique), 1)[:, :RANKER_TOP_K]
         top = np.take_along_axis(answers, order, 1)
         evidence = np.take_along_axis(critique, order, 1)
         paid = (*paid, (fresh(), 2))

@@ -212,6 +212,6 @@ def reply_to(prompt: str) -> str:
 
 def test_plans_that_share_parts_are_the_same_as_without():
     space, memo = load_space("small"), {}
-    for one in space.configurations(4)[::7]:
-        architecture = space.architecture(one, list("abcd"), list("dcba"))
+    for one in space.list_configurations(4)[::7]:
+        architecture = space.build_architecture(one, list("abcd"), list("dcba"))
         assert plan(architecture, memo=memo) == plan(architecture)

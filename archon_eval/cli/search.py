@@ -173,7 +173,7 @@ def _lines(found: Mapping[str, Any]) -> str:
 def _print(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
     from rich.table import Table
 
-    from archon_eval.search.outcome import percent
+    from archon_eval.search.outcome import format_percent
 
     table = Table(title="On the held-out questions", title_justify="left")
     for column in ("system", "score (95%)", "calls", "winner against it"):
@@ -181,7 +181,7 @@ def _print(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
     for name, shown in summary["held_out"].items():
         other = summary["winner_against"].get(name)
         verdict = f"{100 * other['value']:+.1f}, {other['verdict']}" if other else ""
-        table.add_row(name, percent(shown), f"{shown['calls_per_question']:.1f}", verdict)
+        table.add_row(name, format_percent(shown), f"{shown['calls_per_question']:.1f}", verdict)
     console.print(table)
     for name, shown in summary["held_out"].items():
         console.print(f"{name}: {shown['architecture']}", highlight=False)

@@ -7,16 +7,16 @@ from math import ceil, inf
 from statistics import fmean
 from typing import Any
 
-from archon_eval.search.finals import SHARE
-from archon_eval.search.preparation import options, prepare
-from archon_eval.search.settings import Settings
+from archon_eval.search.finals import CONFIRM_BUDGET_SHARE
+from archon_eval.search.preparation import plan_space, prepare_questions
+from archon_eval.search.settings import SearchSettings
 from archon_eval.search.space import SearchError
 
-SHARED = 0.5
+EXPECTED_REUSE_SHARE = 0.5
 """Share of the trials' calls that the call store answers, roughly: measured in docs/search.md."""
 
 
-def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) -> dict[str, Any]:
+def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int = 1) -> dict[str, Any]:
     """Size, calls, dollars and hours expected; plain values, None for what is not known before.
 
     Args:
@@ -28,9 +28,9 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
     """
     if workers < 1 or not 0 < call_seconds < inf:
         raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
-    parts, _ = prepare(settings)
+    parts, _ = prepare_questions(settings)
     models = settings.models
-    found = options(settings, models, models)
+    found = plan_space(settings, models, models)
     questions = {part: sum(len(each[part]) for each in parts.values()) for part in ("trial", "dev", "test")}
     turns = fmean(answers for each in parts.values() for answers in each["dev"].values())
     calls = sorted(turns * fmean(option.plan.calls) for option in found)
@@ -50,18 +50,18 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
     if budget < inf:  # a trial must leave what the report may take at worst, up to half of the budget
         worst = turns * fmean(option.plan.calls[1] + option.plan.reasks for option in found)
         kept = min(questions["test"] * (2 * worst + turns), budget / 2)
-        confirm = min(confirm, SHARE * (budget - kept))
-    total = ranking + trials * per_trial * (1 - SHARED) + confirm + report
+        confirm = min(confirm, CONFIRM_BUDGET_SHARE * (budget - kept))
+    total = ranking + trials * per_trial * (1 - EXPECTED_REUSE_SHARE) + confirm + report
     short = ""
     if total - report + kept > budget:
-        fit = max(0, int((budget - ranking - confirm - kept) / (per_trial * (1 - SHARED))))
+        fit = max(0, int((budget - ranking - confirm - kept) / (per_trial * (1 - EXPECTED_REUSE_SHARE))))
         short = f"it is expected to pay for about {fit} of {trials} trials" if fit else "it may not pay for all stages"
         trials = max(1, fit)
     chain = turns * fmean(option.plan.sequential for option in found) * call_seconds
     evals = trials + finalists + 4 + ranked
     answers = questions["dev"] * (ranked + (finalists + 1) * settings.confirm_epochs) + 3 * questions["test"]
     tried = trials * per_trial
-    shown = min(ranking + tried * (1 - SHARED) + confirm + report, budget)
+    shown = min(ranking + tried * (1 - EXPECTED_REUSE_SHARE) + confirm + report, budget)
     judges = ", ".join(f"{role}={model}" for role, model in settings.model_roles)
     return {
         "architectures": len(found),
@@ -70,7 +70,7 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
         "calls": {
             "ranking": round(ranking),
             "trials": round(tried),
-            "trials_paid_with_sharing": round(tried * (1 - SHARED)),
+            "trials_paid_with_sharing": round(tried * (1 - EXPECTED_REUSE_SHARE)),
             "confirming": round(confirm),
             "report": round(report),
             "expected": round(shown),
@@ -81,6 +81,6 @@ def forecast(settings: Settings, call_seconds: float = 5.0, workers: int = 1) ->
         "hours": round(evals * chain / workers / 3600, 2),
         "answers_to_score": answers + trials * questions["trial"],
         "not_counted": f"calls of judges that score answers ({judges or 'if the task has any'}); no budget holds them",
-        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {SHARED:.0%} of trial calls "
+        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {EXPECTED_REUSE_SHARE:.0%} of trial calls "
         "shared, models as good as in the order given, tokens as `archon plan` estimates them",
     }

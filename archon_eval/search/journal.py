@@ -2,7 +2,7 @@
 
     journal = Journal(folder)
     journal.add("result", {...})           # on disk when this returns
-    journal.entries("result")              # what was added, also by an earlier process
+    journal.list_entries("result")              # what was added, also by an earlier process
 
 A line cut short by a crash can only be the last; it is dropped when the journal is opened again.
 """
@@ -29,7 +29,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self.path = folder / "search.jsonl"
             self._stream = self.path.open("a+b")
-            _lock(self._stream.fileno())
+            _lock_file(self._stream.fileno())
             self._stream.seek(0)
             raw = self._stream.read()
         except BlockingIOError:
@@ -61,7 +61,7 @@ class Journal:
             raise SearchError(why) from exc
         self._lines.append((kind, line))
 
-    def entries(self, *kinds: str) -> list[dict[str, Any]]:
+    def list_entries(self, *kinds: str) -> list[dict[str, Any]]:
         """All lines of these kinds, oldest first."""
         return [line for found, line in self._lines if found in kinds]
 
@@ -71,7 +71,7 @@ class Journal:
             self._stream.close()
 
 
-def _lock(descriptor: int) -> None:
+def _lock_file(descriptor: int) -> None:
     try:
         import fcntl
     except ImportError:  # no advisory locks on this system

@@ -1,9 +1,9 @@
 """Which architecture is tried next: one face for SMAC3 with our surrogate, its stock facade, random and greedy.
 
-    optimiser = build("smac", configurations, calls, penalty, seed=0)
+    optimiser = build_optimizer("smac", configurations, calls, penalty, seed=0)
     number = optimiser.ask(frozenset(), draws=1) # the place of a configuration in the list; None when all are tried
     optimiser.tell(number, 0.71, draws=1)        # its performance; None for a trial that failed
-    optimiser.again(number, 0.68, draws=4)       # a finalist's, on other draws
+    optimiser.tell_fresh_score(number, 0.68, draws=4)       # a finalist's, on other draws
     optimiser.estimate()                         # what it believes of every configuration, or None
 
 An answer depends on the seed and on what was told, and on nothing else: a search that is resumed goes on as it would
@@ -18,25 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from archon_eval.search.sharing import Shared
-from archon_eval.search.space import Array, Configuration, SearchError, features
-from archon_eval.search.surrogate import Seen, Surrogate
+from archon_eval.search.sharing import PaidCallTracker
+from archon_eval.search.space import Array, Configuration, SearchError, compute_features
+from archon_eval.search.surrogate import Observation, Surrogate
 
-FIRST = 10
+INITIAL_DESIGN_SIZE = 10
 """Configurations spread over the space that are tried before the surrogate is asked."""
 
 
-class Optimiser(ABC):
+class Optimizer(ABC):
     """What all have: the list, what was told, and what the objective takes off for cost."""
 
     def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
-        self._list, self._penalty, self._seed = list(configurations), penalty, seed
-        self.told: dict[int, float | None] = {}
+        self._configurations, self._penalty, self._seed = list(configurations), penalty, seed
+        self.outcomes: dict[int, float | None] = {}
 
     def ask(self, pending: frozenset[int], draws: int = 1) -> int | None:
         """The configuration to try next with a set of draws, none of those told or pending; None if none is left."""
-        free = np.ones(len(self._list), dtype=bool)
-        free[[*self.told, *pending]] = False
+        free = np.ones(len(self._configurations), dtype=bool)
+        free[[*self.outcomes, *pending]] = False
         return self._choose(free, pending, draws) if free.any() else None
 
     @abstractmethod
@@ -48,45 +48,45 @@ class Optimiser(ABC):
         Args:
             share: of the questions that have a score.
         """
-        self.told[number] = performance
+        self.outcomes[number] = performance
 
-    def again(self, number: int, performance: float, draws: int) -> None:  # noqa: B027 (no model, nothing to learn)
+    def tell_fresh_score(self, number: int, performance: float, draws: int) -> None:  # noqa: B027 (no model, nothing to learn)
         """What a finalist scored with draws that no trial took."""
 
     def estimate(self) -> tuple[Array, Array] | None:
         """Mean and deviation of every configuration's performance; None from those that have no model."""
         return None
 
-    def shift(self, draws: int) -> float:
+    def estimate_draw_effect(self, draws: int) -> float:
         """What a set of draws probably added to every score made with it; 0 from those that have no model."""
         return 0.0
 
     @property
     def _values(self) -> dict[int, float]:
-        return {number: value for number, value in self.told.items() if value is not None}
+        return {number: value for number, value in self.outcomes.items() if value is not None}
 
-    def _order(self) -> Any:
-        return np.random.default_rng(self._seed).permutation(len(self._list))
+    def _shuffle_order(self) -> Any:
+        return np.random.default_rng(self._seed).permutation(len(self._configurations))
 
 
-class Random(Optimiser):
+class RandomSearch(Optimizer):
     """Each configuration at most once, in a seeded order."""
 
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
-        order = self._order()
+        order = self._shuffle_order()
         return int(order[free[order]][0])
 
 
-class Greedy(Optimiser):
+class GreedySearch(Optimizer):
     """From a random start, one axis at a time: all neighbours of the best, then on from the best of them; restarts."""
 
     def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
         super().__init__(configurations, penalty, seed)
-        self._points = [_point(one) for one in configurations]
-        self._near: dict[int, list[int]] = {}
+        self._points = [_make_point(one) for one in configurations]
+        self._neighbour_cache: dict[int, list[int]] = {}
 
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
-        order = self._order()
+        order = self._shuffle_order()
         values = {number: value - float(self._penalty[number]) for number, value in self._values.items()}
         for start in order:
             here = int(start)
@@ -95,7 +95,7 @@ class Greedy(Optimiser):
                     return here
                 continue  # failed, or under way
             while True:
-                near = self._neighbours(here)
+                near = self._find_neighbours(here)
                 if untried := [number for number in near if free[number]]:
                     return untried[0]
                 best = max((number for number in near if number in values), key=values.__getitem__, default=here)
@@ -104,18 +104,18 @@ class Greedy(Optimiser):
                 here = best
         return int(order[free[order]][0])
 
-    def _neighbours(self, here: int) -> list[int]:
-        if here not in self._near:
+    def _find_neighbours(self, here: int) -> list[int]:
+        if here not in self._neighbour_cache:
             mine = self._points[here]
-            self._near[here] = [
+            self._neighbour_cache[here] = [
                 number
                 for number, other in enumerate(self._points)
-                if sum(map(ne, mine, other)) == 1 and _one_step(mine[2], other[2])
+                if sum(map(ne, mine, other)) == 1 and _is_one_step(mine[2], other[2])
             ]
-        return self._near[here]
+        return self._neighbour_cache[here]
 
 
-def _point(one: Configuration) -> tuple[Any, ...]:
+def _make_point(one: Configuration) -> tuple[Any, ...]:
     return (
         one.generators,
         one.samples,
@@ -127,7 +127,7 @@ def _point(one: Configuration) -> tuple[Any, ...]:
     )
 
 
-def _one_step(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+def _is_one_step(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
     """Whether fusion layers differ in one layer at most: another width, one more or one less."""
     if len(first) == len(second):
         return sum(a != b for a, b in zip(first, second, strict=True)) <= 1
@@ -137,7 +137,7 @@ def _one_step(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
     )
 
 
-class Smac(Optimiser):
+class SmacOptimizer(Optimizer):
     """SMAC3 by ask and tell, with a Gaussian process on features and every configuration's improvement computed.
 
     The improvement is divided by the square root of the calls that the trial would have to pay, which those that share
@@ -147,74 +147,74 @@ class Smac(Optimiser):
     def __init__(
         self, configurations: Sequence[Configuration], rows: Array, calls: Sequence[float], penalty: Array, seed: int
     ) -> None:
-        from archon_eval.search.smac_parts import facade
+        from archon_eval.search.smac_parts import build_facade
 
         super().__init__(configurations, penalty, seed)
-        self._rows, self.surrogate, self._shared = rows, Surrogate(rows), Shared(configurations, calls)
-        self.seen: list[Seen] = []
+        self._rows, self.surrogate, self._shared = rows, Surrogate(rows), PaidCallTracker(configurations, calls)
+        self.observations: list[Observation] = []
         """All scores, those of finalists too."""
-        self._smac, self._parts = facade(len(configurations), self._spread_out(), seed, self._predict)
+        self._smac, self._acquisition_inputs = build_facade(len(configurations), self._choose_initial(), seed, self._predict)
         self._asked: dict[int, tuple[int, Any]] = {}
 
-    def _spread_out(self) -> list[int]:
+    def _choose_initial(self) -> list[int]:
         """The first few: a seeded one, then always the one farthest from all before."""
-        chosen = [int(self._order()[0])]
+        chosen = [int(self._shuffle_order()[0])]
         apart = np.square(self._rows - self._rows[chosen[0]]).sum(axis=1)
-        while len(chosen) < min(FIRST, len(self._list)):
+        while len(chosen) < min(INITIAL_DESIGN_SIZE, len(self._configurations)):
             chosen.append(int(apart.argmax()))
             apart = np.minimum(apart, np.square(self._rows - self._rows[chosen[-1]]).sum(axis=1))
         return chosen
 
     def _predict(self, pending: frozenset[int]) -> tuple[Array, Array]:
         """Posterior of the objective to minimise; trials under way count as if they came out as expected."""
-        self.surrogate.fit(self.seen)
+        self.surrogate.fit(self.observations)
         if pending:
             drawn = [(number, self._asked.get(number, (1, None))[0]) for number in sorted(pending)]
-            mean, shift = self.surrogate.mean, self.surrogate.shift
-            self.surrogate.fit(self.seen, [Seen(n, d, float(mean[n]) + shift.get(d, 0.0)) for n, d in drawn])
+            mean, shift = self.surrogate.mean, self.surrogate.draw_effects
+            self.surrogate.fit(self.observations, [Observation(n, d, float(mean[n]) + shift.get(d, 0.0)) for n, d in drawn])
         return self._penalty - self.surrogate.mean, np.square(self.surrogate.deviation)
 
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
-        self._parts.free, self._parts.pending = free, pending
-        self._parts.price = self._price(draws)
+        self._acquisition_inputs.free, self._acquisition_inputs.pending = free, pending
+        self._acquisition_inputs.cost_scale = self._compute_cost_scale(draws)
         info = self._smac.ask()
         number = int(info.config["number"])
         if free[number]:
             self._asked[number] = (draws, info)
         else:  # more trials under way than SMAC3 has first ones for: it drew a number at random
-            order = self._order()
+            order = self._shuffle_order()
             number = int(order[free[order]][0])
-        self._shared.pay(number, draws)
+        self._shared.mark_paid(number, draws)
         return number
 
-    def _price(self, draws: int) -> Any:
+    def _compute_cost_scale(self, draws: int) -> Any:
         """What the improvement by each configuration is divided by."""
-        return np.sqrt(np.maximum(self._shared.unpaid(draws), 1.0))
+        return np.sqrt(np.maximum(self._shared.count_unpaid(draws), 1.0))
 
     def tell(self, number: int, performance: float | None, draws: int = 1, share: float = 1.0) -> None:
-        from archon_eval.search.smac_parts import told
+        from archon_eval.search.smac_parts import tell_smac
 
         super().tell(number, performance, draws, share)
-        self._shared.pay(number, draws)
+        self._shared.mark_paid(number, draws)
         if performance is not None:
-            self.seen.append(Seen(number, draws, performance, share))
+            self.observations.append(Observation(number, draws, performance, share))
         _, info = self._asked.pop(number, (draws, None))
-        told(self._smac, info, number, performance, float(self._penalty[number]))
+        tell_smac(self._smac, info, number, performance, float(self._penalty[number]))
 
-    def again(self, number: int, performance: float, draws: int) -> None:
-        self.seen.append(Seen(number, draws, performance))
+    def tell_fresh_score(self, number: int, performance: float, draws: int) -> None:
+        self.observations.append(Observation(number, draws, performance))
 
     def estimate(self) -> tuple[Array, Array] | None:
-        if not self.seen:
+        if not self.observations:
             return None
-        self.surrogate.fit(self.seen)
+        self.surrogate.fit(self.observations)
         return self.surrogate.mean, self.surrogate.deviation
 
-    def shift(self, draws: int) -> float:
-        return self.surrogate.shift.get(draws, 0.0)
+    def estimate_draw_effect(self, draws: int) -> float:
+        return self.surrogate.draw_effects.get(draws, 0.0)
 
 
-class Pareto(Smac):
+class ParetoOptimizer(SmacOptimizer):
     """The same, with another weight of cost at every ask, so that the whole front is looked for."""
 
     def __init__(
@@ -225,23 +225,23 @@ class Pareto(Smac):
 
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
         # one ask in three looks for the best at any cost, the others at up to all performance for the whole cost range
-        turn = len(self.told) + len(pending)
+        turn = len(self.outcomes) + len(pending)
         weight = np.random.default_rng([self._seed, turn]).uniform(-0.5, 1) ** 3
         self._penalty = max(0.0, float(weight)) * self._cost
         return super()._choose(free, pending, draws)
 
-    def _price(self, draws: int) -> Any:
+    def _compute_cost_scale(self, draws: int) -> Any:
         return 1.0  # or only the cheap end of the front would be looked at
 
 
-def build(
+def build_optimizer(
     algorithm: str,
     configurations: Sequence[Configuration],
     calls: Sequence[float],
     penalty: Array,
     seed: int = 0,
     pareto: Array | None = None,
-) -> Optimiser:
+) -> Optimizer:
     """An optimiser by its name in `settings.ALGORITHMS`.
 
     Args:
@@ -253,18 +253,18 @@ def build(
         SearchError: SMAC3 is not installed.
     """
     if algorithm == "random":
-        return Random(configurations, penalty, seed)
+        return RandomSearch(configurations, penalty, seed)
     if algorithm == "greedy":
-        return Greedy(configurations, penalty, seed)
+        return GreedySearch(configurations, penalty, seed)
     if find_spec("smac") is None:
         raise SearchError(
             f"--algorithm {algorithm} needs: pip install 'archon-eval[search]' (random and greedy do not)"
         )
     if algorithm == "smac-stock":
-        from archon_eval.search.smac_parts import Stock
+        from archon_eval.search.smac_parts import StockSmacOptimizer
 
-        return Stock(configurations, penalty, seed)
-    rows = features(configurations, calls)
+        return StockSmacOptimizer(configurations, penalty, seed)
+    rows = compute_features(configurations, calls)
     if pareto is None:
-        return Smac(configurations, rows, calls, penalty, seed)
-    return Pareto(configurations, rows, calls, pareto, seed)
+        return SmacOptimizer(configurations, rows, calls, penalty, seed)
+    return ParetoOptimizer(configurations, rows, calls, pareto, seed)

@@ -18,30 +18,30 @@ from typing import Any
 from archon_eval.report.comparing import together
 from archon_eval.report.statistics import Comparison, Estimate, compare, mean_estimate, proportion, verdict
 from archon_eval.report.student import t_quantile
-from archon_eval.search.driver import Found
-from archon_eval.search.evaluations import Trial
+from archon_eval.search.driver import SearchResult
+from archon_eval.search.scheduler import Trial
 from archon_eval.search.settings import TaskSpec
 
 NO_WINNER = "No architecture beats the best single model here."
 
 
-def write(found: Found, folder: Path) -> dict[str, Any]:
+def write(found: SearchResult, folder: Path) -> dict[str, Any]:
     """Write the files, each complete or not at all, and return the summary."""
     best = found.finalists[0][1].architecture
-    named = replace(best, name="best", description=_described(found))
-    _whole(folder / "best.yaml", named.to_yaml())
-    rows = list(_rows(found, folder))
+    named = replace(best, name="best", description=_describe_winner(found))
+    _write_atomically(folder / "best.yaml", named.to_yaml())
+    rows = list(_build_trial_rows(found, folder))
     with (folder / "trials.csv.part").open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
     (folder / "trials.csv.part").replace(folder / "trials.csv")
     summary = summarise(found)
-    _whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    _write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-def summarise(found: Found) -> dict[str, Any]:
+def summarise(found: SearchResult) -> dict[str, Any]:
     """Everything a reader should know, as plain values."""
     dev = next((trial for _, trial in found.tried if trial.key == found.winner), None)
     tasks, report = found.settings.tasks, found.report
@@ -49,18 +49,18 @@ def summarise(found: Found) -> dict[str, Any]:
     against = {}
     others = [name for name in ("single", "best-of-n") if {name, "winner"} <= report.keys() and name != found.winner]
     for name in others:
-        paired = _paired(tasks, report["winner"].scores, report[name].scores, together(len(others)))
+        paired = _compare_trials(tasks, report["winner"].scores, report[name].scores, together(len(others)))
         if paired is None:
             notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
             continue
         asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": verdict(paired)}
-        against[name] = {**_interval(paired.difference), "confidence": paired.difference.confidence, **asked}
-    evaluations = found.evaluations
+        against[name] = {**_dump_interval(paired.difference), "confidence": paired.difference.confidence, **asked}
+    evaluations = found.scheduler
     result = {
         "winner": found.finalists[0][1].architecture.name,
         "fingerprint": found.finalists[0][1].architecture.fingerprint,
         "verdict": NO_WINNER if found.winner == "single" else "",
-        "held_out": {name: _shown(tasks, trial) for name, trial in report.items()},
+        "held_out": {name: _summarise_trial(tasks, trial) for name, trial in report.items()},
         "winner_against": against,
         "dev": None if dev is None else dev.performance,
         "dev_surrogate": found.estimate.get(found.winner),
@@ -96,11 +96,11 @@ def summarise(found: Found) -> dict[str, Any]:
     if dev is not None and dev.performance is not None and scored is not None and scored.performance is not None:
         result["optimism"] = dev.performance - scored.performance
     if found.settings.pareto:
-        result["pareto"] = list(_front(found))
+        result["pareto"] = list(_find_pareto_front(found))
     return result
 
 
-def _front(found: Found) -> Iterator[dict[str, Any]]:
+def _find_pareto_front(found: SearchResult) -> Iterator[dict[str, Any]]:
     """Tried architectures of which none is both better, as the surrogate sees it, and cheaper than another."""
     best = -1.0
     usable = [(o, t) for o, t in found.tried if t.performance is not None]
@@ -118,7 +118,7 @@ def _front(found: Found) -> Iterator[dict[str, Any]]:
             }
 
 
-def _rows(found: Found, folder: Path) -> Iterator[dict[str, Any]]:
+def _build_trial_rows(found: SearchResult, folder: Path) -> Iterator[dict[str, Any]]:
     for option, trial in found.tried:
         one, estimate = option.configuration, found.estimate.get(trial.key, ("", ""))
         yield {
@@ -139,11 +139,11 @@ def _rows(found: Found, folder: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def _shown(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
+def _summarise_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
     return {
         "architecture": trial.architecture.name,
         "fingerprint": trial.architecture.fingerprint,
-        **_interval(_scored(tasks, trial.scores)),
+        **_dump_interval(_estimate_score(tasks, trial.scores)),
         "value": trial.performance,
         "questions": len(trial.scores),
         "calls_per_question": trial.calls,
@@ -152,15 +152,15 @@ def _shown(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
     }
 
 
-def _scored(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
+def _estimate_score(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
     """A score with its interval: Wilson's for right and wrong, as reports of the same log show it.
 
     Over several tasks the weighted distances of their intervals' ends are added up in squares (G. Zou, A. Donner,
     Statistics in Medicine 27, 2008): a task that is always right adds its share of doubt, too.
     """
     if not scores or not set(scores.values()) <= {0.0, 1.0}:
-        return _weighted(tasks, scores)
-    own = [(task.weight, [scores[key] for key in _of_task(task, scores)]) for task in tasks]
+        return _estimate_weighted_mean(tasks, scores)
+    own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
     parts = [(weight, proportion(sum(values), len(values))) for weight, values in own if values]
     total = sum(weight for weight, _ in parts)
     value = sum(weight / total * one.value for weight, one in parts)
@@ -172,29 +172,29 @@ def _scored(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
     return Estimate(value, None, value - hypot(*below), value + hypot(*above), len(scores))
 
 
-def _paired(
+def _compare_trials(
     tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
 ) -> Comparison | None:
     """Two trials on the questions that both have a score of, tasks by weight; None if there are none."""
     both = sorted(first.keys() & second.keys())
     if not both:
         return None
-    by_task = [(task.weight, keys) for task in tasks if (keys := _of_task(task, both))]
+    by_task = [(task.weight, keys) for task in tasks if (keys := _select_task_keys(task, both))]
     total = sum(weight for weight, _ in by_task)
     # a question counts so much that the plain mean over all is the weighted mean of the tasks' means
     counts = {key: weight / total * len(both) / len(keys) for weight, keys in by_task for key in keys}
     a, b = ({key: counts[key] * scores[key] for key in both} for scores in (first, second))
     differences = {key: first[key] - second[key] for key in both}
-    return replace(compare(a, b, confidence=confidence), difference=_weighted(tasks, differences, confidence))
+    return replace(compare(a, b, confidence=confidence), difference=_estimate_weighted_mean(tasks, differences, confidence))
 
 
-def _of_task(task: TaskSpec, keys: Iterable[str]) -> list[str]:
+def _select_task_keys(task: TaskSpec, keys: Iterable[str]) -> list[str]:
     return [key for key in keys if key.startswith(f"{task.key}/")]
 
 
-def _weighted(tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence: float = 0.95) -> Estimate:
+def _estimate_weighted_mean(tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence: float = 0.95) -> Estimate:
     """Mean of the tasks' means by weight: `se = sqrt(sum((w/W)^2 se^2))`, t with Welch and Satterthwaite's freedom."""
-    own = [(task.weight, [scores[key] for key in _of_task(task, scores)]) for task in tasks]
+    own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
     parts = [(weight, mean_estimate(values, None, confidence)) for weight, values in own if values]
     if len(parts) < 2:
         return parts[0][1] if parts else Estimate(nan, None, None, None, 0, confidence)
@@ -211,21 +211,21 @@ def _weighted(tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence
     return Estimate(value, stderr, value - half, value + half, n, confidence)
 
 
-def _interval(estimate: Estimate) -> dict[str, Any]:
+def _dump_interval(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def _described(found: Found) -> str:
+def _describe_winner(found: SearchResult) -> str:
     winner = found.report.get("winner")
     text = f"Found by archon search ({found.settings.algorithm}, {len(found.tried)} trials, seed {found.settings.seed})"
     text += f" on {', '.join(task.key for task in found.settings.tasks)}."
     if winner and winner.performance is not None:
-        scored = _shown(found.settings.tasks, winner)
-        text += f" Held-out: {percent(scored)} on {scored['questions']} questions."
+        scored = _summarise_trial(found.settings.tasks, winner)
+        text += f" Held-out: {format_percent(scored)} on {scored['questions']} questions."
     return text + (f" {NO_WINNER}" if found.winner == "single" else "")
 
 
-def percent(shown: Mapping[str, Any]) -> str:
+def format_percent(shown: Mapping[str, Any]) -> str:
     """`71.4% (66 to 77)`, or `failed`."""
     if shown["value"] is None:
         return "failed"
@@ -234,7 +234,7 @@ def percent(shown: Mapping[str, Any]) -> str:
     return f"{100 * shown['value']:.1f}% ({100 * max(0, shown['low']):.0f} to {100 * min(1, shown['high']):.0f})"
 
 
-def _whole(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8") as stream:
         stream.write(text)

@@ -1,7 +1,7 @@
 """Before anything is paid: the questions and their split, and the architectures that the space and the limits leave.
 
-parts, digest = prepare(settings)
-found = options(settings, generators, fusers)     # with a plan each
+parts, digest = prepare_questions(settings)
+found = plan_space(settings, generators, fusers)     # with a plan each
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from archon_eval.architecture import Architecture
 from archon_eval.errors import did_you_mean
 from archon_eval.models.prices import load_prices
 from archon_eval.plan import Plan, plan
-from archon_eval.search.evaluations import Parts
-from archon_eval.search.questions import look_at
-from archon_eval.search.settings import Settings
+from archon_eval.search.evaluations import QuestionSplits
+from archon_eval.search.questions import load_questions
+from archon_eval.search.settings import SearchSettings
 from archon_eval.search.space import Configuration, SearchError
 from archon_eval.tasks._data import DEV_SHARE, split_samples
 
-FEWEST = 5
+MIN_DEV_QUESTIONS = 5
 """Dev questions below which scores say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class PlannedArchitecture:
     """A configuration of this search with its architecture and its plan."""
 
     configuration: Configuration
@@ -37,22 +37,22 @@ class Option:
     plan: Plan
 
 
-def prepare(settings: Settings) -> tuple[Parts, str]:
+def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
     """Each task's questions in parts, and a digest of all the data.
 
     Raises:
         SearchError: a task that cannot be read, or has too few questions; or what would stop the search later.
     """
-    _check(settings)
+    _check_settings(settings)
     parts, digests = {}, []
     for task in settings.tasks:
-        answers, digest = look_at(task)
+        answers, digest = load_questions(task)
         ids = list(answers)
         samples = [Sample(input="", id=id) for id in ids]
-        if (few := round(DEV_SHARE * len(ids))) < FEWEST:
+        if (few := round(DEV_SHARE * len(ids))) < MIN_DEV_QUESTIONS:
             raise SearchError(
                 f"{task.key}: {len(ids)} questions leave {few} for the search, which says nothing; "
-                f"at least {FEWEST / DEV_SHARE:.0f} questions are needed"
+                f"at least {MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions are needed"
             )
         split = {part: [str(s.id) for s in split_samples(samples, part)] for part in ("dev", "test")}
         order = sorted(split["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
@@ -62,7 +62,7 @@ def prepare(settings: Settings) -> tuple[Parts, str]:
     return parts, " ".join(digests)
 
 
-def _check(settings: Settings) -> None:
+def _check_settings(settings: SearchSettings) -> None:
     """Refuse what would otherwise be found out when the ranking of the models is paid.
 
     Raises:
@@ -89,35 +89,35 @@ def _check(settings: Settings) -> None:
     # what dollars exclude depends on the ranking
     limits = replace(settings.limits, dollars=None)
     if limits != type(limits)():
-        options(replace(settings, limits=limits), settings.models, settings.models, first=True)
+        plan_space(replace(settings, limits=limits), settings.models, settings.models, first=True)
 
 
-def options(
-    settings: Settings, generators: Sequence[str], fusers: Sequence[str], *, first: bool = False
-) -> list[Option]:
+def plan_space(
+    settings: SearchSettings, generators: Sequence[str], fusers: Sequence[str], *, first: bool = False
+) -> list[PlannedArchitecture]:
     """Every architecture of the space within the limits, none twice; or only the first of them.
 
     Raises:
         SearchError: there is none; says which limit excludes them.
     """
     space, prices = settings.space, load_prices(settings.prices)
-    configurations = space.configurations(len(generators))
+    configurations = space.list_configurations(len(generators))
     if not configurations:
         raise SearchError(
             f"the space has no valid architecture for {len(generators)} models: fewest generators "
             f"{min(space.generators, default=0)}, at most {space.max_candidates} candidates"
         )
-    found: dict[str, Option] = {}
+    found: dict[str, PlannedArchitecture] = {}
     broken: dict[str, list[float]] = {}
     memo: dict[Any, Any] = {}
     for one in configurations:
-        architecture = space.architecture(one, generators, fusers)
+        architecture = space.build_architecture(one, generators, fusers)
         planned = plan(architecture, prices=prices, memo=memo)
-        problems = settings.limits.broken(planned)
+        problems = settings.limits.find_exceeded(planned)
         for name, takes in problems.items():
             broken.setdefault(name, []).append(takes)
         if not problems:
-            found.setdefault(architecture.fingerprint, Option(one, architecture, planned))
+            found.setdefault(architecture.fingerprint, PlannedArchitecture(one, architecture, planned))
             if first:
                 break
     if not found:
@@ -129,8 +129,8 @@ def options(
     return list(found.values())
 
 
-def expected_cost(settings: Settings, planned: Plan) -> float:
+def estimate_cost(settings: SearchSettings, planned: Plan) -> float:
     """Cost per question in the objective's unit, by the plan: the mean of its least and most."""
     tokens = fmean(usage.input_tokens + usage.output_tokens for usage in planned.usage)
     dollars = fmean(planned.dollars) if planned.dollars else None
-    return settings.cost(fmean(planned.calls), tokens, dollars)
+    return settings.compute_cost(fmean(planned.calls), tokens, dollars)

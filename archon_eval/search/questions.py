@@ -1,6 +1,6 @@
 """Looks at a task before anything is asked: that there is such a task, that it takes its parameters, and its questions.
 
-answers, digest = look_at(TaskSpec("archon_eval/math", (("sample", True),)))
+answers, digest = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
 len(answers)      # 77 questions, by id
 """
 
@@ -13,7 +13,7 @@ from archon_eval.search.settings import TaskSpec
 from archon_eval.search.space import SearchError
 
 
-def look_at(task: TaskSpec) -> tuple[dict[str, int], str]:
+def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     """The task's question ids in their order, with how many answers each asks for (a turn, an answer), and a digest of
     questions, further turns, choices and targets.
 
@@ -36,7 +36,7 @@ def look_at(task: TaskSpec) -> tuple[dict[str, int], str]:
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError) as exc:
         raise SearchError(f"task {task.name}: {plain(exc)}") from exc
     if len(tasks) != 1:
-        near = "" if tasks else did_you_mean(task.name, _task_names())
+        near = "" if tasks else did_you_mean(task.name, _list_task_names())
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")
     _check_args(task, tasks[0])
     digest, answers = sha256(), {}
@@ -51,7 +51,7 @@ def look_at(task: TaskSpec) -> tuple[dict[str, int], str]:
     return answers, digest.hexdigest()[:16]
 
 
-def _task_names() -> list[str]:
+def _list_task_names() -> list[str]:
     """Tasks of this package and of those that were looked into."""
     from inspect_ai._util.entrypoints import ensure_entry_points
     from inspect_ai._util.registry import registry_find, registry_info

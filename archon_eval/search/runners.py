@@ -1,7 +1,7 @@
 """Where evals run: worker processes on this machine, or an existing Dask cluster.
 
     with local(workers=2) as run:
-        future = run(job)          # a concurrent.futures.Future of a Result
+        future = run(job)          # a concurrent.futures.Future of a EvalResult
 
 A worker that dies takes nothing with it: its job is run again, and what it had paid for is in the call store.
 """
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.search.space import SearchError
-from archon_eval.search.worker import Job, Result, WorkerLost, WorkerProcess
+from archon_eval.search.worker import EvalJob, EvalResult, WorkerLost, WorkerProcess
 
-ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 """How often a job whose worker dies is run before the trial counts as failed."""
 
-Run = Callable[[Job], "Future[Result]"]
+SubmitEval = Callable[[EvalJob], "Future[Result]"]
 
 
 @contextmanager
-def local(workers: int = 1) -> Iterator[Run]:
+def local(workers: int = 1) -> Iterator[SubmitEval]:
     """Runs jobs in that many warm processes of this machine."""
     if workers < 1:
         raise SearchError(f"workers={workers}: must be 1 or more")
@@ -34,10 +34,10 @@ def local(workers: int = 1) -> Iterator[Run]:
     for worker in all_of_them:
         idle.put(worker)
 
-    def run(job: Job) -> Result:
+    def run(job: EvalJob) -> EvalResult:
         worker = idle.get()
         try:
-            return attempt(worker, job)
+            return run_with_retries(worker, job)
         finally:
             idle.put(worker)
 
@@ -50,21 +50,21 @@ def local(workers: int = 1) -> Iterator[Run]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def attempt(worker: WorkerProcess, job: Job) -> Result:
+def run_with_retries(worker: WorkerProcess, job: EvalJob) -> EvalResult:
     """The job's result, from a new process if one dies; calls of a process that died count as paid."""
     why = ""
-    for number in range(ATTEMPTS):
+    for number in range(MAX_ATTEMPTS):
         try:
             result = worker.run(job)
         except WorkerLost as exc:
             why = str(exc)
             continue
         return replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost) if number else result
-    return Result(job.key, error=f"given up after {ATTEMPTS} attempts: {why}")
+    return EvalResult(job.key, error=f"given up after {MAX_ATTEMPTS} attempts: {why}")
 
 
 @contextmanager
-def dask(address: str) -> Iterator[Run]:
+def dask(address: str) -> Iterator[SubmitEval]:
     """Runs jobs on the Dask cluster at an address such as tcp://10.0.0.1:8786; use one thread per worker.
 
     The cluster's workers need this package, the same keys, and a file system on which the search's folder is the same.
@@ -81,23 +81,23 @@ def dask(address: str) -> Iterator[Run]:
     except (OSError, ValueError) as exc:
         raise SearchError(f"no Dask cluster at {address}: {exc}") from exc
     try:
-        executor = client.get_executor(pure=False, retries=ATTEMPTS - 1)
-        yield lambda job: _from_dask(job, executor.submit(on_dask, job))
+        executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS - 1)
+        yield lambda job: _convert_dask_future(job, executor.submit(run_on_dask, job))
     finally:
         client.close()
 
 
-def _from_dask(job: Job, theirs: "Future[Result]") -> "Future[Result]":
+def _convert_dask_future(job: EvalJob, theirs: "Future[EvalResult]") -> "Future[EvalResult]":
     """A job that Dask gives up because its workers keep dying has failed; without a cluster the search ends."""
     from distributed import KilledWorker
 
-    mine: Future[Result] = Future()
+    mine: Future[EvalResult] = Future()
 
-    def done(theirs: "Future[Result]") -> None:
+    def done(theirs: "Future[EvalResult]") -> None:
         try:
             mine.set_result(theirs.result())
         except KilledWorker as exc:
-            mine.set_result(Result(job.key, error=f"given up by Dask: {exc}"))
+            mine.set_result(EvalResult(job.key, error=f"given up by Dask: {exc}"))
         except Exception as exc:  # noqa: BLE001 (whatever it is, the search must hear of it)
             why = f"{type(exc).__name__} {exc}".strip()
             mine.set_exception(
@@ -108,17 +108,17 @@ def _from_dask(job: Job, theirs: "Future[Result]") -> "Future[Result]":
     return mine
 
 
-def on_dask(job: Job) -> Result:
+def run_on_dask(job: EvalJob) -> EvalResult:
     """The job in the warm process of the Dask worker this runs on, which ends with it."""
     from distributed import get_worker
 
     holder: Any = get_worker()
     worker = holder.__dict__.setdefault("archon_search_process", WorkerProcess())
     assert isinstance(worker, WorkerProcess)
-    return accounted(job, lambda: attempt(worker, job))
+    return account_for_crash(job, lambda: run_with_retries(worker, job))
 
 
-def accounted(job: Job, run: Callable[[], Result]) -> Result:
+def account_for_crash(job: EvalJob, run: Callable[[], EvalResult]) -> EvalResult:
     """The result of a run; reused calls count as paid when a worker died in the middle of the job before.
 
     A mark beside the logs, which every worker sees, says that the job is under way.

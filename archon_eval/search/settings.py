@@ -17,8 +17,8 @@ from archon_eval.plan import Plan
 from archon_eval.search.space import SearchError, Space, load_space
 
 ALGORITHMS = ("smac", "random", "greedy", "smac-stock")
-UNITS = ("calls", "kilotokens", "dollars")
-_NO_MATTER = ("store", "store_policy", "trace", "prices", "budget")
+COST_UNITS = ("calls", "kilotokens", "dollars")
+_NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
 """Arguments of the solver that change no answer."""
 
 
@@ -39,7 +39,7 @@ class TaskSpec:
         """The task with its parameters, for records."""
         return self.name + "".join(f",{name}={value}" for name, value in self.args)
 
-    def normalised(self, score: float) -> float:
+    def normalize(self, score: float) -> float:
         """The score between 0 and 1.
 
         Raises:
@@ -52,7 +52,7 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArchitectureLimits:
     """What an architecture may cost per question at most (plan's worst case, re-asks apart); None for no limit."""
 
     calls: float | None = None
@@ -62,7 +62,7 @@ class Limits:
     latency: float | None = None
     """Model calls that wait for each other: the longest chain."""
 
-    def broken(self, plan: Plan) -> dict[str, float]:
+    def find_exceeded(self, plan: Plan) -> dict[str, float]:
         """The limits that the planned architecture exceeds, with what it takes.
 
         Raises:
@@ -84,7 +84,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SearchBudget:
     """What the whole search may spend: exact for calls and dollars, between trials for the others."""
 
     calls: float = inf
@@ -96,14 +96,14 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SearchSettings:
     """One search."""
 
     tasks: tuple[TaskSpec, ...]
     models: tuple[str, ...]
     space: Space = field(default_factory=Space)
-    limits: Limits = Limits()
-    budget: Budget = Budget(trials=100)
+    limits: ArchitectureLimits = ArchitectureLimits()
+    budget: SearchBudget = SearchBudget(trials=100)
     algorithm: str = "smac"
     cost_weight: float = 0.0
     """Lambda: performance (0 to 1) that one unit of cost per question must bring."""
@@ -127,27 +127,27 @@ class Settings:
     prices: str | None = None
 
     def __post_init__(self) -> None:
-        for problem in _problems(self):
+        for problem in _find_problems(self):
             raise SearchError(problem)
 
     @property
     def identity(self) -> str:
         """A hash of all that decides which trials are run; budget and the finalists' number may change on a resume."""
-        return _digest(self._decisive)
+        return _hash_json(self._identity_fields)
 
     @property
     def digests(self) -> dict[str, str]:
         """The same of each setting, to say which one differs."""
-        return {name: _digest(value) for name, value in self._decisive.items()}
+        return {name: _hash_json(value) for name, value in self._identity_fields.items()}
 
     @property
-    def _decisive(self) -> dict[str, Any]:
-        plain = asdict(replace(self, budget=Budget(), finalists=1))
+    def _identity_fields(self) -> dict[str, Any]:
+        plain = asdict(replace(self, budget=SearchBudget(), finalists=1))
         del plain["prices"]
-        plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NO_MATTER}
+        plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NEUTRAL_SOLVER_ARGS}
         return plain
 
-    def cost(self, calls: float, tokens: float, dollars: float | None) -> float:
+    def compute_cost(self, calls: float, tokens: float, dollars: float | None) -> float:
         """Cost per question in the objective's unit.
 
         Raises:
@@ -159,16 +159,16 @@ class Settings:
             raise SearchError("cost in dollars needs a price for every model: add them to a price file (--prices)")
         return dollars
 
-    def value(self, performance: float, cost: float) -> float:
+    def compute_objective(self, performance: float, cost: float) -> float:
         """What the search maximises (v6 section 3.3): performance minus lambda times cost."""
         return performance - self.cost_weight * cost
 
 
-def _digest(plain: Any) -> str:
+def _hash_json(plain: Any) -> str:
     return sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
-def _problems(given: Settings) -> list[str]:
+def _find_problems(given: SearchSettings) -> list[str]:
     found = []
     if not given.tasks:
         found.append("no task: name one, e.g. --task archon_eval/math")
@@ -178,8 +178,8 @@ def _problems(given: Settings) -> list[str]:
         found.append(f"models are named twice: {', '.join(given.models)}")
     if given.algorithm not in ALGORITHMS:
         found.append(f"unknown algorithm {given.algorithm!r}{did_you_mean(given.algorithm, ALGORITHMS)}")
-    if given.cost_unit not in UNITS:
-        found.append(f"unknown cost unit {given.cost_unit!r}{did_you_mean(given.cost_unit, UNITS)}")
+    if given.cost_unit not in COST_UNITS:
+        found.append(f"unknown cost unit {given.cost_unit!r}{did_you_mean(given.cost_unit, COST_UNITS)}")
     for task in given.tasks:
         if "split" in dict(task.args):
             found.append(f"{task.name}: the search makes the 20/80 split itself; leave out `split`")
@@ -208,26 +208,26 @@ def _problems(given: Settings) -> list[str]:
     return found
 
 
-def load_settings(data: Mapping[str, Any], where: str = "search") -> Settings:
-    """Settings from a mapping, as a search file holds it; nested like the fields of `Settings`.
+def load_settings(data: Mapping[str, Any], where: str = "search") -> SearchSettings:
+    """SearchSettings from a mapping, as a search file holds it; nested like the fields of `SearchSettings`.
 
     Raises:
         SearchError: an unknown key, or a value that is not legal.
     """
     from archon_eval.harness.model_names import model_names
 
-    given = dict(_checked(data, Settings, where))
+    given = dict(_check_keys(data, SearchSettings, where))
     if "tasks" in given:
         items = given["tasks"] if isinstance(given["tasks"], list | tuple) else [given["tasks"]]
-        given["tasks"] = tuple(_task(item, where) for item in items)
-    _check_kinds(given, where)
+        given["tasks"] = tuple(_parse_task(item, where) for item in items)
+    _check_value_types(given, where)
     if "models" in given:
         given["models"] = model_names(given["models"])
     if "space" in given and not isinstance(given["space"], Space):
         given["space"] = load_space(given["space"])
-    for key, kind in (("limits", Limits), ("budget", Budget)):
+    for key, kind in (("limits", ArchitectureLimits), ("budget", SearchBudget)):
         if key in given and not isinstance(given[key], kind):
-            values = _checked(given[key], kind, f"{where}: `{key}`")
+            values = _check_keys(given[key], kind, f"{where}: `{key}`")
             if wrong := [k for k, v in values.items() if not _is_number(v)]:
                 raise SearchError(f"{where}: `{key}: {wrong[0]}` must be a number, not {values[wrong[0]]!r}")
             given[key] = kind(**values)
@@ -235,12 +235,12 @@ def load_settings(data: Mapping[str, Any], where: str = "search") -> Settings:
         if isinstance(given.get(key), Mapping):
             given[key] = tuple(sorted(given[key].items()))
     try:
-        return Settings(**{"tasks": (), "models": (), **given})
+        return SearchSettings(**{"tasks": (), "models": (), **given})
     except TypeError as exc:
         raise SearchError(f"{where}: a value is of the wrong kind: {exc}") from exc
 
 
-def _check_kinds(given: Mapping[str, Any], where: str) -> None:
+def _check_value_types(given: Mapping[str, Any], where: str) -> None:
     """Refuse a value of the wrong kind where it was written, before anything is computed with it."""
     kinds: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
         ("a whole number", int, ("finalists", "draws", "confirm_epochs", "trial_questions", "seed")),
@@ -259,10 +259,10 @@ def _check_kinds(given: Mapping[str, Any], where: str) -> None:
                 raise SearchError(f"{where}: `{key}` must be {words}, not {value!r}")
 
 
-def _task(item: Any, where: str) -> TaskSpec:
+def _parse_task(item: Any, where: str) -> TaskSpec:
     if isinstance(item, TaskSpec):
         return item
-    values = dict(_checked({"name": item} if isinstance(item, str) else item, TaskSpec, f"{where}: a task"))
+    values = dict(_check_keys({"name": item} if isinstance(item, str) else item, TaskSpec, f"{where}: a task"))
     if not isinstance(values.get("name"), str):
         raise SearchError(f"{where}: a task needs `name:`, e.g. archon_eval/math; got {item!r}")
     if not isinstance(args := values.get("args", {}), Mapping):
@@ -279,7 +279,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _checked(data: Any, kind: type, where: str) -> Mapping[str, Any]:
+def _check_keys(data: Any, kind: type, where: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise SearchError(f"{where} must be a mapping, not {data!r}")
     legal = [one.name for one in fields(kind)]

@@ -1,8 +1,8 @@
 """Which calls of an architecture earlier trials have paid for already: architectures share all up to where they differ.
 
-shared = Shared(configurations, calls)
-shared.pay(3, draws=1)
-shared.unpaid(draws=1)[141]      # calls per question that 141 would still take with the same draws
+shared = PaidCallTracker(configurations, calls)
+shared.mark_paid(3, draws=1)
+shared.count_unpaid(draws=1)[141]      # calls per question that 141 would still take with the same draws
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from archon_eval.search.space import Array, Configuration
 
 
-def call_groups(one: Configuration, calls: float) -> Iterator[tuple[Any, float]]:
+def group_calls(one: Configuration, calls: float) -> Iterator[tuple[Any, float]]:
     """What a configuration's calls are, in groups: (key, calls per question); equal keys are the same calls.
 
     Args:
@@ -39,12 +39,12 @@ def call_groups(one: Configuration, calls: float) -> Iterator[tuple[Any, float]]
         yield (stem, one.fusers, one.evaluation), rest
 
 
-class Shared:
+class PaidCallTracker:
     """Keeps account for a list of configurations; the call store is what really answers."""
 
     def __init__(self, configurations: Sequence[Configuration], calls: Sequence[float]) -> None:
         numbers: dict[Any, int] = {}
-        groups = [list(call_groups(one, count)) for one, count in zip(configurations, calls, strict=True)]
+        groups = [list(group_calls(one, count)) for one, count in zip(configurations, calls, strict=True)]
         self._ids = np.array([numbers.setdefault(key, len(numbers)) for group in groups for key, _ in group])
         self._calls = np.array([count for group in groups for _, count in group])
         sizes = [len(group) for group in groups]
@@ -52,15 +52,15 @@ class Shared:
         self._size = len(numbers)
         self._paid: dict[int, Any] = {}
 
-    def unpaid(self, draws: int) -> Array:
+    def count_unpaid(self, draws: int) -> Array:
         """Calls per question that each configuration would still take with a set of draws."""
-        open_ = np.where(self._of(draws)[self._ids], 0.0, self._calls)
+        open_ = np.where(self._get_paid_mask(draws)[self._ids], 0.0, self._calls)
         found: Array = np.add.reduceat(open_, self._starts[:-1])
         return found
 
-    def pay(self, number: int, draws: int) -> None:
+    def mark_paid(self, number: int, draws: int) -> None:
         """The configuration is tried with these draws."""
-        self._of(draws)[self._ids[self._starts[number] : self._starts[number + 1]]] = True
+        self._get_paid_mask(draws)[self._ids[self._starts[number] : self._starts[number + 1]]] = True
 
-    def _of(self, draws: int) -> Any:
+    def _get_paid_mask(self, draws: int) -> Any:
         return self._paid.setdefault(draws, np.zeros(self._size, dtype=bool))

@@ -35,18 +35,18 @@ from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from smac.runhistory.encoder.encoder import RunHistoryEncoder
 from smac.runhistory.enumerations import StatusType
 
-from archon_eval.search.optimisers import FIRST, Optimiser
+from archon_eval.search.optimisers import INITIAL_DESIGN_SIZE, Optimizer
 from archon_eval.search.space import Array
 from archon_eval.search.space import Configuration as Point
 
-Predict = Callable[[frozenset[int]], tuple[Array, Array]]
-ENDLESS = 1_000_000
-FAILED = 1.0
+PosteriorFunction = Callable[[frozenset[int]], tuple[Array, Array]]
+UNLIMITED_TRIALS = 1_000_000
+FAILED_TRIAL_COST = 1.0
 """The cost told for a failed trial: as bad as a performance of -1."""
 
 
 @dataclass
-class Parts:
+class AcquisitionInputs:
     """What the optimiser says before each ask."""
 
     free: Any = None
@@ -56,16 +56,16 @@ class Parts:
     """What the improvement by each is divided by."""
 
 
-class ListModel(AbstractModel):
+class SurrogateModel(AbstractModel):
     """Posterior of the whole list, computed once per training, looked up by place."""
 
-    def __init__(self, space: ConfigurationSpace, size: int, predict: Predict, parts: Parts) -> None:
+    def __init__(self, space: ConfigurationSpace, size: int, predict: PosteriorFunction, parts: AcquisitionInputs) -> None:
         super().__init__(space)
-        self._size, self._ask, self._parts = size, predict, parts
+        self._size, self._compute_posterior, self._inputs = size, predict, parts
         self.posterior: tuple[Array, Array] | None = None
 
-    def _train(self, X: Array, Y: Array) -> "ListModel":
-        self.posterior = self._ask(self._parts.pending)
+    def _train(self, X: Array, Y: Array) -> "SurrogateModel":
+        self.posterior = self._compute_posterior(self._inputs.pending)
         return self
 
     def _predict(self, X: Array, covariance_type: str | None = "diagonal") -> tuple[Array, Array]:
@@ -75,56 +75,56 @@ class ListModel(AbstractModel):
         return mean[places].reshape(-1, 1), variance[places].reshape(-1, 1)
 
 
-class WholeList(AbstractAcquisitionMaximizer):
+class ExhaustiveMaximizer(AbstractAcquisitionMaximizer):
     """Exact: the free configuration with the largest acquisition value."""
 
-    def __init__(self, space: ConfigurationSpace, size: int, parts: Parts) -> None:
+    def __init__(self, space: ConfigurationSpace, size: int, parts: AcquisitionInputs) -> None:
         super().__init__(space, challengers=1)
         self._rows = np.arange(size, dtype=np.float64).reshape(-1, 1) / (max(size, 2) - 1)
-        self._parts = parts
+        self._inputs = parts
 
-    def _improvement(self, rows: Array) -> Array:
+    def _compute_improvement(self, rows: Array) -> Array:
         assert self._acquisition_function is not None
         found: Array = self._acquisition_function._compute(rows)
         return found
 
     def _maximize(self, previous_configs: list[Configuration], n_points: int) -> list[tuple[float, Configuration]]:
-        values = self._improvement(self._rows).ravel() / self._parts.price
-        values = np.where(self._parts.free, values, -np.inf)
+        values = self._compute_improvement(self._rows).ravel() / self._inputs.cost_scale
+        values = np.where(self._inputs.free, values, -np.inf)
         best = int(values.argmax())
         return [(float(values[best]), Configuration(self._configspace, {"number": best}))]
 
 
-class First(AbstractInitialDesign):
+class FixedInitialDesign(AbstractInitialDesign):
     """The given configurations and no others."""
 
     def _select_configurations(self) -> list[Configuration]:
         return []
 
 
-def _quiet() -> None:
+def _silence_smac() -> None:
     warnings.filterwarnings("ignore", module="smac.*")
     logging.getLogger("smac").setLevel(logging.CRITICAL)
 
 
-def _scenario(space: ConfigurationSpace, seed: int) -> Scenario:
-    _quiet()
+def _build_scenario(space: ConfigurationSpace, seed: int) -> Scenario:
+    _silence_smac()
     folder = tempfile.mkdtemp(prefix="archon-smac-")
-    return Scenario(space, deterministic=True, n_trials=ENDLESS, seed=seed, output_directory=Path(folder))
+    return Scenario(space, deterministic=True, n_trials=UNLIMITED_TRIALS, seed=seed, output_directory=Path(folder))
 
 
-def facade(size: int, first: Sequence[int], seed: int, predict: Predict) -> tuple[Any, Parts]:
+def build_facade(size: int, first: Sequence[int], seed: int, predict: PosteriorFunction) -> tuple[Any, AcquisitionInputs]:
     """SMAC3 over `size` configurations, of which it tries `first` first; and what it is to be told before each ask."""
     space = ConfigurationSpace(seed=seed)
     space.add(Integer("number", (0, max(size, 2) - 1)))
-    scenario, parts = _scenario(space, seed), Parts()
+    scenario, parts = _build_scenario(space, seed), AcquisitionInputs()
     starts = [Configuration(space, {"number": number}) for number in first]
     found = HyperparameterOptimizationFacade(
         scenario,
-        model=ListModel(space, size, predict, parts),
+        model=SurrogateModel(space, size, predict, parts),
         acquisition_function=EI(),
-        acquisition_maximizer=WholeList(space, size, parts),
-        initial_design=First(scenario, n_configs=0, additional_configs=starts),
+        acquisition_maximizer=ExhaustiveMaximizer(space, size, parts),
+        initial_design=FixedInitialDesign(scenario, n_configs=0, additional_configs=starts),
         random_design=ProbabilityRandomDesign(0.0),
         intensifier=Intensifier(scenario, max_config_calls=1),
         runhistory_encoder=RunHistoryEncoder(scenario),
@@ -135,30 +135,30 @@ def facade(size: int, first: Sequence[int], seed: int, predict: Predict) -> tupl
     return found, parts
 
 
-def told(smac: Any, info: Any, number: int, performance: float | None, penalty: float) -> None:
+def tell_smac(smac: Any, info: Any, number: int, performance: float | None, penalty: float) -> None:
     """Tell SMAC3 what came of a trial, asked for or not."""
     if info is None:
         # SMAC3 draws one seed when it is first asked, and finds nothing to compare trials of several with
         seed = next((key.seed for key in smac.runhistory), 0)
         info = TrialInfo(Configuration(smac.scenario.configspace, {"number": number}), seed=seed)
     status = StatusType.SUCCESS if performance is not None else StatusType.CRASHED
-    cost = FAILED if performance is None else penalty - performance
+    cost = FAILED_TRIAL_COST if performance is None else penalty - performance
     smac.tell(info, TrialValue(cost=cost, status=status), save=False)
 
 
-class Stock(Optimiser):
+class StockSmacOptimizer(Optimizer):
     """SMAC3's own facade for many hyperparameters (random forest, local search), on the axes, with conditions."""
 
     def __init__(self, configurations: Sequence[Point], penalty: Array, seed: int) -> None:
         super().__init__(configurations, penalty, seed)
-        space = _axes_space([_axes(point) for point in self._list], seed)
+        space = _build_axes_space([_extract_axes(point) for point in self._configurations], seed)
         self._names = set(space)
-        self._places = {frozenset(self._known(_axes(point))): place for place, point in enumerate(self._list)}
-        scenario = _scenario(space, seed)
+        self._places = {frozenset(self._filter_axes(_extract_axes(point))): place for place, point in enumerate(self._configurations)}
+        scenario = _build_scenario(space, seed)
         kind = HyperparameterOptimizationFacade
         self._smac = kind(
             scenario,
-            initial_design=kind.get_initial_design(scenario, n_configs=FIRST),
+            initial_design=kind.get_initial_design(scenario, n_configs=INITIAL_DESIGN_SIZE),
             intensifier=Intensifier(scenario, max_config_calls=1),
             config_selector=kind.get_config_selector(scenario, retrain_after=1),
             logging_level=False,
@@ -166,7 +166,7 @@ class Stock(Optimiser):
         )
         self._asked: dict[int, Any] = {}
 
-    def _known(self, axes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _filter_axes(self, axes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         return ((name, value) for name, value in axes.items() if name in self._names)
 
     def _choose(self, free: Any, pending: frozenset[int], draws: int) -> int:
@@ -180,22 +180,22 @@ class Stock(Optimiser):
                 self._asked[place] = info
                 return place
             # not in the list, or tried before it was asked for: nothing is run for it
-            value = None if place is None else self.told.get(place)
-            self._tell(info, place or 0, value)
-        order = self._order()
+            value = None if place is None else self.outcomes.get(place)
+            self._tell_facade(info, place or 0, value)
+        order = self._shuffle_order()
         return int(order[free[order]][0])
 
     def tell(self, number: int, performance: float | None, draws: int = 1, share: float = 1.0) -> None:
         super().tell(number, performance, draws, share)
         if (info := self._asked.pop(number, None)) is not None:
-            self._tell(info, number, performance)
+            self._tell_facade(info, number, performance)
 
-    def _tell(self, info: Any, number: int, performance: float | None) -> None:
+    def _tell_facade(self, info: Any, number: int, performance: float | None) -> None:
         cost = 0.0 if performance is None else float(self._penalty[number]) - performance
         self._smac.tell(info, TrialValue(cost=cost), save=False)
 
 
-def _axes(point: Point) -> dict[str, Any]:
+def _extract_axes(point: Point) -> dict[str, Any]:
     """The configuration as SMAC3 sees it; widths of layers that it does not have are not there."""
     found = {
         "pool": point.pool,
@@ -209,7 +209,7 @@ def _axes(point: Point) -> dict[str, Any]:
     return found | {f"fusers{place}": width for place, width in enumerate(point.fusers[:-1], 2)}
 
 
-def _axes_space(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfigurationSpace:
+def _build_axes_space(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfigurationSpace:
     """The axes with more than one value; the width of inner layer n belongs to stacks of n layers or more."""
     values: dict[str, set[Any]] = {}
     for row in rows:

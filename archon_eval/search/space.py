@@ -1,11 +1,11 @@
 """Which architectures a search may try: axes, their combinations, and what tells one combination from another.
 
     space = load_space("paper")                   # or "my-space.yaml"
-    len(space.configurations(models=10))          # 9576 (v6 section 3.3)
+    len(space.list_configurations(models=10))          # 9576 (v6 section 3.3)
 
 A configuration is a point on the axes; with models ranked as generators and as fusers it becomes an architecture:
 
-    space.architecture(configuration, generators=("a", "b"), fusers=("b", "a"))
+    space.build_architecture(configuration, generators=("a", "b"), fusers=("b", "a"))
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archon_eval.architecture import Architecture, ComponentSpec, Layer, Settings
+from archon_eval.build_architecture import Architecture, ComponentSpec, Layer, Settings
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean
 from archon_eval.loading import parse_text
 
 Array = NDArray[np.float64]
 EVALUATIONS = ("none", "verifier", "unit_tests")
-TOP = 5
+RANKER_TOP_K = 5
 """Candidates that a ranker keeps (v6 section 3.3)."""
 
 
@@ -88,7 +88,7 @@ class Space:
     pools: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Named lists of models to choose between; without any, all models of the search are one pool."""
 
-    def configurations(self, models: int) -> list[Configuration]:
+    def list_configurations(self, models: int) -> list[Configuration]:
         """Every valid configuration for that many ranked models, in a fixed order.
 
         More generators than models would be further samples, which is another axis; more fusers than models are
@@ -104,18 +104,18 @@ class Space:
                 for inner in product(self.fusers, repeat=max(0, count - 1)):
                     fusers = (*inner, 1) if count else ()
                     one = Configuration(g, s, fusers, cr, e, t, pool)
-                    if g <= size and self._valid(one):
+                    if g <= size and self._is_valid(one):
                         found.append(one)
         return sorted(found)
 
-    def _valid(self, one: Configuration) -> bool:
+    def _is_valid(self, one: Configuration) -> bool:
         read_together = bool(one.fusers) or one.critic_ranker
         if read_together:
             return one.candidates <= self.max_candidates
         # nothing reads them: without a verdict on each, the first candidate is the answer whatever the rest are
         return one.evaluation != "none" or one.candidates == 1
 
-    def architecture(self, one: Configuration, generators: Sequence[str], fusers: Sequence[str]) -> Architecture:
+    def build_architecture(self, one: Configuration, generators: Sequence[str], fusers: Sequence[str]) -> Architecture:
         """The configuration with models; both lists are ranked, best first, and cut to the configuration's pool."""
         members = dict(self.pools).get(one.pool)
         if members is not None:
@@ -147,7 +147,7 @@ class Space:
         return Architecture(one.key, tuple(layers))
 
 
-def features(configurations: Sequence[Configuration], calls: Sequence[float]) -> Array:
+def compute_features(configurations: Sequence[Configuration], calls: Sequence[float]) -> Array:
     """A row of standardised features per configuration, in which similar architectures are near each other.
 
     Args:
@@ -189,7 +189,7 @@ PRESETS: Mapping[str, Space] = {
 }
 """`paper`: 9,576 of Archon v6; `paper-v1`: 3,192; `small`: for a first try; `high-sample`: code and maths (v6 A.4)."""
 
-_WHOLE = ("generators", "samples", "layers", "fusers")
+_INTEGER_AXES = ("generators", "samples", "layers", "fusers")
 
 
 def load_space(source: str | Path | Mapping[str, Any]) -> Space:
@@ -199,63 +199,63 @@ def load_space(source: str | Path | Mapping[str, Any]) -> Space:
         SearchError: unreadable, an unknown key or a value that is not legal.
     """
     if isinstance(source, Mapping):
-        return _space(source, "space")
+        return _parse_space(source, "space")
     if str(source) in PRESETS:
         return PRESETS[str(source)]
     path = Path(source)
     if not path.is_file():
-        raise SearchError(f"no search space {str(source)!r}: neither a file nor a preset{_legal(str(source), PRESETS)}")
+        raise SearchError(f"no search space {str(source)!r}: neither a file nor a preset{_suggest_legal(str(source), PRESETS)}")
     try:
         what = "a space is a mapping, e.g. `preset: small`"
-        return _space(parse_text(path.read_text(encoding="utf-8"), str(path), what), str(path))
+        return _parse_space(parse_text(path.read_text(encoding="utf-8"), str(path), what), str(path))
     except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
         raise SearchError(f"search space {path}: {exc}") from exc
 
 
-def _legal(given: str, legal: Any) -> str:
+def _suggest_legal(given: str, legal: Any) -> str:
     return did_you_mean(given, legal)
 
 
-def _space(data: Mapping[str, Any], where: str) -> Space:
+def _parse_space(data: Mapping[str, Any], where: str) -> Space:
     given = dict(data)
     base = load_space(str(given.pop("preset", "paper")))
     legal = [field.name for field in fields(Space)]
     changes: dict[str, Any] = {}
     for key, value in given.items():
         if key not in legal:
-            raise SearchError(f"{where}: unknown key {key!r}{_legal(str(key), [*legal, 'preset'])}")
-        changes[key] = _axis(str(key), value, where)
+            raise SearchError(f"{where}: unknown key {key!r}{_suggest_legal(str(key), [*legal, 'preset'])}")
+        changes[key] = _parse_axis(str(key), value, where)
     return replace(base, **changes)
 
 
-def _axis(key: str, value: Any, where: str) -> Any:
+def _parse_axis(key: str, value: Any, where: str) -> Any:
     """The value of one key, or SearchError with what is legal."""
     if key == "max_candidates":
-        return _items([value], lambda v: _is_whole(v, 1), f"{where}: `{key}` must be a whole number from 1")[0]
+        return _check_items([value], lambda v: _is_int(v, 1), f"{where}: `{key}` must be a whole number from 1")[0]
     if key == "judge":
-        return _items([value], lambda v: isinstance(v, str), f"{where}: `judge` must be a model's name")[0]
+        return _check_items([value], lambda v: isinstance(v, str), f"{where}: `judge` must be a model's name")[0]
     if key == "pools":
         if not isinstance(value, Mapping) or not value:
             raise SearchError(f"{where}: `pools` must map names to lists of models, not {value!r}")
         names = f"{where}: a pool must be a list of model names"
         return tuple(
-            (str(name), _items(members, lambda v: isinstance(v, str) and bool(v), names))
+            (str(name), _check_items(members, lambda v: isinstance(v, str) and bool(v), names))
             for name, members in value.items()
         )
     items = value if isinstance(value, list | tuple) else [value]
-    if key in _WHOLE:
-        spread = [number for item in items for number in _spread(item)]
+    if key in _INTEGER_AXES:
+        spread = [number for item in items for number in _expand_range(item)]
         least = 0 if key == "layers" else 1
-        return _items(spread, lambda v: _is_whole(v, least), f"{where}: `{key}` must be whole numbers or 1..10")
+        return _check_items(spread, lambda v: _is_int(v, least), f"{where}: `{key}` must be whole numbers or 1..10")
     if key == "critic_ranker":
-        return _items(items, lambda v: isinstance(v, bool), f"{where}: `{key}` must be true, false or both")
+        return _check_items(items, lambda v: isinstance(v, bool), f"{where}: `{key}` must be true, false or both")
     if key == "evaluations":
-        return _items(items, lambda v: v in EVALUATIONS, f"{where}: `{key}` must be of {', '.join(EVALUATIONS)}")
+        return _check_items(items, lambda v: v in EVALUATIONS, f"{where}: `{key}` must be of {', '.join(EVALUATIONS)}")
     temperatures = f"{where}: `{key}` must be numbers from 0 to 2"
-    return tuple(map(float, _items(items, lambda v: _is_number(v) and 0 <= v <= 2, temperatures)))
+    return tuple(map(float, _check_items(items, lambda v: _is_number(v) and 0 <= v <= 2, temperatures)))
 
 
-def _is_whole(value: Any, least: int) -> bool:
+def _is_int(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -263,7 +263,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _spread(item: Any) -> list[Any]:
+def _expand_range(item: Any) -> list[Any]:
     """`1..10` as its numbers."""
     first, dots, last = str(item).partition("..")
     if dots and first.isdigit() and last.isdigit():
@@ -271,7 +271,7 @@ def _spread(item: Any) -> list[Any]:
     return [item]
 
 
-def _items(values: Any, ok: Any, problem: str) -> tuple[Any, ...]:
+def _check_items(values: Any, ok: Any, problem: str) -> tuple[Any, ...]:
     if not isinstance(values, list | tuple) or not all(ok(value) for value in values):
         raise SearchError(f"{problem}, not {values!r}")
     return tuple(dict.fromkeys(values))

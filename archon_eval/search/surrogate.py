@@ -1,12 +1,12 @@
 """A Gaussian process over the features of architectures: what their performance probably is, tried or not.
 
     surrogate = Surrogate(features(configurations, calls))
-    surrogate.fit([Seen(3, 0, 0.62), Seen(141, 1, 0.71)])
+    surrogate.fit([Observation(3, 0, 0.62), Observation(141, 1, 0.71)])
     surrogate.mean, surrogate.deviation      # of every configuration, without the noise of a trial
 
 A score is what the architecture is worth, plus what its set of draws adds to all that share it, plus noise. Kernel:
 Matern 5/2 with a length per feature. Lengths and variances are the most probable ones under weak priors, so that a few
-noisy trials are not over-read. Fitting them again at every trial would cost more than it tells: see `REFIT`.
+noisy trials are not over-read. Fitting them again at every trial would cost more than it tells: see `REFIT_GROWTH`.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ import numpy as np
 
 from archon_eval.search.space import Array
 
-REFIT = 1.3
+REFIT_GROWTH = 1.3
 """The kernel's parameters are fitted again when there are this many times the scores of the last time."""
 _JITTER = 1e-9
-_CENTRE = 9.0
+_MEAN_PRIOR_VARIANCE = 9.0
 """Prior variance of the mean of all, of standardised scores."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """One score."""
 
     number: int
@@ -46,25 +46,25 @@ class Surrogate:
         self._rows = rows
         self.mean: Array = np.zeros(len(rows))
         self.deviation: Array = np.ones(len(rows))
-        self.shift: dict[int, float] = {}
+        self.draw_effects: dict[int, float] = {}
         """What each set of draws probably added to the scores made with it."""
         width = rows.shape[1]
         # log of: lengths, signal variance, noise variance, variance of sets of draws (of standardised values)
         self._prior = np.array([*[log(sqrt(width)) + 0.5] * width, 0.0, log(0.3), log(0.1)])
         self._spread = np.array([*[1.0] * width, 1.0, 1.5, 1.5])
-        self._fitted: tuple[tuple[Seen, ...], Array] = ((), self._prior)
-        self._learnt: tuple[int, tuple[Seen, ...]] = (0, ())
+        self._parameter_cache: tuple[tuple[Observation, ...], Array] = ((), self._prior)
+        self._last_fit: tuple[int, tuple[Observation, ...]] = (0, ())
         self._threads: Any = None
-        self._kept: tuple[bytes, list[int], Array] = (b"", [], np.empty((0, len(rows))))
+        self._covariance_cache: tuple[bytes, list[int], Array] = (b"", [], np.empty((0, len(rows))))
 
-    def fit(self, seen: Sequence[Seen], expected: Sequence[Seen] = ()) -> None:
+    def fit(self, seen: Sequence[Observation], expected: Sequence[Observation] = ()) -> None:
         """Learn from scores; the same scores in the same order give the same posterior.
 
         Args:
             expected: further scores that are only supposed; the kernel's parameters do not depend on them.
         """
         scores = (*seen, *expected)
-        if self._learnt == (len(seen), scores):
+        if self._last_fit == (len(seen), scores):
             return
         if self._threads is None:
             from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -72,35 +72,35 @@ class Surrogate:
             self._threads = ThreadpoolController()
         with self._threads.limit(limits=1):  # matrices this small only lose by threads, most of all beside other work
             self._fit(seen, scores)
-        self._learnt = (len(seen), scores)
+        self._last_fit = (len(seen), scores)
 
-    def _fit(self, seen: Sequence[Seen], scores: Sequence[Seen]) -> None:
-        first = tuple(seen[: _milestone(len(seen))])
+    def _fit(self, seen: Sequence[Observation], scores: Sequence[Observation]) -> None:
+        first = tuple(seen[: _find_refit_size(len(seen))])
         known = np.array([one.value for one in first])
         centre, scale = known.mean(), max(known.std(), 1e-3)
-        if self._fitted[0] != first:
-            self._fitted = (first, self._parameters(first, (known - centre) / scale))
-        theta = self._fitted[1]
+        if self._parameter_cache[0] != first:
+            self._parameter_cache = (first, self._fit_parameters(first, (known - centre) / scale))
+        theta = self._parameter_cache[1]
         signal, noise, common = np.exp(theta[-3:])
         numbers = [one.number for one in scores]
-        between = self._between(numbers, np.exp(theta[:-3]), signal)
-        same = _same(scores)
-        own = between[:, numbers] + common * same + np.diag(noise * _spread(scores) + _JITTER)
+        between = self._compute_covariances(numbers, np.exp(theta[:-3]), signal)
+        same = _match_draws(scores)
+        own = between[:, numbers] + common * same + np.diag(noise * _compute_noise_scales(scores) + _JITTER)
         half = np.linalg.inv(np.linalg.cholesky(own))
         inverse = half.T @ half
         y = (np.array([one.value for one in scores]) - centre) / scale
         weight = inverse.sum(axis=1)
-        middle = float(weight @ y) / (float(weight.sum()) + 1 / _CENTRE)
+        middle = float(weight @ y) / (float(weight.sum()) + 1 / _MEAN_PRIOR_VARIANCE)
         weights = inverse @ (y - middle)
         self.mean = centre + scale * (middle + between.T @ weights)
         explained = half @ between
         self.deviation = scale * np.sqrt(np.maximum(signal - np.einsum("ij,ij->j", explained, explained), 1e-12))
         shifts = scale * common * (same @ weights)
-        self.shift = {one.draws: float(found) for one, found in zip(scores, shifts, strict=True)}
+        self.draw_effects = {one.draws: float(found) for one, found in zip(scores, shifts, strict=True)}
 
-    def _between(self, numbers: list[int], lengths: Array, signal: float) -> Array:
+    def _compute_covariances(self, numbers: list[int], lengths: Array, signal: float) -> Array:
         """Covariances of the scored configurations with all; rows are kept while the parameters stay."""
-        key, kept, rows = self._kept
+        key, kept, rows = self._covariance_cache
         mine = lengths.tobytes() + np.float64(signal).tobytes()
         if key != mine:
             kept, rows = [], rows[:0]
@@ -109,12 +109,12 @@ class Surrogate:
         if new := numbers[shared:]:
             scaled = self._rows / lengths
             # one by one, so that the last digit does not depend on how many are new
-            more = [signal * _matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
+            more = [signal * _compute_matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
             rows = np.concatenate([rows[:shared], np.array(more)])
-        self._kept = (mine, list(numbers), rows[: len(numbers)])
-        return self._kept[2]
+        self._covariance_cache = (mine, list(numbers), rows[: len(numbers)])
+        return self._covariance_cache[2]
 
-    def _parameters(self, scores: Sequence[Seen], y: Array) -> Array:
+    def _fit_parameters(self, scores: Sequence[Observation], y: Array) -> Array:
         from scipy.optimize import minimize
 
         if len(y) < 3:
@@ -122,12 +122,12 @@ class Surrogate:
         rows = self._rows[[one.number for one in scores]]
         apart = np.square(rows[:, None, :] - rows[None, :, :])
         bounds = [(mean - 4, mean + 4) for mean in self._prior]
-        given = (apart, _same(scores), _spread(scores), y)
+        given = (apart, _match_draws(scores), _compute_noise_scales(scores), y)
         options = {"maxiter": 40, "maxfun": 60}
-        found = minimize(self._loss, self._prior, given, "L-BFGS-B", True, bounds=bounds, options=options)
+        found = minimize(self._compute_loss, self._prior, given, "L-BFGS-B", True, bounds=bounds, options=options)
         return np.asarray(found.x)
 
-    def _loss(self, theta: Array, apart: Array, same: Array, spread: Array, y: Array) -> tuple[float, Array]:
+    def _compute_loss(self, theta: Array, apart: Array, same: Array, spread: Array, y: Array) -> tuple[float, Array]:
         """Negative log posterior of the parameters, and its gradient."""
         inverse = np.exp(-2 * theta[:-3])
         signal, noise, common = np.exp(theta[-3:])
@@ -153,24 +153,24 @@ class Surrogate:
         return float(value), gradient + off / self._spread
 
 
-def _milestone(count: int) -> int:
+def _find_refit_size(count: int) -> int:
     """The number of scores at which the parameters were last fitted; depends on the count alone."""
     size = min(count, 10)
-    while (following := max(size + 1, int(size * REFIT))) <= count:
+    while (following := max(size + 1, int(size * REFIT_GROWTH))) <= count:
         size = following
     return size
 
 
-def _same(scores: Sequence[Seen]) -> Any:
+def _match_draws(scores: Sequence[Observation]) -> Any:
     draws = np.array([one.draws for one in scores])
     return (draws[:, None] == draws[None, :]).astype(np.float64)
 
 
-def _spread(scores: Sequence[Seen]) -> Array:
+def _compute_noise_scales(scores: Sequence[Observation]) -> Array:
     return np.array([1 / one.share for one in scores])
 
 
-def _matern(squares: Array) -> Array:
+def _compute_matern(squares: Array) -> Array:
     r = np.sqrt(5 * squares)
     found: Array = (1 + r + r * r / 3) * np.exp(-r)
     return found

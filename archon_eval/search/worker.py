@@ -27,12 +27,12 @@ from typing import IO, Any
 from archon_eval.errors import ArchonError
 from archon_eval.search.settings import TaskSpec
 
-SAMPLES = 200
+MAX_SAMPLES = 200
 """Questions that are asked at once at most; connections limit the calls."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EvalJob:
     """One eval."""
 
     key: str
@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class EvalResult:
     """What an eval said."""
 
     key: str
@@ -83,7 +83,7 @@ class Result:
     """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
 
 
-def run_job(job: Job) -> Result:
+def run_job(job: EvalJob) -> EvalResult:
     """The eval, in this process; everything that goes wrong with it is in the result."""
     from inspect_ai import eval as inspect_eval
     from inspect_ai._util.error import PrerequisiteError
@@ -106,7 +106,7 @@ def run_job(job: Job) -> Result:
             sample_id=[escape(str(question)) for question in job.questions],
             epochs=job.epochs,
             fail_on_error=False,
-            max_samples=min(SAMPLES, len(job.questions) * job.epochs),
+            max_samples=min(MAX_SAMPLES, len(job.questions) * job.epochs),
             display="none",
             log_dir=job.log_dir,
             log_realtime=False,
@@ -114,19 +114,19 @@ def run_job(job: Job) -> Result:
             tags=["archon search", job.key],
         )
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
-        return Result(job.key, error=f"{type(exc).__name__}: {plain(exc)}")
+        return EvalResult(job.key, error=f"{type(exc).__name__}: {plain(exc)}")
     result = read_log(job, logs[0])
-    return replace(result, log=_renamed(result.log, job.key))
+    return replace(result, log=_rename_log(result.log, job.key))
 
 
-def read_log(job: Job, log: Any) -> Result:
+def read_log(job: EvalJob, log: Any) -> EvalResult:
     """The result of a finished eval's log."""
     from datetime import datetime
 
     from inspect_ai.scorer import value_to_float
 
     if log.status != "success" and not log.samples:
-        return Result(job.key, log=log.location, error=str(log.error.message if log.error else log.status))
+        return EvalResult(job.key, log=log.location, error=str(log.error.message if log.error else log.status))
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
     totals, again = _Totals(), _Totals()
@@ -153,7 +153,7 @@ def read_log(job: Job, log: Any) -> Result:
     paid = None if totals.dollars is None or again.dollars is None else max(0.0, totals.dollars - again.dollars)
     calls = totals.calls - again.calls
     judges = sum(usage.total_tokens for usage in log.stats.role_usage.values())
-    return Result(
+    return EvalResult(
         job.key,
         scores,
         failed,
@@ -169,7 +169,7 @@ def read_log(job: Job, log: Any) -> Result:
     )
 
 
-def _renamed(log: str, key: str) -> str:
+def _rename_log(log: str, key: str) -> str:
     """The log's path with the name of its trial, which equal searches share; as it was where that is taken."""
     words = re.sub(r"[^\w.]+", "-", key, flags=re.ASCII).strip("-")[:100]
     path = Path(log)
@@ -198,21 +198,21 @@ class WorkerProcess:
     """A warm process that runs jobs one after the other; `run` may be called from any thread, and waits its turn."""
 
     def __init__(self) -> None:
-        self._turn, self._starting = threading.Lock(), threading.Lock()
+        self._request_lock, self._start_lock = threading.Lock(), threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[bytes] | None = None
         self._closed = False
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: EvalJob) -> EvalResult:
         """
         Raises:
             WorkerLost: the process died, and the next job starts a new one; or the worker is closed.
         """
-        return Result(**self._ask(asdict(job)))
+        return EvalResult(**self._send_request(asdict(job)))
 
-    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        with self._turn:
-            process = self._started()
+    def _send_request(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        with self._request_lock:
+            process = self._ensure_started()
             assert process.stdin and process.stdout
             try:
                 process.stdin.write(json.dumps(question) + "\n")
@@ -221,11 +221,11 @@ class WorkerProcess:
             except BrokenPipeError:
                 line = ""
             if not line.endswith("\n"):
-                raise WorkerLost(self._last_words())
+                raise WorkerLost(self._collect_exit_error())
             return dict(json.loads(line))
 
-    def _started(self) -> "subprocess.Popen[str]":
-        with self._starting:
+    def _ensure_started(self) -> "subprocess.Popen[str]":
+        with self._start_lock:
             if self._closed:
                 raise WorkerLost("the worker is closed")
             if self._process is None:
@@ -241,26 +241,26 @@ class WorkerProcess:
                 )
             return self._process
 
-    def _last_words(self) -> str:
+    def _collect_exit_error(self) -> str:
         process, errors = self._process, self._errors
         assert process and errors
         code = process.wait()
         errors.seek(0)
         said = errors.read()[-500:].decode(errors="replace").strip()
-        self._end()
+        self._reap()
         return f"a worker process ended with code {code}{': ' + said if said else ''}"
 
     def close(self) -> None:
         """End the process for good, also in the middle of an eval."""
-        with self._starting:
+        with self._start_lock:
             self._closed = True
             if self._process is not None:
                 self._process.kill()
-        with self._turn:  # whoever waits for an answer has heard of the end
-            self._end()
+        with self._request_lock:  # whoever waits for an answer has heard of the end
+            self._reap()
 
-    def _end(self) -> None:
-        with self._starting:
+    def _reap(self) -> None:
+        with self._start_lock:
             if self._process is not None:
                 self._process.wait()
                 with suppress(BrokenPipeError):  # a question that it did not take
@@ -280,7 +280,7 @@ class WorkerLost(ArchonError):
     """A worker process died in the middle of an eval."""
 
 
-def job_from(plain: Mapping[str, Any]) -> Job:
+def parse_job(plain: Mapping[str, Any]) -> EvalJob:
     """A job from its plain mapping."""
 
     def pairs(items: Any) -> tuple[Any, ...]:
@@ -290,7 +290,7 @@ def job_from(plain: Mapping[str, Any]) -> Job:
     spec = TaskSpec(**{**task, "args": pairs(task["args"]), "scale": tuple(task["scale"])})
     changes = {"task": spec, "questions": tuple(plain["questions"])}
     changes |= {name: pairs(plain[name]) for name in ("solver_args", "model_roles")}
-    return Job(**{**plain, **changes})
+    return EvalJob(**{**plain, **changes})
 
 
 def main() -> None:
@@ -306,7 +306,7 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     while True:
-        result = run_job(job_from(json.loads(lines.get())))
+        result = run_job(parse_job(json.loads(lines.get())))
         answers.write(json.dumps(asdict(result)) + "\n")
         answers.flush()
 

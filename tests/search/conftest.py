@@ -10,29 +10,29 @@ import pytest
 
 from archon_eval.loading import load_architecture
 from archon_eval.plan import plan
-from archon_eval.search.worker import Job, Result
+from archon_eval.search.worker import EvalJob, EvalResult
 
 
 class FakeRun:
     """Runs a job at once; what fails and what it scores can be set."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
-        self.error: Callable[[Job], str] = lambda job: ""
-        self.chance: Callable[[Job], float] = lambda job: 0.5 + 0.02 * len(job.architecture["layers"])
+        self.jobs: list[EvalJob] = []
+        self.error: Callable[[EvalJob], str] = lambda job: ""
+        self.chance: Callable[[EvalJob], float] = lambda job: 0.5 + 0.02 * len(job.architecture["layers"])
         self.stop_after = -1
 
-    def __call__(self, job: Job) -> "Future[Result]":
+    def __call__(self, job: EvalJob) -> "Future[EvalResult]":
         if len(self.jobs) == self.stop_after:
             raise KeyboardInterrupt
         self.jobs.append(job)
-        future: Future[Result] = Future()
+        future: Future[EvalResult] = Future()
         future.set_result(self.result(job))
         return future
 
-    def result(self, job: Job) -> Result:
+    def result(self, job: EvalJob) -> EvalResult:
         if why := self.error(job):
-            return Result(job.key, error=why)
+            return EvalResult(job.key, error=why)
         planned = plan(load_architecture(dict(job.architecture)))
         chance, scores = self.chance(job), {}
         for question in job.questions:
@@ -41,7 +41,7 @@ class FakeRun:
             scores[str(question)] = {str(n): float(draw < chance) for n, draw in enumerate(draws, 1)}
         calls = planned.calls[1] * len(job.questions) * job.epochs
         assert job.max_calls is None or calls <= job.max_calls
-        return Result(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
+        return EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from archon_eval.loading import load_architecture
 from archon_eval.plan import plan
 from archon_eval.search.driver import search
-from archon_eval.search.outcome import NO_WINNER, _paired, _scored, _weighted, percent, write
-from archon_eval.search.questions import look_at
+from archon_eval.search.outcome import NO_WINNER, _compare_trials, _estimate_score, _estimate_weighted_mean, format_percent, write
+from archon_eval.search.questions import load_questions
 from archon_eval.search.settings import TaskSpec, load_settings
 from archon_eval.search.space import SearchError
-from archon_eval.search.worker import Job, read_log
+from archon_eval.search.worker import EvalJob, read_log
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
@@ -179,7 +179,7 @@ def test_a_journal_of_another_version_is_refused(tmp_path, fake_run):
 @pytest.mark.parametrize("calls", [1000, 1500, 4000])
 def test_the_budget_holds_to_the_call(tmp_path, fake_run, calls):
     found = search(settings(budget={"calls": calls}), tmp_path, fake_run)
-    assert sum(fake_run.result(job).calls for job in fake_run.jobs) == found.evaluations.calls <= calls
+    assert sum(fake_run.result(job).calls for job in fake_run.jobs) == found.scheduler.calls <= calls
     assert found.tried
     write(found, tmp_path)
 
@@ -191,7 +191,7 @@ def test_an_eval_that_re_asks_may_not_fit_begins_and_is_held_to_what_is_left(tmp
         assert job.max_calls <= min(worst(job), 1500 - spent)
         tight += job.max_calls < worst(job)
         spent += fake_run.result(job).calls
-    assert tight and spent == found.evaluations.calls
+    assert tight and spent == found.scheduler.calls
 
 
 def test_what_a_killed_eval_with_the_last_of_the_budget_may_have_paid_is_never_spent_again(tmp_path, fake_run):
@@ -207,8 +207,8 @@ def test_what_a_killed_eval_with_the_last_of_the_budget_may_have_paid_is_never_s
         fake_run.stop_after = -1
         found = search(given, tmp_path / str(stop), run)
         again = [job for job in fake_run.jobs if job.key == dead["key"]]
-        assert not dead["whole"] and found.evaluations.calls + dead["calls"] * len(again) <= 1500
-        assert found.evaluations.left()[0] >= 0
+        assert not dead["whole"] and found.scheduler.calls + dead["calls"] * len(again) <= 1500
+        assert found.scheduler.remaining()[0] >= 0
     assert tight
 
 
@@ -242,7 +242,7 @@ def test_time_that_is_over_before_the_first_trial_says_so(tmp_path, fake_run):
 
 def test_a_dollar_budget_holds(tmp_path, fake_run):
     found = search(settings(budget={"dollars": 20, "trials": 5}), tmp_path, fake_run)
-    assert found.evaluations.dollars <= 20
+    assert found.scheduler.dollars <= 20
 
 
 def test_judges_tokens_are_told_beside_the_account(tmp_path, fake_run):
@@ -283,7 +283,7 @@ def test_what_failed_altogether_is_tried_again_by_the_next_process(tmp_path, fak
     found = search(settings(budget={"calls": spent, "trials": 8}), tmp_path, fake_run)
     assert len(found.tried) == 8 and not found.notes
     # what the failed ones may have paid stays in the account
-    assert found.evaluations.calls > sum(fake_run.result(job).calls for job in fake_run.jobs)
+    assert found.scheduler.calls > sum(fake_run.result(job).calls for job in fake_run.jobs)
 
 
 def test_no_model_reachable(tmp_path, fake_run):
@@ -346,7 +346,7 @@ def test_two_tasks_count_by_weight(tmp_path, fake_run):
 def test_several_tasks_fit_into_the_budget_together_or_not_at_all(tmp_path, fake_run):
     tasks = [TASK, {"name": "archon_eval/math", "args": {"sample": True, "seed": 1}}]
     found = search(settings(tasks=tasks, budget={"calls": 3000}), tmp_path, fake_run)
-    assert found.evaluations.calls <= 3000
+    assert found.scheduler.calls <= 3000
     assert all(len(trial.results) == 2 for _, trial in found.tried)
 
 
@@ -396,7 +396,7 @@ def test_a_held_out_question_without_a_score(tmp_path, fake_run):
     summary = write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
     assert summary["winner_against"].keys() == {"best-of-n"}
     assert any("both the winner and single" in note for note in summary["notes"])
-    assert percent(summary["held_out"]["single"]) == "failed"
+    assert format_percent(summary["held_out"]["single"]) == "failed"
 
 
 def test_a_mended_model_changes_the_space(tmp_path, fake_run):
@@ -408,26 +408,26 @@ def test_a_mended_model_changes_the_space(tmp_path, fake_run):
 
 
 def test_what_was_begun_again_and_cut_again_stays_held(tmp_path):
-    from archon_eval.search.evaluations import Evaluations
+    from archon_eval.search.scheduler import TrialScheduler
     from archon_eval.search.journal import Journal
 
     journal = Journal(tmp_path)
     for kind in ("start", "result", "start", "start"):
         start = {"key": "k", "calls": 10, "dollars": 1.0}
         journal.add(kind, start if kind == "start" else {"result": {"key": "k", "error": "no key", "calls": 4}})
-    evaluations = Evaluations(settings(budget={"calls": 100}), tmp_path, journal, None, {})
+    evaluations = TrialScheduler(settings(budget={"calls": 100}), tmp_path, journal, None, {})
     journal.close()
-    assert evaluations.left()[0] == 100 - 4 - 10 and evaluations._again == {"k"}
+    assert evaluations.remaining()[0] == 100 - 4 - 10 and evaluations._retry_keys == {"k"}
 
 
 def test_the_interval_of_two_tasks_is_around_the_weighted_score():
     tasks = (TaskSpec("a", weight=1), TaskSpec("b", weight=3))
     scores = {**{f"a/{n}": n % 2 for n in range(40)}, **{f"b/{n}": float(n % 4 == 0) for n in range(12)}}
-    found = _weighted(tasks, scores)
-    each = [_weighted((task,), scores) for task in tasks]
+    found = _estimate_weighted_mean(tasks, scores)
+    each = [_estimate_weighted_mean((task,), scores) for task in tasks]
     assert found.value == pytest.approx((0.5 + 3 * 0.25) / 4)
     assert found.stderr == pytest.approx(((each[0].stderr / 4) ** 2 + (3 * each[1].stderr / 4) ** 2) ** 0.5)
-    paired = _paired(tasks, scores, {key: 0.0 for key in scores if key != "b/3"})
+    paired = _compare_trials(tasks, scores, {key: 0.0 for key in scores if key != "b/3"})
     assert paired.difference.value == pytest.approx((0.5 + 3 * 3 / 11) / 4) and paired.difference.n == 51
     assert paired.permutation_p < 0.05
 
@@ -435,12 +435,12 @@ def test_the_interval_of_two_tasks_is_around_the_weighted_score():
 def test_tasks_that_are_always_right_leave_doubt() -> None:
     tasks = (TaskSpec("a"), TaskSpec("b"))
     right = {f"{task.key}/{n}": 1.0 for task in tasks for n in range(10)}
-    found = _scored(tasks, right)  # Wilson's lower end of 10 of 10 is 0.7225: half of 0.2775, twice, in squares
+    found = _estimate_score(tasks, right)  # Wilson's lower end of 10 of 10 is 0.7225: half of 0.2775, twice, in squares
     assert found.low == pytest.approx(1 - 0.2775328 / 2**0.5) and found.high == 1.0
-    assert percent({"value": found.value, "low": found.low, "high": found.high}) == "100.0% (80 to 100)"
-    mixed = _scored(tasks, {key: float(key.startswith("a/") or n % 2) for n, key in enumerate(right)})
+    assert format_percent({"value": found.value, "low": found.low, "high": found.high}) == "100.0% (80 to 100)"
+    mixed = _estimate_score(tasks, {key: float(key.startswith("a/") or n % 2) for n, key in enumerate(right)})
     assert mixed.value == 0.75 and mixed.low == pytest.approx(0.75 - (0.2775328**2 + 0.2634069**2) ** 0.5 / 2)
-    assert percent({"value": 0.5, "low": 0.5, "high": 0.5}) == "50.0%"
+    assert format_percent({"value": 0.5, "low": 0.5, "high": 0.5}) == "50.0%"
 
 
 def test_a_question_of_two_turns_may_take_twice_the_calls(tmp_path, fake_run, monkeypatch):
@@ -453,20 +453,20 @@ def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["W
 """
     for last in ("And", "So"):
         (tmp_path / f"{last}.py").write_text(text.replace("LAST", last))
-    answers, digest = look_at(TaskSpec("And.py@two"))
-    assert set(answers.values()) == {2} and digest != look_at(TaskSpec("So.py@two"))[1]
+    answers, digest = load_questions(TaskSpec("And.py@two"))
+    assert set(answers.values()) == {2} and digest != load_questions(TaskSpec("So.py@two"))[1]
     given = {"tasks": ["And.py@two"], "budget": {"calls": 3000}}
     found = search(settings(**given), tmp_path / "out", fake_run)
     singles = [job for job in fake_run.jobs if job.key.startswith("rank/generator")]
     assert singles and all(job.max_calls == 2 * len(job.questions) == 12 for job in singles)
-    assert found.evaluations.turns == 2
+    assert found.scheduler.turns == 2
 
 
 def test_a_score_that_is_no_number_is_no_score():
     account = {"scores": {"s": SimpleNamespace(value=float("nan"))}, "metadata": {}, "error": None, "id": 1, "epoch": 1}
     stats = SimpleNamespace(started_at="", completed_at="", role_usage={"judge": SimpleNamespace(total_tokens=9)})
     log = SimpleNamespace(status="success", samples=[SimpleNamespace(**account)], stats=stats, location="x")
-    found = read_log(Job("k", None, TaskSpec("t")), log)
+    found = read_log(EvalJob("k", None, TaskSpec("t")), log)
     assert not found.scores and found.failed == {"1": "unscored"} and found.judges == 9
 
 
@@ -486,6 +486,6 @@ def test_calls_of_a_question_without_a_score_are_counted_once():
     ]
     stats = SimpleNamespace(started_at="", completed_at="", role_usage={"judge": SimpleNamespace(total_tokens=9)})
     log = SimpleNamespace(status="success", samples=samples, stats=stats, location="x")
-    found = read_log(Job("k", None, TaskSpec("t")), log)
+    found = read_log(EvalJob("k", None, TaskSpec("t")), log)
     assert found.failed.keys() == {"2", "3", "4"}
     assert (found.calls, found.reused, found.lost) == (10, 4, 2)  # those that broke off cannot be trusted to say all

@@ -6,7 +6,7 @@ import pytest
 
 from archon_eval.search.driver import search
 from archon_eval.search.forecast import forecast
-from archon_eval.search.questions import look_at
+from archon_eval.search.questions import load_questions
 from archon_eval.search.settings import TaskSpec, load_settings
 from archon_eval.search.space import SearchError
 
@@ -92,8 +92,8 @@ def anything(**more): return Task(dataset=[Sample("Why?")])
 """
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(SearchError, match=r"some has no parameter 'm'.*legal: n"):
-        look_at(TaskSpec("mine.py@some", (("m", 2),)))
-    assert look_at(TaskSpec("mine.py@anything", (("m", 2),)))[0] == {"1": 1}
+        load_questions(TaskSpec("mine.py@some", (("m", 2),)))
+    assert load_questions(TaskSpec("mine.py@anything", (("m", 2),)))[0] == {"1": 1}
 
 
 def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
@@ -146,7 +146,7 @@ def test_what_changes_answers_makes_another_search():
 
 def test_a_task_is_named_by_a_relative_path(tmp_path):
     with pytest.raises(SearchError, match="relative to the current folder"):
-        look_at(TaskSpec(str(tmp_path / "tasks.py")))
+        load_questions(TaskSpec(str(tmp_path / "tasks.py")))
 
 
 def test_choices_are_data(tmp_path, monkeypatch):
@@ -160,7 +160,7 @@ def pick(): return Task(dataset=[Sample("Which?", choices=["a", "CHOICE"], targe
     digests = set()
     for choice in "bc":
         (tmp_path / f"{choice}.py").write_text(text.replace("CHOICE", choice))
-        digests.add(look_at(TaskSpec(f"{choice}.py@pick"))[1])
+        digests.add(load_questions(TaskSpec(f"{choice}.py@pick"))[1])
     assert len(digests) == 2
 
 

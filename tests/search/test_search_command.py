@@ -18,10 +18,10 @@ import pytest
 
 from archon_eval.cli import main
 from archon_eval.search.driver import search
-from archon_eval.search.runners import _from_dask, dask, local
+from archon_eval.search.runners import _convert_dask_future, dask, local
 from archon_eval.search.settings import TaskSpec, load_settings
 from archon_eval.search.space import SearchError
-from archon_eval.search.worker import Job, WorkerLost, WorkerProcess
+from archon_eval.search.worker import EvalJob, WorkerLost, WorkerProcess
 
 MODELS = "sim/gpt-4o,sim/qwen2-72b-instruct"
 SPACE = {"preset": "small", "generators": [1, 2], "layers": [0, 1], "evaluations": "none"}
@@ -119,8 +119,8 @@ def test_a_search_file_of_another_form(tmp_path, capsys, text, says):
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path):
-    job = Job("k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("archon_eval/math", (("sample", True),)))
-    job = Job(**{**{f: getattr(job, f) for f in job.__slots__}, "questions": ("alg-01",), "log_dir": str(tmp_path)})
+    job = EvalJob("k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("archon_eval/math", (("sample", True),)))
+    job = EvalJob(**{**{f: getattr(job, f) for f in job.__slots__}, "questions": ("alg-01",), "log_dir": str(tmp_path)})
     with WorkerProcess() as worker:
         assert worker.run(job).calls == 1
         os.kill(worker._process.pid, signal.SIGKILL)
@@ -128,13 +128,13 @@ def test_a_worker_that_dies_is_replaced(tmp_path):
             worker.run(job)
         assert worker.run(job).scores.keys() == {"alg-01"}
     with local(1) as run:
-        bad = Job("bad", {"layers": [{"fusor": "x"}]}, job.task, ("alg-01",), log_dir=str(tmp_path))
+        bad = EvalJob("bad", {"layers": [{"fusor": "x"}]}, job.task, ("alg-01",), log_dir=str(tmp_path))
         assert "did you mean 'fuser'" in run(bad).result().error
 
 
 def test_a_stopped_search_ends_its_workers_and_starts_no_others(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
-    job = Job("k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("slow.py@slow"), ("1",), log_dir=str(tmp_path))
+    job = EvalJob("k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("slow.py@slow"), ("1",), log_dir=str(tmp_path))
     with local(1) as run, pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         future = run(job)
@@ -220,7 +220,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
         serial = search(settings, tmp_path / "serial", run)
     assert killed and len(found.tried) == 3 and not marks()
     # what the dead worker had paid for counts as paid, though its second run found it in the store
-    assert stored(tmp_path / "dask") <= found.evaluations.calls
+    assert stored(tmp_path / "dask") <= found.scheduler.calls
     assert all(trial.performance is not None for _, trial in found.tried)
     # the same architecture with the same draws scores the same wherever it ran
     draws = {(o.architecture.fingerprint, t.key.split("/")[1]): t.scores for o, t in serial.tried}
@@ -235,8 +235,8 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
 def test_what_dask_gives_up_has_failed_and_a_lost_cluster_ends_the_search():
     from distributed import KilledWorker
 
-    job, dead, lost = Job("k", None, TaskSpec("t")), Future(), Future()
-    found, other = _from_dask(job, dead), _from_dask(job, lost)
+    job, dead, lost = EvalJob("k", None, TaskSpec("t")), Future(), Future()
+    found, other = _convert_dask_future(job, dead), _convert_dask_future(job, lost)
     dead.set_exception(KilledWorker("task", SimpleNamespace(address="tcp://x"), 3))
     lost.set_exception(CancelledError())
     assert "given up by Dask: Attempted to run task" in found.result(timeout=0).error

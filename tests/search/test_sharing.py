@@ -5,19 +5,19 @@ from dataclasses import replace
 import pytest
 
 from archon_eval.plan import plan
-from archon_eval.search.runners import accounted
+from archon_eval.search.runners import account_for_crash
 from archon_eval.search.settings import TaskSpec, load_settings
-from archon_eval.search.sharing import Shared, call_groups
+from archon_eval.search.sharing import PaidCallTracker, group_calls
 from archon_eval.search.space import Configuration, load_space
-from archon_eval.search.worker import Job, Result
+from archon_eval.search.worker import EvalJob, EvalResult
 
 BASE = Configuration(2, 3, (4, 2, 1))
 
 
 def shared(*configurations, calls=50.0):
-    found = Shared(configurations, [calls] * len(configurations))
-    found.pay(0, 1)
-    return found.unpaid(1).tolist()
+    found = PaidCallTracker(configurations, [calls] * len(configurations))
+    found.mark_paid(0, 1)
+    return found.count_unpaid(1).tolist()
 
 
 def test_what_begins_alike_is_shared_up_to_where_it_differs():
@@ -33,32 +33,32 @@ def test_what_begins_alike_is_shared_up_to_where_it_differs():
 
 
 def test_other_draws_share_nothing():
-    found = Shared([BASE], [19.0])
-    found.pay(0, 1)
-    assert found.unpaid(1)[0] == 0 and found.unpaid(2)[0] == 19
+    found = PaidCallTracker([BASE], [19.0])
+    found.mark_paid(0, 1)
+    assert found.count_unpaid(1)[0] == 0 and found.count_unpaid(2)[0] == 19
 
 
 @pytest.mark.parametrize("preset", ["small", "high-sample"])
 def test_the_groups_are_all_calls_of_the_plan(preset):
     space = load_space(preset)
-    for one in space.configurations(8):
-        calls = plan(space.architecture(one, list("abcdefgh"), list("hgfedcba"))).calls[1]
-        assert sum(count for _, count in call_groups(one, calls)) == calls
+    for one in space.list_configurations(8):
+        calls = plan(space.build_architecture(one, list("abcdefgh"), list("hgfedcba"))).calls[1]
+        assert sum(count for _, count in group_calls(one, calls)) == calls
 
 
 def test_calls_of_a_worker_that_died_count_as_paid(tmp_path):
-    job = Job("k", None, TaskSpec("t"), log_dir=str(tmp_path / "logs"))
-    result = Result("k", calls=3, reused=4, dollars=1.0, cost=2.0)
+    job = EvalJob("k", None, TaskSpec("t"), log_dir=str(tmp_path / "logs"))
+    result = EvalResult("k", calls=3, reused=4, dollars=1.0, cost=2.0)
 
     def dies():
         raise RuntimeError
 
-    assert accounted(job, lambda: result) == result
+    assert account_for_crash(job, lambda: result) == result
     with pytest.raises(RuntimeError):
-        accounted(job, dies)
-    again = accounted(job, lambda: result)
+        account_for_crash(job, dies)
+    again = account_for_crash(job, lambda: result)
     assert (again.calls, again.reused, again.dollars) == (7, 0, 2.0)
-    assert accounted(job, lambda: result) == result
+    assert account_for_crash(job, lambda: result) == result
 
 
 def test_the_end_takes_a_third_of_the_budget_and_says_so(tmp_path, fake_run):

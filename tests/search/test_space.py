@@ -3,9 +3,9 @@
 import pytest
 
 from archon_eval.plan import plan
-from archon_eval.search.preparation import options
+from archon_eval.search.preparation import plan_space
 from archon_eval.search.settings import load_settings
-from archon_eval.search.space import PRESETS, Configuration, SearchError, features, load_space
+from archon_eval.search.space import PRESETS, Configuration, SearchError, compute_features, load_space
 
 MODELS = tuple(f"mockllm/m{n}" for n in range(12))
 
@@ -15,19 +15,19 @@ def settings(**more):
 
 
 def test_published_sizes():
-    assert len(PRESETS["paper"].configurations(12)) == 9576
-    assert len(PRESETS["paper-v1"].configurations(10)) == 3192
+    assert len(PRESETS["paper"].list_configurations(12)) == 9576
+    assert len(PRESETS["paper-v1"].list_configurations(10)) == 3192
 
 
 def test_fewer_models_leave_fewer_generators():
-    assert {c.generators for c in PRESETS["paper"].configurations(3)} == {1, 2, 3}
-    assert {c.generators for c in PRESETS["paper"].configurations(1)} == {1}
+    assert {c.generators for c in PRESETS["paper"].list_configurations(3)} == {1, 2, 3}
+    assert {c.generators for c in PRESETS["paper"].list_configurations(1)} == {1}
 
 
 def test_calls_follow_the_papers_formula():
     space = PRESETS["paper"]
-    for one in space.configurations(12)[::479]:
-        planned = plan(space.architecture(one, MODELS, MODELS))
+    for one in space.list_configurations(12)[::479]:
+        planned = plan(space.build_architecture(one, MODELS, MODELS))
         calls, left = one.candidates, one.candidates
         for width in one.fusers:
             calls, left = calls + 2 + width, width if width > 1 else left
@@ -39,8 +39,8 @@ def test_calls_follow_the_papers_formula():
 
 def test_models_by_rank_role_and_pool():
     space = load_space({"generators": 2, "samples": 1, "fusers": 2, "layers": 2, "pools": {"low": ["c", "d", "b"]}})
-    one = next(c for c in space.configurations(4) if c.evaluation == "none")
-    built = space.architecture(one, ("a", "b", "c", "d"), ("d", "c", "b", "a"))
+    one = next(c for c in space.list_configurations(4) if c.evaluation == "none")
+    built = space.build_architecture(one, ("a", "b", "c", "d"), ("d", "c", "b", "a"))
     assert [[s.model for s in layer] for layer in built.layers if layer[0].kind in ("generator", "fuser")] == [
         ["b", "c"],
         ["d", "c"],
@@ -51,33 +51,33 @@ def test_models_by_rank_role_and_pool():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_gives_distinct_architectures(name):
     space = PRESETS[name]
-    listed = space.configurations(12)[:: 1 if name in ("small", "high-sample") else 97]
-    prints = {space.architecture(one, MODELS, MODELS).fingerprint for one in listed}
+    listed = space.list_configurations(12)[:: 1 if name in ("small", "high-sample") else 97]
+    prints = {space.build_architecture(one, MODELS, MODELS).fingerprint for one in listed}
     assert len(prints) == len(listed) > 10
     assert len({one.key for one in listed}) == len(listed)
 
 
 def test_without_fusion_something_must_choose():
     space = load_space({"preset": "high-sample"})
-    assert all(c.candidates == 1 or c.evaluation != "none" for c in space.configurations(2) if not c.fusers)
-    assert any(c.candidates == 1000 for c in space.configurations(2))
+    assert all(c.candidates == 1 or c.evaluation != "none" for c in space.list_configurations(2) if not c.fusers)
+    assert any(c.candidates == 1000 for c in space.list_configurations(2))
 
 
 def test_features_are_finite_and_tell_configurations_apart():
-    listed = PRESETS["paper"].configurations(12)
-    rows = features(listed, [c.candidates for c in listed])
+    listed = PRESETS["paper"].list_configurations(12)
+    rows = compute_features(listed, [c.candidates for c in listed])
     assert rows.shape[0] == 9576
     assert abs(rows.mean(axis=0)).max() < 1e-9
-    assert features([Configuration(1)], [1]).shape == (1, 1)
+    assert compute_features([Configuration(1)], [1]).shape == (1, 1)
 
 
 def test_limits_say_which_excludes_everything():
     with pytest.raises(SearchError, match=r"exclude all \d+ architectures.*output_tokens at most 10 excludes"):
-        options(settings(space="small", limits={"output_tokens": 10}, models=MODELS[:1]), MODELS[:1], MODELS[:1])
-    kept = options(settings(space="small", limits={"calls": 9}), MODELS, MODELS)
+        plan_space(settings(space="small", limits={"output_tokens": 10}, models=MODELS[:1]), MODELS[:1], MODELS[:1])
+    kept = plan_space(settings(space="small", limits={"calls": 9}), MODELS, MODELS)
     assert kept and all(option.plan.calls[1] <= 9 for option in kept)
     with pytest.raises(SearchError, match="price of mockllm/m0"):
-        options(settings(space="small", limits={"dollars": 1}), MODELS, MODELS)
+        plan_space(settings(space="small", limits={"dollars": 1}), MODELS, MODELS)
 
 
 @pytest.mark.parametrize(
