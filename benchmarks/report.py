@@ -15,32 +15,32 @@ from typing import Any
 
 import numpy as np
 
-from archon_eval.report.contents import Contents, bench_of
-from archon_eval.report.gate import Limits, decide
-from archon_eval.report.page import page
-from archon_eval.report.runs import LayerUse, Question, Run
-from archon_eval.report.searches import Search, Tried
+from archon_eval.report.contents import ReportData, build_benchmark_report
+from archon_eval.report.gate import GateThresholds, decide_outcome
+from archon_eval.report.page import render_page
+from archon_eval.report.runs import LayerUsage, BenchmarkQuestion, Run
+from archon_eval.report.searches import Search, TrialSummary
 from archon_eval.report.statistics import compare
 
 
-def made_up(trials: int, questions: int) -> Contents:
+def made_up(trials: int, questions: int) -> ReportData:
     """A search and two runs, of random figures."""
     draw = np.random.default_rng(0)
     tried = []
     for n in range(trials):
         score, seen, calls = draw.beta(7, 3), draw.beta(70, 30), float(draw.integers(1, 60))
-        tried.append(Tried(f"g{n}", "8 generators x 1, 1 fuser", score, seen, 0.02, calls, calls, 90, 10, ""))
+        tried.append(TrialSummary(f"g{n}", "8 generators x 1, 1 fuser", score, seen, 0.02, calls, calls, 90, 10, ""))
     summary: dict[str, Any] = {"winner": "g1", "trials": trials, "space": 9576, "settings": {"cost_unit": "calls"}}
-    asked = {f"q{n}": Question(f"Question {n}. " * 20, "42", "") for n in range(questions)}
+    asked = {f"q{n}": BenchmarkQuestion(f"Question {n}. " * 20, "42", "") for n in range(questions)}
     runs = []
     for name in ("first", "second"):
         scores = {question: (float(draw.integers(2)),) for question in asked}
         answers = dict.fromkeys(asked, "An answer of some length. " * 60)
         cost = {"dollars": 0.01, "tokens": 900.0, "calls": 9.0, "seconds": 3.0}
-        layers = (LayerUse("generator", ("a", "b"), 2, 2, 400, 0.004), LayerUse("fuser", ("a",), 1, 1, 500, 0.006))
+        layers = (LayerUsage("generator", ("a", "b"), 2, 2, 400, 0.004), LayerUsage("fuser", ("a",), 1, 1, 500, 0.006))
         runs.append(Run(name, "made up", "right", asked, scores, answers=answers, cost=cost, layers=layers))
     search = Search("made up", tuple(tried), summary, None, f"{trials} trials.", ())
-    return Contents((bench_of("made up", runs),), (search,))
+    return ReportData((build_benchmark_report("made up", runs),), (search,))
 
 
 def drawn_in(path: Path) -> float | None:
@@ -66,14 +66,14 @@ def drawn_in(path: Path) -> float | None:
         browser.quit()
 
 
-def lights(drop: float, questions: int, repeats: int, limits: Limits) -> dict[str, float]:
+def lights(drop: float, questions: int, repeats: int, limits: GateThresholds) -> dict[str, float]:
     """Shares of outcomes where the true score drops by `drop`."""
     draw, codes = np.random.default_rng(1), []
     for _ in range(repeats):
         before, change = draw.random(questions) < 0.7, draw.random(questions)
         now = np.where(before, change >= (0.2 + drop) / 2 / 0.7, change < (0.2 - drop) / 2 / 0.3)
         runs = [dict(enumerate(map(float, each))) for each in (now, before)]
-        codes.append(decide(compare(*runs, draws=999, confidence=2 * limits.confidence - 1), limits)[0])
+        codes.append(decide_outcome(compare(*runs, draws=999, confidence=2 * limits.confidence - 1), limits)[0])
     words = ("green", "alarm", "undecided")
     return {"drop": drop, "questions": questions} | {w: codes.count(c) / repeats for c, w in enumerate(words)}
 
@@ -83,11 +83,11 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=1000)
     repeats = parser.parse_args().repeats
     start = time.perf_counter()
-    text = page(made_up(500, 500))
+    text = render_page(made_up(500, 500))
     took = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.html"
         file.write_text(text, encoding="utf-8")
         figures = {"bytes": file.stat().st_size, "seconds_to_write": round(took, 2), "ms_until_drawn": drawn_in(file)}
-    gates = [lights(drop, n, repeats, Limits()) for drop in (0.0, 0.05) for n in (200, 520, 1000)]
+    gates = [lights(drop, n, repeats, GateThresholds()) for drop in (0.0, 0.05) for n in (200, 520, 1000)]
     print(json.dumps({"page": figures, "gate": gates, "repeats": repeats}, indent=2))

@@ -19,7 +19,7 @@ from archon_eval.cli import ablate, architectures, report, search, store, tools
 from archon_eval.errors import ArchonError, visible
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The whole command line; each group of commands adds its own."""
     found = argparse.ArgumentParser(
         prog="archon", description="Inference-time architectures: look at them, plan them, check them."
@@ -34,10 +34,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        _never_fail_to_encode(stream)
+        _replace_unencodable(stream)
     code = 0
     try:
-        options = parser().parse_args(arguments)
+        options = build_parser().parse_args(arguments)
         code = int(options.run(options))
     except BrokenPipeError:  # the reader, e.g. `| head`, has seen enough
         pass
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as exc:
         if exc.errno not in (ENOSPC, EIO) or exc.filename is not None:  # another fault than a place that takes no more
             raise
-        _cannot_write(exc)
+        _print_write_error(exc)
         code = 1
     except KeyboardInterrupt:
         code = 130
-    return code if all([_flushed(sys.stdout), _flushed(sys.stderr)]) else code or 1
+    return code if all([_flush_stream(sys.stdout), _flush_stream(sys.stderr)]) else code or 1
 
 
-def _flushed(stream: TextIO | None) -> bool:
+def _flush_stream(stream: TextIO | None) -> bool:
     """Whether all that was printed arrived, or nobody wants it; nothing is left for Python's own last try."""
     if stream is None:
         return True
@@ -65,17 +65,17 @@ def _flushed(stream: TextIO | None) -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if isinstance(exc, BrokenPipeError):
             return True
-        _cannot_write(exc)
+        _print_write_error(exc)
         return False
     return True
 
 
-def _cannot_write(exc: OSError) -> None:
+def _print_write_error(exc: OSError) -> None:
     with suppress(OSError):
         print(f"archon: cannot write: {exc.strerror or exc}", file=sys.stderr)
 
 
-def _never_fail_to_encode(stream: TextIO) -> None:
+def _replace_unencodable(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")

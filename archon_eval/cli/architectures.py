@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.architecture import SETTING_NAMES, Architecture, ComponentSpec
-from archon_eval.cli.commands import command
-from archon_eval.cli.tables import print_table, table
+from archon_eval.cli.commands import add_command
+from archon_eval.cli.tables import print_table, create_table
 from archon_eval.errors import ArchitectureError
 from archon_eval.harness.model_names import model_names
 from archon_eval.kinds import find_kind
@@ -16,37 +16,37 @@ from archon_eval.loading import load_architecture, parse_text, preset_names, rea
 from archon_eval.models.prices import load_prices
 from archon_eval.plan import LayerPlan, Plan, plan, plan_to_mermaid, span_text
 
-ARCH = "a preset's name (`archon presets`) or a YAML or JSON file"
-FOOTNOTE = """
+ARCHITECTURE_HELP = "a preset's name (`archon presets`) or a YAML or JSON file"
+PLAN_FOOTNOTE = """
 Per question. Re-asks: at most so many calls more, for replies that cannot be read. Done after: calls that wait for
 each other, from the question on. Tokens and dollars are estimates."""
-MODELS = "fill $1, $2, ... with these, strongest first, separated by commas; sim/pool for the simulated ones"
+MODELS_HELP = "fill $1, $2, ... with these, strongest first, separated by commas; sim/pool for the simulated ones"
 
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    show = command(commands, "show", "what an architecture consists of", _show)
-    show.add_argument("architecture", help=ARCH)
-    show.add_argument("--models", help=MODELS)
+    show = add_command(commands, "show", "what an architecture consists of", _show)
+    show.add_argument("architecture", help=ARCHITECTURE_HELP)
+    show.add_argument("--models", help=MODELS_HELP)
     form = show.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--yaml", action="store_true", help="as a file to edit")
     form.add_argument("--mermaid", action="store_true", help="as a Mermaid flowchart")
 
-    planned = command(commands, "plan", "calls, tokens, dollars and critical path of one question", _plan)
-    planned.add_argument("architecture", help=ARCH)
-    planned.add_argument("--models", help=MODELS)
+    planned = add_command(commands, "plan", "calls, tokens, dollars and critical path of one question", _plan)
+    planned.add_argument("architecture", help=ARCHITECTURE_HELP)
+    planned.add_argument("--models", help=MODELS_HELP)
     planned.add_argument("--prices", metavar="FILE", help="your own prices, before the package's table")
     planned.add_argument("--json", action="store_true", help="as JSON")
 
-    validate = command(commands, "validate", "check architecture files against the rules", _validate)
-    validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCH)
+    validate = add_command(commands, "validate", "check architecture files against the rules", _validate)
+    validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCHITECTURE_HELP)
 
-    imported = command(commands, "import", "convert a config of the original Archon project", _import)
+    imported = add_command(commands, "import", "convert a config of the original Archon project", _import)
     imported.add_argument("file", type=Path, help="its JSON config")
     imported.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the YAML here, not to stdout")
 
-    presets = command(commands, "presets", "the architectures that ship with the package", _presets)
+    presets = add_command(commands, "presets", "the architectures that ship with the package", _list_presets)
     presets.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -59,12 +59,12 @@ def _show(options: argparse.Namespace) -> int:
     elif options.json:
         _print_json({**found.to_mapping(), "fingerprint": found.fingerprint, "models": found.models})
     else:
-        _head(found)
-        rows = table("layer", "component", "models", "settings", numbers="layer")
+        _print_header(found)
+        rows = create_table("layer", "component", "models", "settings", numbers="layer")
         for number, layer in enumerate(found.layers, 1):
             alike: dict[str, list[str]] = {}
             for spec in layer:
-                alike.setdefault(_settings(spec), []).append(spec.model or "-")
+                alike.setdefault(_format_settings(spec), []).append(spec.model or "-")
             for place, (settings, models) in enumerate(alike.items()):
                 where = (str(number), layer[0].kind) if place == 0 else ("", "")
                 rows.add_row(*where, ", ".join(models), settings)
@@ -72,14 +72,14 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _head(found: Architecture) -> None:
+def _print_header(found: Architecture) -> None:
     print(f"{found.name}  (fingerprint {found.fingerprint})")
     if found.description:
         print(found.description.rstrip())
     print()
 
 
-def _settings(spec: ComponentSpec) -> str:
+def _format_settings(spec: ComponentSpec) -> str:
     """The options that matter, and every setting that differs from the defaults, as written in a file."""
     plain = ComponentSpec(spec.kind)
     options = find_kind(spec.kind, "").options
@@ -103,7 +103,7 @@ def _plan(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(found.to_mapping())
         return 0
-    _head(found.architecture)
+    _print_header(found.architecture)
     columns = (
         "layer",
         "component",
@@ -115,12 +115,12 @@ def _plan(options: argparse.Namespace) -> int:
         "tokens in",
         "tokens out",
     )
-    rows = table(*columns, "dollars", numbers="layer,calls,re-asks,candidates,done after,tokens in,tokens out,dollars")
+    rows = create_table(*columns, "dollars", numbers="layer,calls,re-asks,candidates,done after,tokens in,tokens out,dollars")
     for layer in found.layers:
-        rows.add_row(*_layer_row(layer))
-    rows.add_row("", "total", "", *_counts(found), "", str(found.sequential), *_costs(found), style="bold")
+        rows.add_row(*_format_layer_row(layer))
+    rows.add_row("", "total", "", *_format_counts(found), "", str(found.sequential), *_format_costs(found), style="bold")
     print_table(rows)
-    print(FOOTNOTE)
+    print(PLAN_FOOTNOTE)
     if found.unpriced:
         then = "name models with --models" if found.architecture.placeholders else "give yours with --prices FILE"
         print(f"Price unknown: {', '.join(found.unpriced)} (table {found.prices}; {then})")
@@ -129,20 +129,20 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _layer_row(layer: LayerPlan) -> tuple[str, ...]:
+def _format_layer_row(layer: LayerPlan) -> tuple[str, ...]:
     counts: dict[str, int] = {}
     for model, places in layer.components:
         counts[model] = counts.get(model, 0) + places
     models = ", ".join(f"{model} x {count}" if count > 1 else model for model, count in counts.items() if model)
-    left = (str(layer.number), layer.kind, models or "-", *_counts(layer))
-    return (*left, span_text(layer.candidates), str(layer.finished), *_costs(layer))
+    left = (str(layer.number), layer.kind, models or "-", *_format_counts(layer))
+    return (*left, span_text(layer.candidates), str(layer.finished), *_format_costs(layer))
 
 
-def _counts(found: LayerPlan | Plan) -> tuple[str, str]:
+def _format_counts(found: LayerPlan | Plan) -> tuple[str, str]:
     return span_text(found.calls), str(found.reasks or "-")
 
 
-def _costs(found: LayerPlan | Plan) -> tuple[str, str, str]:
+def _format_costs(found: LayerPlan | Plan) -> tuple[str, str, str]:
     least, most = found.usage
     dollars = "unknown" if found.dollars is None else span_text(found.dollars, ".4f")
     inputs = span_text((least.input_tokens, most.input_tokens))
@@ -178,13 +178,13 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
-def _presets(options: argparse.Namespace) -> int:
+def _list_presets(options: argparse.Namespace) -> int:
     plans = [plan(load_architecture(name)) for name in preset_names()]
     plans.sort(key=lambda found: (found.calls[1], found.architecture.name))
     if options.json:
         _print_json([found.to_mapping() | {"description": found.architecture.description} for found in plans])
         return 0
-    rows = table("preset", "calls", "what it is", numbers="calls")
+    rows = create_table("preset", "calls", "what it is", numbers="calls")
     for found in plans:
         rows.add_row(found.architecture.name, span_text(found.calls), found.architecture.description.split("\n")[0])
     print_table(rows)

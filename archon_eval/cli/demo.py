@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from archon_eval.cli.progress import Evals, Progress
+from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.errors import ArchonError
 from archon_eval.report.evals import Eval, run_eval
 
@@ -27,7 +27,7 @@ EPOCHS = 2
 
 
 @dataclass(frozen=True)
-class Result:
+class DemoResult:
     """What one system's eval says."""
 
     name: str
@@ -41,7 +41,7 @@ class Result:
     log: str
 
 
-def run_demo(models: str, folder: Path, console: Console, events: bool = False) -> list[Result]:
+def run_demo(models: str, folder: Path, console: Console, events: bool = False) -> list[DemoResult]:
     """Run the four evals one after the other and print the table; with `events`, only progress as JSON on stderr.
 
     Raises:
@@ -50,20 +50,20 @@ def run_demo(models: str, folder: Path, console: Console, events: bool = False) 
     if not events and all(name.strip().startswith("sim/") for name in models.split(",")):
         console.print("Models: the simulated pool (sim/...), made from the papers' published single-model scores.")
     results = []
-    with Progress("demo", events) as progress:
-        evals = Evals(progress, len(SYSTEMS), EPOCHS)
+    with ProgressDisplay("demo", events) as progress:
+        evals = EvalSeries(progress, len(SYSTEMS), EPOCHS)
         for name, preset in SYSTEMS:
             eval = Eval(
                 "archon_eval/math", ("sample=true",), (f"architecture={preset}", f"models={models}"), (), EPOCHS
             )
             if not events:
-                with progress.aside():
-                    console.print(f"[dim]$ {shlex.join(eval.command(folder))}[/dim]", soft_wrap=True, highlight=False)
-            results.append(read_result(name, run_eval(eval, folder, evals.watch(name, eval))))
+                with progress.pause():
+                    console.print(f"[dim]$ {shlex.join(eval.build_command(folder))}[/dim]", soft_wrap=True, highlight=False)
+            results.append(read_result(name, run_eval(eval, folder, evals.start_eval(name, eval))))
     if events:
         return results
-    console.print(table(results))
-    for line in remarks(results):
+    console.print(create_results_table(results))
+    for line in describe_results(results):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(
         f"Logs: {folder}. Look at them with: inspect view --log-dir {shlex.quote(str(folder))}", soft_wrap=True
@@ -71,7 +71,7 @@ def run_demo(models: str, folder: Path, console: Console, events: bool = False) 
     return results
 
 
-def read_result(name: str, path: Path) -> Result:
+def read_result(name: str, path: Path) -> DemoResult:
     """The figures of one finished log.
 
     Raises:
@@ -95,27 +95,27 @@ def read_result(name: str, path: Path) -> Result:
         for what, count in account["notes"].items():
             notes[what] = notes.get(what, 0) + count
     costs = [account["dollars"] for account in accounts]
-    return Result(
+    return DemoResult(
         name,
         right,
         sum(account["calls"] for account in accounts),
         sum(account["input_tokens"] + account["output_tokens"] for account in accounts),
         None if None in costs else sum(costs),
-        _seconds(log.stats.started_at, log.stats.completed_at),
+        _measure_duration(log.stats.started_at, log.stats.completed_at),
         notes,
         str(path),
     )
 
 
-def _seconds(start: str, end: str) -> float:
+def _measure_duration(start: str, end: str) -> float:
     from datetime import datetime
 
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-def table(results: list[Result]) -> Table:
+def create_results_table(results: list[DemoResult]) -> Table:
     """One row per system: accuracy with its interval, and what it took."""
-    from archon_eval.report.statistics import mean_estimate
+    from archon_eval.report.statistics import estimate_mean
 
     questions = len(results[0].right)
     runs = sum(map(len, results[0].right.values()))
@@ -127,7 +127,7 @@ def table(results: list[Result]) -> Table:
     for result in results:
         scores = [score for each in result.right.values() for score in each]
         ids = [question for question, each in result.right.items() for _ in each]
-        found = mean_estimate(scores, ids)
+        found = estimate_mean(scores, ids)
         interval = (
             "unknown"
             if found.low is None or found.high is None
@@ -139,20 +139,20 @@ def table(results: list[Result]) -> Table:
     return shown
 
 
-def remarks(results: list[Result]) -> list[str]:
+def describe_results(results: list[DemoResult]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
-    from archon_eval.report.comparing import doubt, together
-    from archon_eval.report.statistics import compare, verdict
+    from archon_eval.report.comparing import explain_doubt, bonferroni_confidence
+    from archon_eval.report.statistics import compare, decide_verdict
 
-    lines, confidence = [], together(len(results) - 1)
+    lines, confidence = [], bonferroni_confidence(len(results) - 1)
     for result in results[1:]:
         paired = compare(result.right, results[0].right, confidence=confidence)
         low, high = paired.difference.low, paired.difference.high
         at = f", {100 * confidence:.3g}%"
         interval = "" if low is None or high is None else f"{at} {100 * low:+.1f} to {100 * high:+.1f}"
         difference = f"{100 * paired.difference.value:+.1f} points{interval}"
-        why = f" ({doubt(paired)})" if doubt(paired) else ""
-        lines.append(f"{result.name} - {results[0].name}: {difference}: {verdict(paired)}{why}")
+        why = f" ({explain_doubt(paired)})" if explain_doubt(paired) else ""
+        lines.append(f"{result.name} - {results[0].name}: {difference}: {decide_verdict(paired)}{why}")
     for result in results:
         if result.notes:
             lines.append(

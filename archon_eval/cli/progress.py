@@ -1,7 +1,7 @@
 """How far a long command is: a bar on a terminal's stderr, nothing elsewhere, lines of JSON on stderr with `--json`.
 
-    with Progress("gate", options.json) as progress:
-        progress(Step("reading", done=3, total=40, unit="logs"))
+    with ProgressDisplay("gate", options.json) as progress:
+        progress(ProgressUpdate("reading", done=3, total=40, unit="logs"))
 
 An event is one line: event, command, stage, done, total, unit, seconds, seconds_left, and where calls are made also
 calls, calls_left, dollars, dollars_left, reused, failed. null: unknown, or for what is left, without a limit. Events
@@ -18,14 +18,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from archon_eval.report.evals import Eval, Sofar, Spent, Watch
+from archon_eval.report.evals import Eval, EvalProgress, Spend, EvalProgressCallback
 
-EVERY = 1.0
+EVENT_INTERVAL = 1.0
 """Seconds between two events of one stage."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProgressUpdate:
     """Where a command is."""
 
     stage: str
@@ -34,7 +34,7 @@ class Step:
     """None: not known yet."""
     unit: str = ""
     """What `done` and `total` count."""
-    spent: Spent | None = None
+    spent: Spend | None = None
     """None where no model is called."""
     seconds_left: float | None = None
     """None: to be estimated from the pace so far."""
@@ -42,7 +42,7 @@ class Step:
     """For people only, e.g. the best so far."""
 
 
-class Progress:
+class ProgressDisplay:
     """Shows steps while it is open."""
 
     def __init__(self, command: str, events: bool = False) -> None:
@@ -51,14 +51,14 @@ class Progress:
 
         console = Console(stderr=True)
         self._command, self._events = command, events
-        self._step, self._unsaid = Step("starting"), False
-        self._began = self._said = time.monotonic()
-        self._pace = (self._began, 0)
+        self._step, self._event_pending = ProgressUpdate("starting"), False
+        self._started_at = self._last_event_at = time.monotonic()
+        self._pace = (self._started_at, 0)
         """When the unit changed last, and how much was done by then."""
         shown = console.is_terminal and not console.is_dumb_terminal and not events
-        self._live = Live(console=console, transient=True, get_renderable=self._drawn) if shown else None
+        self._live = Live(console=console, transient=True, get_renderable=self._render) if shown else None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressDisplay":
         if self._live:
             self._live.start(refresh=True)
         return self
@@ -66,11 +66,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
-        elif self._unsaid:
-            self._say()
+        elif self._event_pending:
+            self._emit_event()
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """Room for other lines on the terminal."""
         if self._live:
             self._live.stop()
@@ -78,14 +78,14 @@ class Progress:
         if self._live:
             self._live.start(refresh=True)
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: ProgressUpdate) -> None:
         """The command is here now."""
         now, before, self._step = time.monotonic(), self._step, step
         if (step.unit, step.total) != (before.unit, before.total) or step.done < before.done:
             self._pace = (now, step.done)
-        self._unsaid = self._events
-        if self._events and (step.stage != before.stage or now - self._said >= EVERY):
-            self._say()
+        self._event_pending = self._events
+        if self._events and (step.stage != before.stage or now - self._last_event_at >= EVENT_INTERVAL):
+            self._emit_event()
 
     @property
     def _seconds_left(self) -> float | None:
@@ -94,18 +94,18 @@ class Progress:
             return step.seconds_left
         return (time.monotonic() - since) / (step.done - by_then) * max(0, step.total - step.done)
 
-    def _say(self) -> None:
+    def _emit_event(self) -> None:
         step, left = self._step, self._seconds_left
         said: dict[str, Any] = {"event": "progress", "command": self._command, "stage": step.stage}
         said |= {"done": step.done, "total": step.total, "unit": step.unit}
-        said |= {"seconds": round(time.monotonic() - self._began, 1), "seconds_left": left and round(left, 1)}
+        said |= {"seconds": round(time.monotonic() - self._started_at, 1), "seconds_left": left and round(left, 1)}
         if step.spent:
             said |= {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(step.spent).items()}
         with suppress(OSError):  # a reader who has seen enough changes nothing
             print(json.dumps(said), file=sys.stderr, flush=True)
-        self._said, self._unsaid = time.monotonic(), False
+        self._last_event_at, self._event_pending = time.monotonic(), False
 
-    def _drawn(self) -> Any:
+    def _render(self) -> Any:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -115,7 +115,7 @@ class Progress:
         step, left, clock = self._step, self._seconds_left, time.monotonic()
         bar = ProgressBar(step.total or 1, step.done, width=24, pulse=not step.total, animation_time=clock)
         count = f"{step.done:,}/{'?' if step.total is None else format(step.total, ',')} {step.unit}"
-        took = f"{_clock(clock - self._began)}" + ("" if left is None else f", {_clock(left)} left")
+        took = f"{_format_duration(clock - self._started_at)}" + ("" if left is None else f", {_format_duration(left)} left")
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_row(bar, Text(count if step.unit else ""), Text(took))
         more = [text for text in (step.spent.text if step.spent else "", step.note) if text]
@@ -123,44 +123,44 @@ class Progress:
         return Group(*lines)
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Evals:
-    """Evals that run one after the other, as one progress over the answers to all their questions.
+class EvalSeries:
+    """EvalSeries that run one after the other, as one progress over the answers to all their questions.
 
     What is left is of the budget of the eval under way (`-S budget=...`), as such a budget is each eval's own.
     """
 
-    def __init__(self, progress: Progress, count: int, epochs: int = 1) -> None:
+    def __init__(self, progress: ProgressDisplay, count: int, epochs: int = 1) -> None:
         self._progress, self._count = progress, count
         self._unit = "questions" if epochs == 1 else "answers"
-        self._begun, self._each, self._ended, self._now = 0, 0, Sofar(), Sofar()
+        self._started, self._answers_per_eval, self._finished, self._current = 0, 0, EvalProgress(), EvalProgress()
 
-    def watch(self, stage: str, eval: Eval) -> Watch:
+    def start_eval(self, stage: str, eval: Eval) -> EvalProgressCallback:
         """The next eval begins; gives what is told how far it is."""
-        old, new = self._ended, self._now
+        old, new = self._finished, self._current
         paid = None if old.dollars is None or new.dollars is None else old.dollars + new.dollars
         counts = (old.failed + new.failed, old.calls + new.calls, old.reused + new.reused)
-        self._ended, self._now = Sofar(old.done + new.done, None, *counts, paid), Sofar()
-        self._begun += 1
-        name = f"{stage} ({self._begun} of {self._count})" if self._count > 1 else stage
+        self._finished, self._current = EvalProgress(old.done + new.done, None, *counts, paid), EvalProgress()
+        self._started += 1
+        name = f"{stage} ({self._started} of {self._count})" if self._count > 1 else stage
         limits = eval.limits
 
-        def told(now: Sofar) -> None:
-            self._now, old = now, self._ended
+        def told(now: EvalProgress) -> None:
+            self._current, old = now, self._finished
             paid = None if old.dollars is None or now.dollars is None else old.dollars + now.dollars
             calls, reused = old.calls + now.calls, old.reused + now.reused
-            spent = Spent(calls - reused, None, paid, None, reused / max(1, calls), old.failed + now.failed)
+            spent = Spend(calls - reused, None, paid, None, reused / max(1, calls), old.failed + now.failed)
             if limits.calls is not None:
                 spent = replace(spent, calls_left=max(0, limits.calls - now.calls + now.reused))
             if limits.dollars is not None and now.dollars is not None:
                 spent = replace(spent, dollars_left=max(0.0, limits.dollars - now.dollars))
-            self._each = now.total or self._each  # evals that are to come ask as much
-            total = old.done + self._each * (self._count - self._begun + 1) if self._each else None
-            self._progress(Step(name, old.done + now.done, total, self._unit, spent))
+            self._answers_per_eval = now.total or self._answers_per_eval  # evals that are to come ask as much
+            total = old.done + self._answers_per_eval * (self._count - self._started + 1) if self._answers_per_eval else None
+            self._progress(ProgressUpdate(name, old.done + now.done, total, self._unit, spent))
 
         return told

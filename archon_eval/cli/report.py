@@ -10,26 +10,26 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from archon_eval.cli.commands import command
-from archon_eval.cli.progress import Evals, Progress, Step
-from archon_eval.cli.tables import print_table, table
+from archon_eval.cli.commands import add_command
+from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
+from archon_eval.cli.tables import print_table, create_table
 from archon_eval.errors import ArchonError, DataError, visible
 
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    compare = command(commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare)
+    compare = add_command(commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare)
     compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
     compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
-    scoring(compare)
+    add_scoring_options(compare)
     compare.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdict (%(default)s)")
     compare.add_argument("--json", action="store_true", help="everything, as JSON")
 
-    gate = command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", _gate)
+    gate = add_command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", _run_gate)
     gate.add_argument("log", nargs="?", type=Path, help="a finished log; or run one now with --task")
     gate.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="what the run is held against")
     gate.add_argument("--save-baseline", action="store_true", help="make the baseline file of this run instead")
-    eval_options(gate)
+    add_eval_options(gate)
     gate.add_argument("--scorer", metavar="NAME", help="which score counts (default: the baseline's)")
     gate.add_argument("--margin", type=float, default=0.0, help="points of drop that are tolerated (%(default)s)")
     gate.add_argument("--detect", type=float, help="points beyond it that must be found (5 where scores lie in 0 to 1)")
@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
     gate.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     gate.add_argument("--json", action="store_true", help="everything, as JSON")
 
-    report = command(commands, "report", "one page about runs and searches: scores, costs, questions", _report)
+    report = add_command(commands, "report", "one page about runs and searches: scores, costs, questions", _write_report)
     report.add_argument("paths", nargs="+", type=Path, metavar="LOGS|SEARCH", help="logs, folders of logs or searches")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")
     report.add_argument("--format", choices=("html", "md", "json", "png"), help="default: by the name of the output")
@@ -48,36 +48,36 @@ def add(commands: Any) -> None:
     report.add_argument(
         "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
     )
-    scoring(report, "drop")
+    add_scoring_options(report, "drop")
 
 
-def eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:
+def add_eval_options(add_command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:
     """The options that say what an eval runs."""
-    command.add_argument("--task", help="benchmark as Inspect finds it")
+    add_command.add_argument("--task", help="benchmark as Inspect finds it")
     for letter, what in (("T", "task"), ("S", "solver")):
         text = f"{what} parameter; repeat for several"
-        command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
-    command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
-    command.add_argument("--epochs", type=_count, default=1, help="answers per question (%(default)s)")
-    command.add_argument("--time-limit", type=_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
-    command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+        add_command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
+    add_command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    add_command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
+    add_command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
+    add_command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
     return value
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     if not (value := float(text)) > 0:
         raise argparse.ArgumentTypeError(f"{text}: must be above 0")
     return value
 
 
-def scoring(command: argparse.ArgumentParser, missing: str = "error") -> None:
-    command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
-    command.add_argument(
+def add_scoring_options(add_command: argparse.ArgumentParser, missing: str = "error") -> None:
+    add_command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
+    add_command.add_argument(
         "--missing",
         choices=("error", "drop", "zero"),
         default=missing,
@@ -86,29 +86,29 @@ def scoring(command: argparse.ArgumentParser, missing: str = "error") -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from archon_eval.report.comparing import compare_paths, sentence, to_mapping
+    from archon_eval.report.comparing import compare_paths, summarize_comparison, dump_comparison
 
-    with Progress("compare", options.json) as progress:
+    with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
             options.first,
             options.second,
             scorer=options.scorer,
             missing=options.missing,
             confidence=options.confidence,
-            watch=lambda done, total: progress(Step("reading logs", done, total, "logs")),
+            watch=lambda done, total: progress(ProgressUpdate("reading logs", done, total, "logs")),
         )
     if options.json:
-        print(json.dumps([to_mapping(pair) for pair in pairs], indent=2))
+        print(json.dumps([dump_comparison(pair) for pair in pairs], indent=2))
         return 0
     for number, pair in enumerate(pairs):
         print(visible(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
         if pair.parts:
             _print_parts(pair)
-        print(visible(sentence(pair)))
+        print(visible(summarize_comparison(pair)))
         ratios = [f"{value:.2g}x {name}" for name, value in pair.cost_ratio.items() if value is not None]
         print(visible(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
-        if pair.alone:
-            print(f"Left out: {pair.alone} questions that only one of the two has a score of.")
+        if pair.unpaired:
+            print(f"Left out: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
             if run.notes:
@@ -125,18 +125,18 @@ def print_unscored(run: Any, missing: str) -> None:
 
 
 def _print_parts(pair: Any) -> None:
-    from archon_eval.report.statistics import shown
+    from archon_eval.report.statistics import format_score
 
-    rows = table("", pair.first.name, pair.second.name, "difference", "interval", "p", "n", "verdict", numbers="n,p")
-    for part in (*pair.parts, pair.whole):
+    rows = create_table("", pair.first.name, pair.second.name, "difference", "interval", "p", "n", "verdict", numbers="n,p")
+    for part in (*pair.parts, pair.overall):
         found, scale = part.paired.difference, pair.points
         interval = (
             "unknown"
             if found.low in (None, found.high)
-            else f"{shown(found.low, scale, '+')} to {shown(found.high, scale, '+')}"
+            else f"{format_score(found.low, scale, '+')} to {format_score(found.high, scale, '+')}"
         )
-        means = (shown(part.first, scale), shown(part.second, scale), shown(found.value, scale, "+"))
-        style = "bold" if part is pair.whole else None
+        means = (format_score(part.first, scale), format_score(part.second, scale), format_score(found.value, scale, "+"))
+        style = "bold" if part is pair.overall else None
         p = f"{part.paired.permutation_p:.3f}"
         rows.add_row(part.name, *means, interval, p, str(found.n), part.verdict, style=style)
     print_table(rows)
@@ -146,51 +146,51 @@ def _print_parts(pair: Any) -> None:
     )
 
 
-def _gate(options: argparse.Namespace) -> int:
+def _run_gate(options: argparse.Namespace) -> int:
     """Exit code 1 is a regression, and Python's own for a crash is 1 as well: whatever fails here is a 2."""
-    from archon_eval.report.gate import Outcome
+    from archon_eval.report.gate import GateOutcome
 
     try:
-        source, limits = _gate_source(options)
+        source, limits = _parse_gate_options(options)
         if options.save_baseline:
             return _save_baseline(source, options)
         try:
-            outcome = _gated(source, limits, options)
+            outcome = _check_with_progress(source, limits, options)
         except Exception as exc:  # noqa: BLE001
-            _complain(traceback.format_exc())
-            outcome = Outcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
-        return _say_outcome(outcome, options)
+            _print_error(traceback.format_exc())
+            outcome = GateOutcome(2, (f"the gate itself failed: {type(exc).__name__}: {exc}",), limits)
+        return _write_outcome(outcome, options)
     except ArchonError as exc:
-        _complain(f"archon gate: {exc}")
+        _print_error(f"archon gate: {exc}")
     except Exception:  # noqa: BLE001
-        _complain(traceback.format_exc())
+        _print_error(traceback.format_exc())
     return 2
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     with suppress(OSError):  # nobody reads it
         print(visible(text), file=sys.stderr)
 
 
-def _gated(source: Any, limits: Any, options: argparse.Namespace) -> Any:
-    from archon_eval.report.gating import gated
+def _check_with_progress(source: Any, limits: Any, options: argparse.Namespace) -> Any:
+    from archon_eval.report.gating import run_gate
 
-    with Progress("gate", options.json) as progress:
-        watch = _watch(progress, source)
-        return gated(options.baseline, source, options.log_dir, limits, options.scorer, watch)
+    with ProgressDisplay("gate", options.json) as progress:
+        watch = _create_progress_callback(progress, source)
+        return run_gate(options.baseline, source, options.log_dir, limits, options.scorer, watch)
 
 
-def _watch(progress: Progress, source: Any) -> Any:
+def _create_progress_callback(progress: ProgressDisplay, source: Any) -> Any:
     if not isinstance(source, Path):
-        return Evals(progress, 1, source.epochs).watch(source.task, source)
-    progress(Step(f"reading {source}"))
+        return EvalSeries(progress, 1, source.epochs).start_eval(source.task, source)
+    progress(ProgressUpdate(f"reading {source}"))
     return lambda sofar: None
 
 
-def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
+def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
     """What is held against the baseline, a log or an eval to run, and the limits."""
     from archon_eval.report.evals import Eval
-    from archon_eval.report.gate import Limits
+    from archon_eval.report.gate import GateThresholds
 
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
@@ -199,7 +199,7 @@ def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
         raise DataError(
             "-T, -S, --model-role, --epochs and --time-limit are of a run with --task, not of a finished log"
         )
-    limits = Limits(options.margin, options.detect, options.confidence, options.power)
+    limits = GateThresholds(options.margin, options.detect, options.confidence, options.power)
     given = (
         tuple(options.task_args),
         tuple(options.solver_args),
@@ -213,11 +213,11 @@ def _gate_source(options: argparse.Namespace) -> tuple[Any, Any]:
 def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     from archon_eval.report.evals import run_eval
     from archon_eval.report.gate import save_baseline
-    from archon_eval.report.reading import only_log, read_run
+    from archon_eval.report.reading import find_single_log, read_run
 
-    with Progress("gate", options.json) as progress:
-        watch = _watch(progress, source)
-        log = only_log(source) if isinstance(source, Path) else run_eval(source, options.log_dir, watch)
+    with ProgressDisplay("gate", options.json) as progress:
+        watch = _create_progress_callback(progress, source)
+        log = find_single_log(source) if isinstance(source, Path) else run_eval(source, options.log_dir, watch)
         run = read_run(log, options.scorer, missing="drop")
     if run.missing:
         question, why = next(iter(run.missing.items()))
@@ -232,68 +232,68 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     return 0
 
 
-def _say_outcome(outcome: Any, options: argparse.Namespace) -> int:
+def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
     """Wherever CI looks for it; a place that cannot be written is said, and turns green into undecided."""
     from archon_eval.report import ci
 
     code, name = int(outcome.code), options.name or options.task or outcome.task or str(options.log)
     summary = options.summary or os.environ.get("GITHUB_STEP_SUMMARY")
-    for path, content, mode in ((summary, ci.markdown, "a"), (options.junit, ci.junit, "w")):
+    for path, content, mode in ((summary, ci.format_markdown, "a"), (options.junit, ci.format_junit, "w")):
         try:
             if path:
-                ci.write(path, content(outcome, name), mode)
+                ci.write_file(path, content(outcome, name), mode)
         except ArchonError as exc:
-            _complain(f"archon gate: {exc}")
+            _print_error(f"archon gate: {exc}")
             code = code or 2
     try:
-        print(json.dumps(ci.to_mapping(outcome, name), indent=2) if options.json else ci.text(outcome), flush=True)
+        print(json.dumps(ci.dump_outcome(outcome, name), indent=2) if options.json else ci.format_text(outcome), flush=True)
     except BrokenPipeError:  # a reader who has seen enough changes nothing
         pass
     except OSError as exc:
-        _complain(f"archon gate: cannot write to stdout: {exc.strerror or exc}")
+        _print_error(f"archon gate: cannot write to stdout: {exc.strerror or exc}")
         code = code or 2
     return code
 
 
-def _report(options: argparse.Namespace) -> int:
+def _write_report(options: argparse.Namespace) -> int:
     from archon_eval.report import charts
-    from archon_eval.report.ci import write
-    from archon_eval.report.contents import gather, to_mapping
+    from archon_eval.report.ci import write_file
+    from archon_eval.report.contents import read_report_data, dump_comparison
 
     form = options.format or (options.output.suffix.lstrip(".") if options.output else "html")
     if form not in ("html", "md", "json", "png"):
         raise DataError(f"{options.output}: the ending says no format: .html, .md, .json or .png, or give --format")
     output = options.output or (Path(f"report.{form}") if form in ("html", "png") else None)
     if form in ("html", "png"):
-        charts.require()  # before anything is read
-    with Progress("report", options.json) as progress:
-        found = gather(
+        charts.require_plotting()  # before anything is read
+    with ProgressDisplay("report", options.json) as progress:
+        found = read_report_data(
             options.paths,
             options.scorer,
             options.missing,
-            lambda done, total: progress(Step("reading logs", done, total, "logs")),
+            lambda done, total: progress(ProgressUpdate("reading logs", done, total, "logs")),
         )
-        progress(Step("writing the report"))
+        progress(ProgressUpdate("writing the report"))
         content: str | bytes
         if form == "html":
-            from archon_eval.report.page import page
+            from archon_eval.report.page import render_page
 
-            content = page(found)
+            content = render_page(found)
         elif form == "png":
-            from archon_eval.report.page import picture
+            from archon_eval.report.page import render_chart_png
 
-            content = picture(found, options.cost)
+            content = render_chart_png(found, options.cost)
         elif form == "md":
-            from archon_eval.report.plain import markdown
+            from archon_eval.report.plain import render_markdown
 
-            content = markdown(found)
+            content = render_markdown(found)
         else:
-            content = json.dumps(to_mapping(found), indent=2) + "\n"
+            content = json.dumps(dump_comparison(found), indent=2) + "\n"
     if output is None:
         print(content, end="")
         return 0
-    write(output, content)
+    write_file(output, content)
     for problem in found.problems:
         print(visible(f"left out: {problem}"), file=sys.stderr)
-    print(f"{output}: {sum(len(bench.systems) for bench in found.benches)} runs, {len(found.searches)} searches")
+    print(f"{output}: {sum(len(bench.systems) for bench in found.benchmarks)} runs, {len(found.searches)} searches")
     return 0

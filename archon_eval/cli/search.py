@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archon_eval.cli.progress import Progress as Bar
-from archon_eval.cli.progress import Step
+from archon_eval.cli.progress import ProgressDisplay as Bar
+from archon_eval.cli.progress import ProgressUpdate
 
 
 def add(commands: Any) -> None:
@@ -73,18 +73,18 @@ def run(options: argparse.Namespace) -> int:
     from archon_eval.search.outcome import write
     from archon_eval.search.runners import dask, local
 
-    settings = to_settings(options)
+    settings = build_settings(options)
     if options.dry_run:
         from archon_eval.search.forecast import forecast
 
         found = forecast(settings, options.call_seconds, options.workers)
-        print(json.dumps(found, indent=1) if options.json else _lines(found))
+        print(json.dumps(found, indent=1) if options.json else _format_forecast(found))
         return 0
     console = Console(stderr=options.json)
     folder = options.output.absolute()
     try:
         with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
-            found_ = search(settings, folder, runs, workers=options.workers, watch=lambda one: bar(step(one)))
+            found_ = search(settings, folder, runs, workers=options.workers, watch=lambda one: bar(convert_progress(one)))
     except KeyboardInterrupt:
         print("archon: stopped; the same command goes on where it was", file=sys.stderr)
         raise
@@ -92,11 +92,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(summary, indent=1))
     else:
-        _print(summary, options.output, console)
+        _print_summary(summary, options.output, console)
     return 0
 
 
-def to_settings(options: argparse.Namespace) -> Any:
+def build_settings(options: argparse.Namespace) -> Any:
     """The settings of a command line; what it leaves out is the file's."""
     from archon_eval.errors import ArchitectureError
     from archon_eval.loading import parse_text
@@ -113,7 +113,7 @@ def to_settings(options: argparse.Namespace) -> Any:
     if options.task_args and not options.task:
         raise SearchError("-T is for the tasks that --task names; in a search file, give a task `args:`")
     if options.task:
-        data["tasks"] = [{"name": name, "args": pairs(options.task_args, "-T")} for name in options.task]
+        data["tasks"] = [{"name": name, "args": parse_pairs(options.task_args, "-T")} for name in options.task]
     names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     data |= {name: True for name in ("pareto", "given_order") if getattr(options, name)}
@@ -121,23 +121,23 @@ def to_settings(options: argparse.Namespace) -> Any:
         name: getattr(options, f"max_{name}")
         for name in ("calls", "input_tokens", "output_tokens", "dollars", "latency")
     }
-    _merge(data, "limits", {name: value for name, value in limits.items() if value is not None})
-    spent = pairs(options.budget, "--budget")
+    _merge_setting(data, "limits", {name: value for name, value in limits.items() if value is not None})
+    spent = parse_pairs(options.budget, "--budget")
     spent |= {name: value for name in ("trials", "seconds") if (value := getattr(options, name)) is not None}
-    _merge(data, "budget", spent)
+    _merge_setting(data, "budget", spent)
     if not data.get("budget"):
         data["budget"] = {"trials": 100}
-    _merge(data, "solver_args", pairs(options.solver_args, "-S"))
-    _merge(data, "model_roles", pairs(options.model_role, "--model-role"))
+    _merge_setting(data, "solver_args", parse_pairs(options.solver_args, "-S"))
+    _merge_setting(data, "model_roles", parse_pairs(options.model_role, "--model-role"))
     return load_settings(data, str(options.file or "search"))
 
 
-def _merge(data: dict[str, Any], key: str, more: Mapping[str, Any]) -> None:
+def _merge_setting(data: dict[str, Any], key: str, more: Mapping[str, Any]) -> None:
     if more and isinstance(data.get(key) or {}, Mapping):  # what is none is refused with all that the file says
         data[key] = {**(data.get(key) or {}), **more}
 
 
-def pairs(items: Sequence[str], option: str) -> dict[str, Any]:
+def parse_pairs(items: Sequence[str], option: str) -> dict[str, Any]:
     """`NAME=VALUE` as a mapping; values as YAML reads them."""
     import yaml
 
@@ -152,7 +152,7 @@ def pairs(items: Sequence[str], option: str) -> dict[str, Any]:
     return found
 
 
-def step(progress: Any) -> Step:
+def convert_progress(progress: Any) -> ProgressUpdate:
     """The search's own account of where it is, as every command shows it; the best so far is a note."""
     note = ""
     if progress.value is not None:
@@ -160,17 +160,17 @@ def step(progress: Any) -> Step:
         note = f"best of {progress.options} so far: {progress.incumbent} {100 * progress.value:.1f}{spread}%"
     note = "\n".join(filter(None, [note, progress.note]))
     unit = "trials" if progress.stage == "searching" else "evals" if progress.total else ""
-    return Step(progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note)
+    return ProgressUpdate(progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note)
 
 
-def _lines(found: Mapping[str, Any]) -> str:
+def _format_forecast(found: Mapping[str, Any]) -> str:
     """A line per value, `calls, ranking: 690`; what is not known before is left out."""
     parts = [(name, value if isinstance(value, Mapping) else {"": value}) for name, value in found.items()]
     rows = [(f"{name}, {part}" if part else name, one) for name, each in parts for part, one in each.items()]
     return "\n".join(f"{name.replace('_', ' ')}: {one}" for name, one in rows if one is not None)
 
 
-def _print(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
+def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
     from rich.table import Table
 
     from archon_eval.search.outcome import format_percent

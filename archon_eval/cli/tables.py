@@ -1,6 +1,6 @@
 """Tables of the command line: for people on a terminal, plain and wide in a pipe.
 
-rows = table("preset", "calls", numbers="calls")
+rows = create_table("preset", "calls", numbers="calls")
 """
 
 import sys
@@ -23,16 +23,16 @@ def print_table(rows: Table) -> None:
         print(line.rstrip())
 
 
-class Rows(Table):
+class EscapedTable(Table):
     """A table whose cells may come from elsewhere."""
 
     def add_row(self, *cells: Any, **more: Any) -> None:
         super().add_row(*(visible(one) if isinstance(one, str) else one for one in cells), **more)
 
 
-def table(*columns: str, numbers: str = "") -> Table:
+def create_table(*columns: str, numbers: str = "") -> Table:
     """A plain table; the columns named in `numbers` are set right."""
-    found = Rows(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    found = EscapedTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         found.add_column(visible(column), justify="right" if column in numbers.split(",") else "left", overflow="fold")
     return found

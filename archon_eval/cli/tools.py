@@ -6,34 +6,34 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archon_eval.cli.commands import command
-from archon_eval.cli.progress import Progress, Step
-from archon_eval.cli.tables import print_table, table
+from archon_eval.cli.commands import add_command
+from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
+from archon_eval.cli.tables import print_table, create_table
 from archon_eval.errors import SimulationError, did_you_mean
 
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    demo = command(commands, "demo", "four systems on the bundled problems, as real evals", _demo)
+    demo = add_command(commands, "demo", "four systems on the bundled problems, as real evals", _run_demo)
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
 
-    check = command(commands, "sim-check", "how far the simulated pool agrees with the published results", _sim_check)
+    check = add_command(commands, "sim-check", "how far the simulated pool agrees with the published results", _check_simulation)
     check.add_argument("--questions", type=int, default=200, help="made-up questions per family (%(default)s)")
     check.add_argument("--seed", type=int, default=0, help="of the simulated world (%(default)s)")
     check.add_argument("--families", help="benchmark families, separated by commas (default: all)")
     check.add_argument("--json", action="store_true", help="everything, as JSON")
 
-    sandbox = command(commands, "sandbox", "the sandbox that runs programs")
+    sandbox = add_command(commands, "sandbox", "the sandbox that runs programs")
     actions = sandbox.add_subparsers(metavar="ACTION", required=True)
-    build_image = command(actions, "build", "make sure its image is there", _sandbox_build)
+    build_image = add_command(actions, "build", "make sure its image is there", _build_sandbox)
     build_image.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
     build_image.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
-    command(actions, "doctor", "what is missing, and what to do about it", _sandbox_doctor)
+    add_command(actions, "doctor", "what is missing, and what to do about it", _diagnose_sandbox)
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _run_demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from archon_eval.cli.demo import run_demo
@@ -44,7 +44,7 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sim_check(options: argparse.Namespace) -> int:
+def _check_simulation(options: argparse.Namespace) -> int:
     from archon_eval.simulation.check import COLUMNS, PUBLISHED, check_agreement
     from archon_eval.simulation.skills import FAMILIES
 
@@ -53,19 +53,19 @@ def _sim_check(options: argparse.Namespace) -> int:
         raise SimulationError(f"no benchmark family {unknown[0]!r}{did_you_mean(unknown[0], FAMILIES)}")
     if options.questions < 1:
         raise SimulationError(f"--questions must be at least 1, not {options.questions}")
-    with Progress("sim-check", options.json) as progress:
-        progress(Step("simulating"))
+    with ProgressDisplay("sim-check", options.json) as progress:
+        progress(ProgressUpdate("simulating"))
         found = check_agreement(
             options.questions,
             options.seed,
             families,
-            watch=lambda done, total: progress(Step("simulating", done, total, "architectures")),
+            watch=lambda done, total: progress(ProgressUpdate("simulating", done, total, "architectures")),
         )
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
     columns = list(found["spearman"])
-    rows = table("simulated / published, %", *columns, numbers=",".join(columns))
+    rows = create_table("simulated / published, %", *columns, numbers=",".join(columns))
     for name, published in PUBLISHED.items():
         shown = dict(zip(COLUMNS, published, strict=True))
         rows.add_row(
@@ -81,17 +81,17 @@ def _sim_check(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sandbox_build(options: argparse.Namespace) -> int:
+def _build_sandbox(options: argparse.Namespace) -> int:
     from archon_eval.sandbox.image import build_image
 
-    with Progress("sandbox build") as progress:
-        progress(Step("making sure that the image is there"))
+    with ProgressDisplay("sandbox build") as progress:
+        progress(ProgressUpdate("making sure that the image is there"))
         image = build_image(method=options.method, mirror=options.mirror)
     print(image)
     return 0
 
 
-def _sandbox_doctor(options: argparse.Namespace) -> int:
+def _diagnose_sandbox(options: argparse.Namespace) -> int:
     from archon_eval.sandbox.doctor import diagnose
 
     findings = diagnose()

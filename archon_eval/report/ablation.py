@@ -1,6 +1,6 @@
 """What each layer and component of an architecture is worth: the same questions without it, or with a stand-in.
 
-    for variant in variants(load_architecture("moa-lite", models)): print(variant.change)
+    for variant in list_variants(load_architecture("moa-lite", models)): print(variant.change)
 
 Variants share the call store, so that what they have in common with the whole is answered from it, with the same draws.
 """
@@ -12,19 +12,19 @@ from typing import Any
 
 from archon_eval.architecture import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
-from archon_eval.report.comparing import Pair, compare_runs, to_mapping, together
-from archon_eval.report.contents import interval
-from archon_eval.report.evals import Eval, Watch, run_eval
+from archon_eval.report.comparing import RunComparison, compare_runs, dump_comparison, bonferroni_confidence
+from archon_eval.report.contents import format_interval
+from archon_eval.report.evals import Eval, EvalProgressCallback, run_eval
 from archon_eval.report.reading import read_run
-from archon_eval.report.runs import Missing, Run
+from archon_eval.report.runs import MissingPolicy, Run
 from archon_eval.report.statistics import Estimate
 
-SWAPS = {"fuser": "ranker", "ranker": "fuser"}
+REPLACEMENT_TYPES = {"fuser": "ranker", "ranker": "fuser"}
 """Kinds that can stand in for each other at the end of an architecture: both make one answer of several."""
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class AblationVariant:
     """The architecture with one thing changed."""
 
     change: str
@@ -33,12 +33,12 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class AblationResult:
     """What a change did."""
 
     change: str
     run: Run
-    pair: Pair
+    pair: RunComparison
     """The whole architecture against the variant: positive differences are what the changed part is worth. At a
     confidence that holds for all changes together (Bonferroni)."""
     log: str
@@ -46,28 +46,28 @@ class Worth:
     @property
     def value(self) -> Estimate:
         """The part's worth, on the scale of the scores."""
-        return self.pair.whole.paired.difference
+        return self.pair.overall.paired.difference
 
 
-def variants(whole: Architecture) -> list[Variant]:
+def list_variants(whole: Architecture) -> list[AblationVariant]:
     """Every valid change of one layer or component, none twice.
 
     Layers are dropped (a unit test generator with its evaluator), components of a layer with several too, the whole
     layer of generators is replaced by as many draws of its first model, and a last fuser and ranker by each other.
     """
     found, seen = [], {whole.fingerprint}
-    for change, layers in _changes(whole.layers):
+    for change, layers in _generate_changes(whole.layers):
         try:
             changed = Architecture(f"{whole.name}, {change}", layers)
         except ArchitectureError:  # breaks a rule of construction, e.g. critiques that nobody would read
             continue
         if changed.fingerprint not in seen:
             seen.add(changed.fingerprint)
-            found.append(Variant(change, changed))
+            found.append(AblationVariant(change, changed))
     return found
 
 
-def _changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Layer, ...]]]:
     for place, layer in enumerate(layers):
         before, after, where = tuple(layers[:place]), tuple(layers[place + 1 :]), f"layer {place + 1}"
         kind = layer[0].kind
@@ -84,20 +84,20 @@ def _changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Layer, ...]]]
         if place == 0 and len({spec.model for spec in layer}) > 1:
             same = tuple(replace(spec, model=layer[0].model) for spec in layer)
             yield f"{where} with {layer[0].model} alone, as many draws", (same, *after)
-        if not after and kind in SWAPS and len(layer) == 1:
-            other = ComponentSpec(SWAPS[kind], layer[0].model, layer[0].settings)
+        if not after and kind in REPLACEMENT_TYPES and len(layer) == 1:
+            other = ComponentSpec(REPLACEMENT_TYPES[kind], layer[0].model, layer[0].settings)
             yield f"{where}: {other.kind} in place of the {kind}", (*before, (other,))
 
 
-def ablate(
+def run_ablation(
     whole: Architecture,
-    changed: Sequence[Variant],
+    changed: Sequence[AblationVariant],
     plan: Eval,
     folder: Path,
-    watch: Callable[[str], Watch] = lambda change: lambda sofar: None,
+    watch: Callable[[str], EvalProgressCallback] = lambda change: lambda sofar: None,
     scorer: str | None = None,
-    missing: Missing = "error",
-) -> tuple[Run, list[Worth]]:
+    missing: MissingPolicy = "error",
+) -> tuple[Run, list[AblationResult]]:
     """Run the whole and every variant, one after the other, with the call store `folder/calls.db`.
 
     Args:
@@ -118,25 +118,25 @@ def ablate(
         log = run_eval(replace(plan, solver_args=(*own, *plan.solver_args)), folder / "logs", watch(change))
         runs.append(read_run(log, scorer, missing))
     worth = [
-        Worth(variant.change, run, compare_runs(runs[0], run, together(len(changed))), run.log)
+        AblationResult(variant.change, run, compare_runs(runs[0], run, bonferroni_confidence(len(changed))), run.log)
         for variant, run in zip(changed, runs[1:], strict=True)
     ]
     return runs[0], worth
 
 
-def chart_rows(worth: Sequence[Worth]) -> list[dict[str, Any]]:
+def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
     """The data of `charts.worth`: points per change."""
     rows = []
     for one in worth:
         scale, found = one.pair.points, one.value
         low, high = (found.value if end is None else end for end in (found.low, found.high))
-        text = interval(found, scale, "+")
+        text = format_interval(found, scale, "+")
         row = {"label": one.change, "value": scale * found.value, "low": scale * low, "high": scale * high}
-        rows.append({**row, "range": text, "text": one.pair.whole.verdict})
+        rows.append({**row, "range": text, "text": one.pair.overall.verdict})
     return rows
 
 
-def mapping(whole: Run, worth: Sequence[Worth]) -> Mapping[str, Any]:
+def dump_ablation(whole: Run, worth: Sequence[AblationResult]) -> Mapping[str, Any]:
     """Plain values for JSON."""
-    changes = [{"change": one.change, "log": one.log, **to_mapping(one.pair)} for one in worth]
+    changes = [{"change": one.change, "log": one.log, **dump_comparison(one.pair)} for one in worth]
     return {"architecture": whole.name, "fingerprint": whole.fingerprint, "cost": dict(whole.cost), "changes": changes}

@@ -11,78 +11,78 @@ from typing import Any
 from xml.etree import ElementTree
 
 from archon_eval.errors import DataError, visible
-from archon_eval.report.gate import Outcome
-from archon_eval.report.pieces import short
-from archon_eval.report.statistics import shown
+from archon_eval.report.gate import GateOutcome
+from archon_eval.report.pieces import truncate
+from archon_eval.report.statistics import format_score
 
 LIGHTS = ("🟢", "🔴", "🟡")
-SHOWN = 20
+MAX_LISTED = 20
 """Lost questions listed."""
-LONGEST = 4_000
+MAX_CHARACTERS = 4_000
 """Characters of a reason, a name or a note; GitHub takes no summary above a megabyte."""
-ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ILLEGAL_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
 
 
-def text(outcome: Outcome) -> str:
+def format_text(outcome: GateOutcome) -> str:
     """The outcome in plain lines."""
-    lines = [f"{outcome.word}: {short(reason, LONGEST)}" for reason in outcome.reasons]
+    lines = [f"{outcome.verdict}: {truncate(reason, MAX_CHARACTERS)}" for reason in outcome.reasons]
     if outcome.paired is not None:
-        paired, scores = outcome.paired, (shown(one, outcome.points) for one in (outcome.run, outcome.baseline))
+        paired, scores = outcome.paired, (format_score(one, outcome.points) for one in (outcome.run, outcome.baseline))
         lines.append(
             f"{paired.difference.n} questions: {', baseline '.join(scores)}; "
             f"{paired.wins} better, {paired.losses} worse, {paired.ties} equal"
         )
     if outcome.lost:
-        lines.append(f"worse: {', '.join(short(question) for question, _ in outcome.lost[:SHOWN])}")
-    return visible("\n".join([*lines, *(f"note: {short(note, LONGEST)}" for note in outcome.notes)]))
+        lines.append(f"worse: {', '.join(truncate(question) for question, _ in outcome.lost[:MAX_LISTED])}")
+    return visible("\n".join([*lines, *(f"note: {truncate(note, MAX_CHARACTERS)}" for note in outcome.notes)]))
 
 
-def markdown(outcome: Outcome, name: str) -> str:
+def format_markdown(outcome: GateOutcome, name: str) -> str:
     """The outcome as a section for a job page."""
-    lines = [f"### {LIGHTS[outcome.code]} {cell(name)}: {outcome.word}", ""]
-    lines += [f"- {cell(reason)}" for reason in outcome.reasons]
+    lines = [f"### {LIGHTS[outcome.code]} {escape_markdown(name)}: {outcome.verdict}", ""]
+    lines += [f"- {escape_markdown(reason)}" for reason in outcome.reasons]
     if outcome.paired is not None:
         rows = [("score", outcome.points * outcome.baseline, outcome.points * outcome.run), *outcome.cost]
         lines += ["", "| per question | baseline | this run |", "|---|---:|---:|"]
-        lines += [f"| {cell(what)} | {_number(before)} | {_number(now)} |" for what, before, now in rows]
+        lines += [f"| {escape_markdown(what)} | {_format_number(before)} | {_format_number(now)} |" for what, before, now in rows]
     if outcome.lost:
         lines += ["", f"<details><summary>{len(outcome.lost)} questions are worse</summary>", ""]
-        lines += [f"- {cell(question)}: {shown(-drop, outcome.points)}" for question, drop in outcome.lost[:SHOWN]]
+        lines += [f"- {escape_markdown(question)}: {format_score(-drop, outcome.points)}" for question, drop in outcome.lost[:MAX_LISTED]]
         lines += ["", "</details>"]
-    return "\n".join([*lines, "", *(f"- note: {cell(note)}" for note in outcome.notes), ""])
+    return "\n".join([*lines, "", *(f"- note: {escape_markdown(note)}" for note in outcome.notes), ""])
 
 
-def cell(given: str) -> str:
+def escape_markdown(given: str) -> str:
     """Text that came from elsewhere, without power over the page."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", visible(" ".join(short(given, LONGEST).split())))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", visible(" ".join(truncate(given, MAX_CHARACTERS).split())))
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def junit(outcome: Outcome, name: str) -> str:
+def format_junit(outcome: GateOutcome, name: str) -> str:
     """One test case: a regression is its failure, an undecided gate its error."""
     counts = {"tests": "1", "failures": str(int(outcome.code == 1)), "errors": str(int(outcome.code == 2))}
     suite = ElementTree.Element("testsuite", {"name": "archon gate", **counts})
-    case = ElementTree.SubElement(suite, "testcase", {"classname": "archon.gate", "name": ILLEGAL.sub("?", name)})
-    shown = ILLEGAL.sub("?", text(outcome))
+    case = ElementTree.SubElement(suite, "testcase", {"classname": "archon.gate", "name": ILLEGAL_XML.sub("?", name)})
+    format_score = ILLEGAL_XML.sub("?", format_text(outcome))
     if outcome.code:
-        kind, why = ("failure", "error")[outcome.code - 1], short(outcome.reasons[0], LONGEST)
-        ElementTree.SubElement(case, kind, {"message": ILLEGAL.sub("?", why)}).text = shown
+        kind, why = ("failure", "error")[outcome.code - 1], truncate(outcome.reasons[0], MAX_CHARACTERS)
+        ElementTree.SubElement(case, kind, {"message": ILLEGAL_XML.sub("?", why)}).text = format_score
     else:
-        ElementTree.SubElement(case, "system-out").text = shown
+        ElementTree.SubElement(case, "system-out").text = format_score
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def to_mapping(outcome: Outcome, name: str) -> dict[str, Any]:
+def dump_outcome(outcome: GateOutcome, name: str) -> dict[str, Any]:
     """Plain values for JSON."""
-    return {"name": name, "code": outcome.code, "outcome": outcome.word, **asdict(outcome)}
+    return {"name": name, "code": outcome.code, "outcome": outcome.verdict, **asdict(outcome)}
 
 
-def write(path: str | os.PathLike[str], content: str | bytes, mode: str = "w") -> None:
+def write_file(path: str | os.PathLike[str], content: str | bytes, mode: str = "w") -> None:
     """Write (or, with mode `a`, append) a file; its folder is made.
 
     Raises:

@@ -12,39 +12,39 @@ from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError
-from archon_eval.report.reading import log_files, read_runs
-from archon_eval.report.runs import COSTS, Missing, Run
-from archon_eval.report.statistics import Comparison, compare, detectable, more_questions, shown, verdict
+from archon_eval.report.reading import find_logs, read_runs
+from archon_eval.report.runs import COST_NAMES, MissingPolicy, Run
+from archon_eval.report.statistics import PairedComparison, compare, compute_detectable_effect, estimate_more_questions, format_score, decide_verdict
 
-HOPELESS = 100_000
+MAX_MORE_QUESTIONS = 100_000
 """More further questions than this are not named."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartComparison:
     """The comparison on a benchmark or a sub-benchmark."""
 
     name: str
     first: float
     second: float
-    paired: Comparison
+    paired: PairedComparison
 
     @property
     def verdict(self) -> str:
         """`better` or `worse`: the first than the second; or `cannot tell`."""
-        return verdict(self.paired)
+        return decide_verdict(self.paired)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RunComparison:
     """Two runs of one benchmark, compared."""
 
     first: Run
     second: Run
-    whole: Part
-    parts: tuple[Part, ...]
+    whole: PartComparison
+    parts: tuple[PartComparison, ...]
     """Per sub-benchmark, each at a confidence that holds for all of them together (Bonferroni)."""
-    alone: int
+    unpaired: int
     """Questions that only one run has, left out."""
 
     @property
@@ -55,7 +55,7 @@ class Pair:
     @property
     def cost_ratio(self) -> dict[str, float | None]:
         """The first's cost over the second's; None where either is unknown or the second's is zero."""
-        pairs = {name: (self.first.cost.get(name), self.second.cost.get(name)) for name in COSTS}
+        pairs = {name: (self.first.cost.get(name), self.second.cost.get(name)) for name in COST_NAMES}
         return {name: a / b if a is not None and b else None for name, (a, b) in pairs.items()}
 
 
@@ -64,10 +64,10 @@ def compare_paths(
     second: str | os.PathLike[str],
     *,
     scorer: str | None = None,
-    missing: Missing = "error",
+    missing: MissingPolicy = "error",
     confidence: float = 0.95,
     watch: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Pair]:
+) -> list[RunComparison]:
     """Every benchmark that both places have logs of, in the first's order.
 
     Args:
@@ -76,28 +76,28 @@ def compare_paths(
     Raises:
         DataError: no benchmark in common, several systems on one side, or what `compare_runs` raises.
     """
-    counts, total = itertools.count(), len(log_files(first)) + len(log_files(second))
+    counts, total = itertools.count(), len(find_logs(first)) + len(find_logs(second))
 
     def told() -> None:
         watch(next(counts), total)
 
-    sides = [_by_task(read_runs(path, scorer, missing, watch=told), path) for path in (first, second)]
+    sides = [_index_by_task(read_runs(path, scorer, missing, watch=told), path) for path in (first, second)]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
         raise DataError(
             f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
         )
     pairs = [(sides[0][task], sides[1][task]) for task in shared]
-    return [compare_runs(*_apart(one, other), confidence) for one, other in pairs]
+    return [compare_runs(*_disambiguate_names(one, other), confidence) for one, other in pairs]
 
 
-def _apart(first: Run, second: Run) -> tuple[Run, Run]:
+def _disambiguate_names(first: Run, second: Run) -> tuple[Run, Run]:
     """The two with different names."""
     if first.name != second.name:
         return first, second
     return replace(first, name=f"{first.name} (first)"), replace(second, name=f"{second.name} (second)")
 
 
-def _by_task(runs: Sequence[Run], path: str | os.PathLike[str]) -> dict[str, Run]:
+def _index_by_task(runs: Sequence[Run], path: str | os.PathLike[str]) -> dict[str, Run]:
     found: dict[str, Run] = {}
     for run in runs:
         if run.task in found:
@@ -109,58 +109,58 @@ def _by_task(runs: Sequence[Run], path: str | os.PathLike[str]) -> dict[str, Run
     return found
 
 
-def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> Pair:
+def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunComparison:
     """One benchmark.
 
     Raises:
         DataError: scores of different things (`Run.apart`), or no question in common.
     """
-    if why := obstacle(first, second):
+    if why := incompatibility(first, second):
         raise DataError(f"{first.log} and {second.log} cannot be compared: {why}")
     shared = [question for question in first.scores if question in second.scores]
     groups: dict[str, list[str]] = {}
     for question in shared:
         groups.setdefault(first.questions[question].group, []).append(question)
-    each = together(len(groups), confidence)
-    return Pair(
+    each = bonferroni_confidence(len(groups), confidence)
+    return RunComparison(
         first,
         second,
-        _part("all", first, second, shared, confidence),
-        tuple(_part(name, first, second, ids, each) for name, ids in groups.items()) if len(groups) > 1 else (),
+        _compare_part("all", first, second, shared, confidence),
+        tuple(_compare_part(name, first, second, ids, each) for name, ids in groups.items()) if len(groups) > 1 else (),
         len(first.scores.keys() ^ second.scores.keys()),
     )
 
 
-def obstacle(first: Run, second: Run) -> str:
+def incompatibility(first: Run, second: Run) -> str:
     """Why two runs cannot be compared; empty where they can."""
-    return first.apart(second) or ("" if first.scores.keys() & second.scores.keys() else "no question in common")
+    return first.incompatibility(second) or ("" if first.scores.keys() & second.scores.keys() else "no question in common")
 
 
-def together(comparisons: int, confidence: float = 0.95) -> float:
+def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
     """The confidence of each of several comparisons at which all of them hold together (Bonferroni)."""
     return 1 - (1 - confidence) / max(1, comparisons)
 
 
-def _part(name: str, first: Run, second: Run, ids: Sequence[str], confidence: float) -> Part:
+def _compare_part(name: str, first: Run, second: Run, ids: Sequence[str], confidence: float) -> PartComparison:
     a, b = ({id: run.scores[id] for id in ids} for run in (first, second))
     means = [fmean(fmean(each) for each in scores.values()) for scores in (a, b)]
-    return Part(name, means[0], means[1], compare(a, b, confidence=confidence))
+    return PartComparison(name, means[0], means[1], compare(a, b, confidence=confidence))
 
 
-def sentence(pair: Pair) -> str:
+def summarize_comparison(pair: RunComparison) -> str:
     """The answer in one line."""
-    part, found, scale = pair.whole, pair.whole.paired.difference, pair.points
+    part, found, scale = pair.overall, pair.overall.paired.difference, pair.points
     unit = "points" if scale == 100 else "on the score's scale"
     interval = ""
     if found.low is not None and found.high is not None and found.low < found.high:  # equal: none moved, or all alike
-        ends = (shown(end, scale, "+") for end in (found.low, found.high))
+        ends = (format_score(end, scale, "+") for end in (found.low, found.high))
         interval = f", {100 * found.confidence:g}% {' to '.join(ends)}"
-    seen = f"{shown(found.value, scale, '+')} {unit}{interval}"
+    seen = f"{format_score(found.value, scale, '+')} {unit}{interval}"
     text = f"{pair.first.name} against {pair.second.name}: {seen}: {part.verdict}"
-    return text + (f" ({enough(part.paired, scale)})" if part.verdict == "cannot tell" else "")
+    return text + (f" ({explain_undecided(part.paired, scale)})" if part.verdict == "cannot tell" else "")
 
 
-def doubt(paired: Comparison) -> str:
+def explain_doubt(paired: PairedComparison) -> str:
     """Why a comparison is open although its interval leaves out zero; empty where it does not."""
     low, high, asked = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
     if low is None or high is None or low <= 0 <= high or paired.permutation_p <= asked:
@@ -169,33 +169,33 @@ def doubt(paired: Comparison) -> str:
     return f"permutation test: p {paired.permutation_p:.{digits}f}, where {asked:.{digits}f} is asked"
 
 
-def enough(paired: Comparison, scale: float) -> str:
+def explain_undecided(paired: PairedComparison, scale: float) -> str:
     """What would settle an open comparison."""
-    reach, more = detectable(paired), more_questions(paired)
+    reach, more = compute_detectable_effect(paired), estimate_more_questions(paired)
     if reach is None:
         return "one question tells nothing about spread"
     if paired.wins + paired.losses == 0:
         return "the two score the same on every question"
     if reach == 0:
         return f"{paired.difference.n} questions are too few"
-    shows = f"{paired.difference.n} questions show a difference of {shown(reach, scale)} four times out of five"
+    shows = f"{paired.difference.n} questions show a difference of {format_score(reach, scale)} four times out of five"
     needs = f"needs about {max(1, more or 0):,} more questions if the difference is what it seems"
-    if more is None or more > HOPELESS:
+    if more is None or more > MAX_MORE_QUESTIONS:
         needs = "the difference is too small to be found"
-    return "; ".join(part for part in (doubt(paired), needs, shows) if part)
+    return "; ".join(part for part in (explain_doubt(paired), needs, shows) if part)
 
 
-def to_mapping(pair: Pair) -> dict[str, Any]:
+def dump_comparison(pair: RunComparison) -> dict[str, Any]:
     """Plain values for JSON."""
 
-    def plain(part: Part) -> dict[str, Any]:
+    def plain(part: PartComparison) -> dict[str, Any]:
         return {
             "name": part.name,
             "first": part.first,
             "second": part.second,
             "verdict": part.verdict,
-            "more_questions": more_questions(part.paired),
-            "detectable": detectable(part.paired),
+            "more_questions": estimate_more_questions(part.paired),
+            "detectable": compute_detectable_effect(part.paired),
             **asdict(part.paired),
         }
 
@@ -207,8 +207,8 @@ def to_mapping(pair: Pair) -> dict[str, Any]:
         "scorer": pair.first.scorer,
         "first": system(pair.first),
         "second": system(pair.second),
-        **plain(pair.whole),
+        **plain(pair.overall),
         "parts": [plain(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
-        "left_out": pair.alone,
+        "left_out": pair.unpaired,
     }

@@ -1,6 +1,6 @@
 """What a report shows, gathered from logs and search folders, before it takes the form of a page, text or JSON.
 
-found = gather(["logs", "search"])
+found = read_report_data(["logs", "search"])
 found.benches[0].systems[0].label
 """
 
@@ -11,20 +11,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archon_eval.errors import DataError, visible
-from archon_eval.report.comparing import Pair, compare_runs, obstacle, together
-from archon_eval.report.comparing import to_mapping as pair_mapping
-from archon_eval.report.pieces import short
-from archon_eval.report.reading import log_files, read_runs
-from archon_eval.report.runs import COSTS, Missing, Run
-from archon_eval.report.searches import Search, begun, is_search, read_search
-from archon_eval.report.statistics import Estimate, mean_estimate, proportion, shown
+from archon_eval.report.comparing import RunComparison, compare_runs, incompatibility, bonferroni_confidence
+from archon_eval.report.comparing import dump_comparison as pair_mapping
+from archon_eval.report.pieces import truncate
+from archon_eval.report.reading import find_logs, read_runs
+from archon_eval.report.runs import COST_NAMES, MissingPolicy, Run
+from archon_eval.report.searches import Search, has_journal, is_search, read_search
+from archon_eval.report.statistics import Estimate, estimate_mean, estimate_proportion, format_score
 
-LABEL = 120
+MAX_LABEL_CHARACTERS = 120
 """Characters of a system's name that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class SystemResult:
     """One run in the report."""
 
     label: str
@@ -35,15 +35,15 @@ class System:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class BenchmarkReport:
     """One benchmark's runs."""
 
     task: str
-    systems: tuple[System, ...]
+    systems: tuple[SystemResult, ...]
     """Cheapest first."""
-    pairs: Mapping[str, Pair]
+    pairs: Mapping[str, RunComparison]
     """Label -> the comparison with the cheapest system, of every other one that can be compared."""
-    apart: Mapping[str, str]
+    not_compared: Mapping[str, str]
     """Label -> why there is none."""
 
     @property
@@ -52,31 +52,31 @@ class Bench:
         return min(system.run.points for system in self.systems)
 
     @property
-    def together(self) -> str:
+    def confidence_note(self) -> str:
         """How sure the comparisons are."""
         if not self.pairs:
             return ""
-        confidence = next(iter(self.pairs.values())).whole.paired.difference.confidence
+        confidence = next(iter(self.pairs.values())).overall.paired.difference.confidence
         text = f"Differences to the first at {100 * confidence:.3g}%"
         return f"{text}, which holds for all {len(self.pairs)} together." if len(self.pairs) > 1 else f"{text}."
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ReportData:
     """Everything a report shows."""
 
-    benches: tuple[Bench, ...]
+    benchmarks: tuple[BenchmarkReport, ...]
     searches: tuple[Search, ...]
     problems: tuple[str, ...] = ()
     """Logs that could not be used, and why."""
 
 
-def gather(
+def read_report_data(
     paths: Sequence[str | os.PathLike[str]],
     scorer: str | None = None,
-    missing: Missing = "drop",
+    missing: MissingPolicy = "drop",
     watch: Callable[[int, int], None] = lambda done, total: None,
-) -> Contents:
+) -> ReportData:
     """Read logs, folders of logs and folders of searches.
 
     Args:
@@ -87,7 +87,7 @@ def gather(
     """
     found = [path for path in paths if is_search(path)]
     others = [path for path in paths if not is_search(path)]
-    counts, total = itertools.count(), len(found) + sum(len(log_files(path)) for path in others)
+    counts, total = itertools.count(), len(found) + sum(len(find_logs(path)) for path in others)
 
     def told() -> None:
         watch(next(counts), total)
@@ -96,7 +96,7 @@ def gather(
     for path in found:
         told()
         searches.append(read_search(path))
-    problems = [f"{path}: the search, which has not finished; its evals stand alone" for path in others if begun(path)]
+    problems = [f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)]
     runs = [run for path in others for run in read_runs(path, scorer, missing, problems, told)]
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
@@ -107,41 +107,41 @@ def gather(
     tasks: dict[str, list[Run]] = {}
     for run in runs:
         tasks.setdefault(f"{run.task}, {run.scorer}", []).append(run)
-    return Contents(tuple(bench_of(task, each) for task, each in tasks.items()), tuple(searches), tuple(problems))
+    return ReportData(tuple(build_benchmark_report(task, each) for task, each in tasks.items()), tuple(searches), tuple(problems))
 
 
-def bench_of(task: str, runs: Sequence[Run]) -> Bench:
+def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
     """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together."""
     ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
     systems, taken = [], set[str]()
     for run in ordered:
-        name = short(visible(run.name), LABEL)
+        name = truncate(visible(run.name), MAX_LABEL_CHARACTERS)
         label, number = name, 2
         while label in taken:
             label, number = f"{name} ({number})", number + 1
         taken.add(label)
-        systems.append(System(label, run, estimate(run)))
-    why = {one.label: short(visible(obstacle(one.run, ordered[0]))) for one in systems[1:]}
+        systems.append(SystemResult(label, run, estimate_score(run)))
+    why = {one.label: truncate(visible(incompatibility(one.run, ordered[0]))) for one in systems[1:]}
     alike = [system for system in systems[1:] if not why[system.label]]
-    pairs = {s.label: compare_runs(s.run, ordered[0], together(len(alike))) for s in alike}
-    return Bench(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})
+    pairs = {s.label: compare_runs(s.run, ordered[0], bonferroni_confidence(len(alike))) for s in alike}
+    return BenchmarkReport(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})
 
 
-def estimate(run: Run) -> Estimate:
+def estimate_score(run: Run) -> Estimate:
     """A run's score: Wilson's interval for right/wrong, t over the questions' means else, cut at the scale's ends.
 
     Several answers per question, all right or all wrong, show no spread, and say as much as one answer per question.
     """
     scores, n = [score for each in run.scores.values() for score in each], len(run.scores)
     if set(scores) <= {0.0, 1.0} and (len(scores) == n or len(set(scores)) == 1):
-        return proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
-    found = mean_estimate(list(run.means.values()))
+        return estimate_proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
+    found = estimate_mean(list(run.means.values()))
     if run.points == 1 or found.low is None or found.high is None:
         return found
     return Estimate(found.value, found.stderr, max(0.0, found.low), min(1.0, found.high), found.n, found.confidence)
 
 
-def frontier(systems: Sequence[System], cost: str) -> set[str]:
+def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
     """Labels of the systems of which none other is both at least as good and cheaper."""
     known = [(one.run.cost.get(cost), -one.score.value, one.label) for one in systems]
     found, best = set[str](), float("-inf")
@@ -152,18 +152,18 @@ def frontier(systems: Sequence[System], cost: str) -> set[str]:
     return found
 
 
-def interval(found: Estimate, scale: float, sign: str = "") -> str:
+def format_interval(found: Estimate, scale: float, sign: str = "") -> str:
     """`71.4 (66.0 to 77.0)` on the shown scale; only the value where nothing is known of spread."""
-    value = shown(found.value, scale, sign)
+    value = format_score(found.value, scale, sign)
     if found.low is None or found.high is None or found.low == found.high:
         return value
-    return f"{value} ({shown(found.low, scale, sign)} to {shown(found.high, scale, sign)})"
+    return f"{value} ({format_score(found.low, scale, sign)} to {format_score(found.high, scale, sign)})"
 
 
-def to_mapping(found: Contents) -> dict[str, Any]:
+def dump_report(found: ReportData) -> dict[str, Any]:
     """Plain values for JSON."""
     benches = []
-    for bench in found.benches:
+    for bench in found.benchmarks:
         systems = [
             {
                 "label": system.label,
@@ -178,9 +178,9 @@ def to_mapping(found: Contents) -> dict[str, Any]:
             }
             for system in bench.systems
         ]
-        frontiers = {cost: sorted(frontier(bench.systems, cost)) for cost in COSTS}
+        frontiers = {cost: sorted(find_frontier(bench.systems, cost)) for cost in COST_NAMES}
         pairs = {label: pair_mapping(pair) for label, pair in bench.pairs.items()}
-        found_out = {"frontier": frontiers, "against_cheapest": pairs, "not_compared": dict(bench.apart)}
+        found_out = {"frontier": frontiers, "against_cheapest": pairs, "not_compared": dict(bench.not_compared)}
         benches.append({"task": bench.task, "systems": systems, **found_out})
     searches = [
         {"folder": one.folder, "summary": one.summary, "trials": [asdict(trial) for trial in one.trials]}

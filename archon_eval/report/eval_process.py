@@ -21,11 +21,11 @@ from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
 
-from archon_eval.report.evals import END
-from archon_eval.report.reading import accounts_of
+from archon_eval.report.evals import LOG_GRACE_SECONDS
+from archon_eval.report.reading import get_accounts
 
 
-def tell(path: str) -> None:
+def register_progress_hook(path: str) -> None:
     """Register with Inspect, for this process, what writes the file."""
 
     def write(**said: Any) -> None:
@@ -39,7 +39,7 @@ def tell(path: str) -> None:
             write(total=len(asked) * epochs)
 
         async def on_sample_end(self, data: SampleEnd) -> None:
-            accounts = accounts_of(data.sample)
+            accounts = get_accounts(data.sample)
             again = [account.get("reused", {}) for account in accounts]
             dollars = [one.get("dollars", 0.0) for one in (*accounts, *again)]
             paid = None if None in dollars else sum(dollars[: len(accounts)]) - sum(dollars[len(accounts) :])
@@ -47,7 +47,7 @@ def tell(path: str) -> None:
             write(calls=next(calls), reused=next(calls), dollars=paid, failed=data.sample.error is not None)
 
 
-def end_with_stdin() -> None:
+def interrupt_on_eof() -> None:
     """Watch standard input, which is empty for all that runs here."""
     held = os.dup(0)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123
@@ -57,7 +57,7 @@ def end_with_stdin() -> None:
         while os.read(held, 1):
             pass
         _thread.interrupt_main()
-        time.sleep(END)  # a main thread that hears nothing, e.g. within a download
+        time.sleep(LOG_GRACE_SECONDS)  # a main thread that hears nothing, e.g. within a download
         os._exit(130)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
@@ -65,7 +65,7 @@ def end_with_stdin() -> None:
 
 
 if __name__ == "__main__":
-    end_with_stdin()
-    tell(sys.argv[1])
+    interrupt_on_eof()
+    register_progress_hook(sys.argv[1])
     sys.argv = ["inspect", *sys.argv[2:]]
     runpy.run_module("inspect_ai", run_name="__main__")

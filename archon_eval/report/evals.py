@@ -24,14 +24,14 @@ from archon_eval.errors import ArchonError, DataError, did_you_mean
 if TYPE_CHECKING:
     from archon_eval.models.budget import Limits
 
-LOOK = 0.2
+POLL_INTERVAL = 0.2
 """Seconds between looks at how far an eval is."""
-BANNER = re.compile(r"inspect_ai v\S+\n- hooks enabled: 1\n +\S*archon_progress.*\n*")
+HOOKS_BANNER = re.compile(r"inspect_ai v\S+\n- hooks enabled: 1\n +\S*archon_progress.*\n*")
 """What Inspect prints because of `eval_process`."""
-NO_TASK = "No inspect tasks were found"
-END = 20.0
+NO_TASK_MESSAGE = "No inspect tasks were found"
+LOG_GRACE_SECONDS = 20.0
 """Seconds that an eval which must end has to write its log."""
-SECRET = re.compile(r"(?i)(?:key|token|secret|password|credential)[\w-]*[\"']?\s*[:=]\s*[\"']?([^\s,;}\"']{8,})")
+SECRET_PATTERN = re.compile(r"(?i)(?:key|token|secret|password|credential)[\w-]*[\"']?\s*[:=]\s*[\"']?([^\s,;}\"']{8,})")
 """A secret among the given words; `output_tokens: 10000000` has the same form, and hiding it costs little."""
 
 
@@ -67,7 +67,7 @@ class Eval:
         except (ArchonError, yaml.YAMLError):  # the eval itself refuses it, and says why
             return Limits()
 
-    def command(self, folder: Path) -> list[str]:
+    def build_command(self, folder: Path) -> list[str]:
         """The command line."""
         pairs = (("-T", self.task_args), ("-S", self.solver_args), ("--model-role", self.roles))
         given = [word for option, values in pairs for value in values for word in (option, value)]
@@ -76,7 +76,7 @@ class Eval:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Spend:
     """What model calls took so far."""
 
     calls: int = 0
@@ -103,7 +103,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Sofar:
+class EvalProgress:
     """How far an eval is."""
 
     done: int = 0
@@ -118,20 +118,20 @@ class Sofar:
     dollars: float | None = 0.0
     """Paid; None is unknown."""
 
-    def after(self, line: str) -> "Sofar":
+    def apply_event(self, line: str) -> "EvalProgress":
         """With one more line of `eval_process`."""
         said = json.loads(line)
         if "total" in said:
             return replace(self, total=said["total"])
         paid = None if self.dollars is None or said["dollars"] is None else self.dollars + said["dollars"]
         calls, reused = self.calls + said["calls"], self.reused + said["reused"]
-        return Sofar(self.done + 1, self.total, self.failed + said["failed"], calls, reused, paid)
+        return EvalProgress(self.done + 1, self.total, self.failed + said["failed"], calls, reused, paid)
 
 
-Watch = Callable[[Sofar], None]
+EvalProgressCallback = Callable[[EvalProgress], None]
 
 
-def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Path:
+def run_eval(eval: Eval, folder: Path, watch: EvalProgressCallback = lambda sofar: None) -> Path:
     """The log of the finished eval; its status may be an error, which `runs.read_run` then says.
 
     Args:
@@ -145,7 +145,7 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise DataError(f"cannot write logs to {folder}: {exc.strerror or exc}") from exc
-    words, mine = eval.command(folder), token_hex(4)  # other evals may be writing there
+    words, mine = eval.build_command(folder), token_hex(4)  # other evals may be writing there
     pattern = {"INSPECT_EVAL_LOG_FILE_PATTERN": f"{{task}}_{mine}_{{id}}", "INSPECT_LOG_FORMAT": "eval"}
     with tempfile.TemporaryDirectory() as scratch:
         told, printed = Path(scratch) / "told.jsonl", Path(scratch) / "printed.txt"
@@ -162,17 +162,17 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **pattern},
             )
-            last = _follow(process, lines, watch, eval.seconds)
+            last = _follow_progress(process, lines, watch, eval.seconds)
         said = printed.read_text(encoding="utf-8", errors="replace")
     if last is not None:
         of = "?" if last.total is None else last.total
         raise ArchonError(
-            _hidden(f"no end after {eval.seconds:g} seconds, {last.done} of {of} answered: {shlex.join(words)}", words)
+            _redact_secrets(f"no end after {eval.seconds:g} seconds, {last.done} of {of} answered: {shlex.join(words)}", words)
         )
     logs = sorted(folder.glob(f"*_{mine}_*.eval"))
     if not logs:
-        hint = _no_such_task(eval.task) if NO_TASK in said else ""
-        raise ArchonError(_hidden(f"{shlex.join(words)} failed{hint}:\n{BANNER.sub('', said)}".strip(), words))
+        hint = _suggest_task(eval.task) if NO_TASK_MESSAGE in said else ""
+        raise ArchonError(_redact_secrets(f"{shlex.join(words)} failed{hint}:\n{HOOKS_BANNER.sub('', said)}".strip(), words))
     if len(logs) > 1:
         raise ArchonError(
             f"{eval.task}: {len(logs)} tasks; name one, as in {eval.task}@NAME; logs: {', '.join(map(str, logs))}"
@@ -180,51 +180,51 @@ def run_eval(eval: Eval, folder: Path, watch: Watch = lambda sofar: None) -> Pat
     return logs[0]
 
 
-def _hidden(text: str, words: Sequence[str]) -> str:
+def _redact_secrets(text: str, words: Sequence[str]) -> str:
     """The text without what the words give as a key, token, secret, password or credential, and as `redact` has it."""
     from archon_eval.models.conversion import redact
 
-    for value in sorted({found for word in words for found in SECRET.findall(word)}, key=len, reverse=True):
+    for value in sorted({found for word in words for found in SECRET_PATTERN.findall(word)}, key=len, reverse=True):
         text = text.replace(value, "<secret>")
     return redact(text)
 
 
-def _no_such_task(name: str) -> str:
+def _suggest_task(name: str) -> str:
     from inspect_ai._util.registry import registry_find, registry_info
 
     return did_you_mean(name, (registry_info(one).name for one in registry_find(lambda info: info.type == "task")))
 
 
-def _follow(process: "subprocess.Popen[bytes]", lines: IO[str], watch: Watch, seconds: float) -> Sofar | None:
+def _follow_progress(process: "subprocess.Popen[bytes]", lines: IO[str], watch: EvalProgressCallback, seconds: float) -> EvalProgress | None:
     """Until the process has ended, which never outlives this; how far it was where it took too long."""
-    sofar, rest, running, until = Sofar(), "", True, time.monotonic() + seconds
+    sofar, rest, running, until = EvalProgress(), "", True, time.monotonic() + seconds
     watch(sofar)
     try:
         while running:
             try:
-                process.wait(LOOK)
+                process.wait(POLL_INTERVAL)
                 running = False
             except subprocess.TimeoutExpired:
                 pass
             *whole, rest = (rest + lines.read()).split("\n")
             for line in whole:
-                sofar = sofar.after(line)
+                sofar = sofar.apply_event(line)
             if whole:
                 watch(sofar)
             if running and time.monotonic() > until:
                 return sofar
         return None
     finally:
-        _end(process)
+        _stop_process(process)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The process has ended; one that still runs is interrupted, and has END seconds to write a log of what it has."""
+def _stop_process(process: "subprocess.Popen[bytes]") -> None:
+    """The process has ended; one that still runs is interrupted, and has LOG_GRACE_SECONDS seconds to write a log of what it has."""
     assert process.stdin is not None
     process.stdin.close()
     try:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(END)
+            process.wait(LOG_GRACE_SECONDS)
     finally:
         process.kill()
         process.wait()

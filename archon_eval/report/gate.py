@@ -1,6 +1,6 @@
 """A red or green light for CI: is this run worse than the baseline?
 
-    outcome = check(load_baseline("baseline.json"), read_run("logs/new.eval", missing="drop"))
+    outcome = check_regression(load_baseline("baseline.json"), read_run("logs/new.eval", missing="drop"))
     outcome.code                                    # 0 no regression, 1 regression, 2 cannot decide
 
 The alarm is a one-sided paired test of "no worse than the margin": where nothing changed it goes off in at most
@@ -18,25 +18,25 @@ from pathlib import Path
 
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.report.runs import Run
-from archon_eval.report.statistics import Comparison, compare, detectable, more_questions, shown
+from archon_eval.report.statistics import PairedComparison, compare, compute_detectable_effect, estimate_more_questions, format_score
 
-FORMAT = 1
-WORDS = ("no regression", "regression", "cannot decide")
+BASELINE_FORMAT = 1
+VERDICTS = ("no regression", "regression", "cannot decide")
 """What the exit codes mean."""
-DETECT = 5.0
+DEFAULT_DETECT = 5.0
 """The drop, in points, that must be found where nobody says."""
-LEAST = 0.001
+MIN_DETECT = 0.001
 """The smallest drop, in points, that one can ask to be found."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GateThresholds:
     """What counts as a regression; drops are in points (hundredths) where scores lie in 0 to 1, else on their scale."""
 
     margin: float = 0.0
     """A drop that is tolerated."""
     detect: float | None = None
-    """The drop beyond the margin that a green light must have been able to find; None: DETECT where scores lie in 0 to
+    """The drop beyond the margin that a green light must have been able to find; None: DEFAULT_DETECT where scores lie in 0 to
     1, and nobody knows on other scales, where 5 may be nothing or half of all."""
     confidence: float = 0.95
     """One-sided: of an alarm; 1 - confidence is the rate of false ones."""
@@ -44,10 +44,10 @@ class Limits:
     """The chance to find a drop of `detect` beyond the margin."""
 
     def __post_init__(self) -> None:
-        drops = 0 <= self.margin < math.inf and (self.detect is None or LEAST <= self.detect < math.inf)  # no nan
+        drops = 0 <= self.margin < math.inf and (self.detect is None or MIN_DETECT <= self.detect < math.inf)  # no nan
         if not (drops and 0.5 < self.confidence < 1 and 0.5 <= self.power < 1):
             raise DataError(
-                f"{self}: legal is margin >= 0, detect >= {LEAST}, both finite, 0.5 < confidence < 1, 0.5 <= power < 1"
+                f"{self}: legal is margin >= 0, detect >= {MIN_DETECT}, both finite, 0.5 < confidence < 1, 0.5 <= power < 1"
             )
 
 
@@ -65,18 +65,18 @@ class Baseline:
     digests: Mapping[str, str]
     """Question -> digest of its prompt and expected answer."""
     cost: Mapping[str, float | None]
-    format: int = FORMAT
+    format: int = BASELINE_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class GateOutcome:
     """The light, and why."""
 
     code: int
-    """0, 1 or 2: the exit code; its meaning is in WORDS."""
+    """0, 1 or 2: the exit code; its meaning is in VERDICTS."""
     reasons: tuple[str, ...]
-    limits: Limits
-    paired: Comparison | None = None
+    limits: GateThresholds
+    paired: PairedComparison | None = None
     """The run against the baseline; None where they cannot be compared."""
     points: float = 100.0
     baseline: float = 0.0
@@ -90,12 +90,12 @@ class Outcome:
     """The benchmark of the run; empty where it could not be read."""
 
     @property
-    def word(self) -> str:
+    def verdict(self) -> str:
         """The light in words."""
-        return WORDS[self.code]
+        return VERDICTS[self.code]
 
 
-def baseline_of(run: Run) -> Baseline:
+def create_baseline(run: Run) -> Baseline:
     """The baseline that a run makes."""
     digests = {question: run.questions[question].digest for question in run.scores}
     facts = (run.task, run.version, run.scorer, run.judges, run.name, run.fingerprint)
@@ -108,7 +108,7 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    found = baseline_of(run)
+    found = create_baseline(run)
     head = {name: getattr(found, name) for name in ("format", "task", "version", "scorer", "judges", "name")}
     head |= {
         "fingerprint": found.fingerprint,
@@ -132,8 +132,8 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise DataError(f"baseline {path} has format {data['format']}, this version reads {FORMAT}: save it again")
+        if data["format"] != BASELINE_FORMAT:
+            raise DataError(f"baseline {path} has format {data['format']}, this version reads {BASELINE_FORMAT}: save it again")
         questions = data["questions"]
         return Baseline(
             str(data["task"]),
@@ -156,33 +156,33 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
         ) from exc
 
 
-def check(baseline: Baseline, run: Run, limits: Limits | None = None) -> Outcome:
+def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None = None) -> GateOutcome:
     """Hold a run against a baseline. Read the run with `missing="drop"`: what it lacks is then said here."""
-    limits = limits or Limits()
-    if problems := _incomparable(baseline, run):
-        return Outcome(2, tuple(problems), limits, task=run.task)
+    limits = limits or GateThresholds()
+    if problems := _find_mismatches(baseline, run):
+        return GateOutcome(2, tuple(problems), limits, task=run.task)
     asked = list(baseline.scores)
     scores = {question: run.scores[question] for question in asked}
     scale = 100.0 if all(0 <= s <= 1 for each in (*scores.values(), *baseline.scores.values()) for s in each) else 1.0
     paired = compare(scores, baseline.scores, confidence=2 * limits.confidence - 1)
-    if _replayed(baseline, run) and all(scores[q] == baseline.scores[q] for q in asked):
+    if _is_exact_replay(baseline, run) and all(scores[q] == baseline.scores[q] for q in asked):
         code, reason = 0, "every score is the same, from recorded calls alone: no chance is in it"
     else:
         seen = [s for each in (*scores.values(), *baseline.scores.values()) for s in each]
-        code, reason = decide(paired, limits, scale, 1.0 if scale == 100 else max(1.0, max(seen) - min(seen)))
-    drops = {q: _mean(baseline.scores[q]) - _mean(scores[q]) for q in asked}
+        code, reason = decide_outcome(paired, limits, scale, 1.0 if scale == 100 else max(1.0, max(seen) - min(seen)))
+    drops = {q: _average(baseline.scores[q]) - _average(scores[q]) for q in asked}
     lost = sorted(((q, drop) for q, drop in drops.items() if drop > 1e-12), key=lambda item: (-item[1], item[0]))
     notes = [f"{count} {what}" for what, count in run.notes.items()]
     if baseline.fingerprint != run.fingerprint:
         notes.append(f"another architecture than the baseline's: {run.name} {run.fingerprint}, before {baseline.name}")
     if extra := len(run.scores) - len(asked):
         notes.append(f"{extra} questions are not in the baseline and do not count")
-    before, now = (sum(_mean(each[q]) for q in asked) / len(asked) for each in (baseline.scores, scores))
+    before, now = (sum(_average(each[q]) for q in asked) / len(asked) for each in (baseline.scores, scores))
     cost = tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items())
-    return Outcome(code, (reason,), limits, paired, scale, before, now, tuple(lost), cost, tuple(notes), run.task)
+    return GateOutcome(code, (reason,), limits, paired, scale, before, now, tuple(lost), cost, tuple(notes), run.task)
 
 
-def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float = 1.0) -> tuple[int, str]:
+def decide_outcome(paired: PairedComparison, limits: GateThresholds, scale: float = 100.0, span: float = 1.0) -> tuple[int, str]:
     """The exit code and its reason, from the run against the baseline at confidence `2 * limits.confidence - 1`.
 
     Alarm: the upper bound is below the margin, and the permutation test rules out that nothing changed (the t bound
@@ -198,54 +198,54 @@ def decide(paired: Comparison, limits: Limits, scale: float = 100.0, span: float
     found, margin = paired.difference, limits.margin / scale
     if found.low is None or found.high is None:
         return 2, "one question tells nothing about spread"
-    value, tolerated = f"{shown(found.value, scale, '+')} points", f"(tolerated: {shown(0 - margin, scale, '+')})"
+    value, tolerated = f"{format_score(found.value, scale, '+')} points", f"(tolerated: {format_score(0 - margin, scale, '+')})"
     all_alike = f"{value} on every question {tolerated}" if found.low == found.high else ""
     certain = f"{value}, {100 * limits.confidence:g}% certain to be"
     by_chance = paired.permutation_p / 2
     if found.high < -margin and by_chance <= 1 - limits.confidence:
-        return 1, all_alike or f"{certain} below {shown(found.high, scale, '+')} {tolerated}"
+        return 1, all_alike or f"{certain} below {format_score(found.high, scale, '+')} {tolerated}"
     if found.high < -margin:
         return 2, (
             f"{value}, but {paired.wins} better and {paired.losses} worse questions of "
             f"{found.n} come about by chance in {by_chance:.0%} of runs: more questions or epochs are needed"
         )
-    detect = DETECT if limits.detect is None and scale == 100 else limits.detect
+    detect = DEFAULT_DETECT if limits.detect is None and scale == 100 else limits.detect
     if detect is None:
         return (
             2,
             f"{value}, on a scale beyond 0 to 1: which drop must be found there? say it (--detect)",
         )
     drop = f"a drop of {limits.margin + detect:g} points"
-    few = _enough((limits.margin + detect) / (scale * span), limits.confidence) - found.n
+    few = _compute_min_questions((limits.margin + detect) / (scale * span), limits.confidence) - found.n
     if few > 0:
         return 2, (
             f"{value}, but with {drop} all of {found.n} questions may still come out equal: "
             f"{few} more questions are needed"
         )
     if found.low >= -margin:
-        return 0, all_alike or f"{certain} {shown(found.low, scale, '+')} or better {tolerated}"
-    reach = detectable(paired, limits.power, unseen=1)
-    more = more_questions(paired, detect / scale, limits.power, unseen=1)
+        return 0, all_alike or f"{certain} {format_score(found.low, scale, '+')} or better {tolerated}"
+    reach = compute_detectable_effect(paired, limits.power, unseen=1)
+    more = estimate_more_questions(paired, detect / scale, limits.power, unseen=1)
     assert reach is not None and more is not None
     if more == 0:
         return 0, f"{value}; {drop} would have been found with {limits.power:.0%} power"
     return 2, (
         f"{value}, but {found.n} questions find {drop} with less than {limits.power:.0%} power (they find "
-        f"{shown(margin + reach, scale)}): about {more} more questions are needed, or more epochs"
+        f"{format_score(margin + reach, scale)}): about {more} more questions are needed, or more epochs"
     )
 
 
-def _enough(share: float, confidence: float) -> int:
+def _compute_min_questions(share: float, confidence: float) -> int:
     """The least n with `1 - (1 - confidence)^(1/n) <= share`, the share of lost questions: 59 for 0.05 at 95%."""
     return 1 if share >= 1 else math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9)
 
 
-def _replayed(baseline: Baseline, run: Run) -> bool:
+def _is_exact_replay(baseline: Baseline, run: Run) -> bool:
     """Whether nothing in the run was left to chance: the baseline's architecture, recorded calls, also of a judge."""
     return run.replayed and run.fingerprint == baseline.fingerprint and not run.judged_anew
 
 
-def _incomparable(baseline: Baseline, run: Run) -> list[str]:
+def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
     found = []
     for what, before, now in (
         ("benchmark", baseline.task, run.task),
@@ -269,5 +269,5 @@ def _incomparable(baseline: Baseline, run: Run) -> list[str]:
     return found
 
 
-def _mean(scores: tuple[float, ...]) -> float:
+def _average(scores: tuple[float, ...]) -> float:
     return sum(scores) / len(scores)

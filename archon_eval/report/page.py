@@ -1,6 +1,6 @@
 """The report as one HTML file that needs nothing else: no network, no other file; everything from models is escaped.
 
-Path("report.html").write_text(page(gather(["logs"])), encoding="utf-8")
+Path("report.html").write_text(render_page(gather(["logs"])), encoding="utf-8")
 """
 
 import json
@@ -13,97 +13,97 @@ from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.report import charts
-from archon_eval.report.contents import Bench, Contents, System, frontier, interval
-from archon_eval.report.diagram import diagram
-from archon_eval.report.pieces import cell, chart, figure, short, table
-from archon_eval.report.runs import COSTS, UNSCORED, Run
-from archon_eval.report.search_page import search_section, spread_rows, trial_rows
+from archon_eval.report.contents import BenchmarkReport, ReportData, SystemResult, find_frontier, format_interval
+from archon_eval.report.diagram import draw_diagram
+from archon_eval.report.pieces import render_cell, render_chart, format_cost, truncate, render_table
+from archon_eval.report.runs import COST_NAMES, UNSCORED_MEANING, Run
+from archon_eval.report.search_page import render_search, build_spread_rows, build_trial_rows
 from archon_eval.trail import NOTES
 
-LONGEST = 1_500
+MAX_TEXT_CHARACTERS = 1_500
 """Characters of a question or an answer that are shown."""
-ALL_TEXT = 1_500_000
+MAX_PAGE_CHARACTERS = 1_500_000
 """Characters of all questions and answers in a page; questions on which systems differ come first."""
 
 
-def page(found: Contents) -> str:
+def render_page(found: ReportData) -> str:
     """The whole page.
 
     Raises:
         DataError: the plotting package is missing.
     """
-    drawn: dict[str, charts.Spec] = {}
-    parts = [f"<h1>{escape(_title(found))}</h1>"]
+    drawn: dict[str, charts.ChartSpec] = {}
+    parts = [f"<h1>{escape(_format_title(found))}</h1>"]
     parts += [f'<p class="worse">Left out: {escape(problem)}</p>' for problem in found.problems]
     for number, search in enumerate(found.searches, 1):
-        parts += search_section(search, f"search{number}", drawn)
-    budget = ALL_TEXT // max(1, len(found.benches))
-    for number, bench in enumerate(found.benches, 1):
-        parts += _bench(bench, f"bench{number}", drawn, budget)
+        parts += render_search(search, f"search{number}", drawn)
+    budget = MAX_PAGE_CHARACTERS // max(1, len(found.benchmarks))
+    for number, bench in enumerate(found.benchmarks, 1):
+        parts += _render_benchmark(bench, f"bench{number}", drawn, budget)
     template = resources.files("archon_eval.report").joinpath("page.html").read_text(encoding="utf-8")
     data = json.dumps(drawn).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Template(template).substitute(
-        title=escape(_title(found)), body="\n".join(parts), charts=data, scripts=charts.scripts()
+        title=escape(_format_title(found)), body="\n".join(parts), charts=data, scripts=charts.bundle_scripts()
     )
 
 
-def picture(found: Contents, cost: str) -> bytes:
+def render_chart_png(found: ReportData, cost: str) -> bytes:
     """Score against cost of the first benchmark, or of a search without one, as PNG.
 
     Raises:
         DataError: the plotting package is missing, or nothing to draw.
     """
-    if found.benches:
-        bench = found.benches[0]
-        return charts.png(charts.against_cost(list(cost_rows(bench, "")), cost, _score(bench)))
-    rows = [row for search in found.searches for row in spread_rows(list(trial_rows(search, "")))]
+    if found.benchmarks:
+        bench = found.benchmarks[0]
+        return charts.render_png(charts.build_cost_chart(list(build_cost_rows(bench, "")), cost, _format_axis_title(bench)))
+    rows = [row for search in found.searches for row in build_spread_rows(list(build_trial_rows(search, "")))]
     if not rows:
         raise DataError("nothing to draw: no run and no trial has a score")
-    return charts.png(charts.against_cost(rows, cost, "score, % (one deviation)"))
+    return charts.render_png(charts.build_cost_chart(rows, cost, "score, % (one deviation)"))
 
 
-def _title(found: Contents) -> str:
+def _format_title(found: ReportData) -> str:
     if found.searches:
         return "Architecture search: " + ", ".join(search.summary.get("winner", "") for search in found.searches)
-    return "Report: " + ", ".join(bench.task.split(",")[0] for bench in found.benches)
+    return "Report: " + ", ".join(bench.task.split(",")[0] for bench in found.benchmarks)
 
 
-def _bench(bench: Bench, id: str, drawn: dict[str, charts.Spec], budget: int) -> list[str]:
-    texts = _samples(bench, id, budget)
+def _render_benchmark(bench: BenchmarkReport, id: str, drawn: dict[str, charts.ChartSpec], budget: int) -> list[str]:
+    texts = _render_samples(bench, id, budget)
     linked = {question for question, _ in texts}
-    drawn[f"{id}-cost"] = charts.against_cost(list(cost_rows(bench, id)), "calls", _score(bench))
+    drawn[f"{id}-cost"] = charts.build_cost_chart(list(build_cost_rows(bench, id)), "calls", _format_axis_title(bench))
     parts = [
         f"<h2>{escape(bench.task)}</h2>",
-        _systems(bench, id),
+        _render_systems(bench, id),
         "<h3>Score against cost</h3>",
         "<p class=soft>Dashed: the Pareto frontier; nothing else is both cheaper and better. Hover a point for its "
         "architecture, click it for its diagram.</p>",
-        chart(f"{id}-cost"),
+        render_chart(f"{id}-cost"),
     ]
     if bench.pairs:
         shared = [s for s in bench.systems if s.label in bench.pairs or s is bench.systems[0]]
         best = max(range(len(shared)), key=lambda n: (shared[n].label.startswith("winner"), shared[n].score.value))
-        drawn[f"{id}-questions"] = charts.win_loss(
-            list(_questions(bench, shared, linked, id)), [s.label for s in shared], bench.scale, best or -1
+        drawn[f"{id}-questions"] = charts.build_difference_chart(
+            list(_build_question_rows(bench, shared, linked, id)), [s.label for s in shared], bench.scale, best or -1
         )
         parts += [
             "<h3>Question by question</h3>",
             "<p class=soft>Green: this system scores higher; red: lower; grey: equal. Click a column for question and "
             "answers.</p>",
-            chart(f"{id}-questions"),
-            *(_parts_table(bench)),
+            render_chart(f"{id}-questions"),
+            *(_render_parts(bench)),
         ]
-    rows = [row for system in bench.systems for row in _layer_rows(system)]
+    rows = [row for system in bench.systems for row in _build_layer_rows(system)]
     if rows:
-        drawn[f"{id}-layers"] = charts.per_layer(rows)
+        drawn[f"{id}-layers"] = charts.build_layer_chart(rows)
         figures = [
-            f'<figure id="{id}-d{n}"><figcaption>{escape(s.label)}</figcaption>{diagram(s.run.layers)}</figure>'
+            f'<figure id="{id}-d{n}"><figcaption>{escape(s.label)}</figcaption>{draw_diagram(s.run.layers)}</figure>'
             for n, s in enumerate(bench.systems)
             if s.run.layers
         ]
-        parts += ["<h3>Calls and tokens per layer</h3>", chart(f"{id}-layers")]
+        parts += ["<h3>Calls and tokens per layer</h3>", render_chart(f"{id}-layers")]
         parts += ["<h3>Architectures</h3>", f'<div class="diagrams">{"".join(figures)}</div>']
-    parts += _notes(bench)
+    parts += _render_notes(bench)
     if texts:
         hidden = len({q for s in bench.systems for q in s.run.questions}) - len(texts)
         note = f"<p class=soft>{hidden} more questions are in the logs.</p>" if hidden else ""
@@ -112,71 +112,71 @@ def _bench(bench: Bench, id: str, drawn: dict[str, charts.Spec], budget: int) ->
     return parts
 
 
-def _score(bench: Bench) -> str:
+def _format_axis_title(bench: BenchmarkReport) -> str:
     return "score, % (95% interval)" if bench.scale == 100 else "score (95% interval)"
 
 
-def cost_rows(bench: Bench, id: str) -> Iterable[dict[str, Any]]:
+def build_cost_rows(bench: BenchmarkReport, id: str) -> Iterable[dict[str, Any]]:
     """The data of the chart of score against cost."""
     for number, system in enumerate(bench.systems):
         score, scale = system.score, bench.scale
         yield {
             "label": system.label,
             "text": " → ".join(layer.kind.replace("_", " ") for layer in system.run.layers) or system.run.name,
-            "range": interval(score, scale),
+            "range": format_interval(score, scale),
             "score": scale * score.value,
             "low": None if score.low is None else scale * score.low,
             "high": None if score.high is None else scale * score.high,
-            **{name: system.run.cost.get(name) for name in COSTS},
+            **{name: system.run.cost.get(name) for name in COST_NAMES},
             "link": f"{id}-d{number}",
         }
 
 
-def _systems(bench: Bench, id: str) -> str:
-    best = {cost: frontier(bench.systems, cost) for cost in ("dollars", "calls")}
+def _render_systems(bench: BenchmarkReport, id: str) -> str:
+    best = {cost: find_frontier(bench.systems, cost) for cost in ("dollars", "calls")}
     rows = []
     for system in bench.systems:
         pair, run = bench.pairs.get(system.label), system.run
-        games = f"{pair.whole.paired.wins}/{pair.whole.paired.losses}" if pair else ""
+        games = f"{pair.overall.paired.wins}/{pair.overall.paired.losses}" if pair else ""
         mark = " ◆" if any(system.label in labels for labels in best.values()) else ""
         against = (
-            f'<span class="{pair.whole.verdict.split()[-1]}">{pair.whole.verdict}</span>, '
-            f"{interval(pair.whole.paired.difference, bench.scale, '+')}"
+            f'<span class="{pair.overall.verdict.split()[-1]}">{pair.overall.verdict}</span>, '
+            f"{format_interval(pair.overall.paired.difference, bench.scale, '+')}"
             if pair
-            else escape(f"not compared: {bench.apart[system.label]}" if system.label in bench.apart else "")
+            else escape(f"not compared: {bench.not_compared[system.label]}" if system.label in bench.not_compared else "")
         )
         cells = [
-            cell(system.label + mark),
-            cell(interval(system.score, bench.scale), True),
-            cell(str(len(run.scores)), True),
+            render_cell(system.label + mark),
+            render_cell(format_interval(system.score, bench.scale), True),
+            render_cell(str(len(run.scores)), True),
         ]
-        cells += [cell(figure(run.cost.get(name)), True) for name in ("calls", "tokens", "dollars", "seconds")]
-        rows.append(f"<tr>{''.join(cells)}<td{' class=nw' if pair else ''}>{against}</td>{cell(games)}</tr>")
+        cells += [render_cell(format_cost(run.cost.get(name)), True) for name in ("calls", "tokens", "dollars", "seconds")]
+        rows.append(f"<tr>{''.join(cells)}<td{' class=nw' if pair else ''}>{against}</td>{render_cell(games)}</tr>")
     head = ["system", "score (95%)", "questions", "calls", "tokens", "$", "seconds", "against the first", "won/lost"]
     caption = "<p class=soft>Cost per question, reused calls included. ◆ on the frontier of calls or dollars."
-    caption += f" {escape(bench.together)}</p>" if bench.together else "</p>"
+    caption += f" {escape(bench.confidence_note)}</p>" if bench.confidence_note else "</p>"
     if len({frozenset(system.run.scores) for system in bench.systems}) > 1:
         caption += (
             '<p class="worse">Not all systems have scores of the same questions: their scores are not of the same '
             "thing. The difference to the first is over the questions that both have.</p>"
         )
-    return table(head, rows, range(1, 7)) + caption
+    return render_table(head, rows, range(1, 7)) + caption
 
 
-def _parts_table(bench: Bench) -> Iterable[str]:
+def _render_parts(bench: BenchmarkReport) -> Iterable[str]:
     pairs = {label: pair for label, pair in bench.pairs.items() if pair.parts}
     if not pairs:
         return
     names = [part.name for part in next(iter(pairs.values())).parts]
     rows = []
     for label, pair in pairs.items():
-        shown = {p.name: f"{interval(p.paired.difference, bench.scale, '+')}: {p.verdict}" for p in pair.parts}
-        rows.append(f"<tr>{''.join(cell(text) for text in (label, *(shown.get(n, '') for n in names)))}</tr>")
+        shown = {p.name: f"{format_interval(p.paired.difference, bench.scale, '+')}: {p.verdict}" for p in pair.parts}
+        rows.append(f"<tr>{''.join(render_cell(text) for text in (label, *(shown.get(n, '') for n in names)))}</tr>")
     yield f"<details><summary>Parts of the benchmark, against {escape(bench.systems[0].label)}</summary>"
-    yield table(["system", *names], rows, ()) + "</details>"
+    yield render_table(["system", *names], rows, ()) + "</details>"
 
 
-def _questions(bench: Bench, shared: Sequence[System], linked: set[str], id: str) -> Iterable[dict[str, Any]]:
+def _build_question_rows(bench: BenchmarkReport, shared: Sequence[SystemResult], linked: set[str], id: str) -> Iterable[dict[str, Any]]:
     order = list(dict.fromkeys(question for system in shared for question in system.run.questions))
     for number, question in enumerate(order):
         asked = next(s.run.questions[question] for s in shared if question in s.run.questions)
@@ -185,18 +185,18 @@ def _questions(bench: Bench, shared: Sequence[System], linked: set[str], id: str
             for place, system in enumerate(shared)
             if question in system.run.scores
         }
-        link = _place(question, id) if question in linked else None
+        link = _build_anchor(question, id) if question in linked else None
         yield {
             "question": question,
             "group": asked.group or None,
-            "text": short(asked.text),
+            "text": truncate(asked.text),
             **means,
             "link": link,
             "i": number,
         }
 
 
-def _layer_rows(system: System) -> Iterable[dict[str, Any]]:
+def _build_layer_rows(system: SystemResult) -> Iterable[dict[str, Any]]:
     for number, layer in enumerate(system.run.layers, 1):
         yield {
             "label": system.label,
@@ -211,7 +211,7 @@ def _layer_rows(system: System) -> Iterable[dict[str, Any]]:
         }
 
 
-def _notes(bench: Bench) -> Iterable[str]:
+def _render_notes(bench: BenchmarkReport) -> Iterable[str]:
     words = list(dict.fromkeys(word for system in bench.systems for word in system.run.notes))
     missing = [system for system in bench.systems if system.run.missing]
     if not words and not missing:
@@ -223,20 +223,20 @@ def _notes(bench: Bench) -> Iterable[str]:
     head = ["what", "meaning", *(system.label for system in bench.systems)]
     rows = [
         "<tr>"
-        + cell(word)
-        + cell(NOTES.get(word, ""))
-        + "".join(cell(str(s.run.notes.get(word, 0)), True) for s in bench.systems)
+        + render_cell(word)
+        + render_cell(NOTES.get(word, ""))
+        + "".join(render_cell(str(s.run.notes.get(word, 0)), True) for s in bench.systems)
         + "</tr>"
         for word in words
     ]
     if missing:
-        counts = "".join(cell(str(len(s.run.missing)), True) for s in bench.systems)
-        rows.append(f"<tr>{cell('no score')}{cell(UNSCORED)}{counts}</tr>")
+        counts = "".join(render_cell(str(len(s.run.missing)), True) for s in bench.systems)
+        rows.append(f"<tr>{render_cell('no score')}{render_cell(UNSCORED_MEANING)}{counts}</tr>")
     columns = range(2, 2 + len(bench.systems))
-    return ["<h3>What fell back or was dropped</h3>", table(head, rows, columns)]
+    return ["<h3>What fell back or was dropped</h3>", render_table(head, rows, columns)]
 
 
-def _samples(bench: Bench, id: str, budget: int) -> list[tuple[str, str]]:
+def _render_samples(bench: BenchmarkReport, id: str, budget: int) -> list[tuple[str, str]]:
     """(question, HTML) of as many as the budget holds, in the benchmark's order."""
     order = list(dict.fromkeys(question for system in bench.systems for question in system.run.questions))
     means = [system.run.means for system in bench.systems]
@@ -245,10 +245,10 @@ def _samples(bench: Bench, id: str, budget: int) -> list[tuple[str, str]]:
     for question in sorted(order, key=lambda q: -spread[q]):
         asked = next(s.run.questions[question] for s in bench.systems if question in s.run.questions)
         answers = [(s, s.run.answers.get(question, "")) for s in bench.systems if question in s.run.questions]
-        marks = ", ".join(f"{s.label} {_mark(s.run, question)}" for s, _ in answers)
-        parts = [f'<details id="{_place(question, id)}"><summary>{escape(question)}: {escape(marks)}</summary>']
-        parts += [_text("question", asked.text), _text("expected", asked.target)]
-        parts += [_text(f"{s.label}, score {_mark(s.run, question)}", text) for s, text in answers]
+        marks = ", ".join(f"{s.label} {_format_scores(s.run, question)}" for s, _ in answers)
+        parts = [f'<details id="{_build_anchor(question, id)}"><summary>{escape(question)}: {escape(marks)}</summary>']
+        parts += [_render_text("question", asked.text), _render_text("expected", asked.target)]
+        parts += [_render_text(f"{s.label}, score {_format_scores(s.run, question)}", text) for s, text in answers]
         whole = "".join([*parts, "</details>"])
         budget -= len(whole)
         if budget < 0:
@@ -257,17 +257,17 @@ def _samples(bench: Bench, id: str, budget: int) -> list[tuple[str, str]]:
     return [(question, found[question]) for question in order if question in found]
 
 
-def _place(question: str, id: str) -> str:
+def _build_anchor(question: str, id: str) -> str:
     """The id of a question's place on the page; question ids themselves may hold anything."""
     return f"{id}-q{sha256(question.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
-def _mark(run: Run, question: str) -> str:
+def _format_scores(run: Run, question: str) -> str:
     if question not in run.scores:
         return "none"
     return "/".join(f"{score:.3g}" for score in run.scores[question])
 
 
-def _text(head: str, text: str) -> str:
-    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text) - LONGEST:,} more characters in the log)"
+def _render_text(head: str, text: str) -> str:
+    shown = text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]} … ({len(text) - MAX_TEXT_CHARACTERS:,} more characters in the log)"
     return f"<div class=soft>{escape(head)}</div><pre>{escape(shown)}</pre>" if text else ""

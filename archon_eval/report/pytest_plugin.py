@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from archon_eval.report.gate import Outcome
+    from archon_eval.report.gate import GateOutcome
 
 
 @pytest.fixture
-def archon_gate(tmp_path: Path) -> "Callable[..., Outcome]":
+def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
     """A function that holds a log, or a run that it makes, against a baseline file.
 
     Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer; undecided (`fail` or
@@ -39,12 +39,12 @@ def archon_gate(tmp_path: Path) -> "Callable[..., Outcome]":
         scorer: str | None = None,
         undecided: Literal["fail", "skip"] = "fail",
         **limits: float,
-    ) -> "Outcome":
+    ) -> "GateOutcome":
         from archon_eval.errors import DataError
         from archon_eval.report import ci
         from archon_eval.report.evals import Eval
-        from archon_eval.report.gate import Limits
-        from archon_eval.report.gating import gated
+        from archon_eval.report.gate import GateThresholds
+        from archon_eval.report.gating import run_gate
 
         def words(given: Mapping[str, Any] | None) -> tuple[str, ...]:
             texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in (given or {}).items()}
@@ -54,11 +54,11 @@ def archon_gate(tmp_path: Path) -> "Callable[..., Outcome]":
             given = f"log={log!r}, task={task!r}, undecided={undecided!r}"
             raise DataError(f"archon_gate({given}): legal is a log or a task, and undecided='fail' or 'skip'")
         source = Eval(task, words(task_args), words(solver_args), words(roles), epochs) if log is None else Path(log)
-        outcome = gated(baseline, source, tmp_path / "archon_gate", Limits(**limits), scorer)
+        outcome = run_gate(baseline, source, tmp_path / "archon_gate", GateThresholds(**limits), scorer)
         if outcome.code == 2 and undecided == "skip":
-            pytest.skip(ci.text(outcome))
+            pytest.skip(ci.format_text(outcome))
         if outcome.code:
-            pytest.fail(ci.text(outcome), pytrace=False)
+            pytest.fail(ci.format_text(outcome), pytrace=False)
         return outcome
 
     return gate

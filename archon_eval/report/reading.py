@@ -16,15 +16,15 @@ from typing import Any
 
 from archon_eval.architecture import Architecture
 from archon_eval.errors import ArchonError, DataError, did_you_mean
-from archon_eval.report.judges import judged_anew, judges_of, setup_of
-from archon_eval.report.runs import COSTS, LayerUse, Missing, Question, Run
+from archon_eval.report.judges import has_live_judgments, collect_judges, hash_setup
+from archon_eval.report.runs import COST_NAMES, LayerUsage, MissingPolicy, BenchmarkQuestion, Run
 
-GROUPS = ("benchmark", "subject", "category", "part", "dataset")
+GROUP_KEYS = ("benchmark", "subject", "category", "part", "dataset")
 """Sample metadata that names a sub-benchmark; the first that a task has counts."""
-LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+LETTER_VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 
 
-def log_files(path: str | os.PathLike[str]) -> list[Path]:
+def find_logs(path: str | os.PathLike[str]) -> list[Path]:
     """The logs at a path: a file, or all in a folder and the folders in it, oldest first.
 
     Raises:
@@ -43,13 +43,13 @@ def log_files(path: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def only_log(path: str | os.PathLike[str]) -> Path:
+def find_single_log(path: str | os.PathLike[str]) -> Path:
     """The log at a path: a file, or the one in a folder.
 
     Raises:
         DataError: nothing is there, or several.
     """
-    found = log_files(path)
+    found = find_logs(path)
     if len(found) > 1:
         raise DataError(f"{path}: {len(found)} logs; name one, such as {found[-1]}")
     return found[0]
@@ -58,7 +58,7 @@ def only_log(path: str | os.PathLike[str]) -> Path:
 def read_runs(
     path: str | os.PathLike[str],
     scorer: str | None = None,
-    missing: Missing = "error",
+    missing: MissingPolicy = "error",
     problems: list[str] | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> list[Run]:
@@ -69,15 +69,15 @@ def read_runs(
         watch: told before each log is read.
 
     Raises:
-        DataError: as `log_files` and `read_run`.
+        DataError: as `find_logs` and `read_run`.
     """
     found: dict[tuple[str, str, str, str, tuple[str, ...]], Run] = {}
-    for file in log_files(path):
+    for file in find_logs(path):
         watch()
         try:
             run = read_run(file, scorer, missing)
             key = (run.task, run.name, run.fingerprint, run.setup, run.judges)
-            found[key] = _joined(found[key], run) if key in found else run
+            found[key] = _merge_runs(found[key], run) if key in found else run
         except DataError as exc:
             if problems is None or file == Path(path):
                 raise
@@ -85,13 +85,13 @@ def read_runs(
     return [found[key] for key in sorted(found)]
 
 
-def _joined(first: Run, second: Run) -> Run:
+def _merge_runs(first: Run, second: Run) -> Run:
     """More epochs of the same system; figures weighted by the number of answers.
 
     Raises:
         DataError: the two are scored or asked differently.
     """
-    if why := first.apart(second):
+    if why := first.incompatibility(second):
         raise DataError(f"{first.log} and {second.log}: the same system, but {why}")
     counts = [sum(map(len, run.scores.values())) for run in (first, second)]
 
@@ -110,7 +110,7 @@ def _joined(first: Run, second: Run) -> Run:
         scores=scores,
         missing=missing,
         answers={**second.answers, **first.answers},
-        cost={name: mixed(name) for name in COSTS},
+        cost={name: mixed(name) for name in COST_NAMES},
         calls=first.calls + second.calls,
         reused=first.reused + second.reused,
         paid=None if first.paid is None or second.paid is None else first.paid + second.paid,
@@ -120,7 +120,7 @@ def _joined(first: Run, second: Run) -> Run:
     )
 
 
-def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: Missing = "error") -> Run:
+def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: MissingPolicy = "error") -> Run:
     """One finished log.
 
     Args:
@@ -130,13 +130,13 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
     Raises:
         DataError: an unreadable or unfinished log, no such scorer, or scores missing.
     """
-    log, samples = _log(path)
+    log, samples = _read_log(path)
     names = list(dict.fromkeys(name for sample in samples for name in sample.scores or {}))
     chosen = scorer or next(iter(names), "")
     scores: dict[str, list[float]] = {}
     problems: dict[str, str] = {}
     for sample in samples:
-        value, why = _score(sample, chosen, names)
+        value, why = _convert_score(sample, chosen, names)
         if value is None:
             problems[str(sample.id)] = why
         if value is not None or missing == "zero":
@@ -149,36 +149,36 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
                 f"{question}: {why} (--missing drop leaves them out, --missing zero counts them as wrong)"
             )
         scores = {question: each for question, each in scores.items() if question not in problems}
-    accounts = [found for sample in samples if (found := accounts_of(sample))]
-    group = next((key for key in GROUPS if all((s.metadata or {}).get(key) for s in samples)), "")
+    accounts = [found for sample in samples if (found := get_accounts(sample))]
+    group = next((key for key in GROUP_KEYS if all((s.metadata or {}).get(key) for s in samples)), "")
     last = accounts[-1][-1] if accounts else {}
     turns = [account for each in accounts for account in each]
     again = [account.get("reused", {}) for account in turns]
     dollars = [one.get("dollars", 0.0) for one in (*turns, *again)]
     return Run(
-        name=_name(log, last),
+        name=_choose_name(log, last),
         task=str(log.eval.task),
         scorer=chosen,
-        questions={str(sample.id): _question(sample, group) for sample in samples},
+        questions={str(sample.id): _build_question(sample, group) for sample in samples},
         scores={question: tuple(each) for question, each in scores.items()},
         missing=problems,
         answers={str(sample.id): sample.output.completion for sample in reversed(samples) if sample.output.choices},
-        cost=_cost(samples, str(log.eval.model)),
+        cost=_average_cost(samples, str(log.eval.model)),
         calls=sum(account.get("calls", 0) for account in turns),
         reused=sum(one.get("calls", 0) for one in again),
         paid=None if None in dollars else sum(dollars[: len(turns)]) - sum(dollars[len(turns) :]),
-        layers=_layers(turns, _architecture(log, last)),
+        layers=_summarize_layers(turns, _reload_architecture(log, last)),
         notes=dict(sum((Counter(account.get("notes", {})) for account in turns), Counter[str]())),
-        judges=judges_of(log, samples, chosen),
-        judged_anew=judged_anew(log, samples, chosen),
+        judges=collect_judges(log, samples, chosen),
+        judged_anew=has_live_judgments(log, samples, chosen),
         version=str(log.eval.task_version),
         fingerprint=str(last.get("fingerprint", "")),
-        setup=setup_of(log),
+        setup=hash_setup(log),
         log=str(path),
     )
 
 
-def _log(path: str | os.PathLike[str]) -> tuple[Any, list[Any]]:
+def _read_log(path: str | os.PathLike[str]) -> tuple[Any, list[Any]]:
     from inspect_ai.log import read_eval_log
 
     try:
@@ -186,19 +186,19 @@ def _log(path: str | os.PathLike[str]) -> tuple[Any, list[Any]]:
     except Exception as exc:  # a damaged log fails in any layer: zip, zstd, zlib, JSON, schema
         raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
     if log.status != "success":
-        raise DataError(f"{path}: the eval did not finish (status {log.status}): {_first_error(log)}")
+        raise DataError(f"{path}: the eval did not finish (status {log.status}): {_find_first_error(log)}")
     if not log.samples:
         raise DataError(f"{path}: no samples in this log")
     return log, list(log.samples)
 
 
-def _first_error(log: Any) -> str:
+def _find_first_error(log: Any) -> str:
     """Why it did not finish; samples that were only cancelled with it say nothing."""
     errors = [one.message for one in (log.error, *(sample.error for sample in log.samples or ())) if one]
     return str(next((message for message in errors if "Cancelled" not in message), "no reason given"))
 
 
-def _score(sample: Any, scorer: str, names: Sequence[str]) -> tuple[float | None, str]:
+def _convert_score(sample: Any, scorer: str, names: Sequence[str]) -> tuple[float | None, str]:
     """A sample's score as a number, or why there is none."""
     if sample.error:
         return None, str(sample.error.message)
@@ -216,7 +216,7 @@ def _score(sample: Any, scorer: str, names: Sequence[str]) -> tuple[float | None
             raise DataError(f"scorer {name} gives several values; name one{did_you_mean(key, map(str, value))}")
         value = value[key]
     if isinstance(value, str):
-        value = LETTERS.get(value, value)
+        value = LETTER_VALUES.get(value, value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -224,14 +224,14 @@ def _score(sample: Any, scorer: str, names: Sequence[str]) -> tuple[float | None
     return (number, "") if math.isfinite(number) else (None, "not a finite number")
 
 
-def _question(sample: Any, group: str) -> Question:
+def _build_question(sample: Any, group: str) -> BenchmarkQuestion:
     text = sample.input if isinstance(sample.input, str) else "\n\n".join(f"{m.role}: {m.text}" for m in sample.input)
     parts = [text, *(f"({chr(65 + i)}) {choice}" for i, choice in enumerate(sample.choices or ()))]
     target = sample.target if isinstance(sample.target, str) else " | ".join(sample.target)
-    return Question("\n".join(parts), target, str(sample.metadata[group]) if group else "")
+    return BenchmarkQuestion("\n".join(parts), target, str(sample.metadata[group]) if group else "")
 
 
-def accounts_of(sample: Any) -> list[dict[str, Any]]:
+def get_accounts(sample: Any) -> list[dict[str, Any]]:
     """The accounts of a sample, one per turn; empty where no architecture answered."""
     last = (sample.metadata or {}).get("archon") or (sample.output.metadata or {}).get("archon") or []
     if isinstance(last, Mapping):
@@ -239,17 +239,17 @@ def accounts_of(sample: Any) -> list[dict[str, Any]]:
     return list(last)
 
 
-def _cost(samples: Iterable[Any], model: str) -> dict[str, float | None]:
+def _average_cost(samples: Iterable[Any], model: str) -> dict[str, float | None]:
     from archon_eval.models.base import Usage
     from archon_eval.models.prices import load_prices
 
     prices, found = load_prices(), list[dict[str, float | None]]()
     for sample in samples:
-        if accounts := accounts_of(sample):
+        if accounts := get_accounts(sample):
             dollars = [account.get("dollars") for account in accounts]
             one: dict[str, float | None] = {
                 "dollars": None if None in dollars else sum(d for d in dollars if d is not None),
-                "tokens": float(sum(_tokens(account) for account in accounts)),
+                "tokens": float(sum(_count_tokens(account) for account in accounts)),
                 "calls": float(sum(account.get("calls", 0) for account in accounts)),
                 "seconds": float(sum(account.get("seconds", 0.0) for account in accounts)),
             }
@@ -265,19 +265,19 @@ def _cost(samples: Iterable[Any], model: str) -> dict[str, float | None]:
             }
         if not sample.error:
             found.append(one)
-    return {name: _mean([one[name] for one in found]) for name in COSTS}
+    return {name: _average([one[name] for one in found]) for name in COST_NAMES}
 
 
-def _tokens(account: Mapping[str, Any]) -> int:
+def _count_tokens(account: Mapping[str, Any]) -> int:
     return int(account.get("input_tokens", 0) + account.get("output_tokens", 0))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _average(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(values) else None
 
 
-def _layers(accounts: Sequence[Mapping[str, Any]], architecture: Architecture | None) -> tuple[LayerUse, ...]:
+def _summarize_layers(accounts: Sequence[Mapping[str, Any]], architecture: Architecture | None) -> tuple[LayerUsage, ...]:
     found = []
     for number in range(max((len(account.get("layers", ())) for account in accounts), default=0)):
         each = [account["layers"][number] for account in accounts if len(account.get("layers", ())) > number]
@@ -286,12 +286,12 @@ def _layers(accounts: Sequence[Mapping[str, Any]], architecture: Architecture | 
             layer = [spec for spec in architecture.layers[number] if spec.model]
             models = tuple(s.model for s in layer for _ in range(dict(s.options).get("samples", 1)))
         calls, candidates = (fmean(one.get(key, 0) for one in each) for key in ("calls", "candidates"))
-        dollars = _mean([one.get("dollars") for one in each])
-        found.append(LayerUse(each[0]["kind"], models, candidates, calls, fmean(map(_tokens, each)), dollars))
+        dollars = _average([one.get("dollars") for one in each])
+        found.append(LayerUsage(each[0]["kind"], models, candidates, calls, fmean(map(_count_tokens, each)), dollars))
     return tuple(found)
 
 
-def _architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
+def _reload_architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
     """The architecture that answered, where the log's own words still lead to the same one."""
     from archon_eval.harness.model_names import model_names
     from archon_eval.loading import load_architecture
@@ -305,7 +305,7 @@ def _architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
     return found if found.fingerprint == account.get("fingerprint") else None
 
 
-def _name(log: Any, account: Mapping[str, Any]) -> str:
+def _choose_name(log: Any, account: Mapping[str, Any]) -> str:
     around = "" if log.eval.solver in (None, "generate") else f", {log.eval.solver}"
     plain = f"{log.eval.model}{around}" if log.eval.model != "none/none" else log.eval.solver
     return str(account.get("architecture") or plain)

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
-COSTS = ("dollars", "tokens", "calls", "seconds")
+COST_NAMES = ("dollars", "tokens", "calls", "seconds")
 """What a question costs, in the order in which it is shown."""
-Missing = Literal["error", "drop", "zero"]
+MissingPolicy = Literal["error", "drop", "zero"]
 """What a sample without a score does: an error, its question is left out, or it counts as zero."""
-UNSCORED = "questions that failed: left out, or wrong where --missing zero says so"
+UNSCORED_MEANING = "questions that failed: left out, or wrong where --missing zero says so"
 """What `Run.missing` counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BenchmarkQuestion:
     """A benchmark's question."""
 
     text: str
@@ -34,7 +34,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerUse:
+class LayerUsage:
     """One layer, as means per answered question."""
 
     kind: str
@@ -53,22 +53,22 @@ class Run:
     name: str
     task: str
     scorer: str
-    questions: Mapping[str, Question]
+    questions: Mapping[str, BenchmarkQuestion]
     scores: Mapping[str, tuple[float, ...]]
-    """Question -> score of each epoch, on the scorer's own scale."""
+    """BenchmarkQuestion -> score of each epoch, on the scorer's own scale."""
     missing: Mapping[str, str] = field(default_factory=dict)
-    """Question -> why an epoch of it has no score."""
+    """BenchmarkQuestion -> why an epoch of it has no score."""
     answers: Mapping[str, str] = field(default_factory=dict)
-    """Question -> the first epoch's answer."""
+    """BenchmarkQuestion -> the first epoch's answer."""
     cost: Mapping[str, float | None] = field(default_factory=dict)
-    """A name of COSTS -> mean per answer, reused calls included; None is unknown."""
+    """A name of COST_NAMES -> mean per answer, reused calls included; None is unknown."""
     calls: int = 0
     """Of all answers together."""
     reused: int = 0
     """How many of them the call store answered."""
     paid: float | None = 0.0
     """Dollars of the others; None is unknown."""
-    layers: tuple[LayerUse, ...] = ()
+    layers: tuple[LayerUsage, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """What went otherwise than planned (`archon_eval.trail.NOTES`), counted over all answers."""
     judges: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Run:
         """What a score of 1 is shown as: 100 (percent) where every score lies in 0 to 1, else 1."""
         return 100.0 if all(0 <= score <= 1 for each in self.scores.values() for score in each) else 1.0
 
-    def apart(self, other: "Run") -> str:
+    def incompatibility(self, other: "Run") -> str:
         """Why the scores of the two are not of the same thing, in words; empty where they are."""
         for what, mine, others in (
             ("benchmarks", self.task, other.task),
@@ -119,5 +119,5 @@ class Run:
 
     @property
     def means(self) -> dict[str, float]:
-        """Question -> mean over its epochs."""
+        """BenchmarkQuestion -> mean over its epochs."""
         return {question: fmean(each) for question, each in self.scores.items()}

@@ -19,7 +19,7 @@ from archon_eval.report.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TrialSummary:
     """One trial."""
 
     name: str
@@ -43,7 +43,7 @@ class Search:
     """A finished search."""
 
     folder: str
-    trials: tuple[Tried, ...]
+    trials: tuple[TrialSummary, ...]
     """In the order tried."""
     summary: Mapping[str, Any]
     """The content of summary.json."""
@@ -56,7 +56,7 @@ class Search:
     """Those that cannot be used, and why."""
 
     @property
-    def unit(self) -> str:
+    def cost_unit(self) -> str:
         """What `Tried.cost` counts."""
         return str(self.summary.get("settings", {}).get("cost_unit", "calls"))
 
@@ -66,7 +66,7 @@ def is_search(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / "trials.csv").is_file() and (Path(path) / "summary.json").is_file()
 
 
-def begun(path: str | os.PathLike[str]) -> bool:
+def has_journal(path: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a search, finished or not."""
     return (Path(path) / "search.jsonl").is_file()
 
@@ -81,18 +81,18 @@ def read_search(path: str | os.PathLike[str]) -> Search:
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         with (folder / "trials.csv").open(encoding="utf-8", newline="") as stream:
-            trials = tuple(_trial(row) for row in csv.DictReader(stream))
-        logs = _report_logs(folder / "search.jsonl")
+            trials = tuple(_parse_trial(row) for row in csv.DictReader(stream))
+        logs = _find_report_logs(folder / "search.jsonl")
         problems: list[str] = []
-        runs = tuple(_runs(logs, folder, problems))
-        return Search(str(path), trials, summary, _best(folder), _outcome(summary), runs, tuple(problems))
+        runs = tuple(_read_runs(logs, folder, problems))
+        return Search(str(path), trials, summary, _load_best(folder), _describe_outcome(summary), runs, tuple(problems))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as exc:
         if isinstance(exc, ArchonError):
             raise
         raise DataError(f"{folder}: no finished search: {type(exc).__name__}: {exc}") from exc
 
 
-def _trial(row: Mapping[str, str]) -> Tried:
+def _parse_trial(row: Mapping[str, str]) -> TrialSummary:
     def number(name: str) -> float | None:
         return float(row[name]) if row.get(name) else None
 
@@ -104,7 +104,7 @@ def _trial(row: Mapping[str, str]) -> Tried:
     performance, expected, deviation = map(number, ("performance", "surrogate", "deviation"))
     calls, cost = number("calls_per_question") or 0.0, number("cost") or 0.0
     paid, reused = int(row["calls_paid"]), int(row["calls_reused"])
-    return Tried(
+    return TrialSummary(
         row["architecture"],
         ", ".join(layers),
         performance,
@@ -118,14 +118,14 @@ def _trial(row: Mapping[str, str]) -> Tried:
     )
 
 
-def _best(folder: Path) -> Architecture | None:
+def _load_best(folder: Path) -> Architecture | None:
     try:
         return load_architecture(folder / "best.yaml")
     except (ArchonError, OSError):
         return None
 
 
-def _report_logs(journal: Path) -> list[tuple[str, str]]:
+def _find_report_logs(journal: Path) -> list[tuple[str, str]]:
     """(name of the held-out run, its last log), of the architectures of the summary, on every task of the search."""
     summary = json.loads((journal.parent / "summary.json").read_text(encoding="utf-8"))
     wanted = {name: str(one.get("fingerprint", "")) for name, one in summary.get("held_out", {}).items()}
@@ -141,7 +141,7 @@ def _report_logs(journal: Path) -> list[tuple[str, str]]:
     return [(name, found[task, name]) for task, name in sorted(found)]
 
 
-def _runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) -> Iterator[Run]:
+def _read_runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) -> Iterator[Run]:
     for name, given in logs:
         log = Path(given) if Path(given).is_file() else folder / "logs" / Path(given).name  # a folder that was moved
         if log.is_file():
@@ -154,7 +154,7 @@ def _runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) ->
             yield replace(run, name=name if plain else f"{name}: {run.name}")
 
 
-def _outcome(summary: Mapping[str, Any]) -> str:
+def _describe_outcome(summary: Mapping[str, Any]) -> str:
     words = [f"{summary['trials']} of {summary['space']} architectures tried; the winner is {summary['winner']}."]
     if summary.get("verdict"):
         words.append(str(summary["verdict"]))

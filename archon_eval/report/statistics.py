@@ -3,9 +3,9 @@
 The unit of chance is the question: samples (epochs, swapped games) of one question depend on each other and count as
 one cluster. Scores stay on the caller's scale.
 
-    >>> mean_estimate([1, 0, 1, 1], ["q1", "q1", "q2", "q2"]).value
+    >>> estimate_mean([1, 0, 1, 1], ["q1", "q1", "q2", "q2"]).value
     0.75
-    >>> proportion(9, 10).low > 0.5
+    >>> estimate_proportion(9, 10).low > 0.5
     True
 
 One question (or run) tells nothing about spread: `stderr`, `low` and `high` are then None, never zero.
@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archon_eval.errors import DataError
-from archon_eval.report.student import t_quantile
+from archon_eval.report.student import compute_t_quantile
 
-EXACT_FLIPS = 20
+MAX_EXACT_FLIPS = 20
 """Up to this many questions that differ, the permutation test enumerates every assignment (2^20 sums)."""
 
-Array = NDArray[np.float64]
-Question = TypeVar("Question", bound=Hashable)
+FloatArray = NDArray[np.float64]
+QuestionT = TypeVar("QuestionT", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """Two systems on the same questions; positive differences favour the first."""
 
     difference: Estimate
@@ -68,7 +68,7 @@ class Comparison:
     """Whether `permutation_p` enumerates all exchanges (else it is a seeded sample of them)."""
 
 
-def mean_estimate(
+def estimate_mean(
     scores: Sequence[float], questions: Sequence[Hashable] | None = None, confidence: float = 0.95
 ) -> Estimate:
     """Mean of all scores with a standard error clustered by question.
@@ -85,7 +85,7 @@ def mean_estimate(
     Raises:
         DataError: no score, a score that is not finite, or lengths that differ.
     """
-    values, cluster, groups = _clusters(scores, questions)
+    values, cluster, groups = _assign_clusters(scores, questions)
     mean = float(values.mean())
     if groups == 1:
         return Estimate(mean, None, None, None, 1, confidence)
@@ -93,10 +93,10 @@ def mean_estimate(
     stderr = sqrt(groups / (groups - 1) * float(np.square(residuals).sum())) / len(values)
     if stderr < 1e-12 * max(1.0, abs(mean)):  # equal scores, whose mean may be off in the last bit
         stderr = 0.0
-    return _t_estimate(mean, stderr, groups, confidence)
+    return _build_t_estimate(mean, stderr, groups, confidence)
 
 
-def proportion(successes: float, n: int, confidence: float = 0.95) -> Estimate:
+def estimate_proportion(successes: float, n: int, confidence: float = 0.95) -> Estimate:
     """Share of successes among n questions, with Wilson's score interval.
 
     `(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`, within [0, 1] and of positive width at 0 and 1.
@@ -110,7 +110,7 @@ def proportion(successes: float, n: int, confidence: float = 0.95) -> Estimate:
     share = successes / n
     if n == 1:
         return Estimate(share, None, None, None, 1, confidence)
-    z = NormalDist().inv_cdf(0.5 + _coverage(confidence) / 2)
+    z = NormalDist().inv_cdf(0.5 + _validate_confidence(confidence) / 2)
     centre = share + z * z / (2 * n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
@@ -134,9 +134,9 @@ def bootstrap(
     With `questions=None` single rows are resampled. `stderr` is the standard deviation of the draws.
 
     Raises:
-        DataError: as `mean_estimate`, or draws < 2.
+        DataError: as `estimate_mean`, or draws < 2.
     """
-    values, cluster, groups = _clusters(scores, questions)
+    values, cluster, groups = _assign_clusters(scores, questions)
     if draws < 2:
         raise DataError(f"bootstrap: {draws} draws; at least 2 are needed")
     mean = float(values.mean())
@@ -150,19 +150,19 @@ def bootstrap(
     for draw in range(draws):
         chosen = generator.integers(groups, size=groups)
         means[draw] = totals[chosen].sum() / counts[chosen].sum()
-    tail = (1 - _coverage(confidence)) / 2
+    tail = (1 - _validate_confidence(confidence)) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Estimate(mean, float(means.std(ddof=1)), float(low), float(high), groups, confidence)
 
 
 def compare(
-    first: Mapping[Question, Sequence[float] | float],
-    second: Mapping[Question, Sequence[float] | float],
+    first: Mapping[QuestionT, Sequence[float] | float],
+    second: Mapping[QuestionT, Sequence[float] | float],
     *,
     draws: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> Comparison:
+) -> PairedComparison:
     """Paired comparison of two runs: question -> its score, or the scores of its epochs (averaged first).
 
     The sign test is `min(1, 2 * P(Binomial(wins + losses, 1/2) <= min(wins, losses)))`. The permutation test exchanges
@@ -175,23 +175,23 @@ def compare(
     if alone := first.keys() ^ second.keys():
         some = ", ".join(sorted(map(str, alone))[:5])
         raise DataError(f"the two runs do not share their questions: {len(alone)} are in one only ({some}, ...)")
-    differences = np.array([_mean(first[key]) - _mean(second[key]) for key in first], dtype=np.float64)
+    differences = np.array([_average(first[key]) - _average(second[key]) for key in first], dtype=np.float64)
     # Means of equal scores may differ in the last bit; below this they count as ties.
     differences[np.abs(differences) < 1e-12] = 0.0
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     moved = differences[differences != 0]
-    return Comparison(
-        difference=mean_estimate([float(d) for d in differences], None, confidence),
+    return PairedComparison(
+        difference=estimate_mean([float(d) for d in differences], None, confidence),
         wins=wins,
         losses=losses,
         ties=len(differences) - wins - losses,
-        sign_p=_sign_test(wins, losses),
-        permutation_p=_flip_test(moved, draws, seed),
-        exact=len(moved) <= EXACT_FLIPS,
+        sign_p=_run_sign_test(wins, losses),
+        permutation_p=_run_permutation_test(moved, draws, seed),
+        exact=len(moved) <= MAX_EXACT_FLIPS,
     )
 
 
-def shown(score: float, scale: float, sign: str = "") -> str:
+def format_score(score: float, scale: float, sign: str = "") -> str:
     """A score in print, as long as a table holds: tenths of points, hundredths on a scale of its own.
 
     Args:
@@ -201,7 +201,7 @@ def shown(score: float, scale: float, sign: str = "") -> str:
     return f"{scale * score:{sign}.{1 if scale == 100 else 2}f}"
 
 
-def verdict(found: Comparison) -> str:
+def decide_verdict(found: PairedComparison) -> str:
     """`better` or `worse` (the first than the second) where the interval and the exact test agree, else `cannot tell`.
 
     The t interval alone calls a few one-sided flips among many ties significant; the permutation test does not.
@@ -212,7 +212,7 @@ def verdict(found: Comparison) -> str:
     return "better" if low > 0 else "worse"
 
 
-def detectable(found: Comparison, power: float = 0.8, unseen: int = 0) -> float | None:
+def compute_detectable_effect(found: PairedComparison, power: float = 0.8, unseen: int = 0) -> float | None:
     """The smallest true difference that this many questions show with the given power; None if unknown.
 
     `(z(1 - alpha/2) + z(power)) * se`, two-sided at the comparison's confidence.
@@ -226,35 +226,35 @@ def detectable(found: Comparison, power: float = 0.8, unseen: int = 0) -> float 
         return None
     size = (n * (n - 1) * stderr**2 + n * found.difference.value**2) / moved if moved else 1.0
     unseen = unseen if moved else max(1, unseen)
-    return _reach(found.difference.confidence, power) * sqrt(stderr**2 + unseen * size / n**2)
+    return _sum_z_quantiles(found.difference.confidence, power) * sqrt(stderr**2 + unseen * size / n**2)
 
 
-def more_questions(found: Comparison, effect: float | None = None, power: float = 0.8, unseen: int = 0) -> int | None:
+def estimate_more_questions(found: PairedComparison, effect: float | None = None, power: float = 0.8, unseen: int = 0) -> int | None:
     """How many more questions show `effect` (default: the difference seen) with the given power.
 
     `n * (detectable / effect)^2 - n`, at least 0; None where no number would do or the spread is unknown.
     """
-    reach, size = detectable(found, power, unseen), abs(found.difference.value if effect is None else effect)
+    reach, size = compute_detectable_effect(found, power, unseen), abs(found.difference.value if effect is None else effect)
     if reach is None or size < 1e-12:
         return None
     n = found.difference.n
     return max(0, ceil(n * (reach / size) ** 2 - 1e-9) - n)
 
 
-def _reach(confidence: float, power: float) -> float:
+def _sum_z_quantiles(confidence: float, power: float) -> float:
     normal = NormalDist()
-    return normal.inv_cdf(0.5 + _coverage(confidence) / 2) + normal.inv_cdf(_coverage(power))
+    return normal.inv_cdf(0.5 + _validate_confidence(confidence) / 2) + normal.inv_cdf(_validate_confidence(power))
 
 
-def _sign_test(wins: int, losses: int) -> float:
+def _run_sign_test(wins: int, losses: int) -> float:
     n = wins + losses
     tail: float = sum(comb(n, k) for k in range(min(wins, losses) + 1)) / (1 << n)
     return min(1.0, 2 * tail)
 
 
-def _flip_test(moved: Array, draws: int, seed: int) -> float:
+def _run_permutation_test(moved: FloatArray, draws: int, seed: int) -> float:
     observed = abs(float(moved.sum())) * (1 - 1e-9)  # equal sums may differ in the last bits
-    if len(moved) <= EXACT_FLIPS:
+    if len(moved) <= MAX_EXACT_FLIPS:
         sums = np.zeros(1)
         for difference in moved:
             sums = np.concatenate([sums + difference, sums - difference])
@@ -267,7 +267,7 @@ def _flip_test(moved: Array, draws: int, seed: int) -> float:
     return (1 + extreme) / (1 + draws)
 
 
-def _mean(scores: Sequence[float] | float) -> float:
+def _average(scores: Sequence[float] | float) -> float:
     if not isinstance(scores, Sequence):
         return float(scores)
     if not scores:
@@ -275,7 +275,7 @@ def _mean(scores: Sequence[float] | float) -> float:
     return float(np.mean(scores))
 
 
-def _clusters(scores: Sequence[float], questions: Sequence[Hashable] | None) -> tuple[Array, NDArray[np.int64], int]:
+def _assign_clusters(scores: Sequence[float], questions: Sequence[Hashable] | None) -> tuple[FloatArray, NDArray[np.int64], int]:
     """The scores as an array, the number 0..G-1 of each score's question, and G."""
     values = np.asarray(scores, dtype=np.float64)
     if not len(values):
@@ -291,12 +291,12 @@ def _clusters(scores: Sequence[float], questions: Sequence[Hashable] | None) -> 
     return values, cluster, len(number)
 
 
-def _t_estimate(mean: float, stderr: float, n: int, confidence: float) -> Estimate:
-    half = t_quantile(_coverage(confidence), n - 1) * stderr
+def _build_t_estimate(mean: float, stderr: float, n: int, confidence: float) -> Estimate:
+    half = compute_t_quantile(_validate_confidence(confidence), n - 1) * stderr
     return Estimate(mean, stderr, mean - half, mean + half, n, confidence)
 
 
-def _coverage(confidence: float) -> float:
+def _validate_confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise DataError(f"confidence {confidence}: legal is a number between 0 and 1, such as 0.95")
     return confidence

@@ -23,7 +23,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
-from archon_eval.report.statistics import mean_estimate
+from archon_eval.report.statistics import estimate_mean
 from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers.judging import Judge, JudgeReply, JudgeCachePolicy, build_score_metadata, require_metadata_text
 from archon_eval.scorers.length_control import JudgedPair, get_calibration_file, is_controllable, compute_lc_win_rate
@@ -74,7 +74,7 @@ def compute_win_rates(preferences: Sequence[float]) -> dict[str, float]:
     if bad := [p for p in preferences if not 1 <= p <= 2]:
         raise DataError(f"preference {bad[0]}: legal is 1 (baseline) to 2 (model)")
     wins, ties = sum(p > 1.5 for p in preferences), sum(p == 1.5 for p in preferences)
-    rate = mean_estimate([100 * (p - 1) for p in preferences])
+    rate = estimate_mean([100 * (p - 1) for p in preferences])
     n = len(preferences)
     figures = {"win_rate": rate.value, "discrete_win_rate": 100 * (wins + ties / 2) / n}
     if rate.stderr is not None:
@@ -124,7 +124,7 @@ def alpaca_eval_metrics() -> Metric:
         if not runs:
             return {}
         means = {key: fmean(run[key] for run in runs if key in run) for key in runs[0]}
-        pooled = mean_estimate([100 * s.score.as_float() for s in scores], [s.sample_id for s in scores]).stderr
+        pooled = estimate_mean([100 * s.score.as_float() for s in scores], [s.sample_id for s in scores]).stderr
         return means | ({"standard_error": pooled} if pooled is not None else {})
 
     return compute

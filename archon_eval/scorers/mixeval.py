@@ -19,7 +19,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, did_you_mean, quote
-from archon_eval.report.statistics import mean_estimate
+from archon_eval.report.statistics import estimate_mean
 from archon_eval.scorers.judge_prompts import read_prompts
 from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, build_score_metadata, require_metadata_text
 
@@ -93,7 +93,7 @@ def mixeval_metrics() -> Metric:
             pooled.setdefault(facts["part"], []).append((value, sample.sample_id))
         results = [compute_accuracies(run[PARTS[0]], run[PARTS[1]]) for run in runs.values()]
         means = {key: fmean(r[key] for r in results if key in r) for key in (results[0] if results else ())}
-        errors = [mean_estimate([v for v, _ in part], [q for _, q in part]).stderr for part in pooled.values()]
+        errors = [estimate_mean([v for v, _ in part], [q for _, q in part]).stderr for part in pooled.values()]
         known = [error for error in errors if error is not None]
         complete = known and len(known) == len(errors)
         return means | ({"stderr": hypot(*known) / len(known)} if complete else {})

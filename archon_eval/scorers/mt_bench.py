@@ -16,7 +16,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
-from archon_eval.report.statistics import mean_estimate
+from archon_eval.report.statistics import estimate_mean
 from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompts
 from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, gather, build_score_metadata
 
@@ -54,7 +54,7 @@ def compute_pair_metrics(outcomes: Sequence[float], questions: Sequence[Hashable
     Raises:
         DataError: no outcome, or lengths that differ.
     """
-    rate = mean_estimate(outcomes, questions)
+    rate = estimate_mean(outcomes, questions)
     wins, losses, n = sum(o == 1 for o in outcomes), sum(o == 0 for o in outcomes), len(outcomes)
     figures = {"win_rate_adjusted": rate.value, "win_rate": wins / n, "loss_rate": losses / n, "n_turns": n}
     return figures | ({"stderr": rate.stderr} if rate.stderr is not None else {})
@@ -70,10 +70,10 @@ def compute_single_metrics(ratings: Sequence[tuple[int, float]], questions: Sequ
     Raises:
         DataError: no rating, or lengths that differ.
     """
-    overall = mean_estimate([rating for _, rating in ratings], questions)
+    overall = estimate_mean([rating for _, rating in ratings], questions)
     figures = {"average": overall.value}
     for turn in sorted({turn for turn, _ in ratings}):
-        figures[f"turn_{turn}"] = mean_estimate([rating for t, rating in ratings if t == turn]).value
+        figures[f"turn_{turn}"] = estimate_mean([rating for t, rating in ratings if t == turn]).value
     return figures | ({"stderr": overall.stderr} if overall.stderr is not None else {})
 
 

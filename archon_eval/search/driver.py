@@ -21,7 +21,7 @@ import numpy as np
 
 from archon_eval.architecture import Architecture
 from archon_eval.models.prices import load_prices
-from archon_eval.report.evals import Spent
+from archon_eval.report.evals import Spend
 from archon_eval.search.scheduler import BudgetSpent, TrialScheduler, TrialRequest, Trial
 from archon_eval.search.finals import Confirmation, build_from_layers, build_request, build_single_model
 from archon_eval.search.journal import Journal
@@ -44,7 +44,7 @@ class SearchProgress:
     """Where a search is, for whoever watches."""
 
     stage: str
-    spent: Spent
+    spent: Spend
     done: int = 0
     """Evals of architectures that are finished in this stage."""
     total: int | None = None
@@ -179,7 +179,7 @@ class SearchRun:
         paid, reused = self.scheduler.calls, self.scheduler.reused
         calls, dollars = (None if one == inf else max(0.0, one) for one in self.scheduler.remaining())
         share, failed = reused / max(1, paid + reused), self.scheduler.failed
-        spent, note = Spent(paid, calls, self.scheduler.dollars, dollars, share, failed), "".join(self.notes[-1:])
+        spent, note = Spend(paid, calls, self.scheduler.dollars, dollars, share, failed), "".join(self.notes[-1:])
         self._on_progress(SearchProgress(stage, spent, note=note, **more))
 
     def _report_step(self, stage: str, done: int, total: int) -> None:

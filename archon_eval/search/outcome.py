@@ -15,9 +15,9 @@ from math import hypot, nan, sqrt
 from pathlib import Path
 from typing import Any
 
-from archon_eval.report.comparing import together
-from archon_eval.report.statistics import Comparison, Estimate, compare, mean_estimate, proportion, verdict
-from archon_eval.report.student import t_quantile
+from archon_eval.report.comparing import bonferroni_confidence
+from archon_eval.report.statistics import PairedComparison, Estimate, compare, estimate_mean, estimate_proportion, decide_verdict
+from archon_eval.report.student import compute_t_quantile
 from archon_eval.search.driver import SearchResult
 from archon_eval.search.scheduler import Trial
 from archon_eval.search.settings import TaskSpec
@@ -49,11 +49,11 @@ def summarise(found: SearchResult) -> dict[str, Any]:
     against = {}
     others = [name for name in ("single", "best-of-n") if {name, "winner"} <= report.keys() and name != found.winner]
     for name in others:
-        paired = _compare_trials(tasks, report["winner"].scores, report[name].scores, together(len(others)))
+        paired = _compare_trials(tasks, report["winner"].scores, report[name].scores, bonferroni_confidence(len(others)))
         if paired is None:
             notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
             continue
-        asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": verdict(paired)}
+        asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": decide_verdict(paired)}
         against[name] = {**_dump_interval(paired.difference), "confidence": paired.difference.confidence, **asked}
     evaluations = found.scheduler
     result = {
@@ -161,7 +161,7 @@ def _estimate_score(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> E
     if not scores or not set(scores.values()) <= {0.0, 1.0}:
         return _estimate_weighted_mean(tasks, scores)
     own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
-    parts = [(weight, proportion(sum(values), len(values))) for weight, values in own if values]
+    parts = [(weight, estimate_proportion(sum(values), len(values))) for weight, values in own if values]
     total = sum(weight for weight, _ in parts)
     value = sum(weight / total * one.value for weight, one in parts)
     ends = [(weight / total, one.value, one.low, one.high) for weight, one in parts]
@@ -174,7 +174,7 @@ def _estimate_score(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> E
 
 def _compare_trials(
     tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
-) -> Comparison | None:
+) -> PairedComparison | None:
     """Two trials on the questions that both have a score of, tasks by weight; None if there are none."""
     both = sorted(first.keys() & second.keys())
     if not both:
@@ -195,7 +195,7 @@ def _select_task_keys(task: TaskSpec, keys: Iterable[str]) -> list[str]:
 def _estimate_weighted_mean(tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence: float = 0.95) -> Estimate:
     """Mean of the tasks' means by weight: `se = sqrt(sum((w/W)^2 se^2))`, t with Welch and Satterthwaite's freedom."""
     own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
-    parts = [(weight, mean_estimate(values, None, confidence)) for weight, values in own if values]
+    parts = [(weight, estimate_mean(values, None, confidence)) for weight, values in own if values]
     if len(parts) < 2:
         return parts[0][1] if parts else Estimate(nan, None, None, None, 0, confidence)
     total = sum(weight for weight, _ in parts)
@@ -207,7 +207,7 @@ def _estimate_weighted_mean(tasks: Sequence[TaskSpec], scores: Mapping[str, floa
     least = sum(s**2 / (one.n - 1) for s, (_, one) in zip(spread, parts, strict=True))
     freedom = max(1, int(sum(spread) ** 2 / least)) if least else n - len(parts)
     stderr = sqrt(sum(spread))
-    half = t_quantile(confidence, freedom) * stderr
+    half = compute_t_quantile(confidence, freedom) * stderr
     return Estimate(value, stderr, value - half, value + half, n, confidence)
 
 

@@ -1,4 +1,4 @@
-"""Progress: real commands show it on a pseudo-terminal, are quiet elsewhere, and say it as JSON with --json."""
+"""ProgressDisplay: real commands show it on a pseudo-terminal, are quiet elsewhere, and say it as JSON with --json."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fakes.logs import write_log
 
-from archon_eval.cli.progress import Evals, Progress, Step
-from archon_eval.report.evals import Eval, Sofar, Spent
+from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
+from archon_eval.report.evals import Eval, EvalProgress, Spend
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 REPLAY = (
@@ -134,21 +134,21 @@ def test_logs_and_stores_are_counted(tmp_path: Path) -> None:
 
 
 def test_unknown_dollars_are_not_zero() -> None:
-    assert Spent(3, None, None).text == "dollars unknown; 3 calls paid; 0% reused"
-    assert Spent(3, 7, 0.5, 1.5, 0.25, 2).text == "$0.50 paid, $1.50 left; 3 calls paid, 7 left; 25% reused; 2 failed"
-    one = Sofar().after('{"calls": 2, "reused": 1, "dollars": 0.5, "failed": false}')
-    two = one.after('{"calls": 2, "reused": 0, "dollars": null, "failed": true}')
+    assert Spend(3, None, None).text == "dollars unknown; 3 calls paid; 0% reused"
+    assert Spend(3, 7, 0.5, 1.5, 0.25, 2).text == "$0.50 paid, $1.50 left; 3 calls paid, 7 left; 25% reused; 2 failed"
+    one = EvalProgress().apply_event('{"calls": 2, "reused": 1, "dollars": 0.5, "failed": false}')
+    two = one.apply_event('{"calls": 2, "reused": 0, "dollars": null, "failed": true}')
     assert (two.done, two.calls, two.reused, two.failed, two.dollars) == (2, 4, 1, 1, None)
 
 
 def test_evals_add_up_and_time_is_estimated_from_the_pace(capsys: pytest.CaptureFixture[str]) -> None:
     eval = Eval("t", solver_args=("budget=eval.calls=10",))
-    with Progress("demo", events=True) as progress:
-        evals = Evals(progress, 2)
+    with ProgressDisplay("demo", events=True) as progress:
+        evals = EvalSeries(progress, 2)
         for name in ("a", "b"):
-            told = evals.watch(name, eval)
-            told(Sofar(0, 4))
-            told(Sofar(4, 4, 1, 8, 2, 0.25))
+            told = evals.start_eval(name, eval)
+            told(EvalProgress(0, 4))
+            told(EvalProgress(4, 4, 1, 8, 2, 0.25))
     said = events(capsys.readouterr().err)
     assert [(one["stage"], one["done"], one["total"]) for one in said] == [
         ("a (1 of 2)", 0, 8),
@@ -161,6 +161,6 @@ def test_evals_add_up_and_time_is_estimated_from_the_pace(capsys: pytest.Capture
 
 
 def test_nothing_is_said_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("gate") as progress:
-        progress(Step("reading", 1, 2, "logs"))
+    with ProgressDisplay("gate") as progress:
+        progress(ProgressUpdate("reading", 1, 2, "logs"))
     assert capsys.readouterr() == ("", "")

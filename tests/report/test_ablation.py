@@ -7,11 +7,11 @@ import pytest
 
 from archon_eval.cli import main
 from archon_eval.loading import load_architecture
-from archon_eval.report.ablation import variants
+from archon_eval.report.ablation import list_variants
 
 
 def changes(*layers: dict[str, object]) -> list[str]:
-    return [one.change for one in variants(load_architecture({"name": "x", "layers": list(layers)}))]
+    return [one.change for one in list_variants(load_architecture({"name": "x", "layers": list(layers)}))]
 
 
 def test_every_valid_change_once() -> None:

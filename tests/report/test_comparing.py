@@ -9,9 +9,9 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.errors import DataError
-from archon_eval.report.comparing import compare_paths, sentence
-from archon_eval.report.contents import Contents, bench_of, estimate, interval
-from archon_eval.report.plain import markdown
+from archon_eval.report.comparing import compare_paths, summarize_comparison
+from archon_eval.report.contents import ReportData, build_benchmark_report, estimate_score, format_interval
+from archon_eval.report.plain import render_markdown
 from archon_eval.report.reading import read_run, read_runs
 
 
@@ -23,35 +23,35 @@ def test_a_clear_difference_is_better_one_way_and_worse_the_other(tmp_path: Path
     good = write_log(tmp_path / "a.eval", questions(36), name="good", calls=6)
     poor = write_log(tmp_path / "b.eval", questions(10), name="poor")
     [pair] = compare_paths(good, poor)
-    assert (pair.whole.first, pair.whole.second, pair.whole.paired.wins) == (0.9, 0.25, 26)
-    assert pair.whole.verdict == "better" and compare_paths(poor, good)[0].whole.verdict == "worse"
+    assert (pair.overall.first, pair.overall.second, pair.overall.paired.wins) == (0.9, 0.25, 26)
+    assert pair.overall.verdict == "better" and compare_paths(poor, good)[0].overall.verdict == "worse"
     assert pair.cost_ratio["calls"] == 2.0 and pair.cost_ratio["dollars"] == pytest.approx(2.0)
-    assert sentence(pair).startswith("good against poor: +65.0 points, 95% +")
+    assert summarize_comparison(pair).startswith("good against poor: +65.0 points, 95% +")
 
 
 def test_a_small_difference_says_how_many_questions_would_tell(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", questions(22))
     b = write_log(tmp_path / "b.eval", questions(20), name="other")
     [pair] = compare_paths(a, b)
-    assert pair.whole.verdict == "cannot tell"
+    assert pair.overall.verdict == "cannot tell"
     # sd of the 40 differences is sqrt(2 * .95 * .95 + 38 * .05 * .05) / sqrt(39); n = ((1.96 + .8416) * sd / .05) ^ 2
-    assert "needs about 113 more questions" in sentence(pair)
+    assert "needs about 113 more questions" in summarize_comparison(pair)
 
 
 def test_a_few_flips_among_many_ties_are_not_called_a_difference(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", questions(204, 400))
     b = write_log(tmp_path / "b.eval", questions(200, 400), name="other")
     [pair] = compare_paths(a, b)
-    assert pair.whole.paired.difference.low > 0  # type: ignore[operator]
-    assert pair.whole.paired.permutation_p == 0.125 and pair.whole.verdict == "cannot tell"
-    assert "cannot tell (permutation test: p 0.125, where 0.050 is asked; needs" in sentence(pair)
+    assert pair.overall.paired.difference.low > 0  # type: ignore[operator]
+    assert pair.overall.paired.permutation_p == 0.125 and pair.overall.verdict == "cannot tell"
+    assert "cannot tell (permutation test: p 0.125, where 0.050 is asked; needs" in summarize_comparison(pair)
 
 
 def test_three_questions_tell_nothing_whatever_they_say(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", questions(3, 3))
     b = write_log(tmp_path / "b.eval", questions(0, 3), name="other")
-    assert sentence(compare_paths(a, b)[0]).endswith("cannot tell (3 questions are too few)")
-    assert sentence(compare_paths(a, a)[0]).endswith("cannot tell (the two score the same on every question)")
+    assert summarize_comparison(compare_paths(a, b)[0]).endswith("cannot tell (3 questions are too few)")
+    assert summarize_comparison(compare_paths(a, a)[0]).endswith("cannot tell (the two score the same on every question)")
 
 
 def test_sub_benchmarks_share_the_confidence(tmp_path: Path) -> None:
@@ -69,11 +69,11 @@ def test_several_systems_share_the_confidence(tmp_path: Path) -> None:
         read_run(write_log(tmp_path / f"{name}.eval", questions(20 + n), name=name, calls=2 + n))
         for n, name in enumerate(names)
     ]
-    bench = bench_of("bench", runs)
-    found = {pair.whole.paired.difference.confidence for pair in bench.pairs.values()}
-    assert found == {0.9875} and bench.together == "Differences to the first at 98.8%, which holds for all 4 together."
-    assert bench.together in markdown(Contents((bench,), ()))
-    assert bench_of("bench", runs[:2]).together == "Differences to the first at 95%."
+    bench = build_benchmark_report("bench", runs)
+    found = {pair.overall.paired.difference.confidence for pair in bench.pairs.values()}
+    assert found == {0.9875} and bench.confidence_note == "Differences to the first at 98.8%, which holds for all 4 together."
+    assert bench.confidence_note in render_markdown(ReportData((bench,), ()))
+    assert build_benchmark_report("bench", runs[:2]).confidence_note == "Differences to the first at 95%."
 
 
 def test_questions_that_all_tie_are_no_interval_of_no_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,15 +81,15 @@ def test_questions_that_all_tie_are_no_interval_of_no_width(tmp_path: Path, caps
     assert main(["compare", *logs]) == 0
     assert "a against b: +0.0 points: cannot tell (the two score the same on every question)" in capsys.readouterr().out
     runs = [read_run(log) for log in logs]
-    bench = bench_of("bench", runs)
-    assert interval(bench.pairs["b"].whole.paired.difference, 100.0, "+") == "+0.0"
-    assert "+0.0 to" not in markdown(Contents((bench,), ()))
+    bench = build_benchmark_report("bench", runs)
+    assert format_interval(bench.pairs["b"].overall.paired.difference, 100.0, "+") == "+0.0"
+    assert "+0.0 to" not in render_markdown(ReportData((bench,), ()))
 
 
 def test_epochs_that_all_agree_are_no_certainty(tmp_path: Path) -> None:
     for letter, value in (("C", 1.0), ("I", 0.0)):
         once, often = (
-            estimate(read_run(write_log(tmp_path / "a.eval", {f"q{n}": [letter] * epochs for n in range(10)})))
+            estimate_score(read_run(write_log(tmp_path / "a.eval", {f"q{n}": [letter] * epochs for n in range(10)})))
             for epochs in (1, 3)
         )
         assert once == often and often.value == value
@@ -108,7 +108,7 @@ def test_a_system_of_more_epochs_on_some_questions_has_one_score_everywhere(tmp_
     write_log(tmp_path / "a" / "2.eval", {"q": ["C"], "t": ["I"]})
     [run] = read_runs(tmp_path / "a")
     other = write_log(tmp_path / "b.eval", {question: ["I"] for question in "qrst"}, name="other")
-    assert estimate(run).value == compare_paths(tmp_path / "a", other)[0].whole.first == 0.25
+    assert estimate_score(run).value == compare_paths(tmp_path / "a", other)[0].overall.first == 0.25
 
 
 def test_a_question_that_another_log_of_the_system_scored_is_not_missing(tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ def test_scores_by_different_judges_are_not_compared(tmp_path: Path, capsys: pyt
     assert [line.endswith(f"{told} |") for line in rows[2:5]] == [False, True, True]
     assert main(["report", str(tmp_path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["benches"][0]["not_compared"] == {"one (2)": told, "two": told}
-    same = bench_of("bench", [read_run(tmp_path / f"{place}.eval") for place in range(3)][1:])
-    assert same.together == "Differences to the first at 95%." and not same.apart
+    same = build_benchmark_report("bench", [read_run(tmp_path / f"{place}.eval") for place in range(3)][1:])
+    assert same.confidence_note == "Differences to the first at 95%." and not same.not_compared
 
 
 def test_equal_scores_of_any_value_have_no_interval_of_no_width(tmp_path: Path) -> None:
     run = read_run(write_log(tmp_path / "a.eval", {f"q{n}": [0.7] for n in range(30)}))
-    assert interval(estimate(run), 100.0) == "70.0"
+    assert format_interval(estimate_score(run), 100.0) == "70.0"
 
 
 def test_questions_without_a_score_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,14 +159,14 @@ def test_questions_without_a_score_are_said_to_be(tmp_path: Path, capsys: pytest
 def test_a_p_value_just_above_what_is_asked_is_shown_to_be(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", {"q": [1], "r": [1], "s": [1], "t": [1], "u": [1], "v": [1]})
     b = write_log(tmp_path / "b.eval", {"q": [0], "r": [0], "s": [0], "t": [0], "u": [0.1], "v": [0]}, name="other")
-    said = sentence(compare_paths(a, b, confidence=0.9689)[0])
+    said = summarize_comparison(compare_paths(a, b, confidence=0.9689)[0])
     assert "permutation test: p 0.03125, where 0.03110 is asked" in said
 
 
 def test_scales_other_than_zero_to_one_keep_their_own(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", {f"q{n}": [7 + n % 3] for n in range(20)})
     b = write_log(tmp_path / "b.eval", {f"q{n}": [6] for n in range(20)}, name="other")
-    assert "+1.95 on the score's scale, 95% +1.56 to +2.34: better" in sentence(compare_paths(a, b)[0])
+    assert "+1.95 on the score's scale, 95% +1.56 to +2.34: better" in summarize_comparison(compare_paths(a, b)[0])
 
 
 def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:

@@ -19,16 +19,16 @@ from fakes.logs import write_log
 from archon_eval.cli import main
 from archon_eval.errors import DataError
 from archon_eval.report import ci
-from archon_eval.report.gate import Limits, baseline_of, check, decide, load_baseline, save_baseline
-from archon_eval.report.gating import gated
-from archon_eval.report.judges import judged_anew, judges_of
+from archon_eval.report.gate import GateThresholds, create_baseline, check_regression, decide_outcome, load_baseline, save_baseline
+from archon_eval.report.gating import run_gate
+from archon_eval.report.judges import has_live_judgments, collect_judges
 from archon_eval.report.reading import read_run
 from archon_eval.report.statistics import compare
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
 
-def lights(drop: float, n: int, repeats: int, limits: Limits, flips: float = 0.2) -> list[int]:
+def lights(drop: float, n: int, repeats: int, limits: GateThresholds, flips: float = 0.2) -> list[int]:
     """Exit codes of gates on simulated right/wrong runs: a share `flips` of questions differs between the two."""
     generator, found = np.random.default_rng(7), []
     for _ in range(repeats):
@@ -40,39 +40,39 @@ def lights(drop: float, n: int, repeats: int, limits: Limits, flips: float = 0.2
         first = {i: float(now[i]) for i in range(n)}
         second = {i: float(before[i]) for i in range(n)}
         paired = compare(first, second, draws=999, confidence=2 * limits.confidence - 1)
-        found.append(decide(paired, limits)[0])
+        found.append(decide_outcome(paired, limits)[0])
     return found
 
 
 def test_without_a_difference_alarms_come_at_the_stated_rate() -> None:
-    found = lights(0.0, 400, 1000, Limits(confidence=0.95))
+    found = lights(0.0, 400, 1000, GateThresholds(confidence=0.95))
     # 1,000 repeats at a rate of 5%: 99.9% of counts lie below 72; the discrete test may be a little below its level
     assert 25 <= found.count(1) <= 72
 
 
 def test_with_few_flips_alarms_stay_below_the_stated_rate() -> None:
-    assert lights(0.0, 200, 1000, Limits(confidence=0.95), flips=0.02).count(1) <= 72
+    assert lights(0.0, 200, 1000, GateThresholds(confidence=0.95), flips=0.02).count(1) <= 72
 
 
 def test_a_tolerated_drop_raises_alarms_at_most_at_the_stated_rate() -> None:
-    assert lights(0.03, 400, 1000, Limits(margin=3.0)).count(1) <= 72
+    assert lights(0.03, 400, 1000, GateThresholds(margin=3.0)).count(1) <= 72
 
 
 def test_a_five_point_drop_is_found_with_the_stated_power() -> None:
     # n = (1.645 + 0.8416)^2 * 0.2 / 0.05^2 = 495: the size at which green needs no more questions
-    found = lights(0.05, 520, 1000, Limits(power=0.8))
+    found = lights(0.05, 520, 1000, GateThresholds(power=0.8))
     assert 760 <= found.count(1) <= 880
 
 
 def test_green_needs_enough_questions() -> None:
-    undecided = lights(0.0, 100, 200, Limits())
+    undecided = lights(0.0, 100, 200, GateThresholds())
     assert undecided.count(2) > 150
-    assert lights(0.0, 560, 200, Limits()).count(0) > 170
+    assert lights(0.0, 560, 200, GateThresholds()).count(0) > 170
 
 
 def test_a_proven_gain_needs_no_further_questions() -> None:
     found = compare(dict.fromkeys(range(60), 1.0), {i: float(i % 2) for i in range(60)}, confidence=0.9)
-    assert decide(found, Limits(detect=5))[0] == 0
+    assert decide_outcome(found, GateThresholds(detect=5))[0] == 0
 
 
 @pytest.mark.parametrize("n", [2, 5, 20, 58, 60, 80, 95, 100, 200])
@@ -82,49 +82,49 @@ def test_a_drop_from_an_always_right_baseline_is_rarely_green(n: int) -> None:
     for lost, times in Counter(np.random.default_rng(3).binomial(n, 0.05, 1000)).items():
         now = {i: float(i >= lost) for i in range(n)}
         paired = compare(now, dict.fromkeys(range(n), 1.0), draws=999, confidence=0.9)
-        green += times * (decide(paired, Limits())[0] == 0)
+        green += times * (decide_outcome(paired, GateThresholds())[0] == 0)
     # 0 below 59 questions; above, at most 1 - power = 20%: 99.9% of counts lie below 240
     assert green == 0 if n < 59 else green < 240
 
 
 def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path) -> None:
     before = read_run(write_log(tmp_path / "a.eval", right(of=58), reused={"calls": 3}))
-    baseline = baseline_of(before)
-    assert check(baseline, before).code == 0
+    baseline = create_baseline(before)
+    assert check_regression(baseline, before).code == 0
     cases: list[dict[str, Any]] = [{"reused": before.calls - 1}, {"judged_anew": True}, {"fingerprint": "other"}]
     for chance in cases:
         run = replace(before, **chance)
-        outcome = check(baseline, run)
+        outcome = check_regression(baseline, run)
         assert outcome.code == 2 and "1 more questions are needed" in outcome.reasons[0], chance
     lost = read_run(write_log(tmp_path / "b.eval", right(1, of=58), reused={"calls": 3}))
-    assert check(baseline, lost).code == 2
+    assert check_regression(baseline, lost).code == 2
     # a default drop of 5 would be half of such a scale, and almost everything green
     like = compare({i: 9.0 - i % 3 for i in range(20)}, {i: 9.0 - (i + 1) % 3 for i in range(20)}, confidence=0.9)
     assert (
-        decide(like, Limits(), 1.0, 9.0)[0] == 2 and "which drop must be found" in decide(like, Limits(), 1.0, 9.0)[1]
+        decide_outcome(like, GateThresholds(), 1.0, 9.0)[0] == 2 and "which drop must be found" in decide_outcome(like, GateThresholds(), 1.0, 9.0)[1]
     )
-    assert decide(like, Limits(detect=5), 1.0, 9.0)[0] == 0
+    assert decide_outcome(like, GateThresholds(detect=5), 1.0, 9.0)[0] == 0
     on_ten = compare(dict.fromkeys(range(20), 9.0), dict.fromkeys(range(20), 9.0), confidence=0.9)
-    assert [decide(on_ten, Limits(detect=1), 1.0, span)[0] for span in (1.0, 9.0)] == [0, 2]
+    assert [decide_outcome(on_ten, GateThresholds(detect=1), 1.0, span)[0] for span in (1.0, 9.0)] == [0, 2]
 
 
 def test_few_questions_that_are_all_lost_are_never_green() -> None:
     for n in range(2, 5):
         lost = compare(dict.fromkeys(range(n), 0.0), dict.fromkeys(range(n), 1.0), confidence=0.9)
-        assert decide(lost, Limits())[0] == 2
+        assert decide_outcome(lost, GateThresholds())[0] == 2
     lost = compare(dict.fromkeys(range(5), 0.0), dict.fromkeys(range(5), 1.0), confidence=0.9)
-    assert decide(lost, Limits())[0] == 1
+    assert decide_outcome(lost, GateThresholds())[0] == 1
     few = {question: float(question > 2) for question in range(200)}
-    assert decide(compare(few, dict.fromkeys(range(200), 1.0), confidence=0.9), Limits())[0] == 2
+    assert decide_outcome(compare(few, dict.fromkeys(range(200), 1.0), confidence=0.9), GateThresholds())[0] == 2
 
 
 def test_scores_that_all_moved_alike_claim_no_bound() -> None:
     equal = compare(dict.fromkeys(range(60), 1.0), dict.fromkeys(range(60), 1.0), confidence=0.9)
-    assert decide(equal, Limits()) == (0, "+0.0 points on every question (tolerated: +0.0)")
+    assert decide_outcome(equal, GateThresholds()) == (0, "+0.0 points on every question (tolerated: +0.0)")
     lower = compare(dict.fromkeys(range(60), 0.7), dict.fromkeys(range(60), 0.9), confidence=0.9)
-    assert decide(lower, Limits()) == (1, "-20.0 points on every question (tolerated: +0.0)")
+    assert decide_outcome(lower, GateThresholds()) == (1, "-20.0 points on every question (tolerated: +0.0)")
     scale = compare(dict.fromkeys(range(60), 7.75), {n: 8.0 + n % 2 / 8 for n in range(60)}, confidence=0.9)
-    assert decide(scale, Limits(), 1.0)[1] == "-0.31 points, 95% certain to be below -0.30 (tolerated: +0.00)"
+    assert decide_outcome(scale, GateThresholds(), 1.0)[1] == "-0.31 points, 95% certain to be below -0.30 (tolerated: +0.00)"
 
 
 def right(*wrong: int, of: int = 60) -> dict[str, list[str]]:
@@ -135,18 +135,18 @@ def test_the_same_scores_pass_and_lost_questions_do_not(tmp_path: Path) -> None:
     before = read_run(write_log(tmp_path / "a.eval", right(1, 2)))
     save_baseline(before, tmp_path / "base" / "line.json")
     baseline = load_baseline(tmp_path / "base" / "line.json")
-    same = check(baseline, before)
+    same = check_regression(baseline, before)
     assert (same.code, same.lost) == (0, ()) and same.cost[2] == ("calls", 3.0, 3.0)
-    worse = check(baseline, read_run(write_log(tmp_path / "b.eval", right(*range(1, 14)))))
+    worse = check_regression(baseline, read_run(write_log(tmp_path / "b.eval", right(*range(1, 14)))))
     assert worse.code == 1 and [question for question, _ in worse.lost] == [f"q{n:02}" for n in range(3, 14)]
-    assert check(baseline, before, Limits(margin=25)).code == 0
+    assert check_regression(baseline, before, GateThresholds(margin=25)).code == 0
 
 
 def test_a_tolerated_drop_is_green_or_undecided_never_red(tmp_path: Path) -> None:
-    baseline = baseline_of(read_run(write_log(tmp_path / "a.eval", right())))
+    baseline = create_baseline(read_run(write_log(tmp_path / "a.eval", right())))
     run = read_run(write_log(tmp_path / "b.eval", right(*range(6))))
-    assert check(baseline, run).code == 1
-    assert check(baseline, run, Limits(margin=10)).code == 2
+    assert check_regression(baseline, run).code == 1
+    assert check_regression(baseline, run, GateThresholds(margin=10)).code == 2
 
 
 def test_what_cannot_be_decided_says_why(tmp_path: Path) -> None:
@@ -161,17 +161,17 @@ def test_what_cannot_be_decided_says_why(tmp_path: Path) -> None:
     }
     for message, facts in cases.items():
         log = write_log(tmp_path / "run.eval", right(), **facts)  # type: ignore[arg-type]
-        outcome = gated(tmp_path / "b.json", log, tmp_path)
-        assert outcome.code == 2 and message in ci.text(outcome), message
+        outcome = run_gate(tmp_path / "b.json", log, tmp_path)
+        assert outcome.code == 2 and message in ci.format_text(outcome), message
     fewer = write_log(tmp_path / "run.eval", {**right(of=58), "q58": [None]}, judge="gpt-a")
-    text = ci.text(gated(tmp_path / "b.json", fewer, tmp_path))
+    text = ci.format_text(run_gate(tmp_path / "b.json", fewer, tmp_path))
     assert "2 of 60 questions have no score; q58: the model is gone" in text
     other_wording = write_log(
         tmp_path / "run.eval", right(), judge="gpt-a", facts={"prompt": {"name": "pair", "digest": "d2"}}
     )
-    assert "prompt pair: d2" in ci.text(gated(tmp_path / "b.json", other_wording, tmp_path))
+    assert "prompt pair: d2" in ci.format_text(run_gate(tmp_path / "b.json", other_wording, tmp_path))
     baseline = replace(load_baseline(tmp_path / "b.json"), version="2")
-    assert "another version of the benchmark: 1" in check(baseline, read_run(judged)).reasons[0]
+    assert "another version of the benchmark: 1" in check_regression(baseline, read_run(judged)).reasons[0]
 
 
 def test_baseline_files_that_are_none(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_baseline_files_that_are_none(tmp_path: Path) -> None:
     drops: list[dict[str, float]] = [{name: value} for name in ("margin", "detect") for value in (-1, nan, inf)]
     for limits in (*drops, {"detect": 0}, {"detect": 1e-200}, {"confidence": 0.4}, {"confidence": nan}, {"power": 1.0}):
         with pytest.raises(DataError, match="legal is"):
-            Limits(**limits)
+            GateThresholds(**limits)
 
 
 def test_the_command_writes_summary_junit_and_json(
@@ -219,7 +219,7 @@ def test_a_gate_that_breaks_is_undecided_and_no_regression(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "page.md")
-    monkeypatch.setattr("archon_eval.report.gating.gated", breaks)
+    monkeypatch.setattr("archon_eval.report.gating.run_gate", breaks)
     assert main(["gate", "a.eval", "--baseline", "base.json", "--junit", "gate.xml", "--json"]) == 2
     said = capsys.readouterr()
     assert "ZeroDivisionError: within" in said.err
@@ -288,9 +288,9 @@ def test_a_damaged_log_is_undecided_and_says_so(tmp_path: Path) -> None:
     whole = log.read_bytes()
     for at in range(60, len(whole), len(whole) // 12):
         log.write_bytes(whole[:at] + bytes(byte ^ 0xA5 for byte in whole[at : at + 40]) + whole[at + 40 :])
-        assert gated(tmp_path / "base.json", log, tmp_path).code in (0, 2)  # bytes that say nothing may be hit
+        assert run_gate(tmp_path / "base.json", log, tmp_path).code in (0, 2)  # bytes that say nothing may be hit
     log.write_bytes(whole[: len(whole) // 2])
-    outcome = gated(tmp_path / "base.json", log, tmp_path)
+    outcome = run_gate(tmp_path / "base.json", log, tmp_path)
     assert outcome.code == 2 and "not readable as an Inspect log" in outcome.reasons[0]
 
 
@@ -306,8 +306,8 @@ def test_a_decoder_that_fails_in_its_own_way_is_a_data_error(tmp_path: Path, mon
 def test_options_of_a_scorer_with_several_values_are_part_of_the_judge() -> None:
     one = SimpleNamespace(name="pkg/judge", options={"model": "gpt-a"})
     log = SimpleNamespace(eval=SimpleNamespace(model_roles=None, scorers=[one]))
-    assert judges_of(log, [], "judge/quality") == judges_of(log, [], "judge") == ('options: {"model": "gpt-a"}',)
-    assert judges_of(log, [], "other/quality") == ()
+    assert collect_judges(log, [], "judge/quality") == collect_judges(log, [], "judge") == ('options: {"model": "gpt-a"}',)
+    assert collect_judges(log, [], "other/quality") == ()
 
 
 @pytest.mark.parametrize("given", [None, 3, "a", ["a", 3], {"a": 1}, [{"verdict": "a"}]], ids=repr)
@@ -315,7 +315,7 @@ def test_options_of_a_scorer_with_several_values_are_part_of_the_judge() -> None
 def test_metadata_of_other_packages_scorers_names_no_judge(name: str, given: Any) -> None:
     log = SimpleNamespace(eval=SimpleNamespace(model_roles=None, scorers=[]))
     sample = SimpleNamespace(scores={"theirs": SimpleNamespace(metadata={name: given})})
-    assert judges_of(log, [sample], "theirs") == () and not judged_anew(log, [sample], "theirs")
+    assert collect_judges(log, [sample], "theirs") == () and not has_live_judgments(log, [sample], "theirs")
 
 
 def replay(*more: str) -> list[str]:

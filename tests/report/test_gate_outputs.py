@@ -11,7 +11,7 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.report import ci
-from archon_eval.report.gate import Limits, Outcome, save_baseline
+from archon_eval.report.gate import GateThresholds, GateOutcome, save_baseline
 from archon_eval.report.reading import read_run
 
 GATE = f"{sys.executable} -m archon_eval.cli gate"
@@ -85,13 +85,13 @@ def test_what_a_model_says_is_no_command_to_the_runner_and_no_megabyte() -> None
     huge = "z" * 2_000_000
     lost = tuple((f"{n}{huge}", 1.0) for n in range(30))
     reasons = (f"it said\n  ::add-mask::a\n::error::b ##[error]c {huge}",)
-    outcome = Outcome(2, reasons, Limits(), lost=lost, notes=(huge,))
-    shown = ci.text(outcome)
+    outcome = GateOutcome(2, reasons, GateThresholds(), lost=lost, notes=(huge,))
+    shown = ci.format_text(outcome)
     assert not any(line.strip().startswith("::") for line in shown.splitlines()) and "##[" not in shown
     assert "error::b" in shown  # it can still be read
     name = f"]]>\x00\ud800\ufffe{huge}"
-    for text in (shown, ci.markdown(outcome, name)):
+    for text in (shown, ci.format_markdown(outcome, name)):
         assert len(text) < 200_000  # GitHub drops a summary above a megabyte
-    found = ElementTree.fromstring(ci.junit(outcome, f"]]>\x00\ud800\ufffe{huge}").encode())
+    found = ElementTree.fromstring(ci.format_junit(outcome, f"]]>\x00\ud800\ufffe{huge}").encode())
     case = found.find("testcase")
     assert case is not None and case.attrib["name"].startswith("]]>???z")

@@ -14,8 +14,8 @@ import pytest
 from fakes.logs import write_log
 
 from archon_eval.cli import main
-from archon_eval.report.diagram import diagram
-from archon_eval.report.runs import LayerUse
+from archon_eval.report.diagram import draw_diagram
+from archon_eval.report.runs import LayerUsage
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
@@ -152,7 +152,7 @@ def test_a_long_name_leaves_room_and_a_cut_one_keeps_its_count(tmp_path: Path) -
     assert main(["report", str(tmp_path), "-o", str(tmp_path / "a.html")]) == 0
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "n" * 119 + "…" in page and "n" * 120 not in page
-    drawn = diagram([LayerUse("generator", ("x/llama-3.1-405b-instruct",) * 2 + ("x/b",), 3, 3, 10, None)])
+    drawn = draw_diagram([LayerUsage("generator", ("x/llama-3.1-405b-instruct",) * 2 + ("x/b",), 3, 3, 10, None)])
     assert ">llama-3.1-405b-in… × 2<" in drawn and "<title>x/llama-3.1-405b-instruct × 2</title>" in drawn
 
 

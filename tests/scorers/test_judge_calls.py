@@ -20,7 +20,7 @@ from inspect_ai.model import (
 )
 
 from archon_eval.models.store import CallStore
-from archon_eval.report.judges import judged_anew
+from archon_eval.report.judges import has_live_judgments
 from archon_eval.scorers.alpaca_eval import alpaca_eval
 from archon_eval.scorers.arena_hard import arena_hard
 from archon_eval.solvers.archon import archon
@@ -82,7 +82,7 @@ def judgments(log: EvalLog) -> list[dict[str, Any]]:
 
 def anew(log: EvalLog) -> bool:
     [name] = (log.samples or [])[0].scores or {}
-    return judged_anew(log, log.samples or (), name)
+    return has_live_judgments(log, log.samples or (), name)
 
 
 def test_a_judge_is_asked_once_and_its_log_probabilities_are_kept() -> None:

@@ -358,7 +358,7 @@ def test_the_pareto_set_rises_with_cost(tmp_path, fake_run):
 
 
 def test_another_winner_is_asked_for_itself(tmp_path, fake_run):
-    from archon_eval.report.searches import _report_logs
+    from archon_eval.report.searches import _find_report_logs
 
     fake_run.chance = lambda job: 0.9 if len(job.architecture["layers"]) == 1 else 0.3
     write(search(settings(), tmp_path, fake_run), tmp_path)
@@ -371,10 +371,10 @@ def test_another_winner_is_asked_for_itself(tmp_path, fake_run):
     reported = [job.key.split("@")[0] for job in fake_run.jobs if job.key.startswith("report")]
     assert f"report/winner/{summary['fingerprint'][:8]}" in reported
     assert any("asked for 1 other winner before" in note for note in summary["notes"])
-    assert dict(_report_logs(tmp_path / "search.jsonl")).keys() == {"winner", "single", "best-of-n"}
+    assert dict(_find_report_logs(tmp_path / "search.jsonl")).keys() == {"winner", "single", "best-of-n"}
     summary["held_out"]["winner"]["fingerprint"] = "another"
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert dict(_report_logs(tmp_path / "search.jsonl")).keys() == {"single", "best-of-n"}
+    assert dict(_find_report_logs(tmp_path / "search.jsonl")).keys() == {"single", "best-of-n"}
 
 
 def test_a_held_out_question_without_a_score(tmp_path, fake_run):
