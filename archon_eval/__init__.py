@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Architecture", "Archon", "PricedAnswer", "__version__", "load_architecture"]
 
-_HOMES = {
+_LAZY_EXPORTS = {
     "Archon": "archon_eval.api",
     "PricedAnswer": "archon_eval.api",
     "Architecture": "archon_eval.architecture",
@@ -22,8 +22,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """The public names, imported when first used."""
-    if name not in _HOMES:
+    if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module 'archon_eval' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_LAZY_EXPORTS[name]), name)

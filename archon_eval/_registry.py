@@ -66,7 +66,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _bare(factory: F) -> F:
+def _strip_package_name(factory: F) -> F:
     """The same function, from no package."""
 
     @wraps(factory)
@@ -77,12 +77,12 @@ def _bare(factory: F) -> F:
     return bare  # type: ignore[return-value]
 
 
-def _bare_scorer(factory: Callable[..., Scorer]) -> None:
-    scorer(metrics=registry_info(factory).metadata["metrics"], name=factory.__name__)(_bare(factory))
+def _register_bare_scorer(factory: Callable[..., Scorer]) -> None:
+    scorer(metrics=registry_info(factory).metadata["metrics"], name=factory.__name__)(_strip_package_name(factory))
 
 
-solver(name="archon")(_bare(archon))
-_SCORERS: tuple[Callable[..., Scorer], ...] = (
+solver(name="archon")(_strip_package_name(archon))
+_BARE_SCORERS: tuple[Callable[..., Scorer], ...] = (
     alpaca_eval_scorer,
     arena_hard_scorer,
     letter_answer,
@@ -92,8 +92,8 @@ _SCORERS: tuple[Callable[..., Scorer], ...] = (
     mt_bench_single,
     programs,
 )
-for each in _SCORERS:
-    _bare_scorer(each)
+for each in _BARE_SCORERS:
+    _register_bare_scorer(each)
 
 
 @modelapi(name="sim")

@@ -18,12 +18,12 @@ from archon_eval.candidates import Candidate, Conversation, Message
 from archon_eval.errors import ModelError, quote
 from archon_eval.harness.inspect_bridge import to_conversation
 from archon_eval.harness.outside import Host, Limits
-from archon_eval.loading import Source
+from archon_eval.loading import ArchitectureSource
 from archon_eval.models.base import Usage
-from archon_eval.trail import Answer, Trail
+from archon_eval.trail import Answer, Trace
 
-ChatTurn = ChatMessageSystem | ChatMessageUser | ChatMessageAssistant
-Turns = str | Sequence[Message | Mapping[str, str] | ChatTurn]
+InspectTurn = ChatMessageSystem | ChatMessageUser | ChatMessageAssistant
+MessagesInput = str | Sequence[Message | Mapping[str, str] | InspectTurn]
 """A question, or the turns of a chat: `{"role": "user", "content": "..."}`, `Message` or Inspect's messages."""
 
 
@@ -34,7 +34,7 @@ class PricedAnswer:
     text: str
     candidates: tuple[Candidate, ...]
     """What left the last layer, best first; the first is the answer."""
-    trail: Trail
+    trail: Trace
     """Every call, every layer, and every fallback."""
     usage: Usage
     """Tokens of all calls, replayed ones included; calls without a report of theirs count as none."""
@@ -48,7 +48,7 @@ class Archon:
 
     def __init__(
         self,
-        architecture: Source,
+        architecture: ArchitectureSource,
         models: str | Sequence[str] | None = None,
         *,
         max_connections: int | None = None,
@@ -75,7 +75,7 @@ class Archon:
         """The architecture, its models filled in."""
         return self._host.architecture
 
-    async def generate(self, messages: Turns, epoch: int = 1) -> PricedAnswer:
+    async def generate(self, messages: MessagesInput, epoch: int = 1) -> PricedAnswer:
         """The architecture's answer.
 
         Args:
@@ -86,9 +86,9 @@ class Archon:
         Raises:
             ModelError: a call failed for good, or the messages are not text.
         """
-        return priced(await self._host.answer(to_turns(messages), epoch))
+        return price_answer(await self._host.answer(convert_messages(messages), epoch))
 
-    def generate_sync(self, messages: Turns, epoch: int = 1) -> PricedAnswer:
+    def generate_sync(self, messages: MessagesInput, epoch: int = 1) -> PricedAnswer:
         """`generate` for code that does not await: scripts, and notebooks too, since the work has a loop of its own.
 
         Raises:
@@ -97,7 +97,7 @@ class Archon:
         return self._host.wait(self.generate, messages, epoch)
 
 
-def to_turns(messages: Turns) -> Conversation:
+def convert_messages(messages: MessagesInput) -> Conversation:
     """What a user may write as a conversation."""
     if isinstance(messages, str):
         return (Message("user", messages),)
@@ -107,14 +107,14 @@ def to_turns(messages: Turns) -> Conversation:
     for number, turn in enumerate(messages, 1):
         if isinstance(turn, Message):
             turns.append(turn)
-        elif isinstance(turn, ChatTurn):
+        elif isinstance(turn, InspectTurn):
             turns += to_conversation([turn])
         else:
-            turns.append(_from_mapping(turn, number))
+            turns.append(_parse_message(turn, number))
     return tuple(turns)
 
 
-def _from_mapping(turn: Any, number: int) -> Message:
+def _parse_message(turn: Any, number: int) -> Message:
     known = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and isinstance(turn["content"], str)
     if not known or turn["role"] not in ("system", "user", "assistant"):
         raise ModelError(
@@ -124,7 +124,7 @@ def _from_mapping(turn: Any, number: int) -> Message:
     return Message(turn["role"], turn["content"])
 
 
-def priced(answer: Answer) -> PricedAnswer:
+def price_answer(answer: Answer) -> PricedAnswer:
     """An engine's answer with its tokens and dollars."""
     replies = [step.reply for step in answer.trail.steps if step.reply is not None]
     usage = sum((reply.usage for reply in replies if reply.usage is not None), Usage())

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import yaml
 
 from archon_eval.errors import ArchitectureError
-from archon_eval.kinds import KINDS, Kind, find_kind
+from archon_eval.kinds import COMPONENT_TYPES, ComponentType, resolve_component_type
 
-WORDING = 1
+PROMPTS_VERSION = 1
 """Version of the built-in prompt wordings and parsers; part of every fingerprint, since answers depend on it."""
 
 PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all))")
@@ -27,7 +27,7 @@ PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class GenerationSettings:
     """Generation settings of one component; None leaves a setting to the provider."""
 
     temperature: float | None = 0.7
@@ -43,12 +43,12 @@ class Settings:
     reasoning_effort: str | None = None
     reasoning_tokens: int | None = None
 
-    def given(self) -> dict[str, Any]:
+    def dump_non_none(self) -> dict[str, Any]:
         """The settings that are set, as a plain mapping."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) not in (None, ())}
 
 
-SETTING_NAMES = tuple(f.name for f in fields(Settings))
+SETTING_NAMES = tuple(f.name for f in fields(GenerationSettings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class ComponentSpec:
     """A name of `kinds.KINDS`, or a custom component's entry point or `module:Class`."""
     model: str = ""
     """An Inspect model name, or a placeholder (`$1`); empty for custom components that call none."""
-    settings: Settings = Settings()
+    settings: GenerationSettings = GenerationSettings()
     options: tuple[tuple[str, Any], ...] = ()
-    """What differs from the defaults, sorted by name; read with `option`."""
+    """What differs from the defaults, sorted by name; read with `get_option`."""
     prompts: tuple[tuple[str, str], ...] = ()
     """Own wording by prompt name; a prompt that is not here has the built-in wording."""
     on_error: Literal["fail", "drop"] = "fail"
@@ -69,11 +69,11 @@ class ComponentSpec:
     reask: int = 2
     """How often a reply that cannot be parsed is asked for again before the fallback applies."""
 
-    def option(self, name: str) -> Any:
+    def get_option(self, name: str) -> Any:
         """An option's value, its default where it was not set."""
-        return dict(self.options).get(name, find_kind(self.kind, self.kind).options[name].default)
+        return dict(self.options).get(name, resolve_component_type(self.kind, self.kind).options[name].default)
 
-    def prompt(self, name: str, default: str) -> str:
+    def get_prompt(self, name: str, default: str) -> str:
         """The user's wording of a prompt, or the built-in one."""
         return dict(self.prompts).get(name, default)
 
@@ -91,7 +91,7 @@ class Architecture:
     """What it is for, and the source it cites."""
 
     def __post_init__(self) -> None:
-        problems = broken_rules(self.layers)
+        problems = find_broken_rules(self.layers)
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise ArchitectureError(f"architecture {self.name!r} breaks the rules of construction:\n{listed}")
@@ -99,7 +99,7 @@ class Architecture:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over everything that changes an answer: not the name, the description or the layout."""
-        canonical = json.dumps([WORDING, self.to_mapping()["layers"]], sort_keys=True)
+        canonical = json.dumps([PROMPTS_VERSION, self.to_mapping()["layers"]], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
@@ -125,7 +125,7 @@ class Architecture:
                 "name yours, strongest first, e.g. models=openai/gpt-4o,openai/gpt-4o-mini, or models=sim/pool for the "
                 "simulated ones (with -S for --solver archon, with -M for --model archon/...)"
             )
-        layers = tuple(tuple(spec for given in layer for spec in _fill(given, models)) for layer in self.layers)
+        layers = tuple(tuple(spec for given in layer for spec in _fill_placeholders(given, models)) for layer in self.layers)
         return replace(self, layers=layers)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Architecture:
         top: dict[str, Any] = {"name": self.name}
         if self.description:
             top["description"] = self.description
-        top["layers"] = [{layer[0].kind: [_written(spec) for spec in layer]} for layer in self.layers]
+        top["layers"] = [{layer[0].kind: [_dump_component(spec) for spec in layer]} for layer in self.layers]
         return top
 
     def to_yaml(self) -> str:
@@ -141,7 +141,7 @@ class Architecture:
         return yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True, width=100)
 
 
-def _fill(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:
+def _fill_placeholders(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:
     match = PLACEHOLDER.fullmatch(spec.model)
     if not match:
         return [spec]
@@ -150,20 +150,20 @@ def _fill(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:
     return [replace(spec, model=models[(int(match["first"]) - 1) % len(models)])]
 
 
-def _thawed(value: Any) -> Any:
+def _thaw_value(value: Any) -> Any:
     """Lists for tuples, as a file is written."""
     if isinstance(value, Mapping):
-        return {key: _thawed(item) for key, item in value.items()}
-    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
+        return {key: _thaw_value(item) for key, item in value.items()}
+    return [_thaw_value(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _written(spec: ComponentSpec) -> str | dict[str, Any]:
+def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     plain = ComponentSpec(spec.kind)
-    extra: dict[str, Any] = {k: _thawed(v) for k, v in spec.options if v != plain.option(k)}
+    extra: dict[str, Any] = {k: _thaw_value(v) for k, v in spec.options if v != plain.get_option(k)}
     for name in SETTING_NAMES:
         value = getattr(spec.settings, name)
         if value != getattr(plain.settings, name):
-            target = extra.setdefault("settings", {}) if name in find_kind(spec.kind, "").options else extra
+            target = extra.setdefault("settings", {}) if name in resolve_component_type(spec.kind, "").options else extra
             target[name] = list(value) if isinstance(value, tuple) else value
     for name in ("on_error", "reask"):
         if getattr(spec, name) != getattr(plain, name):
@@ -175,28 +175,28 @@ def _written(spec: ComponentSpec) -> str | dict[str, Any]:
     return {**({"model": spec.model} if spec.model else {}), **extra}
 
 
-def broken_rules(layers: Sequence[Layer]) -> list[str]:
+def find_broken_rules(layers: Sequence[Layer]) -> list[str]:
     """Every rule of construction the layers break, each naming its layer; empty when all hold."""
     if not layers:
         return ["there is no layer; the first holds one or more generators"]
     problems: list[str] = []
-    kinds: list[Kind] = []
+    kinds: list[ComponentType] = []
     for number, layer in enumerate(layers, 1):
         if not layer:
             return [f"layer {number} is empty"]
         names = list(dict.fromkeys(spec.kind for spec in layer))
         if len(names) > 1:
             problems.append(f"layer {number} mixes {' and '.join(names)}: one kind of component in a layer (rule 1)")
-        kinds.append(find_kind(names[0], f"layer {number}"))
+        kinds.append(resolve_component_type(names[0], f"layer {number}"))
     for number, (layer, kind) in enumerate(zip(layers, kinds, strict=True), 1):
-        problems += _placement(number, layer, kind)
-    problems += _critiques_used(layers, kinds)
-    problems += _tests_used(layers, kinds)
-    problems += _programs_run(layers, kinds)
+        problems += _check_placement(number, layer, kind)
+    problems += _check_critiques(layers, kinds)
+    problems += _check_tests(layers, kinds)
+    problems += _check_programs(layers, kinds)
     return problems
 
 
-def _placement(number: int, layer: Layer, kind: Kind) -> list[str]:
+def _check_placement(number: int, layer: Layer, kind: ComponentType) -> list[str]:
     found = []
     if kind.place == "first" and number > 1:
         found.append(f"layer {number} is {kind.name}: it may stand only in the first layer (rule 2)")
@@ -213,16 +213,16 @@ def _placement(number: int, layer: Layer, kind: Kind) -> list[str]:
 
 
 def _uses_critiques(layer: Layer) -> bool:
-    return layer[0].kind in ("ranker", "fuser") and any(spec.option("use_critiques") for spec in layer)
+    return layer[0].kind in ("ranker", "fuser") and any(spec.get_option("use_critiques") for spec in layer)
 
 
-def _critiques_used(layers: Sequence[Layer], kinds: Sequence[Kind]) -> list[str]:
+def _check_critiques(layers: Sequence[Layer], kinds: Sequence[ComponentType]) -> list[str]:
     found = []
     for index, kind in enumerate(kinds):
         if not kind.writes_critiques:
             continue
         for layer, later in zip(layers[index + 1 :], kinds[index + 1 :], strict=True):
-            if _uses_critiques(layer) or _custom(later):
+            if _uses_critiques(layer) or _is_custom(later):
                 break
             if later.replaces or later.writes_critiques:
                 found.append(f"layer {index + 1} is critic: its critiques are replaced before any use (rule 3)")
@@ -232,38 +232,38 @@ def _critiques_used(layers: Sequence[Layer], kinds: Sequence[Kind]) -> list[str]
     return found
 
 
-def _custom(kind: Kind) -> bool:
-    return KINDS.get(kind.name) is not kind
+def _is_custom(kind: ComponentType) -> bool:
+    return COMPONENT_TYPES.get(kind.name) is not kind
 
 
-def _tests_used(layers: Sequence[Layer], kinds: Sequence[Kind]) -> list[str]:
+def _check_tests(layers: Sequence[Layer], kinds: Sequence[ComponentType]) -> list[str]:
     found = []
     makes, reads = "unit_test_generator", "unit_test_evaluator"
     for index, kind in enumerate(kinds):
         before = kinds[index - 1] if index else None
         after = kinds[index + 1] if index + 1 < len(kinds) else None
-        if kind.name == reads and not (before and (before.name == makes or _custom(before))):
+        if kind.name == reads and not (before and (before.name == makes or _is_custom(before))):
             found.append(f"layer {index + 1} is {reads}: no {makes} directly before it (rule 6)")
-        read = after and (after.name == reads or _custom(after) or _executes(layers[index + 1]))
+        read = after and (after.name == reads or _is_custom(after) or _get_execution_option(layers[index + 1]))
         if kind.name == makes and not read:
             found.append(f"layer {index + 1} is {makes}: no {reads} directly after it (rule 6)")
     return found
 
 
-def _executes(layer: Layer) -> str:
+def _get_execution_option(layer: Layer) -> str:
     """The option that makes a component run programs, as a user writes it; empty if it does not."""
     wanted = {"unit_test_evaluator": ("execute", "sandbox"), "vote": ("by", "outputs")}.get(layer[0].kind)
-    return f"`{wanted[0]}: {wanted[1]}`" if wanted and layer[0].option(wanted[0]) == wanted[1] else ""
+    return f"`{wanted[0]}: {wanted[1]}`" if wanted and layer[0].get_option(wanted[0]) == wanted[1] else ""
 
 
-def _programs_run(layers: Sequence[Layer], kinds: Sequence[Kind]) -> list[str]:
+def _check_programs(layers: Sequence[Layer], kinds: Sequence[ComponentType]) -> list[str]:
     """Tests that are inputs with outputs are run, and nothing else is."""
     found = []
     runnable = False
     for number, (layer, kind) in enumerate(zip(layers, kinds, strict=True), 1):
-        executes, where = _executes(layer), f"layer {number} is {kind.name}"
+        executes, where = _get_execution_option(layer), f"layer {number} is {kind.name}"
         if kind.name == "unit_test_generator":
-            runnable = layer[0].option("form") == "input_output"
+            runnable = layer[0].get_option("form") == "input_output"
         if executes and layer[0].model:
             found.append(f"{where} with {executes}: it calls no model, leave `model` out")
         if executes and not runnable:

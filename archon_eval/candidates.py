@@ -60,7 +60,7 @@ class State:
     @property
     def history(self) -> Conversation:
         """The conversation before the instruction."""
-        return self.conversation[: _last_user(self.conversation)]
+        return self.conversation[: _find_last_user(self.conversation)]
 
     @property
     def instruction(self) -> str:
@@ -69,16 +69,16 @@ class State:
         Judging components read this in one message, so that a system prompt meant for the answer ("reply with one
         letter") cannot change the form of their own reply.
         """
-        return rendered(self.conversation)
+        return render_conversation(self.conversation)
 
 
-def _last_user(conversation: Sequence[Message]) -> int:
+def _find_last_user(conversation: Sequence[Message]) -> int:
     return max(i for i, message in enumerate(conversation) if message.role == "user")
 
 
-def rendered(conversation: Sequence[Message]) -> str:
+def render_conversation(conversation: Sequence[Message]) -> str:
     """A conversation as one text: a lone user turn is itself; earlier turns are labelled; a prefill follows it."""
-    last = _last_user(conversation)
+    last = _find_last_user(conversation)
     labels = {"system": "System", "user": "User", "assistant": "Assistant"}
     before = "\n\n".join(f"[{labels[m.role]}]\n{m.content}" for m in conversation[:last])
     query = conversation[last].content + "".join(

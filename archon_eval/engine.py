@@ -19,39 +19,39 @@ import anyio
 
 from archon_eval.architecture import Architecture
 from archon_eval.candidates import Conversation, State
-from archon_eval.components import build
-from archon_eval.components.base import Component, Judge, Producer, Side, Whole
-from archon_eval.desk import EngineDesk, Record
+from archon_eval.components import build_component
+from archon_eval.components.base import Component, CandidateScorer, CandidateGenerator, ContextComponent, ListComponent
+from archon_eval.desk import EngineCallContext, TraceRecorder
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
-from archon_eval.flow import Flow, Gate, Job, Slot
+from archon_eval.flow import LayerFlow, FilterGate, SlotJob, CandidateSlot
 from archon_eval.models.base import Caller, Questions
-from archon_eval.trail import Answer, LayerResult, Trail
+from archon_eval.trail import Answer, LayerResult, Trace
 
 
 class Observer(Protocol):
     """Shows what the engine does while it does it (Inspect's transcript)."""
 
-    def span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
         """Opened around each layer and each component of a layer with several."""
 
-    def layer_done(self, layer: int, result: LayerResult | None, record: Record) -> None:
+    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
         """A layer's outcome, inside its span; None when it failed or was cancelled."""
 
-    def question_done(self, trail: Trail) -> None:
+    def record_question(self, trail: Trace) -> None:
         """Everything that happened, also when the question failed."""
 
 
-class Unobserved:
+class NullObserver:
     """An observer that shows nothing."""
 
     @asynccontextmanager
-    async def span(self, name: str, type: str) -> AsyncIterator[None]:
+    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
         yield
 
-    def layer_done(self, layer: int, result: LayerResult | None, record: Record) -> None:
+    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
         pass
 
-    def question_done(self, trail: Trail) -> None:
+    def record_question(self, trail: Trace) -> None:
         pass
 
 
@@ -67,15 +67,15 @@ class Engine:
         if architecture.placeholders:
             architecture.with_models(())
         self.architecture, self.caller = architecture, caller
-        self._observer = observer or Unobserved()
+        self._observer = observer or NullObserver()
         self._layers = [
-            [build(spec, f"layer {number}") for spec in layer] for number, layer in enumerate(architecture.layers, 1)
+            [build_component(spec, f"layer {number}") for spec in layer] for number, layer in enumerate(architecture.layers, 1)
         ]
         for number, layer in enumerate(self._layers, 1):
-            if len(layer) > 1 and not all(isinstance(component, Producer) for component in layer):
+            if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
                 raise ArchitectureError(f"layer {number} has {len(layer)} components, which only producers may share")
             for component in layer:
-                component.check()
+                component.check_requirements()
 
     async def run(self, conversation: Conversation, epoch: int = 1) -> Answer:
         """The answer to a conversation that has a user turn.
@@ -87,25 +87,25 @@ class Engine:
         if not any(message.role == "user" for message in conversation):
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         started = time.monotonic()
-        record = Record(epoch)
+        record = TraceRecorder(epoch)
         caller = self.caller.question() if isinstance(self.caller, Questions) else self.caller
-        run = _Run(caller, self._observer, conversation, record, self._layers)
-        flows = [Flow() for _ in range(len(self._layers) + 1)]
+        run = _QuestionRun(caller, self._observer, conversation, record, self._layers)
+        flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))
         try:
             async with anyio.create_task_group() as group:
                 for number, layer in enumerate(self._layers, 1):
-                    group.start_soon(run.layer, number, layer, flows[number - 1], flows[number])
+                    group.start_soon(run.run_layer, number, layer, flows[number - 1], flows[number])
         except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
+            raise select_error(errors) from None
         finally:
-            trail = record.trail()
-            self._observer.question_done(trail)
-        candidates = await flows[-1].candidates()
+            trail = record.build_trace()
+            self._observer.record_question(trail)
+        candidates = await flows[-1].get_candidates()
         return Answer(candidates[0].text, candidates, trail, time.monotonic() - started)
 
 
-class _Run:
+class _QuestionRun:
     """One question's way through the layers."""
 
     def __init__(
@@ -113,83 +113,83 @@ class _Run:
         caller: Caller,
         observer: Observer,
         conversation: Conversation,
-        record: Record,
+        record: TraceRecorder,
         layers: list[list[Component]],
     ) -> None:
         self._caller, self._observer = caller, observer
         self._conversation, self._record = conversation, record
         self._kinds = [layer[0].spec.kind for layer in layers]
-        self._cancellable = any(isinstance(layer[0], Judge) and layer[0].stop_after is not None for layer in layers)
+        self._cancellable = any(isinstance(layer[0], CandidateScorer) and layer[0].stop_after is not None for layer in layers)
 
-    async def layer(self, number: int, components: list[Component], inflow: Flow, outflow: Flow) -> None:
+    async def run_layer(self, number: int, components: list[Component], inflow: LayerFlow, outflow: LayerFlow) -> None:
         component = components[0]
-        if isinstance(component, Producer):
-            work = self._produce(number, components, inflow, outflow)
-        elif isinstance(component, Judge):
-            work = self._judge(number, component, inflow, outflow)
-        elif isinstance(component, Whole):
-            work = self._whole(number, component, inflow, outflow)
-        elif isinstance(component, Side):
-            work = self._side(number, component, inflow, outflow)
+        if isinstance(component, CandidateGenerator):
+            work = self._run_generators(number, components, inflow, outflow)
+        elif isinstance(component, CandidateScorer):
+            work = self._run_scorer(number, component, inflow, outflow)
+        elif isinstance(component, ListComponent):
+            work = self._run_list_component(number, component, inflow, outflow)
+        elif isinstance(component, ContextComponent):
+            work = self._run_context_component(number, component, inflow, outflow)
         else:
             raise ArchitectureError(f"layer {number}: {component.spec.kind} is no Producer, Judge, Whole or Side")
         await work
 
-    def _desk(self, number: int, component: Component, place: int = 1) -> EngineDesk:
-        return EngineDesk(self._caller, self._record, component.spec, number, place)
+    def _create_context(self, number: int, component: Component, place: int = 1) -> EngineCallContext:
+        return EngineCallContext(self._caller, self._record, component.spec, number, place)
 
     @asynccontextmanager
-    async def _span(self, number: int, component: Component, outflow: Flow) -> AsyncIterator[None]:
+    async def _open_span(self, number: int, component: Component, outflow: LayerFlow) -> AsyncIterator[None]:
         """The layer's span; at its end, what left the layer."""
         kind = component.spec.kind
         started = time.monotonic()
-        async with self._observer.span(f"layer {number}: {kind}", "archon_layer"):
-            outflow.begun.set(True)
+        async with self._observer.open_span(f"layer {number}: {kind}", "archon_layer"):
+            outflow.started.set(True)
             result = None
             try:
                 yield
-                candidates, values = await outflow.candidates(), await outflow.values()
+                candidates, values = await outflow.get_candidates(), await outflow.get_values()
                 if not candidates:
-                    raise self._empty(number, kind)
+                    raise self._create_empty_error(number, kind)
                 result = LayerResult(number, kind, candidates, values, time.monotonic() - started)
                 self._record.layers.append(result)
             finally:
-                self._observer.layer_done(number, result, self._record)
+                self._observer.record_layer(number, result, self._record)
 
-    def _empty(self, number: int, kind: str) -> ModelError:
+    def _create_empty_error(self, number: int, kind: str) -> ModelError:
         lost = [note.detail for note in self._record.notes if note.what == "dropped" and note.layer <= number]
         why = f", every call failed: {'; '.join(lost[:3])}" if lost else ""
         return ModelError(f"layer {number} ({kind}): no candidate left{why}")
 
-    async def _state(self, number: int, inflow: Flow) -> State:
+    async def _collect_state(self, number: int, inflow: LayerFlow) -> State:
         """What a layer that needs the whole list gets; without a candidate nothing more is paid for."""
-        state = State(self._conversation, await inflow.candidates(), await inflow.values())
+        state = State(self._conversation, await inflow.get_candidates(), await inflow.get_values())
         if number > 1 and not state.candidates:
-            raise self._empty(number - 1, self._kinds[number - 2])
+            raise self._create_empty_error(number - 1, self._kinds[number - 2])
         return state
 
-    async def _produce(self, number: int, components: list[Component], inflow: Flow, outflow: Flow) -> None:
-        producers = [component for component in components if isinstance(component, Producer)]
-        slots = [[Slot(cancellable=self._cancellable) for _ in range(producer.places)] for producer in producers]
+    async def _run_generators(self, number: int, components: list[Component], inflow: LayerFlow, outflow: LayerFlow) -> None:
+        producers = [component for component in components if isinstance(component, CandidateGenerator)]
+        slots = [[CandidateSlot(cancellable=self._cancellable) for _ in range(producer.candidate_count)] for producer in producers]
         lone = max(map(len, slots)) == 1  # all or none, so that the draws of a prompt are asked for at one moment
         outflow.put_slots([slot for group in slots for slot in group])
-        state = await self._state(number, inflow)
+        state = await self._collect_state(number, inflow)
         outflow.put_values(state.values)
 
-        async def fill(producer: Producer, slot: Slot, id: str, draw: int, desk: EngineDesk) -> None:
+        async def fill(producer: CandidateGenerator, slot: CandidateSlot, id: str, draw: int, desk: EngineCallContext) -> None:
             slot.fill(await producer.produce(state, id, draw, desk))
 
-        async def component(place: int, producer: Producer, mine: list[Slot], first: int, draw: int) -> None:
-            desk = self._desk(number, producer, place)
-            async with _named(self._observer, f"{producer.spec.kind} {place}", len(producers)):
+        async def component(place: int, producer: CandidateGenerator, mine: list[CandidateSlot], first: int, draw: int) -> None:
+            desk = self._create_context(number, producer, place)
+            async with _open_component_span(self._observer, f"{producer.spec.kind} {place}", len(producers)):
                 jobs = [
                     partial(fill, producer, slot, f"{number}.{first + index}", draw + index, desk)
                     for index, slot in enumerate(mine)
                 ]
-                await _all([partial(slot.work, job) for slot, job in zip(mine, jobs, strict=True)], lone)
+                await _run_all([partial(slot.run_job, job) for slot, job in zip(mine, jobs, strict=True)], lone)
 
-        async with self._span(number, components[0], outflow):
-            jobs: list[Job] = []
+        async with self._open_span(number, components[0], outflow):
+            jobs: list[SlotJob] = []
             first = 1
             draws: Counter[str] = Counter()
             for place, (producer, mine) in enumerate(zip(producers, slots, strict=True), 1):
@@ -197,57 +197,57 @@ class _Run:
                 jobs.append(partial(component, place, producer, mine, first, draws[model]))
                 draws[model] += len(mine)
                 first += len(mine)
-            await _all(jobs, len(jobs) == 1)
+            await _run_all(jobs, len(jobs) == 1)
 
-    async def _judge(self, number: int, judge: Component, inflow: Flow, outflow: Flow) -> None:
-        assert isinstance(judge, Judge)
-        sources = await inflow.slots()
-        slots = [Slot(source, self._cancellable) for source in sources]
-        gate = Gate(slots, None if judge.sorts else judge.stop_after)
-        desk = self._desk(number, judge)
+    async def _run_scorer(self, number: int, judge: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
+        assert isinstance(judge, CandidateScorer)
+        sources = await inflow.get_slots()
+        slots = [CandidateSlot(source, self._cancellable) for source in sources]
+        gate = FilterGate(slots, None if judge.sorts else judge.stop_after)
+        desk = self._create_context(number, judge)
         if not judge.sorts:
             outflow.put_slots(slots)
 
-        async def one(source: Slot, slot: Slot) -> None:
+        async def one(source: CandidateSlot, slot: CandidateSlot) -> None:
             candidate = await source.get()
             if candidate is None:
-                return gate.report(slot, None, False)
-            state = State(self._conversation, (), await inflow.values())
+                return gate.report_verdict(slot, None, False)
+            state = State(self._conversation, (), await inflow.get_values())
             if not judge.sorts:
                 outflow.put_values(state.values)
             judged = await judge.judge(state, candidate, desk)
             passes = judge.sorts or judge.passes(judged)
-            gate.report(slot, judged, passes)
+            gate.report_verdict(slot, judged, passes)
             if not passes:
                 await gate.done.wait()
                 slot.fill(None if gate.passed else judged)
 
-        await inflow.begun.get()
-        async with self._span(number, judge, outflow):
-            await _all(
-                [partial(slot.work, partial(one, source, slot)) for source, slot in zip(sources, slots, strict=True)]
+        await inflow.started.get()
+        async with self._open_span(number, judge, outflow):
+            await _run_all(
+                [partial(slot.run_job, partial(one, source, slot)) for source, slot in zip(sources, slots, strict=True)]
             )
             judged = tuple(slot.candidate for slot in slots if slot.candidate is not None)
             if not judged:
-                raise self._empty(number - 1, self._kinds[number - 2])
+                raise self._create_empty_error(number - 1, self._kinds[number - 2])
             none_passed = not any(judge.passes(candidate) for candidate in judged)
             if none_passed and judge.kind.filters and judge.arrange(judged):
-                desk.note("fallback", "no candidate passed: all go on")
+                desk.record_event("fallback", "no candidate passed: all go on")
             if judge.sorts:
-                outflow.put(State(self._conversation, judge.arrange(judged), await inflow.values()))
+                outflow.put(State(self._conversation, judge.arrange(judged), await inflow.get_values()))
 
-    async def _whole(self, number: int, whole: Component, inflow: Flow, outflow: Flow) -> None:
-        assert isinstance(whole, Whole)
-        state = await self._state(number, inflow)
-        async with self._span(number, whole, outflow):
-            outflow.put(await whole.run(state, self._desk(number, whole)))
+    async def _run_list_component(self, number: int, whole: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
+        assert isinstance(whole, ListComponent)
+        state = await self._collect_state(number, inflow)
+        async with self._open_span(number, whole, outflow):
+            outflow.put(await whole.run(state, self._create_context(number, whole)))
 
-    async def _side(self, number: int, side: Component, inflow: Flow, outflow: Flow) -> None:
-        assert isinstance(side, Side)
-        async with self._span(number, side, outflow):
-            prepared = await side.prepare(self._conversation, self._desk(number, side))
-            outflow.put_slots(await inflow.slots())
-            outflow.put_values({**await inflow.values(), **prepared})
+    async def _run_context_component(self, number: int, side: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
+        assert isinstance(side, ContextComponent)
+        async with self._open_span(number, side, outflow):
+            prepared = await side.prepare(self._conversation, self._create_context(number, side))
+            outflow.put_slots(await inflow.get_slots())
+            outflow.put_values({**await inflow.get_values(), **prepared})
 
 
 @asynccontextmanager
@@ -255,11 +255,11 @@ async def _named(observer: Observer, name: str, components: int) -> AsyncIterato
     if components == 1:
         yield
     else:
-        async with observer.span(name, "archon_component"):
+        async with observer.open_span(name, "archon_component"):
             yield
 
 
-async def _all(jobs: Sequence[Job], lone: bool = False) -> None:
+async def _all(jobs: Sequence[SlotJob], lone: bool = False) -> None:
     """All of them at the same time; a lone one without a task of its own."""
     if lone:
         return await jobs[0]()
@@ -268,7 +268,7 @@ async def _all(jobs: Sequence[Job], lone: bool = False) -> None:
             group.start_soon(job)
 
 
-def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def select_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """One exception of a group, since hosts know no groups: the host's own (a limit) before this package's."""
-    single = [first_error(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in errors.exceptions]
+    single = [select_error(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in errors.exceptions]
     return next((exc for exc in single if not isinstance(exc, ArchonError)), single[0])

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-CI_COMMAND = re.compile(r"^[^\S\n]*::|##\[", re.MULTILINE)
+CONTROL_CHARS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CI_COMMAND_START = re.compile(r"^[^\S\n]*::|##\[", re.MULTILINE)
 """How a line begins that GitHub's runner obeys, e.g. `::add-mask::`."""
 
 
@@ -68,10 +68,10 @@ def did_you_mean(given: str, legal: Iterable[str]) -> str:
     return f"{hint} (legal: {', '.join(names)})"
 
 
-def visible(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Text from elsewhere, for a terminal or a CI's log: what would command it, or turn the reading direction, becomes
     U+FFFD."""
-    return CI_COMMAND.sub("\ufffd", CONTROL.sub("\ufffd", text))
+    return CI_COMMAND_START.sub("\ufffd", CONTROL_CHARS.sub("\ufffd", text))
 
 
 def quote(text: str, limit: int = 200) -> str:

@@ -13,10 +13,10 @@ import anyio
 from archon_eval.candidates import Candidate, State
 
 T = TypeVar("T")
-Job = Callable[[], Coroutine[Any, Any, None]]
+SlotJob = Callable[[], Coroutine[Any, Any, None]]
 
 
-class _Once(Generic[T]):
+class _OneShotValue(Generic[T]):
     """A value that is set once and may be waited for."""
 
     __slots__ = ("_event", "_value")
@@ -43,14 +43,14 @@ class _Once(Generic[T]):
         return self._value[0]
 
 
-class Slot:
+class CandidateSlot:
     """The place of one candidate: filled once, with a candidate or with None for none."""
 
     __slots__ = ("_filled", "_scope", "candidate", "upstream")
 
-    def __init__(self, upstream: "Slot | None" = None, cancellable: bool = False) -> None:
+    def __init__(self, upstream: "CandidateSlot | None" = None, cancellable: bool = False) -> None:
         self.candidate: Candidate | None = None
-        self._filled: _Once[Candidate | None] = _Once()
+        self._filled: _OneShotValue[Candidate | None] = _OneShotValue()
         self._scope = anyio.CancelScope() if cancellable else None
         self.upstream = upstream
 
@@ -62,7 +62,7 @@ class Slot:
     async def get(self) -> Candidate | None:
         return await self._filled.get()
 
-    async def work(self, work: Job) -> None:
+    async def run_job(self, work: SlotJob) -> None:
         """Do what fills this slot; whatever becomes of it, the slot is filled at the end."""
         with self._scope or nullcontext():
             await work()
@@ -77,16 +77,16 @@ class Slot:
             self.upstream.cancel()
 
 
-class Flow:
+class LayerFlow:
     """What one layer hands to the next: slots as soon as their number is known, values when complete."""
 
     def __init__(self) -> None:
-        self._slots: _Once[list[Slot]] = _Once()
-        self._values: _Once[Mapping[str, Any]] = _Once()
-        self.begun: _Once[bool] = _Once()
+        self._slots: _OneShotValue[list[CandidateSlot]] = _OneShotValue()
+        self._values: _OneShotValue[Mapping[str, Any]] = _OneShotValue()
+        self.started: _OneShotValue[bool] = _OneShotValue()
         """Set when the layer that fills this flow begins, so that a transcript shows layers in order."""
 
-    def put_slots(self, slots: list[Slot]) -> None:
+    def put_slots(self, slots: list[CandidateSlot]) -> None:
         self._slots.set(slots)
 
     def put_values(self, values: Mapping[str, Any]) -> None:
@@ -94,35 +94,35 @@ class Flow:
 
     def put(self, state: State) -> None:
         """A finished state at once."""
-        self.begun.set(True)
-        slots = [Slot() for _ in state.candidates]
+        self.started.set(True)
+        slots = [CandidateSlot() for _ in state.candidates]
         for slot, candidate in zip(slots, state.candidates, strict=True):
             slot.fill(candidate)
         self.put_slots(slots)
         self.put_values(state.values)
 
-    async def slots(self) -> list[Slot]:
+    async def get_slots(self) -> list[CandidateSlot]:
         return await self._slots.get()
 
-    async def values(self) -> Mapping[str, Any]:
+    async def get_values(self) -> Mapping[str, Any]:
         return await self._values.get()
 
-    async def candidates(self) -> tuple[Candidate, ...]:
-        found = [await slot.get() for slot in await self.slots()]
+    async def get_candidates(self) -> tuple[Candidate, ...]:
+        found = [await slot.get() for slot in await self.get_slots()]
         return tuple(candidate for candidate in found if candidate is not None)
 
 
-class Gate:
+class FilterGate:
     """Knows when all candidates of a filter are judged, how many passed, and when enough did."""
 
-    def __init__(self, slots: list[Slot], stop_after: int | None) -> None:
+    def __init__(self, slots: list[CandidateSlot], stop_after: int | None) -> None:
         self._slots, self._waiting, self._stop_after = slots, len(slots), stop_after
         self.passed = 0
         self.done = anyio.Event()
         if not slots:
             self.done.set()
 
-    def report(self, slot: Slot, judged: Candidate | None, passes: bool) -> None:
+    def report_verdict(self, slot: CandidateSlot, judged: Candidate | None, passes: bool) -> None:
         self._waiting -= 1
         if passes:
             self.passed += 1

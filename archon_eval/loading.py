@@ -20,19 +20,19 @@ from unicodedata import category
 
 import yaml
 
-from archon_eval.architecture import PLACEHOLDER, SETTING_NAMES, Architecture, ComponentSpec, Layer, Settings
+from archon_eval.architecture import PLACEHOLDER, SETTING_NAMES, Architecture, ComponentSpec, Layer, GenerationSettings
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
-from archon_eval.kinds import Kind, find_kind
-from archon_eval.wording import fields_of
+from archon_eval.kinds import ComponentType, resolve_component_type
+from archon_eval.wording import extract_fields
 
 TOP_KEYS = ("name", "description", "layers", "settings", "prompts", "on_error", "reask")
 COMPONENT_KEYS = ("model", "settings", "prompts", "on_error", "reask")
-FILE_ENDINGS = (".yaml", ".yml", ".json")
+FILE_SUFFIXES = (".yaml", ".yml", ".json")
 
-Source = str | os.PathLike[str] | Mapping[str, Any] | Architecture
+ArchitectureSource = str | os.PathLike[str] | Mapping[str, Any] | Architecture
 
 
-def load_architecture(source: Source, models: Sequence[str] = ()) -> Architecture:
+def load_architecture(source: ArchitectureSource, models: Sequence[str] = ()) -> Architecture:
     """An Architecture from a file, a preset's name, a mapping or an Architecture.
 
     Args:
@@ -45,14 +45,14 @@ def load_architecture(source: Source, models: Sequence[str] = ()) -> Architectur
     if isinstance(source, Architecture):
         found = source
     elif isinstance(source, Mapping):
-        found = _read(source, str(source.get("name", "unnamed")))
+        found = _parse_architecture(source, str(source.get("name", "unnamed")))
     else:
-        text, where = _text_of(source)
-        found = _read(parse_text(text, where), Path(where).stem, where)
+        text, where = _load_text(source)
+        found = _parse_architecture(parse_text(text, where), Path(where).stem, where)
     return found.with_models(models) if models else found
 
 
-def preset_names() -> list[str]:
+def list_presets() -> list[str]:
     """The names of the architectures that ship with the package, sorted."""
     folder = resources.files("archon_eval.presets")
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
@@ -68,28 +68,28 @@ def read_file(path: Path) -> str:
         raise ArchitectureError(f"architecture file {path} is not UTF-8 text (byte {exc.start})") from exc
 
 
-def _text_of(source: str | os.PathLike[str]) -> tuple[str, str]:
+def _load_text(source: str | os.PathLike[str]) -> tuple[str, str]:
     name = os.fspath(source)
     path = Path(name)
     try:
-        if path.suffix.lower() in FILE_ENDINGS or path.is_file():
+        if path.suffix.lower() in FILE_SUFFIXES or path.is_file():
             return read_file(path), name
     except ArchitectureError:
         raise
     except (OSError, ValueError) as exc:  # no path at all: too long, or with a NUL
         raise ArchitectureError(f"no architecture {quote(name, 80)}: {exc}") from None
-    names = preset_names()
+    names = list_presets()
     if name in names:
         return (resources.files("archon_eval.presets") / f"{name}.yaml").read_text(encoding="utf-8"), name
     hint = did_you_mean(name, names)
-    raise ArchitectureError(f"no architecture {name!r}: neither a file ({', '.join(FILE_ENDINGS)}) nor a preset{hint}")
+    raise ArchitectureError(f"no architecture {name!r}: neither a file ({', '.join(FILE_SUFFIXES)}) nor a preset{hint}")
 
 
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader that refuses a key written twice."""
 
 
-def _strict_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+def _construct_strict_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
     seen: dict[Hashable, Any] = {}
     for key_node, _ in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *base`
@@ -103,10 +103,10 @@ def _strict_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool 
     return loader.construct_mapping(node, deep=True)
 
 
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _strict_mapping)
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_strict_mapping)
 
 
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -119,32 +119,32 @@ def parse_text(text: str, where: str, what: str = "an architecture is a mapping 
     """YAML or JSON text as a mapping; duplicate keys and anything but a mapping (`what` says of what) are errors."""
     form = "JSON" if where.lower().endswith(".json") else "YAML"
     try:
-        data = json.loads(text, object_pairs_hook=_unique) if form == "JSON" else yaml.load(text, Loader=_StrictLoader)
+        data = json.loads(text, object_pairs_hook=_reject_duplicate_keys) if form == "JSON" else yaml.load(text, Loader=_StrictLoader)
     except ArchitectureError as exc:
         raise ArchitectureError(f"{where}: {exc}") from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise ArchitectureError(f"{where}: not readable as {form}: {exc}") from exc
     if not isinstance(data, Mapping):
-        raise ArchitectureError(f"{where}: {what}, not {_name_of(data)}")
+        raise ArchitectureError(f"{where}: {what}, not {_describe_value(data)}")
     return data
 
 
-def _read(data: Mapping[str, Any], name: str, where: str = "architecture") -> Architecture:
-    _known_keys(data, (*TOP_KEYS, *SETTING_NAMES), where)
+def _parse_architecture(data: Mapping[str, Any], name: str, where: str = "architecture") -> Architecture:
+    _check_keys(data, (*TOP_KEYS, *SETTING_NAMES), where)
     layers = data.get("layers")
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
-        raise ArchitectureError(f"{where}: `layers` must be a list of at least one layer, not {_name_of(layers)}")
+        raise ArchitectureError(f"{where}: `layers` must be a list of at least one layer, not {_describe_value(layers)}")
     for key in ("name", "description"):
         if not isinstance(data.get(key, ""), str):
-            raise ArchitectureError(f"{where}: `{key}` must be text, not {_name_of(data[key])}")
+            raise ArchitectureError(f"{where}: `{key}` must be text, not {_describe_value(data[key])}")
     if any(category(character) == "Cc" for character in str(data.get("name", name))):
         raise ArchitectureError(f"{where}: `name` holds control characters: {quote(str(data.get('name', name)), 60)}")
     shared = {key: data[key] for key in ("settings", "on_error", "reask", *SETTING_NAMES) if key in data}
-    prompts = _mapping(data.get("prompts", {}), f"{where}: `prompts`")
+    prompts = _require_mapping(data.get("prompts", {}), f"{where}: `prompts`")
     used: set[str] = set()
     built = []
     for number, layer in enumerate(layers, 1):
-        built.append(_layer(layer, shared, prompts, f"{where}: layer {number}", used))
+        built.append(_parse_layer(layer, shared, prompts, f"{where}: layer {number}", used))
     if unused := sorted(set(map(str, prompts)) - used):
         hint = did_you_mean(unused[0], used)
         raise ArchitectureError(f"{where}: `prompts` names {unused[0]!r}, which no layer has{hint}")
@@ -154,15 +154,15 @@ def _read(data: Mapping[str, Any], name: str, where: str = "architecture") -> Ar
         raise ArchitectureError(str(exc) if where == "architecture" else f"{where}: {exc}") from None
 
 
-def _layer(
+def _parse_layer(
     layer: Any, shared: Mapping[str, Any], prompts: Mapping[str, Any], where: str, used: set[str]
 ) -> tuple[ComponentSpec, ...]:
-    data = _mapping(layer, where, "a mapping of one kind of component, e.g. {generator: openai/gpt-4o}")
+    data = _require_mapping(layer, where, "a mapping of one kind of component, e.g. {generator: openai/gpt-4o}")
     if len(data) != 1:
         kinds = ", ".join(map(str, data)) or "nothing"
         raise ArchitectureError(f"{where} holds {kinds}: one kind of component in a layer (rule 1)")
     name, value = next(iter(data.items()))
-    kind = find_kind(str(name), where)
+    kind = resolve_component_type(str(name), where)
     used.add(str(name))
     common = {**shared, **({"prompts": prompts[str(name)]} if str(name) in prompts else {})}
     items = value if isinstance(value, list | tuple) else [value]
@@ -171,32 +171,32 @@ def _layer(
     found: list[ComponentSpec] = []
     for position, item in enumerate(items, 1):
         at = f"{where}: {name}" + (f" {position} of {len(items)}" if len(items) > 1 else "")
-        own = {"model": item} if isinstance(item, str) else _mapping(item or {}, at, "a model or a mapping")
-        found += _expand(_component(str(name), kind, own, common, at), at)
+        own = {"model": item} if isinstance(item, str) else _require_mapping(item or {}, at, "a model or a mapping")
+        found += _expand_placeholder(_parse_component(str(name), kind, own, common, at), at)
     return tuple(found)
 
 
-def _component(name: str, kind: Kind, own: Mapping[str, Any], common: Mapping[str, Any], where: str) -> ComponentSpec:
+def _parse_component(name: str, kind: ComponentType, own: Mapping[str, Any], common: Mapping[str, Any], where: str) -> ComponentSpec:
     inline = tuple(key for key in SETTING_NAMES if key not in kind.options)
-    _known_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
+    _check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
     model = own.get("model", "")
     needs_model = kind.needs_model and own.get("execute") is None
     if not isinstance(model, str) or (needs_model and not model.strip()):
         raise ArchitectureError(f"{where} needs `model:`, an Inspect model name such as openai/gpt-4o; got {model!r}")
-    settings = Settings()
+    settings = GenerationSettings()
     for layer in (common, own):
-        given = {**_mapping(layer.get("settings", {}), f"{where}: `settings`")}
+        given = {**_require_mapping(layer.get("settings", {}), f"{where}: `settings`")}
         given |= {key: layer[key] for key in (inline if layer is own else SETTING_NAMES) if key in layer}
-        settings = _settings(settings, given, where)
+        settings = _parse_settings(settings, given, where)
     options = []
     for key in (key for key in kind.options if key in own):
         option = kind.options[key]
-        if not option.ok(own[key]):
+        if not option.is_valid(own[key]):
             raise ArchitectureError(f"{where}: `{key}` must be {option.legal}, not {own[key]!r}")
         if own[key] != option.default:
-            options.append((key, _frozen(own[key], f"{where}: `{key}`")))
-    prompts = _prompts(
-        kind, {**_mapping(common.get("prompts", {}), where), **_mapping(own.get("prompts", {}), where)}, where
+            options.append((key, _freeze_value(own[key], f"{where}: `{key}`")))
+    prompts = _parse_prompts(
+        kind, {**_require_mapping(common.get("prompts", {}), where), **_require_mapping(own.get("prompts", {}), where)}, where
     )
     on_error = own.get("on_error", common.get("on_error", "fail"))
     if on_error not in ("fail", "drop"):
@@ -207,18 +207,18 @@ def _component(name: str, kind: Kind, own: Mapping[str, Any], common: Mapping[st
     return ComponentSpec(name, model.strip(), settings, tuple(sorted(options)), prompts, on_error, reask)
 
 
-def _frozen(value: Any, where: str) -> Any:
+def _freeze_value(value: Any, where: str) -> Any:
     """The value with tuples for lists, so that it cannot change; anything JSON does not know is an error."""
     if isinstance(value, list | tuple):
-        return tuple(_frozen(item, where) for item in value)
+        return tuple(_freeze_value(item, where) for item in value)
     if isinstance(value, Mapping):
-        return {str(key): _frozen(item, where) for key, item in value.items()}
+        return {str(key): _freeze_value(item, where) for key, item in value.items()}
     if not isinstance(value, str | int | float | bool | None):
-        raise ArchitectureError(f"{where} must be text, numbers, true/false, or lists of them, not {_name_of(value)}")
+        raise ArchitectureError(f"{where} must be text, numbers, true/false, or lists of them, not {_describe_value(value)}")
     return value
 
 
-def _expand(spec: ComponentSpec, where: str) -> Layer:
+def _expand_placeholder(spec: ComponentSpec, where: str) -> Layer:
     """`$2..8` becomes seven components, so that calls can be counted before the models are known."""
     if not spec.model.startswith("$"):
         return (spec,)
@@ -230,18 +230,18 @@ def _expand(spec: ComponentSpec, where: str) -> Layer:
     return tuple(replace(spec, model=f"${n}") for n in range(int(match["first"]), int(match["last"]) + 1))
 
 
-NUMBERS: Mapping[str, tuple[float, float]] = {
+NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
 }
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-WHOLES: Mapping[str, int] = {"max_tokens": 1, "top_k": 1, "seed": 0, "reasoning_tokens": 0}
+REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+INT_MINIMUMS: Mapping[str, int] = {"max_tokens": 1, "top_k": 1, "seed": 0, "reasoning_tokens": 0}
 
 
-def _settings(base: Settings, given: Mapping[str, Any], where: str) -> Settings:
-    _known_keys(given, SETTING_NAMES, f"{where}: `settings`")
+def _parse_settings(base: GenerationSettings, given: Mapping[str, Any], where: str) -> GenerationSettings:
+    _check_keys(given, SETTING_NAMES, f"{where}: `settings`")
     clean: dict[str, Any] = {}
     for key, value in given.items():
         if key == "stop":
@@ -252,31 +252,31 @@ def _settings(base: Settings, given: Mapping[str, Any], where: str) -> Settings:
         elif value is None:
             clean[key] = value
         elif key == "reasoning_effort":
-            if value not in EFFORTS:
-                raise ArchitectureError(f"{where}: `{key}` is {value!r}{did_you_mean(str(value), EFFORTS)}")
+            if value not in REASONING_EFFORTS:
+                raise ArchitectureError(f"{where}: `{key}` is {value!r}{did_you_mean(str(value), REASONING_EFFORTS)}")
             clean[key] = value
-        elif key in NUMBERS:
-            low, high = NUMBERS[key]
+        elif key in NUMBER_RANGES:
+            low, high = NUMBER_RANGES[key]
             if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
                 raise ArchitectureError(f"{where}: `{key}` must be a number from {low} to {high}, not {value!r}")
             clean[key] = float(value)
-        elif not isinstance(value, int) or isinstance(value, bool) or value < WHOLES.get(key, 0):
+        elif not isinstance(value, int) or isinstance(value, bool) or value < INT_MINIMUMS.get(key, 0):
             raise ArchitectureError(
-                f"{where}: `{key}` must be a whole number of at least {WHOLES.get(key, 0)}, not {value!r}"
+                f"{where}: `{key}` must be a whole number of at least {INT_MINIMUMS.get(key, 0)}, not {value!r}"
             )
         else:
             clean[key] = value
     return replace(base, **clean)
 
 
-def _prompts(kind: Kind, given: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
+def _parse_prompts(kind: ComponentType, given: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
     for name, text in given.items():
         if name not in kind.prompts:
             legal = did_you_mean(str(name), kind.prompts) if kind.prompts else "; it has none"
             raise ArchitectureError(f"{where}: {kind.name} has no prompt {name!r}{legal}")
         if not isinstance(text, str) or not text.strip():
             raise ArchitectureError(f"{where}: prompt {name!r} must be text, not {quote(str(text))}")
-        prompt, used = kind.prompts[name], fields_of(text)
+        prompt, used = kind.prompts[name], extract_fields(text)
         if missing := prompt.required - used:
             raise ArchitectureError(f"{where}: prompt {name!r} must use {{{'} and {'.join(sorted(missing))}}}")
         if unknown := used - prompt.required - prompt.optional:
@@ -285,20 +285,20 @@ def _prompts(kind: Kind, given: Mapping[str, Any], where: str) -> tuple[tuple[st
     return tuple(sorted(given.items()))
 
 
-def _known_keys(data: Mapping[str, Any], legal: Iterable[str], where: str) -> None:
+def _check_keys(data: Mapping[str, Any], legal: Iterable[str], where: str) -> None:
     legal = tuple(legal)
     for key in data:
         if key not in legal:
             raise ArchitectureError(f"{where}: unknown key {key!r}{did_you_mean(str(key), legal)}")
 
 
-def _mapping(value: Any, where: str, wanted: str = "a mapping") -> Mapping[str, Any]:
+def _require_mapping(value: Any, where: str, wanted: str = "a mapping") -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ArchitectureError(f"{where} must be {wanted}, not {_name_of(value)}")
+        raise ArchitectureError(f"{where} must be {wanted}, not {_describe_value(value)}")
     return value
 
 
-def _name_of(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if value is None:
         return "nothing"
     names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true/false"}

@@ -4,8 +4,8 @@
     plan.calls         # (29, 31): least and most model calls per question, re-asks apart
     plan.sequential    # 7: the longest chain of calls that wait for each other
 
-Counts come from the components themselves (`calls`, `survivors`), so they hold for custom components too. Tokens are
-estimates from `Assumptions`; dollars are those tokens at the price table, unknown where a price is.
+Counts come from the components themselves (`calls`, `count_survivors`), so they hold for custom components too. Tokens are
+estimates from `TokenAssumptions`; dollars are those tokens at the price table, unknown where a price is.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.architecture import PLACEHOLDER, Architecture
-from archon_eval.components import build
-from archon_eval.components.base import Component, Judge, Producer, Side, Span
+from archon_eval.components import build_component
+from archon_eval.components.base import Component, CandidateScorer, CandidateGenerator, ContextComponent, CountRange
 from archon_eval.models.base import Usage
 from archon_eval.models.prices import Prices, load_prices
-from archon_eval.tokens import Assumptions, Flow, bounded, tokens
+from archon_eval.tokens import TokenAssumptions, PlanFlow, cap_tokens, estimate_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class LayerPlan:
     kind: str
     components: tuple[tuple[str, int], ...]
     """(model, candidates it makes) per component; 1 for those that make none."""
-    calls: Span
+    calls: CountRange
     reasks: int
     """Calls that unreadable replies may add at most."""
-    candidates: Span
+    candidates: CountRange
     """How many leave the layer."""
     finished: int
     """Sequential calls from the question until all of them have left."""
@@ -46,7 +46,7 @@ class Plan:
 
     architecture: Architecture
     layers: tuple[LayerPlan, ...]
-    calls: Span
+    calls: CountRange
     reasks: int
     sequential: int
     """Critical path in model calls, re-asks apart."""
@@ -69,7 +69,7 @@ class Plan:
 def plan(
     architecture: Architecture,
     models: Sequence[str] = (),
-    assumptions: Assumptions | None = None,
+    assumptions: TokenAssumptions | None = None,
     prices: Prices | None = None,
     memo: dict[Any, Any] | None = None,
 ) -> Plan:
@@ -82,18 +82,18 @@ def plan(
     Raises:
         ArchitectureError: a custom component that cannot be used.
     """
-    assumed, table = assumptions or Assumptions(), prices or load_prices()
+    assumed, table = assumptions or TokenAssumptions(), prices or load_prices()
     filled = architecture.with_models(models) if models else architecture
     memo = {} if memo is None else memo
     built: list[list[Component]] = []
     for number, layer in enumerate(filled.layers, 1):
         if (number, layer) not in memo:
-            memo[number, layer] = [build(spec, f"layer {number}") for spec in layer]
+            memo[number, layer] = [build_component(spec, f"layer {number}") for spec in layer]
         built.append(memo[number, layer])
-    flow, layers = Flow(), []
-    for number, (layer, components, enough) in enumerate(zip(filled.layers, built, _enough(built), strict=True), 1):
+    flow, layers = PlanFlow(), []
+    for number, (layer, components, enough) in enumerate(zip(filled.layers, built, _find_needed_candidates(built), strict=True), 1):
         if (part := (number, layer, flow, enough)) not in memo:
-            memo[part] = _layer(number, components, flow, enough, assumed, table)
+            memo[part] = _plan_layer(number, components, flow, enough, assumed, table)
         planned, flow = memo[part]
         layers.append(planned)
     for model in filled.models:
@@ -104,91 +104,91 @@ def plan(
     return Plan(
         filled,
         tuple(layers),
-        _total([layer.calls for layer in layers]),
+        _sum_ranges([layer.calls for layer in layers]),
         sum(layer.reasks for layer in layers),
         max(flow.candidates_at, flow.values_at),
-        _usage([layer.usage for layer in layers]),
+        _sum_usage([layer.usage for layer in layers]),
         (sum(least for least, _ in dollars), sum(most for _, most in dollars)) if len(dollars) == len(layers) else None,
         table.version,
         unpriced,
-        (*_place_notes(architecture, models), *_notes(built, layers)),
+        (*_collect_placeholder_notes(architecture, models), *_collect_notes(built, layers)),
     )
 
 
-def _enough(built: Sequence[list[Component]]) -> list[int | None]:
+def _find_needed_candidates(built: Sequence[list[Component]]) -> list[int | None]:
     """Per layer, how many candidates a later (or its own) `stop_after` needs; the work on others may be cancelled."""
     found: list[int | None] = []
     enough: int | None = None
     for components in reversed(built):
         first = components[0]
-        if isinstance(first, Judge) and not first.sorts:
+        if isinstance(first, CandidateScorer) and not first.sorts:
             enough = min((n for n in (enough, first.stop_after) if n is not None), default=None)
-        elif not isinstance(first, Side):
+        elif not isinstance(first, ContextComponent):
             enough = None
         found.append(enough)
     return found[::-1]
 
 
-def _layer(
-    number: int, components: list[Component], flow: Flow, enough: int | None, assumed: Assumptions, prices: Prices
-) -> tuple[LayerPlan, Flow]:
+def _plan_layer(
+    number: int, components: list[Component], flow: PlanFlow, enough: int | None, assumed: TokenAssumptions, prices: Prices
+) -> tuple[LayerPlan, PlanFlow]:
     least, most = flow.candidates
     judged = flow if enough is None else replace(flow, candidates=(min(least, enough), most))
-    calls = [component.calls(judged.candidates) for component in components]
-    usage = [tokens(component, judged, assumed) for component in components]
+    calls = [component.count_calls(judged.candidates) for component in components]
+    usage = [estimate_tokens(component, judged, assumed) for component in components]
     costs = [
         (prices.cost(component.spec.model, low), prices.cost(component.spec.model, high)) if count[1] else (0.0, 0.0)
         for component, count, (low, high) in zip(components, calls, usage, strict=True)
     ]
     known = [(low, high) for low, high in costs if low is not None and high is not None]
-    after = _after(components, flow, assumed)
+    after = _advance_flow(components, flow, assumed)
     planned = LayerPlan(
         number,
         components[0].spec.kind,
-        tuple((c.spec.model, c.places if isinstance(c, Producer) else 1) for c in components),
-        _total(calls),
+        tuple((c.spec.model, c.candidate_count if isinstance(c, CandidateGenerator) else 1) for c in components),
+        _sum_ranges(calls),
         sum(
-            _readings(component, count) * component.spec.reask
+            _count_parsed_calls(component, count) * component.spec.reask
             for component, count in zip(components, calls, strict=True)
         ),
         after.candidates,
-        max(after.candidates_at, after.values_at) if isinstance(components[0], Side) else after.candidates_at,
-        _usage(usage),
+        max(after.candidates_at, after.values_at) if isinstance(components[0], ContextComponent) else after.candidates_at,
+        _sum_usage(usage),
         (sum(low for low, _ in known), sum(high for _, high in known)) if len(known) == len(costs) else None,
     )
     return planned, after
 
 
-def _after(components: list[Component], flow: Flow, assumed: Assumptions) -> Flow:
+def _advance_flow(components: list[Component], flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
     """The flow behind a layer: who is left, and when."""
     first, ready = components[0], max(flow.candidates_at, flow.values_at)
-    if isinstance(first, Producer):
-        least, most = _total([component.survivors(flow.candidates) for component in components])
-        answer = max(bounded(assumed.answer, component) for component in components)
-        return Flow((max(1, least), most), answer, False, flow.tests, ready + 1, flow.values_at)
-    deepest = first.calls((1, 1) if isinstance(first, Judge) else flow.candidates)[1]
-    candidates = first.survivors(flow.candidates)
-    if isinstance(first, Side):
-        tests = int(first.spec.option("max_tests")) if first.spec.kind == "unit_test_generator" else flow.tests
+    if isinstance(first, CandidateGenerator):
+        least, most = _sum_ranges([component.count_survivors(flow.candidates) for component in components])
+        answer = max(cap_tokens(assumed.answer, component) for component in components)
+        return PlanFlow((max(1, least), most), answer, False, flow.tests, ready + 1, flow.values_at)
+    deepest = first.count_calls((1, 1) if isinstance(first, CandidateScorer) else flow.candidates)[1]
+    candidates = first.count_survivors(flow.candidates)
+    if isinstance(first, ContextComponent):
+        tests = int(first.spec.get_option("max_tests")) if first.spec.kind == "unit_test_generator" else flow.tests
         return replace(flow, candidates=candidates, tests=tests, values_at=max(flow.values_at, deepest))
     critiques = flow.critiques or first.kind.writes_critiques
     return replace(flow, candidates=candidates, critiques=critiques, candidates_at=ready + deepest)
 
 
-def _readings(component: Component, calls: Span) -> int:
+def _count_parsed_calls(component: Component, calls: CountRange) -> int:
     """Calls whose reply is parsed, and may be asked for again."""
-    if isinstance(component, Producer):
+    if isinstance(component, CandidateGenerator):
         return 0
     return calls[1] // 2 if component.spec.kind == "verifier" else calls[1]
 
 
-def _notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]) -> list[str]:
+def _collect_notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]) -> list[str]:
     found = []
     for layer, components in zip(layers, built, strict=True):
         component, where = components[0], f"layer {layer.number} ({layer.kind})"
         if component.kind.filters and dict(component.spec.options).get("keep") != "all":
             found.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
-        if isinstance(component, Judge) and component.stop_after is not None:
+        if isinstance(component, CandidateScorer) and component.stop_after is not None:
             found.append(f"{where} stops once {component.stop_after} passed: work on the others is cancelled")
         if any(component.spec.on_error == "drop" for component in components):
             found.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
@@ -197,7 +197,7 @@ def _notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]) -> lis
     return found
 
 
-def _place_notes(architecture: Architecture, models: Sequence[str]) -> list[str]:
+def _collect_placeholder_notes(architecture: Architecture, models: Sequence[str]) -> list[str]:
     matches = [match for name in architecture.placeholders if (match := PLACEHOLDER.fullmatch(name))]
     if any(match["all"] for match in matches) and not models:
         return ["$all counts as one model until models are named"]
@@ -207,15 +207,15 @@ def _place_notes(architecture: Architecture, models: Sequence[str]) -> list[str]
     return []
 
 
-def _total(spans: Sequence[Span]) -> Span:
+def _sum_ranges(spans: Sequence[CountRange]) -> CountRange:
     return sum(least for least, _ in spans), sum(most for _, most in spans)
 
 
-def _usage(pairs: Sequence[tuple[Usage, Usage]]) -> tuple[Usage, Usage]:
+def _sum_usage(pairs: Sequence[tuple[Usage, Usage]]) -> tuple[Usage, Usage]:
     return sum((least for least, _ in pairs), Usage()), sum((most for _, most in pairs), Usage())
 
 
-def plan_to_mermaid(found: Plan) -> str:
+def render_mermaid(found: Plan) -> str:
     """The architecture as a Mermaid flowchart: a box per layer, candidates on the arrows, tests dotted."""
     lines = ["flowchart TD", '  Q(["question"])']
     source, tests, carried = "Q", "", ""
@@ -231,11 +231,11 @@ def plan_to_mermaid(found: Plan) -> str:
         lines.append(f"  {source} -->{carried} {node}")
         if tests:
             lines.append(f"  {tests} -. tests .-> {node}")
-        source, tests, carried = node, "", f"|{span_text(layer.candidates)}|"
+        source, tests, carried = node, "", f"|{format_range(layer.candidates)}|"
     return "\n".join([*lines, '  A(["answer"])', f"  {source} -->{carried} A"])
 
 
-def span_text(span: tuple[float, float], form: str = ",") -> str:
+def format_range(span: tuple[float, float], form: str = ",") -> str:
     """`7`, or `1 to 8` when the least and the most differ."""
     least, most = (format(end, form) for end in span)
     return least if least == most else f"{least} to {most}"

@@ -1,6 +1,6 @@
 """What an architecture did on one question, for readers and for accounts: every call, every fallback.
 
-answer.trail.notes      # (Note(layer=3, kind="verifier", what="fallback", detail="no candidate passed: all go on"),)
+answer.trail.notes      # (TraceEvent(layer=3, kind="verifier", what="fallback", detail="no candidate passed: all go on"),)
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from typing import Any
 from archon_eval.candidates import Candidate, Conversation
 from archon_eval.models.base import Reply, Usage
 
-NOTES: Mapping[str, str] = {
+EVENT_TYPES: Mapping[str, str] = {
     "reask": "a reply could not be parsed and was asked for again",
     "fallback": "the stated fallback applied",
     "dropped": "a call failed for good and on_error: drop went on without it",
@@ -27,7 +27,7 @@ NOTES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TraceStep:
     """One model call."""
 
     layer: int
@@ -47,13 +47,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class TraceEvent:
     """Something that went otherwise than planned."""
 
     layer: int
     kind: str
     what: str
-    """A word of NOTES, or a custom component's own."""
+    """A word of EVENT_TYPES, or a custom component's own."""
     detail: str
     about: str = ""
 
@@ -81,12 +81,12 @@ class ModelUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class Trace:
     """Everything that happened, in the order of layers."""
 
     layers: tuple[LayerResult, ...] = ()
-    steps: tuple[Step, ...] = ()
-    notes: tuple[Note, ...] = ()
+    steps: tuple[TraceStep, ...] = ()
+    notes: tuple[TraceEvent, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -98,7 +98,7 @@ class Trail:
         """Whether a reply was reused, so that the clock did not measure what the answer takes."""
         return any(step.reply is not None and step.reply.reused for step in self.steps)
 
-    def recorded(self, layer: int | None = None) -> float:
+    def sum_recorded_seconds(self, layer: int | None = None) -> float:
         """Seconds by the replies' own records: a layer's longest chain of calls about one candidate; layers add up."""
         chains: dict[int, dict[tuple[int, str], list[float]]] = {}
         for step in self.steps:
@@ -107,7 +107,7 @@ class Trail:
                 chain.append(step.reply.seconds)
         return fsum(max(map(fsum, each.values())) for each in chains.values())
 
-    def by_model(self) -> dict[str, ModelUse]:
+    def group_by_model(self) -> dict[str, ModelUse]:
         """Calls and tokens per model."""
         found: dict[str, ModelUse] = {}
         for step in self.steps:
@@ -126,5 +126,5 @@ class Answer:
     text: str
     candidates: tuple[Candidate, ...]
     """What left the last layer, best first; the first is the answer."""
-    trail: Trail = field(default_factory=Trail)
+    trail: Trace = field(default_factory=Trace)
     seconds: float = 0.0

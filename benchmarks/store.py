@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.store import CallStore
@@ -38,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     prompt = "Consider the following question with care. " * 47
     calls = [
-        Call("openai/gpt-4o", (Message("user", f"{number // 10} {prompt}"),), Settings(), number % 10)
+        Call("openai/gpt-4o", (Message("user", f"{number // 10} {prompt}"),), GenerationSettings(), number % 10)
         for number in range(given.replies)
     ]
     reply = Reply("The answer follows from the first of the two lemmas. " * 9, usage=Usage(450, 120), seconds=1.5)

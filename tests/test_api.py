@@ -19,9 +19,9 @@ from inspect_ai.solver import Generate, TaskState, solver
 
 from archon_eval import Archon
 from archon_eval.candidates import Message, State
-from archon_eval.components.base import Desk, Whole
+from archon_eval.components.base import CallContext, ListComponent
 from archon_eval.errors import ArchitectureError, ModelError
-from archon_eval.kinds import Kind
+from archon_eval.kinds import ComponentType
 
 TWO = {"layers": [{"generator": ["openai/gpt-4o", "openai/gpt-4-turbo"]}, {"fuser": "openai/gpt-4o"}]}
 ONE = {"layers": [{"generator": "openai/gpt-4o"}]}
@@ -115,13 +115,13 @@ def test_threads_with_loops_of_their_own_share_objects_and_connections(fake_serv
     assert sum(map(len, answers)) == 24 and len(fake_server.requests) == 12 + 36
 
 
-class Endless(Whole):
+class Endless(ListComponent):
     """Waits until it is cancelled."""
 
-    kind = Kind("endless", needs_model=False)
+    kind = ComponentType("endless", needs_model=False)
     begun, cancelled = threading.Event(), threading.Event()
 
-    async def run(self, state: State, desk: Desk) -> State:
+    async def run(self, state: State, desk: CallContext) -> State:
         self.begun.set()
         try:
             await anyio.sleep_forever()
@@ -130,12 +130,12 @@ class Endless(Whole):
         return state
 
 
-class Blocking(Whole):
+class Blocking(ListComponent):
     """Asks in the one way that a component must not."""
 
-    kind = Kind("blocking", needs_model=False)
+    kind = ComponentType("blocking", needs_model=False)
 
-    async def run(self, state: State, desk: Desk) -> State:
+    async def run(self, state: State, desk: CallContext) -> State:
         Archon(ONE).generate_sync("b")
         return state
 

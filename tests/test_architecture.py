@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture import Architecture, ComponentSpec, Settings, broken_rules
+from archon_eval.architecture import Architecture, ComponentSpec, GenerationSettings, find_broken_rules
 from archon_eval.errors import ArchitectureError
-from archon_eval.loading import EFFORTS, load_architecture
+from archon_eval.loading import REASONING_EFFORTS, load_architecture
 
 G = {"generator": ["a/x", "b/x"]}
 T = {"unit_test_generator": "a/x"}
@@ -67,8 +67,8 @@ def test_rules_hold_for_architectures_built_in_python() -> None:
         Architecture("mine", ((spec,),))
     with pytest.raises(ArchitectureError, match="rule 1"):
         Architecture("mine", ((ComponentSpec("generator", "a/x"), spec),))
-    assert broken_rules(()) and broken_rules([()])
-    assert broken_rules([(ComponentSpec("generator", "a/x"),)]) == []
+    assert find_broken_rules(()) and find_broken_rules([()])
+    assert find_broken_rules([(ComponentSpec("generator", "a/x"),)]) == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ common = {
     "top_p": st.floats(0, 1),
     "stop": st.lists(text.filter(bool), max_size=2),
     "seed": st.integers(0, 2**31),
-    "reasoning_effort": st.sampled_from(EFFORTS),
+    "reasoning_effort": st.sampled_from(REASONING_EFFORTS),
     "on_error": st.sampled_from(["fail", "drop"]),
     "reask": st.integers(0, 10),
 }
@@ -198,4 +198,4 @@ def test_files_say_only_what_differs() -> None:
         {"generator": ["a/x"]},
         {"ranker": [{"model": "a/x", "top_k": 3}]},
     ]
-    assert Settings(temperature=0.0).given() == {"temperature": 0.0, "max_tokens": 2048}
+    assert GenerationSettings(temperature=0.0).dump_non_none() == {"temperature": 0.0, "max_tokens": 2048}

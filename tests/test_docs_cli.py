@@ -59,10 +59,10 @@ def test_architectures_of_the_page_load(page: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_assumptions_of_the_page_are_those_of_the_code() -> None:
-    from archon_eval.tokens import Assumptions
+    from archon_eval.tokens import TokenAssumptions
 
     text = " ".join((DOCS / "cli.md").read_text(encoding="utf-8").split())
-    a = Assumptions()
+    a = TokenAssumptions()
     for said in (
         f"a question of {a.query} tokens, answers of {a.answer}, {a.wording} tokens of wording per prompt",
         f"{a.critique} per critique, {a.reasons} for a verifier's reasons",

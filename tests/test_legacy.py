@@ -77,14 +77,14 @@ def test_models_get_inspects_providers() -> None:
         "google/gemini-1.5-pro-001", "vllm/facebook/opt-125m",
     )  # fmt: skip
     first, second, third, _ = found.layers[0]
-    assert first.option("samples") == 3 and first.settings.temperature == 1.25
+    assert first.get_option("samples") == 3 and first.settings.temperature == 1.25
     assert second.settings.max_tokens == 4096 and "4096 was sent" in notes
     assert third.settings.max_tokens == 8192
 
 
 def test_o1_had_no_settings() -> None:
     found, notes = imported([generator(model="o1-mini-2024-09-12", no_system=True)])
-    assert found.layers[0][0].settings.given() == {}
+    assert found.layers[0][0].settings.dump_non_none() == {}
     assert "o1 models" in notes and "`no_system`" in notes
 
 
@@ -96,13 +96,13 @@ def test_unit_tests_first_are_moved_and_first_pass_stops() -> None:
     }  # fmt: skip
     found, notes = imported([tests], [generator(samples=100, top_k=1)], [evaluator])
     assert [layer[0].kind for layer in found.layers] == ["generator", "unit_test_generator", "unit_test_evaluator"]
-    assert found.layers[1][0].option("max_tests") == 5
-    assert found.layers[2][0].option("stop_after") == 1
+    assert found.layers[1][0].get_option("max_tests") == 5
+    assert found.layers[2][0].get_option("stop_after") == 1
     for said in ("layer 1: unit tests are moved", "`first_pass` is `stop_after: 1`", "`top_k` had no effect"):
         assert said in notes
     del evaluator["first_pass"]
     found, notes = imported([tests], [generator(samples=100)], [{**evaluator, "top_k": 3}])
-    assert found.layers[2][0].option("keep") == "all" and found.layers[2][0].option("top_k") == 3
+    assert found.layers[2][0].get_option("keep") == "all" and found.layers[2][0].get_option("top_k") == 3
     assert "random one" in notes
 
 
@@ -115,13 +115,13 @@ def test_misspelt_keys_have_no_effect_and_a_note() -> None:
     critic = {"type": "critic", **GPT, "samples": 1}
     fuser = {"type": "fuser", **GPT, "samples": 2}
     found, notes = imported([generator()], [critic], [{**fuser, "length_contorl": True}])
-    assert not found.layers[2][0].option("length_control")
+    assert not found.layers[2][0].get_option("length_control")
     assert "`length_contorl` had no effect; it looks like `length_control` misspelt" in notes
-    assert found.layers[2][0].option("samples") == 2 and "random one" in notes
+    assert found.layers[2][0].get_option("samples") == 2 and "random one" in notes
     found, notes = imported([generator()], [critic], [{**fuser, "length_control": True}])
-    assert found.layers[2][0].option("length_control")
+    assert found.layers[2][0].get_option("length_control")
     found, notes = imported([generator()], [{**fuser, "length_control": True}])
-    assert not found.layers[1][0].option("length_control") and "`length_control` had no effect" in notes
+    assert not found.layers[1][0].get_option("length_control") and "`length_control` had no effect" in notes
 
 
 def test_trees_flatten_and_their_branches_are_mentioned() -> None:
@@ -136,7 +136,7 @@ def test_trees_flatten_and_their_branches_are_mentioned() -> None:
 def test_ranker_keys() -> None:
     ranker = {"type": "ranker", **GPT, "top_k": 3, "use_critiques": False, "ranker_batch_size": 16}
     found, notes = imported([generator(samples=8)], [ranker], [{"type": "fuser", **GPT}])
-    assert found.layers[1][0].option("top_k") == 3
+    assert found.layers[1][0].get_option("top_k") == 3
     assert "`use_critiques` had no effect" in notes and "`ranker_batch_size` had no effect" in notes
     with pytest.raises(ArchitectureError, match="PairRM"):
         imported([generator()], [{**ranker, "model": "llm-blender/PairRM"}])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archon_eval.architecture import Architecture
-from archon_eval.components import build
+from archon_eval.components import build_component
 from archon_eval.errors import ArchitectureError
 from archon_eval.loading import load_architecture, parse_text
 from archon_eval.plan import plan
@@ -57,9 +57,9 @@ def test_settings_for_all_and_for_one() -> None:
     )
     (first, second), (ranker,), (fuser,) = found.layers
     assert (first.settings.temperature, second.settings.temperature) == (0.2, 1.0)
-    assert (first.settings.top_k, ranker.settings.top_k, ranker.option("top_k")) == (40, 9, 3)
+    assert (first.settings.top_k, ranker.settings.top_k, ranker.get_option("top_k")) == (40, 9, 3)
     assert (first.on_error, fuser.on_error, fuser.settings.max_tokens) == ("drop", "fail", 99)
-    assert fuser.prompt("fuse", "") == "{instruction} {candidates}" and ranker.prompts == ()
+    assert fuser.get_prompt("fuse", "") == "{instruction} {candidates}" and ranker.prompts == ()
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ OWN = "fakes.components:Shortest"
 
 def test_a_component_of_ones_own_by_import_path() -> None:
     found = load_architecture({"layers": [{"generator": ["a/x", "b/x"]}, {"critic": "a/x"}, {OWN: {"keep": 2}}]})
-    assert found.layers[2][0].option("keep") == 2 and found.layers[2][0].model == ""
+    assert found.layers[2][0].get_option("keep") == 2 and found.layers[2][0].model == ""
     assert load_architecture(found.to_mapping()) == found
     assert plan(found).layers[2].candidates == (2, 2)
-    assert build(found.layers[2][0], "layer 3").kind.name == "shortest"
+    assert build_component(found.layers[2][0], "layer 3").kind.name == "shortest"
     assert "did you mean 'keep'" in complaint({"layers": [{"generator": "a/x"}, {OWN: {"keeep": 2}}]})
     assert "`keep` must be" in complaint({"layers": [{"generator": "a/x"}, {OWN: {"keep": 0}}]})
     assert "rule 2" in complaint({"layers": [{OWN: None}]})
@@ -207,7 +207,7 @@ def test_a_component_of_ones_own_by_entry_point(tmp_path: Path, monkeypatch: pyt
     (info / "entry_points.txt").write_text("[archon_eval.components]\nshortest = fakes.components:Shortest\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = load_architecture({"layers": [{"generator": "a/x"}, {"shortest": None}]})
-    assert build(found.layers[1][0], "layer 2").kind.name == "shortest"
+    assert build_component(found.layers[1][0], "layer 2").kind.name == "shortest"
     assert "did you mean 'shortest'" in complaint({"layers": [{"generator": "a/x"}, {"shortset": None}]})
 
 
@@ -250,7 +250,7 @@ def test_merge_keys_long_names_and_control_characters(tmp_path: Path) -> None:
         "layers:\n  - generator: [&base {model: a/x, samples: 2}, {<<: *base, model: b/x}]\n", encoding="utf-8"
     )
     second = load_architecture(path).layers[0][1]
-    assert (second.model, second.option("samples")) == ("b/x", 2)
+    assert (second.model, second.get_option("samples")) == ("b/x", 2)
     for name in ("a" * 5000, "nul\0.yaml"):
         with pytest.raises(ArchitectureError, match="no architecture"):
             load_architecture(name)

@@ -9,12 +9,12 @@ from clock import run_virtual
 
 from archon_eval.candidates import Message
 from archon_eval.engine import Engine
-from archon_eval.loading import load_architecture, preset_names
+from archon_eval.loading import load_architecture, list_presets
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.prices import Price, Prices
-from archon_eval.plan import plan, plan_to_mermaid
+from archon_eval.plan import plan, render_mermaid
 from archon_eval.search.space import load_space
-from archon_eval.tokens import Assumptions
+from archon_eval.tokens import TokenAssumptions
 
 FREE = Prices("test", (("*", Price(1.0, 2.0)),))
 
@@ -102,7 +102,7 @@ def test_reasks_are_counted_apart_and_only_for_replies_that_are_parsed() -> None
 
 
 def test_tokens_follow_the_assumptions_and_max_tokens() -> None:
-    assumed = Assumptions(query=10, answer=100, wording=20)
+    assumed = TokenAssumptions(query=10, answer=100, wording=20)
     found = plan(layers({"generator": ["a/x", "b/x"]}, {"fuser": "a/x"}), assumptions=assumed)
     assert found.layers[0].usage == (Usage(20, 200), Usage(20, 200))
     assert found.layers[1].usage[1] == Usage(20 + 10 + 2 * 100, 100)
@@ -121,7 +121,7 @@ def test_critiques_are_paid_for_where_they_are_read() -> None:
             .input_tokens
         )
 
-    assert fuser_input() - fuser_input(use_critiques=False) == 2 * Assumptions().critique
+    assert fuser_input() - fuser_input(use_critiques=False) == 2 * TokenAssumptions().critique
 
 
 def test_dollars_are_the_tokens_at_the_table() -> None:
@@ -159,10 +159,10 @@ def test_a_plan_is_plain_json() -> None:
     assert len(found["layers"]) == 6 and found["dollars"][0] <= found["dollars"][1]
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", list_presets())
 def test_diagram_has_every_layer_between_question_and_answer(name: str) -> None:
     found = plan(load_architecture(name))
-    text = plan_to_mermaid(found)
+    text = render_mermaid(found)
     assert text.startswith("flowchart TD\n")
     for layer in found.layers:
         assert f'L{layer.number}["{layer.number} {layer.kind}' in text
@@ -171,11 +171,11 @@ def test_diagram_has_every_layer_between_question_and_answer(name: str) -> None:
 
 
 def test_diagram_escapes_quotes() -> None:
-    assert '"a/#quot;x"' not in plan_to_mermaid(plan(layers({"generator": 'a/"x'})))
-    assert "a/#quot;x" in plan_to_mermaid(plan(layers({"generator": 'a/"x'})))
+    assert '"a/#quot;x"' not in render_mermaid(plan(layers({"generator": 'a/"x'})))
+    assert "a/#quot;x" in render_mermaid(plan(layers({"generator": 'a/"x'})))
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", list_presets())
 def test_the_engine_does_what_was_planned(name: str) -> None:
     """Calls lie within the interval, and with calls of one second each the run takes the critical path."""
 

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from archon_eval.loading import load_architecture, preset_names
+from archon_eval.loading import load_architecture, list_presets
 
 ABLATIONS = {
     "ensemble-fuser", "ensemble-critic-fuser", "ensemble-ranker", "ensemble-verifier", "ensemble-unit-tests",
@@ -14,10 +14,10 @@ OTHERS = {"single", "best-of-n", "moa", "moa-lite", "figure-3", "general-purpose
 
 
 def test_the_papers_architectures_are_there() -> None:
-    assert set(preset_names()) == ABLATIONS | OTHERS
+    assert set(list_presets()) == ABLATIONS | OTHERS
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", list_presets())
 def test_preset_says_what_it_is_and_where_it_is_from(name: str) -> None:
     preset = load_architecture(name)
     summary, source, *_ = preset.description.splitlines()
@@ -26,7 +26,7 @@ def test_preset_says_what_it_is_and_where_it_is_from(name: str) -> None:
     assert source.startswith("Source: Archon v") or source.startswith("Source: Mixture-of-Agents")
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", list_presets())
 def test_preset_works_with_any_number_of_models_and_survives_writing(name: str) -> None:
     preset = load_architecture(name)
     assert load_architecture(yaml.safe_load(preset.to_yaml())) == preset

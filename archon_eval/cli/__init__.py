@@ -16,7 +16,7 @@ from typing import TextIO
 
 from archon_eval import __version__
 from archon_eval.cli import ablate, architectures, report, search, store, tools
-from archon_eval.errors import ArchonError, visible
+from archon_eval.errors import ArchonError, sanitize_text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pass
     except ArchonError as exc:
         with suppress(OSError):  # nobody reads it
-            print(visible(f"archon: {exc}"), file=sys.stderr)
+            print(sanitize_text(f"archon: {exc}"), file=sys.stderr)
         code = 1
     except OSError as exc:
         if exc.errno not in (ENOSPC, EIO) or exc.filename is not None:  # another fault than a place that takes no more

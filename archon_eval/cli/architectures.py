@@ -11,10 +11,10 @@ from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import print_table, create_table
 from archon_eval.errors import ArchitectureError
 from archon_eval.harness.model_names import model_names
-from archon_eval.kinds import find_kind
-from archon_eval.loading import load_architecture, parse_text, preset_names, read_file
+from archon_eval.kinds import resolve_component_type
+from archon_eval.loading import load_architecture, parse_text, list_presets, read_file
 from archon_eval.models.prices import load_prices
-from archon_eval.plan import LayerPlan, Plan, plan, plan_to_mermaid, span_text
+from archon_eval.plan import LayerPlan, Plan, plan, render_mermaid, format_range
 
 ARCHITECTURE_HELP = "a preset's name (`archon presets`) or a YAML or JSON file"
 PLAN_FOOTNOTE = """
@@ -55,7 +55,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.yaml:
         print(found.to_yaml(), end="")
     elif options.mermaid:
-        print(plan_to_mermaid(plan(found)))
+        print(render_mermaid(plan(found)))
     elif options.json:
         _print_json({**found.to_mapping(), "fingerprint": found.fingerprint, "models": found.models})
     else:
@@ -82,10 +82,10 @@ def _print_header(found: Architecture) -> None:
 def _format_settings(spec: ComponentSpec) -> str:
     """The options that matter, and every setting that differs from the defaults, as written in a file."""
     plain = ComponentSpec(spec.kind)
-    options = find_kind(spec.kind, "").options
-    shown = {name: spec.option(name) for name in options if spec.option(name) != options[name].default}
+    options = resolve_component_type(spec.kind, "").options
+    shown = {name: spec.get_option(name) for name in options if spec.get_option(name) != options[name].default}
     for name in ("top_k", "keep", "max_tests"):
-        if name in options and (value := spec.option(name)) is not None:
+        if name in options and (value := spec.get_option(name)) is not None:
             shown[name] = value
     for name in SETTING_NAMES:
         if (value := getattr(spec.settings, name)) != getattr(plain.settings, name):
@@ -135,18 +135,18 @@ def _format_layer_row(layer: LayerPlan) -> tuple[str, ...]:
         counts[model] = counts.get(model, 0) + places
     models = ", ".join(f"{model} x {count}" if count > 1 else model for model, count in counts.items() if model)
     left = (str(layer.number), layer.kind, models or "-", *_format_counts(layer))
-    return (*left, span_text(layer.candidates), str(layer.finished), *_format_costs(layer))
+    return (*left, format_range(layer.candidates), str(layer.finished), *_format_costs(layer))
 
 
 def _format_counts(found: LayerPlan | Plan) -> tuple[str, str]:
-    return span_text(found.calls), str(found.reasks or "-")
+    return format_range(found.calls), str(found.reasks or "-")
 
 
 def _format_costs(found: LayerPlan | Plan) -> tuple[str, str, str]:
     least, most = found.usage
-    dollars = "unknown" if found.dollars is None else span_text(found.dollars, ".4f")
-    inputs = span_text((least.input_tokens, most.input_tokens))
-    return inputs, span_text((least.output_tokens, most.output_tokens)), dollars
+    dollars = "unknown" if found.dollars is None else format_range(found.dollars, ".4f")
+    inputs = format_range((least.input_tokens, most.input_tokens))
+    return inputs, format_range((least.output_tokens, most.output_tokens)), dollars
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -179,14 +179,14 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _list_presets(options: argparse.Namespace) -> int:
-    plans = [plan(load_architecture(name)) for name in preset_names()]
+    plans = [plan(load_architecture(name)) for name in list_presets()]
     plans.sort(key=lambda found: (found.calls[1], found.architecture.name))
     if options.json:
         _print_json([found.to_mapping() | {"description": found.architecture.description} for found in plans])
         return 0
     rows = create_table("preset", "calls", "what it is", numbers="calls")
     for found in plans:
-        rows.add_row(found.architecture.name, span_text(found.calls), found.architecture.description.split("\n")[0])
+        rows.add_row(found.architecture.name, format_range(found.calls), found.architecture.description.split("\n")[0])
     print_table(rows)
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
 from archon_eval.cli.tables import print_table, create_table
-from archon_eval.errors import ArchonError, DataError, visible
+from archon_eval.errors import ArchonError, DataError, sanitize_text
 
 
 def add(commands: Any) -> None:
@@ -101,19 +101,19 @@ def _compare(options: argparse.Namespace) -> int:
         print(json.dumps([dump_comparison(pair) for pair in pairs], indent=2))
         return 0
     for number, pair in enumerate(pairs):
-        print(visible(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
+        print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
         if pair.parts:
             _print_parts(pair)
-        print(visible(summarize_comparison(pair)))
+        print(sanitize_text(summarize_comparison(pair)))
         ratios = [f"{value:.2g}x {name}" for name, value in pair.cost_ratio.items() if value is not None]
-        print(visible(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
+        print(sanitize_text(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
         if pair.unpaired:
             print(f"Left out: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
             if run.notes:
                 notes = ", ".join(f"{count} {what}" for what, count in run.notes.items())
-                print(visible(f"Notes on {run.name}: {notes}"))
+                print(sanitize_text(f"Notes on {run.name}: {notes}"))
     return 0
 
 
@@ -121,7 +121,7 @@ def print_unscored(run: Any, missing: str) -> None:
     """What became of questions without a score."""
     if run.missing:
         what = "count as wrong" if missing == "zero" else "left out"
-        print(visible(f"Without a score: {len(run.missing)} questions of {run.name}, {what}."))
+        print(sanitize_text(f"Without a score: {len(run.missing)} questions of {run.name}, {what}."))
 
 
 def _print_parts(pair: Any) -> None:
@@ -169,7 +169,7 @@ def _run_gate(options: argparse.Namespace) -> int:
 
 def _print_error(text: str) -> None:
     with suppress(OSError):  # nobody reads it
-        print(visible(text), file=sys.stderr)
+        print(sanitize_text(text), file=sys.stderr)
 
 
 def _check_with_progress(source: Any, limits: Any, options: argparse.Namespace) -> Any:
@@ -227,7 +227,7 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     print(
         json.dumps(said, indent=2)
         if options.json
-        else visible(f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}")
+        else sanitize_text(f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}")
     )
     return 0
 
@@ -294,6 +294,6 @@ def _write_report(options: argparse.Namespace) -> int:
         return 0
     write_file(output, content)
     for problem in found.problems:
-        print(visible(f"left out: {problem}"), file=sys.stderr)
+        print(sanitize_text(f"left out: {problem}"), file=sys.stderr)
     print(f"{output}: {sum(len(bench.systems) for bench in found.benchmarks)} runs, {len(found.searches)} searches")
     return 0

@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 from archon_eval.candidates import Conversation, State
-from archon_eval.components.base import Desk, Span, Whole, numbered, user
-from archon_eval.components.reading import json_values, numbers, tidy
+from archon_eval.components.base import CallContext, CountRange, ListComponent, format_candidates, make_user_prompt
+from archon_eval.components.reading import iter_json_values, parse_numbers, normalize_reply
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import KINDS
-from archon_eval.wording import fill
+from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.wording import render
 
-CRITIQUE = """Here are {count} responses to a query. For each one, list its strengths and its weaknesses: is it \
+CRITIQUE_PROMPT = """Here are {count} responses to a query. For each one, list its strengths and its weaknesses: is it \
 correct, complete, clear, and does it do what the query asks? Be specific, and point out every error you find.
 
 <query>
@@ -67,33 +67,33 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
             directly before the next candidate's, since any other may hold what belongs to a lost header; none when
             an identifier is out of range, since then the numbering is in doubt.
     """
-    text = tidy(reply)
-    headers = _headers(text)
+    text = normalize_reply(reply)
+    headers = _find_headers(text)
     loose = bool(headers) and headers[0].re is _HEADERS[2]
     if len(headers) > 50 * (count + 1):
         raise ParseError(f"{len(headers)} sections for {count} responses in {quote(reply)}")
     sections: list[tuple[list[int], str]] = []
     for match, end in zip(headers, [*(header.start() for header in headers[1:]), len(text)], strict=False):
         body = text[match.end() : end].strip()
-        sections.append((numbers(match["ids"], count), _END.sub("", body)))
+        sections.append((parse_numbers(match["ids"], count), _END.sub("", body)))
     filled = [(ids, body) for ids, body in sections if body]
     order = [number for ids, _ in filled for number in ids]
     grouped = any(len(ids) > 1 and _HEADERS[1].search(body) for ids, body in filled)
-    if grouped or not _complete(order, count) or (loose and order != sorted(order)):
-        keyed = _from_json(text, count)
+    if grouped or not _is_complete(order, count) or (loose and order != sorted(order)):
+        keyed = _parse_json_critiques(text, count)
         if len(keyed) == count:
             return keyed
-        problem = f"no single section for {_listed(_wrong(order, count))} of [1] to [{count}] in {quote(reply)}"
+        problem = f"no single section for {_format_ids(_find_wrong_ids(order, count))} of [1] to [{count}] in {quote(reply)}"
         outside = not set(order) <= set(range(1, count + 1))
-        raise ParseError(problem, partial=None if outside else _certain(sections, count) or keyed or None)
+        raise ParseError(problem, partial=None if outside else _select_certain(sections, count) or keyed or None)
     found: dict[int, list[str]] = {number: [] for number in range(count)}
-    for ids, body in _without_closing(filled):
+    for ids, body in _strip_closing_remark(filled):
         for number in ids:
             found[number - 1].append(body)
     return {number: "\n".join(bodies) for number, bodies in found.items()}
 
 
-def _headers(text: str) -> list[re.Match[str]]:
+def _find_headers(text: str) -> list[re.Match[str]]:
     for pattern in _HEADERS:
         found = list(pattern.finditer(text))
         if pattern is _HEADERS[0] and not any(_SINGLE.fullmatch(match["ids"]) for match in found):
@@ -103,23 +103,23 @@ def _headers(text: str) -> list[re.Match[str]]:
     return []
 
 
-def _complete(order: list[int], count: int) -> bool:
+def _is_complete(order: list[int], count: int) -> bool:
     """Each candidate once, in any order; or equally often, candidate by candidate or pass by pass."""
     once = list(range(1, count + 1))
     times = len(order) // count
     return bool(times) and (sorted(order) == once or order == once * times or order == sorted(once * times))
 
 
-def _wrong(order: list[int], count: int) -> list[int]:
+def _find_wrong_ids(order: list[int], count: int) -> list[int]:
     times = Counter(order)
     return [n for n in range(1, count + 1) if times[n] != 1] + sorted(n for n in times if not 1 <= n <= count)
 
 
-def _listed(ids: list[int]) -> str:
+def _format_ids(ids: list[int]) -> str:
     return ", ".join(f"[{n}]" for n in ids[:20]) or "each"
 
 
-def _certain(sections: list[tuple[list[int], str]], count: int) -> dict[int, str]:
+def _select_certain(sections: list[tuple[list[int], str]], count: int) -> dict[int, str]:
     times = Counter(number for ids, _ in sections for number in ids)
     found = {}
     for (ids, body), after in pairwise([*sections, ([count + 1], "")]):
@@ -128,7 +128,7 @@ def _certain(sections: list[tuple[list[int], str]], count: int) -> dict[int, str
     return found
 
 
-def _without_closing(sections: list[tuple[list[int], str]]) -> list[tuple[list[int], str]]:
+def _strip_closing_remark(sections: list[tuple[list[int], str]]) -> list[tuple[list[int], str]]:
     """Without a closing remark on all candidates, which is no part of the last one's section."""
     *others, (ids, last) = sections
     closing = _CLOSING.search(last, 1)
@@ -137,9 +137,9 @@ def _without_closing(sections: list[tuple[list[int], str]]) -> list[tuple[list[i
     return [*others, (ids, last)]
 
 
-def _from_json(text: str, count: int) -> dict[int, str]:
+def _parse_json_critiques(text: str, count: int) -> dict[int, str]:
     """Critiques as a JSON object by identifier, or a list of objects that name theirs, or one entry per candidate."""
-    for value in json_values(text):
+    for value in iter_json_values(text):
         if isinstance(value, dict) and len(value) == 1 and isinstance(inner := next(iter(value.values())), list | dict):
             value = inner if count > 1 or isinstance(inner, list) else value
         entries: list[tuple[Any, Any]] = []
@@ -147,51 +147,51 @@ def _from_json(text: str, count: int) -> dict[int, str]:
             entries = list(value.items())
         elif all(isinstance(item, dict) for item in value):
             names = ("id", "identifier", "candidate", "response")
-            entries = [(next((item[n] for n in names if n in item), None), _without(item, names)) for item in value]
+            entries = [(next((item[n] for n in names if n in item), None), _omit_keys(item, names)) for item in value]
         if all(key is None for key, _ in entries) and len(value) == count and isinstance(value[0], str | dict):
             entries = list(enumerate(value, 1))
         ids = [re.fullmatch(r"\D{0,20}(\d{1,6})\D{0,3}", str(key)) for key, _ in entries]
         if entries and all(ids):
-            keyed = {int(m[1]) - 1: _as_text(v) for m, (_, v) in zip(ids, entries, strict=True) if m}
+            keyed = {int(m[1]) - 1: _format_value(v) for m, (_, v) in zip(ids, entries, strict=True) if m}
             if len(keyed) == len(entries) and all(0 <= n < count for n in keyed):
                 return {n: text for n, text in keyed.items() if text}
     return {}
 
 
-def _without(item: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _omit_keys(item: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key not in names}
 
 
-def _as_text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
-class Critic(Whole):
+class Critic(ListComponent):
     """One call; the fallback leaves a candidate that has no section without a critique."""
 
-    kind = KINDS["critic"]
+    kind = COMPONENT_TYPES["critic"]
 
-    def prompt(self, state: State) -> Conversation:
+    def build_prompt(self, state: State) -> Conversation:
         """One user turn with the query and the numbered candidates."""
-        return user(
-            fill(
-                self.spec.prompt("critique", CRITIQUE),
+        return make_user_prompt(
+            render(
+                self.spec.get_prompt("critique", CRITIQUE_PROMPT),
                 instruction=state.instruction,
-                candidates=numbered(state.candidates),
+                candidates=format_candidates(state.candidates),
                 count=len(state.candidates),
             )
         )
 
-    async def run(self, state: State, desk: Desk) -> State:
+    async def run(self, state: State, desk: CallContext) -> State:
         count = len(state.candidates)
-        found = await desk.ask(
+        found = await desk.generate_parsed(
             "critique",
-            self.prompt(state),
+            self.build_prompt(state),
             lambda reply: parse_critiques(reply, count),
             fallback="candidates without a section go on without a critique",
         )
         candidates = (replace(c, critique=(found or {}).get(n)) for n, c in enumerate(state.candidates))
         return replace(state, candidates=tuple(candidates))
 
-    def calls(self, candidates: Span) -> Span:
+    def count_calls(self, candidates: CountRange) -> CountRange:
         return (1, 1)

@@ -16,14 +16,14 @@ from typing import Any
 
 from archon_eval.architecture import ComponentSpec
 from archon_eval.candidates import Candidate, State
-from archon_eval.components.base import Desk, Span
-from archon_eval.components.reading import json_values, tidy
+from archon_eval.components.base import CallContext, CountRange
+from archon_eval.components.reading import iter_json_values, normalize_reply
 from archon_eval.components.unit_tests import UnitTestEvaluator, UnitTestGenerator
 from archon_eval.errors import ParseError, quote
 
-SECONDS = 2.0
+TEST_CPU_SECONDS = 2.0
 """CPU seconds a program may take on a test that a model wrote, which is small; times the machine's factor."""
-PAIRS = """Write tests for programs that solve the problem below. A program reads standard input and writes standard \
+IO_TESTS_PROMPT = """Write tests for programs that solve the problem below. A program reads standard input and writes standard \
 output. Each test is one complete input, in the form that the problem describes, with the output that a right program \
 prints for it. Choose small inputs whose output you can work out with certainty: the problem's own examples, edge \
 cases, and inputs on which a plausible mistake shows. Do not repeat an input.
@@ -36,14 +36,14 @@ Write at most {max_tests} tests. Reply only with a JSON list of objects, line br
 [{"input": "first line\\nsecond line\\n", "output": "..."}, ...]"""
 
 
-def parse_pairs(reply: str, max_tests: int) -> tuple[str, ...]:
+def parse_io_tests(reply: str, max_tests: int) -> tuple[str, ...]:
     """The tests of a reply, each as a JSON object with the texts `input` and `output`; at most `max_tests`.
 
     Raises:
         ParseError: no list of such objects, or two outputs for the same input.
     """
-    for value in _lists(tidy(reply)):
-        pairs = [_pair(item) for item in value]
+    for value in _iter_json_lists(normalize_reply(reply)):
+        pairs = [_parse_io_test(item) for item in value]
         if not pairs or None in pairs:
             continue
         found: dict[str, str] = {}
@@ -55,7 +55,7 @@ def parse_pairs(reply: str, max_tests: int) -> tuple[str, ...]:
     raise ParseError(f"no list of objects with the texts 'input' and 'output' in {quote(reply)}")
 
 
-def _lists(text: str) -> Iterator[list[Any]]:
+def _iter_json_lists(text: str) -> Iterator[list[Any]]:
     """Strict JSON first: the tolerant reader takes a line break before some letters for a LaTeX command."""
     start, end = text.find("["), text.rfind("]") + 1
     for spot in (text, text[start:end]):
@@ -63,16 +63,16 @@ def _lists(text: str) -> Iterator[list[Any]]:
             value = json.loads(spot, strict=False)
         except (ValueError, RecursionError):
             continue
-        yield from _inside(value)
-    for value in json_values(text):
-        yield from _inside(value)
+        yield from _unwrap_lists(value)
+    for value in iter_json_values(text):
+        yield from _unwrap_lists(value)
 
 
-def _inside(value: Any) -> Iterator[list[Any]]:
+def _unwrap_lists(value: Any) -> Iterator[list[Any]]:
     yield from (entry for entry in [value, *(value.values() if isinstance(value, dict) else ())] if type(entry) is list)
 
 
-def _pair(item: Any) -> tuple[str, str] | None:
+def _parse_io_test(item: Any) -> tuple[str, str] | None:
     if not isinstance(item, Mapping):
         return None
     texts = [item.get(key) for key in ("input", "output")]
@@ -80,14 +80,14 @@ def _pair(item: Any) -> tuple[str, str] | None:
     return (given, wanted) if isinstance(given, str) and isinstance(wanted, str) else None
 
 
-class PairGenerator(UnitTestGenerator):
+class IOTestGenerator(UnitTestGenerator):
     """`form: input_output`. One call, at time zero; without tests every candidate goes on."""
 
-    wording = PAIRS
-    parse = staticmethod(parse_pairs)
+    wording = IO_TESTS_PROMPT
+    parse = staticmethod(parse_io_tests)
 
 
-class Programs:
+class CandidateProgramRunner:
     """Candidates' programs in the sandbox, on the inputs of a state's tests; the containers are shared by questions."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Programs:
 
         self._shared = SharedRunner(SandboxPool)
 
-    def check(self) -> None:
+    def check_requirements(self) -> None:
         """Raises SandboxError, which names `archon sandbox doctor`, where no program can be run."""
         from archon_eval.sandbox.image import check_docker
 
@@ -107,7 +107,7 @@ class Programs:
         than the test says."""
         from archon_eval.sandbox import Case, SandboxLimits, ProgramVerdict, extract_program
 
-        pairs = [tuple(map(_bytes, json.loads(test).values())) for test in state.tests]
+        pairs = [tuple(map(_encode_text, json.loads(test).values())) for test in state.tests]
         program = extract_program(candidate.text)
         if program is None:
             return [None] * len(pairs)
@@ -116,7 +116,7 @@ class Programs:
             found = await runner.run(
                 program,
                 cases,
-                limits=SandboxLimits(SECONDS * await self._shared.measure_time_factor(runner)),
+                limits=SandboxLimits(TEST_CPU_SECONDS * await self._shared.measure_time_factor(runner)),
                 stop_at_first_failure=False,
                 keep_output=True,
             )
@@ -124,25 +124,25 @@ class Programs:
         return printed or [None] * len(pairs)
 
 
-def _bytes(text: str) -> bytes:
+def _encode_text(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-class ProgramEvaluator(UnitTestEvaluator):
+class IOTestEvaluator(UnitTestEvaluator):
     """`execute: sandbox`. No model call; ordered by tests passed, with `keep: passing` cut to those that pass all."""
 
     sorts = True
 
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)
-        self._programs = Programs()
+        self._programs = CandidateProgramRunner()
 
-    def check(self) -> None:
-        self._programs.check()
+    def check_requirements(self) -> None:
+        self._programs.check_requirements()
 
-    async def judge(self, state: State, candidate: Candidate, desk: Desk) -> Candidate:
+    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
         printed = await self._programs.run(candidate, state, compare=True) if state.tests else []
         return replace(candidate, tests=tuple(output is not None for output in printed))
 
-    def calls(self, candidates: Span) -> Span:
+    def count_calls(self, candidates: CountRange) -> CountRange:
         return (0, 0)

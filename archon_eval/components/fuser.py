@@ -1,11 +1,11 @@
 """Fuser: one new answer made from all candidates, weighed rather than copied (v6 section 3.1; MoA's aggregator)."""
 
-from archon_eval.candidates import Candidate, Conversation, State, rendered
-from archon_eval.components.base import Desk, Producer, numbered, user
-from archon_eval.kinds import KINDS
-from archon_eval.wording import fill
+from archon_eval.candidates import Candidate, Conversation, State, render_conversation
+from archon_eval.components.base import CallContext, CandidateGenerator, format_candidates, make_user_prompt
+from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.wording import render
 
-FUSE = """Several independent responses to the query below were collected. Write one new response to it that is better \
+FUSE_PROMPT = """Several independent responses to the query below were collected. Write one new response to it that is better \
 than any of them.
 
 Judge each response on its merits: any of them may be wrong, biased or incomplete, and a majority can err together. \
@@ -21,26 +21,26 @@ the responses you were given.
 
 Your response to the query:"""
 
-LENGTH = """
+LENGTH_PROMPT = """
 
 Keep your response about as long as the responses above: do not make it longer without need."""
 
 
-class Fuser(Producer):
+class Fuser(CandidateGenerator):
     """One call per fused candidate; the fused candidates replace the incoming ones."""
 
-    kind = KINDS["fuser"]
+    kind = COMPONENT_TYPES["fuser"]
 
-    def prompt(self, state: State) -> Conversation:
+    def build_prompt(self, state: State) -> Conversation:
         """The earlier turns as they were, then one user turn with the query and the candidates."""
-        text = fill(
-            self.spec.prompt("fuse", FUSE),
-            instruction=rendered(state.conversation[len(state.history) :]),
-            candidates=numbered(state.candidates, bool(self.spec.option("use_critiques"))),
+        text = render(
+            self.spec.get_prompt("fuse", FUSE_PROMPT),
+            instruction=render_conversation(state.conversation[len(state.history) :]),
+            candidates=format_candidates(state.candidates, bool(self.spec.get_option("use_critiques"))),
             count=len(state.candidates),
         )
-        return user(text + (LENGTH if self.spec.option("length_control") else ""), state.history)
+        return make_user_prompt(text + (LENGTH_PROMPT if self.spec.get_option("length_control") else ""), state.history)
 
-    async def produce(self, state: State, id: str, draw: int, desk: Desk) -> Candidate | None:
-        reply = await desk.say("fuse", self.prompt(state), draw=draw, about=id)
+    async def produce(self, state: State, id: str, draw: int, desk: CallContext) -> Candidate | None:
+        reply = await desk.generate("fuse", self.build_prompt(state), draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None

@@ -1,15 +1,15 @@
 """Generator: the conversation goes to a model as it is; each sample is a candidate (v6 section 3.1)."""
 
 from archon_eval.candidates import Candidate, State
-from archon_eval.components.base import Desk, Producer
-from archon_eval.kinds import KINDS
+from archon_eval.components.base import CallContext, CandidateGenerator
+from archon_eval.kinds import COMPONENT_TYPES
 
 
-class Generator(Producer):
+class Generator(CandidateGenerator):
     """One candidate per sample, one call each."""
 
-    kind = KINDS["generator"]
+    kind = COMPONENT_TYPES["generator"]
 
-    async def produce(self, state: State, id: str, draw: int, desk: Desk) -> Candidate | None:
-        reply = await desk.say("generate", state.conversation, draw=draw, about=id)
+    async def produce(self, state: State, id: str, draw: int, desk: CallContext) -> Candidate | None:
+        reply = await desk.generate("generate", state.conversation, draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from archon_eval.candidates import Conversation, State
-from archon_eval.components.base import Desk, Span, Whole, numbered, user
-from archon_eval.components.reading import tidy
+from archon_eval.components.base import CallContext, CountRange, ListComponent, format_candidates, make_user_prompt
+from archon_eval.components.reading import normalize_reply
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import KINDS
-from archon_eval.wording import fill
+from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.wording import render
 
-RANK = """Rank {count} responses to the query below, from best to worst, by how correct, complete and helpful each is \
+RANK_PROMPT = """Rank {count} responses to the query below, from best to worst, by how correct, complete and helpful each is \
 for it.
 
 <query>
@@ -24,7 +24,7 @@ for it.
 Rank all {count} responses. Reply only with their identifiers in descending order of quality, each exactly once, in \
 this form: {example}"""
 
-MOST = 1000
+MAX_COMPARISONS = 1000
 """Comparisons in a reply from which on it holds no ranking."""
 _WORD = r"(?:response|candidate|answer)s?\s{0,3}#?"
 _ID = rf"(?:{_WORD})?(?:\[\s{{0,9}}(?:{_WORD})?\d{{1,6}}\s{{0,9}}\]|(?<![\w.])\d{{1,6}}\b)"
@@ -77,19 +77,19 @@ def parse_ranking(reply: str, count: int, top_k: int) -> tuple[int, ...]:
         ParseError: no ranking, several that differ, a tie, an identifier repeated or out of range, or too few of them
             (`partial` has the best ones where they are certain).
     """
-    text = html.unescape(tidy(reply)).replace("*", "").replace("`", "")
+    text = html.unescape(normalize_reply(reply)).replace("*", "").replace("`", "")
     needed = min(top_k, count)
-    matches = list(islice(_CHAIN.finditer(text), MOST))
-    if len(matches) == MOST:
-        raise ParseError(f"{MOST} rankings or more in {quote(reply)}")
-    chains = [_chain(text, match) for match in matches]
-    chain = _chosen([chain for chain in chains if chain.descending], needed, count, reply)
+    matches = list(islice(_CHAIN.finditer(text), MAX_COMPARISONS))
+    if len(matches) == MAX_COMPARISONS:
+        raise ParseError(f"{MAX_COMPARISONS} rankings or more in {quote(reply)}")
+    chains = [_parse_chain(text, match) for match in matches]
+    chain = _choose_chain([chain for chain in chains if chain.descending], needed, count, reply)
     if chain and chain.tied:
         certain = tuple(n - 1 for n in chain.certain)
         usable = "<" not in "".join(chain.ops) and len(set(certain)) == len(certain) and set(certain) <= {*range(count)}
         problem = f"no strict order, with only > between identifiers, in {quote(reply)}"
         raise ParseError(problem, partial=certain if usable and certain else None)
-    ranking = chain.ids if chain else _other_forms(text, chains, count)
+    ranking = chain.ids if chain else _parse_other_forms(text, chains, count)
     if not ranking:
         raise ParseError(f"no ranking of the form [2] > [1] in {quote(reply)}")
     if outside := [n for n in ranking if not 1 <= n <= count]:
@@ -102,23 +102,23 @@ def parse_ranking(reply: str, count: int, top_k: int) -> tuple[int, ...]:
     return places
 
 
-def _chain(text: str, match: re.Match[str]) -> _Chain:
+def _parse_chain(text: str, match: re.Match[str]) -> _Chain:
     bare = re.sub(_NOTE, "", match[0])
     ids = tuple(int(n) for n in re.findall(r"\d+", bare))
     ops = re.findall(_OP, bare, re.I)
     certain = next((ids[:n] for n, op in enumerate(ops) if not _BETTER.fullmatch(op)), ids)
-    alone, lead = _alone(text, match)
+    alone, lead = _inspect_line(text, match)
     return _Chain(ids, frozenset(ops), certain, alone, lead, bool(re.search(rf"\[|{_WORD}", bare, re.I)))
 
 
-def _alone(text: str, match: re.Match[str]) -> tuple[bool, str]:
+def _inspect_line(text: str, match: re.Match[str]) -> tuple[bool, str]:
     start, end = match.span()
     line = text.rfind("\n", max(0, start - 200), start) + 1
     before = _BEFORE.fullmatch(text, line, start) if line or start <= 200 else None
     return bool(before and _AFTER.match(text, end)), (before and before["lead"]) or ""
 
 
-def _chosen(chains: list[_Chain], needed: int, count: int, reply: str) -> _Chain | None:
+def _choose_chain(chains: list[_Chain], needed: int, count: int, reply: str) -> _Chain | None:
     """The ranking meant by the last chain of the clearest kind; raises ParseError when others contradict it."""
     alone = [c for c in chains if c.alone and c.bracketed] or [c for c in chains if c.alone]
     pool = alone or [c for c in chains if c.bracketed]
@@ -135,10 +135,10 @@ def _chosen(chains: list[_Chain], needed: int, count: int, reply: str) -> _Chain
     return chosen
 
 
-def _other_forms(text: str, chains: list[_Chain], count: int) -> tuple[int, ...]:
+def _parse_other_forms(text: str, chains: list[_Chain], count: int) -> tuple[int, ...]:
     """A list that holds every identifier once, numbered lines, or one best identifier."""
     lists = [(c.ids, c.alone, c.lead) for c in chains if c.ops == {","} and c.bracketed]
-    lists += [(_ints(match[0]), *_alone(text, match)) for match in _LIST.finditer(text)]
+    lists += [(_extract_ints(match[0]), *_inspect_line(text, match)) for match in _LIST.finditer(text)]
     for ids, alone, lead in reversed(lists):
         if alone and (not lead or _BEST_FIRST.search(lead)) and sorted(ids) == list(range(1, count + 1)):
             return ids
@@ -150,54 +150,54 @@ def _other_forms(text: str, chains: list[_Chain], count: int) -> tuple[int, ...]
         return ids
     single = _SINGLE.search(text)
     if single and set(_SINGLE.findall(text)) == {single[1]}:
-        alone, lead = _alone(text, single)
+        alone, lead = _inspect_line(text, single)
         if alone and (_BEST_FIRST.search(lead) or len(text) <= len(single[0]) + 2):
             return (int(single[1]),)
     return ()
 
 
-def _ints(text: str) -> tuple[int, ...]:
+def _extract_ints(text: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", text))
 
 
-class Ranker(Whole):
+class Ranker(ListComponent):
     """One call; the fallback keeps the given order behind whatever was ranked."""
 
-    kind = KINDS["ranker"]
+    kind = COMPONENT_TYPES["ranker"]
 
     @property
     def top_k(self) -> int:
         """How many candidates go on."""
-        return int(self.spec.option("top_k"))
+        return int(self.spec.get_option("top_k"))
 
-    def prompt(self, state: State) -> Conversation:
+    def build_prompt(self, state: State) -> Conversation:
         """One user turn with the query, the numbered candidates and their critiques if wanted."""
         count = len(state.candidates)
-        return user(
-            fill(
-                self.spec.prompt("rank", RANK),
+        return make_user_prompt(
+            render(
+                self.spec.get_prompt("rank", RANK_PROMPT),
                 instruction=state.instruction,
-                candidates=numbered(state.candidates, bool(self.spec.option("use_critiques"))),
+                candidates=format_candidates(state.candidates, bool(self.spec.get_option("use_critiques"))),
                 count=count,
                 example=" > ".join(f"[{n}]" for n in sorted(range(1, count + 1), key=lambda n: (n * 7 + 3) % 11)),
             )
         )
 
-    async def run(self, state: State, desk: Desk) -> State:
+    async def run(self, state: State, desk: CallContext) -> State:
         count = len(state.candidates)
         if count < 2:
             return state
-        ranked = await desk.ask(
+        ranked = await desk.generate_parsed(
             "rank",
-            self.prompt(state),
+            self.build_prompt(state),
             lambda reply: parse_ranking(reply, count, self.top_k),
             fallback="unranked candidates stay in their order, after the ranked ones",
         )
         order = [*(ranked or ()), *(place for place in range(count) if place not in (ranked or ()))]
         return replace(state, candidates=tuple(state.candidates[place] for place in order[: self.top_k]))
 
-    def calls(self, candidates: Span) -> Span:
+    def count_calls(self, candidates: CountRange) -> CountRange:
         return (int(candidates[0] > 1), int(candidates[1] > 1))
 
-    def survivors(self, candidates: Span) -> Span:
+    def count_survivors(self, candidates: CountRange) -> CountRange:
         return (min(candidates[0], self.top_k), min(candidates[1], self.top_k))

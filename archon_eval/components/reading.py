@@ -1,7 +1,7 @@
 """Reading structured values out of free text, without ever evaluating it.
 
-    list(json_values('Sure! ```json\\n["a", "b"]\\n```'))[0]    # ["a", "b"]
-    tidy("<think>hm</think>【Correct】")                         # "[Correct]"
+    list(iter_json_values('Sure! ```json\\n["a", "b"]\\n```'))[0]    # ["a", "b"]
+    normalize_reply("<think>hm</think>【Correct】")                         # "[Correct]"
 
 Replies may be a megabyte long: every pattern here and in the parsers takes time in proportion to the text.
 """
@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-LONGEST = 20_000
+MAX_LITERAL_CHARS = 20_000
 """Characters of a Python literal that are tried; what is longer is not one."""
-TRIES = 50
+MAX_PARSE_ATTEMPTS = 50
 """Places in a text where a structured value is looked for."""
 
 _THOUGHTS = re.compile(r"\A(?:\s*<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z))+", re.I | re.S)
@@ -42,7 +42,7 @@ _DENIAL = (
 _DENIED = tuple(re.compile(rf"{_DENIAL}(?:[^\w,.;:\n]+\w+){{0,{words}}}[^\w,.;:\n]*$", re.I) for words in (0, 2))
 
 
-def tidy(reply: str) -> str:
+def normalize_reply(reply: str) -> str:
     """A reply as a reader sees it: no thinking before it, no fence around it, plain brackets, digits and line ends."""
     text = _THOUGHTS.sub("", reply.replace("\r\n", "\n"))
     ends = list(_END_OF_THOUGHT.finditer(text))
@@ -52,7 +52,7 @@ def tidy(reply: str) -> str:
     return text
 
 
-def denied(before: str, positive: bool) -> bool:
+def is_negated(before: str, positive: bool) -> bool:
     """Whether the text before a verdict takes it back: "not [Correct]", "I will end with [Correct]".
 
     "does not pass [Failed]" does not.
@@ -60,20 +60,20 @@ def denied(before: str, positive: bool) -> bool:
     return bool(_DENIED[positive].search(before[-60:]))
 
 
-def json_values(text: str, inline: bool = True) -> Iterator[list[Any] | dict[Any, Any]]:
+def iter_json_values(text: str, inline: bool = True) -> Iterator[list[Any] | dict[Any, Any]]:
     """JSON or Python lists and objects in a tidied text, which may hold LaTeX with single backslashes.
 
     The whole text, its fenced blocks, and whatever starts a line that is no entry of a list (with `inline` also after
     a colon or an equals sign) and fills the rest of it. An object that has a key twice is left out.
     """
     text = _BACKSLASH.sub(r"\\\\", text)
-    starts = [match for match in islice(_START.finditer(text), TRIES) if inline or not match["lead"]]
-    spots = [text, *(fence[1].strip() for fence in islice(_FENCE.finditer(text), TRIES))]
+    starts = [match for match in islice(_START.finditer(text), MAX_PARSE_ATTEMPTS) if inline or not match["lead"]]
+    spots = [text, *(fence[1].strip() for fence in islice(_FENCE.finditer(text), MAX_PARSE_ATTEMPTS))]
     if starts:
         start = starts[0].end()
         spots.append(text[start : text.rfind("]" if text[start] == "[" else "}") + 1])
     for spot in spots:
-        if spot[:1] in ("[", "{") and isinstance(value := _literal(spot), list | dict):
+        if spot[:1] in ("[", "{") and isinstance(value := _parse_literal(spot), list | dict):
             yield value
     done = 0
     for match in starts:
@@ -88,35 +88,35 @@ def json_values(text: str, inline: bool = True) -> Iterator[list[Any] | dict[Any
             yield value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
     return found
 
 
-_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_reject_duplicate_keys)
 
 
-def _literal(text: str) -> Any:
+def _parse_literal(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError):
         pass
-    if len(text) > LONGEST:
+    if len(text) > MAX_LITERAL_CHARS:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text, mode="eval")
         for node in ast.walk(tree):
             if isinstance(node, ast.Dict):
-                _unique([(ast.dump(key), None) for key in node.keys if key])
+                _reject_duplicate_keys([(ast.dump(key), None) for key in node.keys if key])
         return ast.literal_eval(tree)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 
 
-def numbers(text: str, count: int) -> list[int]:
+def parse_numbers(text: str, count: int) -> list[int]:
     """`[1], [3]-[5] and #7` -> 1, 3, 4, 5, 7; of a range that leaves 1 to `count` only the ends.
 
     Stops where there are so many that some must stand in it more than once.
@@ -126,6 +126,6 @@ def numbers(text: str, count: int) -> list[int]:
         ends = [int(n) for n in re.findall(r"\d+", part)]
         inside = ends and 1 <= ends[0] <= ends[-1] <= count
         found += range(ends[0], ends[-1] + 1) if inside else ends
-        if len(found) > TRIES * count:
+        if len(found) > MAX_PARSE_ATTEMPTS * count:
             break
     return found

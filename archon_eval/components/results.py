@@ -1,6 +1,6 @@
 """Reads an evaluator's reply: a verdict on each unit test, attached to the test it names.
 
-parse_results("Unit Test #1: [Passed]\\nUnit Test #2: [Failed]", 2)    # (True, False)
+parse_test_verdicts("Unit Test #1: [Passed]\\nUnit Test #2: [Failed]", 2)    # (True, False)
 """
 
 import html
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from archon_eval.components.reading import denied, json_values, numbers, tidy
+from archon_eval.components.reading import is_negated, iter_json_values, parse_numbers, normalize_reply
 from archon_eval.errors import ParseError, quote
 
-MOST = 1000
+MAX_VERDICTS = 1000
 """Verdicts after the name of one test from which on it has none."""
 _MARKS = r"[ \t>#*_\-|]*"
 _JOIN = r"[ \t]{0,5}(?:(?:,[ \t]{0,5})?and\b|,|&|-|–|to\b|through\b)[ \t]{0,5}"
@@ -38,18 +38,18 @@ _ALL = re.compile(
 _ABOUT = re.compile(r"^(?:unit_?)?(?:test|id|number|index|#)", re.I)
 
 
-def parse_results(reply: str, count: int) -> tuple[bool | None, ...]:
+def parse_test_verdicts(reply: str, count: int) -> tuple[bool | None, ...]:
     """A verdict per test, in the tests' order. Lines that hold only a verdict overrule the reasoning before them.
 
     Raises:
         ParseError: a verdict on a test that does not exist (nothing is certain then), a test with two verdicts or
             none (`partial` has the rest).
     """
-    text = _FORM.sub("", html.unescape(tidy(reply)).replace("*", "").replace("`", ""))
+    text = _FORM.sub("", html.unescape(normalize_reply(reply)).replace("*", "").replace("`", ""))
     text = text if _VERDICT.search(text) else text.translate(_TICKS)
-    found = _by_reference(text, count, reply)
-    if not found and not (found := _listed(text, count)) and (match := _ALL.search(text)):
-        found = dict.fromkeys(range(1, count + 1), _passed(match["said"]))
+    found = _parse_referenced(text, count, reply)
+    if not found and not (found := _parse_json_verdicts(text, count)) and (match := _ALL.search(text)):
+        found = dict.fromkeys(range(1, count + 1), _is_passed(match["said"]))
     results = tuple(found.get(n) for n in range(1, count + 1))
     if None in results:
         missing = ", ".join(f"#{n}" for n, result in enumerate(results, 1) if result is None)
@@ -57,11 +57,11 @@ def parse_results(reply: str, count: int) -> tuple[bool | None, ...]:
     return results
 
 
-def _passed(said: str) -> bool:
+def _is_passed(said: str) -> bool:
     return said.lower().startswith("pass")
 
 
-def _by_reference(text: str, count: int, reply: str) -> dict[int, bool | None]:
+def _parse_referenced(text: str, count: int, reply: str) -> dict[int, bool | None]:
     """Verdicts by the test named before them; None for a test with verdicts that differ."""
     references = list(_REFERENCE.finditer(text))
     if not references:
@@ -71,10 +71,10 @@ def _by_reference(text: str, count: int, reply: str) -> dict[int, bool | None]:
     final: list[tuple[int, bool]] = []
     for match, end in zip(references, [*(later.start() for later in references[1:]), len(text)], strict=False):
         body = text[match.end() : end]
-        verdicts, alone = _verdicts(body)
+        verdicts, alone = _find_verdicts(body)
         if not verdicts:
             continue
-        ids = numbers(match["many"] or match["one"], count)
+        ids = parse_numbers(match["many"] or match["one"], count)
         if outside := [n for n in ids if not 1 <= n <= count]:
             raise ParseError(f"test #{outside[0]} is not one of #1 to #{count} in {quote(reply)}")
         verdict = next(iter(verdicts)) if len(verdicts) == 1 else None
@@ -83,10 +83,10 @@ def _by_reference(text: str, count: int, reply: str) -> dict[int, bool | None]:
                 final.append((n, verdict))
             else:
                 said[n] = verdict if said.get(n, verdict) == verdict else None
-    return said | _last(final, count)
+    return said | _merge_final_verdicts(final, count)
 
 
-def _last(final: list[tuple[int, bool]], count: int) -> dict[int, bool | None]:
+def _merge_final_verdicts(final: list[tuple[int, bool]], count: int) -> dict[int, bool | None]:
     """The complete list at the end, or every line when none contradicts another."""
     if [n for n, _ in final[-count:]] == list(range(1, count + 1)):
         return dict(final[-count:])
@@ -96,40 +96,40 @@ def _last(final: list[tuple[int, bool]], count: int) -> dict[int, bool | None]:
     return found
 
 
-def _verdicts(body: str) -> tuple[set[bool], bool]:
+def _find_verdicts(body: str) -> tuple[set[bool], bool]:
     """What is said after a test is named, both when negated; and whether it stands alone on the first line."""
     found: set[bool] = set()
-    matches = list(islice(_VERDICT.finditer(body), MOST))
-    if len(matches) == MOST:
+    matches = list(islice(_VERDICT.finditer(body), MAX_VERDICTS))
+    if len(matches) == MAX_VERDICTS:
         return {True, False}, False
     for match in matches:
-        passed = _passed(match["said"])
-        found |= {True, False} if denied(body[max(0, match.start() - 60) : match.start()], passed) else {passed}
+        passed = _is_passed(match["said"])
+        found |= {True, False} if is_negated(body[max(0, match.start() - 60) : match.start()], passed) else {passed}
     matches = matches or list(_PLAIN.finditer(body))
-    found = found or {_passed(match["said"]) for match in matches}
+    found = found or {_is_passed(match["said"]) for match in matches}
     line = body[: body.find("\n")] if "\n" in body else body
     alone = bool(matches) and not re.search(r"\w", line[: matches[0].start()] + line[matches[0].end() :])
     return found, alone and matches[0].end() <= len(line)
 
 
-def _listed(text: str, count: int) -> dict[int, bool | None]:
+def _parse_json_verdicts(text: str, count: int) -> dict[int, bool | None]:
     """Verdicts written as a JSON list in order, or as an object by test."""
-    for value in json_values(text, inline=False):
+    for value in iter_json_values(text, inline=False):
         inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
         value = inner if isinstance(inner, list) or (count > 1 and isinstance(inner, dict)) else value
         entries = list(value.items()) if isinstance(value, dict) else list(enumerate(value, 1))
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
             entries = [(next((v for k, v in item.items() if _ABOUT.search(k)), n), item) for n, item in entries]
         keys = [re.findall(r"\d+", str(key)) for key, _ in entries]
-        verdicts = [_verdict_of(entry, isinstance(value, dict)) for _, entry in entries]
+        verdicts = [_parse_verdict_entry(entry, isinstance(value, dict)) for _, entry in entries]
         if keys == [[str(n)] for n in range(1, count + 1)] and None not in verdicts:
             return dict(enumerate(verdicts, 1))
     return {}
 
 
-def _verdict_of(entry: Any, named: bool) -> bool | None:
+def _parse_verdict_entry(entry: Any, named: bool) -> bool | None:
     if isinstance(entry, Mapping):
-        said = {v for value in entry.values() if (v := _verdict_of(value, True)) is not None}
+        said = {v for value in entry.values() if (v := _parse_verdict_entry(value, True)) is not None}
         return said.pop() if len(said) == 1 else None
     if isinstance(entry, bool):
         return entry if named else None

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from archon_eval.candidates import Candidate, Conversation, State, rendered
-from archon_eval.components.base import Desk, Judge, Side, Span, user
-from archon_eval.components.reading import json_values, tidy
-from archon_eval.components.results import parse_results
+from archon_eval.candidates import Candidate, Conversation, State, render_conversation
+from archon_eval.components.base import CallContext, CandidateScorer, ContextComponent, CountRange, make_user_prompt
+from archon_eval.components.reading import iter_json_values, normalize_reply
+from archon_eval.components.results import parse_test_verdicts
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import KINDS
-from archon_eval.wording import fill
+from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.wording import render
 
-TESTS = """Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
+TESTS_PROMPT = """Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
 correct and helpful response must satisfy and whose truth can be judged by reading the response (for example: "The \
 response states ..."). Cover what the query asks for; do not repeat a test.
 
@@ -27,7 +27,7 @@ response states ..."). Cover what the query asks for; do not repeat a test.
 
 Write at most {max_tests} tests. Reply only with a list of strings: ["first test", "second test", ...]"""
 
-EVALUATE = """Check a response to a query against {count} unit tests, one by one.
+EVALUATE_PROMPT = """Check a response to a query against {count} unit tests, one by one.
 
 <query>
 {instruction}
@@ -59,29 +59,29 @@ def parse_tests(reply: str, max_tests: int) -> tuple[str, ...]:
     Raises:
         ParseError: no test in it, or lines in levels of which only some are tests.
     """
-    text = tidy(reply)
-    tests = _from_json(text, inline=False) or _lines(text, reply) or _from_json(text, inline=True)
+    text = normalize_reply(reply)
+    tests = _parse_json_tests(text, inline=False) or _parse_list_lines(text, reply) or _parse_json_tests(text, inline=True)
     if not tests:
         raise ParseError(f"no list of tests in {quote(reply)}")
     return tuple(dict.fromkeys(tests))[:max_tests]
 
 
-def _from_json(text: str, inline: bool) -> list[str]:
-    for value in json_values(text, inline):
-        tests = [_statement(item) for item in _items(value)]
+def _parse_json_tests(text: str, inline: bool) -> list[str]:
+    for value in iter_json_values(text, inline):
+        tests = [_extract_statement(item) for item in _unwrap_items(value)]
         if tests and all(tests) and not set(tests) & set(_EXAMPLES):
             return tests
     return []
 
 
-def _items(value: list[Any] | dict[str, Any]) -> list[Any]:
+def _unwrap_items(value: list[Any] | dict[str, Any]) -> list[Any]:
     if isinstance(value, list):
         return value[0] if len(value) == 1 and isinstance(value[0], list) else value
     lists = [entry for entry in value.values() if isinstance(entry, list)]
     return lists[0] if len(lists) == 1 else list(value.values())
 
 
-def _statement(item: Any) -> str:
+def _extract_statement(item: Any) -> str:
     if isinstance(item, str):
         return item.strip()
     if isinstance(item, Mapping):
@@ -91,7 +91,7 @@ def _statement(item: Any) -> str:
     return ""
 
 
-def _lines(text: str, reply: str) -> list[str]:
+def _parse_list_lines(text: str, reply: str) -> list[str]:
     """Numbered or bulleted lines with the indented lines that continue them."""
     found: list[str] = []
     indents: set[int] = set()
@@ -106,10 +106,10 @@ def _lines(text: str, reply: str) -> list[str]:
         open_item = bool(line.strip()) and (bool(item) or open_item)
     if len(indents) > 1:
         raise ParseError(f"a list in several levels, so that it is not clear which lines are tests: {quote(reply)}")
-    return [test for line in found if (test := _bare(line))]
+    return [test for line in found if (test := _strip_markup(line))]
 
 
-def _bare(line: str) -> str:
+def _strip_markup(line: str) -> str:
     line = line.strip(" \t*|").removesuffix(",").strip()
     for mark in ('"', "'", "“"):
         closing = "”" if mark == "“" else mark
@@ -118,69 +118,69 @@ def _bare(line: str) -> str:
     return line if line.count("|") < 2 else ""
 
 
-class UnitTestGenerator(Side):
+class UnitTestGenerator(ContextComponent):
     """One call, at time zero; the fallback is no test at all, which every candidate passes."""
 
-    kind = KINDS["unit_test_generator"]
-    wording = TESTS
+    kind = COMPONENT_TYPES["unit_test_generator"]
+    wording = TESTS_PROMPT
     """The prompt's built-in wording."""
     parse = staticmethod(parse_tests)
     """From a reply and the most tests allowed to the tests."""
 
-    async def prepare(self, conversation: Conversation, desk: Desk) -> Mapping[str, Any]:
-        most = int(self.spec.option("max_tests"))
-        prompt = fill(self.spec.prompt("tests", self.wording), instruction=rendered(conversation), max_tests=most)
-        tests = await desk.ask(
-            "tests", user(prompt), lambda reply: self.parse(reply, most), fallback="no tests: every candidate passes"
+    async def prepare(self, conversation: Conversation, desk: CallContext) -> Mapping[str, Any]:
+        most = int(self.spec.get_option("max_tests"))
+        prompt = render(self.spec.get_prompt("tests", self.wording), instruction=render_conversation(conversation), max_tests=most)
+        tests = await desk.generate_parsed(
+            "tests", make_user_prompt(prompt), lambda reply: self.parse(reply, most), fallback="no tests: every candidate passes"
         )
         return {"tests": tests or ()}
 
-    def calls(self, candidates: Span) -> Span:
+    def count_calls(self, candidates: CountRange) -> CountRange:
         return (1, 1)
 
 
-class UnitTestEvaluator(Judge):
+class UnitTestEvaluator(CandidateScorer):
     """One call per candidate; a test without a readable verdict counts neither for nor against it."""
 
-    kind = KINDS["unit_test_evaluator"]
+    kind = COMPONENT_TYPES["unit_test_evaluator"]
 
     @property
     def sorts(self) -> bool:  # type: ignore[override]
-        return self.spec.option("keep") == "all" or self.spec.option("top_k") is not None
+        return self.spec.get_option("keep") == "all" or self.spec.get_option("top_k") is not None
 
-    async def judge(self, state: State, candidate: Candidate, desk: Desk) -> Candidate:
+    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
         tests = state.tests
         if not tests:
             return candidate
-        prompt = fill(
-            self.spec.prompt("evaluate", EVALUATE),
+        prompt = render(
+            self.spec.get_prompt("evaluate", EVALUATE_PROMPT),
             instruction=state.instruction,
             candidate=candidate.text,
             tests="\n".join(f"Unit Test #{number}: {test}" for number, test in enumerate(tests, 1)),
             count=len(tests),
         )
-        results = await desk.ask(
+        results = await desk.generate_parsed(
             "evaluate",
-            user(prompt),
-            lambda reply: parse_results(reply, len(tests)),
+            make_user_prompt(prompt),
+            lambda reply: parse_test_verdicts(reply, len(tests)),
             fallback="tests without a verdict count neither for nor against the candidate",
             about=candidate.id,
         )
         return replace(candidate, tests=results or (None,) * len(tests))
 
     def passes(self, candidate: Candidate) -> bool:
-        return self.spec.option("keep") == "all" or False not in candidate.tests
+        return self.spec.get_option("keep") == "all" or False not in candidate.tests
 
     def arrange(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        if self.spec.option("keep") == "all" or self.spec.option("execute"):
+        if self.spec.get_option("keep") == "all" or self.spec.get_option("execute"):
             candidates = tuple(sorted(candidates, key=lambda c: -sum(result is True for result in c.tests)))
         passing = tuple(filter(self.passes, candidates)) or candidates
-        return passing[: self.spec.option("top_k")]
+        return passing[: self.spec.get_option("top_k")]
 
-    def calls(self, candidates: Span) -> Span:
+    def count_calls(self, candidates: CountRange) -> CountRange:
         return candidates
 
-    def survivors(self, candidates: Span) -> Span:
-        top_k = self.spec.option("top_k")
-        least, most = candidates if self.spec.option("keep") == "all" else super().survivors(candidates)
+    def count_survivors(self, candidates: CountRange) -> CountRange:
+        top_k = self.spec.get_option("top_k")
+        least, most = candidates if self.spec.get_option("keep") == "all" else super().count_survivors(candidates)
         return (least, most) if top_k is None else (min(least, top_k), min(most, top_k))

@@ -5,13 +5,13 @@ import re
 from dataclasses import replace
 
 from archon_eval.candidates import Candidate, State
-from archon_eval.components.base import Desk, Judge, Span, user
-from archon_eval.components.reading import denied, json_values, tidy
+from archon_eval.components.base import CallContext, CandidateScorer, CountRange, make_user_prompt
+from archon_eval.components.reading import is_negated, iter_json_values, normalize_reply
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import KINDS
-from archon_eval.wording import fill
+from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.wording import render
 
-REASON = """Consider this response to a query. Explain, step by step, the reasons why it may be right: what it \
+REASONS_PROMPT = """Consider this response to a query. Explain, step by step, the reasons why it may be right: what it \
 claims, and what supports each claim.
 
 <query>
@@ -24,7 +24,7 @@ claims, and what supports each claim.
 
 Your reasons:"""
 
-VERDICT = """Decide whether this response to a query is correct. Somebody has written down reasons in its favour; \
+VERDICT_PROMPT = """Decide whether this response to a query is correct. Somebody has written down reasons in its favour; \
 check them: they may be mistaken.
 
 <query>
@@ -61,17 +61,17 @@ def parse_verdict(reply: str) -> bool:
     Raises:
         ParseError: no verdict, or a last verdict that says both, is negated, hedged or contradicted afterwards.
     """
-    text = _FORM.sub("", html.unescape(tidy(reply)).replace("*", "").replace("`", ""))
+    text = _FORM.sub("", html.unescape(normalize_reply(reply)).replace("*", "").replace("`", ""))
     brackets = list(_BRACKET.finditer(text))
     if not brackets:
-        return _unbracketed(text, reply)
+        return _parse_unbracketed(text, reply)
     end = brackets[-1]
     exact = _EXACT.fullmatch(end[0])
     start = text.rfind("\n", 0, end.start()) + 1
     stop = text.find("\n", end.end())
     line = text[start : stop if stop >= 0 else len(text)]
     kinds = {match[0].lower().replace(" ", "") for match in _BRACKET.finditer(line[-5000:])}
-    if not exact or len(kinds) > 1 or denied(line[: end.start() - start], exact[1] is None):
+    if not exact or len(kinds) > 1 or is_negated(line[: end.start() - start], exact[1] is None):
         raise ParseError(f"the verdict says both, neither or is negated: {quote(line)}")
     verdict, rest = exact[1] is None, text[end.end() :]
     alone = _LONE.fullmatch(line[-200:])
@@ -80,12 +80,12 @@ def parse_verdict(reply: str) -> bool:
     return verdict
 
 
-def _unbracketed(text: str, reply: str) -> bool:
+def _parse_unbracketed(text: str, reply: str) -> bool:
     """A last line that is only the verdict, or a JSON object with one verdict in it."""
     last = next((line for line in reversed(text.splitlines()) if re.search(r"\w", line)), "")
     if len(last) <= 200 and (match := _LONE.fullmatch(last)):
         return match[1] is None
-    for value in json_values(text):
+    for value in iter_json_values(text):
         words = value.values() if isinstance(value, dict) else value
         said = {
             word for word in (str(word).strip("[] .").lower() for word in words) if word in ("correct", "incorrect")
@@ -96,24 +96,24 @@ def _unbracketed(text: str, reply: str) -> bool:
     raise ParseError(f"no [Correct] or [Incorrect] in {quote(reply)}")
 
 
-class Verifier(Judge):
+class Verifier(CandidateScorer):
     """Two calls per candidate; the fallback keeps a candidate whose verdict cannot be read."""
 
-    kind = KINDS["verifier"]
+    kind = COMPONENT_TYPES["verifier"]
 
-    async def judge(self, state: State, candidate: Candidate, desk: Desk) -> Candidate:
-        reason = fill(self.spec.prompt("reason", REASON), instruction=state.instruction, candidate=candidate.text)
-        reply = await desk.say("reasons", user(reason), about=candidate.id)
+    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
+        reason = render(self.spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text)
+        reply = await desk.generate("reasons", make_user_prompt(reason), about=candidate.id)
         reasons = reply.text if reply else ""
-        verdict = fill(
-            self.spec.prompt("verdict", VERDICT),
+        verdict = render(
+            self.spec.get_prompt("verdict", VERDICT_PROMPT),
             instruction=state.instruction,
             candidate=candidate.text,
             reasons=reasons,
         )
-        correct = await desk.ask(
+        correct = await desk.generate_parsed(
             "verdict",
-            user(verdict),
+            make_user_prompt(verdict),
             parse_verdict,
             fallback="the candidate is kept, unverified",
             about=candidate.id,
@@ -123,5 +123,5 @@ class Verifier(Judge):
     def passes(self, candidate: Candidate) -> bool:
         return candidate.verified is not False
 
-    def calls(self, candidates: Span) -> Span:
+    def count_calls(self, candidates: CountRange) -> CountRange:
         return (2 * candidates[0], 2 * candidates[1])

@@ -15,26 +15,26 @@ import anyio
 
 from archon_eval.architecture import ComponentSpec
 from archon_eval.candidates import Candidate, State
-from archon_eval.components.base import Desk, Span, Whole
-from archon_eval.components.execution import Programs
-from archon_eval.components.reading import tidy
-from archon_eval.kinds import KINDS
+from archon_eval.components.base import CallContext, CountRange, ListComponent
+from archon_eval.components.execution import CandidateProgramRunner
+from archon_eval.components.reading import normalize_reply
+from archon_eval.kinds import COMPONENT_TYPES
 
 _STATED = re.compile(r"^\W*(?:the )?(?:final )?answer\W*(?::|is\b)\s*(\S.*)", re.I | re.M)
 _BRACE = re.compile(r"\\.|[{}]", re.S)
 _IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|[$*]|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)|\\text(?=\{)")
 
 
-def final_answer(text: str) -> str | None:
+def extract_final_answer(text: str) -> str | None:
     r"""The answer a reply ends with, spelt so that equal ones compare equal; None if it has none.
 
     The last `\boxed{...}`, else the last line `ANSWER: ...` or `Final answer: ...`, else the last line.
     """
-    text = tidy(text)
+    text = normalize_reply(text)
     place = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
     if place >= 0:
         start = text.index("{", place) + 1
-        answer = text[start : _closing(text, start)]
+        answer = text[start : _find_closing_brace(text, start)]
     else:
         lines = _STATED.findall(text) or text.splitlines()
         answer = lines[-1] if lines else ""
@@ -42,7 +42,7 @@ def final_answer(text: str) -> str | None:
     return re.sub(r"(\.\d*?)0+(?!\d)", r"\1", answer).rstrip(".") or None
 
 
-def _closing(text: str, start: int) -> int | None:
+def _find_closing_brace(text: str, start: int) -> int | None:
     depth = 1
     for match in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(match[0], 0)
@@ -51,34 +51,34 @@ def _closing(text: str, start: int) -> int | None:
     return None
 
 
-class Vote(Whole):
+class Vote(ListComponent):
     """Candidates of the largest group, in their order; of groups of one size the one that came first."""
 
-    kind = KINDS["vote"]
+    kind = COMPONENT_TYPES["vote"]
 
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)
-        self._programs = Programs() if spec.option("by") == "outputs" else None
+        self._programs = CandidateProgramRunner() if spec.get_option("by") == "outputs" else None
 
-    def check(self) -> None:
+    def check_requirements(self) -> None:
         if self._programs:
-            self._programs.check()
+            self._programs.check_requirements()
 
-    async def run(self, state: State, desk: Desk) -> State:
-        ballots: list[Hashable] = [final_answer(candidate.text) for candidate in state.candidates]
+    async def run(self, state: State, desk: CallContext) -> State:
+        ballots: list[Hashable] = [extract_final_answer(candidate.text) for candidate in state.candidates]
         if self._programs:
-            ballots = await self._outputs(state, self._programs)
+            ballots = await self._collect_outputs(state, self._programs)
         groups: dict[Hashable, list[Candidate]] = {}
         for ballot, candidate in zip(ballots, state.candidates, strict=True):
             if ballot is not None:
                 groups.setdefault(ballot, []).append(candidate)
         if not groups:
-            desk.note("fallback", "no candidate gives an answer that can be compared: all go on")
+            desk.record_event("fallback", "no candidate gives an answer that can be compared: all go on")
         winners = max(groups.values(), key=len, default=list(state.candidates))
-        desk.note("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
-        return replace(state, candidates=tuple(winners[: self.spec.option("top_k")]))
+        desk.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
+        return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
-    async def _outputs(self, state: State, programs: Programs) -> list[Hashable]:
+    async def _collect_outputs(self, state: State, programs: CandidateProgramRunner) -> list[Hashable]:
         """What each candidate prints on all inputs; None where it fails on every one or there is no input."""
         ballots: list[Hashable] = [None] * len(state.candidates)
 
@@ -93,6 +93,6 @@ class Vote(Whole):
                     group.start_soon(one, place, candidate)
         return ballots
 
-    def survivors(self, candidates: Span) -> Span:
-        top_k = self.spec.option("top_k")
+    def count_survivors(self, candidates: CountRange) -> CountRange:
+        top_k = self.spec.get_option("top_k")
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)

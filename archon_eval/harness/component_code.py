@@ -12,13 +12,13 @@ from hashlib import sha256
 from typing import Any
 
 from archon_eval.architecture import Architecture
-from archon_eval.kinds import KINDS, load_class
+from archon_eval.kinds import COMPONENT_TYPES, load_component_class
 
 
 def code_digest(architecture: Architecture) -> str:
     """Of the source of the modules that define the architecture's own components; not of what those import."""
-    kinds = {spec.kind for layer in architecture.layers for spec in layer} - set(KINDS)
-    sources = {kind: source_of(load_class(kind, kind)) for kind in sorted(kinds)}
+    kinds = {spec.kind for layer in architecture.layers for spec in layer} - set(COMPONENT_TYPES)
+    sources = {kind: source_of(load_component_class(kind, kind)) for kind in sorted(kinds)}
     return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
 
 

@@ -18,14 +18,14 @@ from archon_eval.engine import Engine
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError, quote
 from archon_eval.harness.model_names import model_names
 from archon_eval.harness.transcript import TranscriptObserver
-from archon_eval.loading import Source, load_architecture
+from archon_eval.loading import ArchitectureSource, load_architecture
 from archon_eval.models.accounting import summed
 from archon_eval.models.budget import Allowance, Budget, require_max_tokens
 from archon_eval.models.prerequisites import prerequisite
 from archon_eval.models.prices import Prices
 from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
-from archon_eval.trail import Answer, LayerResult, Step, Trail
+from archon_eval.trail import Answer, LayerResult, TraceStep, Trace
 
 PATH: Any = str | os.PathLike
 LEGAL: Mapping[str, tuple[Any, str]] = {
@@ -43,7 +43,7 @@ YOUNG_OBJECTS = 10_000
 
 
 def ready(
-    architecture: Source,
+    architecture: ArchitectureSource,
     models: str | Sequence[str] | None,
     *,
     store: str | os.PathLike[str] | CallStore | None = None,
@@ -138,8 +138,8 @@ def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
     the record (`Trail.recorded`); per model and component it is the sum over calls, many of which run at once.
     """
     trail = answer.trail
-    by_model: dict[str, list[Step]] = {}
-    by_layer: dict[int, list[Step]] = {}
+    by_model: dict[str, list[TraceStep]] = {}
+    by_layer: dict[int, list[TraceStep]] = {}
     for step in trail.steps:
         by_model.setdefault(step.model, []).append(step)
         by_layer.setdefault(step.layer, []).append(step)
@@ -150,19 +150,19 @@ def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
         "models": {model: _summed(steps) for model, steps in sorted(by_model.items())},
         "notes": trail.counts,
         "layers": [_layer(layer, by_layer.get(layer.layer, []), trail) for layer in trail.layers],
-        "seconds": round(trail.recorded() if trail.reuses else answer.seconds, 3),
+        "seconds": round(trail.sum_recorded_seconds() if trail.reuses else answer.seconds, 3),
     }
 
 
-def _layer(layer: LayerResult, steps: Sequence[Step], trail: Trail) -> dict[str, Any]:
+def _layer(layer: LayerResult, steps: Sequence[TraceStep], trail: Trace) -> dict[str, Any]:
     found = {**_summed(steps), "kind": layer.kind, "candidates": len(layer.candidates)}
-    parts: dict[tuple[int, str], list[Step]] = {}
+    parts: dict[tuple[int, str], list[TraceStep]] = {}
     for step in steps:
         parts.setdefault((step.component, step.model), []).append(step)
     if len(parts) > 1:
         found["components"] = [{"model": model, **_summed(mine)} for (_, model), mine in sorted(parts.items())]
-    return {**found, "seconds": round(trail.recorded(layer.layer) if trail.reuses else layer.seconds, 3)}
+    return {**found, "seconds": round(trail.sum_recorded_seconds(layer.layer) if trail.reuses else layer.seconds, 3)}
 
 
-def _summed(steps: Sequence[Step]) -> dict[str, Any]:
+def _summed(steps: Sequence[TraceStep]) -> dict[str, Any]:
     return summed([step.reply for step in steps])

@@ -23,7 +23,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import store
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.errors import StoreError
 from archon_eval.harness.inspect_bridge import to_conversation
 from archon_eval.models.base import Call, Caller, Reply
@@ -34,7 +34,7 @@ from archon_eval.models.store_entry import CallKey, call_key, describe
 
 LENT = "archon:store"
 """Name in the sample's store (Inspect's, which solver and scorers share)."""
-_OWN = Settings(temperature=None, max_tokens=None)
+_OWN = GenerationSettings(temperature=None, max_tokens=None)
 """A judge's settings are Inspect's configuration."""
 
 

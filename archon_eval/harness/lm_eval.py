@@ -17,9 +17,9 @@ import anyio
 from lm_eval.api.model import LM
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Conversation, Message
-from archon_eval.engine import first_error
+from archon_eval.engine import select_error
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.harness._lm_eval_tasks import generative_variants
 from archon_eval.harness.component_code import cache_name
@@ -27,7 +27,7 @@ from archon_eval.harness.inspect_bridge import ready, spare_the_collector
 from archon_eval.harness.outside import Host, Limits
 from archon_eval.harness.task_settings import RUN, cut
 from archon_eval.models.base import Usage
-from archon_eval.trail import Trail
+from archon_eval.trail import Trace
 
 STOP_NAMES = ("until", "stop")
 LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
@@ -130,7 +130,7 @@ class ArchonLM(LM):  # type: ignore[misc]
                 for _ in range(min(self._num_concurrent, len(jobs))):
                     group.start_soon(worker)
         except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
+            raise select_error(errors) from None
 
     async def _answer(self, request: Any, epoch: int) -> str:
         if len(request.args) > 2:
@@ -143,7 +143,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         self._count(answer.trail)
         return cut(answer.text, task.stop)
 
-    def _count(self, trail: Trail) -> None:
+    def _count(self, trail: Trace) -> None:
         self._notes.update(trail.counts)
         for step in trail.steps:
             if (reply := step.reply) is None:
@@ -210,14 +210,14 @@ class ArchonLM(LM):  # type: ignore[misc]
         }
 
 
-def task_settings(given: Mapping[str, Any]) -> Settings:
+def task_settings(given: Mapping[str, Any]) -> GenerationSettings:
     """A task's `generation_kwargs` (and --gen_kwargs) as settings."""
     stops = [given.get(name) or () for name in STOP_NAMES]
     values = {name: given[name] for name in SETTING_NAMES if given.get(name) is not None}
     if given.get("do_sample") is False:
         values["temperature"] = 0.0
     length = next((int(given[name]) for name in LENGTH_NAMES if given.get(name) is not None), None)
-    return Settings(
+    return GenerationSettings(
         **{"temperature": None, **values},
         max_tokens=length,
         stop=tuple(text for found in stops for text in ((found,) if isinstance(found, str) else found)),

@@ -23,19 +23,19 @@ from inspect_ai.log._transcript import Transcript, init_transcript
 from inspect_ai.model import GenerateConfig
 from inspect_ai.model._generate_config import set_active_generate_config
 
-from archon_eval.architecture import Architecture, Settings
+from archon_eval.architecture import Architecture, GenerationSettings
 from archon_eval.candidates import Conversation
-from archon_eval.engine import first_error
+from archon_eval.engine import select_error
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.harness.inspect_bridge import ready
 from archon_eval.harness.task_settings import Adapter
-from archon_eval.kinds import whole
-from archon_eval.loading import Source
+from archon_eval.kinds import int_option
+from archon_eval.loading import ArchitectureSource
 from archon_eval.models.prerequisites import plain
 from archon_eval.trail import Answer
 
 T = TypeVar("T")
-NOTHING = Settings(temperature=None, max_tokens=None)
+NOTHING = GenerationSettings(temperature=None, max_tokens=None)
 _STARTING = Lock()
 
 
@@ -52,8 +52,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, least in (("max_connections", 1), ("max_retries", 0), ("timeout", 0)):
-            legal, value = whole(None, least), getattr(self, name)
-            if not legal.ok(value):
+            legal, value = int_option(None, least), getattr(self, name)
+            if not legal.is_valid(value):
                 raise ArchitectureError(f"{name} must be {legal.legal}, not {value!r}")
 
 
@@ -61,7 +61,7 @@ class Host:
     """An architecture with its models, for any number of questions, also at the same time."""
 
     def __init__(
-        self, architecture: Source, models: str | Sequence[str] | None, limits: Limits, **options: Any
+        self, architecture: ArchitectureSource, models: str | Sequence[str] | None, limits: Limits, **options: Any
     ) -> None:
         """
         Raises:
@@ -82,14 +82,14 @@ class Host:
         """The architecture, its models filled in."""
         return self._engines.engine.architecture
 
-    async def answer(self, conversation: Conversation, epoch: int = 1, task: Settings = NOTHING) -> Answer:
+    async def answer(self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NOTHING) -> Answer:
         """The engine's answer; inside an eval as part of its sample, outside in the loop all hosts share, with a
         transcript that ends with it."""
         if sample_active() is not None or _running() in (None, _loop()):  # None under trio
             return await self._answer(conversation, epoch, task)
         return await asyncio.wrap_future(_submit(self._answer(conversation, epoch, task)))
 
-    async def _answer(self, conversation: Conversation, epoch: int, task: Settings) -> Answer:
+    async def _answer(self, conversation: Conversation, epoch: int, task: GenerationSettings) -> Answer:
         engine = self._engines(task)
         if sample_active() is not None:
             return await engine.run(conversation, epoch)
@@ -104,7 +104,7 @@ class Host:
             async with anyio.create_task_group() as group:
                 group.start_soon(alone)
         except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
+            raise select_error(errors) from None
         return answers[0]
 
     def wait(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:

@@ -24,9 +24,9 @@ from inspect_ai.model import (
 from inspect_ai.model._generate_config import active_generate_config, set_active_generate_config
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from archon_eval.architecture import SETTING_NAMES, Settings
+from archon_eval.architecture import SETTING_NAMES, GenerationSettings
 from archon_eval.candidates import Conversation
-from archon_eval.engine import first_error
+from archon_eval.engine import select_error
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.harness.component_code import cache_name
 from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
@@ -40,7 +40,7 @@ UNABLE = {
     "logprobs": "log-probabilities",
     "prompt_logprobs": "log-probabilities",
 }
-"""Settings that change what a reply is; to ignore them would give the task something else than it asked for."""
+"""GenerationSettings that change what a reply is; to ignore them would give the task something else than it asked for."""
 
 
 class ArchonAPI(ModelAPI):
@@ -109,7 +109,7 @@ class ArchonAPI(ModelAPI):
                 for number in range(first, first + (config.num_choices or 1)):
                     group.start_soon(run, number)
         except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
+            raise select_error(errors) from None
         return self._output([answers[number] for number in sorted(answers)], task.stop)
 
     def _place(self, conversation: Conversation, runs: int) -> tuple[int, int]:
@@ -138,10 +138,10 @@ class ArchonAPI(ModelAPI):
         )
 
 
-def task_settings(config: GenerateConfig) -> Settings:
+def task_settings(config: GenerateConfig) -> GenerationSettings:
     """What a task's configuration sets, of the settings an architecture knows."""
     given = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
-    return Settings(**given, stop=tuple(config.stop_seqs or ()))
+    return GenerationSettings(**given, stop=tuple(config.stop_seqs or ()))
 
 
 def stop_reason(answer: Answer) -> StopReason:

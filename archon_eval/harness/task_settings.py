@@ -3,16 +3,16 @@
 The architecture's own settings win; a setting its file leaves at null (`temperature: null`) is the task's, for the
 components that write answers (generator, fuser). Stop sequences of the task always hold: for the final text.
 
-    engine = Adapter(ready("moa-lite", models))(Settings(temperature=0.0, stop=("Question:",)))
+    engine = Adapter(ready("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
     text = cut(answer.text, ("Question:",))
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from archon_eval.architecture import SETTING_NAMES, ComponentSpec, Settings
+from archon_eval.architecture import SETTING_NAMES, ComponentSpec, GenerationSettings
 from archon_eval.engine import Engine
-from archon_eval.kinds import find_kind
+from archon_eval.kinds import resolve_component_type
 
 RUN = 1_000_000
 """Further runs of one question in one epoch (choices, repeats) are epochs this far apart, so no draw is used twice."""
@@ -24,9 +24,9 @@ class Adapter:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         """The architecture with its own settings only."""
-        self._built: dict[Settings, Engine] = {}
+        self._built: dict[GenerationSettings, Engine] = {}
 
-    def __call__(self, task: Settings) -> Engine:
+    def __call__(self, task: GenerationSettings) -> Engine:
         """The engine whose answers are written with the task's settings where the architecture has none."""
         if task not in self._built:
             given = self.engine.architecture
@@ -37,8 +37,8 @@ class Adapter:
         return self._built[task]
 
 
-def _filled(spec: ComponentSpec, task: Settings) -> ComponentSpec:
-    if not find_kind(spec.kind, spec.kind).replaces:
+def _filled(spec: ComponentSpec, task: GenerationSettings) -> ComponentSpec:
+    if not resolve_component_type(spec.kind, spec.kind).replaces:
         return spec
     names = [name for name in SETTING_NAMES if name != "stop" and getattr(spec.settings, name) is None]
     return replace(spec, settings=replace(spec.settings, **{name: getattr(task, name) for name in names}))

@@ -15,9 +15,9 @@ from inspect_ai.log import transcript
 from inspect_ai.util import span
 
 from archon_eval.candidates import Candidate, Conversation
-from archon_eval.desk import Record
+from archon_eval.desk import TraceRecorder
 from archon_eval.models.accounting import summed
-from archon_eval.trail import LayerResult, Note, Step, Trail
+from archon_eval.trail import LayerResult, TraceEvent, TraceStep, Trace
 
 SHOWN = 60
 """Characters of a candidate in the compact trace."""
@@ -31,14 +31,14 @@ class TranscriptObserver:
         self._trace = trace
 
     @asynccontextmanager
-    async def span(self, name: str, type: str) -> AsyncIterator[None]:
+    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
         if self._trace == "calls" or (self._trace == "full" and type == "archon_layer"):
             async with span(name, type=type):
                 yield
         else:
             yield
 
-    def layer_done(self, layer: int, result: LayerResult | None, record: Record) -> None:
+    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
         if self._trace == "full":
             for text in component_texts(layer, result, record.steps, record.notes):
                 transcript().info(text, source="archon")
@@ -48,13 +48,13 @@ class TranscriptObserver:
                 "\n\n".join([_headline(result), *outcome(result, True), *_remarks(notes)]), source="archon"
             )
 
-    def question_done(self, trail: Trail) -> None:
+    def record_question(self, trail: Trace) -> None:
         if self._trace == "compact":
             transcript().info(digest(trail), source="archon")
 
 
 def component_texts(
-    layer: int, result: LayerResult | None, steps: Iterable[Step], notes: Iterable[Note]
+    layer: int, result: LayerResult | None, steps: Iterable[TraceStep], notes: Iterable[TraceEvent]
 ) -> Iterator[str]:
     """A layer in Markdown, one text per component that made calls, the last with the layer's outcome and notes."""
     mine = sorted((step for step in steps if step.layer == layer), key=lambda step: step.component)
@@ -74,13 +74,13 @@ def component_texts(
         yield "\n\n".join([_headline(result), *outcome(result, True), *remarks])
 
 
-def _place(step: Step, components: int) -> str:
+def _place(step: TraceStep, components: int) -> str:
     return f"{step.kind} {step.component} of {components}: " if components > 1 else f"{step.kind}: "
 
 
-def _calls(steps: Sequence[Step]) -> Iterator[str]:
+def _calls(steps: Sequence[TraceStep]) -> Iterator[str]:
     """Every call; a prompt with several replies is shown once."""
-    by_prompt: dict[Conversation, list[Step]] = {}
+    by_prompt: dict[Conversation, list[TraceStep]] = {}
     for step in steps:
         by_prompt.setdefault(step.messages, []).append(step)
     for messages, asked in by_prompt.items():
@@ -90,7 +90,7 @@ def _calls(steps: Sequence[Step]) -> Iterator[str]:
         yield from map(_reply, asked)
 
 
-def _reply(step: Step) -> str:
+def _reply(step: TraceStep) -> str:
     reply = step.reply
     who = f"candidate {step.about} by {step.model}" if step.purpose in ("generate", "fuse") else step.purpose
     if reply is None:
@@ -99,7 +99,7 @@ def _reply(step: Step) -> str:
     return f"Reply, {', '.join(said)}:\n\n{block(reply.text)}"
 
 
-def _figures(steps: Sequence[Step]) -> str:
+def _figures(steps: Sequence[TraceStep]) -> str:
     total = summed(step.reply for step in steps)
     return (
         f"{len(steps)} calls, {total['input_tokens']} tokens in, {total['output_tokens']} out, "
@@ -133,7 +133,7 @@ def _said(candidate: Candidate) -> str:
     return ", ".join(said)
 
 
-def digest(trail: Trail) -> str:
+def digest(trail: Trace) -> str:
     """A whole question in Markdown, a line per candidate."""
     parts = []
     for result in trail.layers:
@@ -148,7 +148,7 @@ def _headline(result: LayerResult) -> str:
     return f"**Layer {result.layer}, {result.kind}: {len(result.candidates)} candidates, {result.seconds:.2f} s**"
 
 
-def _remarks(notes: Sequence[Note]) -> list[str]:
+def _remarks(notes: Sequence[TraceEvent]) -> list[str]:
     shown = [
         f"- {note.what}{f' ({note.about})' if note.about else ''}: {inline(note.detail)}"
         for note in notes[:NOTES_SHOWN]

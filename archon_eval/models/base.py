@@ -1,6 +1,6 @@
 """One model call and its reply, and the one-method protocol that everything under the engine implements.
 
-    reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), Settings(), draw=0))
+    reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings(), draw=0))
 
 Behaviour is added by wrapping: a budget, a call store and a recording are callers around a caller.
 """
@@ -8,7 +8,7 @@ Behaviour is added by wrapping: a budget, a call store and a recording are calle
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Conversation
 
 
@@ -30,7 +30,7 @@ class Call:
     model: str
     """Inspect's name of the model, e.g. `openai/gpt-4o`."""
     messages: Conversation
-    settings: Settings
+    settings: GenerationSettings
     draw: int = 0
     """The i-th sample of this prompt by this model: equal calls with other draws are other samples."""
     epoch: int = 1

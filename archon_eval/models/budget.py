@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.errors import BudgetError, did_you_mean
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.prices import Price, Prices
@@ -196,7 +196,7 @@ def require_price(model: str, prices: Prices) -> Price:
     return price
 
 
-def require_max_tokens(model: str, settings: Settings) -> int:
+def require_max_tokens(model: str, settings: GenerationSettings) -> int:
     """The limit on a reply; BudgetError when there is none."""
     if settings.max_tokens is None:
         raise BudgetError(f"a component with {model} has no max_tokens, so the worst case of its calls is unknown")

@@ -21,7 +21,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.model._generate_config import active_generate_config
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Reply, Usage
@@ -64,7 +64,7 @@ PRIVATE = ("system_message", "extra_headers", "extra_body")
 """Configuration that may hold keys or a user's text: known by its digest."""
 
 
-def beyond(config: GenerateConfig, settings: Settings) -> str:
+def beyond(config: GenerateConfig, settings: GenerationSettings) -> str:
     """The configuration that is not from the settings, in canonical JSON; empty for none."""
     extra = config.model_dump(exclude_none=True, exclude=OPERATIONAL | to_config(settings).model_fields_set)
     for name in extra.keys() & set(PRIVATE):
@@ -72,7 +72,7 @@ def beyond(config: GenerateConfig, settings: Settings) -> str:
     return json.dumps(extra, sort_keys=True, default=str) if extra else ""
 
 
-def outside_config(settings: Settings) -> str:
+def outside_config(settings: GenerationSettings) -> str:
     """What the harness's active configuration adds to a call, for a replay that builds no model."""
     return beyond(active_generate_config(), settings)
 
@@ -83,9 +83,9 @@ def to_chat(message: Message) -> ChatMessage:
 
 
 @lru_cache(maxsize=1024)
-def to_config(settings: Settings) -> GenerateConfig:
+def to_config(settings: GenerationSettings) -> GenerateConfig:
     """Generation settings as Inspect's; what is not set is left to the provider."""
-    given = settings.given()
+    given = settings.dump_non_none()
     if stop := given.pop("stop", None):
         given["stop_seqs"] = list(stop)
     return GenerateConfig(**given)

@@ -1,7 +1,7 @@
 """Calls through Inspect's models, so that its providers, keys, retries, connection limits and transcript apply.
 
 caller = InspectCaller(["openai/gpt-4o"])      # a wrong name or a missing key is an error here, before any call
-reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), Settings()))
+reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
 """
 
 import time
@@ -16,7 +16,7 @@ from inspect_ai.model._generate_config import active_generate_config
 from inspect_ai.model._model import use_model_event_sink
 from inspect_ai.util import LimitExceededError
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Call, Reply
 from archon_eval.models.conversion import beyond, describe, endpoint, redact, to_chat, to_config, to_reply
@@ -42,7 +42,7 @@ class InspectCaller:
         self._shown = trace == "calls"
         self._models: dict[str, Model] = {}
         self._fast: dict[str, OpenAIFast | None] = {}
-        self._identities: dict[tuple[str, Settings], tuple[GenerateConfig, str, str]] = {}
+        self._identities: dict[tuple[str, GenerationSettings], tuple[GenerateConfig, str, str]] = {}
         for name in models:
             self._get(name)
 

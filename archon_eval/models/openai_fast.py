@@ -39,7 +39,7 @@ from inspect_ai.util import LimitExceededError
 from inspect_ai.util._concurrency import _active_controller
 from inspect_ai.util._limit import check_message_limit, record_turn
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.models.base import Call, Reply
 from archon_eval.models.connections import Sessions, Turns
 from archon_eval.models.conversion import to_config
@@ -144,7 +144,7 @@ class OpenAIFast:
         self._model, self._api = model, model.api
         self._honours_n, self._unreadable = True, False
         self._turns = Turns()
-        self._requests: dict[Settings, _Request] = {}
+        self._requests: dict[GenerationSettings, _Request] = {}
         self._groups: dict[tuple[object, ...], _Group] = {}
         self._sessions = Sessions()
         self._sends_to: _Target | None = None
@@ -200,7 +200,7 @@ class OpenAIFast:
             and not any(hook.enabled() for hook in get_all_hooks())
         )
 
-    def _request(self, settings: Settings) -> _Request:
+    def _request(self, settings: GenerationSettings) -> _Request:
         active, known = active_generate_config(), self._requests.get(settings)
         if known is None or known.active is not active:
             config = self._model._resolve_config(to_config(settings))

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Conversation
 from archon_eval.errors import quote
 from archon_eval.models.base import Call, Reply, Usage
@@ -45,8 +45,8 @@ def call_key(call: Call, endpoint: str, extra: str = "") -> CallKey:
 
 
 @lru_cache(maxsize=1024)
-def _settings(settings: Settings) -> str:
-    return json.dumps(settings.given(), sort_keys=True)
+def _settings(settings: GenerationSettings) -> str:
+    return json.dumps(settings.dump_non_none(), sort_keys=True)
 
 
 def digest_messages(messages: Conversation) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from archon_eval.errors import DataError, visible
+from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.gate import GateOutcome
 from archon_eval.report.pieces import truncate
 from archon_eval.report.statistics import format_score
@@ -35,7 +35,7 @@ def format_text(outcome: GateOutcome) -> str:
         )
     if outcome.lost:
         lines.append(f"worse: {', '.join(truncate(question) for question, _ in outcome.lost[:MAX_LISTED])}")
-    return visible("\n".join([*lines, *(f"note: {truncate(note, MAX_CHARACTERS)}" for note in outcome.notes)]))
+    return sanitize_text("\n".join([*lines, *(f"note: {truncate(note, MAX_CHARACTERS)}" for note in outcome.notes)]))
 
 
 def format_markdown(outcome: GateOutcome, name: str) -> str:
@@ -55,7 +55,7 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
 
 def escape_markdown(given: str) -> str:
     """Text that came from elsewhere, without power over the page."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", visible(" ".join(truncate(given, MAX_CHARACTERS).split())))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", sanitize_text(" ".join(truncate(given, MAX_CHARACTERS).split())))
 
 
 def _format_number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archon_eval.errors import DataError, visible
+from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.comparing import RunComparison, compare_runs, incompatibility, bonferroni_confidence
 from archon_eval.report.comparing import dump_comparison as pair_mapping
 from archon_eval.report.pieces import truncate
@@ -115,13 +115,13 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
     ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
     systems, taken = [], set[str]()
     for run in ordered:
-        name = truncate(visible(run.name), MAX_LABEL_CHARACTERS)
+        name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
         label, number = name, 2
         while label in taken:
             label, number = f"{name} ({number})", number + 1
         taken.add(label)
         systems.append(SystemResult(label, run, estimate_score(run)))
-    why = {one.label: truncate(visible(incompatibility(one.run, ordered[0]))) for one in systems[1:]}
+    why = {one.label: truncate(sanitize_text(incompatibility(one.run, ordered[0]))) for one in systems[1:]}
     alike = [system for system in systems[1:] if not why[system.label]]
     pairs = {s.label: compare_runs(s.run, ordered[0], bonferroni_confidence(len(alike))) for s in alike}
     return BenchmarkReport(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})

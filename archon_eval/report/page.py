@@ -18,7 +18,7 @@ from archon_eval.report.diagram import draw_diagram
 from archon_eval.report.pieces import render_cell, render_chart, format_cost, truncate, render_table
 from archon_eval.report.runs import COST_NAMES, UNSCORED_MEANING, Run
 from archon_eval.report.search_page import render_search, build_spread_rows, build_trial_rows
-from archon_eval.trail import NOTES
+from archon_eval.trail import EVENT_TYPES
 
 MAX_TEXT_CHARACTERS = 1_500
 """Characters of a question or an answer that are shown."""
@@ -224,7 +224,7 @@ def _render_notes(bench: BenchmarkReport) -> Iterable[str]:
     rows = [
         "<tr>"
         + render_cell(word)
-        + render_cell(NOTES.get(word, ""))
+        + render_cell(EVENT_TYPES.get(word, ""))
         + "".join(render_cell(str(s.run.notes.get(word, 0)), True) for s in bench.systems)
         + "</tr>"
         for word in words

@@ -70,7 +70,7 @@ class Run:
     """Dollars of the others; None is unknown."""
     layers: tuple[LayerUsage, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
-    """What went otherwise than planned (`archon_eval.trail.NOTES`), counted over all answers."""
+    """What went otherwise than planned (`archon_eval.trail.EVENT_TYPES`), counted over all answers."""
     judges: tuple[str, ...] = ()
     """Who judged with which prompts; empty where no model did."""
     judged_anew: bool = False

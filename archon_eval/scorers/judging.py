@@ -29,7 +29,7 @@ from inspect_ai.model import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
-from archon_eval.engine import first_error
+from archon_eval.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
 from archon_eval.harness.judge_calls import JudgeCalls, first_token
 from archon_eval.scorers._account import get_account_metadata
@@ -206,7 +206,7 @@ async def gather(*asks: Awaitable[VerdictT]) -> list[VerdictT]:
     try:
         return await collect(*asks)
     except ExceptionGroup as group:
-        raise first_error(group) from group
+        raise select_error(group) from group
 
 
 def build_score_metadata(state: TaskState, judgments: Sequence[dict[str, Any]], **facts: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     from inspect_ai._util.registry import registry_lookup
 
     from archon_eval.models.prerequisites import plain
-    from archon_eval.solvers.archon import further_turns
+    from archon_eval.solvers.archon import find_further_turns
 
     if known := registry_lookup("task", task.name):
         _check_args(task, known)  # before it reads its data
@@ -43,7 +43,7 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     for place, sample in enumerate(tasks[0].dataset, 1):
         id = str(place if sample.id is None else sample.id)
         content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
-        further = further_turns(sample.metadata or {}, sample.input)
+        further = find_further_turns(sample.metadata or {}, sample.input)
         answers[id] = 1 + len(further)
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:

@@ -75,7 +75,7 @@ def archon(
         state.output = ModelOutput(
             model=f"archon/{engine.architecture.name}", choices=[ChatCompletionChoice(message=message)]
         )
-        state.metadata["archon"] = _added(state.metadata.get("archon"), account(engine.architecture, result))
+        state.metadata["archon"] = _append_account(state.metadata.get("archon"), account(engine.architecture, result))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
@@ -83,7 +83,7 @@ def archon(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         lend(engine.caller, first_epoch)
         state = await (choose(state, answer) if state.choices else answer(state))
-        for turn in further_turns(state.metadata, state.input):
+        for turn in find_further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))
             state = await answer(state)
         return state
@@ -91,7 +91,7 @@ def archon(
     return solve
 
 
-def further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -> list[str]:
+def find_further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -> list[str]:
     """The user turns after the first of a conversation that the task asks turn by turn (MT-Bench); usually none."""
     turns = metadata.get("turns")
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
@@ -100,6 +100,6 @@ def further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -
     return turns[1:] if turns[:1] == [first] else []
 
 
-def _added(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+def _append_account(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
     """The account of a later turn, with the earlier turns' accounts kept."""
     return now if before is None else {**now, "earlier_turns": [*before.pop("earlier_turns", []), before]}

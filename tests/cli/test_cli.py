@@ -10,7 +10,7 @@ import pytest
 
 from archon_eval import __version__
 from archon_eval.cli import main
-from archon_eval.loading import load_architecture, preset_names
+from archon_eval.loading import load_architecture, list_presets
 
 OLD = {
     "name": "old",
@@ -77,7 +77,7 @@ def test_the_help_of_a_command_says_what_it_does(capsys: Captured) -> None:
 def test_presets_lists_all_with_their_calls(capsys: Captured) -> None:
     archon("presets")
     rows = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:])
-    assert set(rows) == set(preset_names()) and rows["moa"] == "19" and rows["sample-unit-tests"] == "201"
+    assert set(rows) == set(list_presets()) and rows["moa"] == "19" and rows["sample-unit-tests"] == "201"
     archon("presets", "--json")
     found = json.loads(capsys.readouterr().out)
     assert {each["name"]: each["calls"] for each in found}["moa-lite"] == [7, 7]

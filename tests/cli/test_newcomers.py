@@ -7,7 +7,7 @@ import pytest
 from fakes.logs import write_log
 
 from archon_eval.cli import main
-from archon_eval.errors import visible
+from archon_eval.errors import sanitize_text
 
 HOSTILE = "\x1b[31mred\u202e\x9b2J"
 
@@ -32,7 +32,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
         code = int(exc.code or 0)
     found = capsys.readouterr()
     text = found.out + found.err
-    assert text == visible(text)
+    assert text == sanitize_text(text)
     return code, text
 
 
@@ -43,7 +43,7 @@ def test_hostile_names_command_no_terminal(logs: Path, capsys: pytest.CaptureFix
     code, text = said(capsys, "gate", "1.eval", "--baseline", "base.json", "--summary", "page.md")
     assert code == 2 and "worse: " in text and "another architecture" in text
     page = Path("page.md").read_text(encoding="utf-8")
-    assert page == visible(page)
+    assert page == sanitize_text(page)
     code, text = said(capsys, "report", "0.eval", "1.eval", "half.eval", "--format", "md")
     assert code == 0 and "\ufffd" in text
     assert "q2\ufffd[31mred" in said(capsys, "compare", "half.eval", "0.eval")[1]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from archon_eval.desk import SHOWN
+from archon_eval.desk import MAX_QUOTED_CHARS
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Call, Reply
 
@@ -27,11 +27,11 @@ def test_asks_again_so_often_and_no_more(run: Any, reask: int) -> None:
 
 
 def test_the_second_question_shows_the_reply_and_what_is_wrong_with_it(run: Any) -> None:
-    replies = iter(["[7] > [1]" + "." * 2 * SHOWN, "", "[3] > [2] > [1]"])
+    replies = iter(["[7] > [1]" + "." * 2 * MAX_QUOTED_CHARS, "", "[3] > [2] > [1]"])
     answer, caller = run([GENERATOR, {"ranker": "made/r"}], lambda c: next(replies) if c.model == "made/r" else "a")
     first, second, third = (call.messages for call in caller.calls if call.model == "made/r")
     assert [m.role for m in second] == ["user", "assistant", "user"] and second[:1] == first
-    assert second[1].content.startswith("[7] > [1]") and len(second[1].content) == SHOWN
+    assert second[1].content.startswith("[7] > [1]") and len(second[1].content) == MAX_QUOTED_CHARS
     assert "[7]" in second[2].content and "[1] to [3]" in second[2].content
     assert third[:1] == first and third[1].content == "(no text)"  # only the last attempt, so that prompts stay bounded
     assert [c.id for c in answer.candidates] == ["1.3", "1.2", "1.1"]

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from archon_eval.candidates import Message
-from archon_eval.components.execution import parse_pairs
-from archon_eval.components.vote import final_answer
+from archon_eval.components.execution import parse_io_tests
+from archon_eval.components.vote import extract_final_answer
 from archon_eval.engine import Engine
 from archon_eval.errors import ArchitectureError, ParseError, SandboxError
 from archon_eval.loading import load_architecture
@@ -47,14 +47,14 @@ def docker() -> None:
     ],
 )
 def test_pairs_are_read(reply: str) -> None:
-    found = [json.loads(test) for test in parse_pairs(reply, 10)]
+    found = [json.loads(test) for test in parse_io_tests(reply, 10)]
     assert found == [TEST, {"input": "5 5", "output": "10"}]
 
 
 def test_line_breaks_before_letters_are_no_latex_and_the_number_is_bounded() -> None:
     pair = {"input": "2\nu\nnot\ti\n", "output": ""}
-    assert json.loads(parse_pairs(json.dumps([pair]), 10)[0]) == pair
-    assert len(parse_pairs(json.dumps([{"input": str(n), "output": "1"} for n in range(30)]), 10)) == 10
+    assert json.loads(parse_io_tests(json.dumps([pair]), 10)[0]) == pair
+    assert len(parse_io_tests(json.dumps([{"input": str(n), "output": "1"} for n in range(30)]), 10)) == 10
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_line_breaks_before_letters_are_no_latex_and_the_number_is_bounded() -> 
 )
 def test_what_is_no_list_of_pairs_is_refused(reply: str, said: str) -> None:
     with pytest.raises(ParseError, match=said):
-        parse_pairs(reply, 10)
+        parse_io_tests(reply, 10)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_is_no_list_of_pairs_is_refused(reply: str, said: str) -> None:
     ],
 )
 def test_equal_answers_are_the_same_ballot(one: str, other: str) -> None:
-    assert final_answer(one) == final_answer(other) is not None
+    assert extract_final_answer(one) == extract_final_answer(other) is not None
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_equal_answers_are_the_same_ballot(one: str, other: str) -> None:
     [(r"\boxed{5}", r"\boxed{15}"), (r"\boxed{100}", r"\boxed{1}"), ("1.05", "1.5"), ("ANSWER: A", "ANSWER: B")],
 )
 def test_different_answers_are_different_ballots(one: str, other: str) -> None:
-    assert final_answer(one) != final_answer(other)
+    assert extract_final_answer(one) != extract_final_answer(other)
 
 
 def test_no_answer_is_no_ballot() -> None:
-    assert [final_answer(text) for text in ("", " \n", r"\boxed{}", "ANSWER: $$")] == [None] * 4
+    assert [extract_final_answer(text) for text in ("", " \n", r"\boxed{}", "ANSWER: $$")] == [None] * 4
 
 
 GENERATE: dict[str, Any] = {"generator": {"model": "m", "samples": 5}}

@@ -13,7 +13,7 @@ import pytest
 
 from archon_eval.components.critic import parse_critiques
 from archon_eval.components.ranker import parse_ranking
-from archon_eval.components.results import parse_results
+from archon_eval.components.results import parse_test_verdicts
 from archon_eval.components.unit_tests import parse_tests
 from archon_eval.components.verifier import parse_verdict
 from archon_eval.errors import ParseError
@@ -23,7 +23,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "ranker": lambda reply: parse_ranking(reply, 20, 5),
     "verifier": parse_verdict,
     "tests": lambda reply: parse_tests(reply, 10),
-    "results": lambda reply: parse_results(reply, 10),
+    "results": lambda reply: parse_test_verdicts(reply, 10),
 }
 UNITS = [
     *("\n", " ", "\t", "a", "1", "[", "{", "(", "<", ">", "=", "-", "*", "#", "|", "`", "```", "\\", '"', "é", "✅"),

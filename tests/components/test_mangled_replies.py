@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from archon_eval.components.critic import parse_critiques
 from archon_eval.components.ranker import parse_ranking
-from archon_eval.components.results import parse_results
+from archon_eval.components.results import parse_test_verdicts
 from archon_eval.components.unit_tests import parse_tests
 from archon_eval.components.verifier import parse_verdict
 from archon_eval.errors import ParseError
@@ -541,7 +541,7 @@ def valid_tests(reply: str) -> None:
 
 
 def valid_results(reply: str) -> None:
-    results = parse_results(reply, 3)
+    results = parse_test_verdicts(reply, 3)
     assert len(results) == 3 and set(results) <= {True, False}
 
 

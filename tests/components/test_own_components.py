@@ -10,65 +10,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archon_eval.candidates import Candidate, Conversation, State
-from archon_eval.components.base import Desk, Judge, Producer, Side, Whole, user
+from archon_eval.components.base import CallContext, CandidateScorer, CandidateGenerator, ContextComponent, ListComponent, make_user_prompt
 from archon_eval.errors import ArchitectureError
-from archon_eval.kinds import Kind, whole
+from archon_eval.kinds import ComponentType, int_option
 from archon_eval.models.base import Call
 
 HERE = __name__
 
 
-class Hint(Side):
+class Hint(ContextComponent):
     """Leaves a hint in the state for later layers."""
 
-    kind = Kind("hint")
+    kind = ComponentType("hint")
 
-    async def prepare(self, conversation: Conversation, desk: Desk) -> Mapping[str, Any]:
-        reply = await desk.say("hint", conversation)
+    async def prepare(self, conversation: Conversation, desk: CallContext) -> Mapping[str, Any]:
+        reply = await desk.generate("hint", conversation)
         return {"hint": reply.text if reply else ""}
 
 
-class Length(Judge):
+class Length(CandidateScorer):
     """Scores by length, keeps those of at least so many characters, longest first; needs no model."""
 
-    kind = Kind("length", needs_model=False, filters=True, options={"least": whole(1)})
+    kind = ComponentType("length", needs_model=False, filters=True, options={"least": int_option(1)})
     sorts = True
 
-    async def judge(self, state: State, candidate: Candidate, desk: Desk) -> Candidate:
-        desk.note("measured", f"{len(candidate.text)} with {state.values.get('hint')}", candidate.id)
+    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
+        desk.record_event("measured", f"{len(candidate.text)} with {state.values.get('hint')}", candidate.id)
         return replace(candidate, values={**candidate.values, "length": len(candidate.text)})
 
     def passes(self, candidate: Candidate) -> bool:
-        return bool(candidate.values["length"] >= self.spec.option("least"))
+        return bool(candidate.values["length"] >= self.spec.get_option("least"))
 
     def arrange(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         kept = tuple(filter(self.passes, candidates)) or candidates
         return tuple(sorted(kept, key=lambda c: -c.values["length"]))
 
 
-class Counting(Whole):
+class Counting(ListComponent):
     """Turns the order round and counts, across questions and within one."""
 
-    kind = Kind("counting", needs_model=False)
+    kind = ComponentType("counting", needs_model=False)
 
     def __init__(self, spec: Any) -> None:
         super().__init__(spec)
         self.questions = 0
 
-    async def run(self, state: State, desk: Desk) -> State:
+    async def run(self, state: State, desk: CallContext) -> State:
         self.questions += 1
         values = {**state.values, "questions": self.questions, "seen": len(state.candidates)}
         return replace(state, candidates=tuple(reversed(state.candidates)), values=values)
 
 
-class Quoter(Producer):
+class Quoter(CandidateGenerator):
     """Makes one candidate out of all, reading what earlier layers left."""
 
-    kind = Kind("quoter", replaces=True, options={"samples": whole(2)})
+    kind = ComponentType("quoter", replaces=True, options={"samples": int_option(2)})
 
-    async def produce(self, state: State, id: str, draw: int, desk: Desk) -> Candidate | None:
+    async def produce(self, state: State, id: str, draw: int, desk: CallContext) -> Candidate | None:
         text = f"{state.values['hint']}/{state.values['seen']}/{'+'.join(c.id for c in state.candidates)}"
-        reply = await desk.say("quote", user(text), draw=draw, about=id)
+        reply = await desk.generate("quote", make_user_prompt(text), draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None
 
 
@@ -123,7 +123,7 @@ def test_a_component_outlives_a_question() -> None:
 class NoComponent:
     """Has a kind, but none of the shapes."""
 
-    kind = Kind("none", needs_model=False)
+    kind = ComponentType("none", needs_model=False)
 
 
 def test_a_class_of_no_shape_is_refused(run: Any) -> None:

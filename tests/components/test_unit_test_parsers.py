@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from archon_eval.components.results import parse_results
+from archon_eval.components.results import parse_test_verdicts
 from archon_eval.components.unit_tests import parse_tests
 from archon_eval.errors import ParseError
 
@@ -132,13 +132,13 @@ RESULTS = {
 
 @pytest.mark.parametrize("reply", RESULTS.values(), ids=RESULTS.keys())
 def test_reads_results(reply: str) -> None:
-    assert parse_results(reply, 3) == (True, False, True)
+    assert parse_test_verdicts(reply, 3) == (True, False, True)
 
 
 def test_all_at_once() -> None:
-    assert parse_results("All unit tests: [Passed]", 3) == (True, True, True)
-    assert parse_results("Unit Tests #1-#3: [Passed]", 3) == (True, True, True)
-    assert parse_results("Unit Tests 1 to 3: [Failed]", 3) == (False, False, False)
+    assert parse_test_verdicts("All unit tests: [Passed]", 3) == (True, True, True)
+    assert parse_test_verdicts("Unit Tests #1-#3: [Passed]", 3) == (True, True, True)
+    assert parse_test_verdicts("Unit Tests 1 to 3: [Failed]", 3) == (False, False, False)
 
 
 UNREADABLE = {
@@ -175,5 +175,5 @@ UNREADABLE = {
 @pytest.mark.parametrize(("reply", "partial"), UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_does_not_guess(reply: str, partial: tuple[bool | None, ...] | None) -> None:
     with pytest.raises(ParseError) as error:
-        parse_results(reply, 3)
+        parse_test_verdicts(reply, 3)
     assert error.value.partial == partial

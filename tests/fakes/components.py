@@ -4,33 +4,33 @@ from dataclasses import replace
 
 from archon_eval.architecture import ComponentSpec
 from archon_eval.candidates import State
-from archon_eval.components.base import Desk, Whole
-from archon_eval.kinds import Kind, whole
+from archon_eval.components.base import CallContext, ListComponent
+from archon_eval.kinds import ComponentType, int_option
 
 
-class Shortest(Whole):
+class Shortest(ListComponent):
     """Keeps the shortest candidates, and counts the questions it has seen: state of its own."""
 
-    kind = Kind("shortest", needs_model=False, options={"keep": whole(1)})
+    kind = ComponentType("shortest", needs_model=False, options={"keep": int_option(1)})
 
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)
         self.questions = 0
 
-    async def run(self, state: State, desk: Desk) -> State:
+    async def run(self, state: State, desk: CallContext) -> State:
         self.questions += 1
         ordered = sorted(state.candidates, key=lambda candidate: len(candidate.text))
-        return replace(state, candidates=tuple(ordered[: self.spec.option("keep")]))
+        return replace(state, candidates=tuple(ordered[: self.spec.get_option("keep")]))
 
-    def survivors(self, candidates: tuple[int, int]) -> tuple[int, int]:
-        keep = int(self.spec.option("keep"))
+    def count_survivors(self, candidates: tuple[int, int]) -> tuple[int, int]:
+        keep = int(self.spec.get_option("keep"))
         return (min(candidates[0], keep), min(candidates[1], keep))
 
 
 class NotAComponent:
     """Has a kind, and nothing else."""
 
-    kind = Kind("impostor", needs_model=False)
+    kind = ComponentType("impostor", needs_model=False)
 
 
 class NoKind:

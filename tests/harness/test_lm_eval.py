@@ -16,7 +16,7 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import CachingLM
 from lm_eval.tasks import TaskManager
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import ArchitectureError, ModelError
 from archon_eval.harness._lm_eval_tasks import generative_variants
@@ -34,17 +34,17 @@ def request(text: str, repeats: int = 1, task: str = "t", **given: Any) -> Simpl
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, Settings(temperature=None, max_tokens=None)),
-        ({"until": "\n\n", "max_gen_toks": 9}, Settings(temperature=None, max_tokens=9, stop=("\n\n",))),
+        ({}, GenerationSettings(temperature=None, max_tokens=None)),
+        ({"until": "\n\n", "max_gen_toks": 9}, GenerationSettings(temperature=None, max_tokens=9, stop=("\n\n",))),
         (
             {"until": ["a"], "stop": "b", "do_sample": False},
-            Settings(temperature=0.0, max_tokens=None, stop=("a", "b")),
+            GenerationSettings(temperature=0.0, max_tokens=None, stop=("a", "b")),
         ),
-        ({"do_sample": True, "temperature": 0.8, "top_p": 0.9}, Settings(temperature=0.8, max_tokens=None, top_p=0.9)),
-        ({"max_tokens": 5, "max_gen_toks": 7, "nonsense": 1}, Settings(temperature=None, max_tokens=7)),
+        ({"do_sample": True, "temperature": 0.8, "top_p": 0.9}, GenerationSettings(temperature=0.8, max_tokens=None, top_p=0.9)),
+        ({"max_tokens": 5, "max_gen_toks": 7, "nonsense": 1}, GenerationSettings(temperature=None, max_tokens=7)),
     ],
 )
-def test_generation_kwargs_as_settings(given: dict[str, Any], expected: Settings) -> None:
+def test_generation_kwargs_as_settings(given: dict[str, Any], expected: GenerationSettings) -> None:
     assert task_settings(given) == expected
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import BudgetError
 from archon_eval.models.base import Call, Reply, Usage
@@ -21,7 +21,7 @@ from archon_eval.models.budget import (
 )
 from archon_eval.models.prices import Price, Prices, load_prices
 
-CALL = Call("openai/gpt-4o", (Message("user", "hällo"),), Settings(max_tokens=100))
+CALL = Call("openai/gpt-4o", (Message("user", "hällo"),), GenerationSettings(max_tokens=100))
 
 
 def test_budgets_are_read_from_mappings_and_text() -> None:
@@ -69,8 +69,8 @@ def test_the_worst_case_is_one() -> None:
 
 def test_an_unknown_price_or_an_unbounded_reply_is_an_error() -> None:
     with pytest.raises(BudgetError, match="unheard-of is unknown"):
-        worst_case(Call("x/unheard-of", CALL.messages, Settings()), load_prices())
-    unbounded = Call(CALL.model, CALL.messages, Settings(max_tokens=None))
+        worst_case(Call("x/unheard-of", CALL.messages, GenerationSettings()), load_prices())
+    unbounded = Call(CALL.model, CALL.messages, GenerationSettings(max_tokens=None))
     with pytest.raises(BudgetError, match="no max_tokens"):
         worst_case(unbounded, None)
     assert worst_case(unbounded, None, bounded=False).output_tokens == 0

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from fakes.server import FakeServer
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.models import store as store_module
 from archon_eval.models.base import Call
@@ -23,18 +23,18 @@ from archon_eval.models.stack import build_caller
 from archon_eval.models.store import CallStore
 
 A = "openai/gpt-4o"
-CALL = Call(A, (Message("user", "hi"),), Settings())
+CALL = Call(A, (Message("user", "hi"),), GenerationSettings())
 KEY, OTHER = bytes(range(32)), bytes(32)
 ASK = """
 import sys, anyio
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.models.base import Call
 from archon_eval.models.stack import build_caller
 
 async def main():
     caller = build_caller(["openai/gpt-4o"], store=sys.argv[1])
-    reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), Settings()))
+    reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
     print(reply.reused, reply.text)
 
 anyio.run(main)

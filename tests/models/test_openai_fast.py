@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.model._generate_config import set_active_generate_config
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Call, Reply
@@ -63,7 +63,7 @@ MESSAGES = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), 
     lambda found: (*(Message(role, text) for role, text in found), Message("user", "and?"))
 )
 SETTINGS = st.builds(
-    Settings,
+    GenerationSettings,
     temperature=st.sampled_from([None, 0.0, 0.7, 2.0]),
     max_tokens=st.sampled_from([None, 1, 2048]),
     top_p=st.sampled_from([None, 0.5]),
@@ -78,7 +78,7 @@ SETTINGS = st.builds(
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=st.sampled_from(PLAIN), messages=MESSAGES, chosen=SETTINGS)
 def test_the_body_on_the_wire_is_inspects_own(
-    fake_server: FakeServer, model: str, messages: Any, chosen: Settings
+    fake_server: FakeServer, model: str, messages: Any, chosen: GenerationSettings
 ) -> None:
     fake_server.reset()
     assert fast_path(get_model(model)) is not None
@@ -91,9 +91,9 @@ def test_the_body_on_the_wire_is_inspects_own(
 
 
 def test_the_fast_path_is_taken_and_shows_on_the_wire(fake_server: FakeServer) -> None:
-    ask([Call("openai/gpt-4o", HI, Settings())])
+    ask([Call("openai/gpt-4o", HI, GenerationSettings())])
     assert "x-irid" not in fake_server.requests[0].headers, "Inspect's own requests carry this header"
-    ask([Call("openai/gpt-4o", HI, Settings())], trace="calls")
+    ask([Call("openai/gpt-4o", HI, GenerationSettings())], trace="calls")
     assert "x-irid" in fake_server.requests[1].headers
 
 
@@ -122,7 +122,7 @@ def test_model_arguments_and_proxies_are_left_to_inspect(monkeypatch: pytest.Mon
 def test_configuration_it_does_not_understand_is_left_to_inspect(config: dict[str, Any]) -> None:
     async def main() -> None:
         model = get_model("openai/gpt-4o", config=GenerateConfig(**config))
-        assert await OpenAIFast(model)(Call("openai/gpt-4o", HI, Settings())) is None
+        assert await OpenAIFast(model)(Call("openai/gpt-4o", HI, GenerationSettings())) is None
 
     anyio.run(main)
 
@@ -130,7 +130,7 @@ def test_configuration_it_does_not_understand_is_left_to_inspect(config: dict[st
 @pytest.mark.parametrize("fault", ["500", "429", "reset", "refuse", "truncated", "html", "empty", "nested"])
 def test_a_failed_attempt_is_inspects_to_mend(fake_server: FakeServer, fault: str) -> None:
     fake_server.script(fault)
-    (reply,) = ask([Call("openai/gpt-4o", HI, Settings())])
+    (reply,) = ask([Call("openai/gpt-4o", HI, GenerationSettings())])
     assert isinstance(reply, Reply) and reply.text.startswith("Answer of gpt-4o")
     assert len(fake_server.requests) == 2 and "x-irid" in fake_server.requests[1].headers
 
@@ -138,7 +138,7 @@ def test_a_failed_attempt_is_inspects_to_mend(fake_server: FakeServer, fault: st
 def test_retry_after_is_waited_for(fake_server: FakeServer) -> None:
     fake_server.retry_after = "0.3"
     fake_server.script("429")
-    ask([Call("openai/gpt-4o", HI, Settings())])
+    ask([Call("openai/gpt-4o", HI, GenerationSettings())])
     first, second = fake_server.requests
     assert second.started - first.started >= 0.3
 
@@ -147,13 +147,13 @@ def test_retry_after_is_waited_for(fake_server: FakeServer) -> None:
 def test_a_retry_after_that_is_no_length_of_time_does_no_harm(fake_server: FakeServer, after: str) -> None:
     fake_server.retry_after = after
     fake_server.script("429")
-    (reply,) = ask([Call("openai/gpt-4o", HI, Settings())])
+    (reply,) = ask([Call("openai/gpt-4o", HI, GenerationSettings())])
     assert isinstance(reply, Reply) and len(fake_server.requests) == 2
 
 
 @pytest.mark.parametrize("fault", ["400", "401", "400-context"])
 def test_what_the_endpoint_rejects_ends_as_with_inspect(fake_server: FakeServer, fault: str) -> None:
-    call = Call(f"openai/gpt-4o!{fault}", HI, Settings())
+    call = Call(f"openai/gpt-4o!{fault}", HI, GenerationSettings())
     (fast,), (stock,) = ask([call]), ask([call], trace="calls")
     if fault == "400-context":
         assert isinstance(fast, Reply) and isinstance(stock, Reply)
@@ -165,7 +165,7 @@ def test_what_the_endpoint_rejects_ends_as_with_inspect(fake_server: FakeServer,
 @pytest.mark.parametrize("fault", ["filter", "length", "null", "no-usage", "201"])
 def test_odd_successes_are_read_as_inspect_reads_them(fake_server: FakeServer, fault: str) -> None:
     fake_server.answer = lambda *_: "same"
-    call = Call(f"openai/gpt-4o!{fault}", HI, Settings())
+    call = Call(f"openai/gpt-4o!{fault}", HI, GenerationSettings())
     (fast,), (stock,) = ask([call]), ask([call], trace="calls")
     assert isinstance(fast, Reply) and isinstance(stock, Reply)
     assert (fast.text, fast.stop_reason, fast.usage) == (stock.text, stock.stop_reason, stock.usage)
@@ -175,14 +175,14 @@ def test_odd_successes_are_read_as_inspect_reads_them(fake_server: FakeServer, f
 @pytest.mark.parametrize("text", ["<think>hm</think>42", "a\x00b", "", "<thinking>no</thinking> 42"])
 def test_texts_are_read_as_inspect_reads_them(fake_server: FakeServer, text: str) -> None:
     fake_server.answer = lambda *_: text
-    call = Call("openai/gpt-4o", HI, Settings())
+    call = Call("openai/gpt-4o", HI, GenerationSettings())
     (fast,), (stock,) = ask([call]), ask([call], trace="calls")
     assert isinstance(fast, Reply) and isinstance(stock, Reply)
     assert (fast.text, fast.cleaned, fast.usage) == (stock.text, stock.cleaned, stock.usage)
 
 
 def test_draws_of_one_prompt_share_requests(fake_server: FakeServer) -> None:
-    replies = ask([Call("openai/gpt-4o", HI, Settings(), draw) for draw in range(23)])
+    replies = ask([Call("openai/gpt-4o", HI, GenerationSettings(), draw) for draw in range(23)])
     assert sorted(one.body.get("n", 1) for one in fake_server.requests) == [3, 10, 10]
     texts = [reply.text for reply in replies if isinstance(reply, Reply)]
     assert len(set(texts)) == 23, "every draw has a reply of its own"
@@ -194,15 +194,15 @@ def test_draws_of_one_prompt_share_requests(fake_server: FakeServer) -> None:
 
 
 def test_draws_with_a_seed_or_of_different_questions_are_sent_apart(fake_server: FakeServer) -> None:
-    ask([Call("openai/gpt-4o", HI, Settings(seed=1), draw) for draw in range(3)])
-    ask([Call("openai/gpt-4o", HI, Settings(), 0, question=question) for question in range(3)])
+    ask([Call("openai/gpt-4o", HI, GenerationSettings(seed=1), draw) for draw in range(3)])
+    ask([Call("openai/gpt-4o", HI, GenerationSettings(), 0, question=question) for question in range(3)])
     assert [one.body.get("n", 1) for one in fake_server.requests] == [1] * 6
 
 
 @pytest.mark.parametrize("fault", ["one-choice", "400-n"])
 def test_an_endpoint_that_does_not_honour_n_is_asked_singly(fake_server: FakeServer, fault: str) -> None:
     model = f"openai/gpt-4o!{fault}"
-    replies = ask([Call(model, HI, Settings(), draw) for draw in range(4)])
+    replies = ask([Call(model, HI, GenerationSettings(), draw) for draw in range(4)])
     assert len({reply.text for reply in replies if isinstance(reply, Reply)}) == 4
     assert fake_server.requests[0].body["n"] == 4
     assert all(one.body.get("n", 1) == 1 for one in fake_server.requests[1:])
@@ -217,7 +217,7 @@ def test_a_cancelled_draw_leaves_the_others_theirs(fake_server: FakeServer) -> N
 
         async def one(draw: int, scope: anyio.CancelScope) -> None:
             with scope:
-                found.append((await caller(Call("openai/gpt-4o", HI, Settings(), draw))).text)
+                found.append((await caller(Call("openai/gpt-4o", HI, GenerationSettings(), draw))).text)
 
         scopes = [anyio.CancelScope() for _ in range(3)]
         async with anyio.create_task_group() as group:
@@ -232,14 +232,14 @@ def test_a_cancelled_draw_leaves_the_others_theirs(fake_server: FakeServer) -> N
 
 def test_connections_are_limited_as_inspect_limits_them(fake_server: FakeServer) -> None:
     fake_server.latency = 0.05
-    calls = [Call("openai/gpt-4o", (Message("user", str(n)),), Settings()) for n in range(12)]
+    calls = [Call("openai/gpt-4o", (Message("user", str(n)),), GenerationSettings()) for n in range(12)]
     ask(calls, config=GenerateConfig(max_connections=3))
     assert fake_server.most_in_flight == 3
 
 
 def test_the_oldest_question_goes_first(fake_server: FakeServer) -> None:
     fake_server.latency = 0.02
-    calls = [Call("openai/gpt-4o", (Message("user", str(n)),), Settings(), question=9 - n) for n in range(9)]
+    calls = [Call("openai/gpt-4o", (Message("user", str(n)),), GenerationSettings(), question=9 - n) for n in range(9)]
     ask(calls, config=GenerateConfig(max_connections=1))
     order = [int(one.body["messages"][0]["content"]) for one in fake_server.requests]
     assert order[1:] == sorted(order[1:], reverse=True)
@@ -251,13 +251,13 @@ def test_attempt_timeouts_are_kept(fake_server: FakeServer) -> None:
     async def main() -> None:
         model = get_model("openai/gpt-4o", config=GenerateConfig(attempt_timeout=1))
         with anyio.fail_after(10):
-            assert await OpenAIFast(model)(Call("openai/gpt-4o", HI, Settings())) is None
+            assert await OpenAIFast(model)(Call("openai/gpt-4o", HI, GenerationSettings())) is None
 
     anyio.run(main)
 
 
 def test_keys_do_not_reach_messages(fake_server: FakeServer) -> None:
-    (failed,) = ask([Call("openai/gpt-4o!401", HI, Settings())])
+    (failed,) = ask([Call("openai/gpt-4o!401", HI, GenerationSettings())])
     assert isinstance(failed, ModelError) and "sk-fake-openai-key" not in str(failed)
     assert "sk-fake-openai-key" in json.dumps([one.headers for one in fake_server.requests])
 
@@ -270,7 +270,7 @@ def test_the_first_draw_cancelled_before_it_is_sent_leaves_the_others_theirs(fak
 
         async def one(draw: int, scope: anyio.CancelScope) -> None:
             with scope:
-                found.append((await caller(Call("openai/gpt-4o", HI, Settings(), draw))).text)
+                found.append((await caller(Call("openai/gpt-4o", HI, GenerationSettings(), draw))).text)
 
         scopes = [anyio.CancelScope() for _ in range(3)]
         with anyio.fail_after(10):
@@ -306,7 +306,7 @@ def test_choices_that_lack_a_part_are_read_and_paid_once(
     fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     mangled(fake_server, monkeypatch, what)
-    replies = ask([Call("openai/gpt-4o", HI, Settings(), draw) for draw in range(4)])
+    replies = ask([Call("openai/gpt-4o", HI, GenerationSettings(), draw) for draw in range(4)])
     assert len({reply.text for reply in replies if isinstance(reply, Reply)}) == 4
     assert [one.body.get("n") for one in fake_server.requests] == [4]
 
@@ -322,8 +322,8 @@ def test_an_endpoint_whose_replies_are_unreadable_is_left_to_inspect(
         fast = OpenAIFast(get_model("openai/gpt-4o"))
         async with anyio.create_task_group() as group:
             for draw in range(3):
-                group.start_soon(fast, Call("openai/gpt-4o", HI, Settings(), draw))
-        assert await fast(Call("openai/gpt-4o", HI, Settings())) is None
+                group.start_soon(fast, Call("openai/gpt-4o", HI, GenerationSettings(), draw))
+        assert await fast(Call("openai/gpt-4o", HI, GenerationSettings())) is None
 
     anyio.run(main)
     assert len(fake_server.requests) == 1
@@ -337,7 +337,7 @@ def test_a_failure_that_is_not_about_n_leaves_n_in_use(fake_server: FakeServer, 
             fake_server.script(*faults)
             async with anyio.create_task_group() as group:
                 for draw in range(3):
-                    group.start_soon(fast, Call("openai/gpt-4o", HI, Settings(), draw))
+                    group.start_soon(fast, Call("openai/gpt-4o", HI, GenerationSettings(), draw))
         assert fake_server.requests[-1].body["n"] == 3
 
     anyio.run(main)

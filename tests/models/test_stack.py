@@ -20,7 +20,7 @@ from inspect_ai.model._generate_config import set_active_generate_config
 from inspect_ai.model._model import _models, init_active_model
 from inspect_ai.scorer import includes
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import BudgetError, DataError, ModelError, StoreError
 from archon_eval.models.base import Call, Reply
@@ -33,7 +33,7 @@ from archon_eval.solvers.archon import archon
 
 A, B = "openai/gpt-4o", "openai/gpt-4-turbo"
 PAIR = {"name": "pair", "layers": [{"generator": [A, B]}, {"fuser": A}]}
-CALL = Call(A, (Message("user", "hi"),), Settings())
+CALL = Call(A, (Message("user", "hi"),), GenerationSettings())
 
 
 @pytest.fixture(autouse=True)
@@ -262,7 +262,7 @@ def test_a_rejected_request_is_not_quoted(tmp_path: Path, fake_server: FakeServe
         init_active_model(get_model(A), config)
         fake_server.script("400", "400")
         with pytest.raises(ModelError, match="injected 400") as failed:
-            await caller(Call(A, (Message("user", "hush"),), Settings()))
+            await caller(Call(A, (Message("user", "hush"),), GenerationSettings()))
         assert "hush" not in str(failed.value)
 
     anyio.run(main)
@@ -439,7 +439,7 @@ def test_vllm_has_one_endpoint_before_and_after_its_first_call(
     monkeypatch.setenv("VLLM_BASE_URL", fake_server.url)
     model = "vllm/llama-one-endpoint"
     caller = build_caller([model], store=tmp_path / "calls.db")
-    first, second = (Call(model, CALL.messages, Settings(temperature=temperature)) for temperature in (0.1, 0.2))
+    first, second = (Call(model, CALL.messages, GenerationSettings(temperature=temperature)) for temperature in (0.1, 0.2))
     (one,) = ask(caller, first)
     (two,) = ask(build_caller([model], store=tmp_path / "calls.db"), first)
     (three,) = ask(caller, second)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Call, Reply, Usage
@@ -24,7 +24,7 @@ from archon_eval.models.store import CallStore
 from archon_eval.models.store_entry import CallKey, call_key, decode, digest_messages, encode
 
 HI = (Message("user", "hi"),)
-CALL = Call("openai/gpt-4o", HI, Settings())
+CALL = Call("openai/gpt-4o", HI, GenerationSettings())
 REPLY = Reply("hello", "stop", Usage(3, 4), 0.5)
 WHERE = "openai/gpt-4o at https://api.openai.com/v1/"
 
@@ -58,16 +58,16 @@ def test_everything_that_decides_a_reply_is_in_the_key() -> None:
             (CALL, WHERE, ""),
             (CALL, "openai/gpt-4o at http://localhost/v1/", ""),
             (CALL, WHERE, '{"top_p": 0.9}'),
-            (Call(CALL.model, HI, Settings(temperature=0.0)), WHERE, ""),
-            (Call(CALL.model, HI, Settings(), draw=1), WHERE, ""),
-            (Call(CALL.model, HI, Settings(), epoch=2), WHERE, ""),
-            (Call(CALL.model, (Message("system", "hi"),), Settings()), WHERE, ""),
-            (Call(CALL.model, (*HI, *HI), Settings()), WHERE, ""),
-            (Call(CALL.model, (Message("user", "hi "),), Settings()), WHERE, ""),
+            (Call(CALL.model, HI, GenerationSettings(temperature=0.0)), WHERE, ""),
+            (Call(CALL.model, HI, GenerationSettings(), draw=1), WHERE, ""),
+            (Call(CALL.model, HI, GenerationSettings(), epoch=2), WHERE, ""),
+            (Call(CALL.model, (Message("system", "hi"),), GenerationSettings()), WHERE, ""),
+            (Call(CALL.model, (*HI, *HI), GenerationSettings()), WHERE, ""),
+            (Call(CALL.model, (Message("user", "hi "),), GenerationSettings()), WHERE, ""),
         ]
     }
     assert len(keys) == 9
-    assert key() == call_key(Call(CALL.model, HI, Settings(), question=7), WHERE), "which question asks decides nothing"
+    assert key() == call_key(Call(CALL.model, HI, GenerationSettings(), question=7), WHERE), "which question asks decides nothing"
 
 
 def test_no_two_conversations_read_the_same() -> None:
@@ -310,16 +310,16 @@ def test_the_nearest_call_is_named(tmp_path: Path) -> None:
         assert "empty" in store.nearest(key())
         put(store, 0)
         assert "draw (5 here, 0 recorded)" in store.nearest(key(5))
-        warm = call_key(Call(CALL.model, HI, Settings(temperature=1.0)), WHERE)
+        warm = call_key(Call(CALL.model, HI, GenerationSettings(temperature=1.0)), WHERE)
         said = store.nearest(warm)
         assert '"temperature": 1.0' in said and '"temperature": 0.7' in said and "messages" not in said
-        assert "differs in messages" in store.nearest(call_key(Call(CALL.model, (*HI, *HI), Settings()), WHERE))
+        assert "differs in messages" in store.nearest(call_key(Call(CALL.model, (*HI, *HI), GenerationSettings()), WHERE))
         assert store.endpoints("openai/gpt-4o") == [WHERE] and store.endpoints("openai/gpt-4") == []
 
 
 def test_nothing_is_pickled_and_no_message_is_kept(tmp_path: Path) -> None:
     with CallStore(tmp_path / "calls.db") as store:
-        secret = Call(CALL.model, (Message("user", "a very private question"),), Settings())
+        secret = Call(CALL.model, (Message("user", "a very private question"),), GenerationSettings())
         asyncio.run(store.put(call_key(secret, WHERE), REPLY))
         with store.connection() as db:
             (data,) = db.execute("SELECT reply FROM calls").fetchone()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from archon_eval.architecture import Settings
+from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.cli import main
 from archon_eval.errors import StoreError
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> CallStore:
     async def fill() -> None:
         for model in MODELS:
             for draw in range(10):
-                call = Call(model, (Message("user", "hi"),), Settings(), draw)
+                call = Call(model, (Message("user", "hi"),), GenerationSettings(), draw)
                 await opened.put(call_key(call, f"{model} at somewhere"), Reply("x" * 40 * draw, usage=Usage(10, draw)))
 
     asyncio.run(fill())
@@ -69,7 +69,7 @@ def test_a_value_of_a_wrong_kind_is_damage(store: CallStore, tmp_path: Path, col
         db.execute(f"UPDATE calls SET {column} = CASE typeof({column}) WHEN 'blob' THEN 5 ELSE 'x' END WHERE draw = 1")
     assert stats(store).unreadable == 2 and stats(store).replies == before.replies - 2 and len(verify(store)) == 1
     assert export(store, tmp_path / "all.jsonl") == (before.replies - 2, 2)
-    call = Call(MODELS[0], (Message("user", "hi"),), Settings(), 1)
+    call = Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), 1)
     assert (store.get(call_key(call, f"{MODELS[0]} at somewhere")) is None) == (column in ("crc", "reply"))
     assert prune(store, days=1, endpoint="somewhere") == 2
 
@@ -92,7 +92,7 @@ def test_prune_takes_what_it_is_told_to(store: CallStore) -> None:
 
 def test_prune_leaves_what_an_eval_has_replaced_meanwhile(store: CallStore, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(store, 3)
-    call = Call(MODELS[0], (Message("user", "hi"),), Settings(), 3)
+    call = Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), 3)
     key, fresh = call_key(call, f"{MODELS[0]} at somewhere"), Reply("fresh")
 
     def meanwhile(*row: Any) -> Reply | None:
@@ -114,7 +114,7 @@ def test_an_export_makes_an_equal_store(store: CallStore, tmp_path: Path) -> Non
         assert import_(other, tmp_path / "calls.jsonl") == 0
         for model in MODELS:
             for draw in range(9):
-                key = call_key(Call(model, (Message("user", "hi"),), Settings(), draw), f"{model} at somewhere")
+                key = call_key(Call(model, (Message("user", "hi"),), GenerationSettings(), draw), f"{model} at somewhere")
                 assert other.get(key) == store.get(key) is not None
         assert other.endpoints(MODELS[0]) == store.endpoints(MODELS[0])
 
@@ -159,7 +159,7 @@ def test_the_command_line_says_which_store_it_needs(
 
 def test_text_with_every_kind_of_line_end_is_imported(store: CallStore, tmp_path: Path) -> None:
     text = "one\u2028two\u2029three\x85four\x0bfive\r\nsix"
-    key = call_key(Call(MODELS[0], (Message("user", "lines"),), Settings()), "there")
+    key = call_key(Call(MODELS[0], (Message("user", "lines"),), GenerationSettings()), "there")
     asyncio.run(store.put(key, Reply(text)))
     export(store, tmp_path / "calls.jsonl")
     with CallStore(tmp_path / "other.db") as other:
@@ -170,7 +170,7 @@ def test_text_with_every_kind_of_line_end_is_imported(store: CallStore, tmp_path
 
 def test_a_damaged_page_costs_its_own_replies_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "calls.db"
-    call = Call(MODELS[0], (Message("user", "hi"),), Settings())
+    call = Call(MODELS[0], (Message("user", "hi"),), GenerationSettings())
 
     async def fill(store: CallStore) -> None:
         for draw in range(300):
@@ -213,7 +213,7 @@ def test_every_command_says_what_a_damaged_file_is_and_saves_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, least: int | None, said: str
 ) -> None:
     path, saved = tmp_path / "calls.db", tmp_path / "saved.jsonl"
-    keys = [call_key(Call(MODELS[0], (Message("user", "hi"),), Settings(), draw), "there") for draw in range(300)]
+    keys = [call_key(Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), draw), "there") for draw in range(300)]
 
     async def fill(store: CallStore) -> None:
         for key in keys:

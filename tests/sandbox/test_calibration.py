@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import anyio
 
-from archon_eval.components.execution import SECONDS, Programs
+from archon_eval.components.execution import TEST_CPU_SECONDS, CandidateProgramRunner
 from archon_eval.sandbox import AnyCase, SandboxLimits, ProgramRun, TestRun, ProgramVerdict
 from archon_eval.sandbox.calibration import REFERENCE_PROGRAM, REFERENCE_CPU
 from archon_eval.sandbox.shared import SharedRunner
@@ -33,7 +33,7 @@ class Slow:
 
 def test_tests_written_by_models_use_the_machines_factor(monkeypatch: Any) -> None:
     runner = Slow()
-    programs = Programs()
+    programs = CandidateProgramRunner()
     monkeypatch.setattr(programs, "_shared", SharedRunner(lambda: runner))
     state: Any = SimpleNamespace(tests=(json.dumps({"input": "", "output": "1"}),))
     candidate: Any = SimpleNamespace(text="print(1)")
@@ -43,4 +43,4 @@ def test_tests_written_by_models_use_the_machines_factor(monkeypatch: Any) -> No
             assert await programs.run(candidate, state, compare=True) == [b"1"]
 
     anyio.run(twice)
-    assert runner.seen == [(REFERENCE_PROGRAM, 60.0)] * 3 + [("print(1)", 3 * SECONDS)] * 2
+    assert runner.seen == [(REFERENCE_PROGRAM, 60.0)] * 3 + [("print(1)", 3 * TEST_CPU_SECONDS)] * 2

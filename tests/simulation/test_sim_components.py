@@ -8,14 +8,14 @@ import anyio
 import pytest
 
 from archon_eval.candidates import Candidate, Message, State
-from archon_eval.components import build
+from archon_eval.components import build_component
 from archon_eval.components.critic import parse_critiques
 from archon_eval.components.ranker import parse_ranking
-from archon_eval.components.unit_tests import parse_results, parse_tests
+from archon_eval.components.unit_tests import parse_test_verdicts, parse_tests
 from archon_eval.components.verifier import parse_verdict
 from archon_eval.engine import Engine
 from archon_eval.errors import ModelError, ParseError
-from archon_eval.loading import load_architecture, preset_names
+from archon_eval.loading import load_architecture, list_presets
 from archon_eval.simulation import pool_names
 from archon_eval.simulation.caller import SimCaller
 from archon_eval.simulation.core import FORMAT_ERROR_RATE, Simulator
@@ -32,7 +32,7 @@ def component(kind: str) -> Any:
     extra = [{"fuser": JUDGE}] if kind == "critic" else extra
     before: list[Any] = [{"unit_test_generator": JUDGE}] if kind == "unit_test_evaluator" else []
     layers = [{"generator": JUDGE}, *before, {kind: JUDGE}, *extra]
-    return build(load_architecture({"layers": layers}).layers[len(before) + 1][0], "test")
+    return build_component(load_architecture({"layers": layers}).layers[len(before) + 1][0], "test")
 
 
 def states(pool: Simulator, models: tuple[str, ...] = pool_names("math")[:6]) -> list[tuple[SimulatedQuestion, State]]:
@@ -67,7 +67,7 @@ def slips(replies: list[str], parse: Callable[[str], Any]) -> float:
 def test_rankings_are_readable_and_informative(math_pool: Simulator) -> None:
     ranker, replies, good, bad = component("ranker"), [], [], []
     for _, state in states(math_pool):
-        reply = math_pool.reply(JUDGE, ranker.prompt(state)).text
+        reply = math_pool.reply(JUDGE, ranker.build_prompt(state)).text
         replies.append(reply)
         marks = right(math_pool, state)
         if any(marks) and not all(marks) and slips([reply], lambda text: parse_ranking(text, 6, 6)) == 0:
@@ -81,7 +81,7 @@ def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> Non
     critic, fuser, replies = component("critic"), component("fuser"), []
     with_critiques, without = [], []
     for _, state in states(math_pool, ("gpt-4o", "llama-3.1-8b-instruct", "deepseek-llm-67b", "qwen1.5-110b-chat")):
-        reply = math_pool.reply(JUDGE, critic.prompt(state)).text
+        reply = math_pool.reply(JUDGE, critic.build_prompt(state)).text
         replies.append(reply)
         if slips([reply], lambda text: parse_critiques(text, 4)):
             continue
@@ -95,7 +95,7 @@ def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> Non
             tuple(Candidate(c.id, c.text, critique=honest[n]) for n, c in enumerate(state.candidates)),
         )
         for given, results in ((critiqued, with_critiques), (state, without)):
-            fused = math_pool.reply("sim/qwen1.5-72b-chat", fuser.prompt(given)).text
+            fused = math_pool.reply("sim/qwen1.5-72b-chat", fuser.build_prompt(given)).text
             results.append(parse_answer(fused, recognize_prompt(state.conversation, math_pool.known)) == RIGHT)
     assert slips(replies, lambda text: parse_critiques(text, 4)) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     assert fmean(with_critiques) > fmean(without) + 0.03
@@ -103,8 +103,8 @@ def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> Non
 
 @pytest.mark.parametrize("custom", [False, True])
 def test_verdicts_are_readable_and_informative(math_pool: Simulator, custom: bool) -> None:
-    from archon_eval.components.verifier import VERDICT
-    from archon_eval.wording import fill
+    from archon_eval.components.verifier import VERDICT_PROMPT
+    from archon_eval.wording import render
 
     own = (
         "Q: {instruction}\nProposed: {candidate}\nWhy it may hold: {reasons}\nSay [Correct] or [Incorrect] at the end."
@@ -112,7 +112,7 @@ def test_verdicts_are_readable_and_informative(math_pool: Simulator, custom: boo
     replies, verdicts = [], []
     for _, state in states(math_pool, ("llama-3.1-8b-instruct",)):
         fields = {"instruction": state.instruction, "candidate": state.candidates[0].text, "reasons": "It adds up."}
-        prompt = fill(own if custom else VERDICT, **fields)
+        prompt = render(own if custom else VERDICT_PROMPT, **fields)
         replies.append(math_pool.reply(JUDGE, (Message("user", prompt),)).text)
         verdicts.append((replies[-1].endswith("[Correct]"), *right(math_pool, state)))
     assert slips(replies, parse_verdict) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
@@ -141,7 +141,7 @@ class Listener:
     def __init__(self, pool: Simulator) -> None:
         self.pool, self.asked, self.failed = pool, 0, 0
 
-    async def ask(self, purpose: str, messages: Any, parse: Callable[[str], Any], **_: Any) -> Any:
+    async def generate_parsed(self, purpose: str, messages: Any, parse: Callable[[str], Any], **_: Any) -> Any:
         self.asked += 1
         try:
             return parse(self.pool.reply(JUDGE, messages).text)
@@ -160,20 +160,20 @@ def test_the_test_writer_keeps_to_the_number(math_pool: Simulator) -> None:
             ]
         }
     )
-    from archon_eval.components.unit_tests import TESTS
-    from archon_eval.wording import fill
+    from archon_eval.components.unit_tests import TESTS_PROMPT
+    from archon_eval.wording import render
 
-    assert writer.layers[1][0].option("max_tests") == 3
-    prompt = fill(TESTS, instruction=math_pool.known.questions[0].turns[0], max_tests=3)
+    assert writer.layers[1][0].get_option("max_tests") == 3
+    prompt = render(TESTS_PROMPT, instruction=math_pool.known.questions[0].turns[0], max_tests=3)
     assert len(parse_tests(math_pool.reply(JUDGE, (Message("user", prompt),)).text, 99)) == 3
-    assert parse_results("Unit Test #1: [Passed]", 1) == (True,)
+    assert parse_test_verdicts("Unit Test #1: [Passed]", 1) == (True,)
 
 
 def test_a_fuser_rarely_makes_right_from_wrong(math_pool: Simulator) -> None:
     fuser, results = component("fuser"), []
     for question in math_pool.known.questions:
         wrong = tuple(Candidate(str(n), f"So $\\boxed{{{question.wrong[n % 2]}}}$.") for n in range(6))
-        messages = fuser.prompt(State((Message("user", question.turns[0]),), wrong))
+        messages = fuser.build_prompt(State((Message("user", question.turns[0]),), wrong))
         results.append(parse_answer(math_pool.reply(JUDGE, messages).text, recognize_prompt(messages, math_pool.known)) == RIGHT)
     assert 0 < fmean(results) < 0.1
 
@@ -184,7 +184,7 @@ def test_a_weaker_model_judges_worse(math_pool: Simulator) -> None:
     def first_right(judge: str) -> float:
         marks = []
         for _, state in states(math_pool, pool_names("math")[-6:]):
-            reply = math_pool.reply(judge, ranker.prompt(state)).text
+            reply = math_pool.reply(judge, ranker.build_prompt(state)).text
             marks.append(right(math_pool, state)[int(reply[1 : reply.index("]")]) - 1])
         return fmean(marks)
 
@@ -193,12 +193,12 @@ def test_a_weaker_model_judges_worse(math_pool: Simulator) -> None:
 
 def test_a_reply_asked_for_again_is_another_draw_of_the_same_task(math_pool: Simulator) -> None:
     _, state = states(math_pool)[0]
-    prompt = component("ranker").prompt(state)
+    prompt = component("ranker").build_prompt(state)
     again = (*prompt, Message("assistant", "no idea"), Message("user", "no ranking of the form [2] > [1]; reply again"))
     assert len(parse_ranking(math_pool.reply(JUDGE, again, draw=5).text, 6, 6)) == 6
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", list_presets())
 def test_every_preset_runs_on_the_pool(math_pool: Simulator, preset: str) -> None:
     engine = Engine(load_architecture(preset, pool_names("math")), SimCaller(math_pool))
     question = math_pool.known.questions[0]
