@@ -17,7 +17,7 @@ from archon_eval.architecture import Architecture
 from archon_eval.candidates import Candidate, Conversation, Message
 from archon_eval.errors import ModelError, quote
 from archon_eval.harness.inspect_bridge import to_conversation
-from archon_eval.harness.outside import Host, Limits
+from archon_eval.harness.outside import StandaloneRunner, ConnectionLimits
 from archon_eval.loading import ArchitectureSource
 from archon_eval.models.base import Usage
 from archon_eval.trail import Answer, Trace
@@ -68,7 +68,7 @@ class Archon:
         Raises:
             ArchitectureError: no such architecture, a model that cannot be used, an option with an illegal value.
         """
-        self._host = Host(architecture, models, Limits(max_connections, max_retries, timeout), **options)
+        self._host = StandaloneRunner(architecture, models, ConnectionLimits(max_connections, max_retries, timeout), **options)
 
     @property
     def architecture(self) -> Architecture:
@@ -94,7 +94,7 @@ class Archon:
         Raises:
             ModelError: as `generate`; also in an Inspect sample or a component, where only `generate` can be used.
         """
-        return self._host.wait(self.generate, messages, epoch)
+        return self._host.run_sync(self.generate, messages, epoch)
 
 
 def convert_messages(messages: MessagesInput) -> Conversation:

@@ -24,7 +24,7 @@ from archon_eval.components.base import Component, CandidateScorer, CandidateGen
 from archon_eval.desk import EngineCallContext, TraceRecorder
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.flow import LayerFlow, FilterGate, SlotJob, CandidateSlot
-from archon_eval.models.base import Caller, Questions
+from archon_eval.models.base import Caller, PerQuestionCaller
 from archon_eval.trail import Answer, LayerResult, Trace
 
 
@@ -88,7 +88,7 @@ class Engine:
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         started = time.monotonic()
         record = TraceRecorder(epoch)
-        caller = self.caller.question() if isinstance(self.caller, Questions) else self.caller
+        caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
         run = _QuestionRun(caller, self._observer, conversation, record, self._layers)
         flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))

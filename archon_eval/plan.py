@@ -16,7 +16,7 @@ from archon_eval.architecture import PLACEHOLDER, Architecture
 from archon_eval.components import build_component
 from archon_eval.components.base import Component, CandidateScorer, CandidateGenerator, ContextComponent, CountRange
 from archon_eval.models.base import Usage
-from archon_eval.models.prices import Prices, load_prices
+from archon_eval.models.prices import PriceTable, load_prices
 from archon_eval.tokens import TokenAssumptions, PlanFlow, cap_tokens, estimate_tokens
 
 
@@ -70,7 +70,7 @@ def plan(
     architecture: Architecture,
     models: Sequence[str] = (),
     assumptions: TokenAssumptions | None = None,
-    prices: Prices | None = None,
+    prices: PriceTable | None = None,
     memo: dict[Any, Any] | None = None,
 ) -> Plan:
     """Calls, tokens, dollars and critical path of one question, without calling anything.
@@ -98,7 +98,7 @@ def plan(
         layers.append(planned)
     for model in filled.models:
         if model not in memo:
-            memo[model] = table.price_of(model) is not None
+            memo[model] = table.get_price(model) is not None
     unpriced = tuple(model for model in filled.models if not memo[model])
     dollars = [layer.dollars for layer in layers if layer.dollars is not None]
     return Plan(
@@ -130,14 +130,14 @@ def _find_needed_candidates(built: Sequence[list[Component]]) -> list[int | None
 
 
 def _plan_layer(
-    number: int, components: list[Component], flow: PlanFlow, enough: int | None, assumed: TokenAssumptions, prices: Prices
+    number: int, components: list[Component], flow: PlanFlow, enough: int | None, assumed: TokenAssumptions, prices: PriceTable
 ) -> tuple[LayerPlan, PlanFlow]:
     least, most = flow.candidates
     judged = flow if enough is None else replace(flow, candidates=(min(least, enough), most))
     calls = [component.count_calls(judged.candidates) for component in components]
     usage = [estimate_tokens(component, judged, assumed) for component in components]
     costs = [
-        (prices.cost(component.spec.model, low), prices.cost(component.spec.model, high)) if count[1] else (0.0, 0.0)
+        (prices.compute_cost(component.spec.model, low), prices.compute_cost(component.spec.model, high)) if count[1] else (0.0, 0.0)
         for component, count, (low, high) in zip(components, calls, usage, strict=True)
     ]
     known = [(low, high) for low, high in costs if low is not None and high is not None]

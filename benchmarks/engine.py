@@ -87,11 +87,11 @@ def waves(architecture: Any, url: str) -> list[list[Any]]:
     from archon_eval.candidates import Message
     from archon_eval.engine import Engine
     from archon_eval.loading import load_architecture
-    from archon_eval.models.stack import build_caller
+    from archon_eval.models.stack import build_client
 
     loaded = load_architecture(architecture, MODELS)
     conversation = (Message("user", QUESTION % (0, 0, 0)),)
-    answer = asyncio.run(Engine(loaded, build_caller(loaded.models)).run(conversation))
+    answer = asyncio.run(Engine(loaded, build_client(loaded.models)).run(conversation))
     found: dict[tuple[int, bool], list[Any]] = {}
     for step in answer.trail.steps:
         layer = 1 if step.kind == "unit_test_generator" else step.layer

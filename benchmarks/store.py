@@ -18,7 +18,7 @@ from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_entry import call_key
+from archon_eval.models.store_entry import build_call_key
 
 WHERE = "openai/gpt-4o at https://api.openai.com/v1/"
 
@@ -47,20 +47,20 @@ def main() -> None:
         def at_once() -> None:
             async def write() -> None:
                 for first in range(0, given.replies, 50):
-                    await asyncio.gather(*(store.put(call_key(c, WHERE), reply) for c in calls[first : first + 50]))
+                    await asyncio.gather(*(store.put(build_call_key(c, WHERE), reply) for c in calls[first : first + 50]))
 
             asyncio.run(write())
 
         def singly() -> None:
             async def write() -> None:
                 for call in calls[: given.replies // 10]:
-                    await store.put(call_key(call, "elsewhere"), reply)
+                    await store.put(build_call_key(call, "elsewhere"), reply)
 
             asyncio.run(write())
 
         def read() -> None:
             for call in calls:
-                if store.get(call_key(call, WHERE)) is None:
+                if store.get(build_call_key(call, WHERE)) is None:
                     raise RuntimeError("a reply is missing")
 
         report = {

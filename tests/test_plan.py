@@ -11,12 +11,12 @@ from archon_eval.candidates import Message
 from archon_eval.engine import Engine
 from archon_eval.loading import load_architecture, list_presets
 from archon_eval.models.base import Call, Reply, Usage
-from archon_eval.models.prices import Price, Prices
+from archon_eval.models.prices import Price, PriceTable
 from archon_eval.plan import plan, render_mermaid
 from archon_eval.search.space import load_space
 from archon_eval.tokens import TokenAssumptions
 
-FREE = Prices("test", (("*", Price(1.0, 2.0)),))
+FREE = PriceTable("test", (("*", Price(1.0, 2.0)),))
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ def add(commands: Any) -> None:
 
 
 def _ablate(options: argparse.Namespace) -> int:
-    from archon_eval.harness.model_names import model_names
+    from archon_eval.harness.model_names import parse_model_names
     from archon_eval.loading import load_architecture
     from archon_eval.report import ablation, charts, ci
     from archon_eval.report.evals import Eval
 
-    whole = load_architecture(options.architecture, model_names(options.models))
+    whole = load_architecture(options.architecture, parse_model_names(options.models))
     if whole.placeholders:
         raise DataError(
             f"architecture {whole.name!r} has places for models ({', '.join(whole.placeholders)}): name yours, "

@@ -10,7 +10,7 @@ from archon_eval.architecture import SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import print_table, create_table
 from archon_eval.errors import ArchitectureError
-from archon_eval.harness.model_names import model_names
+from archon_eval.harness.model_names import parse_model_names
 from archon_eval.kinds import resolve_component_type
 from archon_eval.loading import load_architecture, parse_text, list_presets, read_file
 from archon_eval.models.prices import load_prices
@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    found = load_architecture(options.architecture, model_names(options.models))
+    found = load_architecture(options.architecture, parse_model_names(options.models))
     if options.yaml:
         print(found.to_yaml(), end="")
     elif options.mermaid:
@@ -99,7 +99,7 @@ def _format_settings(spec: ComponentSpec) -> str:
 
 def _plan(options: argparse.Namespace) -> int:
     prices = load_prices(options.prices)
-    found = plan(load_architecture(options.architecture), model_names(options.models), prices=prices)
+    found = plan(load_architecture(options.architecture), parse_model_names(options.models), prices=prices)
     if options.json:
         _print_json(found.to_mapping())
         return 0

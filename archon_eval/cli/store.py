@@ -40,14 +40,14 @@ def add(commands: Any) -> None:
 def _open_store(options: argparse.Namespace, read_only: bool, new: bool = False) -> Any:
     from archon_eval.models.stack import STORE_VARIABLE
     from archon_eval.models.store import CallStore
-    from archon_eval.models.store_damage import reading
+    from archon_eval.models.store_damage import open_read_only
 
     path = options.store or os.environ.get(STORE_VARIABLE)
     if not path:
         raise StoreError(f"which store? give its path, or set {STORE_VARIABLE}")
     if not new and not Path(path).is_file():
         raise StoreError(f"there is no call store {path}")
-    return reading(path) if read_only else CallStore(path)
+    return open_read_only(path) if read_only else CallStore(path)
 
 
 def _create_progress_callback(progress: ProgressDisplay, stage: str) -> Callable[[int, int], None]:
@@ -62,10 +62,10 @@ def _print_result(options: argparse.Namespace, found: dict[str, Any], *lines: st
 
 
 def _show_stats(options: argparse.Namespace) -> int:
-    from archon_eval.models.store_admin import stats
+    from archon_eval.models.store_admin import compute_stats
 
     with _open_store(options, True) as store:
-        found = stats(store)
+        found = compute_stats(store)
     lines = [f"{found.replies:,} replies, {found.bytes / 1e6:.1f} MB"]
     lines += [f"{found.unreadable:,} replies cannot be read: see `archon store verify`"] if found.unreadable else []
     lines += [f"{found.failures:,} calls that failed, for replays"] if found.failures else []

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-WATCHED = "lm_eval.models"
+TARGET_MODULE = "lm_eval.models"
 
 
-class Watcher:
+class LMEvalFinder:
     """Waits on `sys.meta_path` for the first import of lm-eval's models, then leaves."""
 
     def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":
-        if name != WATCHED:
+        if name != TARGET_MODULE:
             return None
         from importlib.util import find_spec
 
@@ -49,4 +49,4 @@ def register() -> None:
         model_registry.register("archon", target="archon_eval.harness.lm_eval:ArchonLM")
 
 
-sys.meta_path.insert(0, Watcher())
+sys.meta_path.insert(0, LMEvalFinder())

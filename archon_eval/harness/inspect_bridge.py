@@ -1,6 +1,6 @@
 """Between Inspect's messages, transcript and metadata and the engine's: used by the solver and the model provider.
 
-engine = ready(architecture, models)               # everything wrong with them is said here
+engine = build_engine(architecture, models)               # everything wrong with them is said here
 answer = await engine.run(to_conversation(state.messages), epoch=state.epoch)
 """
 
@@ -16,40 +16,40 @@ from archon_eval.architecture import Architecture
 from archon_eval.candidates import Conversation, Message
 from archon_eval.engine import Engine
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError, quote
-from archon_eval.harness.model_names import model_names
+from archon_eval.harness.model_names import parse_model_names
 from archon_eval.harness.transcript import TranscriptObserver
 from archon_eval.loading import ArchitectureSource, load_architecture
-from archon_eval.models.accounting import summed
-from archon_eval.models.budget import Allowance, Budget, require_max_tokens
-from archon_eval.models.prerequisites import prerequisite
-from archon_eval.models.prices import Prices
-from archon_eval.models.stack import build_caller
+from archon_eval.models.accounting import total_usage
+from archon_eval.models.budget import BudgetConfig, Budget, require_max_tokens
+from archon_eval.models.prerequisites import make_prerequisite_error
+from archon_eval.models.prices import PriceTable
+from archon_eval.models.stack import build_client
 from archon_eval.models.store import CallStore
 from archon_eval.trail import Answer, LayerResult, TraceStep, Trace
 
-PATH: Any = str | os.PathLike
-LEGAL: Mapping[str, tuple[Any, str]] = {
-    "architecture": (PATH | Mapping | Architecture, "a preset's name, a file, a mapping or an Architecture"),
+PATH_TYPES: Any = str | os.PathLike
+OPTION_TYPES: Mapping[str, tuple[Any, str]] = {
+    "architecture": (PATH_TYPES | Mapping | Architecture, "a preset's name, a file, a mapping or an Architecture"),
     "models": (str | Sequence | None, "a list of names such as openai/gpt-4o, or text with commas"),
-    "store": (PATH | CallStore | None, "the path of a call store"),
+    "store": (PATH_TYPES | CallStore | None, "the path of a call store"),
     "store_policy": (str | None, "off, reuse, record or replay"),
-    "budget": (str | Mapping | Allowance | Budget | None, "limits such as {eval: {dollars: 20}}"),
-    "prices": (PATH | Prices | None, "the path of a price file"),
+    "budget": (str | Mapping | BudgetConfig | Budget | None, "limits such as {eval: {dollars: 20}}"),
+    "prices": (PATH_TYPES | PriceTable | None, "the path of a price file"),
     "trace": (str, "full, compact or calls"),
 }
-"""What each option of `ready` may be, and how to say so; what its text may be is checked where it is read."""
-YOUNG_OBJECTS = 10_000
+"""What each option of `build_engine` may be, and how to say so; what its text may be is checked where it is read."""
+GC_THRESHOLD = 10_000
 """New objects after which the garbage collector looks at them."""
 
 
-def ready(
+def build_engine(
     architecture: ArchitectureSource,
     models: str | Sequence[str] | None,
     *,
     store: str | os.PathLike[str] | CallStore | None = None,
     store_policy: str | None = None,
-    budget: Mapping[str, Any] | str | Allowance | Budget | None = None,
-    prices: str | os.PathLike[str] | Prices | None = None,
+    budget: Mapping[str, Any] | str | BudgetConfig | Budget | None = None,
+    prices: str | os.PathLike[str] | PriceTable | None = None,
     trace: str = "full",
 ) -> Engine:
     """The architecture with its models looked up, or Inspect's own error for the user's mistakes.
@@ -73,9 +73,9 @@ def ready(
             prices=prices,
             trace=trace,
         )
-        loaded = load_architecture(architecture, model_names(models)).with_models(())
+        loaded = load_architecture(architecture, parse_model_names(models)).with_models(())
         specs = [spec for layer in loaded.layers for spec in layer]
-        caller = build_caller(
+        caller = build_client(
             loaded.models,
             store=store,
             policy=store_policy,
@@ -89,23 +89,23 @@ def ready(
                 require_max_tokens(spec.model, spec.settings)
         return Engine(loaded, caller, TranscriptObserver(trace))
     except ArchonError as exc:
-        raise prerequisite(str(exc)) from None
+        raise make_prerequisite_error(str(exc)) from None
 
 
 @cache
-def spare_the_collector() -> None:
+def freeze_imported_objects() -> None:
     """Once in a process of evals, when everything is imported: the garbage collector leaves what is there alone, and
     looks at the rest less often. The harness's modules are hundreds of thousands of objects, which it would go through
     again and again for the few that a call makes. Not for a user's own program, whose objects (a large model, say)
     would never be freed if they were in a cycle."""
     gc.freeze()
-    if 0 < gc.get_threshold()[0] < YOUNG_OBJECTS:
-        gc.set_threshold(YOUNG_OBJECTS)
+    if 0 < gc.get_threshold()[0] < GC_THRESHOLD:
+        gc.set_threshold(GC_THRESHOLD)
 
 
 def _check_types(**given: Any) -> None:
     for name, value in given.items():
-        types, words = LEGAL[name]
+        types, words = OPTION_TYPES[name]
         if not isinstance(value, types):
             raise ArchitectureError(f"{name} must be {words}, not {quote(repr(value))} ({type(value).__name__})")
 
@@ -130,7 +130,7 @@ def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
     return tuple(found)
 
 
-def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
+def build_account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
     """What a reader of scores must know of one question: what was called and what it took, in all, per model, per
     layer and per component of a layer with several (`models.accounting`); notes by kind.
 
@@ -146,23 +146,23 @@ def account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
     return {
         "architecture": architecture.name,
         "fingerprint": architecture.fingerprint,
-        **_summed(trail.steps),
-        "models": {model: _summed(steps) for model, steps in sorted(by_model.items())},
+        **_sum_steps(trail.steps),
+        "models": {model: _sum_steps(steps) for model, steps in sorted(by_model.items())},
         "notes": trail.counts,
-        "layers": [_layer(layer, by_layer.get(layer.layer, []), trail) for layer in trail.layers],
+        "layers": [_build_layer_account(layer, by_layer.get(layer.layer, []), trail) for layer in trail.layers],
         "seconds": round(trail.sum_recorded_seconds() if trail.reuses else answer.seconds, 3),
     }
 
 
-def _layer(layer: LayerResult, steps: Sequence[TraceStep], trail: Trace) -> dict[str, Any]:
-    found = {**_summed(steps), "kind": layer.kind, "candidates": len(layer.candidates)}
+def _build_layer_account(layer: LayerResult, steps: Sequence[TraceStep], trail: Trace) -> dict[str, Any]:
+    found = {**_sum_steps(steps), "kind": layer.kind, "candidates": len(layer.candidates)}
     parts: dict[tuple[int, str], list[TraceStep]] = {}
     for step in steps:
         parts.setdefault((step.component, step.model), []).append(step)
     if len(parts) > 1:
-        found["components"] = [{"model": model, **_summed(mine)} for (_, model), mine in sorted(parts.items())]
+        found["components"] = [{"model": model, **_sum_steps(mine)} for (_, model), mine in sorted(parts.items())]
     return {**found, "seconds": round(trail.sum_recorded_seconds(layer.layer) if trail.reuses else layer.seconds, 3)}
 
 
-def _summed(steps: Sequence[TraceStep]) -> dict[str, Any]:
-    return summed([step.reply for step in steps])
+def _sum_steps(steps: Sequence[TraceStep]) -> dict[str, Any]:
+    return total_usage([step.reply for step in steps])

@@ -21,11 +21,11 @@ from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Conversation, Message
 from archon_eval.engine import select_error
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
-from archon_eval.harness._lm_eval_tasks import generative_variants
-from archon_eval.harness.component_code import cache_name
-from archon_eval.harness.inspect_bridge import ready, spare_the_collector
-from archon_eval.harness.outside import Host, Limits
-from archon_eval.harness.task_settings import RUN, cut
+from archon_eval.harness._lm_eval_tasks import find_generative_variants
+from archon_eval.harness.component_code import build_cache_key
+from archon_eval.harness.inspect_bridge import build_engine, freeze_imported_objects
+from archon_eval.harness.outside import StandaloneRunner, ConnectionLimits
+from archon_eval.harness.task_settings import RUN_EPOCH_STRIDE, truncate_at_stop
 from archon_eval.models.base import Usage
 from archon_eval.trail import Trace
 
@@ -33,12 +33,12 @@ STOP_NAMES = ("until", "stop")
 LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """What lm-eval's tasks call the limit on the reply; the first that is given counts."""
 SETTING_NAMES = ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort")
-MARK = "archon_eval"
+CACHE_MARK = "archon_eval"
 """Key under which a response cache names the architecture it belongs to."""
 log = logging.getLogger(__name__)
 
 
-class Chat(str):
+class ChatJSON(str):
     """A chat as JSON: text for lm-eval, which hashes, logs and pickles it; turns for us."""
 
     __slots__ = ()
@@ -78,7 +78,7 @@ class ArchonLM(LM):  # type: ignore[misc]
                 value.
         """
         super().__init__()
-        known = (*signature(ArchonLM).parameters, *signature(ready).parameters)
+        known = (*signature(ArchonLM).parameters, *signature(build_engine).parameters)
         for name in options:
             if name not in known:
                 raise ArchitectureError(f"--model_args: unknown argument {name!r}{did_you_mean(name, known)}")
@@ -89,11 +89,11 @@ class ArchonLM(LM):  # type: ignore[misc]
         if not isinstance(num_concurrent, int) or num_concurrent < 1:
             raise ArchitectureError(f"--model_args: num_concurrent must be at least 1, not {num_concurrent!r}")
         names = models.replace("+", ",") if isinstance(models, str) else models
-        limits = Limits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
-        self._host = Host(architecture, names, limits, **options)
-        spare_the_collector()
+        limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
+        self._runner = StandaloneRunner(architecture, names, limits, **options)
+        freeze_imported_objects()
         self._num_concurrent = num_concurrent
-        self._use: dict[str, Counter[str]] = {}
+        self._model_usage: dict[str, Counter[str]] = {}
         self._notes: Counter[str] = Counter()
         self._dollars: float | None = 0.0
 
@@ -108,17 +108,17 @@ class ArchonLM(LM):  # type: ignore[misc]
         if unused := sorted(names - {"do_sample", *STOP_NAMES, *SETTING_NAMES, *LENGTH_NAMES}):
             log.warning("generation settings without effect on model archon: %s", ", ".join(unused))
         answers: list[str] = [""] * len(requests)
-        with tqdm(total=len(requests), desc=f"archon {self._host.architecture.name}", disable=disable_tqdm) as bar:
+        with tqdm(total=len(requests), desc=f"archon {self._runner.architecture.name}", disable=disable_tqdm) as bar:
 
             async def one(place: int, epoch: int) -> None:
                 answers[place] = await self._answer(requests[place], epoch)
                 self.cache_hook.add_partial("generate_until", requests[place].args, answers[place])
                 bar.update()
 
-            self._host.wait(self._all, one, list(enumerate(_epochs(requests))))
+            self._runner.run_sync(self._answer_all, one, list(enumerate(_assign_epochs(requests))))
         return answers
 
-    async def _all(self, one: Any, jobs: list[tuple[int, int]]) -> None:
+    async def _answer_all(self, one: Any, jobs: list[tuple[int, int]]) -> None:
         waiting = iter(jobs)
 
         async def worker() -> None:
@@ -136,12 +136,12 @@ class ArchonLM(LM):  # type: ignore[misc]
         if len(request.args) > 2:
             raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
         context, given = request.args
-        task = task_settings(given)
+        task = parse_gen_kwargs(given)
         if task.seed is not None:
-            task = replace(task, seed=task.seed + epoch // RUN)
-        answer = await self._host.answer(to_conversation(context), epoch, task)
+            task = replace(task, seed=task.seed + epoch // RUN_EPOCH_STRIDE)
+        answer = await self._runner.answer(to_conversation(context), epoch, task)
         self._count(answer.trail)
-        return cut(answer.text, task.stop)
+        return truncate_at_stop(answer.text, task.stop)
 
     def _count(self, trail: Trace) -> None:
         self._notes.update(trail.counts)
@@ -150,22 +150,22 @@ class ArchonLM(LM):  # type: ignore[misc]
                 continue
             usage = reply.usage or Usage()
             used = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "reused": reply.reused}
-            self._use.setdefault(step.model, Counter()).update(calls=1, **used)
+            self._model_usage.setdefault(step.model, Counter()).update(calls=1, **used)
             if not reply.reused:
                 spent, price = self._dollars, reply.dollars
                 self._dollars = None if spent is None or price is None else spent + price
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> Chat:
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> ChatJSON:
         """The turns as they are; the models' providers know their templates."""
-        return Chat(json.dumps(chat_history, ensure_ascii=False))
+        return ChatJSON(json.dumps(chat_history, ensure_ascii=False))
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """Not possible: raises NotImplementedError, naming variants of the task that are."""
-        raise NotImplementedError(_no_likelihood(requests))
+        raise NotImplementedError(_explain_no_likelihood(requests))
 
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
         """Not possible: raises NotImplementedError."""
-        raise NotImplementedError(_no_likelihood(requests))
+        raise NotImplementedError(_explain_no_likelihood(requests))
 
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Take lm-eval's response cache, if its answers are this architecture's.
@@ -178,15 +178,15 @@ class ArchonLM(LM):  # type: ignore[misc]
         store = cache_hook.dbdict
         if store is None:
             return
-        mine = cache_name(self._host.architecture)
-        found = store.get(MARK, None if len(store) else mine)
+        mine = build_cache_key(self._runner.architecture)
+        found = store.get(CACHE_MARK, None if len(store) else mine)
         if found != mine:
             whose = f"architecture {found}" if found else "another model"
             raise ModelError(
                 f"the response cache {store.filename} holds answers of {whose}, and this is architecture {mine}: "
                 "give --use_cache another path, or delete the file"
             )
-        store[MARK] = mine
+        store[CACHE_MARK] = mine
 
     def _refuse_repeats_in_cache(self, requests: list[Any]) -> None:
         if self.cache_hook.dbdict is None:
@@ -201,16 +201,16 @@ class ArchonLM(LM):  # type: ignore[misc]
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests."""
         return {
-            "architecture": self._host.architecture.to_mapping(),
-            "fingerprint": self._host.architecture.fingerprint,
-            "calls": sum(use["calls"] for use in self._use.values()),
-            "models": {model: dict(use) for model, use in sorted(self._use.items())},
+            "architecture": self._runner.architecture.to_mapping(),
+            "fingerprint": self._runner.architecture.fingerprint,
+            "calls": sum(use["calls"] for use in self._model_usage.values()),
+            "models": {model: dict(use) for model, use in sorted(self._model_usage.items())},
             "dollars": self._dollars,
             "notes": dict(sorted(self._notes.items())),
         }
 
 
-def task_settings(given: Mapping[str, Any]) -> GenerationSettings:
+def parse_gen_kwargs(given: Mapping[str, Any]) -> GenerationSettings:
     """A task's `generation_kwargs` (and --gen_kwargs) as settings."""
     stops = [given.get(name) or () for name in STOP_NAMES]
     values = {name: given[name] for name in SETTING_NAMES if given.get(name) is not None}
@@ -226,24 +226,24 @@ def task_settings(given: Mapping[str, Any]) -> GenerationSettings:
 
 def to_conversation(context: str) -> Conversation:
     """A rendered chat as its turns; plain text as one user turn."""
-    if not isinstance(context, Chat):
+    if not isinstance(context, ChatJSON):
         return (Message("user", context),)
     return tuple(Message(turn["role"], turn["content"]) for turn in json.loads(context))
 
 
-def _epochs(requests: Iterable[Any]) -> list[int]:
+def _assign_epochs(requests: Iterable[Any]) -> list[int]:
     """1, and a further run for each repeat of the same request."""
     seen: Counter[int] = Counter()
     epochs = []
     for request in requests:
-        epochs.append(1 + RUN * seen[id(request)])
+        epochs.append(1 + RUN_EPOCH_STRIDE * seen[id(request)])
         seen[id(request)] += 1
     return epochs
 
 
-def _no_likelihood(requests: Sequence[Any]) -> str:
+def _explain_no_likelihood(requests: Sequence[Any]) -> str:
     names = list(dict.fromkeys(str(request.task_name) for request in requests))
-    found = [variant for name in names[:5] for variant in generative_variants(name)]
+    found = [variant for name in names[:5] for variant in find_generative_variants(name)]
     others = (
         f"Tasks of the family that generate text: {', '.join(dict.fromkeys(found))}."
         if found

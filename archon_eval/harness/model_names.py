@@ -1,6 +1,6 @@
 """Which models a user named: a list, text with commas, and `sim/pool` for all simulated ones.
 
-model_names("openai/gpt-4o, openai/gpt-4o-mini")    # ("openai/gpt-4o", "openai/gpt-4o-mini")
+parse_model_names("openai/gpt-4o, openai/gpt-4o-mini")    # ("openai/gpt-4o", "openai/gpt-4o-mini")
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from archon_eval.errors import ArchitectureError
 SIM_POOL = "sim/pool"
 
 
-def model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
+def parse_model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
     """The models in order of strength.
 
     Raises:

@@ -1,8 +1,8 @@
 """Runs an engine where there is no eval (a script, a notebook, lm-eval): limits, transcript, and a loop to wait on.
 
-host = Host("moa-lite", ["openai/gpt-4o"], Limits(max_connections=50))
+host = StandaloneRunner("moa-lite", ["openai/gpt-4o"], ConnectionLimits(max_connections=50))
 answer = await host.answer((Message("user", "hi"),))         # from any event loop
-answer = host.wait(host.answer, (Message("user", "hi"),))    # from code without one, or from a notebook's cell
+answer = host.run_sync(host.answer, (Message("user", "hi"),))    # from code without one, or from a notebook's cell
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from archon_eval.architecture import Architecture, GenerationSettings
 from archon_eval.candidates import Conversation
 from archon_eval.engine import select_error
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
-from archon_eval.harness.inspect_bridge import ready
-from archon_eval.harness.task_settings import Adapter
+from archon_eval.harness.inspect_bridge import build_engine
+from archon_eval.harness.task_settings import EngineCache
 from archon_eval.kinds import int_option
 from archon_eval.loading import ArchitectureSource
-from archon_eval.models.prerequisites import plain
+from archon_eval.models.prerequisites import get_error_text
 from archon_eval.trail import Answer
 
 T = TypeVar("T")
-NOTHING = GenerationSettings(temperature=None, max_tokens=None)
-_STARTING = Lock()
+NO_SETTINGS = GenerationSettings(temperature=None, max_tokens=None)
+_LOOP_LOCK = Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What `inspect eval` has options for; inside an eval, those of the eval apply."""
 
     max_connections: int | None = None
@@ -57,24 +57,24 @@ class Limits:
                 raise ArchitectureError(f"{name} must be {legal.legal}, not {value!r}")
 
 
-class Host:
+class StandaloneRunner:
     """An architecture with its models, for any number of questions, also at the same time."""
 
     def __init__(
-        self, architecture: ArchitectureSource, models: str | Sequence[str] | None, limits: Limits, **options: Any
+        self, architecture: ArchitectureSource, models: str | Sequence[str] | None, limits: ConnectionLimits, **options: Any
     ) -> None:
         """
         Raises:
             ArchitectureError: no such architecture, a model that cannot be used, or an unknown or illegal option.
         """
-        legal = signature(ready).parameters
+        legal = signature(build_engine).parameters
         for name in options:
             if name not in legal:
                 raise ArchitectureError(f"unknown option {name!r}{did_you_mean(name, (*legal, *asdict(limits)))}")
         try:
-            self._engines = Adapter(ready(architecture, models, **{"trace": "compact", **options}))
+            self._engines = EngineCache(build_engine(architecture, models, **{"trace": "compact", **options}))
         except PrerequisiteError as exc:
-            raise ArchitectureError(plain(exc)) from None
+            raise ArchitectureError(get_error_text(exc)) from None
         self._config = GenerateConfig(**asdict(limits))
 
     @property
@@ -82,10 +82,10 @@ class Host:
         """The architecture, its models filled in."""
         return self._engines.engine.architecture
 
-    async def answer(self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NOTHING) -> Answer:
+    async def answer(self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS) -> Answer:
         """The engine's answer; inside an eval as part of its sample, outside in the loop all hosts share, with a
         transcript that ends with it."""
-        if sample_active() is not None or _running() in (None, _loop()):  # None under trio
+        if sample_active() is not None or _get_running_loop() in (None, _get_loop()):  # None under trio
             return await self._answer(conversation, epoch, task)
         return await asyncio.wrap_future(_submit(self._answer(conversation, epoch, task)))
 
@@ -107,13 +107,13 @@ class Host:
             raise select_error(errors) from None
         return answers[0]
 
-    def wait(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run an async function in the hosts' loop; an interruption here cancels it there.
 
         Raises:
             ModelError: called in a sample or a component, where it would hold up what it waits for.
         """
-        if sample_active() is not None or _running() is _loop():
+        if sample_active() is not None or _get_running_loop() is _get_loop():
             raise ModelError("in a sample or a component, `await generate(...)`: `generate_sync` would wait for itself")
         future = _submit(function(*args))
         try:
@@ -125,24 +125,24 @@ class Host:
 
 def _submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Work under way in the loop of all hosts; to cancel the future is to cancel the work."""
-    return asyncio.run_coroutine_threadsafe(work, _loop())
+    return asyncio.run_coroutine_threadsafe(work, _get_loop())
 
 
-def _running() -> asyncio.AbstractEventLoop | None:
+def _get_running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def _get_loop() -> asyncio.AbstractEventLoop:
     """One for all hosts: Inspect's connection limits are the process's, and no loop can wake what waits in another."""
-    with _STARTING:
-        return _started(os.getpid())
+    with _LOOP_LOCK:
+        return _start_loop(os.getpid())
 
 
 @cache
-def _started(process: int) -> asyncio.AbstractEventLoop:
+def _start_loop(process: int) -> asyncio.AbstractEventLoop:
     """The loop of a process (a fork has none of its parent's threads), in a thread; shut down when the process ends."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 

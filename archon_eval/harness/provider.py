@@ -28,14 +28,14 @@ from archon_eval.architecture import SETTING_NAMES, GenerationSettings
 from archon_eval.candidates import Conversation
 from archon_eval.engine import select_error
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.harness.component_code import cache_name
-from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
-from archon_eval.harness.judge_calls import lend
-from archon_eval.harness.task_settings import RUN, Adapter, cut
-from archon_eval.models.prerequisites import prerequisite
+from archon_eval.harness.component_code import build_cache_key
+from archon_eval.harness.inspect_bridge import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.harness.judge_calls import share_cache_with_judges
+from archon_eval.harness.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
+from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.trail import Answer
 
-UNABLE = {
+UNSUPPORTED_CONFIG = {
     "response_schema": "a reply by a JSON schema",
     "logprobs": "log-probabilities",
     "prompt_logprobs": "log-probabilities",
@@ -59,21 +59,21 @@ class ArchonAPI(ModelAPI):
         Raises:
             PrerequisiteError: no such architecture, a model that cannot be used, an unknown option.
         """
-        legal = [name for name in signature(ready).parameters if name != "architecture"]
+        legal = [name for name in signature(build_engine).parameters if name != "architecture"]
         for name in options:
             if name not in legal:
-                raise prerequisite(f"archon/{model_name}: unknown option {name!r}{did_you_mean(name, legal)}")
+                raise make_prerequisite_error(f"archon/{model_name}: unknown option {name!r}{did_you_mean(name, legal)}")
         if base_url or api_key:
-            raise prerequisite(
+            raise make_prerequisite_error(
                 f"archon/{model_name} has no address or key of its own: its models have theirs, "
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )
-        self._engines = Adapter(ready(model_name, models, **options))
-        spare_the_collector()
+        self._engines = EngineCache(build_engine(model_name, models, **options))
+        freeze_imported_objects()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
-        address = f"archon:{cache_name(self._engines.engine.architecture)}"
+        address = f"archon:{build_cache_key(self._engines.engine.architecture)}"
         super().__init__(model_name, base_url=address, config=config or GenerateConfig())
-        self._asked: WeakKeyDictionary[ActiveSample, Counter[Conversation]] = WeakKeyDictionary()
+        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[Conversation]] = WeakKeyDictionary()
 
     def connection_key(self) -> str:
         """Architectures do not wait for one another; their models have their own connection limits."""
@@ -90,19 +90,19 @@ class ArchonAPI(ModelAPI):
         if tools:
             names = ", ".join(tool.name for tool in tools)
             raise ModelError(f"archon/{self.model_name} answers with text and calls no tools; the task offers {names}")
-        for name, what in UNABLE.items():
+        for name, what in UNSUPPORTED_CONFIG.items():
             if getattr(config, name, None):
                 raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {what} ({name})")
-        lend(self._engines.engine.caller)
-        conversation, task = to_conversation(input), task_settings(config)
-        epoch, first = self._place(conversation, config.num_choices or 1)
+        share_cache_with_judges(self._engines.engine.caller)
+        conversation, task = to_conversation(input), read_task_settings(config)
+        epoch, first = self._assign_epoch(conversation, config.num_choices or 1)
         answers: dict[int, Answer] = {}
 
         async def run(number: int) -> None:
             settings = task if task.seed is None else replace(task, seed=task.seed + number)
             if number:  # Inspect's cache cannot tell the runs apart and would replay the first
                 set_active_generate_config(active_generate_config().model_copy(update={"cache": None}))
-            answers[number] = await self._engines(settings).run(conversation, epoch=epoch + RUN * number)
+            answers[number] = await self._engines(settings).run(conversation, epoch=epoch + RUN_EPOCH_STRIDE * number)
 
         try:
             async with anyio.create_task_group() as group:
@@ -110,27 +110,27 @@ class ArchonAPI(ModelAPI):
                     group.start_soon(run, number)
         except BaseExceptionGroup as errors:
             raise select_error(errors) from None
-        return self._output([answers[number] for number in sorted(answers)], task.stop)
+        return self._build_output([answers[number] for number in sorted(answers)], task.stop)
 
-    def _place(self, conversation: Conversation, runs: int) -> tuple[int, int]:
+    def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:
         """The sample's epoch, and how often the conversation was asked in it: a task asking again wants new draws."""
         sample = sample_active()
         if sample is None:
             return 1, 0
-        asked = self._asked.setdefault(sample, Counter())
+        asked = self._times_asked.setdefault(sample, Counter())
         asked[conversation] += runs
         return sample.epoch, asked[conversation] - runs
 
-    def _output(self, answers: list[Answer], stop: tuple[str, ...]) -> ModelOutput:
+    def _build_output(self, answers: list[Answer], stop: tuple[str, ...]) -> ModelOutput:
         model = f"archon/{self.model_name}"
-        accounts = [account(self._engines.engine.architecture, answer) for answer in answers]
+        accounts = [build_account(self._engines.engine.architecture, answer) for answer in answers]
         # no usage on this output: the inner calls have reported theirs
         return ModelOutput(
             model=model,
             choices=[
                 ChatCompletionChoice(
-                    message=ChatMessageAssistant(content=cut(answer.text, stop), model=model, source="generate"),
-                    stop_reason=stop_reason(answer),
+                    message=ChatMessageAssistant(content=truncate_at_stop(answer.text, stop), model=model, source="generate"),
+                    stop_reason=get_stop_reason(answer),
                 )
                 for answer in answers
             ],
@@ -138,13 +138,13 @@ class ArchonAPI(ModelAPI):
         )
 
 
-def task_settings(config: GenerateConfig) -> GenerationSettings:
+def read_task_settings(config: GenerateConfig) -> GenerationSettings:
     """What a task's configuration sets, of the settings an architecture knows."""
     given = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
     return GenerationSettings(**given, stop=tuple(config.stop_seqs or ()))
 
 
-def stop_reason(answer: Answer) -> StopReason:
+def get_stop_reason(answer: Answer) -> StopReason:
     """Why the call that wrote the answer stopped, where that was not its end."""
     best = answer.candidates[0].id
     notes = {note.what for note in answer.trail.notes if note.about == best and best.startswith(f"{note.layer}.")}

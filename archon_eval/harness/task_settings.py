@@ -3,8 +3,8 @@
 The architecture's own settings win; a setting its file leaves at null (`temperature: null`) is the task's, for the
 components that write answers (generator, fuser). Stop sequences of the task always hold: for the final text.
 
-    engine = Adapter(ready("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
-    text = cut(answer.text, ("Question:",))
+    engine = EngineCache(ready("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
+    text = truncate_at_stop(answer.text, ("Question:",))
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from archon_eval.architecture import SETTING_NAMES, ComponentSpec, GenerationSet
 from archon_eval.engine import Engine
 from archon_eval.kinds import resolve_component_type
 
-RUN = 1_000_000
+RUN_EPOCH_STRIDE = 1_000_000
 """Further runs of one question in one epoch (choices, repeats) are epochs this far apart, so no draw is used twice."""
 
 
-class Adapter:
+class EngineCache:
     """Engines for one architecture under tasks with different settings, each built once."""
 
     def __init__(self, engine: Engine) -> None:
@@ -30,21 +30,21 @@ class Adapter:
         """The engine whose answers are written with the task's settings where the architecture has none."""
         if task not in self._built:
             given = self.engine.architecture
-            layers = tuple(tuple(_filled(spec, task) for spec in layer) for layer in given.layers)
+            layers = tuple(tuple(_fill_settings(spec, task) for spec in layer) for layer in given.layers)
             wanted = replace(given, layers=layers)
             same = wanted == given
             self._built[task] = self.engine if same else Engine(wanted, self.engine.caller, self.engine._observer)
         return self._built[task]
 
 
-def _filled(spec: ComponentSpec, task: GenerationSettings) -> ComponentSpec:
+def _fill_settings(spec: ComponentSpec, task: GenerationSettings) -> ComponentSpec:
     if not resolve_component_type(spec.kind, spec.kind).replaces:
         return spec
     names = [name for name in SETTING_NAMES if name != "stop" and getattr(spec.settings, name) is None]
     return replace(spec, settings=replace(spec.settings, **{name: getattr(task, name) for name in names}))
 
 
-def cut(text: str, stop: Iterable[str]) -> str:
+def truncate_at_stop(text: str, stop: Iterable[str]) -> str:
     """The text before the first of the stop sequences in it."""
     ends = [end for sequence in stop if sequence and (end := text.find(sequence)) >= 0]
     return text[: min(ends)] if ends else text

@@ -70,9 +70,9 @@ class Caller(Protocol):
 
 
 @runtime_checkable
-class Questions(Protocol):
+class PerQuestionCaller(Protocol):
     """A caller that has one of its own for each question (for its budget, and for its place in the queue)."""
 
-    def question(self) -> Caller:
+    def start_question(self) -> Caller:
         """The caller for all calls of one question."""
         ...

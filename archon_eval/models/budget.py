@@ -1,9 +1,9 @@
 """Hard limits on what model calls may take: each call reserves its worst case before it is sent, and settles after.
 
-    budget = Budget(Limits(calls=1000, dollars=20.0), "eval")
-    async with reserved([budget], worst_case(call, prices)) as settle:
+    budget = Budget(CallLimits(calls=1000, dollars=20.0), "eval")
+    async with reserve([budget], estimate_worst_case(call, prices)) as settle:
         reply = await caller(call)
-        settle(actual(reply, ...))
+        settle(measure_usage(reply, ...))
 
 While the reservations of calls under way stand in the way, a call waits; when the limit could not be kept even without
 them, it is a BudgetError. So concurrency never overspends, and what is left is used up as far as worst cases allow.
@@ -22,14 +22,14 @@ import anyio
 from archon_eval.architecture import GenerationSettings
 from archon_eval.errors import BudgetError, did_you_mean
 from archon_eval.models.base import Call, Reply, Usage
-from archon_eval.models.prices import Price, Prices
+from archon_eval.models.prices import Price, PriceTable
 
-FIXED_TOKENS, TOKENS_PER_MESSAGE = 64, 16
+TOKENS_PER_REQUEST, TOKENS_PER_MESSAGE = 64, 16
 """What a chat format may add to a request and to each of its messages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
+class ResourceUsage:
     """What calls take."""
 
     calls: int = 0
@@ -37,9 +37,9 @@ class Amount:
     output_tokens: int = 0
     dollars: float = 0.0
 
-    def plus(self, other: "Amount", sign: int = 1) -> "Amount":
+    def add(self, other: "ResourceUsage", sign: int = 1) -> "ResourceUsage":
         """The sum, or with sign -1 the difference."""
-        return Amount(
+        return ResourceUsage(
             self.calls + sign * other.calls,
             self.input_tokens + sign * other.input_tokens,
             self.output_tokens + sign * other.output_tokens,
@@ -48,7 +48,7 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallLimits:
     """At most so much; None for no limit."""
 
     calls: int | None = None
@@ -56,7 +56,7 @@ class Limits:
     output_tokens: int | None = None
     dollars: float | None = None
 
-    def exceeded(self, amount: Amount) -> str | None:
+    def find_exceeded(self, amount: ResourceUsage) -> str | None:
         """The name of the first limit the amount is above."""
         for name in LIMIT_NAMES:
             limit, value = getattr(self, name), getattr(amount, name)
@@ -70,36 +70,36 @@ class Limits:
         return {name: value for name in LIMIT_NAMES if (value := getattr(self, name)) is not None}
 
 
-LIMIT_NAMES = tuple(f.name for f in fields(Limits))
+LIMIT_NAMES = tuple(f.name for f in fields(CallLimits))
 
 
 @dataclass(slots=True, eq=False)
 class Budget:
-    """Limits, and how much of them is gone; may be shared by any number of evals, one after the other or at once."""
+    """CallLimits, and how much of them is gone; may be shared by any number of evals, one after the other or at once."""
 
-    limits: Limits
+    limits: CallLimits
     name: str = "eval"
     """Whose budget it is, for messages."""
-    spent: Amount = Amount()
-    reserved: Amount = Amount()
+    spent: ResourceUsage = ResourceUsage()
+    reserve: ResourceUsage = ResourceUsage()
     _waiting: deque[anyio.Event] = field(default_factory=deque)
 
-    def blocked(self, worst: Amount) -> bool:
+    def has_to_wait(self, worst: ResourceUsage) -> bool:
         """Whether the call must wait for others to settle.
 
         Raises:
             BudgetError: it would not fit even without them.
         """
-        if limit := self.limits.exceeded(self.spent.plus(worst)):
+        if limit := self.limits.find_exceeded(self.spent.add(worst)):
             raise BudgetError(
-                f"the {self.name}'s limit of {_shown(limit, getattr(self.limits, limit))} is used up: "
-                f"{_shown(limit, getattr(self.spent, limit))} spent, and the next call may take "
-                f"{_shown(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a call "
+                f"the {self.name}'s limit of {_format_limit(limit, getattr(self.limits, limit))} is used up: "
+                f"{_format_limit(limit, getattr(self.spent, limit))} spent, and the next call may take "
+                f"{_format_limit(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a call "
                 "store (store=PATH) are not paid anew"
             )
-        return self.limits.exceeded(self.spent.plus(self.reserved).plus(worst)) is not None
+        return self.limits.find_exceeded(self.spent.add(self.reserve).add(worst)) is not None
 
-    def wake(self) -> None:
+    def wake_next(self) -> None:
         """Let the call that has waited longest look again."""
         if self._waiting:
             self._waiting.popleft().set()
@@ -112,14 +112,14 @@ class Budget:
             await turn.wait()
         except BaseException:
             if turn.is_set():
-                self.wake()
+                self.wake_next()
             else:
                 self._waiting.remove(turn)
             raise
 
 
 @asynccontextmanager
-async def reserved(budgets: Sequence[Budget], worst: Amount) -> AsyncIterator[Callable[[Amount], None]]:
+async def reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> AsyncIterator[Callable[[ResourceUsage], None]]:
     """Hold the worst case in every budget; the value is called with what it really took.
 
     A body that ends without calling it (a cancelled call, which the provider may bill) has taken the worst case.
@@ -128,18 +128,18 @@ async def reserved(budgets: Sequence[Budget], worst: Amount) -> AsyncIterator[Ca
         BudgetError: a limit is reached.
     """
     try:
-        while blocking := _first_blocked(budgets, worst):
+        while blocking := _find_blocking(budgets, worst):
             await blocking.wait()
     except BaseException:  # who leaves may have been the one woken, by any of them
         for budget in budgets:
-            budget.wake()
+            budget.wake_next()
         raise
     for budget in budgets:
-        budget.reserved = budget.reserved.plus(worst)
-        budget.wake()
+        budget.reserve = budget.reserve.add(worst)
+        budget.wake_next()
     taken = worst
 
-    def settle(amount: Amount) -> None:
+    def settle(amount: ResourceUsage) -> None:
         nonlocal taken
         taken = amount
 
@@ -147,17 +147,17 @@ async def reserved(budgets: Sequence[Budget], worst: Amount) -> AsyncIterator[Ca
         yield settle
     finally:
         for budget in budgets:
-            budget.reserved = budget.reserved.plus(worst, -1)
-            budget.spent = budget.spent.plus(taken)
-            budget.wake()
+            budget.reserve = budget.reserve.add(worst, -1)
+            budget.spent = budget.spent.add(taken)
+            budget.wake_next()
 
 
-def _first_blocked(budgets: Sequence[Budget], worst: Amount) -> Budget | None:
-    blocking = [budget for budget in budgets if budget.blocked(worst)]
+def _find_blocking(budgets: Sequence[Budget], worst: ResourceUsage) -> Budget | None:
+    blocking = [budget for budget in budgets if budget.has_to_wait(worst)]
     return blocking[0] if blocking else None
 
 
-def worst_case(call: Call, prices: Prices | None, bounded: bool = True) -> Amount:
+def estimate_worst_case(call: Call, prices: PriceTable | None, bounded: bool = True) -> ResourceUsage:
     """The most one call can take: no tokenizer makes more tokens than there are bytes.
 
     Args:
@@ -170,24 +170,24 @@ def worst_case(call: Call, prices: Prices | None, bounded: bool = True) -> Amoun
     """
     most = require_max_tokens(call.model, call.settings) if bounded else 0
     given = sum(len(message.content.encode("utf-8", "replace")) for message in call.messages)
-    usage = Usage(FIXED_TOKENS + TOKENS_PER_MESSAGE * len(call.messages) + given, most)
-    return Amount(1, usage.input_tokens, usage.output_tokens, _cost(call.model, usage, prices))
+    usage = Usage(TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(call.messages) + given, most)
+    return ResourceUsage(1, usage.input_tokens, usage.output_tokens, _compute_cost(call.model, usage, prices))
 
 
-def actual(call: Call, reply: Reply, prices: Prices | None) -> Amount | None:
+def measure_usage(call: Call, reply: Reply, prices: PriceTable | None) -> ResourceUsage | None:
     """What a call took, None where the provider did not say, or says less than nothing."""
     if reply.usage is None or min(reply.usage.input_tokens, reply.usage.output_tokens) < 0:
         return None
-    return Amount(1, reply.usage.input_tokens, reply.usage.output_tokens, _cost(call.model, reply.usage, prices))
+    return ResourceUsage(1, reply.usage.input_tokens, reply.usage.output_tokens, _compute_cost(call.model, reply.usage, prices))
 
 
-def _cost(model: str, usage: Usage, prices: Prices | None) -> float:
-    return 0.0 if prices is None else require_price(model, prices).cost(usage)
+def _compute_cost(model: str, usage: Usage, prices: PriceTable | None) -> float:
+    return 0.0 if prices is None else require_price(model, prices).compute_cost(usage)
 
 
-def require_price(model: str, prices: Prices) -> Price:
+def require_price(model: str, prices: PriceTable) -> Price:
     """The model's price; BudgetError when it is unknown, which is not zero."""
-    price = prices.price_of(model)
+    price = prices.get_price(model)
     if price is None:
         raise BudgetError(
             f"there is a limit in dollars but the price of {model} is unknown (table {prices.version}): add it to a "
@@ -204,59 +204,59 @@ def require_max_tokens(model: str, settings: GenerationSettings) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class BudgetConfig:
     """The budgets a user set, for each question and for the whole eval, and budgets shared with other evals."""
 
-    question: Limits = Limits()
-    eval: Limits = Limits()
+    question: CallLimits = CallLimits()
+    eval: CallLimits = CallLimits()
     shared: tuple[Budget, ...] = ()
 
     @property
-    def all(self) -> tuple[Limits, ...]:
+    def all_limits(self) -> tuple[CallLimits, ...]:
         """Every set of limits."""
         return (self.question, self.eval, *(budget.limits for budget in self.shared))
 
     @property
-    def counts(self) -> bool:
+    def is_limited(self) -> bool:
         """Whether there is any limit."""
-        return any(limits.given for limits in self.all)
+        return any(limits.given for limits in self.all_limits)
 
     @property
     def in_dollars(self) -> bool:
         """Whether any limit needs prices."""
-        return any(limits.dollars is not None for limits in self.all)
+        return any(limits.dollars is not None for limits in self.all_limits)
 
     @property
     def needs_max_tokens(self) -> bool:
         """Whether any limit needs a bound on replies."""
-        return any(limits.dollars is not None or limits.output_tokens is not None for limits in self.all)
+        return any(limits.dollars is not None or limits.output_tokens is not None for limits in self.all_limits)
 
 
-def read_allowance(given: "Mapping[str, Any] | str | Allowance | Budget | None") -> Allowance:
+def parse_budget(given: "Mapping[str, Any] | str | BudgetConfig | Budget | None") -> BudgetConfig:
     """`{question: {calls: 50}, eval: {dollars: 20}}`, or as text `question.calls=50 eval.dollars=20`.
 
     Raises:
         BudgetError: an unknown name, or a limit that is no number above 0.
     """
-    if isinstance(given, Allowance):
+    if isinstance(given, BudgetConfig):
         return given
     if isinstance(given, Budget):
-        return Allowance(shared=(given,))
+        return BudgetConfig(shared=(given,))
     if isinstance(given, str):
-        given = _from_text(given)
+        given = _parse_text(given)
     if not isinstance(given or {}, Mapping):
         raise BudgetError(f"a budget is a mapping such as {{eval: {{dollars: 20}}}}, not {given!r}")
-    scopes: dict[str, Limits] = {}
+    scopes: dict[str, CallLimits] = {}
     for scope, limits in (given or {}).items():
         if scope not in ("question", "eval"):
             raise BudgetError(f"budget: unknown part {scope!r}{did_you_mean(str(scope), ('question', 'eval'))}")
         if not isinstance(limits, Mapping):
             raise BudgetError(f"budget: {scope} holds limits such as {{dollars: 20}}, not {limits!r}")
-        scopes[scope] = Limits(**{name: _limit(f"budget: {scope}.{name}", name, v) for name, v in limits.items()})
-    return Allowance(scopes.get("question", Limits()), scopes.get("eval", Limits()))
+        scopes[scope] = CallLimits(**{name: _check_limit(f"budget: {scope}.{name}", name, v) for name, v in limits.items()})
+    return BudgetConfig(scopes.get("question", CallLimits()), scopes.get("eval", CallLimits()))
 
 
-def _from_text(text: str) -> dict[str, dict[str, Any]]:
+def _parse_text(text: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for part in re.split(r"[\s;]+", text.strip()):
         match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", part)
@@ -269,7 +269,7 @@ def _from_text(text: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _limit(where: str, name: Any, value: Any) -> Any:
+def _check_limit(where: str, name: Any, value: Any) -> Any:
     if name not in LIMIT_NAMES:
         raise BudgetError(f"{where}: unknown limit{did_you_mean(str(name), LIMIT_NAMES)}")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -279,5 +279,5 @@ def _limit(where: str, name: Any, value: Any) -> Any:
     return value if name == "dollars" else int(value)
 
 
-def _shown(limit: str, value: float) -> str:
+def _format_limit(limit: str, value: float) -> str:
     return f"${value:.4g}" if limit == "dollars" else f"{value:,} {limit.replace('_', ' ')}"

@@ -1,9 +1,9 @@
 """Which of the processes that share a call store is sending a call, so that equal calls at one moment are paid once.
 
-    claims = Claims(Path("calls.db"))
-    if claims.take(key.digest):
+    claims = KeyLocks(Path("calls.db"))
+    if claims.acquire(key.digest):
         ...                             # send, store
-        claims.give_back(key.digest)
+        claims.release(key.digest)
 
 A claim is a lock on one byte of an empty file, `calls.db-claims`. The system takes it back when its owner ends, however
 that happens, so there is nothing to expire and nothing to clear up.
@@ -22,7 +22,7 @@ except ImportError:  # Windows: only stacks that share an open store keep each o
     fcntl = None  # type: ignore[assignment]
 
 
-class Claims:
+class KeyLocks:
     """The claims of one store on the calls that it is about to send."""
 
     def __init__(self, store: Path) -> None:
@@ -33,7 +33,7 @@ class Claims:
         self._by_file = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
         """Whether locks are the open file's, so that stores of one process keep each other out too."""
 
-    def take(self, digest: bytes) -> bool:
+    def acquire(self, digest: bytes) -> bool:
         """Whether nobody else has the claim, who then has to be waited for.
 
         Raises:
@@ -43,7 +43,7 @@ class Claims:
             return False
         if fcntl is not None:
             if self._file < 0:
-                self._file = self._opened()
+                self._file = self._open_file()
             try:
                 self._lock(fcntl.F_WRLCK, digest)
             except OSError as exc:
@@ -53,13 +53,13 @@ class Claims:
         self._held.add(digest)
         return True
 
-    def give_back(self, digest: bytes) -> None:
+    def release(self, digest: bytes) -> None:
         """Let others have the claim."""
         self._held.discard(digest)
         if fcntl is not None and self._file >= 0:
             self._lock(fcntl.F_UNLCK, digest)
 
-    def _opened(self) -> int:
+    def _open_file(self) -> int:
         """The file, for everybody who may write the store, as SQLite's own files beside it are."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with suppress(PermissionError):  # somebody else's, who has seen to it

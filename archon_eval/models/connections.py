@@ -1,6 +1,6 @@
 """Connections of the fast path: one pool per event loop, and who goes first when they are scarce.
 
-    async with turns.turn(call.question):
+    async with turns.acquire(call.question):
         connection = await pool.acquire()       # only one call at a time waits here: the oldest question's
 
 So questions finish early instead of all at the end.
@@ -17,7 +17,7 @@ import aiohttp
 import anyio
 
 
-class Turns:
+class PriorityLock:
     """A lock whose waiters are served by rank, lowest first, then in order of arrival."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Turns:
         self._arrivals = itertools.count()
 
     @asynccontextmanager
-    async def turn(self, rank: int) -> AsyncIterator[None]:
+    async def acquire(self, rank: int) -> AsyncIterator[None]:
         """Hold the lock."""
         if self._taken:
             mine = (rank, next(self._arrivals), anyio.Event())
@@ -38,21 +38,21 @@ class Turns:
                     self._waiting.remove(mine)
                     heapq.heapify(self._waiting)
                 else:
-                    self._pass_on()
+                    self._wake_next()
                 raise
         self._taken = True
         try:
             yield
         finally:
-            self._pass_on()
+            self._wake_next()
 
-    def _pass_on(self) -> None:
+    def _wake_next(self) -> None:
         self._taken = bool(self._waiting)
         if self._waiting:
             heapq.heappop(self._waiting)[2].set()
 
 
-class Sessions:
+class SessionPool:
     """A client session per event loop, since connections cannot change loops."""
 
     def __init__(self) -> None:
@@ -64,13 +64,13 @@ class Sessions:
         if loop not in self._open:
             for other in [other for other in self._open if other.is_closed()]:
                 del self._open[other]
-            holder = _session()
+            holder = _open_session()
             self._open[loop] = (holder, await anext(holder))
         session: aiohttp.ClientSession = self._open[loop][1]
         return session
 
 
-async def _session() -> AsyncGenerator[aiohttp.ClientSession, None]:
+async def _open_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=600)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5)
     async with aiohttp.ClientSession(

@@ -26,7 +26,7 @@ from archon_eval.candidates import Message
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Reply, Usage
 
-_CHAT: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
+_CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
     "assistant": ChatMessageAssistant,
@@ -35,15 +35,15 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
-def endpoint(name: str, model: Model) -> str:
+def describe_endpoint(name: str, model: Model) -> str:
     """Where and how a model is reached, without secrets: `openai/gpt-4o at https://api.openai.com/v1/`."""
-    url = _address(model.api)
+    url = _get_base_url(model.api)
     args = {k: v for k, v in sorted(model.model_args.items()) if not _SECRET_NAME.search(k)}
     where = f" at {re.sub('//[^/@]*@', '//', re.split('[?#]', url)[0])}" if url else ""
     return f"{name}{where}{f' with {json.dumps(args, sort_keys=True, default=str)}' if args else ''}"
 
 
-def _address(api: Any) -> str:
+def _get_base_url(api: Any) -> str:
     """The same before and after the first call, and in every run: a server that Inspect starts itself has another port
     each time, and is known by its model alone."""
     if hasattr(api, "_init_base_url"):  # vLLM's, which has neither client nor address before the first call
@@ -55,31 +55,31 @@ def _address(api: Any) -> str:
     return str(url or "")
 
 
-OPERATIONAL = {
+OPERATIONAL_OPTIONS = {
     *("max_connections", "adaptive_connections", "max_retries", "timeout", "attempt_timeout", "stream_idle_timeout"),
     *("cache", "batch", "fail_on_refusal"),
 }
 """Configuration that decides how a request is sent, not what comes back."""
-PRIVATE = ("system_message", "extra_headers", "extra_body")
+PRIVATE_OPTIONS = ("system_message", "extra_headers", "extra_body")
 """Configuration that may hold keys or a user's text: known by its digest."""
 
 
-def beyond(config: GenerateConfig, settings: GenerationSettings) -> str:
+def config_not_in_settings(config: GenerateConfig, settings: GenerationSettings) -> str:
     """The configuration that is not from the settings, in canonical JSON; empty for none."""
-    extra = config.model_dump(exclude_none=True, exclude=OPERATIONAL | to_config(settings).model_fields_set)
-    for name in extra.keys() & set(PRIVATE):
+    extra = config.model_dump(exclude_none=True, exclude=OPERATIONAL_OPTIONS | to_config(settings).model_fields_set)
+    for name in extra.keys() & set(PRIVATE_OPTIONS):
         extra[name] = sha256(json.dumps(extra[name], sort_keys=True, default=str).encode()).hexdigest()[:16]
     return json.dumps(extra, sort_keys=True, default=str) if extra else ""
 
 
-def outside_config(settings: GenerationSettings) -> str:
+def ambient_config_key(settings: GenerationSettings) -> str:
     """What the harness's active configuration adds to a call, for a replay that builds no model."""
-    return beyond(active_generate_config(), settings)
+    return config_not_in_settings(active_generate_config(), settings)
 
 
 def to_chat(message: Message) -> ChatMessage:
     """One of our messages as Inspect's."""
-    return _CHAT[message.role](content=message.content)
+    return _CHAT_MESSAGES[message.role](content=message.content)
 
 
 @lru_cache(maxsize=1024)
@@ -101,7 +101,7 @@ def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
         raise ModelError(f"{model}: {redact(output.error)}")
     if not output.choices:
         raise ModelError(f"{model}: the provider's answer has no choice in it")
-    text, cleaned = storable(output.completion)
+    text, cleaned = replace_unstorable(output.completion)
     usage = None
     if counted := output.usage:
         cached = (counted.input_tokens_cache_read or 0) + (counted.input_tokens_cache_write or 0)
@@ -109,12 +109,12 @@ def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
     return Reply(text, str(output.stop_reason), usage, seconds, cleaned=cleaned)
 
 
-def storable(text: str) -> tuple[str, int]:
+def replace_unstorable(text: str) -> tuple[str, int]:
     """The text with what cannot be stored replaced, and how many characters that were."""
     return _UNSTORABLE.subn("\ufffd", text)
 
 
-def describe(exc: BaseException) -> str:
+def describe_error(exc: BaseException) -> str:
     """What went wrong, with the cause that a retry wrapper hides."""
     inner = getattr(exc, "last_attempt", None)
     if inner is not None and (cause := inner.exception()) is not None:

@@ -2,7 +2,7 @@
 
 A real provider draws afresh each time; the simulated pool reads this so that the i-th sample is the same in every run:
 
-    with drawing(draw=3, epoch=1):
+    with set_draw(draw=3, epoch=1):
         await model.generate(messages)
 """
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_current: ContextVar[tuple[int, int] | None] = ContextVar("archon_draw", default=None)
+_current_draw: ContextVar[tuple[int, int] | None] = ContextVar("archon_draw", default=None)
 
 
 @contextmanager
-def drawing(draw: int, epoch: int) -> Iterator[None]:
+def set_draw(draw: int, epoch: int) -> Iterator[None]:
     """Calls made inside are the given draw (from 0) of the given epoch (from 1)."""
-    token = _current.set((draw, epoch))
+    token = _current_draw.set((draw, epoch))
     try:
         yield
     finally:
-        _current.reset(token)
+        _current_draw.reset(token)
 
 
 def current_draw() -> tuple[int, int] | None:
     """(draw, epoch) of the call under way, or None when it was not made by an architecture."""
-    return _current.get()
+    return _current_draw.get()

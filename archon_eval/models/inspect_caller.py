@@ -1,6 +1,6 @@
 """Calls through Inspect's models, so that its providers, keys, retries, connection limits and transcript apply.
 
-caller = InspectCaller(["openai/gpt-4o"])      # a wrong name or a missing key is an error here, before any call
+caller = InspectClient(["openai/gpt-4o"])      # a wrong name or a missing key is an error here, before any call
 reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
 """
 
@@ -19,15 +19,15 @@ from inspect_ai.util import LimitExceededError
 from archon_eval.architecture import GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Call, Reply
-from archon_eval.models.conversion import beyond, describe, endpoint, redact, to_chat, to_config, to_reply
-from archon_eval.models.draw import drawing
-from archon_eval.models.prerequisites import plain
+from archon_eval.models.conversion import config_not_in_settings, describe_error, describe_endpoint, redact, to_chat, to_config, to_reply
+from archon_eval.models.draw import set_draw
+from archon_eval.models.prerequisites import get_error_text
 
 if TYPE_CHECKING:
-    from archon_eval.models.openai_fast import OpenAIFast
+    from archon_eval.models.openai_fast import OpenAIDirect
 
 
-class InspectCaller:
+class InspectClient:
     """The `Caller` that everything else wraps."""
 
     def __init__(self, models: Iterable[str], trace: str = "calls") -> None:
@@ -39,62 +39,62 @@ class InspectCaller:
         Raises:
             ModelError: a model whose provider is unknown, not installed or without a key.
         """
-        self._shown = trace == "calls"
+        self._trace_calls = trace == "calls"
         self._models: dict[str, Model] = {}
-        self._fast: dict[str, OpenAIFast | None] = {}
+        self._direct_clients: dict[str, OpenAIDirect | None] = {}
         self._identities: dict[tuple[str, GenerationSettings], tuple[GenerateConfig, str, str]] = {}
         for name in models:
-            self._get(name)
+            self._get_model(name)
 
-    def _get(self, name: str) -> Model:
+    def _get_model(self, name: str) -> Model:
         if name in self._models:
             return self._models[name]
         try:
             model = self._models[name] = get_model(name)
-            self._fast[name] = None if self._shown else _fast(model)
+            self._direct_clients[name] = None if self._trace_calls else _find_direct_client(model)
             return model
         except LimitExceededError:
             raise
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-            raise ModelError(f"model {name!r} cannot be used: {redact(plain(exc) or type(exc).__name__)}") from None
+            raise ModelError(f"model {name!r} cannot be used: {redact(get_error_text(exc) or type(exc).__name__)}") from None
 
     async def __call__(self, call: Call) -> Reply:
         """The model's reply, or ModelError after the provider's own retries."""
-        model = self._get(call.model)
-        fast = self._fast.get(call.model)
+        model = self._get_model(call.model)
+        fast = self._direct_clients.get(call.model)
         if fast is not None and (reply := await fast(call)) is not None:
             return reply
-        started, cache = time.monotonic(), _cache(call)
-        events, limit = _Events(self._shown), None
+        started, cache = time.monotonic(), _build_cache_policy(call)
+        events, limit = _ModelEventSink(self._trace_calls), None
         try:
-            with drawing(call.draw, call.epoch), use_model_event_sink(events):
+            with set_draw(call.draw, call.epoch), use_model_event_sink(events):
                 messages = [to_chat(message) for message in call.messages]
-                output = await model.generate(messages, config=_config(call), cache=cache)
+                output = await model.generate(messages, config=_build_config(call), cache=cache)
         except LimitExceededError as exc:
             if events.output is None:  # refused before anything was sent
                 raise
             output, limit = events.output, exc
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-            raise ModelError(f"{call.model}: {redact(describe(exc))}") from None
+            raise ModelError(f"{call.model}: {redact(describe_error(exc))}") from None
         reply = to_reply(output, call.model, time.monotonic() - started)
         if events.cached:
             reply = replace(reply, reused=True, seconds=output.time or 0.0)
         return replace(reply, limit=limit) if limit is not None else reply
 
-    def identity(self, call: Call) -> tuple[str, str]:
+    def get_call_identity(self, call: Call) -> tuple[str, str]:
         """What decides a reply besides the call: the endpoint, and configuration that the harness adds, as text."""
         active = active_generate_config()
         known = self._identities.get((call.model, call.settings))
         if known is None or known[0] is not active:
-            model = self._get(call.model)
+            model = self._get_model(call.model)
             config = model._resolve_config(to_config(call.settings))
-            known = (active, endpoint(call.model, model), beyond(config, call.settings))
+            known = (active, describe_endpoint(call.model, model), config_not_in_settings(config, call.settings))
             self._identities[call.model, call.settings] = known
         return known[1], known[2]
 
 
 @dataclass(slots=True)
-class _Events:
+class _ModelEventSink:
     """Inspect's events of one call: kept out of the transcript where ours show the same, and asked what came back."""
 
     shown: bool
@@ -114,13 +114,13 @@ class _Events:
             transcript()._event_updated(event)
 
 
-def _config(call: Call) -> GenerateConfig:
+def _build_config(call: Call) -> GenerateConfig:
     """The call's settings, and the one limit of the harness that Inspect hands to its main model only."""
     config, limit = to_config(call.settings), active_generate_config().attempt_timeout
     return config if limit is None else config.model_copy(update={"attempt_timeout": limit})
 
 
-def _cache(call: Call) -> bool | CachePolicy:
+def _build_cache_policy(call: Call) -> bool | CachePolicy:
     """Inspect's own cache, when the user turned it on, must tell the draws of one prompt apart (and, outside an eval,
     the epochs)."""
     wanted = active_generate_config().cache
@@ -130,12 +130,12 @@ def _cache(call: Call) -> bool | CachePolicy:
     return policy.model_copy(update={"scopes": {**policy.scopes, "archon_draw": f"{call.epoch}/{call.draw}"}})
 
 
-def _fast(model: Model) -> "OpenAIFast | None":
+def _find_direct_client(model: Model) -> "OpenAIDirect | None":
     """The model's fast path; none with other providers, or with an Inspect that lacks what the path builds on."""
     if not any("OpenAI" in base.__name__ for base in type(model.api).__mro__):
         return None
     try:
-        from archon_eval.models.openai_fast import fast_path
+        from archon_eval.models.openai_fast import create_direct_client
     except ImportError:
         return None
-    return fast_path(model)
+    return create_direct_client(model)

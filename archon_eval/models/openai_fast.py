@@ -1,6 +1,6 @@
 """A thin first attempt at OpenAI-compatible endpoints, in front of Inspect's own provider.
 
-    fast = fast_path(get_model("openai/gpt-4o"))        # None where the same request cannot be guaranteed
+    fast = create_direct_client(get_model("openai/gpt-4o"))        # None where the same request cannot be guaranteed
     replies = await fast(call)                          # None: nothing usable came back, let Inspect do it
 
 The request is the one Inspect would send: its parameters come from Inspect's own function, it waits in Inspect's
@@ -41,39 +41,39 @@ from inspect_ai.util._limit import check_message_limit, record_turn
 
 from archon_eval.architecture import GenerationSettings
 from archon_eval.models.base import Call, Reply
-from archon_eval.models.connections import Sessions, Turns
+from archon_eval.models.connections import SessionPool, PriorityLock
 from archon_eval.models.conversion import to_config
-from archon_eval.models.openai_reply import as_inspect_reads, plain, shared, usage_of
+from archon_eval.models.openai_reply import parse_with_inspect, parse_plain_choice, split_usage, parse_usage
 
-DRAWS = 10
+MAX_DRAWS = 10
 """The most draws in one request: a failed request loses them all, and each waits for the longest."""
-LONGEST_WAIT = 60.0
+MAX_RETRY_WAIT = 60.0
 """Seconds of a retry-after header that are waited here."""
-UNDERSTOOD = {
+SUPPORTED_CONFIG = {
     *("max_tokens", "temperature", "top_p", "top_k", "stop_seqs", "seed", "frequency_penalty", "presence_penalty"),
     *("max_connections", "adaptive_connections", "max_retries", "timeout", "attempt_timeout"),
 }
 """Generation config under which the request is known to be the same; anything else goes Inspect's way."""
-SAME_AS_BASE = (
+UNCHANGED_METHODS = (
     *("generate", "resolve_tools", "messages_to_openai", "request_headers", "on_response"),
     *("_generate_completion", "chat_choices_from_completion", "served_model_usage", "max_tokens", "_create_client"),
     *("collapse_user_messages", "collapse_assistant_messages", "collapse_system_messages", "max_tokens_for_config"),
 )
 """What a provider built on OpenAICompatibleAPI may not have changed."""
-BODY = {
+BODY_PARAMS = {
     *("model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"),
     *("frequency_penalty", "presence_penalty"),
 }
 """Parameters that go into the body as they are; a provider that adds others is left to Inspect."""
 
-NAMES_N = re.compile(rb"(?<!\\)\bn\b")
+N_PARAM_ERROR = re.compile(rb"(?<!\\)\bn\b")
 """An error that is about the parameter `n`."""
 
 
-def fast_path(model: Model) -> "OpenAIFast | None":
+def create_direct_client(model: Model) -> "OpenAIDirect | None":
     """The fast path of a model, None where the request could differ from Inspect's own in anything that matters."""
     api: Any = model.api
-    if model.model_args or urllib.request.getproxies() or sniffing("INSPECT_TELEMETRY"):
+    if model.model_args or urllib.request.getproxies() or telemetry_enabled("INSPECT_TELEMETRY"):
         return None
     if type(api) is OpenAIAPI:
         special = (api.service, api.responses_api, api.service_tier, api.streaming is True, api.is_gpt_5())
@@ -82,7 +82,7 @@ def fast_path(model: Model) -> "OpenAIFast | None":
         odd = odd or api.is_o_series() or "vision" in api.model_family()
     elif isinstance(api, OpenAICompatibleAPI):
         base, own = OpenAICompatibleAPI, type(api)
-        odd = any(getattr(own, name) is not getattr(base, name) for name in SAME_AS_BASE)
+        odd = any(getattr(own, name) is not getattr(base, name) for name in UNCHANGED_METHODS)
         odd = odd or bool(api.emulate_tools or api.responses_api or api.resolve_stream(GenerateConfig()))
     else:
         return None
@@ -90,16 +90,16 @@ def fast_path(model: Model) -> "OpenAIFast | None":
         return None
     client = api.client
     usable = isinstance(client.api_key, str) and client.api_key and not client.default_query
-    return OpenAIFast(model) if usable else None
+    return OpenAIDirect(model) if usable else None
 
 
-def sniffing(variable: str) -> bool:
+def telemetry_enabled(variable: str) -> bool:
     """Whether somebody asked to be told of every call."""
     return bool(os.environ.get(variable))
 
 
 @dataclass(slots=True)
-class _Share:
+class _SharedRequest:
     """One request's replies, for the calls that share it."""
 
     replies: list[Reply] = field(default_factory=list)
@@ -109,16 +109,16 @@ class _Share:
 
 
 @dataclass(slots=True)
-class _Group:
+class _DrawGroup:
     """Draws of one prompt asked for in the same turn of the event loop."""
 
     members: int = 0
     closed: anyio.Event = field(default_factory=anyio.Event)
-    shares: dict[int, _Share] = field(default_factory=dict)
+    shares: dict[int, _SharedRequest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _RequestTemplate:
     """What the requests with some settings have in common."""
 
     active: GenerateConfig
@@ -128,7 +128,7 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _Endpoint:
     """What all requests of a client have in common."""
 
     client: Any
@@ -137,34 +137,34 @@ class _Target:
     headers: dict[str, str]
 
 
-class OpenAIFast:
+class OpenAIDirect:
     """Sends calls of one model."""
 
     def __init__(self, model: Model) -> None:
         self._model, self._api = model, model.api
-        self._honours_n, self._unreadable = True, False
-        self._turns = Turns()
-        self._requests: dict[GenerationSettings, _Request] = {}
-        self._groups: dict[tuple[object, ...], _Group] = {}
-        self._sessions = Sessions()
-        self._sends_to: _Target | None = None
+        self._supports_n, self._unreadable = True, False
+        self._priority_lock = PriorityLock()
+        self._templates: dict[GenerationSettings, _RequestTemplate] = {}
+        self._groups: dict[tuple[object, ...], _DrawGroup] = {}
+        self._sessions = SessionPool()
+        self._endpoint: _Endpoint | None = None
 
     async def __call__(self, call: Call) -> Reply | None:
         """The reply, or None when the call is Inspect's."""
-        if not self._serves() or (request := self._request(call.settings)).params is None:
+        if not self._is_supported() or (request := self._get_template(call.settings)).params is None:
             return None
-        if not self._honours_n or call.settings.seed is not None:
-            return next(iter(await self._attempt(call, request, 1)), None)
+        if not self._supports_n or call.settings.seed is not None:
+            return next(iter(await self._send_request(call, request, 1)), None)
         key = (call.question, call.epoch, call.settings, call.messages)
-        group = self._groups.setdefault(key, _Group())
+        group = self._groups.setdefault(key, _DrawGroup())
         place, group.members = group.members, group.members + 1
-        number, index = divmod(place, DRAWS)
-        share = group.shares.setdefault(number, _Share())
+        number, index = divmod(place, MAX_DRAWS)
+        share = group.shares.setdefault(number, _SharedRequest())
         try:
-            await self._gathered(key, group, place)
+            await self._wait_for_draws(key, group, place)
             if index == 0:
-                size = min(DRAWS, group.members - number * DRAWS)
-                share.replies = await self._attempt(call, request, size, share)
+                size = min(MAX_DRAWS, group.members - number * MAX_DRAWS)
+                share.replies = await self._send_request(call, request, size, share)
         finally:
             if index == 0:
                 share.done.set()
@@ -174,13 +174,13 @@ class OpenAIFast:
         if len(share.replies) <= index:
             if self._unreadable:
                 return None
-            alone = await self._attempt(call, request, 1)
+            alone = await self._send_request(call, request, 1)
             if alone and share.refused:
-                self._honours_n = False
+                self._supports_n = False
             return next(iter(alone), None)
         return share.replies[index]
 
-    async def _gathered(self, key: tuple[object, ...], group: _Group, place: int) -> None:
+    async def _wait_for_draws(self, key: tuple[object, ...], group: _DrawGroup, place: int) -> None:
         """Until the other draws of the prompt, if any, have arrived."""
         if place:
             return await group.closed.wait()
@@ -190,41 +190,41 @@ class OpenAIFast:
             del self._groups[key]
             group.closed.set()
 
-    def _serves(self) -> bool:
+    def _is_supported(self) -> bool:
         """Whether nothing about the moment needs Inspect's own way."""
         return (
             not self._unreadable
             and sniffio.current_async_library() == "asyncio"
-            and not sniffing("INSPECT_DISABLE_MODEL_API")
+            and not telemetry_enabled("INSPECT_DISABLE_MODEL_API")
             and not is_agent_generate()
             and not any(hook.enabled() for hook in get_all_hooks())
         )
 
-    def _request(self, settings: GenerationSettings) -> _Request:
-        active, known = active_generate_config(), self._requests.get(settings)
+    def _get_template(self, settings: GenerationSettings) -> _RequestTemplate:
+        active, known = active_generate_config(), self._templates.get(settings)
         if known is None or known.active is not active:
             config = self._model._resolve_config(to_config(settings))
             if config.max_tokens is None:
                 config.max_tokens = self._api.max_tokens_for_config(config) or self._api.max_tokens()
             given = config.model_dump(exclude_none=True)
-            odd = [name for name, value in given.items() if name not in UNDERSTOOD and value is not False]
-            params = None if odd else self._params(config)
-            known = _Request(active, config, params if params and params.keys() <= BODY else None)
-            self._requests[settings] = known
+            odd = [name for name, value in given.items() if name not in SUPPORTED_CONFIG and value is not False]
+            params = None if odd else self._build_params(config)
+            known = _RequestTemplate(active, config, params if params and params.keys() <= BODY_PARAMS else None)
+            self._templates[settings] = known
         return known
 
-    def _params(self, config: GenerateConfig) -> dict[str, Any]:
+    def _build_params(self, config: GenerateConfig) -> dict[str, Any]:
         """The body without its messages, by Inspect's own function."""
         api: Any = self._api
-        plain = isinstance(api, OpenAIAPI)
-        return completion_params_completions(api, config, False) if plain else api.completion_params(config, False)
+        parse_plain_choice = isinstance(api, OpenAIAPI)
+        return completion_params_completions(api, config, False) if parse_plain_choice else api.completion_params(config, False)
 
-    async def _attempt(self, call: Call, request: _Request, n: int, share: _Share | None = None) -> list[Reply]:
+    async def _send_request(self, call: Call, request: _RequestTemplate, n: int, share: _SharedRequest | None = None) -> list[Reply]:
         """At most `n` replies to one request; none where it is left to Inspect."""
-        body = self._body(call, request, n)
+        body = self._build_body(call, request, n)
         check_message_limit(len(call.messages), raise_for_equal=True)
         pool = self._model._connection_concurrency(request.config)
-        async with self._turns.turn(call.question):
+        async with self._priority_lock.acquire(call.question):
             connection = await pool.__aenter__()
         wait = 0.0
         try:
@@ -234,9 +234,9 @@ class OpenAIFast:
             started = time.monotonic()
             payload = None
             with anyio.move_on_after(limit) if limit is not None else nullcontext():
-                payload, wait = await self._exchange(body, share if n > 1 else None)
+                payload, wait = await self._post_request(body, share if n > 1 else None)
             if payload is not None:
-                replies = self._read(payload, time.monotonic() - started, n)
+                replies = self._parse_replies(payload, time.monotonic() - started, n)
                 if replies and (controller := _active_controller.get()) is not None:
                     controller.notify_success()
                 return replies
@@ -247,14 +247,14 @@ class OpenAIFast:
                 await anyio.sleep(wait)
         return []
 
-    def _body(self, call: Call, request: _Request, n: int) -> bytes:
+    def _build_body(self, call: Call, request: _RequestTemplate, n: int) -> bytes:
         messages = [{"role": message.role, "content": message.content} for message in call.messages]
         several = {"n": n} if n > 1 else {}
         return json.dumps({"messages": messages, **(request.params or {}), **several}).encode()
 
-    async def _exchange(self, body: bytes, share: _Share | None) -> tuple[Any, float]:
+    async def _post_request(self, body: bytes, share: _SharedRequest | None) -> tuple[Any, float]:
         """The parsed body of a success, else None and how long to wait before anybody asks again."""
-        target, session = self._target(), await self._sessions.get()
+        target, session = self._get_endpoint(), await self._sessions.get()
         try:
             async with session.post(target.url, data=body, headers=target.headers, allow_redirects=False) as response:
                 data = await response.read()
@@ -262,26 +262,26 @@ class OpenAIFast:
                     return json.loads(data), 0.0
                 if response.status in (400, 422) and share is not None:
                     share.refused = True
-                    self._honours_n = self._honours_n and not NAMES_N.search(data)
-                return None, self._refused(response.status, response.headers)
+                    self._supports_n = self._supports_n and not N_PARAM_ERROR.search(data)
+                return None, self._report_refusal(response.status, response.headers)
         except aiohttp.ClientResponseError:  # more or longer headers, say, than this client takes: so at every call
             self._unreadable = True
             return None, 0.0
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError, RecursionError):
             return None, 0.0
 
-    def _target(self) -> _Target:
+    def _get_endpoint(self) -> _Endpoint:
         """Where to send, made anew when Inspect has a new client or key."""
         client: Any = self._api.client  # type: ignore[attr-defined]
-        known = self._sends_to
+        known = self._endpoint
         if known is None or known.client is not client or known.key != client.api_key:
             given = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
             headers = {**given, "Authorization": f"Bearer {client.api_key}"}
-            known = _Target(client, client.api_key, f"{client.base_url}chat/completions", headers)
-            self._sends_to = known
+            known = _Endpoint(client, client.api_key, f"{client.base_url}chat/completions", headers)
+            self._endpoint = known
         return known
 
-    def _refused(self, status: int, headers: Any) -> float:
+    def _report_refusal(self, status: int, headers: Any) -> float:
         """Tell Inspect's adaptive limit of a refusal as Inspect would, and how long to wait."""
         if status != 429 and status < 500:
             return 0.0
@@ -291,9 +291,9 @@ class OpenAIFast:
             after = 1.0
         kind: Any = "rate_limit" if status == 429 else "transient"
         report_http_retry(kind, after, self._api.qualified_model_name)
-        return min(after, LONGEST_WAIT) * random.uniform(1.0, 1.25)
+        return min(after, MAX_RETRY_WAIT) * random.uniform(1.0, 1.25)
 
-    def _read(self, payload: Any, seconds: float, n: int) -> list[Reply]:
+    def _parse_replies(self, payload: Any, seconds: float, n: int) -> list[Reply]:
         """The replies of a payload, their usage counted by Inspect; none for what is no completion."""
         try:
             given = [
@@ -301,21 +301,21 @@ class OpenAIFast:
                 for place, choice in enumerate(payload["choices"])
             ]
             choices = sorted(given, key=lambda choice: int(choice["index"]))[:n]
-            counted = usage_of(payload.get("usage"))
-            replies = [plain(choice) for choice in choices]
+            counted = parse_usage(payload.get("usage"))
+            replies = [parse_plain_choice(choice) for choice in choices]
             if None in replies:
-                replies = list(as_inspect_reads(self._api, {**payload, "choices": choices}))
+                replies = list(parse_with_inspect(self._api, {**payload, "choices": choices}))
         except Exception:  # noqa: BLE001 (of a form that only Inspect reads: paid for twice once, not at every call)
             self._unreadable |= isinstance(payload, dict) and bool(payload.get("choices"))
             return []
         found = [reply for reply in replies if reply is not None]
         if n > 1 and 0 < len(found) < n:
-            self._honours_n = False
-        limit = self._counted(counted, len(found)) if found else None
-        shares = zip(found, shared(counted, [len(reply.text) for reply in found]), strict=True)
+            self._supports_n = False
+        limit = self._record_usage(counted, len(found)) if found else None
+        shares = zip(found, split_usage(counted, [len(reply.text) for reply in found]), strict=True)
         return [replace(reply, usage=usage, seconds=seconds, limit=limit) for reply, usage in shares]
 
-    def _counted(self, usage: ModelUsage | None, turns: int) -> LimitExceededError | None:
+    def _record_usage(self, usage: ModelUsage | None, turns: int) -> LimitExceededError | None:
         """Count a request in Inspect's totals; the limit it goes over, which must not lose the replies."""
         limit = None
         for place in range(turns + 1):

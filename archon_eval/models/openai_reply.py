@@ -1,6 +1,6 @@
 """A chat completion as replies: plain text here, anything more by Inspect's own functions.
 
-plain({"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}})    # Reply("Hi.")
+parse_plain_choice({"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}})    # Reply("Hi.")
 """
 
 from typing import Any
@@ -12,25 +12,25 @@ from openai._models import construct_type
 from openai.types.chat import ChatCompletion
 
 from archon_eval.models.base import Reply, Usage
-from archon_eval.models.conversion import storable, to_reply
+from archon_eval.models.conversion import replace_unstorable, to_reply
 
-PLAIN_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
+STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
 
 
-def plain(choice: Any) -> Reply | None:
+def parse_plain_choice(choice: Any) -> Reply | None:
     """A choice that is text and nothing else."""
-    message, reason = choice["message"], PLAIN_REASONS.get(choice["finish_reason"])
+    message, reason = choice["message"], STOP_REASONS.get(choice["finish_reason"])
     content = message["content"]
     more = any(value for name, value in message.items() if name not in ("role", "content"))
     if reason is None or more or not isinstance(content, str) or "<think" in content:
         return None
     if reason == "content_filter":
         report_refusal(content)
-    text, cleaned = storable(content)
+    text, cleaned = replace_unstorable(content)
     return Reply(text, reason, cleaned=cleaned)
 
 
-def usage_of(given: Any) -> ModelUsage | None:
+def parse_usage(given: Any) -> ModelUsage | None:
     """A completion's usage as Inspect counts it: cached input tokens apart."""
     if not given:
         return None
@@ -47,7 +47,7 @@ def usage_of(given: Any) -> ModelUsage | None:
     )
 
 
-def shared(usage: ModelUsage | None, lengths: list[int]) -> list[Usage | None]:
+def split_usage(usage: ModelUsage | None, lengths: list[int]) -> list[Usage | None]:
     """One request's usage by its replies: the prompt, paid once, with the first; output by length of text."""
     if usage is None:
         return [None] * len(lengths)
@@ -62,7 +62,7 @@ def shared(usage: ModelUsage | None, lengths: list[int]) -> list[Usage | None]:
     return shares
 
 
-def as_inspect_reads(api: Any, payload: Any) -> list[Reply]:
+def parse_with_inspect(api: Any, payload: Any) -> list[Reply]:
     """Replies with more than text (reasoning, a refusal), by Inspect's own functions."""
     completion: Any = construct_type(type_=ChatCompletion, value=payload)
     read = getattr(api, "chat_choices_from_completion", chat_choices_from_openai)

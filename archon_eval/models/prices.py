@@ -1,8 +1,8 @@
 """What tokens cost: a versioned table that ships with the package, and a file of the user's before it.
 
 prices = load_prices()                              # or load_prices("my-prices.yaml")
-prices.cost("openai/gpt-4o", Usage(1000, 200))      # 0.008 dollars
-prices.cost("openai/unheard-of", Usage(1000, 200))  # None: unknown, which is not zero
+prices.compute_cost("openai/gpt-4o", Usage(1000, 200))      # 0.008 dollars
+prices.compute_cost("openai/unheard-of", Usage(1000, 200))  # None: unknown, which is not zero
 """
 
 import math
@@ -30,13 +30,13 @@ class Price:
     input: float
     output: float
 
-    def cost(self, usage: Usage) -> float:
+    def compute_cost(self, usage: Usage) -> float:
         """Dollars of the given tokens."""
         return (usage.input_tokens * self.input + usage.output_tokens * self.output) / MILLION
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
+class PriceTable:
     """A table: the first entry whose pattern fits a model's name decides."""
 
     version: str
@@ -44,24 +44,24 @@ class Prices:
     entries: tuple[tuple[str, Price], ...]
     """(pattern, price); patterns are lower-case Inspect model names in which `*` stands for anything."""
 
-    def price_of(self, model: str) -> Price | None:
+    def get_price(self, model: str) -> Price | None:
         """The price of an Inspect model name; None when the table does not know it."""
         name = model.lower()
         return next((price for pattern, price in self.entries if fnmatchcase(name, pattern)), None)
 
-    def cost(self, model: str, usage: Usage | None) -> float | None:
+    def compute_cost(self, model: str, usage: Usage | None) -> float | None:
         """Dollars, or None when the price or the usage is unknown."""
-        price = self.price_of(model)
-        return None if price is None or usage is None else price.cost(usage)
+        price = self.get_price(model)
+        return None if price is None or usage is None else price.compute_cost(usage)
 
 
-def load_prices(path: str | os.PathLike[str] | None = None) -> Prices:
+def load_prices(path: str | os.PathLike[str] | None = None) -> PriceTable:
     """The package's table, preceded by the entries of the user's file if one is given.
 
     Raises:
         DataError: the file cannot be read or is malformed; says which entry and what is legal.
     """
-    shipped = _shipped()
+    shipped = _load_shipped()
     if path is None:
         return shipped
     try:
@@ -69,17 +69,17 @@ def load_prices(path: str | os.PathLike[str] | None = None) -> Prices:
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read price file {os.fspath(path)}: {exc}") from exc
     own = _parse(text, os.fspath(path))
-    return Prices(f"{own.version} over {shipped.version}", own.entries + shipped.entries)
+    return PriceTable(f"{own.version} over {shipped.version}", own.entries + shipped.entries)
 
 
 @cache
-def _shipped() -> Prices:
+def _load_shipped() -> PriceTable:
     """The package's own table, which never changes while a program runs."""
     packaged = resources.files("archon_eval.models") / "prices.yaml"
     return _parse(packaged.read_text(encoding="utf-8"), "prices.yaml")
 
 
-def _parse(text: str, where: str) -> Prices:
+def _parse(text: str, where: str) -> PriceTable:
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as exc:
@@ -87,32 +87,32 @@ def _parse(text: str, where: str) -> Prices:
     items = data.get("prices") if isinstance(data, Mapping) else None
     if not isinstance(items, list) or not items:
         raise DataError(f"{where}: a price file is a mapping with `version` and a list `prices`")
-    _known(data, ("version", "source", "prices"), where)
+    _check_keys(data, ("version", "source", "prices"), where)
     entries: list[tuple[str, Price]] = []
     for number, item in enumerate(items, 1):
-        entries += _entry(item, f"{where}: entry {number}")
-    return Prices(str(data.get("version", Path(where).name)), tuple(entries))
+        entries += _parse_entry(item, f"{where}: entry {number}")
+    return PriceTable(str(data.get("version", Path(where).name)), tuple(entries))
 
 
-def _entry(item: Any, where: str) -> list[tuple[str, Price]]:
+def _parse_entry(item: Any, where: str) -> list[tuple[str, Price]]:
     if not isinstance(item, Mapping):
         raise DataError(f"{where} must be {{models: [...], input: 5, output: 15}}, not {quote(str(item), 60)}")
-    _known(item, ("models", "input", "output"), where)
+    _check_keys(item, ("models", "input", "output"), where)
     models = item.get("models")
     names = [models] if isinstance(models, str) else models
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"{where}: `models` must be a list of names such as openai/gpt-4o, not {models!r}")
-    return [(name.lower(), Price(_dollars(item, "input", where), _dollars(item, "output", where))) for name in names]
+    return [(name.lower(), Price(_parse_dollars(item, "input", where), _parse_dollars(item, "output", where))) for name in names]
 
 
-def _dollars(item: Mapping[str, Any], key: str, where: str) -> float:
+def _parse_dollars(item: Mapping[str, Any], key: str, where: str) -> float:
     value = item.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise DataError(f"{where}: `{key}` must be dollars per million tokens, 0 or more, not {value!r}")
     return float(value)
 
 
-def _known(data: Mapping[str, Any], legal: tuple[str, ...], where: str) -> None:
+def _check_keys(data: Mapping[str, Any], legal: tuple[str, ...], where: str) -> None:
     for key in data:
         if key not in legal:
             raise DataError(f"{where}: unknown key {key!r}{did_you_mean(str(key), legal)}")

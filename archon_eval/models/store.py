@@ -26,18 +26,18 @@ import anyio.lowlevel
 
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Reply
-from archon_eval.models.claims import Claims
-from archon_eval.models.store_entry import FAILED, CallKey, checked, encode, short
-from archon_eval.models.store_file import advice, connect
+from archon_eval.models.claims import KeyLocks
+from archon_eval.models.store_entry import FAILURE_TAG, CallKey, decode_verified, encode, hash_name
+from archon_eval.models.store_file import suggest_fix, connect
 
-PATIENCE = 600.0
+MAX_LOCK_WAIT = 600.0
 """Seconds to wait for the reply to a call that another process is sending, which may have been stopped."""
 
-INSERT = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
-UPDATE = "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply"
-KEEP = f"{UPDATE} WHERE substr(calls.reply, 1, 1) = x'{FAILED.hex()}'"
+INSERT_SQL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
+UPDATE_SQL = "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply"
+KEEP_SQL = f"{UPDATE_SQL} WHERE substr(calls.reply, 1, 1) = x'{FAILURE_TAG.hex()}'"
 """What is there stays, but for a failure."""
-NEAREST = """
+NEAREST_SQL = """
 SELECT (SELECT text FROM names WHERE hash = endpoint), (SELECT text FROM names WHERE hash = settings),
        messages, epoch, draw
 FROM calls
@@ -48,7 +48,7 @@ LIMIT 1
 
 
 @dataclass(slots=True)
-class _Batch:
+class _WriteBatch:
     """Replies of one turn of the event loop, committed together."""
 
     rows: list[tuple[CallKey, Reply, bool]] = field(default_factory=list)
@@ -68,45 +68,45 @@ class CallStore:
         self.path, self.read_only = Path(path), read_only
         self.damaged = 0
         """Entries met that failed their checksum; each was treated as not stored."""
-        self._claims = Claims(self.path)
+        self._key_locks = KeyLocks(self.path)
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._named: set[bytes] = set()
-        with self._telling("open"):
-            self._db = self._connected()
+        self._stored_names: set[bytes] = set()
+        with self._translate_errors("open"):
+            self._db = self._connect()
             self.file = self.path.absolute()
             """Where it is, wherever the process goes from here."""
-            self._place = self._where()
-        self._end = weakref.finalize(self, _closed, self._db, self._claims, self._lock, os.getpid())
+            self._file_id = self._get_file_id()
+        self._finalizer = weakref.finalize(self, _close_database, self._db, self._key_locks, self._lock, os.getpid())
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         return connect(self.path, self.read_only)
 
-    def _where(self) -> tuple[int, int]:
+    def _get_file_id(self) -> tuple[int, int]:
         """Which file there is now under the path."""
         found = self.file.stat()
         return found.st_dev, found.st_ino
 
     @contextmanager
-    def _telling(self, doing: str) -> Iterator[None]:
+    def _translate_errors(self, doing: str) -> Iterator[None]:
         """SQLite's errors in the user's words."""
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
             # an error of SQLite's quotes what is malformed, which need not be text
             told = sqlite3.DatabaseError(ascii(exc.object)) if isinstance(exc, UnicodeDecodeError) else exc
-            raise StoreError(f"cannot {doing} call store {self.path}: {told}{advice(told, self.path)}") from exc
+            raise StoreError(f"cannot {doing} call store {self.path}: {told}{suggest_fix(told, self.path)}") from exc
 
     def get(self, key: CallKey, failures: bool = False) -> Reply | None:
         """The stored reply, None when there is none or when it is damaged (then it is reported, and dropped).
 
         With `failures` also that the call failed for good, which is a reason to send it again for all but a replay.
         """
-        with self._lock, self._telling("read"):
+        with self._lock, self._translate_errors("read"):
             row = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
         if row is None:
             return None
-        reply = checked(key.digest, *row)
+        reply = decode_verified(key.digest, *row)
         if reply is None:
             self.damaged += 1
             logging.getLogger(__name__).warning(
@@ -116,19 +116,19 @@ class CallStore:
                 key.endpoint,
             )
             if not self.read_only:
-                with self._lock, self._telling("write"):
+                with self._lock, self._translate_errors("write"):
                     self._db.execute("DELETE FROM calls WHERE key = ? AND crc = ?", (key.digest, row[0]))
         return reply if failures or reply is None or not reply.failure else None
 
     @asynccontextmanager
-    async def sending(self, key: CallKey) -> AsyncIterator[Reply | None]:
+    async def lock_call(self, key: CallKey) -> AsyncIterator[Reply | None]:
         """Held by who sends a call, so that of all processes one does; the value is what another has stored by then.
 
-        Who waits for another's reply asks for it now and then, and after PATIENCE sends the call itself.
+        Who waits for another's reply asks for it now and then, and after MAX_LOCK_WAIT sends the call itself.
         """
-        pause, end = 0.02, time.monotonic() + PATIENCE
-        with self._telling("claim a call in"):
-            while not (mine := self._claims.take(key.digest)) and time.monotonic() < end:
+        pause, end = 0.02, time.monotonic() + MAX_LOCK_WAIT
+        with self._translate_errors("claim a call in"):
+            while not (mine := self._key_locks.acquire(key.digest)) and time.monotonic() < end:
                 await anyio.sleep(pause)
                 pause = min(2 * pause, 0.5)
                 if self.get(key) is not None:
@@ -137,7 +137,7 @@ class CallStore:
             yield self.get(key)
         finally:
             if mine:
-                self._claims.give_back(key.digest)
+                self._key_locks.release(key.digest)
 
     async def put(self, key: CallKey, reply: Reply, replace: bool = False) -> Reply:
         """Commit a reply and return what is stored: the earlier one if another process was first, unless `replace`.
@@ -147,10 +147,10 @@ class CallStore:
         Raises:
             StoreError: it could not be written, so it must not be handed on as if it were.
         """
-        batch: _Batch | None = getattr(self._local, "batch", None)
+        batch: _WriteBatch | None = getattr(self._local, "batch", None)
         first = batch is None
         if batch is None:
-            batch = self._local.batch = _Batch()
+            batch = self._local.batch = _WriteBatch()
         place = len(batch.rows)
         batch.rows.append((key, reply, replace))
         with anyio.CancelScope(shield=True):
@@ -165,34 +165,34 @@ class CallStore:
             raise batch.error
         return batch.stored[place]
 
-    def _commit(self, batch: _Batch) -> None:
+    def _commit(self, batch: _WriteBatch) -> None:
         try:
-            with self._lock, self._telling("write"):
-                if self._where() != self._place:
+            with self._lock, self._translate_errors("write"):
+                if self._get_file_id() != self._file_id:
                     raise FileNotFoundError("another file has taken its place since it was opened")
                 named = self._write(batch)
-            self._named |= named
+            self._stored_names |= named
         except StoreError as exc:
             batch.error = exc
         finally:
             batch.done.set()
 
-    def _write(self, batch: _Batch) -> set[bytes]:
+    def _write(self, batch: _WriteBatch) -> set[bytes]:
         now, named = int(time.time()), set[bytes]()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for key, reply, replace in batch.rows:
                 hashes = []
                 for text in (key.endpoint, key.settings):
-                    hashes.append(short(text))
-                    if hashes[-1] not in self._named:
+                    hashes.append(hash_name(text))
+                    if hashes[-1] not in self._stored_names:
                         self._db.execute("INSERT OR IGNORE INTO names VALUES (?,?)", (hashes[-1], text))
                         named.add(hashes[-1])
                 data = encode(reply)
                 crc = zlib.crc32(key.digest + data)
                 row = (key.digest, *hashes, key.messages[:8], key.epoch, key.draw, now, crc, data)
-                done = self._db.execute(INSERT + (UPDATE if replace else KEEP), row)
-                batch.stored.append(reply if done.rowcount else self._standing(key, row) or reply)
+                done = self._db.execute(INSERT_SQL + (UPDATE_SQL if replace else KEEP_SQL), row)
+                batch.stored.append(reply if done.rowcount else self._read_existing(key, row) or reply)
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -200,28 +200,28 @@ class CallStore:
             raise
         return named
 
-    def _standing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
+    def _read_existing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
         """What another process stored under the key meanwhile; replaced when it is damaged."""
         found = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
-        reply = checked(key.digest, *found)
+        reply = decode_verified(key.digest, *found)
         if reply is None:
-            self._db.execute(INSERT + UPDATE, row)
+            self._db.execute(INSERT_SQL + UPDATE_SQL, row)
         return reply
 
-    def endpoints(self, model: str) -> list[str]:
+    def list_endpoints(self, model: str) -> list[str]:
         """The recorded endpoints of a model, so that a replay needs neither its key nor its address."""
-        with self._lock, self._telling("read"):
+        with self._lock, self._translate_errors("read"):
             found = self._db.execute(
                 "SELECT text FROM names WHERE typeof(text) = 'text' AND hash IN (SELECT DISTINCT endpoint FROM calls)"
             ).fetchall()
         return sorted(text for (text,) in found if text.split(" ", 1)[0] == model)
 
-    def nearest(self, key: CallKey) -> str:
+    def describe_nearest(self, key: CallKey) -> str:
         """In words, how the nearest stored call differs from this one."""
         values = {"messages": key.messages[:8], "epoch": key.epoch, "draw": key.draw}
-        with self._lock, self._telling("read"):
+        with self._lock, self._translate_errors("read"):
             row = self._db.execute(
-                NEAREST, {**values, "endpoint": short(key.endpoint), "settings": short(key.settings)}
+                NEAREST_SQL, {**values, "endpoint": hash_name(key.endpoint), "settings": hash_name(key.settings)}
             ).fetchone()
         if row is None:
             return "the recording is empty"
@@ -234,19 +234,19 @@ class CallStore:
 
     def count(self) -> int:
         """How many replies are stored."""
-        with self._lock, self._telling("read"):
+        with self._lock, self._translate_errors("read"):
             query = "SELECT count(*) FROM calls WHERE substr(reply, 1, 1) != ?"
-            return int(self._db.execute(query, (FAILED,)).fetchone()[0])
+            return int(self._db.execute(query, (FAILURE_TAG,)).fetchone()[0])
 
     @contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
+    def acquire_connection(self) -> Iterator[sqlite3.Connection]:
         """The database itself, for `store_admin`."""
-        with self._lock, self._telling("use"):
+        with self._lock, self._translate_errors("use"):
             yield self._db
 
     def close(self) -> None:
         """Close the file; everything put is already in it. Who does not is done for when the process ends."""
-        self._end()
+        self._finalizer()
 
     def __enter__(self) -> "CallStore":
         return self
@@ -255,7 +255,7 @@ class CallStore:
         self.close()
 
 
-def _closed(db: sqlite3.Connection, claims: Claims, lock: threading.Lock, process: int) -> None:
+def _close_database(db: sqlite3.Connection, claims: KeyLocks, lock: threading.Lock, process: int) -> None:
     """The last to close a database has SQLite merge its write-ahead log, so that the file by itself is the store; not a
     fork's business."""
     if os.getpid() == process:

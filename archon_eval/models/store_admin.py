@@ -1,6 +1,6 @@
 """Looking after a call store: what is in it, what is whole, what may go, and moving entries between stores.
 
-stats(store).replies            # 12034
+compute_stats(store).replies            # 12034
 export(store, "calls.jsonl")    # (12034, 0); one entry per line; `import_` reads it back, also into another store
 """
 
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from archon_eval.errors import StoreError, quote
-from archon_eval.models.store import INSERT, KEEP, UPDATE, CallStore
-from archon_eval.models.store_damage import COLUMNS, Watch, integrity, names_of, rows
-from archon_eval.models.store_entry import FORMAT, checked, decode, short
+from archon_eval.models.store import INSERT_SQL, KEEP_SQL, UPDATE_SQL, CallStore
+from archon_eval.models.store_damage import ROW_COLUMNS, ProgressCallback, check_integrity, read_names, read_rows
+from archon_eval.models.store_entry import FORMAT_VERSION, decode_verified, decode, hash_name
 
 T = TypeVar("T")
-DAY = 86_400
+SECONDS_PER_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class StoreStats:
     """What a store holds."""
 
     replies: int
@@ -47,18 +47,18 @@ class Stats:
     """Unix times; 0 for an empty store."""
 
 
-def stats(store: CallStore) -> Stats:
+def compute_stats(store: CallStore) -> StoreStats:
     """Count what is in the store; damaged replies are counted without tokens."""
     endpoints: dict[str, int] = {}
     given = made = lost = failures = 0
     times: list[int] = []
-    with store.connection() as db:
-        names = names_of(db) or {}
-        for row in rows(db):
+    with store.acquire_connection() as db:
+        names = read_names(db) or {}
+        for row in read_rows(db):
             if row is None:
                 lost += 1
                 continue
-            reply = checked(row[0], row[7], row[8])
+            reply = decode_verified(row[0], row[7], row[8])
             if reply is not None and reply.failure:
                 failures += 1
                 continue
@@ -69,7 +69,7 @@ def stats(store: CallStore) -> Stats:
                 given, made = given + reply.usage.input_tokens, made + reply.usage.output_tokens
     files = [store.path, store.path.with_name(store.path.name + "-wal")]
     size = sum(path.stat().st_size for path in files if path.exists())
-    return Stats(
+    return StoreStats(
         len(times),
         failures,
         lost,
@@ -101,17 +101,17 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
         raise StoreError("prune: an empty endpoint would mean every reply; give part of its name, e.g. openai/gpt-4o")
     if days is None and endpoint is None and not damaged:
         raise StoreError("prune needs to know what may go: older than so many days, of an endpoint, or damaged")
-    before = time.time() - days * DAY if days is not None else None
-    with store.connection() as db:
-        if wrong := integrity(db):
+    before = time.time() - days * SECONDS_PER_DAY if days is not None else None
+    with store.acquire_connection() as db:
+        if wrong := check_integrity(db):
             raise sqlite3.DatabaseError(f"database disk image is malformed: {wrong[0]}")
-        names = names_of(db) or {}
+        names = read_names(db) or {}
         doomed = [
             (row[0], row[6], row[7])
-            for row in db.execute(f"SELECT {COLUMNS} FROM calls")
+            for row in db.execute(f"SELECT {ROW_COLUMNS} FROM calls")
             if (before is None or (isinstance(row[6], int) and row[6] < before))
             and (endpoint is None or endpoint in names.get(row[1], ""))
-            and (not damaged or checked(row[0], row[7], row[8]) is None)
+            and (not damaged or decode_verified(row[0], row[7], row[8]) is None)
         ]
         db.execute("BEGIN IMMEDIATE")
         # not what an eval has replaced since it was read
@@ -122,7 +122,7 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
     return max(gone, 0)
 
 
-def export(store: CallStore, path: str | os.PathLike[str], watch: Watch = lambda done, total: None) -> tuple[int, int]:
+def export(store: CallStore, path: str | os.PathLike[str], watch: ProgressCallback = lambda done, total: None) -> tuple[int, int]:
     """Write every whole reply as a line of JSON, readable and complete; how many, and how many are damaged.
 
     A file that is there stays as it is until the export is complete.
@@ -138,7 +138,7 @@ def export(store: CallStore, path: str | os.PathLike[str], watch: Watch = lambda
     part = target if device else target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         try:
-            with part.open("w", encoding="utf-8") as out, store.connection() as db:
+            with part.open("w", encoding="utf-8") as out, store.acquire_connection() as db:
                 counts = _write_lines(db, out, watch)
             if not device:
                 part.replace(target)
@@ -150,22 +150,22 @@ def export(store: CallStore, path: str | os.PathLike[str], watch: Watch = lambda
     return counts
 
 
-def _write_lines(db: sqlite3.Connection, out: TextIO, watch: Watch) -> tuple[int, int]:
+def _write_lines(db: sqlite3.Connection, out: TextIO, watch: ProgressCallback) -> tuple[int, int]:
     written = damaged = 0
-    names = names_of(db) or {}
-    for row in rows(db, watch):
-        if row is None or checked(row[0], row[7], row[8]) is None:
+    names = read_names(db) or {}
+    for row in read_rows(db, watch):
+        if row is None or decode_verified(row[0], row[7], row[8]) is None:
             damaged += 1
         else:
-            out.write(json.dumps(_line(row, names), ensure_ascii=False) + "\n")
+            out.write(json.dumps(_format_line(row, names), ensure_ascii=False) + "\n")
             written += 1
     return written, damaged
 
 
-def _line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any]:
+def _format_line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any]:
     reply = decode(row[8])
     return {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "key": row[0].hex(),
         "endpoint": names.get(row[1], ""),
         "settings": names.get(row[2], ""),
@@ -180,7 +180,7 @@ def _line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any]:
 
 
 def import_(
-    store: CallStore, path: str | os.PathLike[str], replace: bool = False, watch: Watch = lambda done, total: None
+    store: CallStore, path: str | os.PathLike[str], replace: bool = False, watch: ProgressCallback = lambda done, total: None
 ) -> int:
     """Read an export; replies that are there already stay unless `replace`. All of it or nothing; how many were new.
 
@@ -193,14 +193,14 @@ def import_(
     except (OSError, UnicodeDecodeError) as exc:
         raise StoreError(f"cannot read {os.fspath(path)}: {exc}") from exc
     entries = (
-        [_entry(line, f"{os.fspath(path)}:{number}") for number, line in _told(lines, watch)] if any(lines) else []
+        [_parse_entry(line, f"{os.fspath(path)}:{number}") for number, line in _report_progress(lines, watch)] if any(lines) else []
     )
-    with store.connection() as db:
+    with store.acquire_connection() as db:
         db.execute("BEGIN IMMEDIATE")
         try:
-            for _, (texts, row) in _told(entries, watch):
-                db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(short(text), text) for text in texts])
-                new += db.execute(INSERT + (UPDATE if replace else KEEP), row).rowcount
+            for _, (texts, row) in _report_progress(entries, watch):
+                db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(hash_name(text), text) for text in texts])
+                new += db.execute(INSERT_SQL + (UPDATE_SQL if replace else KEEP_SQL), row).rowcount
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -209,7 +209,7 @@ def import_(
     return new
 
 
-def _told(items: Sequence[T], watch: Watch) -> Iterator[tuple[int, T]]:
+def _report_progress(items: Sequence[T], watch: ProgressCallback) -> Iterator[tuple[int, T]]:
     """The items with their numbers from 1."""
     for number, item in enumerate(items, 1):
         watch(number - 1, len(items))
@@ -217,10 +217,10 @@ def _told(items: Sequence[T], watch: Watch) -> Iterator[tuple[int, T]]:
     watch(len(items), len(items))
 
 
-def _entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:
+def _parse_entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:
     try:
         found = json.loads(line)
-        if found["format"] != FORMAT:
+        if found["format"] != FORMAT_VERSION:
             raise ValueError(f"format {found['format']}")
         key, data = bytes.fromhex(found["key"]), base64.b64decode(found["data"], validate=True)
         if decode(data).text != found["text"]:
@@ -228,6 +228,6 @@ def _entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:
         texts = (str(found["endpoint"]), str(found["settings"]))
         places = (bytes.fromhex(found["messages"]), int(found["epoch"]), int(found["draw"]), int(found["made"]))
         struct.pack("32s8s3q", key, *places)  # what a row has room for
-        return texts, (key, short(texts[0]), short(texts[1]), *places, zlib.crc32(key + data), data)
+        return texts, (key, hash_name(texts[0]), hash_name(texts[1]), *places, zlib.crc32(key + data), data)
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError, struct.error, zlib.error) as exc:
         raise StoreError(f"{where}: not an entry of an export ({exc!r}): {quote(line, 80)}") from exc

@@ -1,6 +1,6 @@
 """Reading a call store that may be damaged: what is wrong with it, and every reply that is still whole.
 
-with reading("calls.db") as store:
+with open_read_only("calls.db") as store:
     for line in verify(store): ...
 """
 
@@ -12,71 +12,71 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_entry import checked
-from archon_eval.models.store_file import APPLICATION
+from archon_eval.models.store_entry import decode_verified
+from archon_eval.models.store_file import APPLICATION_ID
 
-Watch = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Told before every entry, and at the end, how many are done, of how many."""
-REACH = 100_000
+MAX_MISSING_ROWS = 100_000
 """Row numbers that are tried after the last readable reply, where the end of the table is damaged."""
-COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
-TYPES = (bytes, bytes, bytes, bytes, int, int, int, int, bytes)
+ROW_COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
+COLUMN_TYPES = (bytes, bytes, bytes, bytes, int, int, int, int, bytes)
 """Of a row's columns; in a damaged page anything may stand there."""
 
 
-class Remains(CallStore):
+class TruncatedStore(CallStore):
     """What is left of a store whose file was cut short (a copy that broke off), read into memory."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path, read_only=True)
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         data = bytearray(self.path.read_bytes())
         data[18:20] = b"\1\1"  # no write-ahead log, which a database in memory cannot have
         db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        db.deserialize(bytes(data.ljust((cut_short(self.path) or (0, 0))[1], b"\0")))
+        db.deserialize(bytes(data.ljust((find_truncation(self.path) or (0, 0))[1], b"\0")))
         return db
 
 
-def reading(path: str | os.PathLike[str]) -> CallStore:
+def open_read_only(path: str | os.PathLike[str]) -> CallStore:
     """A store for `stats`, `verify` and `export`: read-only, and whatever is left of it.
 
     Raises:
         StoreError: it is none, or cannot be read at all.
     """
-    return Remains(path) if cut_short(Path(path)) else CallStore(path, read_only=True)
+    return TruncatedStore(path) if find_truncation(Path(path)) else CallStore(path, read_only=True)
 
 
-def cut_short(path: Path) -> tuple[int, int] | None:
+def find_truncation(path: Path) -> tuple[int, int] | None:
     """How many bytes a store's file has and should have, where those are more."""
     wal = path.with_name(path.name + "-wal")
     with path.open("rb") as file:
         head = file.read(72)
     have, want = path.stat().st_size, int.from_bytes(head[16:18]) * int.from_bytes(head[28:32])
     merged = not wal.exists() or not wal.stat().st_size  # else SQLite may be about to write what is missing
-    ours = head.startswith(b"SQLite format 3") and head[68:] == APPLICATION.to_bytes(4)
+    ours = head.startswith(b"SQLite format 3") and head[68:] == APPLICATION_ID.to_bytes(4)
     return (have, want) if ours and have < want and merged else None
 
 
-def verify(store: CallStore, watch: Watch = lambda done, total: None) -> list[str]:
+def verify(store: CallStore, watch: ProgressCallback = lambda done, total: None) -> list[str]:
     """Everything that is wrong with the store, a line each; nothing is changed.
 
     Raises:
         StoreError: the file cannot be read at all.
     """
     lost = 0
-    with store.connection() as db:
-        found = integrity(db)
-        if cut := cut_short(store.path):
+    with store.acquire_connection() as db:
+        found = check_integrity(db)
+        if cut := find_truncation(store.path):
             found.append(f"the file is cut short: {cut[0]:,} of {cut[1]:,} bytes are there")
-        if (known := names_of(db)) is None:
+        if (known := read_names(db)) is None:
             found.append("the names of endpoints and settings cannot be read: an export can be reused, not replayed")
-        for row in rows(db, watch):
+        for row in read_rows(db, watch):
             if row is None:
                 lost += 1
                 continue
             where = f"reply {row[0].hex()[:12]}"
-            if checked(row[0], row[7], row[8]) is None:
+            if decode_verified(row[0], row[7], row[8]) is None:
                 found.append(f"{where} is damaged: it counts as not stored")
             if known is not None and not {row[1], row[2]} <= known.keys():
                 found.append(f"{where} has lost the name of its endpoint or settings")
@@ -85,7 +85,7 @@ def verify(store: CallStore, watch: Watch = lambda done, total: None) -> list[st
     return found
 
 
-def integrity(db: sqlite3.Connection) -> list[str]:
+def check_integrity(db: sqlite3.Connection) -> list[str]:
     """What SQLite itself finds wrong with the file."""
     try:
         return [text for (text,) in db.execute("PRAGMA integrity_check") if text != "ok"]
@@ -93,7 +93,7 @@ def integrity(db: sqlite3.Connection) -> list[str]:
         return [f"the file is damaged: {exc}"]
 
 
-def names_of(db: sqlite3.Connection) -> dict[bytes, str] | None:
+def read_names(db: sqlite3.Connection) -> dict[bytes, str] | None:
     """The names by their hashes; None where they cannot be read."""
     try:
         return dict(db.execute("SELECT hash, text FROM names WHERE typeof(text) = 'text'"))
@@ -101,29 +101,29 @@ def names_of(db: sqlite3.Connection) -> dict[bytes, str] | None:
         return None
 
 
-def rows(db: sqlite3.Connection, watch: Watch = lambda done, total: None) -> Iterator[tuple[Any, ...] | None]:
+def read_rows(db: sqlite3.Connection, watch: ProgressCallback = lambda done, total: None) -> Iterator[tuple[Any, ...] | None]:
     """Every reply's row by itself, so that a damaged page costs its own rows only; None for one that is unreadable.
 
     Where the end is unreadable nobody knows how many were there: one None stands for all of them.
     """
-    last, number, barren, lost = _last(db), 0, 0, 0
-    while barren < REACH if last is None else number < last:
+    last, number, barren, lost = _find_last_row(db), 0, 0, 0
+    while barren < MAX_MISSING_ROWS if last is None else number < last:
         watch(number, last or number)
         number, row = number + 1, None
         try:
-            row = db.execute(f"SELECT {COLUMNS} FROM calls WHERE rowid = ?", (number,)).fetchone()
+            row = db.execute(f"SELECT {ROW_COLUMNS} FROM calls WHERE rowid = ?", (number,)).fetchone()
         except sqlite3.DatabaseError:
             lost += 1
         barren += 1
         if row is not None:
             yield from repeat(None, lost)
             barren = lost = 0
-            yield row if all(map(isinstance, row, TYPES)) else None
+            yield row if all(map(isinstance, row, COLUMN_TYPES)) else None
     yield from repeat(None, lost if last is not None else 1)
     watch(number, number)
 
 
-def _last(db: sqlite3.Connection) -> int | None:
+def _find_last_row(db: sqlite3.Connection) -> int | None:
     """The highest row number; None where neither the table nor its index, which has the numbers too, can say."""
     for query in ("max(rowid) FROM calls", "max(+rowid) FROM calls INDEXED BY sqlite_autoindex_calls_1"):
         try:

@@ -1,6 +1,6 @@
 """An entry of the call store: its key, made of everything that decides a reply, and the reply as bytes.
 
-key = call_key(call, endpoint='openai/gpt-4o at https://api.openai.com/v1')
+key = build_call_key(call, endpoint='openai/gpt-4o at https://api.openai.com/v1')
 decode(encode(reply))       # the reply again, marked as reused
 """
 
@@ -15,16 +15,16 @@ from archon_eval.candidates import Conversation
 from archon_eval.errors import quote
 from archon_eval.models.base import Call, Reply, Usage
 
-FORMAT = 1
+FORMAT_VERSION = 1
 """Part of every key: replies of another format are never found."""
-FAILED = b"f"
-COMPRESS_FROM = 256
+FAILURE_TAG = b"f"
+MIN_COMPRESS_BYTES = 256
 """Bytes from which a reply is compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallKey:
-    """What decides a reply; `digest` is over all of the other fields and FORMAT."""
+    """What decides a reply; `digest` is over all of the other fields and FORMAT_VERSION."""
 
     digest: bytes
     endpoint: str
@@ -36,16 +36,16 @@ class CallKey:
     draw: int
 
 
-def call_key(call: Call, endpoint: str, extra: str = "") -> CallKey:
+def build_call_key(call: Call, endpoint: str, extra: str = "") -> CallKey:
     """The key of a call; `extra` is generation config from outside the architecture, in canonical JSON."""
-    settings, messages = _settings(call.settings) + extra, digest_messages(call.messages)
-    whole = hashlib.sha256(f"{FORMAT}\n{call.epoch}\n{call.draw}\n{len(endpoint)}\n{endpoint}{settings}".encode())
+    settings, messages = _encode_settings(call.settings) + extra, digest_messages(call.messages)
+    whole = hashlib.sha256(f"{FORMAT_VERSION}\n{call.epoch}\n{call.draw}\n{len(endpoint)}\n{endpoint}{settings}".encode())
     whole.update(messages)
     return CallKey(whole.digest(), endpoint, settings, messages, call.epoch, call.draw)
 
 
 @lru_cache(maxsize=1024)
-def _settings(settings: GenerationSettings) -> str:
+def _encode_settings(settings: GenerationSettings) -> str:
     return json.dumps(settings.dump_non_none(), sort_keys=True)
 
 
@@ -62,18 +62,18 @@ def digest_messages(messages: Conversation) -> bytes:
 def encode(reply: Reply) -> bytes:
     """A reply as stored: `j` and JSON, or `z` and compressed JSON; `f` and JSON for why there is none."""
     if reply.failure:
-        return FAILED + json.dumps(reply.failure).encode()
+        return FAILURE_TAG + json.dumps(reply.failure).encode()
     usage = [reply.usage.input_tokens, reply.usage.output_tokens] if reply.usage else None
     plain: list[object] = [reply.text, reply.stop_reason, usage, round(reply.seconds, 3), reply.cleaned]
     plain += [reply.top_logprobs] if reply.top_logprobs else []
     data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
-    return b"j" + data if len(data) < COMPRESS_FROM else b"z" + zlib.compress(data, 3)
+    return b"j" + data if len(data) < MIN_COMPRESS_BYTES else b"z" + zlib.compress(data, 3)
 
 
 def decode(data: bytes) -> Reply:
     """A stored reply; raises ValueError or zlib.error for bytes that are none."""
     kind, rest = data[:1], data[1:]
-    if kind == FAILED:
+    if kind == FAILURE_TAG:
         return Reply("", "unknown", reused=True, failure=str(json.loads(rest)))
     if kind not in (b"j", b"z"):
         raise ValueError("neither plain nor compressed")
@@ -82,7 +82,7 @@ def decode(data: bytes) -> Reply:
     return Reply(text, stop_reason, usage, seconds, reused=True, cleaned=cleaned, top_logprobs=logprobs)
 
 
-def checked(digest: bytes, crc: int, data: bytes) -> Reply | None:
+def decode_verified(digest: bytes, crc: int, data: bytes) -> Reply | None:
     """The reply of a row, None when its checksum or its form is wrong."""
     if not isinstance(data, bytes) or zlib.crc32(digest + data) != crc:
         return None
@@ -92,11 +92,11 @@ def checked(digest: bytes, crc: int, data: bytes) -> Reply | None:
         return None
 
 
-def short(text: str) -> bytes:
+def hash_name(text: str) -> bytes:
     """8 bytes that stand for an endpoint or for settings in a row."""
     return hashlib.sha256(text.encode()).digest()[:8]
 
 
-def describe(call: Call) -> str:
+def describe_call(call: Call) -> str:
     """A call in one line, for messages."""
     return f"{call.model}, epoch {call.epoch}, draw {call.draw}, {quote(call.messages[-1].content, 100)}"

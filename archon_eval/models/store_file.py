@@ -8,10 +8,10 @@ import sqlite3
 import time
 from pathlib import Path
 
-from archon_eval.models.store_entry import FORMAT
+from archon_eval.models.store_entry import FORMAT_VERSION
 
-APPLICATION = 0x4172_636E
-BUSY_SECONDS = 60
+APPLICATION_ID = 0x4172_636E
+BUSY_TIMEOUT = 60
 """How long to wait for another process that is writing."""
 
 SCHEMA = """
@@ -27,7 +27,7 @@ def connect(path: Path, read_only: bool) -> sqlite3.Connection:
     """An open database with the tables of a store.
 
     Raises:
-        OSError, sqlite3.Error: it cannot be opened, or is no store; `advice` says what to do about it.
+        OSError, sqlite3.Error: it cannot be opened, or is no store; `suggest_fix` says what to do about it.
     """
     if read_only and not path.is_file():
         raise FileNotFoundError("there is no such file; record one with store_policy=record")
@@ -35,7 +35,7 @@ def connect(path: Path, read_only: bool) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
-        return _prepared(_raw(uri), read_only)
+        return _prepare_database(_open_database(uri), read_only)
     except sqlite3.OperationalError:
         wal = path.with_name(path.name + "-wal")
         if not read_only:
@@ -45,22 +45,22 @@ def connect(path: Path, read_only: bool) -> sqlite3.Connection:
                 f"its last replies are in {wal.name}, which takes a folder that can be written: copy both files to one"
             ) from None
         # a folder in which SQLite may not make its shared-memory file; nothing is unmerged, so the file is complete
-        return _prepared(_raw(uri + "&immutable=1"), read_only)
+        return _prepare_database(_open_database(uri + "&immutable=1"), read_only)
 
 
-def _raw(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+def _open_database(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=True)
 
 
-def _prepared(db: sqlite3.Connection, read_only: bool) -> sqlite3.Connection:
+def _prepare_database(db: sqlite3.Connection, read_only: bool) -> sqlite3.Connection:
     try:
         empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if not (empty and not read_only) and application != APPLICATION:
+        if not (empty and not read_only) and application != APPLICATION_ID:
             raise sqlite3.DatabaseError("the file is not a call store")
-        if version > FORMAT:
-            raise sqlite3.DatabaseError(f"format {version} is newer than this version's {FORMAT}")
+        if version > FORMAT_VERSION:
+            raise sqlite3.DatabaseError(f"format {version} is newer than this version's {FORMAT_VERSION}")
         if read_only:
             return db
         # NORMAL: a commit survives the process's death at any moment; power loss may take the last ones, never the file
@@ -69,8 +69,8 @@ def _prepared(db: sqlite3.Connection, read_only: bool) -> sqlite3.Connection:
         db.execute("BEGIN IMMEDIATE")
         for statement in filter(str.strip, SCHEMA.split(";")):
             db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute(f"PRAGMA user_version = {FORMAT}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         db.execute("COMMIT")
     except BaseException:
         db.close()
@@ -80,7 +80,7 @@ def _prepared(db: sqlite3.Connection, read_only: bool) -> sqlite3.Connection:
 
 def _use_wal(db: sqlite3.Connection) -> None:
     """Switch to WAL; where another process is at that too SQLite gives up at once instead of waiting."""
-    end = time.monotonic() + BUSY_SECONDS
+    end = time.monotonic() + BUSY_TIMEOUT
     while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -90,10 +90,10 @@ def _use_wal(db: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
-def advice(exc: Exception, path: Path) -> str:
+def suggest_fix(exc: Exception, path: Path) -> str:
     """What a user may do about an error, in brackets; empty for nothing."""
     said = str(exc).lower()
-    for pattern, advice in (
+    for pattern, suggest_fix in (
         ("full|too large|disk i/o", "every reply stored so far is kept: make room and run again"),
         (
             "not a database",
@@ -105,8 +105,8 @@ def advice(exc: Exception, path: Path) -> str:
             "makes a store of it",
         ),
         ("readonly|read-only file|permission|unable to open", "a store that is only read needs store_policy=replay"),
-        ("locked|busy", f"another process has been writing for {BUSY_SECONDS} s"),
+        ("locked|busy", f"another process has been writing for {BUSY_TIMEOUT} s"),
     ):
         if re.search(pattern, said):
-            return f" ({advice})"
+            return f" ({suggest_fix})"
     return ""

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from archon_eval.errors import ArchonError, DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from archon_eval.models.budget import Limits
+    from archon_eval.models.budget import CallLimits
 
 POLL_INTERVAL = 0.2
 """Seconds between looks at how far an eval is."""
@@ -55,17 +55,17 @@ class Eval:
             raise DataError(f"task {self.task!r}: name one, e.g. archon_eval/math")
 
     @property
-    def limits(self) -> "Limits":
+    def limits(self) -> "CallLimits":
         """Of the budget of the whole eval, where it is given as text or a mapping that can be read."""
         import yaml
 
-        from archon_eval.models.budget import Limits, read_allowance
+        from archon_eval.models.budget import CallLimits, parse_budget
 
         given = [value for name, _, value in (one.partition("=") for one in self.solver_args) if name == "budget"]
         try:
-            return read_allowance(yaml.safe_load(given[-1]) if given else None).eval
+            return parse_budget(yaml.safe_load(given[-1]) if given else None).eval
         except (ArchonError, yaml.YAMLError):  # the eval itself refuses it, and says why
-            return Limits()
+            return CallLimits()
 
     def build_command(self, folder: Path) -> list[str]:
         """The command line."""

@@ -258,7 +258,7 @@ def _average_cost(samples: Iterable[Any], model: str) -> dict[str, float | None]
             usage = Usage(use.input_tokens, use.output_tokens) if use else None
             tokens = float(use.input_tokens + use.output_tokens) if use else None
             one = {
-                "dollars": prices.cost(model, usage),
+                "dollars": prices.compute_cost(model, usage),
                 "tokens": tokens,
                 "calls": None,
                 "seconds": sample.working_time,
@@ -293,13 +293,13 @@ def _summarize_layers(accounts: Sequence[Mapping[str, Any]], architecture: Archi
 
 def _reload_architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
     """The architecture that answered, where the log's own words still lead to the same one."""
-    from archon_eval.harness.model_names import model_names
+    from archon_eval.harness.model_names import parse_model_names
     from archon_eval.loading import load_architecture
 
     given = log.eval.solver_args or log.eval.model_args or {}
     source = given.get("architecture") or str(log.eval.model).removeprefix("archon/")
     try:
-        found = load_architecture(source, model_names(given.get("models")))
+        found = load_architecture(source, parse_model_names(given.get("models")))
     except (ArchonError, OSError):
         return None
     return found if found.fingerprint == account.get("fingerprint") else None

@@ -31,7 +31,7 @@ from inspect_ai.util import collect
 
 from archon_eval.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
-from archon_eval.harness.judge_calls import JudgeCalls, first_token
+from archon_eval.harness.judge_calls import JudgeClient, get_top_logprobs
 from archon_eval.scorers._account import get_account_metadata
 
 VerdictT = TypeVar("VerdictT")
@@ -60,7 +60,7 @@ class JudgeReply:
         if isinstance(account, Mapping):
             reused = 0 < account.get("calls", 0) == account.get("reused", {}).get("calls", 0)
             return cls(output.completion, None, str(account["fingerprint"]), reused)
-        return cls(output.completion, first_token(output))
+        return cls(output.completion, get_top_logprobs(output))
 
     def dump(self) -> dict[str, Any]:
         """As it is stored in the score's metadata."""
@@ -89,7 +89,7 @@ class Judge:
     stored: JudgeCachePolicy = "reuse"
     allow_main_model: bool = False
     """Let the evaluated model judge itself if no judge is bound."""
-    _calls: JudgeCalls = field(default_factory=JudgeCalls, init=False, repr=False, compare=False)
+    _calls: JudgeClient = field(default_factory=JudgeClient, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.stored not in get_args(JudgeCachePolicy):
@@ -120,7 +120,7 @@ class Judge:
 
             async def answer(*more: ChatMessage) -> JudgeReply:
                 asked = [*messages, *more]
-                build_score_metadata = None if self.stored == "never" else await self._calls.ask(model, asked, config, state.epoch)
+                build_score_metadata = None if self.stored == "never" else await self._calls.generate(model, asked, config, state.epoch)
                 if build_score_metadata is None:
                     return JudgeReply.parse_output(await model.generate(asked, config=config))
                 return JudgeReply(build_score_metadata.text, build_score_metadata.top_logprobs, "", build_score_metadata.reused)

@@ -84,7 +84,7 @@ def _check_settings(settings: SearchSettings) -> None:
     table = load_prices(settings.prices)
     models = [*settings.models, *filter(None, [settings.space.judge])]
     for what, used in uses.items():
-        if used and (unpriced := [model for model in models if table.price_of(model) is None]):
+        if used and (unpriced := [model for model in models if table.get_price(model) is None]):
             raise SearchError(f"{what} needs a price of {', '.join(unpriced)}: name it in a price file (--prices)")
     # what dollars exclude depends on the ranking
     limits = replace(settings.limits, dollars=None)

@@ -24,7 +24,7 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     from inspect_ai._util.error import PrerequisiteError
     from inspect_ai._util.registry import registry_lookup
 
-    from archon_eval.models.prerequisites import plain
+    from archon_eval.models.prerequisites import get_error_text
     from archon_eval.solvers.archon import find_further_turns
 
     if known := registry_lookup("task", task.name):
@@ -34,7 +34,7 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     except NotImplementedError as exc:
         raise SearchError(f"task {task.name}: name its file by a path relative to the current folder") from exc
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError) as exc:
-        raise SearchError(f"task {task.name}: {plain(exc)}") from exc
+        raise SearchError(f"task {task.name}: {get_error_text(exc)}") from exc
     if len(tasks) != 1:
         near = "" if tasks else did_you_mean(task.name, _list_task_names())
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")

@@ -214,7 +214,7 @@ def load_settings(data: Mapping[str, Any], where: str = "search") -> SearchSetti
     Raises:
         SearchError: an unknown key, or a value that is not legal.
     """
-    from archon_eval.harness.model_names import model_names
+    from archon_eval.harness.model_names import parse_model_names
 
     given = dict(_check_keys(data, SearchSettings, where))
     if "tasks" in given:
@@ -222,7 +222,7 @@ def load_settings(data: Mapping[str, Any], where: str = "search") -> SearchSetti
         given["tasks"] = tuple(_parse_task(item, where) for item in items)
     _check_value_types(given, where)
     if "models" in given:
-        given["models"] = model_names(given["models"])
+        given["models"] = parse_model_names(given["models"])
     if "space" in given and not isinstance(given["space"], Space):
         given["space"] = load_space(given["space"])
     for key, kind in (("limits", ArchitectureLimits), ("budget", SearchBudget)):

@@ -88,7 +88,7 @@ def run_job(job: EvalJob) -> EvalResult:
     from inspect_ai import eval as inspect_eval
     from inspect_ai._util.error import PrerequisiteError
 
-    from archon_eval.models.prerequisites import plain
+    from archon_eval.models.prerequisites import get_error_text
     from archon_eval.solvers.archon import archon
 
     budget = {"calls": job.max_calls, "dollars": job.max_dollars}
@@ -114,7 +114,7 @@ def run_job(job: EvalJob) -> EvalResult:
             tags=["archon search", job.key],
         )
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
-        return EvalResult(job.key, error=f"{type(exc).__name__}: {plain(exc)}")
+        return EvalResult(job.key, error=f"{type(exc).__name__}: {get_error_text(exc)}")
     result = read_log(job, logs[0])
     return replace(result, log=_rename_log(result.log, job.key))
 
@@ -280,17 +280,17 @@ class WorkerLost(ArchonError):
     """A worker process died in the middle of an eval."""
 
 
-def parse_job(plain: Mapping[str, Any]) -> EvalJob:
+def parse_job(get_error_text: Mapping[str, Any]) -> EvalJob:
     """A job from its plain mapping."""
 
     def pairs(items: Any) -> tuple[Any, ...]:
         return tuple((name, value) for name, value in items)
 
-    task = dict(plain["task"])
+    task = dict(get_error_text["task"])
     spec = TaskSpec(**{**task, "args": pairs(task["args"]), "scale": tuple(task["scale"])})
-    changes = {"task": spec, "questions": tuple(plain["questions"])}
-    changes |= {name: pairs(plain[name]) for name in ("solver_args", "model_roles")}
-    return EvalJob(**{**plain, **changes})
+    changes = {"task": spec, "questions": tuple(get_error_text["questions"])}
+    changes |= {name: pairs(get_error_text[name]) for name in ("solver_args", "model_roles")}
+    return EvalJob(**{**get_error_text, **changes})
 
 
 def main() -> None:

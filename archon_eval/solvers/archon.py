@@ -14,9 +14,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solv
 
 from archon_eval.architecture import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.harness.inspect_bridge import account, ready, spare_the_collector, to_conversation
-from archon_eval.harness.judge_calls import lend
-from archon_eval.models.prerequisites import prerequisite
+from archon_eval.harness.inspect_bridge import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.harness.judge_calls import share_cache_with_judges
+from archon_eval.models.prerequisites import make_prerequisite_error
 
 
 @solver
@@ -51,15 +51,15 @@ def archon(
     """
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
-        raise prerequisite(f"solver archon: unknown option {min(unknown)!r}{did_you_mean(min(unknown), legal)}")
+        raise make_prerequisite_error(f"solver archon: unknown option {min(unknown)!r}{did_you_mean(min(unknown), legal)}")
     if architecture is None:
-        raise prerequisite("solver archon: which architecture? -S architecture=NAME (see `archon presets`) or a file")
+        raise make_prerequisite_error("solver archon: which architecture? -S architecture=NAME (see `archon presets`) or a file")
     if isinstance(architecture, Architecture):  # the log would hold its name only, and a retry run something else
-        raise prerequisite("solver archon: give the architecture as a file, a name or its `to_mapping()`")
-    engine = ready(
+        raise make_prerequisite_error("solver archon: give the architecture as a file, a name or its `to_mapping()`")
+    engine = build_engine(
         architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
     )
-    spare_the_collector()
+    freeze_imported_objects()
 
     async def answer(state: TaskState, *_: Any, **__: Any) -> TaskState:
         if state.tools:
@@ -75,13 +75,13 @@ def archon(
         state.output = ModelOutput(
             model=f"archon/{engine.architecture.name}", choices=[ChatCompletionChoice(message=message)]
         )
-        state.metadata["archon"] = _append_account(state.metadata.get("archon"), account(engine.architecture, result))
+        state.metadata["archon"] = _append_account(state.metadata.get("archon"), build_account(engine.architecture, result))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        lend(engine.caller, first_epoch)
+        share_cache_with_judges(engine.caller, first_epoch)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in find_further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))

@@ -13,7 +13,7 @@ from inspect_ai import Task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, SandboxError, did_you_mean
-from archon_eval.models.prerequisites import prerequisite
+from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.sandbox.image import check_docker
 from archon_eval.sandbox.verdicts import CallCase
 from archon_eval.scorers.programs import SandboxMode, TimeFactor, pack_tests, programs
@@ -46,7 +46,7 @@ def build_program_task(
         try:
             check_docker()
         except SandboxError as error:
-            raise prerequisite(f"{name} runs programs in Docker: {error}") from None
+            raise make_prerequisite_error(f"{name} runs programs in Docker: {error}") from None
     return build_task(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)
 
 

@@ -19,8 +19,8 @@ from lm_eval.tasks import TaskManager
 from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import ArchitectureError, ModelError
-from archon_eval.harness._lm_eval_tasks import generative_variants
-from archon_eval.harness.lm_eval import ArchonLM, task_settings, to_conversation
+from archon_eval.harness._lm_eval_tasks import find_generative_variants
+from archon_eval.harness.lm_eval import ArchonLM, parse_gen_kwargs, to_conversation
 
 ONE = {"layers": [{"generator": "openai/gpt-4o"}]}
 DRAWN = {"layers": [{"generator": "drawn/x"}]}
@@ -45,7 +45,7 @@ def request(text: str, repeats: int = 1, task: str = "t", **given: Any) -> Simpl
     ],
 )
 def test_generation_kwargs_as_settings(given: dict[str, Any], expected: GenerationSettings) -> None:
-    assert task_settings(given) == expected
+    assert parse_gen_kwargs(given) == expected
 
 
 def test_settings_and_stops_of_a_task_hold_where_the_architecture_leaves_them_open(fake_server: FakeServer) -> None:
@@ -176,8 +176,8 @@ def test_likelihoods_are_refused_with_the_names_of_tasks_that_generate(
 
 
 def test_generative_variants_are_those_of_the_family() -> None:
-    assert generative_variants("truthfulqa_mc1") == ["truthfulqa_gen"]
-    assert generative_variants("hellaswag") == generative_variants("nosuch") == []
+    assert find_generative_variants("truthfulqa_mc1") == ["truthfulqa_gen"]
+    assert find_generative_variants("hellaswag") == find_generative_variants("nosuch") == []
 
 
 INTERRUPTED = """

@@ -10,28 +10,28 @@ from archon_eval.candidates import Message
 from archon_eval.errors import BudgetError
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.budget import (
-    Allowance,
-    Amount,
+    BudgetConfig,
+    ResourceUsage,
     Budget,
-    Limits,
-    actual,
-    read_allowance,
-    reserved,
-    worst_case,
+    CallLimits,
+    measure_usage,
+    parse_budget,
+    reserve,
+    estimate_worst_case,
 )
-from archon_eval.models.prices import Price, Prices, load_prices
+from archon_eval.models.prices import Price, PriceTable, load_prices
 
 CALL = Call("openai/gpt-4o", (Message("user", "hällo"),), GenerationSettings(max_tokens=100))
 
 
 def test_budgets_are_read_from_mappings_and_text() -> None:
-    wanted = Allowance(Limits(calls=50), Limits(dollars=20.5))
-    assert read_allowance({"question": {"calls": 50}, "eval": {"dollars": 20.5}}) == wanted
-    assert read_allowance("question.calls=50 eval.dollars=20.5") == wanted
-    assert read_allowance("question.calls=50;eval.dollars=20.5") == wanted
-    assert read_allowance(None) == Allowance() and not Allowance().counts
-    shared = Budget(Limits(dollars=1.0), "search")
-    assert read_allowance(shared).shared == (shared,)
+    wanted = BudgetConfig(CallLimits(calls=50), CallLimits(dollars=20.5))
+    assert parse_budget({"question": {"calls": 50}, "eval": {"dollars": 20.5}}) == wanted
+    assert parse_budget("question.calls=50 eval.dollars=20.5") == wanted
+    assert parse_budget("question.calls=50;eval.dollars=20.5") == wanted
+    assert parse_budget(None) == BudgetConfig() and not BudgetConfig().is_limited
+    shared = Budget(CallLimits(dollars=1.0), "search")
+    assert parse_budget(shared).shared == (shared,)
 
 
 @pytest.mark.parametrize(
@@ -52,28 +52,28 @@ def test_budgets_are_read_from_mappings_and_text() -> None:
 )
 def test_malformed_budgets_are_refused(given: object, said: str) -> None:
     with pytest.raises(BudgetError, match=said):
-        read_allowance(given)  # type: ignore[arg-type]
+        parse_budget(given)  # type: ignore[arg-type]
 
 
 def test_the_worst_case_is_one() -> None:
-    prices = Prices("mine", (("openai/*", Price(5, 15)),))
-    worst = worst_case(CALL, prices)
+    prices = PriceTable("mine", (("openai/*", Price(5, 15)),))
+    worst = estimate_worst_case(CALL, prices)
     assert worst.calls == 1 and worst.output_tokens == 100
     assert worst.input_tokens >= len("hällo".encode())
     assert worst.dollars == pytest.approx((5 * worst.input_tokens + 15 * 100) / 1e6)
-    took = actual(CALL, Reply("x", usage=Usage(4, 9)), prices)
+    took = measure_usage(CALL, Reply("x", usage=Usage(4, 9)), prices)
     assert took is not None and took.dollars == pytest.approx((20 + 135) / 1e6)
-    assert actual(CALL, Reply("x"), prices) is None
-    assert actual(CALL, Reply("x", usage=Usage(4, -9)), prices) is None, "or a limit would grow"
+    assert measure_usage(CALL, Reply("x"), prices) is None
+    assert measure_usage(CALL, Reply("x", usage=Usage(4, -9)), prices) is None, "or a limit would grow"
 
 
 def test_an_unknown_price_or_an_unbounded_reply_is_an_error() -> None:
     with pytest.raises(BudgetError, match="unheard-of is unknown"):
-        worst_case(Call("x/unheard-of", CALL.messages, GenerationSettings()), load_prices())
+        estimate_worst_case(Call("x/unheard-of", CALL.messages, GenerationSettings()), load_prices())
     unbounded = Call(CALL.model, CALL.messages, GenerationSettings(max_tokens=None))
     with pytest.raises(BudgetError, match="no max_tokens"):
-        worst_case(unbounded, None)
-    assert worst_case(unbounded, None, bounded=False).output_tokens == 0
+        estimate_worst_case(unbounded, None)
+    assert estimate_worst_case(unbounded, None, bounded=False).output_tokens == 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,17 +85,17 @@ def test_an_unknown_price_or_an_unbounded_reply_is_an_error() -> None:
 def test_concurrency_never_overspends_and_wastes_nothing(
     jobs: list[tuple[int, float, int]], limit: int, calls: int
 ) -> None:
-    whole, part = Budget(Limits(output_tokens=limit)), Budget(Limits(calls=calls), "question")
+    whole, part = Budget(CallLimits(output_tokens=limit)), Budget(CallLimits(calls=calls), "question")
     refused: list[int] = []
 
     async def job(worst: int, share: float, turns: int) -> None:
         try:
-            async with reserved([part, whole], Amount(1, 0, worst)) as settle:
-                assert whole.spent.output_tokens + whole.reserved.output_tokens <= limit
-                assert part.spent.calls + part.reserved.calls <= calls
+            async with reserve([part, whole], ResourceUsage(1, 0, worst)) as settle:
+                assert whole.spent.output_tokens + whole.reserve.output_tokens <= limit
+                assert part.spent.calls + part.reserve.calls <= calls
                 for _ in range(turns):
                     await anyio.lowlevel.checkpoint()
-                settle(Amount(1, 0, int(worst * share)))
+                settle(ResourceUsage(1, 0, int(worst * share)))
         except BudgetError:
             refused.append(worst)
             assert whole.spent.output_tokens + worst > limit or part.spent.calls + 1 > calls
@@ -107,22 +107,22 @@ def test_concurrency_never_overspends_and_wastes_nothing(
 
     anyio.run(main)
     assert whole.spent.output_tokens <= limit and part.spent.calls <= calls
-    assert whole.reserved == part.reserved == Amount()
+    assert whole.reserve == part.reserve == ResourceUsage()
     assert part.spent.calls == len(jobs) - len(refused)
 
 
 def test_a_call_waits_for_others_to_settle_and_a_cancelled_one_has_taken_its_worst() -> None:
-    budget = Budget(Limits(output_tokens=100))
+    budget = Budget(CallLimits(output_tokens=100))
     order: list[str] = []
 
     async def first() -> None:
-        async with reserved([budget], Amount(1, 0, 100)) as settle:
+        async with reserve([budget], ResourceUsage(1, 0, 100)) as settle:
             await anyio.sleep(0.02)
             order.append("first")
-            settle(Amount(1, 0, 10))
+            settle(ResourceUsage(1, 0, 10))
 
     async def second() -> None:
-        async with reserved([budget], Amount(1, 0, 80)):
+        async with reserve([budget], ResourceUsage(1, 0, 80)):
             order.append("second")
             await anyio.sleep(10)
 
@@ -136,19 +136,19 @@ def test_a_call_waits_for_others_to_settle_and_a_cancelled_one_has_taken_its_wor
 
     anyio.run(main)
     assert order == ["first", "second"]
-    assert budget.spent == Amount(2, 0, 90) and budget.reserved == Amount()
+    assert budget.spent == ResourceUsage(2, 0, 90) and budget.reserve == ResourceUsage()
 
 
 def test_a_waiter_that_is_cancelled_holds_nobody_up() -> None:
-    budget, done = Budget(Limits(calls=2)), []
+    budget, done = Budget(CallLimits(calls=2)), []
 
     async def hold() -> None:
-        async with reserved([budget], Amount(2)) as settle:
+        async with reserve([budget], ResourceUsage(2)) as settle:
             await anyio.sleep(0.05)
-            settle(Amount(0))
+            settle(ResourceUsage(0))
 
     async def wait(name: str) -> None:
-        async with reserved([budget], Amount(1)):
+        async with reserve([budget], ResourceUsage(1)):
             done.append(name)
 
     async def main() -> None:
@@ -168,14 +168,14 @@ def test_a_waiter_that_is_cancelled_holds_nobody_up() -> None:
 
 
 def test_a_call_cancelled_while_it_waits_for_a_second_budget_leaves_its_turn_in_the_first() -> None:
-    whole, part = Budget(Limits(calls=1000, input_tokens=10), "eval"), Budget(Limits(calls=2), "question")
+    whole, part = Budget(CallLimits(calls=1000, input_tokens=10), "eval"), Budget(CallLimits(calls=2), "question")
     done: list[str] = []
 
-    async def call(name: str, budgets: list[Budget], worst: Amount, held: anyio.Event | None = None) -> None:
-        async with reserved(budgets, worst) as settle:
+    async def call(name: str, budgets: list[Budget], worst: ResourceUsage, held: anyio.Event | None = None) -> None:
+        async with reserve(budgets, worst) as settle:
             if held is not None:
                 await held.wait()
-            settle(Amount())
+            settle(ResourceUsage())
         done.append(name)
 
     async def main() -> None:
@@ -183,17 +183,17 @@ def test_a_call_cancelled_while_it_waits_for_a_second_budget_leaves_its_turn_in_
 
         async def waiting() -> None:
             with scope:
-                await call("cancelled", [part, whole], Amount(1, input_tokens=5))
+                await call("cancelled", [part, whole], ResourceUsage(1, input_tokens=5))
 
         with anyio.fail_after(5):
             async with anyio.create_task_group() as group:
-                group.start_soon(call, "first", [part, whole], Amount(2), first)
+                group.start_soon(call, "first", [part, whole], ResourceUsage(2), first)
                 await anyio.wait_all_tasks_blocked()
                 group.start_soon(waiting)
                 await anyio.wait_all_tasks_blocked()
-                group.start_soon(call, "next", [part, whole], Amount(1))
+                group.start_soon(call, "next", [part, whole], ResourceUsage(1))
                 await anyio.wait_all_tasks_blocked()
-                group.start_soon(call, "other", [whole], Amount(1, input_tokens=8), other)
+                group.start_soon(call, "other", [whole], ResourceUsage(1, input_tokens=8), other)
                 await anyio.wait_all_tasks_blocked()
                 first.set()
                 await anyio.wait_all_tasks_blocked()

@@ -18,8 +18,8 @@ from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.models import store as store_module
 from archon_eval.models.base import Call
-from archon_eval.models.claims import Claims
-from archon_eval.models.stack import build_caller
+from archon_eval.models.claims import KeyLocks
+from archon_eval.models.stack import build_client
 from archon_eval.models.store import CallStore
 
 A = "openai/gpt-4o"
@@ -30,10 +30,10 @@ import sys, anyio
 from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.models.base import Call
-from archon_eval.models.stack import build_caller
+from archon_eval.models.stack import build_client
 
 async def main():
-    caller = build_caller(["openai/gpt-4o"], store=sys.argv[1])
+    caller = build_client(["openai/gpt-4o"], store=sys.argv[1])
     reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
     print(reply.reused, reply.text)
 
@@ -109,7 +109,7 @@ def test_two_stacks_of_one_process_send_once(fake_server: FakeServer, tmp_path: 
 
     async def main() -> None:
         async def ask(store: Path) -> None:
-            replies.append(await build_caller([A], store=shared if way == "object" else store)(CALL))
+            replies.append(await build_client([A], store=shared if way == "object" else store)(CALL))
 
         async with anyio.create_task_group() as group:
             for store in stores:
@@ -125,7 +125,7 @@ def test_who_may_write_the_store_may_claim(tmp_path: Path) -> None:
     store.chmod(0o666)
     before = os.umask(0o077)
     try:
-        assert Claims(store).take(KEY)
+        assert KeyLocks(store).acquire(KEY)
     finally:
         os.umask(before)
     assert (tmp_path / "calls.db-claims").stat().st_mode & 0o777 == 0o666
@@ -134,12 +134,12 @@ def test_who_may_write_the_store_may_claim(tmp_path: Path) -> None:
 def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
     fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(store_module, "MAX_LOCK_WAIT", 0.1)
     fake_server.hold()
     with asking(tmp_path / "calls.db") as first:
         until(lambda: len(fake_server.requests) == 1)
         first.send_signal(signal.SIGSTOP)
-        caller = build_caller([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=tmp_path / "calls.db")
 
         async def main() -> None:
             async with anyio.create_task_group() as group:
@@ -157,12 +157,12 @@ def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
 def test_claims_exclude_each_other_by_call(tmp_path: Path) -> None:
     store = tmp_path / "calls.db"
     store.touch()
-    one, other = Claims(store), Claims(store)
-    assert one.take(KEY) and not other.take(KEY) and other.take(OTHER)
-    one.give_back(KEY)
-    assert other.take(KEY) and not one.take(KEY)
+    one, other = KeyLocks(store), KeyLocks(store)
+    assert one.acquire(KEY) and not other.acquire(KEY) and other.acquire(OTHER)
+    one.release(KEY)
+    assert other.acquire(KEY) and not one.acquire(KEY)
     other.close()
-    assert one.take(KEY) and one.take(OTHER) and not one.take(OTHER)
+    assert one.acquire(KEY) and one.acquire(OTHER) and not one.acquire(OTHER)
     one.close()
     assert (tmp_path / "calls.db-claims").stat().st_size == 0
 
@@ -175,11 +175,11 @@ def test_claims_where_locks_are_the_processs(tmp_path: Path, monkeypatch: pytest
         monkeypatch.delattr(fcntl, "F_OFD_SETLK")
     store = tmp_path / "calls.db"
     store.touch()
-    one = Claims(store)
-    assert one.take(KEY)
+    one = KeyLocks(store)
+    assert one.acquire(KEY)
     program = "import sys, fcntl; from pathlib import Path; from archon_eval.models.claims import Claims; "
     program += "del fcntl.F_OFD_SETLK; print(Claims(Path(sys.argv[1])).take(bytes(range(32))))"
     words = [sys.executable, "-c", program, str(store)]
     assert subprocess.check_output(words, text=True) == "False\n"
-    one.give_back(KEY)
+    one.release(KEY)
     assert subprocess.check_output(words, text=True) == "True\n"

@@ -50,7 +50,7 @@ def stored(store: Path) -> int:
     """How many replies the store holds, all of them whole."""
     if not store.exists():
         return 0
-    with CallStore(store) as opened, opened.connection() as db:
+    with CallStore(store) as opened, opened.acquire_connection() as db:
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         return int(db.execute("SELECT count(*) FROM calls").fetchone()[0])
 

@@ -17,8 +17,8 @@ from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import ModelError
 from archon_eval.models.base import Call, Reply
-from archon_eval.models.inspect_caller import InspectCaller
-from archon_eval.models.openai_fast import OpenAIFast, fast_path
+from archon_eval.models.inspect_caller import InspectClient
+from archon_eval.models.openai_fast import OpenAIDirect, create_direct_client
 
 HI = (Message("user", "hi"),)
 PLAIN = ["openai/gpt-4o", "openai/gpt-4o-mini-2024-07-18", "openai/gpt-4-turbo", "openai-api/vllm/llama-3.1-70b"]
@@ -38,7 +38,7 @@ def ask(calls: list[Call], trace: str = "full", config: GenerateConfig | None = 
 
     async def main() -> None:
         set_active_generate_config(config or GenerateConfig(max_retries=2))
-        caller = InspectCaller({call.model for call in calls}, trace=trace)
+        caller = InspectClient({call.model for call in calls}, trace=trace)
 
         async def one(place: int, call: Call) -> None:
             try:
@@ -81,7 +81,7 @@ def test_the_body_on_the_wire_is_inspects_own(
     fake_server: FakeServer, model: str, messages: Any, chosen: GenerationSettings
 ) -> None:
     fake_server.reset()
-    assert fast_path(get_model(model)) is not None
+    assert create_direct_client(get_model(model)) is not None
     call = Call(model, messages, chosen)
     ask([call])
     ask([call], trace="calls")
@@ -99,13 +99,13 @@ def test_the_fast_path_is_taken_and_shows_on_the_wire(fake_server: FakeServer) -
 
 @pytest.mark.parametrize("model", OTHER)
 def test_models_with_a_way_of_their_own_are_left_to_inspect(model: str) -> None:
-    assert fast_path(get_model(model)) is None
+    assert create_direct_client(get_model(model)) is None
 
 
 def test_model_arguments_and_proxies_are_left_to_inspect(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fast_path(get_model("openai/gpt-4o", responses_api=True)) is None
+    assert create_direct_client(get_model("openai/gpt-4o", responses_api=True)) is None
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert fast_path(get_model("openai/gpt-4o")) is None
+    assert create_direct_client(get_model("openai/gpt-4o")) is None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_model_arguments_and_proxies_are_left_to_inspect(monkeypatch: pytest.Mon
 def test_configuration_it_does_not_understand_is_left_to_inspect(config: dict[str, Any]) -> None:
     async def main() -> None:
         model = get_model("openai/gpt-4o", config=GenerateConfig(**config))
-        assert await OpenAIFast(model)(Call("openai/gpt-4o", HI, GenerationSettings())) is None
+        assert await OpenAIDirect(model)(Call("openai/gpt-4o", HI, GenerationSettings())) is None
 
     anyio.run(main)
 
@@ -213,7 +213,7 @@ def test_a_cancelled_draw_leaves_the_others_theirs(fake_server: FakeServer) -> N
     found: list[str] = []
 
     async def main() -> None:
-        caller = InspectCaller(["openai/gpt-4o"], trace="full")
+        caller = InspectClient(["openai/gpt-4o"], trace="full")
 
         async def one(draw: int, scope: anyio.CancelScope) -> None:
             with scope:
@@ -251,7 +251,7 @@ def test_attempt_timeouts_are_kept(fake_server: FakeServer) -> None:
     async def main() -> None:
         model = get_model("openai/gpt-4o", config=GenerateConfig(attempt_timeout=1))
         with anyio.fail_after(10):
-            assert await OpenAIFast(model)(Call("openai/gpt-4o", HI, GenerationSettings())) is None
+            assert await OpenAIDirect(model)(Call("openai/gpt-4o", HI, GenerationSettings())) is None
 
     anyio.run(main)
 
@@ -266,7 +266,7 @@ def test_the_first_draw_cancelled_before_it_is_sent_leaves_the_others_theirs(fak
     found: list[str] = []
 
     async def main() -> None:
-        caller = InspectCaller(["openai/gpt-4o"], trace="full")
+        caller = InspectClient(["openai/gpt-4o"], trace="full")
 
         async def one(draw: int, scope: anyio.CancelScope) -> None:
             with scope:
@@ -319,7 +319,7 @@ def test_an_endpoint_whose_replies_are_unreadable_is_left_to_inspect(
     fake_server.script("long-header" if what == "short headers" else "ok")
 
     async def main() -> None:
-        fast = OpenAIFast(get_model("openai/gpt-4o"))
+        fast = OpenAIDirect(get_model("openai/gpt-4o"))
         async with anyio.create_task_group() as group:
             for draw in range(3):
                 group.start_soon(fast, Call("openai/gpt-4o", HI, GenerationSettings(), draw))
@@ -332,7 +332,7 @@ def test_an_endpoint_whose_replies_are_unreadable_is_left_to_inspect(
 @pytest.mark.parametrize("fault", ["400-context", "empty"])
 def test_a_failure_that_is_not_about_n_leaves_n_in_use(fake_server: FakeServer, fault: str) -> None:
     async def main() -> None:
-        fast = OpenAIFast(get_model("openai/gpt-4o"))
+        fast = OpenAIDirect(get_model("openai/gpt-4o"))
         for faults in ([fault] * 3, []):
             fake_server.script(*faults)
             async with anyio.create_task_group() as group:

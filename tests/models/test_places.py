@@ -80,7 +80,7 @@ def test_a_disk_that_cannot_be_written_serves_replays_and_says_so_to_others(
     store = folder / "calls.db"
     assert run(tmp_path, store=str(live)).status == "success"
     before = sent(fake_server)
-    with CallStore(live) as opened, opened.connection() as db:
+    with CallStore(live) as opened, opened.acquire_connection() as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         shutil.copy(live, store)
     disk("remount", "ro")

@@ -27,29 +27,29 @@ from archon_eval.simulation import pool_names
     ],
 )
 def test_published_prices(model: str, price: Price) -> None:
-    assert load_prices().price_of(model) == price
+    assert load_prices().get_price(model) == price
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o-minimal", "ollama/llama3.1-70b", "$1", "", "openai/o9"])
 def test_unknown_is_none_and_not_zero(model: str) -> None:
     prices = load_prices()
-    assert prices.price_of(model) is None
-    assert prices.cost(model, Usage(1000, 1000)) is None
+    assert prices.get_price(model) is None
+    assert prices.compute_cost(model, Usage(1000, 1000)) is None
 
 
 def test_cost_is_dollars_per_million_and_unknown_without_usage() -> None:
     prices = load_prices()
-    assert prices.cost("openai/gpt-4o", Usage(1_000_000, 200_000)) == pytest.approx(8.0)
-    assert prices.cost("openai/gpt-4o", Usage()) == 0
-    assert prices.cost("openai/gpt-4o", None) is None
+    assert prices.compute_cost("openai/gpt-4o", Usage(1_000_000, 200_000)) == pytest.approx(8.0)
+    assert prices.compute_cost("openai/gpt-4o", Usage()) == 0
+    assert prices.compute_cost("openai/gpt-4o", None) is None
 
 
 def test_own_file_comes_first_and_the_rest_stays(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("version: mine\nprices:\n  - {models: openai/gpt-4o, input: 1, output: 2}\n")
     prices = load_prices(path)
-    assert prices.price_of("openai/gpt-4o") == Price(1, 2)
-    assert prices.price_of("openai/gpt-4-turbo") == Price(10, 30)
+    assert prices.get_price("openai/gpt-4o") == Price(1, 2)
+    assert prices.get_price("openai/gpt-4-turbo") == Price(10, 30)
     assert prices.version == "mine over 2024-11"
 
 
@@ -87,6 +87,6 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 def test_every_simulated_model_costs_what_it_simulates() -> None:
     prices = load_prices()
-    assert all(prices.price_of(name) for name in pool_names())
-    assert prices.price_of("sim/llama-3.1-405b-instruct") == Price(5, 5)
-    assert prices.price_of("sim/claude-3.5-sonnet") == Price(3, 15)
+    assert all(prices.get_price(name) for name in pool_names())
+    assert prices.get_price("sim/llama-3.1-405b-instruct") == Price(5, 5)
+    assert prices.get_price("sim/claude-3.5-sonnet") == Price(3, 15)

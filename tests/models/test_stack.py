@@ -24,10 +24,10 @@ from archon_eval.architecture import GenerationSettings
 from archon_eval.candidates import Message
 from archon_eval.errors import BudgetError, DataError, ModelError, StoreError
 from archon_eval.models.base import Call, Reply
-from archon_eval.models.conversion import endpoint, redact
-from archon_eval.models.stack import build_caller
+from archon_eval.models.conversion import describe_endpoint, redact
+from archon_eval.models.stack import build_client
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_admin import export, import_, stats
+from archon_eval.models.store_admin import export, import_, compute_stats
 from archon_eval.models.store_damage import verify
 from archon_eval.solvers.archon import archon
 
@@ -170,7 +170,7 @@ def test_calls_that_were_cancelled_are_cancelled_in_a_replay_too(tmp_path: Path,
     first_pass = {"layers": [{"generator": [slow, A]}, {"verifier": {"model": A, "stop_after": 1}}, {"fuser": A}]}
     live = run(tmp_path, first_pass, questions=2, store=store)
     with CallStore(store) as opened:
-        assert opened.endpoints(slow) == [], "what was cancelled was not stored"
+        assert opened.list_endpoints(slow) == [], "what was cancelled was not stored"
     logs = [run(tmp_path, first_pass, questions=2, store=store, store_policy="replay") for _ in range(2)]
     for log in logs:
         assert log.status == live.status == "success", log.error
@@ -196,7 +196,7 @@ def test_calls_that_failed_for_good_fail_in_a_replay_too_and_are_sent_again_by_o
     assert live.samples and replayed.samples
     assert live.samples[0].output.completion == replayed.samples[0].output.completion
     with CallStore(store) as opened:
-        assert opened.count() == 2 and stats(opened).failures == 1 and verify(opened) == []
+        assert opened.count() == 2 and compute_stats(opened).failures == 1 and verify(opened) == []
         assert export(opened, tmp_path / "all.jsonl") == (3, 0)
     with CallStore(tmp_path / "copy.db") as copy:
         import_(copy, tmp_path / "all.jsonl")
@@ -222,7 +222,7 @@ def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: F
     """With the eval's own model, Inspect adds its configuration (`--top-p`, `--system-message`) to every call."""
 
     async def main() -> None:
-        caller = build_caller([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=tmp_path / "calls.db")
         for top_p in (0.9, 0.9, 0.5):
             init_active_model(get_model(A), GenerateConfig(top_p=top_p, max_retries=1))
             await caller(CALL)
@@ -244,7 +244,7 @@ def test_options_of_an_eval_are_for_its_own_model_not_for_one_of_that_name_in_an
 
 def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, fake_server: FakeServer) -> None:
     async def main() -> None:
-        caller = build_caller([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=tmp_path / "calls.db")
         for key in ("hush-1", "hush-1", "hush-2"):
             config = GenerateConfig(system_message=f"say {key}", extra_headers={"x-key": key}, max_retries=1)
             init_active_model(get_model(A), config)
@@ -257,7 +257,7 @@ def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, f
 
 def test_a_rejected_request_is_not_quoted(tmp_path: Path, fake_server: FakeServer) -> None:
     async def main() -> None:
-        caller = build_caller([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=tmp_path / "calls.db")
         config = GenerateConfig(system_message="hush", extra_headers={"x-key": "hush"}, max_retries=0)
         init_active_model(get_model(A), config)
         fake_server.script("400", "400")
@@ -308,7 +308,7 @@ def ask(caller: Any, *calls: Call) -> list[Reply | Exception]:
 
 def test_equal_calls_under_way_are_sent_once(tmp_path: Path, fake_server: FakeServer) -> None:
     fake_server.latency = 0.05
-    caller = build_caller([A], store=tmp_path / "calls.db")
+    caller = build_client([A], store=tmp_path / "calls.db")
     replies = [reply for reply in ask(caller, *[CALL] * 5) if isinstance(reply, Reply)]
     assert len(fake_server.requests) == 1 and len({reply.text for reply in replies}) == 1
     assert sorted(reply.reused for reply in replies) == [False, True, True, True, True]
@@ -316,7 +316,7 @@ def test_equal_calls_under_way_are_sent_once(tmp_path: Path, fake_server: FakeSe
 
 def test_one_failure_is_not_the_others(tmp_path: Path, fake_server: FakeServer) -> None:
     model = f"{A}!401x2"
-    caller = build_caller([model], store=tmp_path / "calls.db")
+    caller = build_client([model], store=tmp_path / "calls.db")
     found = ask(caller, *[Call(model, CALL.messages, CALL.settings)] * 3)
     assert [type(one) for one in found].count(ModelError) == 1
     assert all(isinstance(one, Reply) for one in found if not isinstance(one, ModelError))
@@ -399,8 +399,8 @@ def test_wrong_options_are_said_before_anything_is_paid(
 
 def test_the_environment_names_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHON_STORE", str(tmp_path / "mine.db"))
-    assert build_caller([A]).policy == "reuse" and (tmp_path / "mine.db").exists()
-    assert build_caller([A], policy="off").store is None
+    assert build_client([A]).policy == "reuse" and (tmp_path / "mine.db").exists()
+    assert build_client([A], policy="off").store is None
 
 
 def test_prices_of_the_user_go_first_and_unknown_is_not_zero(tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_prices_of_the_user_go_first_and_unknown_is_not_zero(tmp_path: Path) -> 
     account = accounts(run(tmp_path, unknown, questions=1))[0]
     assert account["dollars"] is None or account["models"]["openai/gpt-4-who"]["dollars"] is not None
     with pytest.raises(DataError):
-        build_caller([A], prices=tmp_path / "absent.yaml")
+        build_client([A], prices=tmp_path / "absent.yaml")
 
 
 @pytest.mark.parametrize("trace", ["full", "calls"])
@@ -424,7 +424,7 @@ def test_a_reply_from_inspects_cache_is_reused_and_costs_no_budget(
 
     async def main() -> list[Reply]:
         set_active_generate_config(GenerateConfig(cache=True))
-        caller = build_caller([A], budget="eval.calls=2", trace=trace)
+        caller = build_client([A], budget="eval.calls=2", trace=trace)
         return [await caller(CALL), await caller(CALL), await caller(CALL)]
 
     first, *others = anyio.run(main)
@@ -438,21 +438,21 @@ def test_vllm_has_one_endpoint_before_and_after_its_first_call(
     """Inspect's provider finds or starts its server at the first call, and has no client before."""
     monkeypatch.setenv("VLLM_BASE_URL", fake_server.url)
     model = "vllm/llama-one-endpoint"
-    caller = build_caller([model], store=tmp_path / "calls.db")
+    caller = build_client([model], store=tmp_path / "calls.db")
     first, second = (Call(model, CALL.messages, GenerationSettings(temperature=temperature)) for temperature in (0.1, 0.2))
     (one,) = ask(caller, first)
-    (two,) = ask(build_caller([model], store=tmp_path / "calls.db"), first)
+    (two,) = ask(build_client([model], store=tmp_path / "calls.db"), first)
     (three,) = ask(caller, second)
     assert isinstance(one, Reply) and two == replace(one, reused=True, seconds=round(one.seconds, 3))
     assert isinstance(three, Reply) and len(fake_server.requests) == 2
-    assert CallStore(tmp_path / "calls.db").endpoints(model) == [f"{model} at {fake_server.url}"]
+    assert CallStore(tmp_path / "calls.db").list_endpoints(model) == [f"{model} at {fake_server.url}"]
     monkeypatch.delenv("VLLM_BASE_URL")
-    assert endpoint(model, get_model(model)) == model, "the port of a server of its own says nothing"
+    assert describe_endpoint(model, get_model(model)) == model, "the port of a server of its own says nothing"
 
 
 def test_what_a_base_url_carries_besides_the_address_is_not_stored(
     tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://me:hush@localhost/v1?api-key=SECRET#too")
-    where = endpoint(A, get_model(A))
+    where = describe_endpoint(A, get_model(A))
     assert where.startswith(f"{A} at http://localhost/v1") and "SECRET" not in where and "hush" not in where

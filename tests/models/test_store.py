@@ -21,7 +21,7 @@ from archon_eval.candidates import Message
 from archon_eval.errors import StoreError
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_entry import CallKey, call_key, decode, digest_messages, encode
+from archon_eval.models.store_entry import CallKey, build_call_key, decode, digest_messages, encode
 
 HI = (Message("user", "hi"),)
 CALL = Call("openai/gpt-4o", HI, GenerationSettings())
@@ -30,7 +30,7 @@ WHERE = "openai/gpt-4o at https://api.openai.com/v1/"
 
 
 def key(draw: int = 0, endpoint: str = WHERE, call: Call = CALL) -> CallKey:
-    return call_key(Call(call.model, call.messages, call.settings, draw, call.epoch), endpoint)
+    return build_call_key(Call(call.model, call.messages, call.settings, draw, call.epoch), endpoint)
 
 
 def put(store: CallStore, *draws: int, reply: Reply = REPLY, replace: bool = False) -> list[Reply]:
@@ -53,7 +53,7 @@ def test_any_reply_comes_back_as_it_was(text: str, usage: Usage | None, reason: 
 
 def test_everything_that_decides_a_reply_is_in_the_key() -> None:
     keys = {
-        call_key(call, endpoint, extra).digest
+        build_call_key(call, endpoint, extra).digest
         for call, endpoint, extra in [
             (CALL, WHERE, ""),
             (CALL, "openai/gpt-4o at http://localhost/v1/", ""),
@@ -67,7 +67,7 @@ def test_everything_that_decides_a_reply_is_in_the_key() -> None:
         ]
     }
     assert len(keys) == 9
-    assert key() == call_key(Call(CALL.model, HI, GenerationSettings(), question=7), WHERE), "which question asks decides nothing"
+    assert key() == build_call_key(Call(CALL.model, HI, GenerationSettings(), question=7), WHERE), "which question asks decides nothing"
 
 
 def test_no_two_conversations_read_the_same() -> None:
@@ -307,21 +307,21 @@ gc.freeze()  # as evals do: nothing in a cycle is freed any more
 
 def test_the_nearest_call_is_named(tmp_path: Path) -> None:
     with CallStore(tmp_path / "calls.db") as store:
-        assert "empty" in store.nearest(key())
+        assert "empty" in store.describe_nearest(key())
         put(store, 0)
-        assert "draw (5 here, 0 recorded)" in store.nearest(key(5))
-        warm = call_key(Call(CALL.model, HI, GenerationSettings(temperature=1.0)), WHERE)
-        said = store.nearest(warm)
+        assert "draw (5 here, 0 recorded)" in store.describe_nearest(key(5))
+        warm = build_call_key(Call(CALL.model, HI, GenerationSettings(temperature=1.0)), WHERE)
+        said = store.describe_nearest(warm)
         assert '"temperature": 1.0' in said and '"temperature": 0.7' in said and "messages" not in said
-        assert "differs in messages" in store.nearest(call_key(Call(CALL.model, (*HI, *HI), GenerationSettings()), WHERE))
-        assert store.endpoints("openai/gpt-4o") == [WHERE] and store.endpoints("openai/gpt-4") == []
+        assert "differs in messages" in store.describe_nearest(build_call_key(Call(CALL.model, (*HI, *HI), GenerationSettings()), WHERE))
+        assert store.list_endpoints("openai/gpt-4o") == [WHERE] and store.list_endpoints("openai/gpt-4") == []
 
 
 def test_nothing_is_pickled_and_no_message_is_kept(tmp_path: Path) -> None:
     with CallStore(tmp_path / "calls.db") as store:
         secret = Call(CALL.model, (Message("user", "a very private question"),), GenerationSettings())
-        asyncio.run(store.put(call_key(secret, WHERE), REPLY))
-        with store.connection() as db:
+        asyncio.run(store.put(build_call_key(secret, WHERE), REPLY))
+        with store.acquire_connection() as db:
             (data,) = db.execute("SELECT reply FROM calls").fetchone()
             assert json.loads(data[1:])[0] == "hello"
     everything = b"".join(path.read_bytes() for path in tmp_path.iterdir())

@@ -18,9 +18,9 @@ from archon_eval.errors import StoreError
 from archon_eval.models import store_admin
 from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_admin import export, import_, prune, stats
+from archon_eval.models.store_admin import export, import_, prune, compute_stats
 from archon_eval.models.store_damage import verify
-from archon_eval.models.store_entry import call_key, checked
+from archon_eval.models.store_entry import build_call_key, decode_verified
 
 MODELS = ("openai/gpt-4o", "anthropic/claude-3-5-sonnet-20240620")
 
@@ -34,10 +34,10 @@ def store(tmp_path: Path) -> CallStore:
         for model in MODELS:
             for draw in range(10):
                 call = Call(model, (Message("user", "hi"),), GenerationSettings(), draw)
-                await opened.put(call_key(call, f"{model} at somewhere"), Reply("x" * 40 * draw, usage=Usage(10, draw)))
+                await opened.put(build_call_key(call, f"{model} at somewhere"), Reply("x" * 40 * draw, usage=Usage(10, draw)))
 
     asyncio.run(fill())
-    with opened.connection() as db:
+    with opened.acquire_connection() as db:
         db.execute("UPDATE calls SET made = 1000 WHERE draw = 0")
     return opened
 
@@ -48,7 +48,7 @@ def damage(store: CallStore, draw: int) -> None:
 
 
 def test_stats_count_replies_tokens_and_endpoints(store: CallStore) -> None:
-    found = stats(store)
+    found = compute_stats(store)
     assert (found.replies, found.input_tokens, found.output_tokens) == (20, 200, 90)
     assert found.endpoints == {f"{model} at somewhere": 10 for model in sorted(MODELS)}
     assert found.oldest == 1000 < found.newest and found.bytes > 4096
@@ -64,13 +64,13 @@ def test_verify_finds_damage_and_prune_drops_it(store: CallStore) -> None:
 
 @pytest.mark.parametrize("column", ["endpoint", "messages", "epoch", "made", "crc", "reply"])
 def test_a_value_of_a_wrong_kind_is_damage(store: CallStore, tmp_path: Path, column: str) -> None:
-    before = stats(store)
-    with store.connection() as db:
+    before = compute_stats(store)
+    with store.acquire_connection() as db:
         db.execute(f"UPDATE calls SET {column} = CASE typeof({column}) WHEN 'blob' THEN 5 ELSE 'x' END WHERE draw = 1")
-    assert stats(store).unreadable == 2 and stats(store).replies == before.replies - 2 and len(verify(store)) == 1
+    assert compute_stats(store).unreadable == 2 and compute_stats(store).replies == before.replies - 2 and len(verify(store)) == 1
     assert export(store, tmp_path / "all.jsonl") == (before.replies - 2, 2)
     call = Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), 1)
-    assert (store.get(call_key(call, f"{MODELS[0]} at somewhere")) is None) == (column in ("crc", "reply"))
+    assert (store.get(build_call_key(call, f"{MODELS[0]} at somewhere")) is None) == (column in ("crc", "reply"))
     assert prune(store, days=1, endpoint="somewhere") == 2
 
 
@@ -87,18 +87,18 @@ def test_prune_takes_what_it_is_told_to(store: CallStore) -> None:
     assert prune(store, days=1, endpoint="openai/") == 1
     assert prune(store, days=1) == 1
     assert prune(store, endpoint="openai/") == 9
-    assert stats(store).endpoints == {f"{MODELS[1]} at somewhere": 9}
+    assert compute_stats(store).endpoints == {f"{MODELS[1]} at somewhere": 9}
 
 
 def test_prune_leaves_what_an_eval_has_replaced_meanwhile(store: CallStore, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(store, 3)
     call = Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), 3)
-    key, fresh = call_key(call, f"{MODELS[0]} at somewhere"), Reply("fresh")
+    key, fresh = build_call_key(call, f"{MODELS[0]} at somewhere"), Reply("fresh")
 
     def meanwhile(*row: Any) -> Reply | None:
         with CallStore(store.path) as other:
             asyncio.run(other.put(key, fresh))
-        return checked(*row)
+        return decode_verified(*row)
 
     monkeypatch.setattr(store_admin, "checked", meanwhile)
     assert prune(store, damaged=True) == 1
@@ -114,9 +114,9 @@ def test_an_export_makes_an_equal_store(store: CallStore, tmp_path: Path) -> Non
         assert import_(other, tmp_path / "calls.jsonl") == 0
         for model in MODELS:
             for draw in range(9):
-                key = call_key(Call(model, (Message("user", "hi"),), GenerationSettings(), draw), f"{model} at somewhere")
+                key = build_call_key(Call(model, (Message("user", "hi"),), GenerationSettings(), draw), f"{model} at somewhere")
                 assert other.get(key) == store.get(key) is not None
-        assert other.endpoints(MODELS[0]) == store.endpoints(MODELS[0])
+        assert other.list_endpoints(MODELS[0]) == store.list_endpoints(MODELS[0])
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[1]", '{"format": 99}', "[" * 100_000, "epoch", "made", "endpoint"])
@@ -159,7 +159,7 @@ def test_the_command_line_says_which_store_it_needs(
 
 def test_text_with_every_kind_of_line_end_is_imported(store: CallStore, tmp_path: Path) -> None:
     text = "one\u2028two\u2029three\x85four\x0bfive\r\nsix"
-    key = call_key(Call(MODELS[0], (Message("user", "lines"),), GenerationSettings()), "there")
+    key = build_call_key(Call(MODELS[0], (Message("user", "lines"),), GenerationSettings()), "there")
     asyncio.run(store.put(key, Reply(text)))
     export(store, tmp_path / "calls.jsonl")
     with CallStore(tmp_path / "other.db") as other:
@@ -174,11 +174,11 @@ def test_a_damaged_page_costs_its_own_replies_only(tmp_path: Path, capsys: pytes
 
     async def fill(store: CallStore) -> None:
         for draw in range(300):
-            await store.put(call_key(replace(call, draw=draw), "there"), Reply(os.urandom(300).hex()))
+            await store.put(build_call_key(replace(call, draw=draw), "there"), Reply(os.urandom(300).hex()))
 
     with CallStore(path) as store:
         asyncio.run(fill(store))
-        with store.connection() as db:
+        with store.acquire_connection() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             (page,) = (
                 db.execute(
@@ -213,7 +213,7 @@ def test_every_command_says_what_a_damaged_file_is_and_saves_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, least: int | None, said: str
 ) -> None:
     path, saved = tmp_path / "calls.db", tmp_path / "saved.jsonl"
-    keys = [call_key(Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), draw), "there") for draw in range(300)]
+    keys = [build_call_key(Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), draw), "there") for draw in range(300)]
 
     async def fill(store: CallStore) -> None:
         for key in keys:
@@ -221,7 +221,7 @@ def test_every_command_says_what_a_damaged_file_is_and_saves_what_is_left(
 
     with CallStore(path) as store:
         asyncio.run(fill(store))
-        with store.connection() as db:
+        with store.acquire_connection() as db:
             roots = dict(db.execute("SELECT name, rootpage FROM sqlite_master"))
     data = bytearray(path.read_bytes())
     page = {"leaf": len(data) // 8192, "first": 1, "cut": 1}.get(how) or roots[how]
@@ -271,7 +271,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(
         raise OSError("disk full")
 
     (tmp_path / "calls.jsonl").write_text("earlier")
-    monkeypatch.setattr("archon_eval.models.store_admin._line", fail)
+    monkeypatch.setattr("archon_eval.models.store_admin._format_line", fail)
     with pytest.raises(StoreError, match="disk full"):
         export(store, tmp_path / "calls.jsonl")
     assert (tmp_path / "calls.jsonl").read_text() == "earlier" and not list(tmp_path.glob("*.part"))

@@ -12,7 +12,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import generate, multiple_choice
 
 from archon_eval.errors import DataError, SimulationError
-from archon_eval.models.draw import drawing
+from archon_eval.models.draw import set_draw
 
 QUESTION = "Solve for $x$: $7x - 5 = 3x + 19$."
 
@@ -44,7 +44,7 @@ def test_inspects_multiple_choice(tmp_path: Path) -> None:
 def test_choices_are_consecutive_draws() -> None:
     async def texts() -> tuple[list[str], str]:
         many = await get_model("sim/gpt-4o").generate(QUESTION, config=GenerateConfig(num_choices=3))
-        with drawing(2, 1):
+        with set_draw(2, 1):
             one = await get_model("sim/gpt-4o").generate(QUESTION)
         return [choice.message.text for choice in many.choices], one.completion
 
