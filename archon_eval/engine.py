@@ -251,7 +251,7 @@ class _QuestionRun:
 
 
 @asynccontextmanager
-async def _named(observer: Observer, name: str, components: int) -> AsyncIterator[None]:
+async def _open_component_span(observer: Observer, name: str, components: int) -> AsyncIterator[None]:
     if components == 1:
         yield
     else:
@@ -259,7 +259,7 @@ async def _named(observer: Observer, name: str, components: int) -> AsyncIterato
             yield
 
 
-async def _all(jobs: Sequence[SlotJob], lone: bool = False) -> None:
+async def _run_all(jobs: Sequence[SlotJob], lone: bool = False) -> None:
     """All of them at the same time; a lone one without a task of its own."""
     if lone:
         return await jobs[0]()

@@ -80,7 +80,7 @@ def _estimate_unit(component: Component, candidates: int, flow: PlanFlow, a: Tok
             return Usage(asked + shown, cap_tokens(a.answer, component))
 
 
-def cap_tokens(estimate_tokens: int, component: Component) -> int:
+def cap_tokens(tokens: int, component: Component) -> int:
     """A reply's length, cut at the component's `max_tokens`."""
     limit = component.spec.settings.max_tokens
-    return estimate_tokens if limit is None else min(estimate_tokens, limit)
+    return tokens if limit is None else min(tokens, limit)

@@ -51,16 +51,16 @@ def add(commands: Any) -> None:
     add_scoring_options(report, "drop")
 
 
-def add_eval_options(add_command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:
+def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:
     """The options that say what an eval runs."""
-    add_command.add_argument("--task", help="benchmark as Inspect finds it")
+    command.add_argument("--task", help="benchmark as Inspect finds it")
     for letter, what in (("T", "task"), ("S", "solver")):
         text = f"{what} parameter; repeat for several"
-        add_command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
-    add_command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
-    add_command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
-    add_command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
-    add_command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+        command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
+    command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
+    command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
+    command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
 
 
 def _parse_count(text: str) -> int:
@@ -75,9 +75,9 @@ def _parse_seconds(text: str) -> float:
     return value
 
 
-def add_scoring_options(add_command: argparse.ArgumentParser, missing: str = "error") -> None:
-    add_command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
-    add_command.add_argument(
+def add_scoring_options(command: argparse.ArgumentParser, missing: str = "error") -> None:
+    command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
+    command.add_argument(
         "--missing",
         choices=("error", "drop", "zero"),
         default=missing,
@@ -258,7 +258,7 @@ def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
 def _write_report(options: argparse.Namespace) -> int:
     from archon_eval.report import charts
     from archon_eval.report.ci import write_file
-    from archon_eval.report.contents import read_report_data, dump_comparison
+    from archon_eval.report.contents import read_report_data, dump_report
 
     form = options.format or (options.output.suffix.lstrip(".") if options.output else "html")
     if form not in ("html", "md", "json", "png"):
@@ -288,7 +288,7 @@ def _write_report(options: argparse.Namespace) -> int:
 
             content = render_markdown(found)
         else:
-            content = json.dumps(dump_comparison(found), indent=2) + "\n"
+            content = json.dumps(dump_report(found), indent=2) + "\n"
     if output is None:
         print(content, end="")
         return 0

@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
 
     sandbox = add_command(commands, "sandbox", "the sandbox that runs programs")
     actions = sandbox.add_subparsers(metavar="ACTION", required=True)
-    build_image = add_command(actions, "build", "make sure its image is there", _build_sandbox)
-    build_image.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
-    build_image.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
+    build = add_command(actions, "build", "make sure its image is there", _build_sandbox)
+    build.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
+    build.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
     add_command(actions, "doctor", "what is missing, and what to do about it", _diagnose_sandbox)
 
 

@@ -81,7 +81,7 @@ class Budget:
     name: str = "eval"
     """Whose budget it is, for messages."""
     spent: ResourceUsage = ResourceUsage()
-    reserve: ResourceUsage = ResourceUsage()
+    reserved: ResourceUsage = ResourceUsage()
     _waiting: deque[anyio.Event] = field(default_factory=deque)
 
     def has_to_wait(self, worst: ResourceUsage) -> bool:
@@ -97,7 +97,7 @@ class Budget:
                 f"{_format_limit(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a call "
                 "store (store=PATH) are not paid anew"
             )
-        return self.limits.find_exceeded(self.spent.add(self.reserve).add(worst)) is not None
+        return self.limits.find_exceeded(self.spent.add(self.reserved).add(worst)) is not None
 
     def wake_next(self) -> None:
         """Let the call that has waited longest look again."""
@@ -135,7 +135,7 @@ async def reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> AsyncItera
             budget.wake_next()
         raise
     for budget in budgets:
-        budget.reserve = budget.reserve.add(worst)
+        budget.reserved = budget.reserved.add(worst)
         budget.wake_next()
     taken = worst
 
@@ -147,7 +147,7 @@ async def reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> AsyncItera
         yield settle
     finally:
         for budget in budgets:
-            budget.reserve = budget.reserve.add(worst, -1)
+            budget.reserved = budget.reserved.add(worst, -1)
             budget.spent = budget.spent.add(taken)
             budget.wake_next()
 

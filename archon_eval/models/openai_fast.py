@@ -216,8 +216,8 @@ class OpenAIDirect:
     def _build_params(self, config: GenerateConfig) -> dict[str, Any]:
         """The body without its messages, by Inspect's own function."""
         api: Any = self._api
-        parse_plain_choice = isinstance(api, OpenAIAPI)
-        return completion_params_completions(api, config, False) if parse_plain_choice else api.completion_params(config, False)
+        plain = isinstance(api, OpenAIAPI)
+        return completion_params_completions(api, config, False) if plain else api.completion_params(config, False)
 
     async def _send_request(self, call: Call, request: _RequestTemplate, n: int, share: _SharedRequest | None = None) -> list[Reply]:
         """At most `n` replies to one request; none where it is left to Inspect."""

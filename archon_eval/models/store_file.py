@@ -93,7 +93,7 @@ def _use_wal(db: sqlite3.Connection) -> None:
 def suggest_fix(exc: Exception, path: Path) -> str:
     """What a user may do about an error, in brackets; empty for nothing."""
     said = str(exc).lower()
-    for pattern, suggest_fix in (
+    for pattern, advice in (
         ("full|too large|disk i/o", "every reply stored so far is kept: make room and run again"),
         (
             "not a database",
@@ -108,5 +108,5 @@ def suggest_fix(exc: Exception, path: Path) -> str:
         ("locked|busy", f"another process has been writing for {BUSY_TIMEOUT} s"),
     ):
         if re.search(pattern, said):
-            return f" ({suggest_fix})"
+            return f" ({advice})"
     return ""

@@ -67,12 +67,12 @@ def format_junit(outcome: GateOutcome, name: str) -> str:
     counts = {"tests": "1", "failures": str(int(outcome.code == 1)), "errors": str(int(outcome.code == 2))}
     suite = ElementTree.Element("testsuite", {"name": "archon gate", **counts})
     case = ElementTree.SubElement(suite, "testcase", {"classname": "archon.gate", "name": ILLEGAL_XML.sub("?", name)})
-    format_score = ILLEGAL_XML.sub("?", format_text(outcome))
+    shown = ILLEGAL_XML.sub("?", format_text(outcome))
     if outcome.code:
         kind, why = ("failure", "error")[outcome.code - 1], truncate(outcome.reasons[0], MAX_CHARACTERS)
-        ElementTree.SubElement(case, kind, {"message": ILLEGAL_XML.sub("?", why)}).text = format_score
+        ElementTree.SubElement(case, kind, {"message": ILLEGAL_XML.sub("?", why)}).text = shown
     else:
-        ElementTree.SubElement(case, "system-out").text = format_score
+        ElementTree.SubElement(case, "system-out").text = shown
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

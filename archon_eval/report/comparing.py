@@ -41,7 +41,7 @@ class RunComparison:
 
     first: Run
     second: Run
-    whole: PartComparison
+    overall: PartComparison
     parts: tuple[PartComparison, ...]
     """Per sub-benchmark, each at a confidence that holds for all of them together (Bonferroni)."""
     unpaired: int

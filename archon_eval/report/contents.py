@@ -12,7 +12,7 @@ from typing import Any
 
 from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.comparing import RunComparison, compare_runs, incompatibility, bonferroni_confidence
-from archon_eval.report.comparing import dump_comparison as pair_mapping
+from archon_eval.report.comparing import dump_comparison
 from archon_eval.report.pieces import truncate
 from archon_eval.report.reading import find_logs, read_runs
 from archon_eval.report.runs import COST_NAMES, MissingPolicy, Run
@@ -179,7 +179,7 @@ def dump_report(found: ReportData) -> dict[str, Any]:
             for system in bench.systems
         ]
         frontiers = {cost: sorted(find_frontier(bench.systems, cost)) for cost in COST_NAMES}
-        pairs = {label: pair_mapping(pair) for label, pair in bench.pairs.items()}
+        pairs = {label: dump_comparison(pair) for label, pair in bench.pairs.items()}
         found_out = {"frontier": frontiers, "against_cheapest": pairs, "not_compared": dict(bench.not_compared)}
         benches.append({"task": bench.task, "systems": systems, **found_out})
     searches = [

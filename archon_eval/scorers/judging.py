@@ -120,10 +120,10 @@ class Judge:
 
             async def answer(*more: ChatMessage) -> JudgeReply:
                 asked = [*messages, *more]
-                build_score_metadata = None if self.stored == "never" else await self._calls.generate(model, asked, config, state.epoch)
-                if build_score_metadata is None:
+                kept = None if self.stored == "never" else await self._calls.generate(model, asked, config, state.epoch)
+                if kept is None:
                     return JudgeReply.parse_output(await model.generate(asked, config=config))
-                return JudgeReply(build_score_metadata.text, build_score_metadata.top_logprobs, "", build_score_metadata.reused)
+                return JudgeReply(kept.text, kept.top_logprobs, "", kept.reused)
 
             replies = [await answer()]
             if isinstance(_try_parse(parse, replies[0]), ParseError):

@@ -99,7 +99,7 @@ def math_answer() -> Scorer:
     return score
 
 
-async def answers_equal(reply: str, gold: str) -> MathVerdict:
+async def compare_answers(reply: str, gold: str) -> MathVerdict:
     """Compare the answer in `reply` with `gold` (LaTeX, with or without a box).
 
     DataError if `gold` is blank, JudgeError if no verifier can be started.

@@ -22,7 +22,7 @@ import numpy as np
 from archon_eval.architecture import Architecture
 from archon_eval.models.prices import load_prices
 from archon_eval.report.evals import Spend
-from archon_eval.search.scheduler import BudgetSpent, TrialScheduler, TrialRequest, Trial
+from archon_eval.search.evaluations import BudgetSpent, TrialScheduler, TrialRequest, Trial
 from archon_eval.search.finals import Confirmation, build_from_layers, build_request, build_single_model
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimisers import Optimizer, build_optimizer
@@ -50,7 +50,7 @@ class SearchProgress:
     total: int | None = None
     """None: as many as it takes."""
     trials: int = 0
-    plan_space: int = 0
+    options: int = 0
     incumbent: str = ""
     value: float | None = None
     deviation: float | None = None
@@ -66,7 +66,7 @@ class SearchResult:
     settings: SearchSettings
     generators: tuple[str, ...]
     fusers: tuple[str, ...]
-    plan_space: tuple[PlannedArchitecture, ...]
+    options: tuple[PlannedArchitecture, ...]
     tried: tuple[tuple[PlannedArchitecture, Trial], ...]
     """In the order told."""
     estimate: Mapping[str, tuple[float, float]]
@@ -239,11 +239,11 @@ class SearchRun:
             if number is None:  # models are ranked otherwise than when it was asked for
                 self.notes.append(f"trial {line['number']} is left out: its architecture is no longer in the space")
                 continue
-            build_request = self._build_request(line["number"], number)
-            if all(f"{build_request.key}@{task.key}" in self.scheduler.results for task in self.settings.tasks):
-                self._record_trial(optimiser, tried, number, build_request)
+            order = self._build_request(line["number"], number)
+            if all(f"{order.key}@{task.key}" in self.scheduler.results for task in self.settings.tasks):
+                self._record_trial(optimiser, tried, number, order)
             else:
-                open_orders.append((number, build_request))
+                open_orders.append((number, order))
         asked, spent = len(self._journal.list_entries("ask")), ""
         self._pace = (time.monotonic(), len(tried), self.scheduler.calls)
         while True:
@@ -258,21 +258,21 @@ class SearchRun:
                     self._journal.add("ask", {"number": asked, "fingerprint": fingerprint})
                     open_orders.append((chosen, self._build_request(asked, chosen)))
                     asked += 1
-                number, build_request = open_orders.pop(0)
+                number, order = open_orders.pop(0)
                 reserve = self._confirmation.compute_reserve(optimiser, tried)
                 self._reserved_calls = reserve[0]
                 try:
-                    self.scheduler.start(build_request, reserve)
+                    self.scheduler.start(order, reserve)
                 except BudgetSpent as exc:
-                    open_orders.insert(0, (number, build_request))
+                    open_orders.insert(0, (number, order))
                     if not pending:  # or what these do not need of their worst case is free again
                         spent = str(exc)
                     break
-                pending[build_request.key] = number
+                pending[order.key] = number
             if not pending:
                 return self._require_success(tried, spent)
-            for build_request in self.scheduler.wait_for_finished():
-                self._record_trial(optimiser, tried, pending.pop(build_request.key), build_request)
+            for order in self.scheduler.wait_for_finished():
+                self._record_trial(optimiser, tried, pending.pop(order.key), order)
 
     def _build_request(self, asked: int, number: int) -> TrialRequest:
         option = self.options[number]
@@ -283,12 +283,12 @@ class SearchRun:
         """Trials take the sets of draws in turn."""
         return 1 + asked % self.settings.draws
 
-    def _record_trial(self, optimiser: Optimizer, tried: dict[int, Trial], number: int, build_request: TrialRequest) -> None:
-        trial = tried[number] = self.scheduler.build_trial(build_request)
-        share = len(trial.scores) / self.scheduler.count_questions(build_request)
-        optimiser.tell(number, trial.performance, build_request.first_epoch, share or 1.0)
+    def _record_trial(self, optimiser: Optimizer, tried: dict[int, Trial], number: int, order: TrialRequest) -> None:
+        trial = tried[number] = self.scheduler.build_trial(order)
+        share = len(trial.scores) / self.scheduler.count_questions(order)
+        optimiser.tell(number, trial.performance, order.first_epoch, share or 1.0)
         if trial.performance is None:
-            self.notes.append(f"{build_request.key} ({self.options[number].configuration.key}) failed: {trial.error}")
+            self.notes.append(f"{order.key} ({self.options[number].configuration.key}) failed: {trial.error}")
         failed = [one for one in tried.values() if one.performance is None]
         if len(failed) == len(tried) >= MAX_INITIAL_FAILURES:
             raise SearchError(f"the first {MAX_INITIAL_FAILURES} trials failed; the last: {trial.error}")

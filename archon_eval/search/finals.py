@@ -17,7 +17,7 @@ from archon_eval.architecture import Architecture
 from archon_eval.loading import load_architecture
 from archon_eval.models.prices import load_prices
 from archon_eval.plan import plan
-from archon_eval.search.scheduler import BudgetSpent, TrialScheduler, TrialRequest, Trial
+from archon_eval.search.evaluations import BudgetSpent, TrialScheduler, TrialRequest, Trial
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimisers import Optimizer
 from archon_eval.search.preparation import PlannedArchitecture

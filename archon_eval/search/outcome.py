@@ -19,7 +19,7 @@ from archon_eval.report.comparing import bonferroni_confidence
 from archon_eval.report.statistics import PairedComparison, Estimate, compare, estimate_mean, estimate_proportion, decide_verdict
 from archon_eval.report.student import compute_t_quantile
 from archon_eval.search.driver import SearchResult
-from archon_eval.search.scheduler import Trial
+from archon_eval.search.evaluations import Trial
 from archon_eval.search.settings import TaskSpec
 
 NO_WINNER = "No architecture beats the best single model here."

@@ -21,7 +21,7 @@ from archon_eval.search.worker import EvalJob, EvalResult, WorkerLost, WorkerPro
 MAX_ATTEMPTS = 3
 """How often a job whose worker dies is run before the trial counts as failed."""
 
-SubmitEval = Callable[[EvalJob], "Future[Result]"]
+SubmitEval = Callable[[EvalJob], "Future[EvalResult]"]
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class AcquisitionInputs:
     free: Any = None
     """Which configurations may be chosen."""
     pending: frozenset[int] = frozenset()
-    price: Any = 1.0
+    cost_scale: Any = 1.0
     """What the improvement by each is divided by."""
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archon_eval.build_architecture import Architecture, ComponentSpec, Layer, Settings
+from archon_eval.architecture import Architecture, ComponentSpec, GenerationSettings, Layer
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean
 from archon_eval.loading import parse_text
 

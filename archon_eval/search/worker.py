@@ -280,17 +280,17 @@ class WorkerLost(ArchonError):
     """A worker process died in the middle of an eval."""
 
 
-def parse_job(get_error_text: Mapping[str, Any]) -> EvalJob:
+def parse_job(plain: Mapping[str, Any]) -> EvalJob:
     """A job from its plain mapping."""
 
     def pairs(items: Any) -> tuple[Any, ...]:
         return tuple((name, value) for name, value in items)
 
-    task = dict(get_error_text["task"])
+    task = dict(plain["task"])
     spec = TaskSpec(**{**task, "args": pairs(task["args"]), "scale": tuple(task["scale"])})
-    changes = {"task": spec, "questions": tuple(get_error_text["questions"])}
-    changes |= {name: pairs(get_error_text[name]) for name in ("solver_args", "model_roles")}
-    return EvalJob(**{**get_error_text, **changes})
+    changes = {"task": spec, "questions": tuple(plain["questions"])}
+    changes |= {name: pairs(plain[name]) for name in ("solver_args", "model_roles")}
+    return EvalJob(**{**plain, **changes})
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from typing import Literal
 from archon_eval.candidates import Message
 from archon_eval.simulation import writing
 from archon_eval.simulation.chance import hash_parts, draw_normal
-from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, MODEL_VARIANCE, SHARED_VARIANCE, SkillModel
+from archon_eval.simulation.mind import CRITIQUE_LOG_ODDS, MODEL_VARIANCE, SHARED_VARIANCE, SkillModel
 from archon_eval.simulation.reading import RIGHT, RecognizedPrompt, parse_answer, parse_quality, recognize_prompt
 from archon_eval.simulation.records import QuestionBank, SimulatedQuestion
 from archon_eval.simulation.skills import find_model
@@ -44,7 +44,7 @@ class SimulatedReply:
     stop_reason: Literal["stop", "max_tokens"]
     input_tokens: int
     output_tokens: int
-    letters: tuple[tuple[str, float], ...] = ()
+    letter_logprobs: tuple[tuple[str, float], ...] = ()
     """Log probabilities of the first token, where two letters were to choose between."""
 
 
@@ -54,7 +54,7 @@ class SimulatedCall:
 
     skill_model: SkillModel
     prompt: RecognizedPrompt
-    leaning: float
+    question_effect: float
     rng: Random
 
     def score_candidates(self) -> list[float]:

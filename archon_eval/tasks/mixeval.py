@@ -94,10 +94,10 @@ def build_sample(row: Row) -> Sample:
     return Sample(input=prompt, target=targets, id=f"{part}-{row.require('id')}", metadata=facts)
 
 
-def _choose_instruction(part: str, build_task: str) -> str:
+def _choose_instruction(part: str, benchmark: str) -> str:
     if part == "multiple-choice":
         return "Choose one of the options and give its letter."
-    if build_task in STEPWISE_BENCHMARKS:
+    if benchmark in STEPWISE_BENCHMARKS:
         return "Work it out step by step, then state the final answer."
     return "Answer with a word or a short phrase."
 

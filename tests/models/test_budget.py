@@ -91,8 +91,8 @@ def test_concurrency_never_overspends_and_wastes_nothing(
     async def job(worst: int, share: float, turns: int) -> None:
         try:
             async with reserve([part, whole], ResourceUsage(1, 0, worst)) as settle:
-                assert whole.spent.output_tokens + whole.reserve.output_tokens <= limit
-                assert part.spent.calls + part.reserve.calls <= calls
+                assert whole.spent.output_tokens + whole.reserved.output_tokens <= limit
+                assert part.spent.calls + part.reserved.calls <= calls
                 for _ in range(turns):
                     await anyio.lowlevel.checkpoint()
                 settle(ResourceUsage(1, 0, int(worst * share)))
@@ -107,7 +107,7 @@ def test_concurrency_never_overspends_and_wastes_nothing(
 
     anyio.run(main)
     assert whole.spent.output_tokens <= limit and part.spent.calls <= calls
-    assert whole.reserve == part.reserve == ResourceUsage()
+    assert whole.reserved == part.reserved == ResourceUsage()
     assert part.spent.calls == len(jobs) - len(refused)
 
 
@@ -136,7 +136,7 @@ def test_a_call_waits_for_others_to_settle_and_a_cancelled_one_has_taken_its_wor
 
     anyio.run(main)
     assert order == ["first", "second"]
-    assert budget.spent == ResourceUsage(2, 0, 90) and budget.reserve == ResourceUsage()
+    assert budget.spent == ResourceUsage(2, 0, 90) and budget.reserved == ResourceUsage()
 
 
 def test_a_waiter_that_is_cancelled_holds_nobody_up() -> None:

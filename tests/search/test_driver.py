@@ -408,7 +408,7 @@ def test_a_mended_model_changes_the_space(tmp_path, fake_run):
 
 
 def test_what_was_begun_again_and_cut_again_stays_held(tmp_path):
-    from archon_eval.search.scheduler import TrialScheduler
+    from archon_eval.search.evaluations import TrialScheduler
     from archon_eval.search.journal import Journal
 
     journal = Journal(tmp_path)
