@@ -132,7 +132,7 @@ class _QuestionRun:
         elif isinstance(component, ContextComponent):
             work = self._run_context_component(number, component, inflow, outflow)
         else:
-            raise ArchitectureError(f"layer {number}: {component.spec.kind} is no Producer, Judge, Whole or Side")
+            raise ArchitectureError(f"layer {number}: {component.spec.kind} is no CandidateGenerator, CandidateScorer, ListComponent or ContextComponent")
         await work
 
     def _create_context(self, number: int, component: Component, place: int = 1) -> EngineCallContext:

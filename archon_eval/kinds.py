@@ -156,7 +156,7 @@ def load_component_class(name: str, where: str) -> Any:
         said = f"{type(exc).__name__}: {exc}{hint}"
         raise ArchitectureError(f"{where}: cannot import component {name!r}: {said}") from exc
     if not isinstance(getattr(found, "kind", None), ComponentType):
-        raise ArchitectureError(f"{where}: {name!r} is no component: it has no class attribute `kind` of type Kind")
+        raise ArchitectureError(f"{where}: {name!r} is no component: it has no class attribute `kind` of type ComponentType")
     return found
 
 

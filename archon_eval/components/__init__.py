@@ -33,5 +33,5 @@ def build_component(spec: ComponentSpec, where: str) -> Component:
             return cls(spec)
     found = load_component_class(spec.kind, where)
     if not (isinstance(found, type) and issubclass(found, Component)):
-        raise ArchitectureError(f"{where}: {spec.kind!r} does not subclass Producer, Judge, Whole or Side")
+        raise ArchitectureError(f"{where}: {spec.kind!r} does not subclass CandidateGenerator, CandidateScorer, ListComponent or ContextComponent")
     return found(spec)

@@ -121,7 +121,7 @@ class Space:
         if members is not None:
             generators = [model for model in generators if model in members]
             fusers = [model for model in fusers if model in members]
-        settings = Settings(temperature=one.temperature)
+        settings = GenerationSettings(temperature=one.temperature)
         judge = self.judge or generators[0]
 
         def spec(kind: str, model: str = judge, **options: Any) -> ComponentSpec:

@@ -127,5 +127,5 @@ class NoComponent:
 
 
 def test_a_class_of_no_shape_is_refused(run: Any) -> None:
-    with pytest.raises(ArchitectureError, match="Producer, Judge, Whole or Side"):
+    with pytest.raises(ArchitectureError, match="CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"):
         run([{"generator": "made/g"}, {f"{HERE}:NoComponent": {}}], lambda call: "a")

@@ -20,4 +20,4 @@ def test_wordings_are_those_of_the_stated_version() -> None:
         REASK_PROMPT,
     )
     found = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-    assert (PROMPTS_VERSION, found) == (1, "07112dc5fb5a"), "raise architecture.WORDING and pin the new hash"
+    assert (PROMPTS_VERSION, found) == (1, "07112dc5fb5a"), "raise PROMPTS_VERSION and pin the new hash"

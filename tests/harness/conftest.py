@@ -39,13 +39,13 @@ def fresh_models() -> None:
 
 OWN = """
 from dataclasses import replace
-from archon_eval.components.base import Whole
-from archon_eval.kinds import Kind
+from archon_eval.components.base import ListComponent
+from archon_eval.kinds import ComponentType
 
-class Says(Whole):
-    kind = Kind("says", needs_model=False)
+class Says(ListComponent):
+    kind = ComponentType("says", needs_model=False)
 
-    async def run(self, state, desk):
+    async def run(self, state, ctx):
         return replace(state, candidates=tuple(replace(c, text="{text}") for c in state.candidates))
 """
 

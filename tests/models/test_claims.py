@@ -177,8 +177,8 @@ def test_claims_where_locks_are_the_processs(tmp_path: Path, monkeypatch: pytest
     store.touch()
     one = KeyLocks(store)
     assert one.acquire(KEY)
-    program = "import sys, fcntl; from pathlib import Path; from archon_eval.models.claims import Claims; "
-    program += "del fcntl.F_OFD_SETLK; print(Claims(Path(sys.argv[1])).take(bytes(range(32))))"
+    program = "import sys, fcntl; from pathlib import Path; from archon_eval.models.claims import KeyLocks; "
+    program += "del fcntl.F_OFD_SETLK; print(KeyLocks(Path(sys.argv[1])).acquire(bytes(range(32))))"
     words = [sys.executable, "-c", program, str(store)]
     assert subprocess.check_output(words, text=True) == "False\n"
     one.release(KEY)

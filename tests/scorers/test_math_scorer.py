@@ -218,11 +218,11 @@ def test_works_in_any_event_loop_and_ends_with_the_program_even_without_a_main_g
         for backend in ("asyncio", "trio", "asyncio"):
             try:
                 reply, gold = r"\boxed{%d/2}" % (2 * len(backend)), str(len(backend))
-                verdict = anyio.run(math.answers_equal, reply, gold, backend=backend)
+                verdict = anyio.run(math.compare_answers, reply, gold, backend=backend)
                 assert verdict.correct, verdict
             except (ImportError, LookupError) as error:
                 assert backend == "trio", error
-        print(*(worker._process.pid for worker in math._idle()))
+        print(*(worker._process.pid for worker in math._get_idle_workers()))
         """)
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
