@@ -5,18 +5,18 @@ from archon_eval import Archon, load_architecture
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from archon_eval.api import Archon, PricedAnswer
-    from archon_eval.architecture import Architecture
-    from archon_eval.loading import load_architecture
+    from archon_eval.architecture.load import load_architecture
+    from archon_eval.architecture.spec import Architecture
+    from archon_eval.integrations.python import Archon, PricedAnswer
 
 __version__ = "0.1.0"
 __all__ = ["Architecture", "Archon", "PricedAnswer", "__version__", "load_architecture"]
 
 _LAZY_EXPORTS = {
-    "Archon": "archon_eval.api",
-    "PricedAnswer": "archon_eval.api",
-    "Architecture": "archon_eval.architecture",
-    "load_architecture": "archon_eval.loading",
+    "Archon": "archon_eval.integrations.python",
+    "PricedAnswer": "archon_eval.integrations.python",
+    "Architecture": "archon_eval.architecture.spec",
+    "load_architecture": "archon_eval.architecture.load",
 }
 
 

@@ -17,7 +17,7 @@ from inspect_ai.solver import solver
 from archon_eval.sandbox.provider import ArchonDocker
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
 from archon_eval.scorers.arena_hard import arena_hard as arena_hard_scorer
-from archon_eval.scorers.letter import letter_answer
+from archon_eval.scorers.choices import letter_answer
 from archon_eval.scorers.math import math_answer
 from archon_eval.scorers.mixeval import mixeval as mixeval_scorer
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
@@ -107,6 +107,6 @@ def sim() -> type[ModelAPI]:
 @modelapi(name="archon")
 def archon_model() -> type[ModelAPI]:
     """An architecture as a model: `archon/moa-lite`, `archon/my/file.yaml`."""
-    from archon_eval.harness.provider import ArchonAPI
+    from archon_eval.integrations.inspect_model import ArchonAPI
 
     return ArchonAPI

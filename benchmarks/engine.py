@@ -84,10 +84,10 @@ def evaluate(architecture: Any, trace: str | None, questions: int, at_once: int,
 
 def waves(architecture: Any, url: str) -> list[list[Any]]:
     """The calls of one question, those that may run at once together, as the engine made them."""
-    from archon_eval.candidates import Message
-    from archon_eval.engine import Engine
-    from archon_eval.loading import load_architecture
-    from archon_eval.models.stack import build_client
+    from archon_eval.architecture.load import load_architecture
+    from archon_eval.engine.engine import Engine
+    from archon_eval.models.client import build_client
+    from archon_eval.types import Message
 
     loaded = load_architecture(architecture, MODELS)
     conversation = (Message("user", QUESTION % (0, 0, 0)),)

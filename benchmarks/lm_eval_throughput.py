@@ -19,7 +19,7 @@ from typing import Any
 
 from lm_eval.models.openai_completions import LocalChatCompletion
 
-from archon_eval.harness.lm_eval import ArchonLM
+from archon_eval.integrations.lm_eval_model import ArchonLM
 
 SERVER = Path(__file__).parents[1] / "tests" / "fakes" / "server.py"
 TASK = {"until": ["Question:"], "max_gen_toks": 256, "do_sample": False}

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from archon_eval.report.contents import ReportData, build_benchmark_report
 from archon_eval.report.gate import GateThresholds, decide_outcome
-from archon_eval.report.page import render_page
-from archon_eval.report.runs import LayerUsage, BenchmarkQuestion, Run
-from archon_eval.report.searches import Search, TrialSummary
-from archon_eval.report.statistics import compare
+from archon_eval.report.html.page import render_page
+from archon_eval.report.report_data import ReportData, build_benchmark_report
+from archon_eval.report.search_results import Search, TrialSummary
+from archon_eval.runs.run import BenchmarkQuestion, LayerUsage, Run
+from archon_eval.stats.estimates import compare
 
 
 def made_up(trials: int, questions: int) -> ReportData:

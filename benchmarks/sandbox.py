@@ -27,8 +27,8 @@ import anyio
 from archon_eval.sandbox import Case, SandboxLimits, SandboxPool
 from archon_eval.sandbox import container as container_module
 from archon_eval.sandbox.container import LABEL, Container, build_host_options, get_owner_label
+from archon_eval.sandbox.guest import bundle
 from archon_eval.sandbox.image import build_image, connect
-from archon_eval.sandbox.inside import bundle
 
 GROUP_V1 = Path("/sys/fs/cgroup/cpuacct/docker/cpuacct.usage")
 GROUP_V2 = Path("/sys/fs/cgroup/docker/cpu.stat")

@@ -30,8 +30,8 @@ import numpy as np
 from search_tables import EPOCHS, FURTHER, Table, build
 from threadpoolctl import threadpool_limits
 
-from archon_eval.search import optimisers
-from archon_eval.search.finals import MIN_FINALISTS, CONFIRM_BUDGET_SHARE
+from archon_eval.search import optimizers as optimisers
+from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE, MIN_FINALISTS
 from archon_eval.search.space import compute_features
 from archon_eval.search.surrogate import Observation, Surrogate, _compute_matern
 from archon_eval.simulation.skills import FAMILIES

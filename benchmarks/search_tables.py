@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from archon_eval.search.space import PRESETS, RANKER_TOP_K, Configuration
-from archon_eval.simulation import mind as m
-from archon_eval.simulation.skills import OPEN_ENDED, list_models, rank_models, get_strength
+from archon_eval.simulation import skill_model as m
+from archon_eval.simulation.skills import OPEN_ENDED, get_strength, list_models, rank_models
 
 EPOCHS = 5
 """A search sees: three that trials take in turn, two of fresh draws for finalists."""
@@ -66,7 +66,9 @@ class World:
         ease = np.array([spread.inv_cdf((q + 0.5) / questions) for q in range(questions)], dtype=np.float32)
         self.rng.shuffle(ease)
         own = {n: self._normal(questions) for n in self.names}
-        self.leaning = {n: np.tile(math.sqrt(m.SHARED_VARIANCE) * ease + math.sqrt(m.MODEL_VARIANCE) * own[n], EPOCHS) for n in own}
+        self.leaning = {
+            n: np.tile(math.sqrt(m.SHARED_VARIANCE) * ease + math.sqrt(m.MODEL_VARIANCE) * own[n], EPOCHS) for n in own
+        }
         self.favourite = {n: np.tile(self._common(self.rng.random(questions)), EPOCHS) for n in own}
         self.taste = {n: np.tile(self.rng.normal(size=(questions, WRONG + 1)), (EPOCHS, 1)) for n in own}
         self.strength = {n: get_strength(n, family) * (math.sqrt(2) if self.open else 1) for n in own}
@@ -109,13 +111,19 @@ class World:
             look = self.looks(name, answers, evidence) + self.strength[name] + place
             weights = np.exp(look) if keep is None else np.exp(look) * keep
             base = (weights * answers).sum(1) / weights.sum(1)
-            level = m.CANDIDATE_QUALITY_WEIGHT * base + (1 - m.CANDIDATE_QUALITY_WEIGHT) * (self.strength[name] + self.leaning[name]) + self.bonus[name]
+            level = (
+                m.CANDIDATE_QUALITY_WEIGHT * base
+                + (1 - m.CANDIDATE_QUALITY_WEIGHT) * (self.strength[name] + self.leaning[name])
+                + self.bonus[name]
+            )
             found = level + math.sqrt(m.SAMPLE_VARIANCE) * self._normal(self.size)
             return found, _phi(found)  # the judge's own noise, of variance 1, against the baseline's 0
         weights = np.exp(evidence + place)
         weights = weights if keep is None else weights * keep
         own = self.answer(name)
-        totals = np.stack([(weights * (answers == a)).sum(1) + m.OWN_ANSWER_WEIGHT * (own == a) for a in range(WRONG + 1)], 1)
+        totals = np.stack(
+            [(weights * (answers == a)).sum(1) + m.OWN_ANSWER_WEIGHT * (own == a) for a in range(WRONG + 1)], 1
+        )
         totals[:, 0] *= np.exp(self.bonus[name] + m.LOGITS_PER_PROBIT * self.leaning[name])
         edges = np.cumsum(totals, 1)
         point = self.rng.random(self.size) * edges[:, -1]
@@ -172,7 +180,9 @@ def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
         return counter[0]
 
     def walk(root: tuple[int, int], stack: tuple[int, ...], answers: Any, paid: tuple[tuple[int, int], ...]) -> None:
-        critique = np.where(world.looks(judge, answers, 0) > 0, m.CRITIQUE_LOG_ODDS, -m.CRITIQUE_LOG_ODDS).astype(np.float32)
+        critique = np.where(world.looks(judge, answers, 0) > 0, m.CRITIQUE_LOG_ODDS, -m.CRITIQUE_LOG_ODDS).astype(
+            np.float32
+        )
         order = np.argsort(-world.looks(judge, answers, critique), 1)[:, :RANKER_TOP_K]
         top = np.take_along_axis(answers, order, 1)
         evidence = np.take_along_axis(critique, order, 1)

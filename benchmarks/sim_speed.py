@@ -7,16 +7,16 @@ import asyncio
 import json
 import time
 
-from archon_eval.candidates import Message
-from archon_eval.engine import Engine
-from archon_eval.loading import load_architecture
-from archon_eval.models.base import Call, Reply
+from archon_eval.architecture.load import load_architecture
+from archon_eval.engine.engine import Engine
+from archon_eval.models.call import Call, Reply
 from archon_eval.simulation import pool_names
-from archon_eval.simulation.caller import SimCaller
 from archon_eval.simulation.check import make_question
-from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.reading import recognize_prompt
-from archon_eval.simulation.records import QuestionBank
+from archon_eval.simulation.client import SimCaller
+from archon_eval.simulation.pool import Simulator
+from archon_eval.simulation.prompt_recognition import recognize_prompt
+from archon_eval.simulation.questions import QuestionBank
+from archon_eval.types import Message
 
 PRESETS = ("ensemble-critic-ranker-fuser", "ensemble-verifier", "ensemble-unit-tests", "figure-3")
 
@@ -46,7 +46,9 @@ def main() -> None:
     for call in calls:
         started = time.process_time_ns()
         simulator.reply(call.model, call.messages, draw=call.draw, epoch=call.epoch)
-        spent.setdefault(recognize_prompt(call.messages, known).task, []).append((time.process_time_ns() - started) / 1e6)
+        spent.setdefault(recognize_prompt(call.messages, known).task, []).append(
+            (time.process_time_ns() - started) / 1e6
+        )
     figures = {task: round(sum(times) / len(times), 4) for task, times in sorted(spent.items())}
     mean = sum(map(sum, spent.values())) / len(calls)
     print(json.dumps({"calls": len(calls), "cpu_ms_per_call": round(mean, 4), "by_task": figures}, indent=1))

@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from archon_eval.architecture import GenerationSettings
-from archon_eval.candidates import Message
-from archon_eval.models.base import Call, Reply, Usage
+from archon_eval.architecture.spec import GenerationSettings
+from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_entry import build_call_key
+from archon_eval.types import Message
 
 WHERE = "openai/gpt-4o at https://api.openai.com/v1/"
 
@@ -47,7 +47,9 @@ def main() -> None:
         def at_once() -> None:
             async def write() -> None:
                 for first in range(0, given.replies, 50):
-                    await asyncio.gather(*(store.put(build_call_key(c, WHERE), reply) for c in calls[first : first + 50]))
+                    await asyncio.gather(
+                        *(store.put(build_call_key(c, WHERE), reply) for c in calls[first : first + 50])
+                    )
 
             asyncio.run(write())
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from archon_eval.architecture.load import load_architecture
 from archon_eval.cli import main
-from archon_eval.loading import load_architecture
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("architecture-file.md", "components.md", "cli.md", "benchmarks/code_contests.md")
@@ -59,7 +59,7 @@ def test_architectures_of_the_page_load(page: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_assumptions_of_the_page_are_those_of_the_code() -> None:
-    from archon_eval.tokens import TokenAssumptions
+    from archon_eval.engine.token_estimates import TokenAssumptions
 
     text = " ".join((DOCS / "cli.md").read_text(encoding="utf-8").split())
     a = TokenAssumptions()

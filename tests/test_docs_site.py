@@ -69,7 +69,7 @@ def test_the_simulated_evals_of_the_page_run(page: str, tmp_path: Path, monkeypa
 
 
 def test_every_command_is_run_by_a_test_or_says_why_not() -> None:
-    recipes = (ROOT / "tests" / "harness" / "test_recipes.py").read_text(encoding="utf-8")
+    recipes = (ROOT / "tests" / "integrations" / "test_recipes.py").read_text(encoding="utf-8")
     run = {*PAGES, *ELSEWHERE, *SAMPLES, "simulation.md", *re.findall(r"follow\(\"([\w/.-]+)\"", recipes)}
     command = re.compile(r"^(?:archon|inspect|lm_eval|pip|make|python|export|vllm|ollama) ", re.MULTILINE)
     silent, unrun = [], []

@@ -12,8 +12,8 @@ from typing import Any
 from archon_eval.cli.architectures import ARCHITECTURE_HELP, MODELS_HELP
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.cli.report import add_eval_options, print_unscored, add_scoring_options
-from archon_eval.cli.tables import print_table, create_table
+from archon_eval.cli.report import add_eval_options, add_scoring_options, print_unscored
+from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError
 
 PART_VERDICTS = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tell"}
@@ -33,10 +33,12 @@ def add(commands: Any) -> None:
 
 
 def _ablate(options: argparse.Namespace) -> int:
-    from archon_eval.harness.model_names import parse_model_names
-    from archon_eval.loading import load_architecture
-    from archon_eval.report import ablation, charts, ci
-    from archon_eval.report.evals import Eval
+    from archon_eval.architecture.load import load_architecture
+    from archon_eval.models.model_names import parse_model_names
+    from archon_eval.report import ablation
+    from archon_eval.report import ci_output as ci
+    from archon_eval.report.html import charts
+    from archon_eval.runs.run_eval import Eval
 
     whole = load_architecture(options.architecture, parse_model_names(options.models))
     if whole.placeholders:
@@ -82,13 +84,18 @@ def _ablate(options: argparse.Namespace) -> int:
             f"{at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"
         )
     if options.png:
-        ci.write_file(options.png, charts.render_png(charts.build_interval_chart(ablation.build_chart_rows(worth), f"worth, points ({at} interval)")))
+        ci.write_file(
+            options.png,
+            charts.render_png(
+                charts.build_interval_chart(ablation.build_chart_rows(worth), f"worth, points ({at} interval)")
+            ),
+        )
     return 0
 
 
 def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
-    from archon_eval.report.contents import format_interval
-    from archon_eval.report.statistics import format_score
+    from archon_eval.report.report_data import format_interval
+    from archon_eval.stats.estimates import format_score
 
     columns = ("change", "score", "worth", "verdict", "calls", "tokens", "$")
     rows = create_table(*columns, numbers="score,calls,tokens,$")
@@ -97,7 +104,9 @@ def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
     for one in worth:
         whole = one.pair.overall
         value = format_interval(one.value, one.pair.points, "+")
-        rows.add_row(one.change, format_score(whole.second, scale), value, PART_VERDICTS[whole.verdict], *_format_costs(one.run))
+        rows.add_row(
+            one.change, format_score(whole.second, scale), value, PART_VERDICTS[whole.verdict], *_format_costs(one.run)
+        )
     print_table(rows)
     for each in (run, *(one.run for one in worth)):
         print_unscored(each, missing)

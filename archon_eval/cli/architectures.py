@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from archon_eval.architecture import SETTING_NAMES, Architecture, ComponentSpec
+from archon_eval.architecture.component_types import resolve_component_type
+from archon_eval.architecture.load import list_presets, load_architecture, parse_text, read_file
+from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.tables import print_table, create_table
+from archon_eval.cli.tables import create_table, print_table
+from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan, render_mermaid
 from archon_eval.errors import ArchitectureError
-from archon_eval.harness.model_names import parse_model_names
-from archon_eval.kinds import resolve_component_type
-from archon_eval.loading import load_architecture, parse_text, list_presets, read_file
+from archon_eval.models.model_names import parse_model_names
 from archon_eval.models.prices import load_prices
-from archon_eval.plan import LayerPlan, Plan, plan, render_mermaid, format_range
 
 ARCHITECTURE_HELP = "a preset's name (`archon presets`) or a YAML or JSON file"
 PLAN_FOOTNOTE = """
@@ -115,10 +115,14 @@ def _plan(options: argparse.Namespace) -> int:
         "tokens in",
         "tokens out",
     )
-    rows = create_table(*columns, "dollars", numbers="layer,calls,re-asks,candidates,done after,tokens in,tokens out,dollars")
+    rows = create_table(
+        *columns, "dollars", numbers="layer,calls,re-asks,candidates,done after,tokens in,tokens out,dollars"
+    )
     for layer in found.layers:
         rows.add_row(*_format_layer_row(layer))
-    rows.add_row("", "total", "", *_format_counts(found), "", str(found.sequential), *_format_costs(found), style="bold")
+    rows.add_row(
+        "", "total", "", *_format_counts(found), "", str(found.sequential), *_format_costs(found), style="bold"
+    )
     print_table(rows)
     print(PLAN_FOOTNOTE)
     if found.unpriced:
@@ -163,7 +167,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from archon_eval.legacy import import_legacy
+    from archon_eval.integrations.legacy_config import import_legacy
 
     found, notes = import_legacy(parse_text(read_file(options.file), str(options.file)), options.file.stem)
     for note in notes:

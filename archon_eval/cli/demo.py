@@ -15,7 +15,7 @@ from rich.table import Table
 
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.errors import ArchonError
-from archon_eval.report.evals import Eval, run_eval
+from archon_eval.runs.run_eval import Eval, run_eval
 
 SYSTEMS = (
     ("best model", "single"),
@@ -58,7 +58,9 @@ def run_demo(models: str, folder: Path, console: Console, events: bool = False) 
             )
             if not events:
                 with progress.pause():
-                    console.print(f"[dim]$ {shlex.join(eval.build_command(folder))}[/dim]", soft_wrap=True, highlight=False)
+                    console.print(
+                        f"[dim]$ {shlex.join(eval.build_command(folder))}[/dim]", soft_wrap=True, highlight=False
+                    )
             results.append(read_result(name, run_eval(eval, folder, evals.start_eval(name, eval))))
     if events:
         return results
@@ -115,7 +117,7 @@ def _measure_duration(start: str, end: str) -> float:
 
 def create_results_table(results: list[DemoResult]) -> Table:
     """One row per system: accuracy with its interval, and what it took."""
-    from archon_eval.report.statistics import estimate_mean
+    from archon_eval.stats.estimates import estimate_mean
 
     questions = len(results[0].right)
     runs = sum(map(len, results[0].right.values()))
@@ -141,8 +143,8 @@ def create_results_table(results: list[DemoResult]) -> Table:
 
 def describe_results(results: list[DemoResult]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
-    from archon_eval.report.comparing import explain_doubt, bonferroni_confidence
-    from archon_eval.report.statistics import compare, decide_verdict
+    from archon_eval.report.compare import bonferroni_confidence, explain_doubt
+    from archon_eval.stats.estimates import compare, decide_verdict
 
     lines, confidence = [], bonferroni_confidence(len(results) - 1)
     for result in results[1:]:

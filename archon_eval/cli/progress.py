@@ -18,7 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from archon_eval.report.evals import Eval, EvalProgress, Spend, EvalProgressCallback
+from archon_eval.runs.run_eval import Eval, EvalProgress, EvalProgressCallback, Spend
 
 EVENT_INTERVAL = 1.0
 """Seconds between two events of one stage."""
@@ -115,7 +115,9 @@ class ProgressDisplay:
         step, left, clock = self._step, self._seconds_left, time.monotonic()
         bar = ProgressBar(step.total or 1, step.done, width=24, pulse=not step.total, animation_time=clock)
         count = f"{step.done:,}/{'?' if step.total is None else format(step.total, ',')} {step.unit}"
-        took = f"{_format_duration(clock - self._started_at)}" + ("" if left is None else f", {_format_duration(left)} left")
+        took = f"{_format_duration(clock - self._started_at)}" + (
+            "" if left is None else f", {_format_duration(left)} left"
+        )
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_row(bar, Text(count if step.unit else ""), Text(took))
         more = [text for text in (step.spent.text if step.spent else "", step.note) if text]
@@ -160,7 +162,11 @@ class EvalSeries:
             if limits.dollars is not None and now.dollars is not None:
                 spent = replace(spent, dollars_left=max(0.0, limits.dollars - now.dollars))
             self._answers_per_eval = now.total or self._answers_per_eval  # evals that are to come ask as much
-            total = old.done + self._answers_per_eval * (self._count - self._started + 1) if self._answers_per_eval else None
+            total = (
+                old.done + self._answers_per_eval * (self._count - self._started + 1)
+                if self._answers_per_eval
+                else None
+            )
             self._progress(ProgressUpdate(name, old.done + now.done, total, self._unit, spent))
 
         return told

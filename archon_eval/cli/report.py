@@ -12,13 +12,15 @@ from typing import Any
 
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
-from archon_eval.cli.tables import print_table, create_table
+from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import ArchonError, DataError, sanitize_text
 
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    compare = add_command(commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare)
+    compare = add_command(
+        commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare
+    )
     compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
     compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
     add_scoring_options(compare)
@@ -40,7 +42,9 @@ def add(commands: Any) -> None:
     gate.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     gate.add_argument("--json", action="store_true", help="everything, as JSON")
 
-    report = add_command(commands, "report", "one page about runs and searches: scores, costs, questions", _write_report)
+    report = add_command(
+        commands, "report", "one page about runs and searches: scores, costs, questions", _write_report
+    )
     report.add_argument("paths", nargs="+", type=Path, metavar="LOGS|SEARCH", help="logs, folders of logs or searches")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")
     report.add_argument("--format", choices=("html", "md", "json", "png"), help="default: by the name of the output")
@@ -86,7 +90,7 @@ def add_scoring_options(command: argparse.ArgumentParser, missing: str = "error"
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from archon_eval.report.comparing import compare_paths, summarize_comparison, dump_comparison
+    from archon_eval.report.compare import compare_paths, dump_comparison, summarize_comparison
 
     with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
@@ -125,9 +129,11 @@ def print_unscored(run: Any, missing: str) -> None:
 
 
 def _print_parts(pair: Any) -> None:
-    from archon_eval.report.statistics import format_score
+    from archon_eval.stats.estimates import format_score
 
-    rows = create_table("", pair.first.name, pair.second.name, "difference", "interval", "p", "n", "verdict", numbers="n,p")
+    rows = create_table(
+        "", pair.first.name, pair.second.name, "difference", "interval", "p", "n", "verdict", numbers="n,p"
+    )
     for part in (*pair.parts, pair.overall):
         found, scale = part.paired.difference, pair.points
         interval = (
@@ -135,7 +141,11 @@ def _print_parts(pair: Any) -> None:
             if found.low in (None, found.high)
             else f"{format_score(found.low, scale, '+')} to {format_score(found.high, scale, '+')}"
         )
-        means = (format_score(part.first, scale), format_score(part.second, scale), format_score(found.value, scale, "+"))
+        means = (
+            format_score(part.first, scale),
+            format_score(part.second, scale),
+            format_score(found.value, scale, "+"),
+        )
         style = "bold" if part is pair.overall else None
         p = f"{part.paired.permutation_p:.3f}"
         rows.add_row(part.name, *means, interval, p, str(found.n), part.verdict, style=style)
@@ -173,7 +183,7 @@ def _print_error(text: str) -> None:
 
 
 def _check_with_progress(source: Any, limits: Any, options: argparse.Namespace) -> Any:
-    from archon_eval.report.gating import run_gate
+    from archon_eval.report.run_gate import run_gate
 
     with ProgressDisplay("gate", options.json) as progress:
         watch = _create_progress_callback(progress, source)
@@ -189,8 +199,8 @@ def _create_progress_callback(progress: ProgressDisplay, source: Any) -> Any:
 
 def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
     """What is held against the baseline, a log or an eval to run, and the limits."""
-    from archon_eval.report.evals import Eval
     from archon_eval.report.gate import GateThresholds
+    from archon_eval.runs.run_eval import Eval
 
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
@@ -211,9 +221,9 @@ def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _save_baseline(source: Any, options: argparse.Namespace) -> int:
-    from archon_eval.report.evals import run_eval
     from archon_eval.report.gate import save_baseline
-    from archon_eval.report.reading import find_single_log, read_run
+    from archon_eval.runs.read_log import find_single_log, read_run
+    from archon_eval.runs.run_eval import run_eval
 
     with ProgressDisplay("gate", options.json) as progress:
         watch = _create_progress_callback(progress, source)
@@ -234,7 +244,7 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
 
 def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
     """Wherever CI looks for it; a place that cannot be written is said, and turns green into undecided."""
-    from archon_eval.report import ci
+    from archon_eval.report import ci_output as ci
 
     code, name = int(outcome.code), options.name or options.task or outcome.task or str(options.log)
     summary = options.summary or os.environ.get("GITHUB_STEP_SUMMARY")
@@ -246,7 +256,10 @@ def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
             _print_error(f"archon gate: {exc}")
             code = code or 2
     try:
-        print(json.dumps(ci.dump_outcome(outcome, name), indent=2) if options.json else ci.format_text(outcome), flush=True)
+        print(
+            json.dumps(ci.dump_outcome(outcome, name), indent=2) if options.json else ci.format_text(outcome),
+            flush=True,
+        )
     except BrokenPipeError:  # a reader who has seen enough changes nothing
         pass
     except OSError as exc:
@@ -256,9 +269,9 @@ def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
 
 
 def _write_report(options: argparse.Namespace) -> int:
-    from archon_eval.report import charts
-    from archon_eval.report.ci import write_file
-    from archon_eval.report.contents import read_report_data, dump_report
+    from archon_eval.report.ci_output import write_file
+    from archon_eval.report.html import charts
+    from archon_eval.report.report_data import dump_report, read_report_data
 
     form = options.format or (options.output.suffix.lstrip(".") if options.output else "html")
     if form not in ("html", "md", "json", "png"):
@@ -276,15 +289,15 @@ def _write_report(options: argparse.Namespace) -> int:
         progress(ProgressUpdate("writing the report"))
         content: str | bytes
         if form == "html":
-            from archon_eval.report.page import render_page
+            from archon_eval.report.html.page import render_page
 
             content = render_page(found)
         elif form == "png":
-            from archon_eval.report.page import render_chart_png
+            from archon_eval.report.html.page import render_chart_png
 
             content = render_chart_png(found, options.cost)
         elif form == "md":
-            from archon_eval.report.plain import render_markdown
+            from archon_eval.report.markdown import render_markdown
 
             content = render_markdown(found)
         else:

@@ -69,9 +69,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the search and print what came of it."""
     from rich.console import Console
 
-    from archon_eval.search.driver import search
-    from archon_eval.search.outcome import write
-    from archon_eval.search.runners import dask, local
+    from archon_eval.search.executors import dask, local
+    from archon_eval.search.loop import search
+    from archon_eval.search.summary import write
 
     settings = build_settings(options)
     if options.dry_run:
@@ -84,7 +84,9 @@ def run(options: argparse.Namespace) -> int:
     folder = options.output.absolute()
     try:
         with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
-            found_ = search(settings, folder, runs, workers=options.workers, watch=lambda one: bar(convert_progress(one)))
+            found_ = search(
+                settings, folder, runs, workers=options.workers, watch=lambda one: bar(convert_progress(one))
+            )
     except KeyboardInterrupt:
         print("archon: stopped; the same command goes on where it was", file=sys.stderr)
         raise
@@ -98,9 +100,9 @@ def run(options: argparse.Namespace) -> int:
 
 def build_settings(options: argparse.Namespace) -> Any:
     """The settings of a command line; what it leaves out is the file's."""
+    from archon_eval.architecture.load import parse_text
     from archon_eval.errors import ArchitectureError
-    from archon_eval.loading import parse_text
-    from archon_eval.search.settings import load_settings
+    from archon_eval.search.config import load_settings
     from archon_eval.search.space import SearchError
 
     data: dict[str, Any] = {}
@@ -160,7 +162,9 @@ def convert_progress(progress: Any) -> ProgressUpdate:
         note = f"best of {progress.options} so far: {progress.incumbent} {100 * progress.value:.1f}{spread}%"
     note = "\n".join(filter(None, [note, progress.note]))
     unit = "trials" if progress.stage == "searching" else "evals" if progress.total else ""
-    return ProgressUpdate(progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note)
+    return ProgressUpdate(
+        progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note
+    )
 
 
 def _format_forecast(found: Mapping[str, Any]) -> str:
@@ -173,7 +177,7 @@ def _format_forecast(found: Mapping[str, Any]) -> str:
 def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
     from rich.table import Table
 
-    from archon_eval.search.outcome import format_percent
+    from archon_eval.search.summary import format_percent
 
     table = Table(title="On the held-out questions", title_justify="left")
     for column in ("system", "score (95%)", "calls", "winner against it"):

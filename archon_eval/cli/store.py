@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 
 def _open_store(options: argparse.Namespace, read_only: bool, new: bool = False) -> Any:
-    from archon_eval.models.stack import STORE_VARIABLE
+    from archon_eval.models.client import STORE_VARIABLE
     from archon_eval.models.store import CallStore
     from archon_eval.models.store_damage import open_read_only
 

@@ -34,5 +34,7 @@ def create_table(*columns: str, numbers: str = "") -> Table:
     """A plain table; the columns named in `numbers` are set right."""
     found = EscapedTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        found.add_column(sanitize_text(column), justify="right" if column in numbers.split(",") else "left", overflow="fold")
+        found.add_column(
+            sanitize_text(column), justify="right" if column in numbers.split(",") else "left", overflow="fold"
+        )
     return found

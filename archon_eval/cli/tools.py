@@ -8,7 +8,7 @@ from typing import Any
 
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
-from archon_eval.cli.tables import print_table, create_table
+from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import SimulationError, did_you_mean
 
 
@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
 
-    check = add_command(commands, "sim-check", "how far the simulated pool agrees with the published results", _check_simulation)
+    check = add_command(
+        commands, "sim-check", "how far the simulated pool agrees with the published results", _check_simulation
+    )
     check.add_argument("--questions", type=int, default=200, help="made-up questions per family (%(default)s)")
     check.add_argument("--seed", type=int, default=0, help="of the simulated world (%(default)s)")
     check.add_argument("--families", help="benchmark families, separated by commas (default: all)")

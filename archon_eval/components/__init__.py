@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from archon_eval.architecture import ComponentSpec
+from archon_eval.architecture.component_types import load_component_class
+from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import Component
 from archon_eval.components.critic import Critic
-from archon_eval.components.execution import IOTestGenerator, IOTestEvaluator
+from archon_eval.components.executed_tests import IOTestEvaluator, IOTestGenerator
 from archon_eval.components.fuser import Fuser
 from archon_eval.components.generator import Generator
 from archon_eval.components.ranker import Ranker
@@ -13,7 +14,6 @@ from archon_eval.components.unit_tests import UnitTestEvaluator, UnitTestGenerat
 from archon_eval.components.verifier import Verifier
 from archon_eval.components.vote import Vote
 from archon_eval.errors import ArchitectureError
-from archon_eval.kinds import load_component_class
 
 _BUILT_IN = (Generator, Fuser, Critic, Ranker, Verifier, UnitTestGenerator, UnitTestEvaluator, Vote)
 _VARIANTS: Mapping[tuple[str, str, str], type[Component]] = {
@@ -33,5 +33,7 @@ def build_component(spec: ComponentSpec, where: str) -> Component:
             return cls(spec)
     found = load_component_class(spec.kind, where)
     if not (isinstance(found, type) and issubclass(found, Component)):
-        raise ArchitectureError(f"{where}: {spec.kind!r} does not subclass CandidateGenerator, CandidateScorer, ListComponent or ContextComponent")
+        raise ArchitectureError(
+            f"{where}: {spec.kind!r} does not subclass CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
+        )
     return found(spec)

@@ -20,11 +20,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from archon_eval.architecture import ComponentSpec
-from archon_eval.candidates import Candidate, Conversation, Message, State
-from archon_eval.kinds import ComponentType
-from archon_eval.models.base import Reply
-from archon_eval.wording import unique_tag
+from archon_eval.architecture.component_types import ComponentType
+from archon_eval.architecture.prompts import unique_tag
+from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.models.call import Reply
+from archon_eval.types import Candidate, Conversation, Message, State
 
 T = TypeVar("T")
 CountRange = tuple[int, int]

@@ -8,12 +8,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from archon_eval.candidates import Conversation, State
+from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CallContext, CountRange, ListComponent, format_candidates, make_user_prompt
-from archon_eval.components.reading import iter_json_values, parse_numbers, normalize_reply
+from archon_eval.components.parsing.structured import iter_json_values, normalize_reply, parse_numbers
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import COMPONENT_TYPES
-from archon_eval.wording import render
+from archon_eval.types import Conversation, State
 
 CRITIQUE_PROMPT = """Here are {count} responses to a query. For each one, list its strengths and its weaknesses: is it \
 correct, complete, clear, and does it do what the query asks? Be specific, and point out every error you find.
@@ -83,7 +83,9 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
         keyed = _parse_json_critiques(text, count)
         if len(keyed) == count:
             return keyed
-        problem = f"no single section for {_format_ids(_find_wrong_ids(order, count))} of [1] to [{count}] in {quote(reply)}"
+        problem = (
+            f"no single section for {_format_ids(_find_wrong_ids(order, count))} of [1] to [{count}] in {quote(reply)}"
+        )
         outside = not set(order) <= set(range(1, count + 1))
         raise ParseError(problem, partial=None if outside else _select_certain(sections, count) or keyed or None)
     found: dict[int, list[str]] = {number: [] for number in range(count)}

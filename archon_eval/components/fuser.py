@@ -1,9 +1,9 @@
 """Fuser: one new answer made from all candidates, weighed rather than copied (v6 section 3.1; MoA's aggregator)."""
 
-from archon_eval.candidates import Candidate, Conversation, State, render_conversation
+from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CallContext, CandidateGenerator, format_candidates, make_user_prompt
-from archon_eval.kinds import COMPONENT_TYPES
-from archon_eval.wording import render
+from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 FUSE_PROMPT = """Several independent responses to the query below were collected. Write one new response to it that is better \
 than any of them.

@@ -1,8 +1,8 @@
 """Generator: the conversation goes to a model as it is; each sample is a candidate (v6 section 3.1)."""
 
-from archon_eval.candidates import Candidate, State
+from archon_eval.architecture.component_types import COMPONENT_TYPES
 from archon_eval.components.base import CallContext, CandidateGenerator
-from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.types import Candidate, State
 
 
 class Generator(CandidateGenerator):

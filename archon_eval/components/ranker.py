@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from archon_eval.candidates import Conversation, State
+from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CallContext, CountRange, ListComponent, format_candidates, make_user_prompt
-from archon_eval.components.reading import normalize_reply
+from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import COMPONENT_TYPES
-from archon_eval.wording import render
+from archon_eval.types import Conversation, State
 
 RANK_PROMPT = """Rank {count} responses to the query below, from best to worst, by how correct, complete and helpful each is \
 for it.

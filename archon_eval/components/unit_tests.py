@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from archon_eval.candidates import Candidate, Conversation, State, render_conversation
+from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CallContext, CandidateScorer, ContextComponent, CountRange, make_user_prompt
-from archon_eval.components.reading import iter_json_values, normalize_reply
-from archon_eval.components.results import parse_test_verdicts
+from archon_eval.components.parsing.structured import iter_json_values, normalize_reply
+from archon_eval.components.parsing.test_results import parse_test_verdicts
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import COMPONENT_TYPES
-from archon_eval.wording import render
+from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 TESTS_PROMPT = """Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
 correct and helpful response must satisfy and whose truth can be judged by reading the response (for example: "The \
@@ -60,7 +60,9 @@ def parse_tests(reply: str, max_tests: int) -> tuple[str, ...]:
         ParseError: no test in it, or lines in levels of which only some are tests.
     """
     text = normalize_reply(reply)
-    tests = _parse_json_tests(text, inline=False) or _parse_list_lines(text, reply) or _parse_json_tests(text, inline=True)
+    tests = (
+        _parse_json_tests(text, inline=False) or _parse_list_lines(text, reply) or _parse_json_tests(text, inline=True)
+    )
     if not tests:
         raise ParseError(f"no list of tests in {quote(reply)}")
     return tuple(dict.fromkeys(tests))[:max_tests]
@@ -129,9 +131,14 @@ class UnitTestGenerator(ContextComponent):
 
     async def prepare(self, conversation: Conversation, desk: CallContext) -> Mapping[str, Any]:
         most = int(self.spec.get_option("max_tests"))
-        prompt = render(self.spec.get_prompt("tests", self.wording), instruction=render_conversation(conversation), max_tests=most)
+        prompt = render(
+            self.spec.get_prompt("tests", self.wording), instruction=render_conversation(conversation), max_tests=most
+        )
         tests = await desk.generate_parsed(
-            "tests", make_user_prompt(prompt), lambda reply: self.parse(reply, most), fallback="no tests: every candidate passes"
+            "tests",
+            make_user_prompt(prompt),
+            lambda reply: self.parse(reply, most),
+            fallback="no tests: every candidate passes",
         )
         return {"tests": tests or ()}
 

@@ -4,12 +4,12 @@ import html
 import re
 from dataclasses import replace
 
-from archon_eval.candidates import Candidate, State
+from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CallContext, CandidateScorer, CountRange, make_user_prompt
-from archon_eval.components.reading import is_negated, iter_json_values, normalize_reply
+from archon_eval.components.parsing.structured import is_negated, iter_json_values, normalize_reply
 from archon_eval.errors import ParseError, quote
-from archon_eval.kinds import COMPONENT_TYPES
-from archon_eval.wording import render
+from archon_eval.types import Candidate, State
 
 REASONS_PROMPT = """Consider this response to a query. Explain, step by step, the reasons why it may be right: what it \
 claims, and what supports each claim.
@@ -102,7 +102,9 @@ class Verifier(CandidateScorer):
     kind = COMPONENT_TYPES["verifier"]
 
     async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
-        reason = render(self.spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text)
+        reason = render(
+            self.spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text
+        )
         reply = await desk.generate("reasons", make_user_prompt(reason), about=candidate.id)
         reasons = reply.text if reply else ""
         verdict = render(

@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import anyio
 
-from archon_eval.architecture import ComponentSpec
-from archon_eval.candidates import Candidate, State
+from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import CallContext, CountRange, ListComponent
-from archon_eval.components.execution import CandidateProgramRunner
-from archon_eval.components.reading import normalize_reply
-from archon_eval.kinds import COMPONENT_TYPES
+from archon_eval.components.executed_tests import CandidateProgramRunner
+from archon_eval.components.parsing.structured import normalize_reply
+from archon_eval.types import Candidate, State
 
 _STATED = re.compile(r"^\W*(?:the )?(?:final )?answer\W*(?::|is\b)\s*(\S.*)", re.I | re.M)
 _BRACE = re.compile(r"\\.|[{}]", re.S)

@@ -19,9 +19,9 @@ from typing import Any
 
 import anyio
 
-from archon_eval.architecture import GenerationSettings
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError, did_you_mean
-from archon_eval.models.base import Call, Reply, Usage
+from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable
 
 TOKENS_PER_REQUEST, TOKENS_PER_MESSAGE = 64, 16
@@ -178,7 +178,9 @@ def measure_usage(call: Call, reply: Reply, prices: PriceTable | None) -> Resour
     """What a call took, None where the provider did not say, or says less than nothing."""
     if reply.usage is None or min(reply.usage.input_tokens, reply.usage.output_tokens) < 0:
         return None
-    return ResourceUsage(1, reply.usage.input_tokens, reply.usage.output_tokens, _compute_cost(call.model, reply.usage, prices))
+    return ResourceUsage(
+        1, reply.usage.input_tokens, reply.usage.output_tokens, _compute_cost(call.model, reply.usage, prices)
+    )
 
 
 def _compute_cost(model: str, usage: Usage, prices: PriceTable | None) -> float:
@@ -252,7 +254,9 @@ def parse_budget(given: "Mapping[str, Any] | str | BudgetConfig | Budget | None"
             raise BudgetError(f"budget: unknown part {scope!r}{did_you_mean(str(scope), ('question', 'eval'))}")
         if not isinstance(limits, Mapping):
             raise BudgetError(f"budget: {scope} holds limits such as {{dollars: 20}}, not {limits!r}")
-        scopes[scope] = CallLimits(**{name: _check_limit(f"budget: {scope}.{name}", name, v) for name, v in limits.items()})
+        scopes[scope] = CallLimits(
+            **{name: _check_limit(f"budget: {scope}.{name}", name, v) for name, v in limits.items()}
+        )
     return BudgetConfig(scopes.get("question", CallLimits()), scopes.get("eval", CallLimits()))
 
 

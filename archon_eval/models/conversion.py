@@ -21,10 +21,10 @@ from inspect_ai.model import (
 )
 from inspect_ai.model._generate_config import active_generate_config
 
-from archon_eval.architecture import GenerationSettings
-from archon_eval.candidates import Message
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
-from archon_eval.models.base import Reply, Usage
+from archon_eval.models.call import Reply, Usage
+from archon_eval.types import Message
 
 _CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
     "system": ChatMessageSystem,

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from archon_eval.errors import DataError, did_you_mean, quote
-from archon_eval.models.base import Usage
+from archon_eval.models.call import Usage
 
 MILLION = 1_000_000
 
@@ -102,7 +102,10 @@ def _parse_entry(item: Any, where: str) -> list[tuple[str, Price]]:
     names = [models] if isinstance(models, str) else models
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"{where}: `models` must be a list of names such as openai/gpt-4o, not {models!r}")
-    return [(name.lower(), Price(_parse_dollars(item, "input", where), _parse_dollars(item, "output", where))) for name in names]
+    return [
+        (name.lower(), Price(_parse_dollars(item, "input", where), _parse_dollars(item, "output", where)))
+        for name in names
+    ]
 
 
 def _parse_dollars(item: Mapping[str, Any], key: str, where: str) -> float:

@@ -25,10 +25,10 @@ import anyio
 import anyio.lowlevel
 
 from archon_eval.errors import StoreError
-from archon_eval.models.base import Reply
-from archon_eval.models.claims import KeyLocks
+from archon_eval.models.call import Reply
+from archon_eval.models.key_locks import KeyLocks
 from archon_eval.models.store_entry import FAILURE_TAG, CallKey, decode_verified, encode, hash_name
-from archon_eval.models.store_file import suggest_fix, connect
+from archon_eval.models.store_file import connect, suggest_fix
 
 MAX_LOCK_WAIT = 600.0
 """Seconds to wait for the reply to a call that another process is sending, which may have been stopped."""

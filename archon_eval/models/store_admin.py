@@ -20,7 +20,7 @@ from typing import Any, TextIO, TypeVar
 from archon_eval.errors import StoreError, quote
 from archon_eval.models.store import INSERT_SQL, KEEP_SQL, UPDATE_SQL, CallStore
 from archon_eval.models.store_damage import ROW_COLUMNS, ProgressCallback, check_integrity, read_names, read_rows
-from archon_eval.models.store_entry import FORMAT_VERSION, decode_verified, decode, hash_name
+from archon_eval.models.store_entry import FORMAT_VERSION, decode, decode_verified, hash_name
 
 T = TypeVar("T")
 SECONDS_PER_DAY = 86_400
@@ -122,7 +122,9 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
     return max(gone, 0)
 
 
-def export(store: CallStore, path: str | os.PathLike[str], watch: ProgressCallback = lambda done, total: None) -> tuple[int, int]:
+def export(
+    store: CallStore, path: str | os.PathLike[str], watch: ProgressCallback = lambda done, total: None
+) -> tuple[int, int]:
     """Write every whole reply as a line of JSON, readable and complete; how many, and how many are damaged.
 
     A file that is there stays as it is until the export is complete.
@@ -180,7 +182,10 @@ def _format_line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any
 
 
 def import_(
-    store: CallStore, path: str | os.PathLike[str], replace: bool = False, watch: ProgressCallback = lambda done, total: None
+    store: CallStore,
+    path: str | os.PathLike[str],
+    replace: bool = False,
+    watch: ProgressCallback = lambda done, total: None,
 ) -> int:
     """Read an export; replies that are there already stay unless `replace`. All of it or nothing; how many were new.
 
@@ -193,7 +198,9 @@ def import_(
     except (OSError, UnicodeDecodeError) as exc:
         raise StoreError(f"cannot read {os.fspath(path)}: {exc}") from exc
     entries = (
-        [_parse_entry(line, f"{os.fspath(path)}:{number}") for number, line in _report_progress(lines, watch)] if any(lines) else []
+        [_parse_entry(line, f"{os.fspath(path)}:{number}") for number, line in _report_progress(lines, watch)]
+        if any(lines)
+        else []
     )
     with store.acquire_connection() as db:
         db.execute("BEGIN IMMEDIATE")

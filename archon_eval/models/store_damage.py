@@ -101,7 +101,9 @@ def read_names(db: sqlite3.Connection) -> dict[bytes, str] | None:
         return None
 
 
-def read_rows(db: sqlite3.Connection, watch: ProgressCallback = lambda done, total: None) -> Iterator[tuple[Any, ...] | None]:
+def read_rows(
+    db: sqlite3.Connection, watch: ProgressCallback = lambda done, total: None
+) -> Iterator[tuple[Any, ...] | None]:
     """Every reply's row by itself, so that a damaged page costs its own rows only; None for one that is unreadable.
 
     Where the end is unreadable nobody knows how many were there: one None stands for all of them.

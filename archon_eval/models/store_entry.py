@@ -10,10 +10,10 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
-from archon_eval.architecture import GenerationSettings
-from archon_eval.candidates import Conversation
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import quote
-from archon_eval.models.base import Call, Reply, Usage
+from archon_eval.models.call import Call, Reply, Usage
+from archon_eval.types import Conversation
 
 FORMAT_VERSION = 1
 """Part of every key: replies of another format are never found."""
@@ -39,7 +39,9 @@ class CallKey:
 def build_call_key(call: Call, endpoint: str, extra: str = "") -> CallKey:
     """The key of a call; `extra` is generation config from outside the architecture, in canonical JSON."""
     settings, messages = _encode_settings(call.settings) + extra, digest_messages(call.messages)
-    whole = hashlib.sha256(f"{FORMAT_VERSION}\n{call.epoch}\n{call.draw}\n{len(endpoint)}\n{endpoint}{settings}".encode())
+    whole = hashlib.sha256(
+        f"{FORMAT_VERSION}\n{call.epoch}\n{call.draw}\n{len(endpoint)}\n{endpoint}{settings}".encode()
+    )
     whole.update(messages)
     return CallKey(whole.digest(), endpoint, settings, messages, call.epoch, call.draw)
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archon_eval.architecture import Architecture, ComponentSpec, Layer
+from archon_eval.architecture.spec import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
-from archon_eval.report.comparing import RunComparison, compare_runs, dump_comparison, bonferroni_confidence
-from archon_eval.report.contents import format_interval
-from archon_eval.report.evals import Eval, EvalProgressCallback, run_eval
-from archon_eval.report.reading import read_run
-from archon_eval.report.runs import MissingPolicy, Run
-from archon_eval.report.statistics import Estimate
+from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison
+from archon_eval.report.report_data import format_interval
+from archon_eval.runs.read_log import read_run
+from archon_eval.runs.run import MissingPolicy, Run
+from archon_eval.runs.run_eval import Eval, EvalProgressCallback, run_eval
+from archon_eval.stats.estimates import Estimate
 
 REPLACEMENT_TYPES = {"fuser": "ranker", "ranker": "fuser"}
 """Kinds that can stand in for each other at the end of an architecture: both make one answer of several."""

@@ -17,8 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archon_eval.errors import ArchonError, DataError
-from archon_eval.report.runs import Run
-from archon_eval.report.statistics import PairedComparison, compare, compute_detectable_effect, estimate_more_questions, format_score
+from archon_eval.runs.run import Run
+from archon_eval.stats.estimates import (
+    PairedComparison,
+    compare,
+    compute_detectable_effect,
+    estimate_more_questions,
+    format_score,
+)
 
 BASELINE_FORMAT = 1
 VERDICTS = ("no regression", "regression", "cannot decide")
@@ -133,7 +139,9 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         if data["format"] != BASELINE_FORMAT:
-            raise DataError(f"baseline {path} has format {data['format']}, this version reads {BASELINE_FORMAT}: save it again")
+            raise DataError(
+                f"baseline {path} has format {data['format']}, this version reads {BASELINE_FORMAT}: save it again"
+            )
         questions = data["questions"]
         return Baseline(
             str(data["task"]),
@@ -182,7 +190,9 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
     return GateOutcome(code, (reason,), limits, paired, scale, before, now, tuple(lost), cost, tuple(notes), run.task)
 
 
-def decide_outcome(paired: PairedComparison, limits: GateThresholds, scale: float = 100.0, span: float = 1.0) -> tuple[int, str]:
+def decide_outcome(
+    paired: PairedComparison, limits: GateThresholds, scale: float = 100.0, span: float = 1.0
+) -> tuple[int, str]:
     """The exit code and its reason, from the run against the baseline at confidence `2 * limits.confidence - 1`.
 
     Alarm: the upper bound is below the margin, and the permutation test rules out that nothing changed (the t bound
@@ -198,7 +208,10 @@ def decide_outcome(paired: PairedComparison, limits: GateThresholds, scale: floa
     found, margin = paired.difference, limits.margin / scale
     if found.low is None or found.high is None:
         return 2, "one question tells nothing about spread"
-    value, tolerated = f"{format_score(found.value, scale, '+')} points", f"(tolerated: {format_score(0 - margin, scale, '+')})"
+    value, tolerated = (
+        f"{format_score(found.value, scale, '+')} points",
+        f"(tolerated: {format_score(0 - margin, scale, '+')})",
+    )
     all_alike = f"{value} on every question {tolerated}" if found.low == found.high else ""
     certain = f"{value}, {100 * limits.confidence:g}% certain to be"
     by_chance = paired.permutation_p / 2

@@ -41,10 +41,10 @@ def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
         **limits: float,
     ) -> "GateOutcome":
         from archon_eval.errors import DataError
-        from archon_eval.report import ci
-        from archon_eval.report.evals import Eval
+        from archon_eval.report import ci_output as ci
         from archon_eval.report.gate import GateThresholds
-        from archon_eval.report.gating import run_gate
+        from archon_eval.report.run_gate import run_gate
+        from archon_eval.runs.run_eval import Eval
 
         def words(given: Mapping[str, Any] | None) -> tuple[str, ...]:
             texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in (given or {}).items()}

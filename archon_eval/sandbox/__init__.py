@@ -7,20 +7,20 @@
 `docs/sandbox.md` says what is protected against what, and how.
 """
 
-from archon_eval.sandbox.judge import extract_program, match_outputs, pass_at_k
+from archon_eval.sandbox.grading import extract_program, match_outputs, pass_at_k
 from archon_eval.sandbox.pool import ProgramRunner, SandboxPool
-from archon_eval.sandbox.verdicts import AnyCase, CallCase, Case, SandboxLimits, ProgramRun, TestRun, ProgramVerdict
+from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, TestRun
 
 __all__ = [
     "AnyCase",
     "CallCase",
     "Case",
-    "SandboxLimits",
     "ProgramRun",
     "ProgramRunner",
+    "ProgramVerdict",
+    "SandboxLimits",
     "SandboxPool",
     "TestRun",
-    "ProgramVerdict",
     "extract_program",
     "match_outputs",
     "pass_at_k",

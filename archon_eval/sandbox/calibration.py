@@ -5,7 +5,7 @@ factor = await calibrate(runner)          # 1.0 on a machine like the reference 
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.pool import ProgramRunner
-from archon_eval.sandbox.verdicts import Case, SandboxLimits
+from archon_eval.sandbox.types import Case, SandboxLimits
 
 REFERENCE_CPU = 0.25
 """CPU seconds of `REFERENCE_PROGRAM` on the machine that a factor of 1 stands for."""

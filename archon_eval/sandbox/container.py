@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.inside import bundle, wire
+from archon_eval.sandbox.guest import bundle, wire
 
 LABEL = "org.archon-eval.sandbox"
 MEMORY_OVERHEAD = 128 << 20
@@ -193,7 +193,9 @@ class Container:
         """Create, attach, start and wait for the runner's greeting. Raises `SandboxError` where that fails."""
         self._bytes, self._frames, self._errors = bytearray(), bytearray(), bytearray()
         uid = random.SystemRandom().randrange(*_UID_RANGE, 2)
-        options = build_host_options(memory + MEMORY_OVERHEAD, wire.MAX_PROCESSES + 32) | {"cap_add": ["SETUID", "SETGID"]}
+        options = build_host_options(memory + MEMORY_OVERHEAD, wire.MAX_PROCESSES + 32) | {
+            "cap_add": ["SETUID", "SETGID"]
+        }
         command = ["python3", "-c", bundle(), str(uid)]
         self._handle = ContainerHandle(client, image, command, options, user="0:0", environment=ENVIRONMENT)
         self.id = self._handle.id

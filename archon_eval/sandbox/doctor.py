@@ -45,7 +45,10 @@ def diagnose() -> list[Finding]:
         client = connect()
     except SandboxError as e:
         local = "DOCKER_HOST" not in os.environ and not shutil.which("dockerd")
-        return [*findings, Finding(False, str(e).partition(";")[0], f"{INSTALL_HINT}; then {START_HINT}" if local else START_HINT)]
+        return [
+            *findings,
+            Finding(False, str(e).partition(";")[0], f"{INSTALL_HINT}; then {START_HINT}" if local else START_HINT),
+        ]
     findings += _check_daemon(client)
     image = get_default_image()
     if not has_image(client, image):

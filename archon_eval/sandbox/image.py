@@ -46,7 +46,9 @@ def connect() -> Any:
     try:
         import docker
     except ImportError as e:
-        raise SandboxError(f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {DOCTOR_HINT}") from e
+        raise SandboxError(
+            f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {DOCTOR_HINT}"
+        ) from e
     try:
         client = docker.from_env(timeout=120)
         client.ping()

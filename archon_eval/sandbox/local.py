@@ -19,10 +19,10 @@ import anyio
 import anyio.to_thread
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.inside.wire import STDERR_CAP, STDERR_TAIL, STOPPED
-from archon_eval.sandbox.judge import prepend_prelude
-from archon_eval.sandbox.verdicts import AnyCase, Case, SandboxLimits, ProgramRun, TestRun
-from archon_eval.sandbox.worker import ADDRESS_SPACE_MARGIN, ProgramJob, ProcessResult, grade_test
+from archon_eval.sandbox.grading import prepend_prelude
+from archon_eval.sandbox.guest.wire import STDERR_CAP, STDERR_TAIL, STOPPED
+from archon_eval.sandbox.types import AnyCase, Case, ProgramRun, SandboxLimits, TestRun
+from archon_eval.sandbox.worker import ADDRESS_SPACE_MARGIN, ProcessResult, ProgramJob, grade_test
 
 MODULE_PREAMBLE = "import sys; sys.modules['program'] = sys.modules[__name__]; __name__ = 'program'\n"
 WARNING = "--sandbox local runs programs on this machine with your rights and NO PROTECTION: only for code you trust"
@@ -61,7 +61,9 @@ class LocalRunner:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             job.compile_error = f"{type(e).__name__}: {e}"
         while not job.done:
-            job.runs.append(await anyio.to_thread.run_sync(_run_test, job, job.cases[len(job.runs)], limiter=self._limiter))
+            job.runs.append(
+                await anyio.to_thread.run_sync(_run_test, job, job.cases[len(job.runs)], limiter=self._limiter)
+            )
         return job.get_result()
 
 

@@ -18,7 +18,7 @@ import anyio.to_thread
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import Container, remove_orphans
 from archon_eval.sandbox.image import connect, get_default_image, require_image
-from archon_eval.sandbox.verdicts import MEBI, AnyCase, SandboxLimits, ProgramRun
+from archon_eval.sandbox.types import MEBI, AnyCase, ProgramRun, SandboxLimits
 from archon_eval.sandbox.worker import ProgramJob, Worker
 
 

@@ -28,7 +28,7 @@ from inspect_ai.util._sandbox.environment import SandboxUnavailableError
 from pydantic import BaseModel, ConfigDict
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.container import ContainerHandle, build_host_options, remove_orphans, pop_records
+from archon_eval.sandbox.container import ContainerHandle, build_host_options, pop_records, remove_orphans
 from archon_eval.sandbox.image import connect, get_default_image, require_image
 
 WORKING_DIR = "/work"
@@ -244,7 +244,9 @@ def _start_container(config: ArchonDockerConfig) -> ArchonDocker:
     options |= {"tmpfs": {WORKING_DIR: mount, "/tmp": mount}, "ipc_mode": "private"}
     home = {"HOME": WORKING_DIR}
     image = config.image or get_default_image()
-    life = ContainerHandle(client, image, ["python3", "-c", INIT_SCRIPT], options, user=USER, environment=home, working_dir=WORKING_DIR)
+    life = ContainerHandle(
+        client, image, ["python3", "-c", INIT_SCRIPT], options, user=USER, environment=home, working_dir=WORKING_DIR
+    )
     return ArchonDocker(client, life)
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import Container, ContainerLostError
-from archon_eval.sandbox.inside import wire
-from archon_eval.sandbox.judge import match_outputs
-from archon_eval.sandbox.verdicts import MEBI, AnyCase, CallCase, SandboxLimits, ProgramRun, TestRun, ProgramVerdict
+from archon_eval.sandbox.grading import match_outputs
+from archon_eval.sandbox.guest import wire
+from archon_eval.sandbox.types import MEBI, AnyCase, CallCase, ProgramRun, ProgramVerdict, SandboxLimits, TestRun
 
 SEND_WINDOW = 32_768
 """Bytes of input sent ahead of their results: less than a pipe holds, so that sending never waits for receiving."""
@@ -171,7 +171,13 @@ def _encode_harness(case: CallCase) -> bytes:
 
 def _encode_test(case: AnyCase, limits: SandboxLimits) -> bytes:
     calls = isinstance(case, CallCase)
-    head = (calls, limits.time_limit, limits.wall, limits.memory_limit + ADDRESS_SPACE_MARGIN, limits.get_output_limit(case))
+    head = (
+        calls,
+        limits.time_limit,
+        limits.wall,
+        limits.memory_limit + ADDRESS_SPACE_MARGIN,
+        limits.get_output_limit(case),
+    )
     if isinstance(case, CallCase):
         return wire.TEST.pack(*head, 0) + _encode_harness(case)
     return wire.TEST.pack(*head, len(case.input)) + case.input

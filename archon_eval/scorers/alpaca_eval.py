@@ -23,10 +23,10 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
-from archon_eval.report.statistics import estimate_mean
-from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompt_file
-from archon_eval.scorers.judging import Judge, JudgeReply, JudgeCachePolicy, build_score_metadata, require_metadata_text
-from archon_eval.scorers.length_control import JudgedPair, get_calibration_file, is_controllable, compute_lc_win_rate
+from archon_eval.scorers._judge import Judge, JudgeCachePolicy, JudgeReply, build_score_metadata, require_metadata_text
+from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
+from archon_eval.scorers._length_control import JudgedPair, compute_lc_win_rate, get_calibration_file, is_controllable
+from archon_eval.stats.estimates import estimate_mean
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=1, temperature=1, logprobs=True, top_logprobs=5)
 OFFICIAL_PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
@@ -154,13 +154,18 @@ def alpaca_eval(
     judge, prompt = Judge("alpaca_eval", JUDGE_CONFIG, stored, allow_main_model), load_judge_prompt(judge_prompts)
 
     async def score(state: TaskState, target: Target) -> Score:
-        instruction, baseline = require_metadata_text(state, "instruction"), require_metadata_text(state, "baseline_output")
+        instruction, baseline = (
+            require_metadata_text(state, "instruction"),
+            require_metadata_text(state, "baseline_output"),
+        )
         answer, switched = state.output.completion, is_switched(instruction)
         judgments, chosen, graded_by = [], 1.5, "equality"
         if answer != baseline:
             first, second = (answer, baseline) if switched else (baseline, answer)
             messages = prompt.render(instruction=instruction, output_1=first, output_2=second)
-            judged = await judge.ask(state, "pair", messages, lambda reply: parse_preference(reply, switched), RETRY_PROMPT)
+            judged = await judge.ask(
+                state, "pair", messages, lambda reply: parse_preference(reply, switched), RETRY_PROMPT
+            )
             judgments, chosen = [judged.record], judged.verdict
             graded_by = "log probabilities" if "top_logprobs" in judged.record["replies"][-1] else "token"
         metadata = build_score_metadata(

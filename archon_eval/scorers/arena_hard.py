@@ -21,9 +21,18 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
-from archon_eval.report.statistics import bootstrap
-from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompt_file
-from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, gather, build_score_metadata, require_metadata_text
+from archon_eval.scorers._judge import (
+    Judge,
+    JudgeCachePolicy,
+    JudgeReply,
+    Judgment,
+    build_score_metadata,
+    gather,
+    parse_bracketed,
+    require_metadata_text,
+)
+from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
+from archon_eval.stats.estimates import bootstrap
 
 JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=4096)
 RETRY_PROMPT = "Finish with your verdict: exactly one of [[A>>B]], [[A>B]], [[A=B]], [[B>A]], [[B>>A]]"
@@ -103,7 +112,9 @@ def arena_hard_metrics() -> Metric:
 
 
 @scorer(metrics=[arena_hard_metrics()])
-def arena_hard(judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False) -> Scorer:
+def arena_hard(
+    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
+) -> Scorer:
     """Two games against the baseline's answer; the value is the weighted result of the question, 0 to 1.
 
     Sample metadata: `instruction` (text), `baseline_output` (text).
@@ -117,7 +128,10 @@ def arena_hard(judge_prompts: str | None = None, stored: JudgeCachePolicy = "reu
     judge, prompt = Judge("arena_hard", JUDGE_CONFIG, stored, allow_main_model), load_judge_prompt(judge_prompts)
 
     async def score(state: TaskState, target: Target) -> Score:
-        instruction, baseline = require_metadata_text(state, "instruction"), require_metadata_text(state, "baseline_output")
+        instruction, baseline = (
+            require_metadata_text(state, "instruction"),
+            require_metadata_text(state, "baseline_output"),
+        )
         answer = state.output.completion
 
         async def play(game: int) -> Judgment[str]:

@@ -119,7 +119,9 @@ async def compare_answers(reply: str, gold: str) -> MathVerdict:
         _compare, text, box is not None, gold, abandon_on_cancel=True, limiter=_get_limiter()
     )
     answer = found if box is None else box
-    return MathVerdict(status == "verified", answer, "none" if answer is None else "text" if box is None else "box", status)
+    return MathVerdict(
+        status == "verified", answer, "none" if answer is None else "text" if box is None else "box", status
+    )
 
 
 def extract_last_box(text: str) -> str | None:

@@ -19,16 +19,26 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, did_you_mean, quote
-from archon_eval.report.statistics import estimate_mean
-from archon_eval.scorers.judge_prompts import read_prompts
-from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, build_score_metadata, require_metadata_text
+from archon_eval.scorers._judge import (
+    Judge,
+    JudgeCachePolicy,
+    JudgeReply,
+    Judgment,
+    build_score_metadata,
+    parse_bracketed,
+    require_metadata_text,
+)
+from archon_eval.scorers._judge_prompts import read_prompts
+from archon_eval.stats.estimates import estimate_mean
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=999)
 """Upstream sets neither temperature nor seed."""
 PARTS = ("free-form", "multiple-choice")
 NO_OPTION = "none"
 SCORE_RETRY_PROMPT = "Finish with the score, a number from 0.0 to 1.0 in double brackets: [[0.5]]"
-OPTION_RETRY_PROMPT = "Finish with the option in double brackets, such as [[B]]; write [[none]] if none of them was chosen"
+OPTION_RETRY_PROMPT = (
+    "Finish with the option in double brackets, such as [[B]]; write [[none]] if none of them was chosen"
+)
 
 
 def parse_score(reply: JudgeReply) -> float:
@@ -51,7 +61,9 @@ def parse_option(reply: JudgeReply) -> str:
     raise ParseError(f"no option such as [[B]] in {quote(reply.text[-400:])}")
 
 
-def compute_accuracies(free_form: Sequence[tuple[str, float]], multiple_choice: Sequence[tuple[str, float]]) -> dict[str, float]:
+def compute_accuracies(
+    free_form: Sequence[tuple[str, float]], multiple_choice: Sequence[tuple[str, float]]
+) -> dict[str, float]:
     """Overall score, the two parts, and every sub-benchmark of a part (`free-form/DROP`), rounded to three digits.
 
     Scores are added up in the given order, as upstream does (half-way means depend on it). Without one of the parts
@@ -102,7 +114,9 @@ def mixeval_metrics() -> Metric:
 
 
 @scorer(metrics=[mixeval_metrics()])
-def mixeval(judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False) -> Scorer:
+def mixeval(
+    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
+) -> Scorer:
     """Agreement with the known answers, 0 to 1 (free form), or whether the right option was chosen, 0 or 1.
 
     Sample metadata: `part` (`free-form` or `multiple-choice`), `benchmark` (name of the sub-benchmark), `question`

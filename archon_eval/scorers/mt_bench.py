@@ -16,9 +16,17 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
-from archon_eval.report.statistics import estimate_mean
-from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompts
-from archon_eval.scorers.judging import Judge, Judgment, JudgeReply, JudgeCachePolicy, parse_bracketed, gather, build_score_metadata
+from archon_eval.scorers._judge import (
+    Judge,
+    JudgeCachePolicy,
+    JudgeReply,
+    Judgment,
+    build_score_metadata,
+    gather,
+    parse_bracketed,
+)
+from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompts
+from archon_eval.stats.estimates import estimate_mean
 
 JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=2048)
 PAIR_RETRY_PROMPT = "Finish with your verdict: exactly one of [[A]], [[B]], [[C]] (a tie)"
@@ -118,7 +126,9 @@ def mt_bench_single_metrics() -> Metric:
 
 
 @scorer(metrics=[mt_bench_pair_metrics()])
-def mt_bench_pair(judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False) -> Scorer:
+def mt_bench_pair(
+    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
+) -> Scorer:
     """Both turns against the baseline's, two games each; the value is the mean outcome, 0 to 1.
 
     Sample metadata: `turns` (the two questions), `baseline_turns` (the baseline's two answers), `reference` (two
@@ -140,14 +150,18 @@ def mt_bench_pair(judge_prompts: str | None = None, stored: JudgeCachePolicy = "
             a, b = (ours, theirs) if game == 1 else (theirs, ours)
             answers = {"answer_a_1": a[0], "answer_a_2": a[1], "answer_b_1": b[0], "answer_b_2": b[1]}
             answers |= {"answer_a": a[turn - 1], "answer_b": b[turn - 1]}
-            messages = _select_prompt(prompts, PAIR_PROMPTS, state, turn).render(**answers, **_build_prompt_fields(state, turn))
+            messages = _select_prompt(prompts, PAIR_PROMPTS, state, turn).render(
+                **answers, **_build_prompt_fields(state, turn)
+            )
             return await judge.ask(state, f"turn {turn}, game {game}", messages, parse_pair_verdict, PAIR_RETRY_PROMPT)
 
         judged = await gather(*[play(turn, game) for turn in (1, 2) for game in (1, 2)])
         verdicts = [j.verdict for j in judged]
         outcomes = [score_game_pair(*verdicts[:2]), score_game_pair(*verdicts[2:])]
         used = [_select_prompt(prompts, PAIR_PROMPTS, state, turn).describe() for turn in (1, 2)]
-        metadata = build_score_metadata(state, [j.record for j in judged], outcomes=outcomes, verdicts=verdicts, prompts=used)
+        metadata = build_score_metadata(
+            state, [j.record for j in judged], outcomes=outcomes, verdicts=verdicts, prompts=used
+        )
         return Score(value=sum(outcomes) / 2, answer=ours[1], metadata=metadata)
 
     return score
@@ -170,7 +184,9 @@ def mt_bench_single(
 
         async def rate(turn: int) -> Judgment[float]:
             answers = {"answer_1": ours[0], "answer_2": ours[1], "answer": ours[turn - 1]}
-            messages = _select_prompt(prompts, SINGLE_PROMPTS, state, turn).render(**answers, **_build_prompt_fields(state, turn))
+            messages = _select_prompt(prompts, SINGLE_PROMPTS, state, turn).render(
+                **answers, **_build_prompt_fields(state, turn)
+            )
             return await judge.ask(state, f"turn {turn}", messages, parse_rating, RATING_RETRY_PROMPT)
 
         judged = await gather(rate(1), rate(2))
@@ -182,7 +198,9 @@ def mt_bench_single(
     return score
 
 
-def _select_prompt(prompts: Mapping[str, JudgePrompt], names: Sequence[str], state: TaskState, turn: int) -> JudgePrompt:
+def _select_prompt(
+    prompts: Mapping[str, JudgePrompt], names: Sequence[str], state: TaskState, turn: int
+) -> JudgePrompt:
     return prompts[names[(turn - 1) * 2 + bool(state.metadata.get("reference"))]]
 
 

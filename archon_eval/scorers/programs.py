@@ -24,9 +24,9 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accurac
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
-from archon_eval.sandbox import AnyCase, CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
-from archon_eval.sandbox.judge import extract_program, prepend_prelude
-from archon_eval.sandbox.shared import SharedRunner
+from archon_eval.sandbox import AnyCase, CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
+from archon_eval.sandbox.grading import extract_program, prepend_prelude
+from archon_eval.sandbox.shared_pool import SharedRunner
 from archon_eval.scorers._account import get_account_metadata
 
 SandboxMode = Literal["docker", "local"]

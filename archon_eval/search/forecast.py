@@ -7,9 +7,9 @@ from math import ceil, inf
 from statistics import fmean
 from typing import Any
 
-from archon_eval.search.finals import CONFIRM_BUDGET_SHARE
-from archon_eval.search.preparation import plan_space, prepare_questions
-from archon_eval.search.settings import SearchSettings
+from archon_eval.search.config import SearchSettings
+from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
+from archon_eval.search.prepare import plan_space, prepare_questions
 from archon_eval.search.space import SearchError
 
 EXPECTED_REUSE_SHARE = 0.5

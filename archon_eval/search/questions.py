@@ -9,7 +9,7 @@ from hashlib import sha256
 from inspect import Parameter, signature
 
 from archon_eval.errors import ArchonError, did_you_mean
-from archon_eval.search.settings import TaskSpec
+from archon_eval.search.config import TaskSpec
 from archon_eval.search.space import SearchError
 
 

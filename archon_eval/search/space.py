@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archon_eval.architecture import Architecture, ComponentSpec, GenerationSettings, Layer
+from archon_eval.architecture.load import parse_text
+from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings, Layer
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean
-from archon_eval.loading import parse_text
 
 Array = NDArray[np.float64]
 EVALUATIONS = ("none", "verifier", "unit_tests")
@@ -204,7 +204,9 @@ def load_space(source: str | Path | Mapping[str, Any]) -> Space:
         return PRESETS[str(source)]
     path = Path(source)
     if not path.is_file():
-        raise SearchError(f"no search space {str(source)!r}: neither a file nor a preset{_suggest_legal(str(source), PRESETS)}")
+        raise SearchError(
+            f"no search space {str(source)!r}: neither a file nor a preset{_suggest_legal(str(source), PRESETS)}"
+        )
     try:
         what = "a space is a mapping, e.g. `preset: small`"
         return _parse_space(parse_text(path.read_text(encoding="utf-8"), str(path), what), str(path))

@@ -13,15 +13,21 @@ from dataclasses import replace
 from statistics import NormalDist, StatisticsError, correlation, fmean
 from typing import Any
 
-from archon_eval.architecture import Architecture
-from archon_eval.candidates import Conversation, Message
-from archon_eval.engine import Engine
-from archon_eval.loading import load_architecture
-from archon_eval.simulation.caller import SimCaller
-from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.reading import RIGHT, parse_answer, parse_quality, recognize_prompt
-from archon_eval.simulation.records import QuestionBank, SimulatedQuestion
-from archon_eval.simulation.skills import FAMILIES, OPEN_ENDED, has_fusion_figure, get_fusion_accuracy, get_generation_accuracy
+from archon_eval.architecture.load import load_architecture
+from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.engine import Engine
+from archon_eval.simulation.client import SimCaller
+from archon_eval.simulation.pool import Simulator
+from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, parse_quality, recognize_prompt
+from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion
+from archon_eval.simulation.skills import (
+    FAMILIES,
+    OPEN_ENDED,
+    get_fusion_accuracy,
+    get_generation_accuracy,
+    has_fusion_figure,
+)
+from archon_eval.types import Conversation, Message
 
 OPEN_MODELS = (
     "qwen2-72b-instruct",
@@ -88,14 +94,19 @@ def check_agreement(
         world = _SimulatedBenchmark(family, questions, seed)
         ablations[family] = {name: share(world, _build_ablation(name, family)) for name in PUBLISHED}
         drawn[family] = {
-            name: {str(n): share(world, load_architecture(_build_curve_point(name, n, family)), not last) for n in SAMPLE_COUNTS}
+            name: {
+                str(n): share(world, load_architecture(_build_curve_point(name, n, family)), not last)
+                for n in SAMPLE_COUNTS
+            }
             for name, last in wanted.items()
         }
     columns = [column for column in COLUMNS if column.removesuffix("_raw") in families]
     return {
         "questions": questions,
         "seed": seed,
-        "spearman": {column: _correlate_with_published(column, ablations[column.removesuffix("_raw")]) for column in columns},
+        "spearman": {
+            column: _correlate_with_published(column, ablations[column.removesuffix("_raw")]) for column in columns
+        },
         "ablations": ablations,
         "curves": drawn,
     }
@@ -115,7 +126,9 @@ class _SimulatedBenchmark:
         for question in self.known.questions:
             conversation = (Message("user", question.turns[0]),)
             answer = await engine.run(conversation)
-            found.append(max(self._score_answer(c.text, conversation) for c in answer.candidates[: None if best else 1]))
+            found.append(
+                max(self._score_answer(c.text, conversation) for c in answer.candidates[: None if best else 1])
+            )
         return round(100 * fmean(found), 2)
 
     def _score_answer(self, text: str, conversation: Conversation) -> float:

@@ -25,13 +25,13 @@ from inspect_ai.model import (
 from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from archon_eval.candidates import Message, Role
 from archon_eval.errors import SimulationError, did_you_mean
 from archon_eval.models.draw import current_draw
-from archon_eval.simulation.chance import draw_normal, draw_uniform
-from archon_eval.simulation.core import SimulatedReply, Simulator
-from archon_eval.simulation.records import QuestionBank
+from archon_eval.simulation.pool import SimulatedReply, Simulator
+from archon_eval.simulation.questions import QuestionBank
+from archon_eval.simulation.seeded_random import draw_normal, draw_uniform
 from archon_eval.simulation.skills import find_model
+from archon_eval.types import Message, Role
 
 MODEL_ARGS = ("seed", "data", "latency", "failures")
 MAX_CONNECTIONS = 1000
@@ -85,7 +85,9 @@ class SimAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         if unknown:
             given = next(iter(unknown))
-            raise SimulationError(f"sim/{model_name}: unknown model argument {given!r}{did_you_mean(given, MODEL_ARGS)}")
+            raise SimulationError(
+                f"sim/{model_name}: unknown model argument {given!r}{did_you_mean(given, MODEL_ARGS)}"
+            )
         find_model(model_name)
         try:
             self._faults, world = FaultInjection(float(latency), float(failures)), int(seed)

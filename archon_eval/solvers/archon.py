@@ -12,10 +12,10 @@ from typing import Any
 from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
-from archon_eval.architecture import Architecture
+from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.harness.inspect_bridge import build_account, build_engine, freeze_imported_objects, to_conversation
-from archon_eval.harness.judge_calls import share_cache_with_judges
+from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.models.prerequisites import make_prerequisite_error
 
 
@@ -51,9 +51,13 @@ def archon(
     """
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
-        raise make_prerequisite_error(f"solver archon: unknown option {min(unknown)!r}{did_you_mean(min(unknown), legal)}")
+        raise make_prerequisite_error(
+            f"solver archon: unknown option {min(unknown)!r}{did_you_mean(min(unknown), legal)}"
+        )
     if architecture is None:
-        raise make_prerequisite_error("solver archon: which architecture? -S architecture=NAME (see `archon presets`) or a file")
+        raise make_prerequisite_error(
+            "solver archon: which architecture? -S architecture=NAME (see `archon presets`) or a file"
+        )
     if isinstance(architecture, Architecture):  # the log would hold its name only, and a retry run something else
         raise make_prerequisite_error("solver archon: give the architecture as a file, a name or its `to_mapping()`")
     engine = build_engine(
@@ -75,7 +79,9 @@ def archon(
         state.output = ModelOutput(
             model=f"archon/{engine.architecture.name}", choices=[ChatCompletionChoice(message=message)]
         )
-        state.metadata["archon"] = _append_account(state.metadata.get("archon"), build_account(engine.architecture, result))
+        state.metadata["archon"] = _append_account(
+            state.metadata.get("archon"), build_account(engine.architecture, result)
+        )
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)

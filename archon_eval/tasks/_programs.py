@@ -15,7 +15,7 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import DataError, SandboxError, did_you_mean
 from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.sandbox.image import check_docker
-from archon_eval.sandbox.verdicts import CallCase
+from archon_eval.sandbox.types import CallCase
 from archon_eval.scorers.programs import SandboxMode, TimeFactor, pack_tests, programs
 from archon_eval.tasks._data import Row, build_task
 

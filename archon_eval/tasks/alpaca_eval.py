@@ -10,9 +10,9 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
+from archon_eval.scorers._judge import JudgeCachePolicy, needs_judge
+from archon_eval.scorers._length_control import HUB_REPO, HUB_REVISION, NUM_QUESTIONS, get_calibration_file
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
-from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
-from archon_eval.scorers.length_control import HUB_REPO, HUB_REVISION, NUM_QUESTIONS, get_calibration_file
 from archon_eval.tasks._data import Row, build_task, load_rows, make_stable_id
 from archon_eval.tasks._pinned import load_hub_file
 

@@ -8,8 +8,8 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, did_you_mean
+from archon_eval.scorers._judge import JudgeCachePolicy, needs_judge
 from archon_eval.scorers.arena_hard import arena_hard as arena_hard_scorer
-from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
 from archon_eval.tasks._data import Row, build_task, load_rows
 from archon_eval.tasks._pinned import collect_model_answers, load_hub_file, read_rows
 
@@ -47,7 +47,11 @@ def arena_hard(
         DataError: a source that cannot be read, a question without baseline answer, an unknown split or baseline.
     """
     rows = load_rows(sample=sample, data=data, bundled="arena_hard.jsonl", hub=lambda: _load_official("question.jsonl"))
-    answers = {str(r.require("uid")): [r.require_text("baseline_output")] for r in rows} if sample else _load_baseline_answers(baseline)
+    answers = (
+        {str(r.require("uid")): [r.require_text("baseline_output")] for r in rows}
+        if sample
+        else _load_baseline_answers(baseline)
+    )
     samples = [build_sample(row, answers) for row in rows]
     scorer, setup = arena_hard_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
     return build_task("arena_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
@@ -57,7 +61,11 @@ def build_sample(row: Row, answers: dict[str, list[str]]) -> Sample:
     """A question with the baseline's answer."""
     id = str(row.get("uid") or row.require("question_id"))
     turns = row.get("turns")
-    prompt = row.require_text("prompt") if not turns else str(turns[0]["content"] if isinstance(turns[0], dict) else turns[0])
+    prompt = (
+        row.require_text("prompt")
+        if not turns
+        else str(turns[0]["content"] if isinstance(turns[0], dict) else turns[0])
+    )
     if id not in answers:
         raise DataError(f"{row.location}: the baseline has no answer to question {id!r}")
     facts = {"instruction": prompt, "baseline_output": answers[id][0], "cluster": row.get("cluster")}

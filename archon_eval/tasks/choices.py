@@ -16,7 +16,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.scorers.letter import letter_answer
+from archon_eval.scorers.choices import letter_answer
 from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
 
 MMLU = ("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe")

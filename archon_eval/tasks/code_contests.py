@@ -14,7 +14,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.sandbox.verdicts import MEBI
+from archon_eval.sandbox.types import MEBI
 from archon_eval.scorers.programs import TEST_GROUPS, SandboxMode, TimeFactor, pack_tests
 from archon_eval.tasks._data import Row, load_rows, make_stable_id
 from archon_eval.tasks._programs import build_program_task
@@ -66,12 +66,18 @@ def code_contests(
     samples = [build_sample(row) for row in rows if IMAGE_TAG not in row.require_text("description")]
     if not samples:
         raise DataError(f"{data}: every problem has an {IMAGE_TAG} in its description, so none can be asked in text")
-    return build_program_task("code_contests", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+    return build_program_task(
+        "code_contests", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor
+    )
 
 
 def build_sample(row: Row) -> Sample:
     """A row in the official form, or with a plain list of `tests`."""
-    description, seconds, memory = row.require_text("description").strip(), _read_time_limit(row), row.get("memory_limit_bytes")
+    description, seconds, memory = (
+        row.require_text("description").strip(),
+        _read_time_limit(row),
+        row.get("memory_limit_bytes"),
+    )
     said = [f"{seconds:g} s of time" if seconds else "", f"{memory // 1_000_000} MB of memory" if memory else ""]
     limits = f" Each test may take {' and '.join(filter(None, said))}." if any(said) else ""
     metadata = {

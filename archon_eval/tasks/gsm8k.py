@@ -41,7 +41,10 @@ def gsm8k(
 
 def build_sample(row: Row) -> Sample:
     """A row in the official form, or with the bare number as its answer."""
-    question, answer = row.require_text("question"), row.require_text("answer").split("####")[-1].strip().replace(",", "")
+    question, answer = (
+        row.require_text("question"),
+        row.require_text("answer").split("####")[-1].strip().replace(",", ""),
+    )
     if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", answer):
         raise DataError(f"{row.location}: 'answer' must end with `#### NUMBER`, not {quote(answer, 60)}")
     id = str(row.get("id", make_stable_id("gsm8k", question)))

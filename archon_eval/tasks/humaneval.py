@@ -6,7 +6,7 @@ inspect eval archon_eval/humaneval -T sample=true --model none --solver archon -
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
-from archon_eval.sandbox.calls import build_humaneval_case
+from archon_eval.sandbox.function_calls import build_humaneval_case
 from archon_eval.scorers.programs import SandboxMode, TimeFactor
 from archon_eval.tasks._data import Row, load_hub_rows, load_rows, make_stable_id
 from archon_eval.tasks._programs import build_call_metadata, build_program_task
@@ -40,7 +40,9 @@ def humaneval(
     """
     rows = load_rows(sample=sample, data=data, bundled="humaneval.jsonl", hub=lambda: load_hub_rows(*HUB))
     samples = [build_sample(row) for row in rows]
-    return build_program_task("humaneval", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+    return build_program_task(
+        "humaneval", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor
+    )
 
 
 def build_sample(row: Row) -> Sample:

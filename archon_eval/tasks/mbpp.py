@@ -7,7 +7,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.sandbox.calls import build_mbpp_case
+from archon_eval.sandbox.function_calls import build_mbpp_case
 from archon_eval.scorers.programs import SandboxMode, TimeFactor
 from archon_eval.tasks._data import Row, load_hub_rows, load_rows, make_stable_id
 from archon_eval.tasks._programs import build_call_metadata, build_program_task, require_texts

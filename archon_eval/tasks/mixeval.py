@@ -12,7 +12,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
+from archon_eval.scorers._judge import JudgeCachePolicy, needs_judge
 from archon_eval.scorers.mixeval import PARTS
 from archon_eval.scorers.mixeval import mixeval as mixeval_scorer
 from archon_eval.tasks._data import Row, build_task, load_bundled_rows

@@ -16,7 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from inspect_ai.util import registry_create
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.scorers.judging import JudgeCachePolicy, needs_judge
+from archon_eval.scorers._judge import JudgeCachePolicy, needs_judge
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
 from archon_eval.tasks._data import Row, build_task, load_rows
 from archon_eval.tasks._pinned import collect_model_answers, load_github_file, read_rows

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from archon_eval import __version__
+from archon_eval.architecture.load import list_presets, load_architecture
 from archon_eval.cli import main
-from archon_eval.loading import load_architecture, list_presets
 
 OLD = {
     "name": "old",

@@ -6,11 +6,11 @@ from typing import Any
 import anyio
 import pytest
 
-from archon_eval.candidates import Conversation, Message
-from archon_eval.engine import Engine
-from archon_eval.loading import load_architecture
-from archon_eval.models.base import Call, Reply
-from archon_eval.trail import Answer
+from archon_eval.architecture.load import load_architecture
+from archon_eval.engine.engine import Engine
+from archon_eval.engine.trace import Answer
+from archon_eval.models.call import Call, Reply
+from archon_eval.types import Conversation, Message
 
 Script = Callable[[Call], str | Reply | BaseException]
 

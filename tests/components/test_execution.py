@@ -9,17 +9,17 @@ from typing import Any
 import anyio
 import pytest
 
-from archon_eval.candidates import Message
-from archon_eval.components.execution import parse_io_tests
+from archon_eval.architecture.load import load_architecture
+from archon_eval.components.executed_tests import parse_io_tests
 from archon_eval.components.vote import extract_final_answer
-from archon_eval.engine import Engine
+from archon_eval.engine.engine import Engine
+from archon_eval.engine.plan import plan
+from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchitectureError, ParseError, SandboxError
-from archon_eval.loading import load_architecture
-from archon_eval.models.base import Call, Reply
-from archon_eval.plan import plan
+from archon_eval.models.call import Call, Reply
 from archon_eval.sandbox.image import build_image
-from archon_eval.simulation.caller import SimCaller
-from archon_eval.trail import Answer
+from archon_eval.simulation.client import SimCaller
+from archon_eval.types import Message
 
 TEST = {"input": "1\n2\n", "output": "3\n"}
 WRITTEN = json.dumps([TEST, {"input": "5 5", "output": "10"}])

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.candidates import Candidate, Conversation, State
-from archon_eval.components.base import CallContext, CandidateScorer, CandidateGenerator, ContextComponent, ListComponent, make_user_prompt
+from archon_eval.architecture.component_types import ComponentType, int_option
+from archon_eval.components.base import (
+    CallContext,
+    CandidateGenerator,
+    CandidateScorer,
+    ContextComponent,
+    ListComponent,
+    make_user_prompt,
+)
 from archon_eval.errors import ArchitectureError
-from archon_eval.kinds import ComponentType, int_option
-from archon_eval.models.base import Call
+from archon_eval.models.call import Call
+from archon_eval.types import Candidate, Conversation, State
 
 HERE = __name__
 
@@ -103,10 +110,10 @@ def test_every_shape_with_its_own_state(run: Any, lengths: list[int], least: int
 
 
 def test_a_component_outlives_a_question() -> None:
-    from archon_eval.candidates import Message
-    from archon_eval.engine import Engine
-    from archon_eval.loading import load_architecture
-    from archon_eval.models.base import Reply
+    from archon_eval.architecture.load import load_architecture
+    from archon_eval.engine.engine import Engine
+    from archon_eval.models.call import Reply
+    from archon_eval.types import Message
 
     async def caller(call: Call) -> Reply:
         return Reply("a")
@@ -127,5 +134,7 @@ class NoComponent:
 
 
 def test_a_class_of_no_shape_is_refused(run: Any) -> None:
-    with pytest.raises(ArchitectureError, match="CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"):
+    with pytest.raises(
+        ArchitectureError, match="CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
+    ):
         run([{"generator": "made/g"}, {f"{HERE}:NoComponent": {}}], lambda call: "a")

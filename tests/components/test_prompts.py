@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from archon_eval.candidates import Candidate, Message
+from archon_eval.architecture.prompts import render
 from archon_eval.components import unit_tests, verifier
 from archon_eval.components.base import format_candidates
-from archon_eval.models.base import Call
-from archon_eval.wording import render
+from archon_eval.models.call import Call
+from archon_eval.types import Candidate, Message
 
 HISTORY = (
     Message("system", "Reply with one letter."),

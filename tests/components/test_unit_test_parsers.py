@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from archon_eval.components.results import parse_test_verdicts
+from archon_eval.components.parsing.test_results import parse_test_verdicts
 from archon_eval.components.unit_tests import parse_tests
 from archon_eval.errors import ParseError
 

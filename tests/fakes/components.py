@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from archon_eval.architecture import ComponentSpec
-from archon_eval.candidates import State
+from archon_eval.architecture.component_types import ComponentType, int_option
+from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import CallContext, ListComponent
-from archon_eval.kinds import ComponentType, int_option
+from archon_eval.types import State
 
 
 class Shortest(ListComponent):

@@ -5,21 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture import GenerationSettings
-from archon_eval.candidates import Message
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError
-from archon_eval.models.base import Call, Reply, Usage
 from archon_eval.models.budget import (
-    BudgetConfig,
-    ResourceUsage,
     Budget,
+    BudgetConfig,
     CallLimits,
+    ResourceUsage,
+    estimate_worst_case,
     measure_usage,
     parse_budget,
     reserve,
-    estimate_worst_case,
 )
+from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable, load_prices
+from archon_eval.types import Message
 
 CALL = Call("openai/gpt-4o", (Message("user", "hällo"),), GenerationSettings(max_tokens=100))
 

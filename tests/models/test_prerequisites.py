@@ -27,6 +27,7 @@ def test_inspect_prints_the_message_as_it_stands() -> None:
 
 def test_inspects_own_colours_are_left_out() -> None:
     assert (
-        get_error_text(PrerequisiteError("No [bold][blue]OPENAI_API_KEY[/blue][/bold] defined")) == "No OPENAI_API_KEY defined"
+        get_error_text(PrerequisiteError("No [bold][blue]OPENAI_API_KEY[/blue][/bold] defined"))
+        == "No OPENAI_API_KEY defined"
     )
     assert get_error_text(ValueError("[bold] stays")) == "[bold] stays"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archon_eval.errors import DataError
-from archon_eval.models.base import Usage
+from archon_eval.models.call import Usage
 from archon_eval.models.prices import Price, load_prices
 from archon_eval.simulation import pool_names
 

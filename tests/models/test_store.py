@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture import GenerationSettings
-from archon_eval.candidates import Message
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import StoreError
-from archon_eval.models.base import Call, Reply, Usage
+from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_entry import CallKey, build_call_key, decode, digest_messages, encode
+from archon_eval.types import Message
 
 HI = (Message("user", "hi"),)
 CALL = Call("openai/gpt-4o", HI, GenerationSettings())
@@ -67,7 +67,9 @@ def test_everything_that_decides_a_reply_is_in_the_key() -> None:
         ]
     }
     assert len(keys) == 9
-    assert key() == build_call_key(Call(CALL.model, HI, GenerationSettings(), question=7), WHERE), "which question asks decides nothing"
+    assert key() == build_call_key(Call(CALL.model, HI, GenerationSettings(), question=7), WHERE), (
+        "which question asks decides nothing"
+    )
 
 
 def test_no_two_conversations_read_the_same() -> None:
@@ -313,7 +315,9 @@ def test_the_nearest_call_is_named(tmp_path: Path) -> None:
         warm = build_call_key(Call(CALL.model, HI, GenerationSettings(temperature=1.0)), WHERE)
         said = store.describe_nearest(warm)
         assert '"temperature": 1.0' in said and '"temperature": 0.7' in said and "messages" not in said
-        assert "differs in messages" in store.describe_nearest(build_call_key(Call(CALL.model, (*HI, *HI), GenerationSettings()), WHERE))
+        assert "differs in messages" in store.describe_nearest(
+            build_call_key(Call(CALL.model, (*HI, *HI), GenerationSettings()), WHERE)
+        )
         assert store.list_endpoints("openai/gpt-4o") == [WHERE] and store.list_endpoints("openai/gpt-4") == []
 
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from archon_eval.architecture import GenerationSettings
-from archon_eval.candidates import Message
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.cli import main
 from archon_eval.errors import StoreError
 from archon_eval.models import store_admin
-from archon_eval.models.base import Call, Reply, Usage
+from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_admin import export, import_, prune, compute_stats
+from archon_eval.models.store_admin import compute_stats, export, import_, prune
 from archon_eval.models.store_damage import verify
 from archon_eval.models.store_entry import build_call_key, decode_verified
+from archon_eval.types import Message
 
 MODELS = ("openai/gpt-4o", "anthropic/claude-3-5-sonnet-20240620")
 
@@ -34,7 +34,9 @@ def store(tmp_path: Path) -> CallStore:
         for model in MODELS:
             for draw in range(10):
                 call = Call(model, (Message("user", "hi"),), GenerationSettings(), draw)
-                await opened.put(build_call_key(call, f"{model} at somewhere"), Reply("x" * 40 * draw, usage=Usage(10, draw)))
+                await opened.put(
+                    build_call_key(call, f"{model} at somewhere"), Reply("x" * 40 * draw, usage=Usage(10, draw))
+                )
 
     asyncio.run(fill())
     with opened.acquire_connection() as db:
@@ -67,7 +69,11 @@ def test_a_value_of_a_wrong_kind_is_damage(store: CallStore, tmp_path: Path, col
     before = compute_stats(store)
     with store.acquire_connection() as db:
         db.execute(f"UPDATE calls SET {column} = CASE typeof({column}) WHEN 'blob' THEN 5 ELSE 'x' END WHERE draw = 1")
-    assert compute_stats(store).unreadable == 2 and compute_stats(store).replies == before.replies - 2 and len(verify(store)) == 1
+    assert (
+        compute_stats(store).unreadable == 2
+        and compute_stats(store).replies == before.replies - 2
+        and len(verify(store)) == 1
+    )
     assert export(store, tmp_path / "all.jsonl") == (before.replies - 2, 2)
     call = Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), 1)
     assert (store.get(build_call_key(call, f"{MODELS[0]} at somewhere")) is None) == (column in ("crc", "reply"))
@@ -114,7 +120,9 @@ def test_an_export_makes_an_equal_store(store: CallStore, tmp_path: Path) -> Non
         assert import_(other, tmp_path / "calls.jsonl") == 0
         for model in MODELS:
             for draw in range(9):
-                key = build_call_key(Call(model, (Message("user", "hi"),), GenerationSettings(), draw), f"{model} at somewhere")
+                key = build_call_key(
+                    Call(model, (Message("user", "hi"),), GenerationSettings(), draw), f"{model} at somewhere"
+                )
                 assert other.get(key) == store.get(key) is not None
         assert other.list_endpoints(MODELS[0]) == store.list_endpoints(MODELS[0])
 
@@ -213,7 +221,10 @@ def test_every_command_says_what_a_damaged_file_is_and_saves_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, least: int | None, said: str
 ) -> None:
     path, saved = tmp_path / "calls.db", tmp_path / "saved.jsonl"
-    keys = [build_call_key(Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), draw), "there") for draw in range(300)]
+    keys = [
+        build_call_key(Call(MODELS[0], (Message("user", "hi"),), GenerationSettings(), draw), "there")
+        for draw in range(300)
+    ]
 
     async def fill(store: CallStore) -> None:
         for key in keys:

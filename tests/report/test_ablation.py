@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from archon_eval.architecture.load import load_architecture
 from archon_eval.cli import main
-from archon_eval.loading import load_architecture
 from archon_eval.report.ablation import list_variants
 
 
@@ -59,7 +59,7 @@ def test_the_command_runs_every_change_on_shared_calls(tmp_path: Path, capsys: p
     assert dropped["second"] <= 1 and dropped["difference"]["n"] == 10
     assert {one["difference"]["confidence"] for one in by_name.values()} == {0.975}  # both hold together at 95%
     assert dropped["second"] is not None and dropped["cost_ratio"]["calls"] > 1.2
-    from archon_eval.report.reading import read_run
+    from archon_eval.runs.read_log import read_run
 
     run = read_run(dropped["log"])
     assert run.calls == 20 and run.reused == 20 and run.paid == 0

@@ -18,12 +18,19 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.errors import DataError
-from archon_eval.report import ci
-from archon_eval.report.gate import GateThresholds, create_baseline, check_regression, decide_outcome, load_baseline, save_baseline
-from archon_eval.report.gating import run_gate
-from archon_eval.report.judges import has_live_judgments, collect_judges
-from archon_eval.report.reading import read_run
-from archon_eval.report.statistics import compare
+from archon_eval.report import ci_output as ci
+from archon_eval.report.gate import (
+    GateThresholds,
+    check_regression,
+    create_baseline,
+    decide_outcome,
+    load_baseline,
+    save_baseline,
+)
+from archon_eval.report.run_gate import run_gate
+from archon_eval.runs.judges import collect_judges, has_live_judgments
+from archon_eval.runs.read_log import read_run
+from archon_eval.stats.estimates import compare
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
@@ -101,7 +108,8 @@ def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path
     # a default drop of 5 would be half of such a scale, and almost everything green
     like = compare({i: 9.0 - i % 3 for i in range(20)}, {i: 9.0 - (i + 1) % 3 for i in range(20)}, confidence=0.9)
     assert (
-        decide_outcome(like, GateThresholds(), 1.0, 9.0)[0] == 2 and "which drop must be found" in decide_outcome(like, GateThresholds(), 1.0, 9.0)[1]
+        decide_outcome(like, GateThresholds(), 1.0, 9.0)[0] == 2
+        and "which drop must be found" in decide_outcome(like, GateThresholds(), 1.0, 9.0)[1]
     )
     assert decide_outcome(like, GateThresholds(detect=5), 1.0, 9.0)[0] == 0
     on_ten = compare(dict.fromkeys(range(20), 9.0), dict.fromkeys(range(20), 9.0), confidence=0.9)
@@ -124,7 +132,10 @@ def test_scores_that_all_moved_alike_claim_no_bound() -> None:
     lower = compare(dict.fromkeys(range(60), 0.7), dict.fromkeys(range(60), 0.9), confidence=0.9)
     assert decide_outcome(lower, GateThresholds()) == (1, "-20.0 points on every question (tolerated: +0.0)")
     scale = compare(dict.fromkeys(range(60), 7.75), {n: 8.0 + n % 2 / 8 for n in range(60)}, confidence=0.9)
-    assert decide_outcome(scale, GateThresholds(), 1.0)[1] == "-0.31 points, 95% certain to be below -0.30 (tolerated: +0.00)"
+    assert (
+        decide_outcome(scale, GateThresholds(), 1.0)[1]
+        == "-0.31 points, 95% certain to be below -0.30 (tolerated: +0.00)"
+    )
 
 
 def right(*wrong: int, of: int = 60) -> dict[str, list[str]]:
@@ -219,7 +230,7 @@ def test_a_gate_that_breaks_is_undecided_and_no_regression(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "page.md")
-    monkeypatch.setattr("archon_eval.report.gating.run_gate", breaks)
+    monkeypatch.setattr("archon_eval.report.run_gate.run_gate", breaks)
     assert main(["gate", "a.eval", "--baseline", "base.json", "--junit", "gate.xml", "--json"]) == 2
     said = capsys.readouterr()
     assert "ZeroDivisionError: within" in said.err
@@ -306,7 +317,9 @@ def test_a_decoder_that_fails_in_its_own_way_is_a_data_error(tmp_path: Path, mon
 def test_options_of_a_scorer_with_several_values_are_part_of_the_judge() -> None:
     one = SimpleNamespace(name="pkg/judge", options={"model": "gpt-a"})
     log = SimpleNamespace(eval=SimpleNamespace(model_roles=None, scorers=[one]))
-    assert collect_judges(log, [], "judge/quality") == collect_judges(log, [], "judge") == ('options: {"model": "gpt-a"}',)
+    assert (
+        collect_judges(log, [], "judge/quality") == collect_judges(log, [], "judge") == ('options: {"model": "gpt-a"}',)
+    )
     assert collect_judges(log, [], "other/quality") == ()
 
 

@@ -10,9 +10,9 @@ import pytest
 from fakes.logs import write_log
 
 from archon_eval.cli import main
-from archon_eval.report import ci
-from archon_eval.report.gate import GateThresholds, GateOutcome, save_baseline
-from archon_eval.report.reading import read_run
+from archon_eval.report import ci_output as ci
+from archon_eval.report.gate import GateOutcome, GateThresholds, save_baseline
+from archon_eval.runs.read_log import read_run
 
 GATE = f"{sys.executable} -m archon_eval.cli gate"
 

@@ -14,8 +14,8 @@ import pytest
 from fakes.logs import write_log
 
 from archon_eval.cli import main
-from archon_eval.report.diagram import draw_diagram
-from archon_eval.report.runs import LayerUsage
+from archon_eval.report.html.diagram import draw_diagram
+from archon_eval.runs.run import LayerUsage
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"

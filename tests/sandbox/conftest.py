@@ -9,7 +9,7 @@ import anyio.from_thread
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import AnyCase, SandboxLimits, ProgramRun, SandboxPool
+from archon_eval.sandbox import AnyCase, ProgramRun, SandboxLimits, SandboxPool
 from archon_eval.sandbox.image import build_image, connect
 
 Run = Callable[..., ProgramRun]

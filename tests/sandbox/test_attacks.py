@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import anyio.from_thread
 import pytest
 
-from archon_eval.sandbox import CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
+from archon_eval.sandbox import CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
 
 GOOD = "n = int(input())\nprint(n * 2)\n"
 SPY = """

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import CallCase, Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
-from archon_eval.sandbox.calls import find_free_names, build_mbpp_case
+from archon_eval.sandbox import CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
 from archon_eval.sandbox.container import LABEL
+from archon_eval.sandbox.function_calls import build_mbpp_case, find_free_names
 
 Run = Callable[..., ProgramRun]
 INPUT = b"3 1 2\nsecond line\n\nz\xc5\xbc\n"
@@ -126,7 +126,9 @@ def test_waiting_for_a_core_does_not_count_by_the_clock(run: Run) -> None:
         "        while time.process_time() - t < .2: pass\n        os._exit(0)\n"
         "while True:\n    try: os.wait()\n    except ChildProcessError: break\nprint('done')"
     )
-    result = one(run(program, [Case(b"", b"done")], SandboxLimits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5)))
+    result = one(
+        run(program, [Case(b"", b"done")], SandboxLimits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5))
+    )
     assert result.verdict is ProgramVerdict.ACCEPTED and result.wall > 0.5, result
 
 
@@ -163,7 +165,10 @@ def test_a_gigabyte_of_output_is_cut_short(run: Run) -> None:
     )
     assert result.verdict is ProgramVerdict.OUTPUT_LIMIT
     ours = one(run("print('x' * (1 << 30))", [Case(b"", b"x")], keep_output=True))
-    assert ours.verdict in (ProgramVerdict.OUTPUT_LIMIT, ProgramVerdict.MEMORY_LIMIT) and len(ours.output or b"") <= 1 << 20
+    assert (
+        ours.verdict in (ProgramVerdict.OUTPUT_LIMIT, ProgramVerdict.MEMORY_LIMIT)
+        and len(ours.output or b"") <= 1 << 20
+    )
 
 
 def test_output_limit_follows_the_expected_output(run: Run) -> None:

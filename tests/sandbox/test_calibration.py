@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import anyio
 
-from archon_eval.components.execution import TEST_CPU_SECONDS, CandidateProgramRunner
-from archon_eval.sandbox import AnyCase, SandboxLimits, ProgramRun, TestRun, ProgramVerdict
-from archon_eval.sandbox.calibration import REFERENCE_PROGRAM, REFERENCE_CPU
-from archon_eval.sandbox.shared import SharedRunner
+from archon_eval.components.executed_tests import TEST_CPU_SECONDS, CandidateProgramRunner
+from archon_eval.sandbox import AnyCase, ProgramRun, ProgramVerdict, SandboxLimits, TestRun
+from archon_eval.sandbox.calibration import REFERENCE_CPU, REFERENCE_PROGRAM
+from archon_eval.sandbox.shared_pool import SharedRunner
 
 
 class Slow:

@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox import CallCase, Case, SandboxLimits, SandboxPool, ProgramVerdict, worker
+from archon_eval.sandbox import CallCase, Case, ProgramVerdict, SandboxLimits, SandboxPool, worker
 from archon_eval.sandbox import container as container_module
 from archon_eval.sandbox.container import LABEL, Container, _is_orphaned, get_owner_label, remove_orphans
 from archon_eval.sandbox.image import connect, get_default_image, require_image
@@ -99,7 +99,11 @@ def test_a_program_that_always_takes_its_container_along(
         return await pool.run(SLOW, tests, stop_at_first_failure=False)
 
     result = in_pool(client, body)
-    assert [r.verdict for r in result.runs] == [ProgramVerdict.ACCEPTED, ProgramVerdict.RUNTIME_ERROR, ProgramVerdict.ACCEPTED]
+    assert [r.verdict for r in result.runs] == [
+        ProgramVerdict.ACCEPTED,
+        ProgramVerdict.RUNTIME_ERROR,
+        ProgramVerdict.ACCEPTED,
+    ]
     assert 3 <= len(started) <= 8 and containers(client) == others
 
 

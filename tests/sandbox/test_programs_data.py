@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from archon_eval.sandbox import Case, SandboxLimits, ProgramRun, SandboxPool, ProgramVerdict
-from archon_eval.sandbox.calls import build_humaneval_case, build_mbpp_case
+from archon_eval.sandbox import Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
+from archon_eval.sandbox.function_calls import build_humaneval_case, build_mbpp_case
 
 DATA = Path(__file__).parents[3] / "shared/data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: real problems are not tested")
@@ -64,7 +64,9 @@ def test_mbpp(gather: Callable[..., list[ProgramRun]]) -> None:
 
     def job(problem: dict[str, Any], code: str) -> Callable[[SandboxPool], Any]:
         tests = problem["test_list"] + problem["challenge_test_list"]
-        return lambda pool: pool.run(code, [build_mbpp_case(t, problem["test_setup_code"]) for t in tests], limits=LIMITS)
+        return lambda pool: pool.run(
+            code, [build_mbpp_case(t, problem["test_setup_code"]) for t in tests], limits=LIMITS
+        )
 
     right = gather(*(job(p, p["code"]) for p in problems))
     assert [(p["task_id"], r) for p, r in zip(problems, right, strict=True) if not r.passed] == []

@@ -13,9 +13,16 @@ import pytest
 from inspect_ai.scorer import SampleScore, Score
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.alpaca_eval import alpaca_eval_metrics, is_switched, load_judge_prompt, parse_preference, compute_preference, compute_win_rates
-from archon_eval.scorers.judging import JudgeReply
-from archon_eval.scorers.length_control import JudgedPair, get_calibration_file, compute_lc_win_rate
+from archon_eval.scorers._judge import JudgeReply
+from archon_eval.scorers._length_control import JudgedPair, compute_lc_win_rate, get_calibration_file
+from archon_eval.scorers.alpaca_eval import (
+    alpaca_eval_metrics,
+    compute_preference,
+    compute_win_rates,
+    is_switched,
+    load_judge_prompt,
+    parse_preference,
+)
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "alpaca_eval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -67,7 +74,10 @@ def test_every_stored_judgment_gives_its_preference() -> None:
             switched = is_switched(instruction[r["index"]])
             assert switched == r["is_switched"]
             reply = JudgeReply("ignored", tuple((token, logprob) for token, logprob in r["top_logprobs"]))
-            assert parse_preference(reply, switched) == pytest.approx(r["preference"], abs=1e-6), (row["model"], r["index"])
+            assert parse_preference(reply, switched) == pytest.approx(r["preference"], abs=1e-6), (
+                row["model"],
+                r["index"],
+            )
             checked += 1
     assert checked > 20_000
 
@@ -145,9 +155,7 @@ def test_metrics_of_a_running_eval_do_not_fail(calibration: Path) -> None:
         figures = compute(scores[:n])
         assert ("length_controlled_winrate" in figures) == (n > 1)
         assert ("standard_error" in figures) == (n > 1)
-    assert (
-        figures["length_controlled_winrate"] == compute_lc_win_rate(rows, calibration)["length_controlled_winrate"]
-    )
+    assert figures["length_controlled_winrate"] == compute_lc_win_rate(rows, calibration)["length_controlled_winrate"]
 
 
 def test_the_calibration_file_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +176,12 @@ def test_preference_from_log_probabilities_and_text() -> None:
     assert compute_preference((("M", 0.0),), True) == 1.0
     assert compute_preference((("M", -1.0), ("m", -1.0)), True) == 1.5
     assert parse_preference(JudgeReply(' "M".'), False) == 2.0
-    for reply in (JudgeReply("Both"), JudgeReply(""), JudgeReply("mM"), JudgeReply("m", (("Both", -0.1), ("The", -2.0)))):
+    for reply in (
+        JudgeReply("Both"),
+        JudgeReply(""),
+        JudgeReply("mM"),
+        JudgeReply("m", (("Both", -0.1), ("The", -2.0))),
+    ):
         with pytest.raises(ParseError, match="neither m nor M"):
             parse_preference(reply, False)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.arena_hard import load_judge_prompt, parse_verdict, score_game, compute_win_rate
-from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers._judge import JudgeReply
+from archon_eval.scorers.arena_hard import compute_win_rate, load_judge_prompt, parse_verdict, score_game
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "arena_hard"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")

@@ -20,7 +20,7 @@ from inspect_ai.model import (
 )
 
 from archon_eval.models.store import CallStore
-from archon_eval.report.judges import has_live_judgments
+from archon_eval.runs.judges import has_live_judgments
 from archon_eval.scorers.alpaca_eval import alpaca_eval
 from archon_eval.scorers.arena_hard import arena_hard
 from archon_eval.solvers.archon import archon

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.judge_prompts import read_prompts
-from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers._judge import JudgeReply
+from archon_eval.scorers._judge_prompts import read_prompts
 from archon_eval.scorers.mixeval import NO_OPTION, PARTS, compute_accuracies, parse_option, parse_score
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "mixeval"

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from archon_eval.errors import DataError, ParseError
-from archon_eval.scorers.judge_prompts import read_prompts
-from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers._judge import JudgeReply
+from archon_eval.scorers._judge_prompts import read_prompts
 from archon_eval.scorers.mt_bench import (
     PAIR_PROMPTS,
     SINGLE_PROMPTS,
-    score_game_pair,
     compute_pair_metrics,
+    compute_single_metrics,
     parse_pair_verdict,
     parse_rating,
-    compute_single_metrics,
+    score_game_pair,
 )
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "mt_bench"
@@ -64,7 +64,10 @@ def test_pairwise_outcomes_from_the_judges_words(row: dict[str, Any]) -> None:
     swapped = {"A": "model_2", "B": "model_1", "C": "tie"}
     outcomes = []
     for r in stored:
-        first, second = parse_pair_verdict(JudgeReply(r["g1_judgment"])), parse_pair_verdict(JudgeReply(r["g2_judgment"]))
+        first, second = (
+            parse_pair_verdict(JudgeReply(r["g1_judgment"])),
+            parse_pair_verdict(JudgeReply(r["g2_judgment"])),
+        )
         assert (winner[first], swapped[second]) == (r["g1_winner"], r["g2_winner"])
         outcomes.append(score_game_pair(first, second))
     figures = compute_pair_metrics(outcomes, [r["question_id"] for r in stored])

@@ -13,14 +13,14 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError, SandboxError
-from archon_eval.sandbox import CallCase, Case, SandboxLimits, ProgramVerdict
+from archon_eval.sandbox import CallCase, Case, ProgramVerdict, SandboxLimits
 from archon_eval.sandbox.calibration import REFERENCE_CPU
-from archon_eval.sandbox.calls import build_humaneval_case
 from archon_eval.sandbox.container import LABEL
+from archon_eval.sandbox.function_calls import build_humaneval_case
 from archon_eval.sandbox.image import build_image, connect
 from archon_eval.sandbox.local import LocalRunner
-from archon_eval.sandbox.shared import SharedRunner
-from archon_eval.scorers.programs import build_test_cases, build_limits, pack_tests, programs
+from archon_eval.sandbox.shared_pool import SharedRunner
+from archon_eval.scorers.programs import build_limits, build_test_cases, pack_tests, programs
 
 DOUBLE = [{"input": "2\n", "output": "4"}, {"input": "0", "output": "0"}, {"input": "5", "output": "10"}]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from archon_eval.loading import load_architecture
-from archon_eval.plan import plan
-from archon_eval.search.worker import EvalJob, EvalResult
+from archon_eval.architecture.load import load_architecture
+from archon_eval.engine.plan import plan
+from archon_eval.search.trial_worker import EvalJob, EvalResult
 
 
 class FakeRun:

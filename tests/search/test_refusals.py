@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from archon_eval.search.driver import search
+from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.forecast import forecast
+from archon_eval.search.loop import search
 from archon_eval.search.questions import load_questions
-from archon_eval.search.settings import TaskSpec, load_settings
 from archon_eval.search.space import SearchError
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}

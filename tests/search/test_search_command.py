@@ -17,11 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 from archon_eval.cli import main
-from archon_eval.search.driver import search
-from archon_eval.search.runners import _convert_dask_future, dask, local
-from archon_eval.search.settings import TaskSpec, load_settings
+from archon_eval.search.config import TaskSpec, load_settings
+from archon_eval.search.executors import _convert_dask_future, dask, local
+from archon_eval.search.loop import search
 from archon_eval.search.space import SearchError
-from archon_eval.search.worker import EvalJob, WorkerLost, WorkerProcess
+from archon_eval.search.trial_worker import EvalJob, WorkerLost, WorkerProcess
 
 MODELS = "sim/gpt-4o,sim/qwen2-72b-instruct"
 SPACE = {"preset": "small", "generators": [1, 2], "layers": [0, 1], "evaluations": "none"}
@@ -134,7 +134,9 @@ def test_a_worker_that_dies_is_replaced(tmp_path):
 
 def test_a_stopped_search_ends_its_workers_and_starts_no_others(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
-    job = EvalJob("k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("slow.py@slow"), ("1",), log_dir=str(tmp_path))
+    job = EvalJob(
+        "k", {"layers": [{"generator": "sim/gpt-4o"}]}, TaskSpec("slow.py@slow"), ("1",), log_dir=str(tmp_path)
+    )
     with local(1) as run, pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         future = run(job)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from archon_eval.plan import plan
-from archon_eval.search.preparation import plan_space
-from archon_eval.search.settings import load_settings
+from archon_eval.engine.plan import plan
+from archon_eval.search.config import load_settings
+from archon_eval.search.prepare import plan_space
 from archon_eval.search.space import PRESETS, Configuration, SearchError, compute_features, load_space
 
 MODELS = tuple(f"mockllm/m{n}" for n in range(12))

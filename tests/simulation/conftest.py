@@ -3,8 +3,8 @@
 import pytest
 
 from archon_eval.simulation.check import make_question
-from archon_eval.simulation.core import Simulator
-from archon_eval.simulation.records import QuestionBank
+from archon_eval.simulation.pool import Simulator
+from archon_eval.simulation.questions import QuestionBank
 
 
 @pytest.fixture(scope="session")

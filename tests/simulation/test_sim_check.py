@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archon_eval.simulation.check import SAMPLE_COUNTS, PUBLISHED, check_agreement, compute_spearman
+from archon_eval.simulation.check import PUBLISHED, SAMPLE_COUNTS, check_agreement, compute_spearman
 
 
 def test_rank_correlation() -> None:

@@ -7,21 +7,21 @@ from typing import Any
 import anyio
 import pytest
 
-from archon_eval.candidates import Candidate, Message, State
+from archon_eval.architecture.load import list_presets, load_architecture
 from archon_eval.components import build_component
 from archon_eval.components.critic import parse_critiques
 from archon_eval.components.ranker import parse_ranking
 from archon_eval.components.unit_tests import parse_test_verdicts, parse_tests
 from archon_eval.components.verifier import parse_verdict
-from archon_eval.engine import Engine
+from archon_eval.engine.engine import Engine
 from archon_eval.errors import ModelError, ParseError
-from archon_eval.loading import load_architecture, list_presets
 from archon_eval.simulation import pool_names
-from archon_eval.simulation.caller import SimCaller
-from archon_eval.simulation.core import FORMAT_ERROR_RATE, Simulator
+from archon_eval.simulation.client import SimCaller
+from archon_eval.simulation.pool import FORMAT_ERROR_RATE, Simulator
+from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, recognize_prompt
 from archon_eval.simulation.provider import FaultInjection
-from archon_eval.simulation.reading import RIGHT, parse_answer, recognize_prompt
-from archon_eval.simulation.records import SimulatedQuestion
+from archon_eval.simulation.questions import SimulatedQuestion
+from archon_eval.types import Candidate, Message, State
 
 JUDGE = "sim/gpt-4o"
 
@@ -103,8 +103,8 @@ def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> Non
 
 @pytest.mark.parametrize("custom", [False, True])
 def test_verdicts_are_readable_and_informative(math_pool: Simulator, custom: bool) -> None:
+    from archon_eval.architecture.prompts import render
     from archon_eval.components.verifier import VERDICT_PROMPT
-    from archon_eval.wording import render
 
     own = (
         "Q: {instruction}\nProposed: {candidate}\nWhy it may hold: {reasons}\nSay [Correct] or [Incorrect] at the end."
@@ -160,8 +160,8 @@ def test_the_test_writer_keeps_to_the_number(math_pool: Simulator) -> None:
             ]
         }
     )
+    from archon_eval.architecture.prompts import render
     from archon_eval.components.unit_tests import TESTS_PROMPT
-    from archon_eval.wording import render
 
     assert writer.layers[1][0].get_option("max_tests") == 3
     prompt = render(TESTS_PROMPT, instruction=math_pool.known.questions[0].turns[0], max_tests=3)
@@ -174,7 +174,9 @@ def test_a_fuser_rarely_makes_right_from_wrong(math_pool: Simulator) -> None:
     for question in math_pool.known.questions:
         wrong = tuple(Candidate(str(n), f"So $\\boxed{{{question.wrong[n % 2]}}}$.") for n in range(6))
         messages = fuser.build_prompt(State((Message("user", question.turns[0]),), wrong))
-        results.append(parse_answer(math_pool.reply(JUDGE, messages).text, recognize_prompt(messages, math_pool.known)) == RIGHT)
+        results.append(
+            parse_answer(math_pool.reply(JUDGE, messages).text, recognize_prompt(messages, math_pool.known)) == RIGHT
+        )
     assert 0 < fmean(results) < 0.1
 
 

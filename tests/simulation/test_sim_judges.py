@@ -7,15 +7,15 @@ from statistics import fmean
 
 import pytest
 
-from archon_eval.candidates import Message
 from archon_eval.scorers import alpaca_eval, arena_hard, mixeval, mt_bench
-from archon_eval.scorers.judge_prompts import JudgePrompt, read_prompts
-from archon_eval.scorers.judging import JudgeReply
+from archon_eval.scorers._judge import JudgeReply
+from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompts
 from archon_eval.simulation.check import make_question
-from archon_eval.simulation.core import FORMAT_ERROR_RATE, Simulator
-from archon_eval.simulation.reading import BASELINE_QUALITY, QUALITY_MARK
-from archon_eval.simulation.records import QuestionBank, SimulatedQuestion
+from archon_eval.simulation.pool import FORMAT_ERROR_RATE, Simulator
+from archon_eval.simulation.prompt_recognition import BASELINE_QUALITY, QUALITY_MARK
+from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion
 from archon_eval.simulation.skills import get_generation_accuracy
+from archon_eval.types import Message
 
 JUDGE = "gpt-4-turbo"
 PLAIN = "An answer of the baseline, which shows no quality."

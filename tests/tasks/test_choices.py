@@ -9,7 +9,7 @@ from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.scorers.letter import read_letter
+from archon_eval.scorers.choices import read_letter
 from archon_eval.solvers import archon
 from archon_eval.tasks import choices
 from archon_eval.tasks.choices import gpqa_diamond, mmlu, mmlu_pro

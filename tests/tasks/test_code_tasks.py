@@ -14,11 +14,11 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from archon_eval.errors import DataError, SandboxError
 from archon_eval.sandbox import CallCase, Case
 from archon_eval.sandbox.image import build_image
-from archon_eval.scorers.programs import build_test_cases, build_limits
+from archon_eval.scorers.programs import build_limits, build_test_cases
 from archon_eval.solvers import archon
 from archon_eval.tasks import code_contests as task_module
 from archon_eval.tasks._data import Row
-from archon_eval.tasks.code_contests import code_contests, build_sample
+from archon_eval.tasks.code_contests import build_sample, code_contests
 from archon_eval.tasks.humaneval import humaneval
 from archon_eval.tasks.mbpp import mbpp
 

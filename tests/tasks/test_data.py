@@ -17,10 +17,10 @@ from archon_eval.tasks._data import (
     Row,
     build_dataset,
     load_hub_rows,
-    load_rows,
     load_local_rows,
-    split_samples,
+    load_rows,
     make_stable_id,
+    split_samples,
     subsample,
 )
 
@@ -69,7 +69,8 @@ def test_the_dev_split_of_a_subsample_is_a_fifth_of_it() -> None:
 def test_a_question_is_on_the_same_side_whatever_n_is() -> None:
     samples = make(77)
     sides = {
-        side: [set(ids(build_dataset("d", samples, n=n, split=side))) for n in (10, 40, 77, None)] for side in ("dev", "test")
+        side: [set(ids(build_dataset("d", samples, n=n, split=side))) for n in (10, 40, 77, None)]
+        for side in ("dev", "test")
     }
     assert not set.union(*sides["dev"]) & set.union(*sides["test"])
     for side, (small, middle, whole, default) in sides.items():

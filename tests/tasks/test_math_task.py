@@ -11,7 +11,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from archon_eval.errors import DataError
 from archon_eval.tasks import math as task_module
 from archon_eval.tasks._data import Row
-from archon_eval.tasks.math import math, build_sample
+from archon_eval.tasks.math import build_sample, math
 
 
 def test_the_sample_holds_the_whole_prompt() -> None:

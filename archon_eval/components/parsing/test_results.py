@@ -1,0 +1,137 @@
+"""Reads an evaluator's reply: a verdict on each unit test, attached to the test it names.
+
+parse_test_verdicts("Unit Test #1: [Passed]\\nUnit Test #2: [Failed]", 2)    # (True, False)
+"""
+
+import html
+import re
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from archon_eval.components.parsing.structured import is_negated, iter_json_values, normalize_reply, parse_numbers
+from archon_eval.errors import ParseError, quote
+
+MAX_VERDICTS = 1000
+"""Verdicts after the name of one test from which on it has none."""
+_MARKS = r"[ \t>#*_\-|]*"
+_JOIN = r"[ \t]{0,5}(?:(?:,[ \t]{0,5})?and\b|,|&|-|–|to\b|through\b)[ \t]{0,5}"
+_REFERENCE = re.compile(
+    rf"^{_MARKS}(?:unit[ \t]{{1,5}})?test(?:s[ \t]{{0,5}}(?P<many>#?\d{{1,4}}(?:{_JOIN}#?\d{{1,4}})*+)"
+    rf"|[ \t]{{0,5}}(?P<one>#?\d{{1,4}}(?:(?:{_JOIN}(?:(?:unit )?test )?#|[-–])\d{{1,4}})*+))\b",
+    re.I | re.M,
+)
+_NUMBER = re.compile(rf"^{_MARKS}(?P<many>#?\d{{1,4}})[*_ \t]{{0,9}}[.):|]", re.M)
+_VERDICT = re.compile(r"\[\s{0,9}(?P<said>not\s{1,9}pass(?:ed)?|pass(?:ed)?|fail(?:ed)?)\W{0,9}?\]", re.I)
+_PLAIN = re.compile(
+    rf"^{_MARKS}(?:[:.]{_MARKS})?(?:(?:result|verdict|status|conclusion|outcome)[ \t*_:|\-–]*)?"
+    r"(?P<said>not passed|pass(?:ed)?|fail(?:ed|s)?)[ \t*_]{0,9}(?=$|[.!,;:|(–—-])",
+    re.I | re.M,
+)
+_FORM = re.compile(r"\[\s{0,9}passed\s{0,9}\]?\s{0,9}(?:or|/|,|\|)\s{0,9}\[?\s{0,9}failed\s{0,9}\]", re.I)
+_TICKS = str.maketrans(dict.fromkeys("✅✔☑", "[Passed]") | dict.fromkeys("❌✗✘❎", "[Failed]"))
+_ALL = re.compile(
+    rf"^{_MARKS}all(?: of)?(?: the)?(?: \d{{1,4}})?(?: unit)? tests?(?: (?:are|have|is))?[ \t*_:–-]{{0,9}}"
+    r"\[\s{0,9}(?P<said>passed|failed)\s{0,9}\]",
+    re.I | re.M,
+)
+_ABOUT = re.compile(r"^(?:unit_?)?(?:test|id|number|index|#)", re.I)
+
+
+def parse_test_verdicts(reply: str, count: int) -> tuple[bool | None, ...]:
+    """A verdict per test, in the tests' order. Lines that hold only a verdict overrule the reasoning before them.
+
+    Raises:
+        ParseError: a verdict on a test that does not exist (nothing is certain then), a test with two verdicts or
+            none (`partial` has the rest).
+    """
+    text = _FORM.sub("", html.unescape(normalize_reply(reply)).replace("*", "").replace("`", ""))
+    text = text if _VERDICT.search(text) else text.translate(_TICKS)
+    found = _parse_referenced(text, count, reply)
+    if not found and not (found := _parse_json_verdicts(text, count)) and (match := _ALL.search(text)):
+        found = dict.fromkeys(range(1, count + 1), _is_passed(match["said"]))
+    results = tuple(found.get(n) for n in range(1, count + 1))
+    if None in results:
+        missing = ", ".join(f"#{n}" for n, result in enumerate(results, 1) if result is None)
+        raise ParseError(f"no single verdict on test {missing} in {quote(reply)}", partial=results if found else None)
+    return results
+
+
+def _is_passed(said: str) -> bool:
+    return said.lower().startswith("pass")
+
+
+def _parse_referenced(text: str, count: int, reply: str) -> dict[int, bool | None]:
+    """Verdicts by the test named before them; None for a test with verdicts that differ."""
+    references = list(_REFERENCE.finditer(text))
+    if not references:
+        lines = list(_NUMBER.finditer(text))
+        references = lines if [match["many"].strip("#") for match in lines] == [*map(str, range(1, count + 1))] else []
+    said: dict[int, bool | None] = {}
+    final: list[tuple[int, bool]] = []
+    for match, end in zip(references, [*(later.start() for later in references[1:]), len(text)], strict=False):
+        body = text[match.end() : end]
+        verdicts, alone = _find_verdicts(body)
+        if not verdicts:
+            continue
+        ids = parse_numbers(match["many"] or match["one"], count)
+        if outside := [n for n in ids if not 1 <= n <= count]:
+            raise ParseError(f"test #{outside[0]} is not one of #1 to #{count} in {quote(reply)}")
+        verdict = next(iter(verdicts)) if len(verdicts) == 1 else None
+        for n in ids[:count]:
+            if alone and verdict is not None:
+                final.append((n, verdict))
+            else:
+                said[n] = verdict if said.get(n, verdict) == verdict else None
+    return said | _merge_final_verdicts(final, count)
+
+
+def _merge_final_verdicts(final: list[tuple[int, bool]], count: int) -> dict[int, bool | None]:
+    """The complete list at the end, or every line when none contradicts another."""
+    if [n for n, _ in final[-count:]] == list(range(1, count + 1)):
+        return dict(final[-count:])
+    found: dict[int, bool | None] = {}
+    for n, verdict in final:
+        found[n] = verdict if found.get(n, verdict) == verdict else None
+    return found
+
+
+def _find_verdicts(body: str) -> tuple[set[bool], bool]:
+    """What is said after a test is named, both when negated; and whether it stands alone on the first line."""
+    found: set[bool] = set()
+    matches = list(islice(_VERDICT.finditer(body), MAX_VERDICTS))
+    if len(matches) == MAX_VERDICTS:
+        return {True, False}, False
+    for match in matches:
+        passed = _is_passed(match["said"])
+        found |= {True, False} if is_negated(body[max(0, match.start() - 60) : match.start()], passed) else {passed}
+    matches = matches or list(_PLAIN.finditer(body))
+    found = found or {_is_passed(match["said"]) for match in matches}
+    line = body[: body.find("\n")] if "\n" in body else body
+    alone = bool(matches) and not re.search(r"\w", line[: matches[0].start()] + line[matches[0].end() :])
+    return found, alone and matches[0].end() <= len(line)
+
+
+def _parse_json_verdicts(text: str, count: int) -> dict[int, bool | None]:
+    """Verdicts written as a JSON list in order, or as an object by test."""
+    for value in iter_json_values(text, inline=False):
+        inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
+        value = inner if isinstance(inner, list) or (count > 1 and isinstance(inner, dict)) else value
+        entries = list(value.items()) if isinstance(value, dict) else list(enumerate(value, 1))
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            entries = [(next((v for k, v in item.items() if _ABOUT.search(k)), n), item) for n, item in entries]
+        keys = [re.findall(r"\d+", str(key)) for key, _ in entries]
+        verdicts = [_parse_verdict_entry(entry, isinstance(value, dict)) for _, entry in entries]
+        if keys == [[str(n)] for n in range(1, count + 1)] and None not in verdicts:
+            return dict(enumerate(verdicts, 1))
+    return {}
+
+
+def _parse_verdict_entry(entry: Any, named: bool) -> bool | None:
+    if isinstance(entry, Mapping):
+        said = {v for value in entry.values() if (v := _parse_verdict_entry(value, True)) is not None}
+        return said.pop() if len(said) == 1 else None
+    if isinstance(entry, bool):
+        return entry if named else None
+    word = str(entry).strip("[] .").lower()
+    return {"passed": True, "pass": True, "failed": False, "fail": False}.get(word)

@@ -1,0 +1,1 @@
+"""Runs an architecture on a conversation, traces what happens, and plans what it will cost."""

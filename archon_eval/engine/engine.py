@@ -1,0 +1,288 @@
+"""Runs an architecture on one conversation as a dataflow: everything starts as soon as what it needs is there.
+
+    answer = await Engine(architecture, caller).run((Message("user", "What is 2 + 2?"),))
+
+Between layers flows a list of slots, one per candidate, in a fixed order whatever the timing. Generators fill theirs at
+once; verifiers and evaluators work on each as it fills; unit tests are written from time zero; critics, rankers and
+fusers wait for the whole list. A candidate that passes a filter goes on at once; one that fails waits until it is known
+whether any passes, since otherwise all go on.
+"""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Protocol
+
+import anyio
+
+from archon_eval.architecture.spec import Architecture
+from archon_eval.components import build_component
+from archon_eval.components.base import CandidateGenerator, CandidateScorer, Component, ContextComponent, ListComponent
+from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
+from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
+from archon_eval.engine.trace import Answer, LayerResult, Trace
+from archon_eval.errors import ArchitectureError, ArchonError, ModelError
+from archon_eval.models.call import Caller, PerQuestionCaller
+from archon_eval.types import Conversation, State
+
+
+class Observer(Protocol):
+    """Shows what the engine does while it does it (Inspect's transcript)."""
+
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
+        """Opened around each layer and each component of a layer with several."""
+
+    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
+        """A layer's outcome, inside its span; None when it failed or was cancelled."""
+
+    def record_question(self, trail: Trace) -> None:
+        """Everything that happened, also when the question failed."""
+
+
+class NullObserver:
+    """An observer that shows nothing."""
+
+    @asynccontextmanager
+    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
+        yield
+
+    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
+        pass
+
+    def record_question(self, trail: Trace) -> None:
+        pass
+
+
+class Engine:
+    """An architecture ready to run; build once, run for any number of conversations, also at the same time."""
+
+    def __init__(self, architecture: Architecture, caller: Caller, observer: Observer | None = None) -> None:
+        """
+        Raises:
+            ArchitectureError: a placeholder without a model, or a custom component that cannot be used.
+            SandboxError: a component that runs programs, where none can be run.
+        """
+        if architecture.placeholders:
+            architecture.with_models(())
+        self.architecture, self.caller = architecture, caller
+        self._observer = observer or NullObserver()
+        self._layers = [
+            [build_component(spec, f"layer {number}") for spec in layer]
+            for number, layer in enumerate(architecture.layers, 1)
+        ]
+        for number, layer in enumerate(self._layers, 1):
+            if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
+                raise ArchitectureError(f"layer {number} has {len(layer)} components, which only producers may share")
+            for component in layer:
+                component.check_requirements()
+
+    async def run(self, conversation: Conversation, epoch: int = 1) -> Answer:
+        """The answer to a conversation that has a user turn.
+
+        Raises:
+            ModelError: a call failed for good (with `on_error: drop`: every candidate was lost).
+            Limits and cancellation of the host pass through as they are.
+        """
+        if not any(message.role == "user" for message in conversation):
+            raise ModelError("the conversation has no user turn, so there is nothing to answer")
+        started = time.monotonic()
+        record = TraceRecorder(epoch)
+        caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
+        run = _QuestionRun(caller, self._observer, conversation, record, self._layers)
+        flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
+        flows[0].put(State(conversation))
+        try:
+            async with anyio.create_task_group() as group:
+                for number, layer in enumerate(self._layers, 1):
+                    group.start_soon(run.run_layer, number, layer, flows[number - 1], flows[number])
+        except BaseExceptionGroup as errors:
+            raise select_error(errors) from None
+        finally:
+            trail = record.build_trace()
+            self._observer.record_question(trail)
+        candidates = await flows[-1].get_candidates()
+        return Answer(candidates[0].text, candidates, trail, time.monotonic() - started)
+
+
+class _QuestionRun:
+    """One question's way through the layers."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        observer: Observer,
+        conversation: Conversation,
+        record: TraceRecorder,
+        layers: list[list[Component]],
+    ) -> None:
+        self._caller, self._observer = caller, observer
+        self._conversation, self._record = conversation, record
+        self._kinds = [layer[0].spec.kind for layer in layers]
+        self._cancellable = any(
+            isinstance(layer[0], CandidateScorer) and layer[0].stop_after is not None for layer in layers
+        )
+
+    async def run_layer(self, number: int, components: list[Component], inflow: LayerFlow, outflow: LayerFlow) -> None:
+        component = components[0]
+        if isinstance(component, CandidateGenerator):
+            work = self._run_generators(number, components, inflow, outflow)
+        elif isinstance(component, CandidateScorer):
+            work = self._run_scorer(number, component, inflow, outflow)
+        elif isinstance(component, ListComponent):
+            work = self._run_list_component(number, component, inflow, outflow)
+        elif isinstance(component, ContextComponent):
+            work = self._run_context_component(number, component, inflow, outflow)
+        else:
+            raise ArchitectureError(
+                f"layer {number}: {component.spec.kind} is no CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
+            )
+        await work
+
+    def _create_context(self, number: int, component: Component, place: int = 1) -> EngineCallContext:
+        return EngineCallContext(self._caller, self._record, component.spec, number, place)
+
+    @asynccontextmanager
+    async def _open_span(self, number: int, component: Component, outflow: LayerFlow) -> AsyncIterator[None]:
+        """The layer's span; at its end, what left the layer."""
+        kind = component.spec.kind
+        started = time.monotonic()
+        async with self._observer.open_span(f"layer {number}: {kind}", "archon_layer"):
+            outflow.started.set(True)
+            result = None
+            try:
+                yield
+                candidates, values = await outflow.get_candidates(), await outflow.get_values()
+                if not candidates:
+                    raise self._create_empty_error(number, kind)
+                result = LayerResult(number, kind, candidates, values, time.monotonic() - started)
+                self._record.layers.append(result)
+            finally:
+                self._observer.record_layer(number, result, self._record)
+
+    def _create_empty_error(self, number: int, kind: str) -> ModelError:
+        lost = [note.detail for note in self._record.notes if note.what == "dropped" and note.layer <= number]
+        why = f", every call failed: {'; '.join(lost[:3])}" if lost else ""
+        return ModelError(f"layer {number} ({kind}): no candidate left{why}")
+
+    async def _collect_state(self, number: int, inflow: LayerFlow) -> State:
+        """What a layer that needs the whole list gets; without a candidate nothing more is paid for."""
+        state = State(self._conversation, await inflow.get_candidates(), await inflow.get_values())
+        if number > 1 and not state.candidates:
+            raise self._create_empty_error(number - 1, self._kinds[number - 2])
+        return state
+
+    async def _run_generators(
+        self, number: int, components: list[Component], inflow: LayerFlow, outflow: LayerFlow
+    ) -> None:
+        producers = [component for component in components if isinstance(component, CandidateGenerator)]
+        slots = [
+            [CandidateSlot(cancellable=self._cancellable) for _ in range(producer.candidate_count)]
+            for producer in producers
+        ]
+        lone = max(map(len, slots)) == 1  # all or none, so that the draws of a prompt are asked for at one moment
+        outflow.put_slots([slot for group in slots for slot in group])
+        state = await self._collect_state(number, inflow)
+        outflow.put_values(state.values)
+
+        async def fill(
+            producer: CandidateGenerator, slot: CandidateSlot, id: str, draw: int, desk: EngineCallContext
+        ) -> None:
+            slot.fill(await producer.produce(state, id, draw, desk))
+
+        async def component(
+            place: int, producer: CandidateGenerator, mine: list[CandidateSlot], first: int, draw: int
+        ) -> None:
+            desk = self._create_context(number, producer, place)
+            async with _open_component_span(self._observer, f"{producer.spec.kind} {place}", len(producers)):
+                jobs = [
+                    partial(fill, producer, slot, f"{number}.{first + index}", draw + index, desk)
+                    for index, slot in enumerate(mine)
+                ]
+                await _run_all([partial(slot.run_job, job) for slot, job in zip(mine, jobs, strict=True)], lone)
+
+        async with self._open_span(number, components[0], outflow):
+            jobs: list[SlotJob] = []
+            first = 1
+            draws: Counter[str] = Counter()
+            for place, (producer, mine) in enumerate(zip(producers, slots, strict=True), 1):
+                model = producer.spec.model
+                jobs.append(partial(component, place, producer, mine, first, draws[model]))
+                draws[model] += len(mine)
+                first += len(mine)
+            await _run_all(jobs, len(jobs) == 1)
+
+    async def _run_scorer(self, number: int, judge: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
+        assert isinstance(judge, CandidateScorer)
+        sources = await inflow.get_slots()
+        slots = [CandidateSlot(source, self._cancellable) for source in sources]
+        gate = FilterGate(slots, None if judge.sorts else judge.stop_after)
+        desk = self._create_context(number, judge)
+        if not judge.sorts:
+            outflow.put_slots(slots)
+
+        async def one(source: CandidateSlot, slot: CandidateSlot) -> None:
+            candidate = await source.get()
+            if candidate is None:
+                return gate.report_verdict(slot, None, False)
+            state = State(self._conversation, (), await inflow.get_values())
+            if not judge.sorts:
+                outflow.put_values(state.values)
+            judged = await judge.judge(state, candidate, desk)
+            passes = judge.sorts or judge.passes(judged)
+            gate.report_verdict(slot, judged, passes)
+            if not passes:
+                await gate.done.wait()
+                slot.fill(None if gate.passed else judged)
+
+        await inflow.started.get()
+        async with self._open_span(number, judge, outflow):
+            await _run_all(
+                [partial(slot.run_job, partial(one, source, slot)) for source, slot in zip(sources, slots, strict=True)]
+            )
+            judged = tuple(slot.candidate for slot in slots if slot.candidate is not None)
+            if not judged:
+                raise self._create_empty_error(number - 1, self._kinds[number - 2])
+            none_passed = not any(judge.passes(candidate) for candidate in judged)
+            if none_passed and judge.kind.filters and judge.arrange(judged):
+                desk.record_event("fallback", "no candidate passed: all go on")
+            if judge.sorts:
+                outflow.put(State(self._conversation, judge.arrange(judged), await inflow.get_values()))
+
+    async def _run_list_component(self, number: int, whole: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
+        assert isinstance(whole, ListComponent)
+        state = await self._collect_state(number, inflow)
+        async with self._open_span(number, whole, outflow):
+            outflow.put(await whole.run(state, self._create_context(number, whole)))
+
+    async def _run_context_component(self, number: int, side: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
+        assert isinstance(side, ContextComponent)
+        async with self._open_span(number, side, outflow):
+            prepared = await side.prepare(self._conversation, self._create_context(number, side))
+            outflow.put_slots(await inflow.get_slots())
+            outflow.put_values({**await inflow.get_values(), **prepared})
+
+
+@asynccontextmanager
+async def _open_component_span(observer: Observer, name: str, components: int) -> AsyncIterator[None]:
+    if components == 1:
+        yield
+    else:
+        async with observer.open_span(name, "archon_component"):
+            yield
+
+
+async def _run_all(jobs: Sequence[SlotJob], lone: bool = False) -> None:
+    """All of them at the same time; a lone one without a task of its own."""
+    if lone:
+        return await jobs[0]()
+    async with anyio.create_task_group() as group:
+        for job in jobs:
+            group.start_soon(job)
+
+
+def select_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One exception of a group, since hosts know no groups: the host's own (a limit) before this package's."""
+    single = [select_error(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in errors.exceptions]
+    return next((exc for exc in single if not isinstance(exc, ArchonError)), single[0])

@@ -1,1 +1,0 @@
-"""What Inspect's and lm-eval's doors share: conversations, the transcript, the account of one question."""

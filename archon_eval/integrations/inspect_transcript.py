@@ -1,0 +1,173 @@
+"""What an architecture did, as readable text in Inspect's transcript: as much of it as the trace level asks for.
+
+Engine(architecture, caller, TranscriptObserver("full"))
+
+`full`: a span per layer and an event per component, with every prompt, reply and what was read from it. `compact`: one
+event per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+
+from inspect_ai.log import transcript
+from inspect_ai.util import span
+
+from archon_eval.engine.call_context import TraceRecorder
+from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
+from archon_eval.models.usage_totals import total_usage
+from archon_eval.types import Candidate, Conversation
+
+PREVIEW_CHARS = 60
+"""Characters of a candidate in the compact trace."""
+MAX_NOTES = 20
+
+
+class TranscriptObserver:
+    """The engine's observer inside an Inspect sample."""
+
+    def __init__(self, trace: str = "full") -> None:
+        self._trace = trace
+
+    @asynccontextmanager
+    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
+        if self._trace == "calls" or (self._trace == "full" and type == "archon_layer"):
+            async with span(name, type=type):
+                yield
+        else:
+            yield
+
+    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
+        if self._trace == "full":
+            for text in render_components(layer, result, record.steps, record.notes):
+                transcript().info(text, source="archon")
+        elif self._trace == "calls" and result is not None:
+            notes = [note for note in record.notes if note.layer == layer]
+            transcript().info(
+                "\n\n".join([_format_headline(result), *render_outcome(result, True), *_format_notes(notes)]),
+                source="archon",
+            )
+
+    def record_question(self, trail: Trace) -> None:
+        if self._trace == "compact":
+            transcript().info(render_summary(trail), source="archon")
+
+
+def render_components(
+    layer: int, result: LayerResult | None, steps: Iterable[TraceStep], notes: Iterable[TraceEvent]
+) -> Iterator[str]:
+    """A layer in Markdown, one text per component that made calls, the last with the layer's outcome and notes."""
+    mine = sorted((step for step in steps if step.layer == layer), key=lambda step: step.component)
+    parts = [list(group) for _, group in groupby(mine, key=lambda step: step.component)]
+    remarks = _format_notes([note for note in notes if note.layer == layer])
+    for component in parts:
+        last = component is parts[-1]
+        yield "\n\n".join(
+            [
+                f"**Layer {layer}, {_format_place(component[0], len(parts))}{component[0].model}: {_format_usage(component)}**",
+                *_render_calls(component),
+                *(render_outcome(result, False) if last and result else ()),
+                *(remarks if last else ()),
+            ]
+        )
+    if result is not None and not parts:
+        yield "\n\n".join([_format_headline(result), *render_outcome(result, True), *remarks])
+
+
+def _format_place(step: TraceStep, components: int) -> str:
+    return f"{step.kind} {step.component} of {components}: " if components > 1 else f"{step.kind}: "
+
+
+def _render_calls(steps: Sequence[TraceStep]) -> Iterator[str]:
+    """Every call; a prompt with several replies is shown once."""
+    by_prompt: dict[Conversation, list[TraceStep]] = {}
+    for step in steps:
+        by_prompt.setdefault(step.messages, []).append(step)
+    for messages, asked in by_prompt.items():
+        first = asked[0]
+        yield f"Prompt, {first.purpose}{f' about {first.about}' if first.about and len(asked) == 1 else ''}:"
+        yield from (f"{message.role}\n\n{format_code_block(message.content)}" for message in messages)
+        yield from map(_render_reply, asked)
+
+
+def _render_reply(step: TraceStep) -> str:
+    reply = step.reply
+    who = f"candidate {step.about} by {step.model}" if step.purpose in ("generate", "fuse") else step.purpose
+    if reply is None:
+        return f"No reply ({who}): {format_inline_code(step.problem)}"
+    said = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
+    return f"Reply, {', '.join(said)}:\n\n{format_code_block(reply.text)}"
+
+
+def _format_usage(steps: Sequence[TraceStep]) -> str:
+    total = total_usage(step.reply for step in steps)
+    return (
+        f"{len(steps)} calls, {total['input_tokens']} tokens in, {total['output_tokens']} out, "
+        f"{max((step.reply.seconds for step in steps if step.reply), default=0):.2f} s at most"
+    )
+
+
+def render_outcome(result: LayerResult, texts: bool) -> Iterator[str]:
+    """Candidates in order with what was said about them, and the tests; their texts when asked for."""
+    tests = result.values.get("tests", ())
+    if tests and result.kind.startswith("unit_test"):
+        yield "Unit tests:\n" + "\n".join(f"{n}. {format_inline_code(test)}" for n, test in enumerate(tests, 1))
+    said = [f"{place}. {_describe_candidate(candidate)}" for place, candidate in enumerate(result.candidates, 1)]
+    if not texts:
+        yield "Goes on:\n" + "\n".join(said)
+        return
+    for line, candidate in zip(said, result.candidates, strict=True):
+        yield f"{line}\n\n{format_code_block(candidate.text)}"
+        if candidate.critique is not None:
+            yield f"Critique:\n\n{format_code_block(candidate.critique)}"
+
+
+def _describe_candidate(candidate: Candidate) -> str:
+    said = [f"candidate {candidate.id} by {candidate.model}"]
+    if candidate.critique is not None:
+        said.append("critiqued")
+    if candidate.verified is not None:
+        said.append("verified" if candidate.verified else "not verified")
+    if candidate.tests:
+        said.append(f"{sum(t is True for t in candidate.tests)} of {len(candidate.tests)} tests passed")
+    return ", ".join(said)
+
+
+def render_summary(trail: Trace) -> str:
+    """A whole question in Markdown, a line per candidate."""
+    parts = []
+    for result in trail.layers:
+        steps = [step for step in trail.steps if step.layer == result.layer]
+        lines = [
+            f"{_describe_candidate(candidate)}: {format_inline_code(candidate.text, PREVIEW_CHARS)}"
+            for candidate in result.candidates
+        ]
+        parts.append("\n".join([_format_headline(result), *([_format_usage(steps)] if steps else []), *lines]))
+    failed = [
+        f"- {step.purpose} by {step.model}: {format_inline_code(step.problem)}" for step in trail.steps if step.problem
+    ]
+    return "\n\n".join([*parts, *failed[:MAX_NOTES], *_format_notes(trail.notes)]) or "no layer was finished"
+
+
+def _format_headline(result: LayerResult) -> str:
+    return f"**Layer {result.layer}, {result.kind}: {len(result.candidates)} candidates, {result.seconds:.2f} s**"
+
+
+def _format_notes(notes: Sequence[TraceEvent]) -> list[str]:
+    shown = [
+        f"- {note.what}{f' ({note.about})' if note.about else ''}: {format_inline_code(note.detail)}"
+        for note in notes[:MAX_NOTES]
+    ]
+    return [*shown, f"- and {len(notes) - MAX_NOTES} more notes"] if len(notes) > MAX_NOTES else shown
+
+
+def format_code_block(text: str) -> str:
+    """The text as a code block whose fence no run of backticks inside can close, so that nothing in it renders."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def format_inline_code(text: str, limit: int = 500) -> str:
+    """The text's beginning as one line of code."""
+    return "`" + text[:limit].replace("`", "'").replace("\n", " ") + "`"

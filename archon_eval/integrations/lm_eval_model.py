@@ -1,0 +1,255 @@
+"""`lm_eval --model archon --model_args architecture=moa-lite,models=openai/gpt-4o+openai/gpt-4o-mini --tasks gsm8k`
+
+An architecture as a model of lm-eval, for tasks that generate text. The other arguments: `num_concurrent` (questions
+at once), `max_connections` (calls at once per model), `max_retries`, `timeout`, the Inspect solver's options, and
+`model`, a label for the output folder.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from inspect import signature
+from typing import Any
+
+import anyio
+from lm_eval.api.model import LM
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from archon_eval.architecture.component_code import build_cache_key
+from archon_eval.architecture.spec import GenerationSettings
+from archon_eval.engine.engine import select_error
+from archon_eval.engine.trace import Trace
+from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
+from archon_eval.integrations.build import build_engine, freeze_imported_objects
+from archon_eval.integrations.lm_eval_tasks import find_generative_variants
+from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
+from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, truncate_at_stop
+from archon_eval.models.call import Usage
+from archon_eval.types import Conversation, Message
+
+STOP_NAMES = ("until", "stop")
+LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""What lm-eval's tasks call the limit on the reply; the first that is given counts."""
+SETTING_NAMES = ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort")
+CACHE_MARK = "archon_eval"
+"""Key under which a response cache names the architecture it belongs to."""
+log = logging.getLogger(__name__)
+
+
+class ChatJSON(str):
+    """A chat as JSON: text for lm-eval, which hashes, logs and pickles it; turns for us."""
+
+    __slots__ = ()
+
+
+class ArchonLM(LM):  # type: ignore[misc]
+    """An architecture as lm-eval's model."""
+
+    tokenizer_name = "archon"
+
+    def __init__(
+        self,
+        architecture: str | Mapping[str, Any] | None = None,
+        models: str | Sequence[str] | None = None,
+        model: str | None = None,
+        num_concurrent: int = 32,
+        max_connections: int | None = None,
+        max_retries: int | None = 10,
+        timeout: int | None = None,
+        batch_size: int | str | None = None,
+        max_batch_size: int | None = None,
+        device: str | None = None,
+        **options: Any,
+    ) -> None:
+        """
+        Args:
+            architecture: a preset's name, a file, or (in JSON model_args) the mapping itself.
+            models: fill the placeholders, strongest first: `a+b` on the command line, or a JSON list.
+            model: a label; lm-eval names the output folder after it.
+            num_concurrent: questions answered at once.
+            max_connections: calls under way per model; by default as many as questions.
+            batch_size, max_batch_size, device: accepted, without effect.
+            options: the Inspect solver's other options.
+
+        Raises:
+            ArchitectureError: no such architecture, a model that cannot be used, an option unknown or with an illegal
+                value.
+        """
+        super().__init__()
+        known = (*signature(ArchonLM).parameters, *signature(build_engine).parameters)
+        for name in options:
+            if name not in known:
+                raise ArchitectureError(f"--model_args: unknown argument {name!r}{did_you_mean(name, known)}")
+        if architecture is None:
+            raise ArchitectureError(
+                "--model_args: which architecture? Give architecture=NAME (`archon presets`) or a file"
+            )
+        if not isinstance(num_concurrent, int) or num_concurrent < 1:
+            raise ArchitectureError(f"--model_args: num_concurrent must be at least 1, not {num_concurrent!r}")
+        names = models.replace("+", ",") if isinstance(models, str) else models
+        limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
+        self._runner = StandaloneRunner(architecture, names, limits, **options)
+        freeze_imported_objects()
+        self._num_concurrent = num_concurrent
+        self._model_usage: dict[str, Counter[str]] = {}
+        self._notes: Counter[str] = Counter()
+        self._dollars: float | None = 0.0
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """An answer per request, in order; each goes to the response cache as soon as it is there.
+
+        Raises:
+            ModelError: a call failed for good; the answers so far are in the cache, if there is one.
+        """
+        self._refuse_repeats_in_cache(requests)
+        names = {name for request in requests for name in request.args[1]}
+        if unused := sorted(names - {"do_sample", *STOP_NAMES, *SETTING_NAMES, *LENGTH_NAMES}):
+            log.warning("generation settings without effect on model archon: %s", ", ".join(unused))
+        answers: list[str] = [""] * len(requests)
+        with tqdm(total=len(requests), desc=f"archon {self._runner.architecture.name}", disable=disable_tqdm) as bar:
+
+            async def one(place: int, epoch: int) -> None:
+                answers[place] = await self._answer(requests[place], epoch)
+                self.cache_hook.add_partial("generate_until", requests[place].args, answers[place])
+                bar.update()
+
+            self._runner.run_sync(self._answer_all, one, list(enumerate(_assign_epochs(requests))))
+        return answers
+
+    async def _answer_all(self, one: Any, jobs: list[tuple[int, int]]) -> None:
+        waiting = iter(jobs)
+
+        async def worker() -> None:
+            for place, epoch in waiting:
+                await one(place, epoch)
+
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(min(self._num_concurrent, len(jobs))):
+                    group.start_soon(worker)
+        except BaseExceptionGroup as errors:
+            raise select_error(errors) from None
+
+    async def _answer(self, request: Any, epoch: int) -> str:
+        if len(request.args) > 2:
+            raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
+        context, given = request.args
+        task = parse_gen_kwargs(given)
+        if task.seed is not None:
+            task = replace(task, seed=task.seed + epoch // RUN_EPOCH_STRIDE)
+        answer = await self._runner.answer(to_conversation(context), epoch, task)
+        self._count(answer.trail)
+        return truncate_at_stop(answer.text, task.stop)
+
+    def _count(self, trail: Trace) -> None:
+        self._notes.update(trail.counts)
+        for step in trail.steps:
+            if (reply := step.reply) is None:
+                continue
+            usage = reply.usage or Usage()
+            used = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "reused": reply.reused}
+            self._model_usage.setdefault(step.model, Counter()).update(calls=1, **used)
+            if not reply.reused:
+                spent, price = self._dollars, reply.dollars
+                self._dollars = None if spent is None or price is None else spent + price
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> ChatJSON:
+        """The turns as they are; the models' providers know their templates."""
+        return ChatJSON(json.dumps(chat_history, ensure_ascii=False))
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """Not possible: raises NotImplementedError, naming variants of the task that are."""
+        raise NotImplementedError(_explain_no_likelihood(requests))
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+        """Not possible: raises NotImplementedError."""
+        raise NotImplementedError(_explain_no_likelihood(requests))
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Take lm-eval's response cache, if its answers are this architecture's.
+
+        Raises:
+            ModelError: it holds answers of another, or of other code of its components; its keys do not tell them
+                apart.
+        """
+        super().set_cache_hook(cache_hook)
+        store = cache_hook.dbdict
+        if store is None:
+            return
+        mine = build_cache_key(self._runner.architecture)
+        found = store.get(CACHE_MARK, None if len(store) else mine)
+        if found != mine:
+            whose = f"architecture {found}" if found else "another model"
+            raise ModelError(
+                f"the response cache {store.filename} holds answers of {whose}, and this is architecture {mine}: "
+                "give --use_cache another path, or delete the file"
+            )
+        store[CACHE_MARK] = mine
+
+    def _refuse_repeats_in_cache(self, requests: list[Any]) -> None:
+        if self.cache_hook.dbdict is None:
+            return
+        for request in requests:
+            if request.repeats > 1 and not request.args[1].get("do_sample", False):
+                raise ModelError(
+                    f"task {request.task_name} asks each question {request.repeats} times, and --use_cache would "
+                    "replay one answer for all of them: leave it out for this task"
+                )
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests."""
+        return {
+            "architecture": self._runner.architecture.to_mapping(),
+            "fingerprint": self._runner.architecture.fingerprint,
+            "calls": sum(use["calls"] for use in self._model_usage.values()),
+            "models": {model: dict(use) for model, use in sorted(self._model_usage.items())},
+            "dollars": self._dollars,
+            "notes": dict(sorted(self._notes.items())),
+        }
+
+
+def parse_gen_kwargs(given: Mapping[str, Any]) -> GenerationSettings:
+    """A task's `generation_kwargs` (and --gen_kwargs) as settings."""
+    stops = [given.get(name) or () for name in STOP_NAMES]
+    values = {name: given[name] for name in SETTING_NAMES if given.get(name) is not None}
+    if given.get("do_sample") is False:
+        values["temperature"] = 0.0
+    length = next((int(given[name]) for name in LENGTH_NAMES if given.get(name) is not None), None)
+    return GenerationSettings(
+        **{"temperature": None, **values},
+        max_tokens=length,
+        stop=tuple(text for found in stops for text in ((found,) if isinstance(found, str) else found)),
+    )
+
+
+def to_conversation(context: str) -> Conversation:
+    """A rendered chat as its turns; plain text as one user turn."""
+    if not isinstance(context, ChatJSON):
+        return (Message("user", context),)
+    return tuple(Message(turn["role"], turn["content"]) for turn in json.loads(context))
+
+
+def _assign_epochs(requests: Iterable[Any]) -> list[int]:
+    """1, and a further run for each repeat of the same request."""
+    seen: Counter[int] = Counter()
+    epochs = []
+    for request in requests:
+        epochs.append(1 + RUN_EPOCH_STRIDE * seen[id(request)])
+        seen[id(request)] += 1
+    return epochs
+
+
+def _explain_no_likelihood(requests: Sequence[Any]) -> str:
+    names = list(dict.fromkeys(str(request.task_name) for request in requests))
+    found = [variant for name in names[:5] for variant in find_generative_variants(name)]
+    others = (
+        f"Tasks of the family that generate text: {', '.join(dict.fromkeys(found))}."
+        if found
+        else "Use a task that generates text."
+    )
+    return (
+        f"{', '.join(names[:5])}: an architecture answers with text and has no log-likelihood of a given one "
+        f"(output_type loglikelihood or multiple_choice). {others}"
+    )

@@ -1,0 +1,78 @@
+"""One model call and its reply, and the one-method protocol that everything under the engine implements.
+
+    reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings(), draw=0))
+
+Behaviour is added by wrapping: a budget, a call store and a recording are callers around a caller.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from archon_eval.architecture.spec import GenerationSettings
+from archon_eval.types import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, or of many added up; a provider's cached input tokens count as input tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Everything that decides what a model may answer."""
+
+    model: str
+    """Inspect's name of the model, e.g. `openai/gpt-4o`."""
+    messages: Conversation
+    settings: GenerationSettings
+    draw: int = 0
+    """The i-th sample of this prompt by this model: equal calls with other draws are other samples."""
+    epoch: int = 1
+    """The harness's repetition of the question, from 1."""
+    question: int = field(default=0, compare=False)
+    """Which question it is for, in order of their beginning; decides nothing but who goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    text: str
+    stop_reason: str = "stop"
+    """`stop`, `max_tokens`, `model_length`, `content_filter` or `unknown`, as Inspect names them."""
+    usage: Usage | None = None
+    """None where the provider reported none: unknown, which is not zero."""
+    seconds: float = 0.0
+    reused: bool = False
+    """Whether it came from the call store, or from Inspect's cache, so that nothing was paid."""
+    dollars: float | None = None
+    """None where the price or the usage is unknown, which is not zero."""
+    cleaned: int = 0
+    """Characters that cannot be stored (NUL, lone surrogates) and were replaced by U+FFFD."""
+    failure: str = ""
+    """Why there is none: a call that failed for good, as the call store keeps it for replays."""
+    top_logprobs: tuple[tuple[str, float], ...] | None = None
+    """Of a judge's first token: the candidates for it and their log probabilities."""
+    limit: Exception | None = field(default=None, compare=False)
+    """The harness's limit that this reply went over: to be raised once the reply, which was paid for, is kept."""
+
+
+class Caller(Protocol):
+    """Sends one call. Raises ModelError when it failed for good; limits and cancellation pass through."""
+
+    async def __call__(self, call: Call) -> Reply: ...
+
+
+@runtime_checkable
+class PerQuestionCaller(Protocol):
+    """A caller that has one of its own for each question (for its budget, and for its place in the queue)."""
+
+    def start_question(self) -> Caller:
+        """The caller for all calls of one question."""
+        ...

@@ -1,0 +1,151 @@
+"""Calls through Inspect's models, so that its providers, keys, retries, connection limits and transcript apply.
+
+caller = InspectClient(["openai/gpt-4o"])      # a wrong name or a missing key is an error here, before any call
+reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import transcript
+from inspect_ai.model import CachePolicy, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model._generate_config import active_generate_config
+from inspect_ai.model._model import use_model_event_sink
+from inspect_ai.util import LimitExceededError
+
+from archon_eval.architecture.spec import GenerationSettings
+from archon_eval.errors import ModelError
+from archon_eval.models.call import Call, Reply
+from archon_eval.models.conversion import (
+    config_not_in_settings,
+    describe_endpoint,
+    describe_error,
+    redact,
+    to_chat,
+    to_config,
+    to_reply,
+)
+from archon_eval.models.draw import set_draw
+from archon_eval.models.prerequisites import get_error_text
+
+if TYPE_CHECKING:
+    from archon_eval.models.openai_direct import OpenAIDirect
+
+
+class InspectClient:
+    """The `Caller` that everything else wraps."""
+
+    def __init__(self, models: Iterable[str], trace: str = "calls") -> None:
+        """
+        Args:
+            models: Inspect's names.
+            trace: with `calls` Inspect's transcript has its own event for every call, and there is no fast path.
+
+        Raises:
+            ModelError: a model whose provider is unknown, not installed or without a key.
+        """
+        self._trace_calls = trace == "calls"
+        self._models: dict[str, Model] = {}
+        self._direct_clients: dict[str, OpenAIDirect | None] = {}
+        self._identities: dict[tuple[str, GenerationSettings], tuple[GenerateConfig, str, str]] = {}
+        for name in models:
+            self._get_model(name)
+
+    def _get_model(self, name: str) -> Model:
+        if name in self._models:
+            return self._models[name]
+        try:
+            model = self._models[name] = get_model(name)
+            self._direct_clients[name] = None if self._trace_calls else _find_direct_client(model)
+            return model
+        except LimitExceededError:
+            raise
+        except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
+            raise ModelError(
+                f"model {name!r} cannot be used: {redact(get_error_text(exc) or type(exc).__name__)}"
+            ) from None
+
+    async def __call__(self, call: Call) -> Reply:
+        """The model's reply, or ModelError after the provider's own retries."""
+        model = self._get_model(call.model)
+        fast = self._direct_clients.get(call.model)
+        if fast is not None and (reply := await fast(call)) is not None:
+            return reply
+        started, cache = time.monotonic(), _build_cache_policy(call)
+        events, limit = _ModelEventSink(self._trace_calls), None
+        try:
+            with set_draw(call.draw, call.epoch), use_model_event_sink(events):
+                messages = [to_chat(message) for message in call.messages]
+                output = await model.generate(messages, config=_build_config(call), cache=cache)
+        except LimitExceededError as exc:
+            if events.output is None:  # refused before anything was sent
+                raise
+            output, limit = events.output, exc
+        except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
+            raise ModelError(f"{call.model}: {redact(describe_error(exc))}") from None
+        reply = to_reply(output, call.model, time.monotonic() - started)
+        if events.cached:
+            reply = replace(reply, reused=True, seconds=output.time or 0.0)
+        return replace(reply, limit=limit) if limit is not None else reply
+
+    def get_call_identity(self, call: Call) -> tuple[str, str]:
+        """What decides a reply besides the call: the endpoint, and configuration that the harness adds, as text."""
+        active = active_generate_config()
+        known = self._identities.get((call.model, call.settings))
+        if known is None or known[0] is not active:
+            model = self._get_model(call.model)
+            config = model._resolve_config(to_config(call.settings))
+            known = (active, describe_endpoint(call.model, model), config_not_in_settings(config, call.settings))
+            self._identities[call.model, call.settings] = known
+        return known[1], known[2]
+
+
+@dataclass(slots=True)
+class _ModelEventSink:
+    """Inspect's events of one call: kept out of the transcript where ours show the same, and asked what came back."""
+
+    shown: bool
+    cached: bool = False
+    """Whether the reply came from Inspect's cache."""
+    output: ModelOutput | None = None
+    """What came back, also when a limit keeps Inspect from handing it on."""
+
+    def on_pending(self, event: ModelEvent) -> None:
+        if self.shown:
+            transcript()._event(event)
+
+    def on_complete(self, event: ModelEvent) -> None:
+        self.cached = event.cache == "read"
+        self.output = None if event.error else event.output
+        if self.shown:
+            transcript()._event_updated(event)
+
+
+def _build_config(call: Call) -> GenerateConfig:
+    """The call's settings, and the one limit of the harness that Inspect hands to its main model only."""
+    config, limit = to_config(call.settings), active_generate_config().attempt_timeout
+    return config if limit is None else config.model_copy(update={"attempt_timeout": limit})
+
+
+def _build_cache_policy(call: Call) -> bool | CachePolicy:
+    """Inspect's own cache, when the user turned it on, must tell the draws of one prompt apart (and, outside an eval,
+    the epochs)."""
+    wanted = active_generate_config().cache
+    if not wanted:
+        return False
+    policy = wanted if isinstance(wanted, CachePolicy) else CachePolicy()
+    return policy.model_copy(update={"scopes": {**policy.scopes, "archon_draw": f"{call.epoch}/{call.draw}"}})
+
+
+def _find_direct_client(model: Model) -> "OpenAIDirect | None":
+    """The model's fast path; none with other providers, or with an Inspect that lacks what the path builds on."""
+    if not any("OpenAI" in base.__name__ for base in type(model.api).__mro__):
+        return None
+    try:
+        from archon_eval.models.openai_direct import create_direct_client
+    except ImportError:
+        return None
+    return create_direct_client(model)

@@ -1,0 +1,223 @@
+"""Two systems on the same questions, in plain words: better, worse, or cannot tell and what it would take.
+
+found = compare_paths("logs/moa", "logs/single")
+found[0].whole.verdict                          # "better"
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from archon_eval.errors import DataError
+from archon_eval.runs.read_log import find_logs, read_runs
+from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
+from archon_eval.stats.estimates import (
+    PairedComparison,
+    compare,
+    compute_detectable_effect,
+    decide_verdict,
+    estimate_more_questions,
+    format_score,
+)
+
+MAX_MORE_QUESTIONS = 100_000
+"""More further questions than this are not named."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartComparison:
+    """The comparison on a benchmark or a sub-benchmark."""
+
+    name: str
+    first: float
+    second: float
+    paired: PairedComparison
+
+    @property
+    def verdict(self) -> str:
+        """`better` or `worse`: the first than the second; or `cannot tell`."""
+        return decide_verdict(self.paired)
+
+
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """Two runs of one benchmark, compared."""
+
+    first: Run
+    second: Run
+    overall: PartComparison
+    parts: tuple[PartComparison, ...]
+    """Per sub-benchmark, each at a confidence that holds for all of them together (Bonferroni)."""
+    unpaired: int
+    """Questions that only one run has, left out."""
+
+    @property
+    def points(self) -> float:
+        """What a score of 1 is shown as."""
+        return min(self.first.points, self.second.points)
+
+    @property
+    def cost_ratio(self) -> dict[str, float | None]:
+        """The first's cost over the second's; None where either is unknown or the second's is zero."""
+        pairs = {name: (self.first.cost.get(name), self.second.cost.get(name)) for name in COST_NAMES}
+        return {name: a / b if a is not None and b else None for name, (a, b) in pairs.items()}
+
+
+def compare_paths(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    *,
+    scorer: str | None = None,
+    missing: MissingPolicy = "error",
+    confidence: float = 0.95,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> list[RunComparison]:
+    """Every benchmark that both places have logs of, in the first's order.
+
+    Args:
+        watch: told how many logs are read, of how many.
+
+    Raises:
+        DataError: no benchmark in common, several systems on one side, or what `compare_runs` raises.
+    """
+    counts, total = itertools.count(), len(find_logs(first)) + len(find_logs(second))
+
+    def told() -> None:
+        watch(next(counts), total)
+
+    sides = [_index_by_task(read_runs(path, scorer, missing, watch=told), path) for path in (first, second)]
+    if not (shared := [task for task in sides[0] if task in sides[1]]):
+        raise DataError(
+            f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
+        )
+    pairs = [(sides[0][task], sides[1][task]) for task in shared]
+    return [compare_runs(*_disambiguate_names(one, other), confidence) for one, other in pairs]
+
+
+def _disambiguate_names(first: Run, second: Run) -> tuple[Run, Run]:
+    """The two with different names."""
+    if first.name != second.name:
+        return first, second
+    return replace(first, name=f"{first.name} (first)"), replace(second, name=f"{second.name} (second)")
+
+
+def _index_by_task(runs: Sequence[Run], path: str | os.PathLike[str]) -> dict[str, Run]:
+    found: dict[str, Run] = {}
+    for run in runs:
+        if run.task in found:
+            raise DataError(
+                f"{path}: several systems answered {run.task}: {found[run.task].name} ({found[run.task].log}) and "
+                f"{run.name} ({run.log}); name one log, or see all of them with `archon report`"
+            )
+        found[run.task] = run
+    return found
+
+
+def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunComparison:
+    """One benchmark.
+
+    Raises:
+        DataError: scores of different things (`Run.apart`), or no question in common.
+    """
+    if why := incompatibility(first, second):
+        raise DataError(f"{first.log} and {second.log} cannot be compared: {why}")
+    shared = [question for question in first.scores if question in second.scores]
+    groups: dict[str, list[str]] = {}
+    for question in shared:
+        groups.setdefault(first.questions[question].group, []).append(question)
+    each = bonferroni_confidence(len(groups), confidence)
+    return RunComparison(
+        first,
+        second,
+        _compare_part("all", first, second, shared, confidence),
+        tuple(_compare_part(name, first, second, ids, each) for name, ids in groups.items()) if len(groups) > 1 else (),
+        len(first.scores.keys() ^ second.scores.keys()),
+    )
+
+
+def incompatibility(first: Run, second: Run) -> str:
+    """Why two runs cannot be compared; empty where they can."""
+    return first.incompatibility(second) or (
+        "" if first.scores.keys() & second.scores.keys() else "no question in common"
+    )
+
+
+def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
+    """The confidence of each of several comparisons at which all of them hold together (Bonferroni)."""
+    return 1 - (1 - confidence) / max(1, comparisons)
+
+
+def _compare_part(name: str, first: Run, second: Run, ids: Sequence[str], confidence: float) -> PartComparison:
+    a, b = ({id: run.scores[id] for id in ids} for run in (first, second))
+    means = [fmean(fmean(each) for each in scores.values()) for scores in (a, b)]
+    return PartComparison(name, means[0], means[1], compare(a, b, confidence=confidence))
+
+
+def summarize_comparison(pair: RunComparison) -> str:
+    """The answer in one line."""
+    part, found, scale = pair.overall, pair.overall.paired.difference, pair.points
+    unit = "points" if scale == 100 else "on the score's scale"
+    interval = ""
+    if found.low is not None and found.high is not None and found.low < found.high:  # equal: none moved, or all alike
+        ends = (format_score(end, scale, "+") for end in (found.low, found.high))
+        interval = f", {100 * found.confidence:g}% {' to '.join(ends)}"
+    seen = f"{format_score(found.value, scale, '+')} {unit}{interval}"
+    text = f"{pair.first.name} against {pair.second.name}: {seen}: {part.verdict}"
+    return text + (f" ({explain_undecided(part.paired, scale)})" if part.verdict == "cannot tell" else "")
+
+
+def explain_doubt(paired: PairedComparison) -> str:
+    """Why a comparison is open although its interval leaves out zero; empty where it does not."""
+    low, high, asked = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
+    if low is None or high is None or low <= 0 <= high or paired.permutation_p <= asked:
+        return ""
+    digits = 3 if round(paired.permutation_p, 3) > round(asked, 3) else 5
+    return f"permutation test: p {paired.permutation_p:.{digits}f}, where {asked:.{digits}f} is asked"
+
+
+def explain_undecided(paired: PairedComparison, scale: float) -> str:
+    """What would settle an open comparison."""
+    reach, more = compute_detectable_effect(paired), estimate_more_questions(paired)
+    if reach is None:
+        return "one question tells nothing about spread"
+    if paired.wins + paired.losses == 0:
+        return "the two score the same on every question"
+    if reach == 0:
+        return f"{paired.difference.n} questions are too few"
+    shows = f"{paired.difference.n} questions show a difference of {format_score(reach, scale)} four times out of five"
+    needs = f"needs about {max(1, more or 0):,} more questions if the difference is what it seems"
+    if more is None or more > MAX_MORE_QUESTIONS:
+        needs = "the difference is too small to be found"
+    return "; ".join(part for part in (explain_doubt(paired), needs, shows) if part)
+
+
+def dump_comparison(pair: RunComparison) -> dict[str, Any]:
+    """Plain values for JSON."""
+
+    def plain(part: PartComparison) -> dict[str, Any]:
+        return {
+            "name": part.name,
+            "first": part.first,
+            "second": part.second,
+            "verdict": part.verdict,
+            "more_questions": estimate_more_questions(part.paired),
+            "detectable": compute_detectable_effect(part.paired),
+            **asdict(part.paired),
+        }
+
+    def system(run: Run) -> Mapping[str, Any]:
+        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
+
+    return {
+        "task": pair.first.task,
+        "scorer": pair.first.scorer,
+        "first": system(pair.first),
+        "second": system(pair.second),
+        **plain(pair.overall),
+        "parts": [plain(part) for part in pair.parts],
+        "cost_ratio": pair.cost_ratio,
+        "left_out": pair.unpaired,
+    }

@@ -1,0 +1,198 @@
+"""What a report shows, gathered from logs and search folders, before it takes the form of a page, text or JSON.
+
+found = read_report_data(["logs", "search"])
+found.benches[0].systems[0].label
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from archon_eval.errors import DataError, sanitize_text
+from archon_eval.report.compare import (
+    RunComparison,
+    bonferroni_confidence,
+    compare_runs,
+    dump_comparison,
+    incompatibility,
+)
+from archon_eval.report.html.helpers import truncate
+from archon_eval.report.search_results import Search, has_journal, is_search, read_search
+from archon_eval.runs.read_log import find_logs, read_runs
+from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
+from archon_eval.stats.estimates import Estimate, estimate_mean, estimate_proportion, format_score
+
+MAX_LABEL_CHARACTERS = 120
+"""Characters of a system's name that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """One run in the report."""
+
+    label: str
+    """Its name, made unique."""
+    run: Run
+    score: Estimate
+    """On the scale of the scores; within 0 to 1 where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkReport:
+    """One benchmark's runs."""
+
+    task: str
+    systems: tuple[SystemResult, ...]
+    """Cheapest first."""
+    pairs: Mapping[str, RunComparison]
+    """Label -> the comparison with the cheapest system, of every other one that can be compared."""
+    not_compared: Mapping[str, str]
+    """Label -> why there is none."""
+
+    @property
+    def scale(self) -> float:
+        """What a score of 1 is shown as: 100 or 1."""
+        return min(system.run.points for system in self.systems)
+
+    @property
+    def confidence_note(self) -> str:
+        """How sure the comparisons are."""
+        if not self.pairs:
+            return ""
+        confidence = next(iter(self.pairs.values())).overall.paired.difference.confidence
+        text = f"Differences to the first at {100 * confidence:.3g}%"
+        return f"{text}, which holds for all {len(self.pairs)} together." if len(self.pairs) > 1 else f"{text}."
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything a report shows."""
+
+    benchmarks: tuple[BenchmarkReport, ...]
+    searches: tuple[Search, ...]
+    problems: tuple[str, ...] = ()
+    """Logs that could not be used, and why."""
+
+
+def read_report_data(
+    paths: Sequence[str | os.PathLike[str]],
+    scorer: str | None = None,
+    missing: MissingPolicy = "drop",
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> ReportData:
+    """Read logs, folders of logs and folders of searches.
+
+    Args:
+        watch: told how many logs are read, of how many; a search counts as one.
+
+    Raises:
+        DataError: nothing there, or nothing that can be used.
+    """
+    found = [path for path in paths if is_search(path)]
+    others = [path for path in paths if not is_search(path)]
+    counts, total = itertools.count(), len(found) + sum(len(find_logs(path)) for path in others)
+
+    def told() -> None:
+        watch(next(counts), total)
+
+    searches = []
+    for path in found:
+        told()
+        searches.append(read_search(path))
+    problems = [
+        f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
+    ]
+    runs = [run for path in others for run in read_runs(path, scorer, missing, problems, told)]
+    runs += [run for search in searches for run in search.runs]
+    problems += [problem for search in searches for problem in search.problems]
+    problems += [f"{run.log}: no question has a score" for run in runs if not run.scores]
+    runs = [run for run in runs if run.scores]
+    if not runs and not searches:
+        raise DataError(f"no log can be used; {problems[-1]}")
+    tasks: dict[str, list[Run]] = {}
+    for run in runs:
+        tasks.setdefault(f"{run.task}, {run.scorer}", []).append(run)
+    return ReportData(
+        tuple(build_benchmark_report(task, each) for task, each in tasks.items()), tuple(searches), tuple(problems)
+    )
+
+
+def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
+    """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together."""
+    ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
+    systems, taken = [], set[str]()
+    for run in ordered:
+        name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
+        label, number = name, 2
+        while label in taken:
+            label, number = f"{name} ({number})", number + 1
+        taken.add(label)
+        systems.append(SystemResult(label, run, estimate_score(run)))
+    why = {one.label: truncate(sanitize_text(incompatibility(one.run, ordered[0]))) for one in systems[1:]}
+    alike = [system for system in systems[1:] if not why[system.label]]
+    pairs = {s.label: compare_runs(s.run, ordered[0], bonferroni_confidence(len(alike))) for s in alike}
+    return BenchmarkReport(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})
+
+
+def estimate_score(run: Run) -> Estimate:
+    """A run's score: Wilson's interval for right/wrong, t over the questions' means else, cut at the scale's ends.
+
+    Several answers per question, all right or all wrong, show no spread, and say as much as one answer per question.
+    """
+    scores, n = [score for each in run.scores.values() for score in each], len(run.scores)
+    if set(scores) <= {0.0, 1.0} and (len(scores) == n or len(set(scores)) == 1):
+        return estimate_proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
+    found = estimate_mean(list(run.means.values()))
+    if run.points == 1 or found.low is None or found.high is None:
+        return found
+    return Estimate(found.value, found.stderr, max(0.0, found.low), min(1.0, found.high), found.n, found.confidence)
+
+
+def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
+    """Labels of the systems of which none other is both at least as good and cheaper."""
+    known = [(one.run.cost.get(cost), -one.score.value, one.label) for one in systems]
+    found, best = set[str](), float("-inf")
+    for _, negative, label in sorted((c, v, label) for c, v, label in known if c is not None):
+        if -negative > best:
+            best = -negative
+            found.add(label)
+    return found
+
+
+def format_interval(found: Estimate, scale: float, sign: str = "") -> str:
+    """`71.4 (66.0 to 77.0)` on the shown scale; only the value where nothing is known of spread."""
+    value = format_score(found.value, scale, sign)
+    if found.low is None or found.high is None or found.low == found.high:
+        return value
+    return f"{value} ({format_score(found.low, scale, sign)} to {format_score(found.high, scale, sign)})"
+
+
+def dump_report(found: ReportData) -> dict[str, Any]:
+    """Plain values for JSON."""
+    benches = []
+    for bench in found.benchmarks:
+        systems = [
+            {
+                "label": system.label,
+                "score": asdict(system.score),
+                "cost": dict(system.run.cost),
+                "layers": [asdict(layer) for layer in system.run.layers],
+                "notes": dict(system.run.notes),
+                "missing": dict(system.run.missing),
+                "fingerprint": system.run.fingerprint,
+                "log": system.run.source,
+                "scores": {question: list(each) for question, each in system.run.scores.items()},
+            }
+            for system in bench.systems
+        ]
+        frontiers = {cost: sorted(find_frontier(bench.systems, cost)) for cost in COST_NAMES}
+        pairs = {label: dump_comparison(pair) for label, pair in bench.pairs.items()}
+        found_out = {"frontier": frontiers, "against_cheapest": pairs, "not_compared": dict(bench.not_compared)}
+        benches.append({"task": bench.task, "systems": systems, **found_out})
+    searches = [
+        {"folder": one.folder, "summary": one.summary, "trials": [asdict(trial) for trial in one.trials]}
+        for one in found.searches
+    ]
+    return {"benches": benches, "searches": searches, "left_out": list(found.problems)}

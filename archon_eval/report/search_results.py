@@ -1,0 +1,170 @@
+"""What a search left behind, as `archon search` writes it: trials.csv, summary.json, best.yaml, search.jsonl.
+
+found = read_search("search")       # found.trials, found.summary, found.runs
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from archon_eval.architecture.load import load_architecture
+from archon_eval.architecture.spec import Architecture
+from archon_eval.errors import ArchonError, DataError
+from archon_eval.runs.read_log import read_run
+from archon_eval.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSummary:
+    """One trial."""
+
+    name: str
+    layers: str
+    """Its architecture in words."""
+    performance: float | None
+    """On the dev questions, 0 to 1; None for a trial that failed."""
+    expected: float | None
+    """What the surrogate makes of it."""
+    deviation: float | None
+    calls: float
+    cost: float
+    paid: int
+    """Calls paid for."""
+    reused: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A finished search."""
+
+    folder: str
+    trials: tuple[TrialSummary, ...]
+    """In the order tried."""
+    summary: Mapping[str, Any]
+    """The content of summary.json."""
+    best: Architecture | None
+    outcome: str
+    """What came of it, in words."""
+    runs: tuple[Run, ...]
+    """The evals on the held-out questions that are still there."""
+    problems: tuple[str, ...] = ()
+    """Those that cannot be used, and why."""
+
+    @property
+    def cost_unit(self) -> str:
+        """What `Tried.cost` counts."""
+        return str(self.summary.get("settings", {}).get("cost_unit", "calls"))
+
+
+def is_search(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a finished search."""
+    return (Path(path) / "trials.csv").is_file() and (Path(path) / "summary.json").is_file()
+
+
+def has_journal(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a search, finished or not."""
+    return (Path(path) / "search.jsonl").is_file()
+
+
+def read_search(path: str | os.PathLike[str]) -> Search:
+    """Read the folder of a finished search.
+
+    Raises:
+        DataError: a file is missing or not of its form.
+    """
+    folder = Path(path)
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        with (folder / "trials.csv").open(encoding="utf-8", newline="") as stream:
+            trials = tuple(_parse_trial(row) for row in csv.DictReader(stream))
+        logs = _find_report_logs(folder / "search.jsonl")
+        problems: list[str] = []
+        runs = tuple(_read_runs(logs, folder, problems))
+        return Search(str(path), trials, summary, _load_best(folder), _describe_outcome(summary), runs, tuple(problems))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as exc:
+        if isinstance(exc, ArchonError):
+            raise
+        raise DataError(f"{folder}: no finished search: {type(exc).__name__}: {exc}") from exc
+
+
+def _parse_trial(row: Mapping[str, str]) -> TrialSummary:
+    def number(name: str) -> float | None:
+        return float(row[name]) if row.get(name) else None
+
+    layers = [f"{row['generators']} generator{'' if row['generators'] == '1' else 's'} x {row['samples']}"]
+    if row.get("critic_ranker") == "True":
+        layers.append("critic and ranker before each fusion")
+    layers += [f"{count} fuser{'' if count == '1' else 's'}" for count in row["fusers"].split(".") if count]
+    layers += [row["evaluation"].replace("_", " ")] if row.get("evaluation", "none") != "none" else []
+    performance, expected, deviation = map(number, ("performance", "surrogate", "deviation"))
+    calls, cost = number("calls_per_question") or 0.0, number("cost") or 0.0
+    paid, reused = int(row["calls_paid"]), int(row["calls_reused"])
+    return TrialSummary(
+        row["architecture"],
+        ", ".join(layers),
+        performance,
+        expected,
+        deviation,
+        calls,
+        cost,
+        paid,
+        reused,
+        row["error"],
+    )
+
+
+def _load_best(folder: Path) -> Architecture | None:
+    try:
+        return load_architecture(folder / "best.yaml")
+    except (ArchonError, OSError):
+        return None
+
+
+def _find_report_logs(journal: Path) -> list[tuple[str, str]]:
+    """(name of the held-out run, its last log), of the architectures of the summary, on every task of the search."""
+    summary = json.loads((journal.parent / "summary.json").read_text(encoding="utf-8"))
+    wanted = {name: str(one.get("fingerprint", "")) for name, one in summary.get("held_out", {}).items()}
+    found: dict[tuple[str, str], str] = {}
+    for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
+        entry = json.loads(line) if line.endswith("}") else {}
+        key = str(entry.get("result", {}).get("key", ""))
+        if entry.get("kind") == "result" and key.startswith("report/") and entry["result"].get("log"):
+            run, _, task = key.removeprefix("report/").partition("@")
+            name, _, fingerprint = run.partition("/")
+            if wanted.get(name, "").startswith(fingerprint):
+                found[task, name] = entry["result"]["log"]
+    return [(name, found[task, name]) for task, name in sorted(found)]
+
+
+def _read_runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) -> Iterator[Run]:
+    for name, given in logs:
+        log = Path(given) if Path(given).is_file() else folder / "logs" / Path(given).name  # a folder that was moved
+        if log.is_file():
+            try:
+                run = read_run(log, missing="drop")
+            except DataError as exc:
+                problems.append(str(exc))
+                continue
+            plain = run.name in ("search", "best") or run.name.startswith(name)
+            yield replace(run, name=name if plain else f"{name}: {run.name}")
+
+
+def _describe_outcome(summary: Mapping[str, Any]) -> str:
+    words = [f"{summary['trials']} of {summary['space']} architectures tried; the winner is {summary['winner']}."]
+    if summary.get("verdict"):
+        words.append(str(summary["verdict"]))
+    for name, against in summary.get("winner_against", {}).items():
+        words.append(
+            f"Against {name} on held-out questions: {100 * against['value']:+.1f} points, {against['verdict']}."
+        )
+    if summary.get("optimism") is not None:
+        dev, optimism = 100 * summary["dev"], 100 * summary["optimism"]
+        words.append(
+            f"Its dev score was {dev:.1f}%: {optimism:+.1f} points of optimism, so the held-out score is the result."
+        )
+    return " ".join(words)

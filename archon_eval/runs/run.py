@@ -1,0 +1,123 @@
+"""What finished evals say: the one form that comparisons, gates, ablations and pages read.
+
+run = read_run("logs/2026-11-20_math.eval")     # reading.py
+run.scores["alg-01"], run.cost["calls"]         # (1.0, 0.0), 11.0
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+COST_NAMES = ("dollars", "tokens", "calls", "seconds")
+"""What a question costs, in the order in which it is shown."""
+MissingPolicy = Literal["error", "drop", "zero"]
+"""What a sample without a score does: an error, its question is left out, or it counts as zero."""
+UNSCORED_MEANING = "questions that failed: left out, or wrong where --missing zero says so"
+"""What `Run.missing` counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkQuestion:
+    """A benchmark's question."""
+
+    text: str
+    target: str
+    group: str
+    """Its sub-benchmark; empty where the task has none."""
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits over the whole prompt and the expected answer."""
+        return hashlib.sha256(f"{self.text}\x1f{self.target}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUsage:
+    """One layer, as means per answered question."""
+
+    kind: str
+    components: tuple[str, ...]
+    """Models, one per component; empty where the log does not say."""
+    candidates: float
+    calls: float
+    tokens: float
+    dollars: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One system on one benchmark."""
+
+    name: str
+    task: str
+    scorer: str
+    questions: Mapping[str, BenchmarkQuestion]
+    scores: Mapping[str, tuple[float, ...]]
+    """BenchmarkQuestion -> score of each epoch, on the scorer's own scale."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """BenchmarkQuestion -> why an epoch of it has no score."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """BenchmarkQuestion -> the first epoch's answer."""
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    """A name of COST_NAMES -> mean per answer, reused calls included; None is unknown."""
+    calls: int = 0
+    """Of all answers together."""
+    reused: int = 0
+    """How many of them the call store answered."""
+    paid: float | None = 0.0
+    """Dollars of the others; None is unknown."""
+    layers: tuple[LayerUsage, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What went otherwise than planned (`archon_eval.engine.trace.EVENT_TYPES`), counted over all answers."""
+    judges: tuple[str, ...] = ()
+    """Who judged with which prompts; empty where no model did."""
+    judged_anew: bool = False
+    """Whether a model that judged was asked, or may have been; False where all judgments came from a recording."""
+    version: str = ""
+    """The task's version."""
+    fingerprint: str = ""
+    """The architecture's; empty where none answered."""
+    setup: str = ""
+    """Digest of what else makes the system: a solver around it, settings of generation, a model's own arguments."""
+    log: str = ""
+    """Path of the log, or of several, for messages."""
+
+    @property
+    def replayed(self) -> bool:
+        """Whether every call was answered from a recording, so that nothing in the run is its own."""
+        return 0 < self.calls == self.reused and not self.judged_anew
+
+    @property
+    def source(self) -> str:
+        """What a report names as the run's origin: the log, or of a replay (all of which are equal) what it replays."""
+        return f"replay of {self.name} {self.fingerprint}" if self.replayed else self.log
+
+    @property
+    def points(self) -> float:
+        """What a score of 1 is shown as: 100 (percent) where every score lies in 0 to 1, else 1."""
+        return 100.0 if all(0 <= score <= 1 for each in self.scores.values() for score in each) else 1.0
+
+    def incompatibility(self, other: "Run") -> str:
+        """Why the scores of the two are not of the same thing, in words; empty where they are."""
+        for what, mine, others in (
+            ("benchmarks", self.task, other.task),
+            ("versions of the benchmark", self.version, other.version),
+            ("scorers", self.scorer, other.scorer),
+        ):
+            if mine != others:
+                return f"different {what}: {mine} and {others}"
+        if set(self.judges) != set(other.judges):
+            new = ((one for one in a.judges if one not in b.judges) for a, b in ((self, other), (other, self)))
+            return f"judged differently: {' and '.join(', '.join(each) or 'nothing else' for each in new)}"
+        shared = [question for question in self.scores if question in other.scores]
+        if changed := [one for one in shared if self.questions[one].digest != other.questions[one].digest]:
+            text = f"{len(changed)} of {len(shared)} questions have another prompt or expected answer"
+            return f"{text} ({', '.join(changed[:3])})"
+        return ""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """BenchmarkQuestion -> mean over its epochs."""
+        return {question: fmean(each) for question, each in self.scores.items()}

@@ -1,0 +1,246 @@
+"""What all judged benchmarks share: who judges, what the judge is asked, and what becomes of its words.
+
+The judge is the model role `judge` (`--model-role judge=openai/gpt-4-turbo`; an architecture can be one: `archon/...`).
+A reply without a usable verdict is followed by one more request, then it is an error: no verdict is ever invented. What
+the judge said is kept in the score's metadata under `judgments`, so `inspect score LOG` scores again without a call:
+
+    judge = Judge("arena_hard", GenerateConfig(temperature=0), stored="reuse")
+    judged = await judge.ask(state, "game 1", prompt.render(question=..., answer_a=...), parse, remind="...")
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from inspect_ai.event import ScoreEvent
+from inspect_ai.log import transcript
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    get_model,
+    model_roles,
+)
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import collect
+
+from archon_eval.engine.engine import select_error
+from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
+from archon_eval.models.judge_client import JudgeClient, get_top_logprobs
+from archon_eval.scorers._account import get_account_metadata
+
+VerdictT = TypeVar("VerdictT")
+JudgeCachePolicy = Literal["reuse", "only", "never"]
+"""JudgeCachePolicy judgments: `reuse` those of the same prompt (and the same judge, if one is bound) and ask for the others;
+use `only` stored ones, whatever their prompt, and never call; `never` use them."""
+JUDGE_ROLE = "judge"
+
+
+@dataclass(frozen=True)
+class JudgeReply:
+    """One completion of a judge."""
+
+    text: str
+    top_logprobs: tuple[tuple[str, float], ...] | None = None
+    """Token and log probability of the candidates for the first token; None if the provider gave none."""
+    fingerprint: str = ""
+    """The architecture's, where one judged."""
+    reused: bool = False
+    """Whether nobody was asked: it came from the call store (of an architecture: every call of it did)."""
+
+    @classmethod
+    def parse_output(cls, output: ModelOutput) -> "JudgeReply":
+        """The first choice of a model's output."""
+        account = (output.metadata or {}).get("archon")
+        if isinstance(account, Mapping):
+            reused = 0 < account.get("calls", 0) == account.get("reused", {}).get("calls", 0)
+            return cls(output.completion, None, str(account["fingerprint"]), reused)
+        return cls(output.completion, get_top_logprobs(output))
+
+    def dump(self) -> dict[str, Any]:
+        """As it is stored in the score's metadata."""
+        return {"text": self.text} | (
+            {"top_logprobs": [list(p) for p in self.top_logprobs]} if self.top_logprobs else {}
+        )
+
+
+@dataclass(frozen=True)
+class Judgment(Generic[VerdictT]):
+    """A verdict and what it was read from."""
+
+    verdict: VerdictT
+    record: dict[str, Any]
+    """For `metadata["judgments"]`: name, judge, digest of the prompt, and the replies in order; where an
+    architecture judged also its fingerprint; and whether all replies came from a call store, where there is one."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Asks the model in role `judge` under one benchmark's protocol."""
+
+    benchmark: str
+    protocol: GenerateConfig
+    """Temperature and lengths; what the role itself is bound with goes first (`judge={model: ..., temperature: 0}`)."""
+    stored: JudgeCachePolicy = "reuse"
+    allow_main_model: bool = False
+    """Let the evaluated model judge itself if no judge is bound."""
+    _calls: JudgeClient = field(default_factory=JudgeClient, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.stored not in get_args(JudgeCachePolicy):
+            raise DataError(f"stored={self.stored!r}{did_you_mean(str(self.stored), get_args(JudgeCachePolicy))}")
+
+    async def ask(
+        self,
+        state: TaskState,
+        name: str,
+        messages: Sequence[ChatMessage],
+        parse: Callable[[JudgeReply], VerdictT],
+        remind: str,
+    ) -> Judgment[VerdictT]:
+        """The judge's verdict on these messages; `name` tells the judgments of a sample apart.
+
+        A reply that `parse` rejects (ParseError) is followed by `remind` and one more reply.
+
+        Raises:
+            JudgeError: no verdict in the second reply either; no judge bound; no stored judgment with `stored="only"`.
+        """
+        name, digest = f"{self.benchmark}/{name}", _hash_messages(messages)
+        if record := self._find_stored(state, name, digest):
+            replies = [JudgeReply(r["text"], _parse_logprobs(r.get("top_logprobs"))) for r in record["replies"]]
+        else:
+            protocol = _drop_unsupported_logprobs(self.protocol)
+            model = get_judge_model(self.allow_main_model, protocol)
+            config = GenerateConfig() if JUDGE_ROLE in model_roles() else protocol
+
+            async def answer(*more: ChatMessage) -> JudgeReply:
+                asked = [*messages, *more]
+                kept = None if self.stored == "never" else await self._calls.generate(model, asked, config, state.epoch)
+                if kept is None:
+                    return JudgeReply.parse_output(await model.generate(asked, config=config))
+                return JudgeReply(kept.text, kept.top_logprobs, "", kept.reused)
+
+            replies = [await answer()]
+            if isinstance(_try_parse(parse, replies[0]), ParseError):
+                again = ChatMessageAssistant(content=replies[0].text), ChatMessageUser(content=remind)
+                replies.append(await answer(*again))
+            record = {"name": name, "judge": str(model), "prompt": digest, "replies": [r.dump() for r in replies]}
+            if replies[0].fingerprint:
+                record["fingerprint"] = replies[0].fingerprint
+            if all(r.reused for r in replies):
+                record["reused"] = True
+        for reply in replies:
+            result = _try_parse(parse, reply)
+            if not isinstance(result, ParseError):
+                return Judgment(result, record)
+        tries = f"judge {record['judge']} gave no verdict in {len(replies)} replies"
+        raise JudgeError(f"{name}, sample {state.sample_id}: {tries}: {result}")
+
+    def _find_stored(self, state: TaskState, name: str, digest: str) -> dict[str, Any] | None:
+        if self.stored == "never":
+            return None
+        bound = model_roles().get(JUDGE_ROLE)
+        found = [r for r in _read_stored_records(state) if r.get("name") == name]
+        if self.stored == "reuse":
+            judge = str(bound[0] if isinstance(bound, list) else bound) if bound else None
+            found = [r for r in found if r.get("prompt") == digest and judge in (None, r.get("judge"))]
+        elif not found:
+            raise JudgeError(f"{name}, sample {state.sample_id}: no stored judgment, and stored=only makes no calls")
+        return found[-1] if found else None
+
+
+def _drop_unsupported_logprobs(protocol: GenerateConfig) -> GenerateConfig:
+    """The protocol without log probabilities where the judge is an architecture, which has none."""
+    bound = model_roles().get(JUDGE_ROLE)
+    names = [str(each) for each in (bound if isinstance(bound, list) else [bound])]
+    if not all(name.startswith("archon/") for name in names):
+        return protocol
+    return protocol.model_copy(update={"logprobs": None, "top_logprobs": None})
+
+
+def get_judge_model(allow_main_model: bool, protocol: GenerateConfig) -> Model:
+    """The model bound to the role `judge`.
+
+    Raises:
+        JudgeError: the role is unbound (Inspect would use the evaluated model) and that is not allowed.
+    """
+    if JUDGE_ROLE not in model_roles() and not allow_main_model:
+        raise JudgeError(
+            "no judge: give one with --model-role judge=PROVIDER/MODEL, or let the evaluated model judge itself with "
+            "-T allow_main_model=true"
+        )
+    return get_model(role=JUDGE_ROLE, config=protocol)
+
+
+@solver
+def needs_judge(allow_main_model: bool = False) -> Solver:
+    """A task's `setup`: fails before anything is generated (and paid) if there is no judge."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        get_judge_model(allow_main_model, GenerateConfig())
+        return state
+
+    return solve
+
+
+def parse_bracketed(text: str, legal: str, example: str) -> str:
+    """The one verdict in double brackets that matches the pattern `legal`; repeated equal verdicts count once.
+
+    Raises:
+        ParseError: no such verdict, or several different ones.
+    """
+    found = set(re.findall(rf"\[\[\s*({legal})\s*\]\]", text))
+    if len(found) != 1:
+        what = f"different verdicts {sorted(found)}" if found else f"no verdict such as {example}"
+        raise ParseError(f"{what} in {quote(text[-400:])}")
+    return str(found.pop())
+
+
+async def gather(*asks: Awaitable[VerdictT]) -> list[VerdictT]:
+    """The results of concurrent requests; if several fail one failure alone, a limit before all, as hosts know it."""
+    try:
+        return await collect(*asks)
+    except ExceptionGroup as group:
+        raise select_error(group) from group
+
+
+def build_score_metadata(state: TaskState, judgments: Sequence[dict[str, Any]], **facts: Any) -> dict[str, Any]:
+    """Metadata of a judged score: its facts, the epoch, the judgments, and the architecture's account if any."""
+    return {**facts, "epoch": state.epoch, **get_account_metadata(state), "judgments": list(judgments)}
+
+
+def require_metadata_text(state: TaskState, key: str) -> str:
+    """A text the task must have put into the sample's metadata; DataError names the key."""
+    value = state.metadata.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"sample {state.sample_id}: metadata has no text {key!r}, which the scorer needs")
+    return value
+
+
+def _try_parse(parse: Callable[[JudgeReply], VerdictT], reply: JudgeReply) -> VerdictT | ParseError:
+    try:
+        return parse(reply)
+    except ParseError as error:
+        return error
+
+
+def _read_stored_records(state: TaskState) -> Iterator[dict[str, Any]]:
+    """Judgments of earlier scorings: in the log's events (kept when scores are overwritten) and in its scores."""
+    scores = [event.score for event in transcript().events if isinstance(event, ScoreEvent)]
+    for score in [*scores, *(state.scores or {}).values()]:
+        for record in (score.metadata or {}).get("judgments", ()):
+            if isinstance(record, Mapping):
+                yield dict(record)
+
+
+def _parse_logprobs(stored: Sequence[Sequence[Any]] | None) -> tuple[tuple[str, float], ...] | None:
+    return tuple((str(token), float(logprob)) for token, logprob in stored) if stored else None
+
+
+def _hash_messages(messages: Sequence[ChatMessage]) -> str:
+    return sha256("\x1f".join(f"{m.role}\x1e{m.text}" for m in messages).encode()).hexdigest()[:16]

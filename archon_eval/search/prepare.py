@@ -1,0 +1,136 @@
+"""Before anything is paid: the questions and their split, and the architectures that the space and the limits leave.
+
+parts, digest = prepare_questions(settings)
+found = plan_space(settings, generators, fusers)     # with a plan each
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from inspect import signature
+from math import inf
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from inspect_ai.dataset import Sample
+
+from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.plan import Plan, plan
+from archon_eval.errors import did_you_mean
+from archon_eval.models.prices import load_prices
+from archon_eval.search.config import SearchSettings
+from archon_eval.search.questions import load_questions
+from archon_eval.search.scheduler import QuestionSplits
+from archon_eval.search.space import Configuration, SearchError
+from archon_eval.tasks._data import DEV_SHARE, split_samples
+
+MIN_DEV_QUESTIONS = 5
+"""Dev questions below which scores say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArchitecture:
+    """A configuration of this search with its architecture and its plan."""
+
+    configuration: Configuration
+    architecture: Architecture
+    plan: Plan
+
+
+def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
+    """Each task's questions in parts, and a digest of all the data.
+
+    Raises:
+        SearchError: a task that cannot be read, or has too few questions; or what would stop the search later.
+    """
+    _check_settings(settings)
+    parts, digests = {}, []
+    for task in settings.tasks:
+        answers, digest = load_questions(task)
+        ids = list(answers)
+        samples = [Sample(input="", id=id) for id in ids]
+        if (few := round(DEV_SHARE * len(ids))) < MIN_DEV_QUESTIONS:
+            raise SearchError(
+                f"{task.key}: {len(ids)} questions leave {few} for the search, which says nothing; "
+                f"at least {MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions are needed"
+            )
+        split = {part: [str(s.id) for s in split_samples(samples, part)] for part in ("dev", "test")}
+        order = sorted(split["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
+        split["trial"] = order[: settings.trial_questions]
+        parts[task.key] = {part: {id: answers[id] for id in mine} for part, mine in split.items()}
+        digests.append(digest)
+    return parts, " ".join(digests)
+
+
+def _check_settings(settings: SearchSettings) -> None:
+    """Refuse what would otherwise be found out when the ranking of the models is paid.
+
+    Raises:
+        SearchError: an unknown argument of the solver, a price that is missing, limits that exclude everything.
+    """
+    from archon_eval.solvers.archon import archon
+
+    decided = ("architecture", "models", "first_epoch", "unknown")
+    legal = [name for name in signature(archon).parameters if name not in decided]
+    if unknown := [name for name, _ in settings.solver_args if name not in legal]:
+        raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
+    if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:
+        raise SearchError("the budget of the search sets the solver argument 'budget' of each eval: leave one out")
+    uses = {
+        "a budget in dollars": settings.budget.dollars < inf,
+        "a limit in dollars": settings.limits.dollars is not None,
+        "cost in dollars": settings.cost_unit == "dollars",
+    }
+    table = load_prices(settings.prices)
+    models = [*settings.models, *filter(None, [settings.space.judge])]
+    for what, used in uses.items():
+        if used and (unpriced := [model for model in models if table.get_price(model) is None]):
+            raise SearchError(f"{what} needs a price of {', '.join(unpriced)}: name it in a price file (--prices)")
+    # what dollars exclude depends on the ranking
+    limits = replace(settings.limits, dollars=None)
+    if limits != type(limits)():
+        plan_space(replace(settings, limits=limits), settings.models, settings.models, first=True)
+
+
+def plan_space(
+    settings: SearchSettings, generators: Sequence[str], fusers: Sequence[str], *, first: bool = False
+) -> list[PlannedArchitecture]:
+    """Every architecture of the space within the limits, none twice; or only the first of them.
+
+    Raises:
+        SearchError: there is none; says which limit excludes them.
+    """
+    space, prices = settings.space, load_prices(settings.prices)
+    configurations = space.list_configurations(len(generators))
+    if not configurations:
+        raise SearchError(
+            f"the space has no valid architecture for {len(generators)} models: fewest generators "
+            f"{min(space.generators, default=0)}, at most {space.max_candidates} candidates"
+        )
+    found: dict[str, PlannedArchitecture] = {}
+    broken: dict[str, list[float]] = {}
+    memo: dict[Any, Any] = {}
+    for one in configurations:
+        architecture = space.build_architecture(one, generators, fusers)
+        planned = plan(architecture, prices=prices, memo=memo)
+        problems = settings.limits.find_exceeded(planned)
+        for name, takes in problems.items():
+            broken.setdefault(name, []).append(takes)
+        if not problems:
+            found.setdefault(architecture.fingerprint, PlannedArchitecture(one, architecture, planned))
+            if first:
+                break
+    if not found:
+        each = ", ".join(
+            f"{name} at most {getattr(settings.limits, name):g} excludes {len(takes)} (they take {min(takes):.4g} up)"
+            for name, takes in broken.items()
+        )
+        raise SearchError(f"the limits exclude all {len(configurations)} architectures of the space: {each}")
+    return list(found.values())
+
+
+def estimate_cost(settings: SearchSettings, planned: Plan) -> float:
+    """Cost per question in the objective's unit, by the plan: the mean of its least and most."""
+    tokens = fmean(usage.input_tokens + usage.output_tokens for usage in planned.usage)
+    dollars = fmean(planned.dollars) if planned.dollars else None
+    return settings.compute_cost(fmean(planned.calls), tokens, dollars)

@@ -1,0 +1,256 @@
+"""What a search leaves behind: best.yaml, trials.csv, summary.json, and the table a person reads.
+
+    summary = write(found, folder)      # a plain mapping, the content of summary.json
+
+The score on the held-out questions is the result. The dev score is printed next to it, as what it is: the score of the
+best of many on questions they were chosen by.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from math import hypot, nan, sqrt
+from pathlib import Path
+from typing import Any
+
+from archon_eval.report.compare import bonferroni_confidence
+from archon_eval.search.config import TaskSpec
+from archon_eval.search.loop import SearchResult
+from archon_eval.search.scheduler import Trial
+from archon_eval.stats.estimates import (
+    Estimate,
+    PairedComparison,
+    compare,
+    decide_verdict,
+    estimate_mean,
+    estimate_proportion,
+)
+from archon_eval.stats.student_t import compute_t_quantile
+
+NO_WINNER = "No architecture beats the best single model here."
+
+
+def write(found: SearchResult, folder: Path) -> dict[str, Any]:
+    """Write the files, each complete or not at all, and return the summary."""
+    best = found.finalists[0][1].architecture
+    named = replace(best, name="best", description=_describe_winner(found))
+    _write_atomically(folder / "best.yaml", named.to_yaml())
+    rows = list(_build_trial_rows(found, folder))
+    with (folder / "trials.csv.part").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    (folder / "trials.csv.part").replace(folder / "trials.csv")
+    summary = summarise(found)
+    _write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def summarise(found: SearchResult) -> dict[str, Any]:
+    """Everything a reader should know, as plain values."""
+    dev = next((trial for _, trial in found.tried if trial.key == found.winner), None)
+    tasks, report = found.settings.tasks, found.report
+    notes = [f"{name} failed on the held-out questions: {one.error}" for name, one in report.items() if one.error]
+    against = {}
+    others = [name for name in ("single", "best-of-n") if {name, "winner"} <= report.keys() and name != found.winner]
+    for name in others:
+        paired = _compare_trials(
+            tasks, report["winner"].scores, report[name].scores, bonferroni_confidence(len(others))
+        )
+        if paired is None:
+            notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
+            continue
+        asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": decide_verdict(paired)}
+        against[name] = {**_dump_interval(paired.difference), "confidence": paired.difference.confidence, **asked}
+    evaluations = found.scheduler
+    result = {
+        "winner": found.finalists[0][1].architecture.name,
+        "fingerprint": found.finalists[0][1].architecture.fingerprint,
+        "verdict": NO_WINNER if found.winner == "single" else "",
+        "held_out": {name: _summarise_trial(tasks, trial) for name, trial in report.items()},
+        "winner_against": against,
+        "dev": None if dev is None else dev.performance,
+        "dev_surrogate": found.estimate.get(found.winner),
+        "dev_fresh_draws": found.finalists[0][1].performance,
+        "optimism": None,
+        "finalists": [
+            {
+                "key": key,
+                "architecture": t.architecture.name,
+                "fresh": t.performance,
+                "chosen_by": value,
+                "cost": t.cost,
+            }
+            for key, t, value in found.finalists
+        ],
+        "generators": list(found.generators),
+        "fusers": list(found.fusers),
+        "algorithm": found.settings.algorithm,
+        "space": len(found.options),
+        "trials": len(found.tried),
+        "failed_trials": sum(trial.performance is None for _, trial in found.tried),
+        "calls_paid": evaluations.calls,
+        "calls_reused": evaluations.reused,
+        "dollars_paid": evaluations.dollars,
+        "judge_tokens_on_top": evaluations.judges,
+        "notes": [*found.notes, *notes],
+        "settings": {
+            "identity": found.settings.identity,
+            **asdict(replace(found.settings, budget=type(found.settings.budget)())),
+        },
+    }
+    scored = found.report.get("winner")
+    if dev is not None and dev.performance is not None and scored is not None and scored.performance is not None:
+        result["optimism"] = dev.performance - scored.performance
+    if found.settings.pareto:
+        result["pareto"] = list(_find_pareto_front(found))
+    return result
+
+
+def _find_pareto_front(found: SearchResult) -> Iterator[dict[str, Any]]:
+    """Tried architectures of which none is both better, as the surrogate sees it, and cheaper than another."""
+    best = -1.0
+    usable = [(o, t) for o, t in found.tried if t.performance is not None]
+    seen = {t.key: found.estimate.get(t.key, (t.performance, 0.0))[0] for _, t in usable}
+    for option, trial in sorted(usable, key=lambda pair: (pair[1].cost, -(seen[pair[1].key] or 0.0))):
+        value = seen[trial.key] or 0.0
+        if value > best:
+            best = value
+            yield {
+                "architecture": option.configuration.key,
+                "performance": value,
+                "cost": trial.cost,
+                "unit": found.settings.cost_unit,
+                "yaml": trial.architecture.to_mapping(),
+            }
+
+
+def _build_trial_rows(found: SearchResult, folder: Path) -> Iterator[dict[str, Any]]:
+    for option, trial in found.tried:
+        one, estimate = option.configuration, found.estimate.get(trial.key, ("", ""))
+        yield {
+            "trial": trial.key.split("/")[1],
+            "fingerprint": option.architecture.fingerprint,
+            "architecture": one.key,
+            **{**asdict(one), "fusers": ".".join(map(str, one.fusers))},
+            "performance": "" if trial.performance is None else trial.performance,
+            "surrogate": estimate[0],
+            "deviation": estimate[1],
+            "questions": len(trial.scores),
+            "calls_per_question": trial.calls,
+            "cost": trial.cost,
+            "calls_paid": trial.paid,
+            "calls_reused": trial.reused,
+            "error": trial.error,
+            "log": " ".join(os.path.relpath(one.log, folder) if one.log else "" for one in trial.results),
+        }
+
+
+def _summarise_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
+    return {
+        "architecture": trial.architecture.name,
+        "fingerprint": trial.architecture.fingerprint,
+        **_dump_interval(_estimate_score(tasks, trial.scores)),
+        "value": trial.performance,
+        "questions": len(trial.scores),
+        "calls_per_question": trial.calls,
+        "cost_per_question": trial.cost,
+        "error": trial.error,
+    }
+
+
+def _estimate_score(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
+    """A score with its interval: Wilson's for right and wrong, as reports of the same log show it.
+
+    Over several tasks the weighted distances of their intervals' ends are added up in squares (G. Zou, A. Donner,
+    Statistics in Medicine 27, 2008): a task that is always right adds its share of doubt, too.
+    """
+    if not scores or not set(scores.values()) <= {0.0, 1.0}:
+        return _estimate_weighted_mean(tasks, scores)
+    own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
+    parts = [(weight, estimate_proportion(sum(values), len(values))) for weight, values in own if values]
+    total = sum(weight for weight, _ in parts)
+    value = sum(weight / total * one.value for weight, one in parts)
+    ends = [(weight / total, one.value, one.low, one.high) for weight, one in parts]
+    below = [w * (middle - low) for w, middle, low, _ in ends if low is not None]
+    above = [w * (high - middle) for w, middle, _, high in ends if high is not None]
+    if len(below) < len(parts):
+        return Estimate(value, None, None, None, len(scores))
+    return Estimate(value, None, value - hypot(*below), value + hypot(*above), len(scores))
+
+
+def _compare_trials(
+    tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
+) -> PairedComparison | None:
+    """Two trials on the questions that both have a score of, tasks by weight; None if there are none."""
+    both = sorted(first.keys() & second.keys())
+    if not both:
+        return None
+    by_task = [(task.weight, keys) for task in tasks if (keys := _select_task_keys(task, both))]
+    total = sum(weight for weight, _ in by_task)
+    # a question counts so much that the plain mean over all is the weighted mean of the tasks' means
+    counts = {key: weight / total * len(both) / len(keys) for weight, keys in by_task for key in keys}
+    a, b = ({key: counts[key] * scores[key] for key in both} for scores in (first, second))
+    differences = {key: first[key] - second[key] for key in both}
+    return replace(
+        compare(a, b, confidence=confidence), difference=_estimate_weighted_mean(tasks, differences, confidence)
+    )
+
+
+def _select_task_keys(task: TaskSpec, keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if key.startswith(f"{task.key}/")]
+
+
+def _estimate_weighted_mean(
+    tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence: float = 0.95
+) -> Estimate:
+    """Mean of the tasks' means by weight: `se = sqrt(sum((w/W)^2 se^2))`, t with Welch and Satterthwaite's freedom."""
+    own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
+    parts = [(weight, estimate_mean(values, None, confidence)) for weight, values in own if values]
+    if len(parts) < 2:
+        return parts[0][1] if parts else Estimate(nan, None, None, None, 0, confidence)
+    total = sum(weight for weight, _ in parts)
+    value = sum(weight / total * one.value for weight, one in parts)
+    n = sum(one.n for _, one in parts)
+    spread = [(weight / total * one.stderr) ** 2 for weight, one in parts if one.stderr is not None]
+    if len(spread) < len(parts):
+        return Estimate(value, None, None, None, n, confidence)
+    least = sum(s**2 / (one.n - 1) for s, (_, one) in zip(spread, parts, strict=True))
+    freedom = max(1, int(sum(spread) ** 2 / least)) if least else n - len(parts)
+    stderr = sqrt(sum(spread))
+    half = compute_t_quantile(confidence, freedom) * stderr
+    return Estimate(value, stderr, value - half, value + half, n, confidence)
+
+
+def _dump_interval(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _describe_winner(found: SearchResult) -> str:
+    winner = found.report.get("winner")
+    text = f"Found by archon search ({found.settings.algorithm}, {len(found.tried)} trials, seed {found.settings.seed})"
+    text += f" on {', '.join(task.key for task in found.settings.tasks)}."
+    if winner and winner.performance is not None:
+        scored = _summarise_trial(found.settings.tasks, winner)
+        text += f" Held-out: {format_percent(scored)} on {scored['questions']} questions."
+    return text + (f" {NO_WINNER}" if found.winner == "single" else "")
+
+
+def format_percent(shown: Mapping[str, Any]) -> str:
+    """`71.4% (66 to 77)`, or `failed`."""
+    if shown["value"] is None:
+        return "failed"
+    if shown["low"] in (None, shown["high"]):  # nothing is known of spread, or every question has the same score
+        return f"{100 * shown['value']:.1f}%"
+    return f"{100 * shown['value']:.1f}% ({100 * max(0, shown['low']):.0f} to {100 * min(1, shown['high']):.0f})"
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)

@@ -1,0 +1,29 @@
+"""The simulated pool directly under the engine, without Inspect: for searches of a million calls.
+
+engine = Engine(load_architecture("moa-lite", pool_names("math")), SimCaller(seed=1))
+answer = await engine.run((Message("user", "What is 2 + 2?"),))
+"""
+
+from archon_eval.models.call import Call, Reply, Usage
+from archon_eval.simulation.pool import Simulator
+
+
+class SimCaller:
+    """A caller (`models.base.Caller`) whose models are simulated."""
+
+    def __init__(self, simulator: Simulator | None = None, *, seed: int = 0) -> None:
+        self.simulator = simulator or Simulator(seed=seed)
+
+    async def __call__(self, call: Call) -> Reply:
+        """Raises SimulationError: no such model."""
+        settings = call.settings
+        reply = self.simulator.reply(
+            call.model,
+            call.messages,
+            draw=call.draw,
+            epoch=call.epoch,
+            seed=settings.seed,
+            max_tokens=settings.max_tokens,
+            stop=settings.stop,
+        )
+        return Reply(reply.text, reply.stop_reason, Usage(reply.input_tokens, reply.output_tokens))

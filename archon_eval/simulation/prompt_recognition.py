@@ -1,0 +1,182 @@
+"""Finds out from a prompt's text alone what is asked: the task by the reply format it demands, question, candidates.
+
+    recognize_prompt((Message("user", 'Rank these ... <response id="[1]">...</response> ... [2] > [1]'),), known).task    # "rank"
+
+Nothing else reaches a model, simulated or not; so a user's own wording works as long as it demands the same format.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion, extract_boxed, normalize_answer
+from archon_eval.types import Message
+
+QUALITY_MARK = "[simulated quality "
+"""What an open-ended answer carries for judges to read: `[simulated quality 5.31]`, 5 is the baseline's."""
+BASELINE_QUALITY = 5.0
+RIGHT = "right"
+_OPEN, _CLOSE = '<response id="[', "</response>"
+_CRITIQUE, _CRITIQUE_END = '<critique of="[', "</critique>"
+_RANKING = re.compile(r"\[\d+\]\s*>\s*\[\d+\]")
+_RATING = re.compile(r"\brat(?:e|ing)\b.*\[\[(?:rating|\d{1,2})\]\]", re.I | re.S)
+_TESTS = re.compile(r"\blist of (?:strings|tests|statements|unit tests)\b|json (?:list|array)")
+_PAIRS = re.compile(r"json list of objects\b.*\"input\":.*\"output\":", re.S)
+_GRADE = re.compile(r"\[\[[01]?\.\d\]\]|GRADE: (?:\$LETTER|C\b)")
+_QUALITY = re.compile(r"-?\d{1,2}\.\d\d")
+_STATED = re.compile(r"(?:\bfinal answer|^\W*answer)\s*:\s*(.+)", re.I | re.M)
+_CHOICE = re.compile(r"^\s*\(?([A-J])[).:]\s+(\S.*?)\s*$", re.M)
+_SECOND = re.compile(r"of_B>|assistant_B>|with_B>|Assistant B's|Assistant B\]|\"M\"")
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizedPrompt:
+    """What was understood of a conversation."""
+
+    task: str
+    """generate, fuse, rank, critique, reasons, verdict, tests, pairs (inputs with outputs), evaluate, pair, pair5,
+    letter, rate, grade or option."""
+    question: SimulatedQuestion
+    """The question asked; one with `known=False` where the pool does not know it."""
+    text: str
+    """The turn that asks."""
+    frame: str
+    """System prompt and turn without the candidates: what the asker wrote."""
+    candidates: tuple[str, ...] = ()
+    """The candidates' texts in the order shown."""
+    critiques: tuple[str, ...] = ()
+    """Their critiques, in the same order; empty text where there is none."""
+    choices: tuple[str, ...] = ()
+    """The options of a multiple-choice question, A first."""
+
+
+def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> RecognizedPrompt:
+    """Understands a conversation; never fails, whatever the text."""
+    system = "\n".join(message.content for message in messages if message.role == "system")
+    turns = [message.content for message in messages if message.role == "user"] or [""]
+    # after a re-ask the form is in an earlier turn; a plain conversation has no turn that demands one
+    tasks = [
+        (turn, *_recognize_task(system, turn))
+        for turn in turns[:-1]
+        if "[" in turn or "m or M" in turn or '"M"' in turn
+    ]
+    judging = [found for found in tasks if found[1] not in ("generate", "fuse")]
+    text, task, frame = judging[0] if judging else (turns[-1], *_recognize_task(system, turns[-1]))
+    head = text[: text.find("<response")] if "<response" in text else text
+    question = known.find(head) or (known.find(text) if head is not text else None)
+    if question is None:
+        question = SimulatedQuestion(f"unknown/{head[:2000]}", "mixeval", (head,), known=False)
+    candidates, critiques = _split_candidates(text) if _OPEN in text else _find_single_candidates(text, task, question)
+    choices = _parse_choices(head) if "\nA" in head or "\n(A" in head else ()
+    return RecognizedPrompt(task, question, text, frame, candidates, critiques, choices)
+
+
+def _recognize_task(system: str, text: str) -> tuple[str, str]:
+    """The task and the frame of one user turn."""
+    start = text.find("<response")
+    end = max(text.rfind(_CLOSE), text.rfind(_CRITIQUE_END))
+    frame = system + "\n" + (text[:start] + text[end:] if 0 <= start < end else text)
+    low = frame.casefold()
+    if start >= 0 and text.startswith(_OPEN, start):
+        if _RANKING.search(frame):
+            return "rank", frame
+        critic = "strength" in low and "weakness" in low and ("[1]" in frame or "[i]" in frame)
+        return ("critique" if critic else "fuse"), frame
+    if "[passed]" in low and "unit test #" in low:
+        return "evaluate", frame
+    if "[incorrect]" in low:
+        return "verdict", frame
+    if _PAIRS.search(low):
+        return "pairs", frame
+    if "unit test" in low and _TESTS.search(low):
+        return "tests", frame
+    if "[[" in frame and (judged := _recognize_judge_task(frame)):
+        return judged, frame
+    if "GRADE: " in frame and _GRADE.search(frame):
+        return "grade", frame
+    if '"M"' in frame and '"m"' in frame:
+        return "letter", frame
+    if start >= 0 and ("reason" in low or "why" in low):
+        return "reasons", frame
+    shows_answer = QUALITY_MARK in text or ("\\boxed{" in text.replace("\\boxed{}", "")) or _STATED.search(text)
+    return ("reasons" if shows_answer and "reasons" in low else "generate"), frame
+
+
+def _recognize_judge_task(frame: str) -> str:
+    if "[[A>>B]]" in frame or "[[A=B]]" in frame:
+        return "pair5"
+    if "[[none]]" in frame or "[[Z]]" in frame:
+        return "option"
+    if "[[A]]" in frame and "[[B]]" in frame:
+        return "pair"
+    if "score" in frame.casefold() and _GRADE.search(frame):
+        return "grade"
+    return "rate" if _RATING.search(frame) else ""
+
+
+def _split_candidates(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    texts, critiques = [], []
+    for part in text.split(_OPEN)[1:]:
+        body, _, after = part.partition(_CLOSE)
+        texts.append(body.partition('">')[2].strip())
+        critiques.append(after.partition(_CRITIQUE)[2].partition(_CRITIQUE_END)[0])
+    return tuple(texts), tuple(critiques)
+
+
+def _find_single_candidates(
+    text: str, task: str, question: SimulatedQuestion
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The one or two candidates of a prompt without numbered ones."""
+    if task in ("pair", "pair5", "letter"):
+        second = _SECOND.search(text)
+        return ((text[: second.start()], text[second.start() :]) if second else (text, text)), ("", "")
+    if task in ("generate", "fuse", "tests"):
+        return (), ()
+    if "<response>" in text:
+        body = text.partition("<response>")[2]
+        return (body.rpartition(_CLOSE)[0] if "<reasons>" not in text else body.partition(_CLOSE)[0],), ("",)
+    ends = [text.rfind(turn.strip()) + len(turn.strip()) for turn in question.turns if turn.strip() in text]
+    rest = text[max(ends) :] if question.known and ends else text
+    has_answer = QUALITY_MARK in rest or "\\boxed{" in rest or _STATED.search(rest)
+    return (rest if has_answer else text,), ("",)
+
+
+def _parse_choices(text: str) -> tuple[str, ...]:
+    """The last run of options A, B, C, ... in a text."""
+    found: list[str] = []
+    for match in _CHOICE.finditer(text):
+        if match[1] == "A":
+            found = []
+        if match[1] == chr(65 + len(found)):
+            found.append(match[2])
+    return tuple(found) if len(found) > 1 else ()
+
+
+def parse_quality(text: str) -> float:
+    """The simulated quality an answer shows, relative to the baseline; an answer that shows none is as good as that."""
+    place = text.rfind(QUALITY_MARK)
+    found = _QUALITY.match(text, place + len(QUALITY_MARK)) if place >= 0 else None
+    return float(found[0]) - BASELINE_QUALITY if found else 0.0
+
+
+def parse_answer(text: str, prompt: RecognizedPrompt) -> str:
+    """`right`, or the normal form of the wrong answer a text gives; empty if it gives none."""
+    stated = _extract_answer(text)
+    letter = stated.strip(" ().*")[:1].upper() if re.match(r"[\s(*]*[A-J](?:[\s).:,*]|$)", stated) else ""
+    if prompt.choices and letter and ord(letter) - 65 < len(prompt.choices):
+        stated = prompt.choices[ord(letter) - 65]
+    form = normalize_answer(stated)
+    return RIGHT if form and form in prompt.question.forms else form
+
+
+def _extract_answer(text: str) -> str:
+    if box := extract_boxed(text):
+        return box
+    fences = text.split("```")
+    if len(fences) > 2:
+        return fences[-2].partition("\n")[2]
+    found = _STATED.findall(text[-2000:])
+    if found:
+        return str(found[-1])
+    lines = text.strip()[-300:].splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,1 @@
+"""Statistics that scorers, search and report share: estimates with intervals, paired comparisons."""

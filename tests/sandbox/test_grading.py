@@ -1,0 +1,131 @@
+"""Comparison, extraction and pass@k: the shared cases and the definitions."""
+
+import itertools
+import json
+from math import isclose
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_eval.sandbox import extract_program, match_outputs, pass_at_k
+from archon_eval.sandbox.grading import prepend_prelude
+
+DATA = Path(__file__).parents[3] / "shared/data/code_contests"
+
+
+def lines(name: str) -> list[dict[str, object]]:
+    path = DATA / name
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: the 19 comparison cases are not tested")
+def test_comparison_cases() -> None:
+    cases = lines("compare_cases.jsonl")
+    assert len(cases) == 19
+    wrong = [
+        case
+        for case in cases
+        if match_outputs(str(case["actual"]).encode(), str(case["expected_output"]).encode()) is not case["expected"]
+    ]
+    assert not wrong
+
+
+POLICIES = {"x06": "print(1)", "x08": "```python\nprint(1)"}
+"""Two blocks: the last one. An unterminated block is no complete block: the whole reply."""
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: the 7 extraction cases are not tested")
+def test_extraction_cases() -> None:
+    cases = lines("extraction_cases.jsonl")
+    assert len(cases) == 7
+    for case in cases:
+        expected = POLICIES.get(str(case["id"]), case["expected_code"])
+        assert extract_program(str(case["response"])) == expected, case
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "match"),
+    [
+        (b"1\x0b2", b"1 2", True),
+        (b"1\x0c2", b"1 2", False),
+        (b"\xff", b"\xff", True),
+        (b"1_0", b"10", False),
+        (b"0x10", b"16", False),
+        (b"nan", b"nan", True),
+        (b"nan", b"1", False),
+        (b"inf", b"1e999", False),
+        (b".5 5.", b"0.5 5", True),
+        (b"1e-6", b"0", True),
+        ("١".encode(), b"1", False),
+        (b"", b"", True),
+    ],
+)
+def test_comparison_corners(actual: bytes, expected: bytes, match: bool) -> None:
+    assert match_outputs(actual, expected) is match
+
+
+@pytest.mark.parametrize(
+    ("reply", "program"),
+    [
+        ("a\n```\nx = 1\n```\nb\n```py\ny = '```'\n```\nc", "y = '```'"),
+        ("~~~python\nx\n~~~", "x"),
+        ("````\n```\nx\n```\n````", "```\nx\n```"),
+        ("1. do\n   ```python\n   x\n   ```\n", "   x"),
+        ("```python\r\nx\r\n```\r\n", "x"),
+        ("   \n", None),
+        ("```python\n```", None),
+    ],
+)
+def test_extraction_corners(reply: str, program: str | None) -> None:
+    assert extract_program(reply) == program
+
+
+@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_subsets_with_a_pass(numbers: tuple[int, int, int]) -> None:
+    n, c, k = numbers
+    subsets = list(itertools.combinations(range(n), k))
+    assert isclose(pass_at_k(n, c, k), sum(min(s) < c for s in subsets) / len(subsets))
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(5, 6, 1), (5, -1, 1), (5, 2, 6), (5, 2, 0)])
+def test_pass_at_k_refuses(n: int, c: int, k: int) -> None:
+    with pytest.raises(ValueError, match=f"n={n}, c={c}, k={k}"):
+        pass_at_k(n, c, k)
+
+
+def test_pass_at_k_is_exact_for_small_shares() -> None:
+    assert pass_at_k(10_000, 1, 1) == 0.0001
+
+
+def test_hostile_text_is_read_in_linear_time() -> None:
+    """What takes quadratic time does not end within a day here."""
+    digits = b"1" * 1_000_000
+    assert not match_outputs(digits + b"x", b"5")
+    assert not match_outputs(digits + b"e", b"5")
+    assert extract_program("```python\nx=1\n" * 300_000) is not None
+    assert extract_program("~" * 1_000_000 + "`") is not None
+    assert extract_program(" " * 1_000_000 + "`") is not None
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from __future__ import annotations\nX = 1",
+        "# note\n\nfrom __future__ import annotations\nfrom __future__ import division\nX = 1",
+        '"""What\nit does."""\nfrom __future__ import annotations\nX = 1',
+        "'''It.'''\nfrom __future__ import annotations\nX = 1",
+    ],
+)
+def test_a_prelude_stays_behind_future_imports(program: str) -> None:
+    source = prepend_prelude("import math\n", program)
+    compile(source, "main.py", "exec", dont_inherit=True)
+    assert "import math" in source and "X = 1" in source and source.startswith("from __future__")
+
+
+def test_a_prelude_leaves_every_other_program_alone() -> None:
+    assert prepend_prelude("a = 1", "    return a") == "a = 1\n    return a"
+    assert prepend_prelude("", "X = 1\n") == "X = 1\n"
+    late = "X = 1\nfrom __future__ import annotations"
+    assert prepend_prelude("a = 1", late) == f"a = 1\n{late}"

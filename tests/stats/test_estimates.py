@@ -1,0 +1,160 @@
+"""Statistics against closed forms and values computed by hand."""
+
+import random
+from math import comb, sqrt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon_eval.errors import DataError
+from archon_eval.stats.estimates import (
+    Estimate,
+    bootstrap,
+    compare,
+    compute_detectable_effect,
+    estimate_mean,
+    estimate_proportion,
+)
+
+
+def test_mean_without_repeats_is_the_textbook_t_interval() -> None:
+    result = estimate_mean([1.0, 2.0, 3.0, 4.0])
+    assert result.value == 2.5
+    assert result.stderr == pytest.approx(sqrt(5 / 3) / 2)
+    assert result.high == pytest.approx(2.5 + 3.182446305284 * sqrt(5 / 3) / 2)  # t(0.975, 3)
+    assert result.n == 4
+
+
+@pytest.mark.parametrize(
+    ("n", "t"), [(2, 12.7062047362), (3, 4.3026527297), (5, 2.7764451052), (10, 2.2621571628), (80, 1.9904502102)]
+)
+def test_t_quantiles(n: int, t: float) -> None:
+    result = estimate_mean([0.0, 1.0] + [0.5] * (n - 2))
+    assert result.stderr is not None and result.high is not None
+    assert (result.high - result.value) / result.stderr == pytest.approx(t, rel=1e-9)
+
+
+def test_repeating_every_sample_does_not_shrink_a_clustered_error() -> None:
+    scores, questions = [0.0, 1.0, 1.0, 0.0, 1.0], ["a", "b", "c", "d", "e"]
+    once, often = estimate_mean(scores, questions), estimate_mean(scores * 10, questions * 10)
+    assert often.stderr == pytest.approx(once.stderr)
+    naive = estimate_mean(scores * 10)
+    assert naive.stderr is not None and once.stderr is not None and naive.stderr < once.stderr / 2
+
+
+def test_clustered_error_by_hand() -> None:
+    # mean 0.5; cluster sums of residuals +1 and -1; sqrt(2/1 * 2) / 4
+    assert estimate_mean([1, 1, 0, 0], ["a", "a", "b", "b"]).stderr == pytest.approx(0.5)
+    assert estimate_mean([1, 0, 1, 0], ["a", "a", "b", "b"]).stderr == 0.0
+
+
+@pytest.mark.parametrize(
+    "result", [estimate_mean([0.7]), estimate_mean([1, 0], ["a", "a"]), bootstrap([1.0]), estimate_proportion(1, 1)]
+)
+def test_one_question_has_no_interval(result: Estimate) -> None:
+    assert (result.stderr, result.low, result.high, result.n) == (None, None, None, 1)
+
+
+def test_wilson_interval() -> None:
+    result = estimate_proportion(9, 10)
+    assert (result.low, result.high) == (pytest.approx(0.59585, abs=1e-5), pytest.approx(0.98212, abs=1e-5))
+    none = estimate_proportion(0, 20)
+    assert none.low == 0.0 and none.high == pytest.approx(0.16113, abs=1e-5)
+
+
+@given(st.integers(2, 500), st.data())
+def test_wilson_interval_stays_in_range_and_holds_the_share(n: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(0, n))
+    result = estimate_proportion(successes, n)
+    assert result.low is not None and result.high is not None
+    assert 0 <= result.low <= result.value + 1e-12 and result.value - 1e-12 <= result.high <= 1
+    assert result.high > result.low
+
+
+def test_bootstrap_is_seeded_and_blind_to_row_order() -> None:
+    rows = [(float(i % 3 == 0), i // 2) for i in range(60)]
+    scores, questions = [s for s, _ in rows], [q for _, q in rows]
+    one = bootstrap(scores, questions, seed=1)
+    assert one == bootstrap(scores, questions, seed=1)
+    assert one != bootstrap(scores, questions, seed=2)
+    random.Random(0).shuffle(rows)
+    assert bootstrap([s for s, _ in rows], [q for _, q in rows], seed=1) == one
+
+
+def test_bootstrap_agrees_with_the_clustered_error() -> None:
+    generator = random.Random(3)
+    scores = [generator.random() for _ in range(400)]
+    questions = [i // 4 for i in range(400)]
+    analytic, sampled = estimate_mean(scores, questions), bootstrap(scores, questions, draws=4000)
+    assert sampled.stderr == pytest.approx(analytic.stderr, rel=0.1)
+    assert sampled.low == pytest.approx(analytic.low, abs=0.01)
+
+
+def test_bootstrap_by_question_is_wider_than_by_row_when_games_agree() -> None:
+    scores = [float(i % 2) for i in range(100) for _ in range(4)]
+    questions = [i for i in range(100) for _ in range(4)]
+    by_question, by_row = bootstrap(scores, questions), bootstrap(scores)
+    assert by_question.stderr is not None and by_row.stderr is not None
+    assert by_question.stderr == pytest.approx(2 * by_row.stderr, rel=0.15)
+
+
+def test_sign_test_is_exact() -> None:
+    first = {i: float(i < 9) for i in range(12)}
+    second = {i: float(i >= 9 and i < 11) for i in range(12)}
+    result = compare(first, second)
+    assert (result.wins, result.losses, result.ties) == (9, 2, 1)
+    assert result.sign_p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+    assert result.permutation_p == pytest.approx(result.sign_p) and result.exact  # the same test on right/wrong scores
+    assert result.difference.value == pytest.approx(7 / 12)
+
+
+def test_permutation_test_uses_sizes() -> None:
+    first = dict(enumerate([0.9, 0.8, 0.7, 0.6]))
+    second = dict(enumerate([0.5, 0.7, 0.65, 0.58]))
+    assert compare(first, second).permutation_p == pytest.approx(2 / 16)
+
+
+def test_sampled_permutation_test_is_seeded_and_near_the_exact_one() -> None:
+    first = {i: float(i < 16) for i in range(25)}
+    second = {i: float(i >= 16) for i in range(25)}
+    result = compare(first, second, seed=5)
+    exact = 2 * sum(comb(25, k) for k in range(10)) / 2**25
+    assert not result.exact
+    assert result.permutation_p == pytest.approx(exact, abs=0.02)
+    assert result == compare(first, second, seed=5)
+
+
+def test_equal_runs_and_epochs_are_averaged() -> None:
+    same = compare({"a": [1, 0], "b": [1, 1]}, {"a": 0.5, "b": 1.0})
+    assert (same.wins, same.losses, same.ties, same.sign_p, same.permutation_p) == (0, 0, 2, 1.0, 1.0)
+
+
+def test_few_moves_say_little_about_spread() -> None:
+    same = compare(dict.fromkeys(range(50), 1.0), dict.fromkeys(range(50), 1.0))
+    reach = 1.959964 + 0.841621
+    assert compute_detectable_effect(same) == compute_detectable_effect(same, unseen=1) == pytest.approx(reach / 50)
+    one = compare({i: float(i > 0) for i in range(50)}, dict.fromkeys(range(50), 1.0))
+    assert compute_detectable_effect(one) == pytest.approx(reach / 50)  # the standard error of one flip is 1/n
+    assert compute_detectable_effect(one, unseen=1) == pytest.approx(reach * sqrt(2) / 50)
+
+
+def test_comparison_needs_the_same_questions() -> None:
+    with pytest.raises(DataError, match="q9"):
+        compare({"q1": 1.0, "q9": 0.0}, {"q1": 1.0})
+
+
+def test_bad_input_is_an_error() -> None:
+    for call in (lambda: estimate_mean([]), lambda: bootstrap([]), lambda: compare({}, {})):
+        with pytest.raises(DataError, match="no scores"):
+            call()
+    with pytest.raises(DataError, match="finite"):
+        estimate_mean([1.0, float("nan")])
+    with pytest.raises(DataError, match="2 scores but 1"):
+        estimate_mean([1.0, 0.0], ["a"])
+    with pytest.raises(DataError, match="5 successes of 3"):
+        estimate_proportion(5, 3)
+    with pytest.raises(DataError, match="legal is a number between 0 and 1"):
+        estimate_mean([1.0, 0.0], confidence=95)
+    with pytest.raises(DataError, match="without a score"):
+        compare({"a": []}, {"a": [1.0]})
