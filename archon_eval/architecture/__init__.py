@@ -1,1 +1,1 @@
-"""What an architecture is: its components and layers, the rules for them, their prompts, and the files they come from."""
+"""What an architecture is: layers of components, the rules for them, their prompts, and the files they come from."""

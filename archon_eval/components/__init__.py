@@ -34,6 +34,7 @@ def build_component(spec: ComponentSpec, where: str) -> Component:
     found = load_component_class(spec.kind, where)
     if not (isinstance(found, type) and issubclass(found, Component)):
         raise ArchitectureError(
-            f"{where}: {spec.kind!r} does not subclass CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
+            f"{where}: {spec.kind!r} does not subclass "
+            "CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
         )
     return found(spec)

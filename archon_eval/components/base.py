@@ -4,7 +4,7 @@ A component is a pure prompt builder, a pure parser and a small async run. Its s
 once:
 
 - `CandidateGenerator` makes candidates, each on its own (generator, fuser);
-- `CandidateScorer` looks at one candidate at a time, so each starts as soon as its candidate arrives (verifier, evaluator);
+- `CandidateScorer` looks at one candidate at a time, so each starts when its candidate arrives (verifier, evaluator);
 - `ListComponent` needs the full list (critic, ranker);
 - `ContextComponent` needs only the conversation, so it starts at time zero (unit test generator).
 

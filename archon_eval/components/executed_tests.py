@@ -23,7 +23,8 @@ from archon_eval.types import Candidate, State
 
 TEST_CPU_SECONDS = 2.0
 """CPU seconds a program may take on a test that a model wrote, which is small; times the machine's factor."""
-IO_TESTS_PROMPT = """Write tests for programs that solve the problem below. A program reads standard input and writes standard \
+IO_TESTS_PROMPT = """\
+Write tests for programs that solve the problem below. A program reads standard input and writes standard \
 output. Each test is one complete input, in the form that the problem describes, with the output that a right program \
 prints for it. Choose small inputs whose output you can work out with certainty: the problem's own examples, edge \
 cases, and inputs on which a plausible mistake shows. Do not repeat an input.

@@ -5,7 +5,8 @@ from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CallContext, CandidateGenerator, format_candidates, make_user_prompt
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
-FUSE_PROMPT = """Several independent responses to the query below were collected. Write one new response to it that is better \
+FUSE_PROMPT = """\
+Several independent responses to the query below were collected. Write one new response to it that is better \
 than any of them.
 
 Judge each response on its merits: any of them may be wrong, biased or incomplete, and a majority can err together. \

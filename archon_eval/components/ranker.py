@@ -12,7 +12,8 @@ from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.errors import ParseError, quote
 from archon_eval.types import Conversation, State
 
-RANK_PROMPT = """Rank {count} responses to the query below, from best to worst, by how correct, complete and helpful each is \
+RANK_PROMPT = """\
+Rank {count} responses to the query below, from best to worst, by how correct, complete and helpful each is \
 for it.
 
 <query>

@@ -17,7 +17,8 @@ from archon_eval.components.parsing.test_results import parse_test_verdicts
 from archon_eval.errors import ParseError, quote
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
-TESTS_PROMPT = """Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
+TESTS_PROMPT = """\
+Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
 correct and helpful response must satisfy and whose truth can be judged by reading the response (for example: "The \
 response states ..."). Cover what the query asks for; do not repeat a test.
 

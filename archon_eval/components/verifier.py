@@ -24,7 +24,8 @@ claims, and what supports each claim.
 
 Your reasons:"""
 
-VERDICT_PROMPT = """Decide whether this response to a query is correct. Somebody has written down reasons in its favour; \
+VERDICT_PROMPT = """\
+Decide whether this response to a query is correct. Somebody has written down reasons in its favour; \
 check them: they may be mistaken.
 
 <query>

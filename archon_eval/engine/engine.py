@@ -136,7 +136,8 @@ class _QuestionRun:
             work = self._run_context_component(number, component, inflow, outflow)
         else:
             raise ArchitectureError(
-                f"layer {number}: {component.spec.kind} is no CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
+                f"layer {number}: {component.spec.kind} is no "
+                "CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
             )
         await work
 

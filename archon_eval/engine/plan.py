@@ -4,8 +4,8 @@
     plan.calls         # (29, 31): least and most model calls per question, re-asks apart
     plan.sequential    # 7: the longest chain of calls that wait for each other
 
-Counts come from the components themselves (`calls`, `count_survivors`), so they hold for custom components too. Tokens are
-estimates from `TokenAssumptions`; dollars are those tokens at the price table, unknown where a price is.
+Counts come from the components themselves (`calls`, `count_survivors`), so they hold for custom components too.
+Tokens are estimates from `TokenAssumptions`; dollars are those tokens at the price table, unknown where a price is.
 """
 
 from collections.abc import Sequence

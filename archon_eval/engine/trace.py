@@ -1,6 +1,6 @@
 """What an architecture did on one question, for readers and for accounts: every call, every fallback.
 
-answer.trail.notes      # (TraceEvent(layer=3, kind="verifier", what="fallback", detail="no candidate passed: all go on"),)
+answer.trail.notes    # (TraceEvent(layer=3, kind="verifier", what="fallback", detail="none passed: all go on"),)
 """
 
 from collections import Counter

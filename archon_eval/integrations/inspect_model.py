@@ -40,7 +40,7 @@ UNSUPPORTED_CONFIG = {
     "logprobs": "log-probabilities",
     "prompt_logprobs": "log-probabilities",
 }
-"""GenerationSettings that change what a reply is; to ignore them would give the task something else than it asked for."""
+"""Settings that change what a reply is; to ignore them would give the task something else than it asked for."""
 
 
 class ArchonAPI(ModelAPI):

@@ -65,7 +65,8 @@ def render_components(
         last = component is parts[-1]
         yield "\n\n".join(
             [
-                f"**Layer {layer}, {_format_place(component[0], len(parts))}{component[0].model}: {_format_usage(component)}**",
+                f"**Layer {layer}, {_format_place(component[0], len(parts))}{component[0].model}: "
+                f"{_format_usage(component)}**",
                 *_render_calls(component),
                 *(render_outcome(result, False) if last and result else ()),
                 *(remarks if last else ()),

@@ -75,7 +75,7 @@ LIMIT_NAMES = tuple(f.name for f in fields(CallLimits))
 
 @dataclass(slots=True, eq=False)
 class Budget:
-    """CallLimits, and how much of them is gone; may be shared by any number of evals, one after the other or at once."""
+    """Limits, and how much of them is gone; may be shared by any number of evals, one after the other or at once."""
 
     limits: CallLimits
     name: str = "eval"
@@ -94,8 +94,8 @@ class Budget:
             raise BudgetError(
                 f"the {self.name}'s limit of {_format_limit(limit, getattr(self.limits, limit))} is used up: "
                 f"{_format_limit(limit, getattr(self.spent, limit))} spent, and the next call may take "
-                f"{_format_limit(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a call "
-                "store (store=PATH) are not paid anew"
+                f"{_format_limit(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a "
+                "call store (store=PATH) are not paid anew"
             )
         return self.limits.find_exceeded(self.spent.add(self.reserved).add(worst)) is not None
 

@@ -1,6 +1,7 @@
 """A chat completion as replies: plain text here, anything more by Inspect's own functions.
 
-parse_plain_choice({"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}})    # Reply("Hi.")
+parse_plain_choice({"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}})
+    # Reply("Hi.")
 """
 
 from typing import Any

@@ -42,7 +42,7 @@ class GateThresholds:
     margin: float = 0.0
     """A drop that is tolerated."""
     detect: float | None = None
-    """The drop beyond the margin that a green light must have been able to find; None: DEFAULT_DETECT where scores lie in 0 to
+    """The drop beyond the margin that a pass must have been able to find; None: DEFAULT_DETECT where scores lie in 0 to
     1, and nobody knows on other scales, where 5 may be nothing or half of all."""
     confidence: float = 0.95
     """One-sided: of an alarm; 1 - confidence is the rate of false ones."""
@@ -53,7 +53,8 @@ class GateThresholds:
         drops = 0 <= self.margin < math.inf and (self.detect is None or MIN_DETECT <= self.detect < math.inf)  # no nan
         if not (drops and 0.5 < self.confidence < 1 and 0.5 <= self.power < 1):
             raise DataError(
-                f"{self}: legal is margin >= 0, detect >= {MIN_DETECT}, both finite, 0.5 < confidence < 1, 0.5 <= power < 1"
+                f"{self}: legal is margin >= 0, detect >= {MIN_DETECT}, both finite, 0.5 < confidence < 1, "
+                "0.5 <= power < 1"
             )
 
 

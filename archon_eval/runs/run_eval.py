@@ -227,7 +227,7 @@ def _follow_progress(
 
 
 def _stop_process(process: "subprocess.Popen[bytes]") -> None:
-    """The process has ended; one that still runs is interrupted, and has LOG_GRACE_SECONDS seconds to write a log of what it has."""
+    """End the process; one that still runs is interrupted, and has LOG_GRACE_SECONDS to write a log of what it has."""
     assert process.stdin is not None
     process.stdin.close()
     try:

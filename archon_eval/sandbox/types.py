@@ -1,6 +1,6 @@
 """What a program is run on and what comes back: cases, limits, verdicts.
 
-ProgramRun(runs=(TestRun(ProgramVerdict.ACCEPTED, ...), TestRun(ProgramVerdict.TIME_LIMIT, ...)), tests=20).passed  # False
+ProgramRun((TestRun(ProgramVerdict.ACCEPTED, ...), TestRun(ProgramVerdict.TIME_LIMIT, ...)), tests=20).passed  # False
 """
 
 from dataclasses import dataclass

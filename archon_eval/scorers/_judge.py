@@ -36,7 +36,7 @@ from archon_eval.scorers._account import get_account_metadata
 
 VerdictT = TypeVar("VerdictT")
 JudgeCachePolicy = Literal["reuse", "only", "never"]
-"""JudgeCachePolicy judgments: `reuse` those of the same prompt (and the same judge, if one is bound) and ask for the others;
+"""Stored judgments: `reuse` those of the same prompt (and the same judge, if one is bound) and ask for the others;
 use `only` stored ones, whatever their prompt, and never call; `never` use them."""
 JUDGE_ROLE = "judge"
 

@@ -93,7 +93,7 @@ def compute_accuracies(
 
 @metric(scores="unreduced")
 def mixeval_metrics() -> Metric:
-    """`compute_accuracies`, averaged over the epochs; `stderr` of the overall score, clustered by question within each part."""
+    """`compute_accuracies` over all epochs; `stderr` of the overall score, clustered by question within each part."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         runs: dict[int, dict[str, list[tuple[str, float]]]] = {}

@@ -81,6 +81,6 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         "hours": round(evals * chain / workers / 3600, 2),
         "answers_to_score": answers + trials * questions["trial"],
         "not_counted": f"calls of judges that score answers ({judges or 'if the task has any'}); no budget holds them",
-        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {EXPECTED_REUSE_SHARE:.0%} of trial calls "
-        "shared, models as good as in the order given, tokens as `archon plan` estimates them",
+        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {EXPECTED_REUSE_SHARE:.0%} of "
+        "trial calls shared, models as good as in the order given, tokens as `archon plan` estimates them",
     }

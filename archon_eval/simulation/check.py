@@ -1,6 +1,6 @@
 """Measures how far the simulated pool agrees with the papers on what it was not given: the ablations of architectures.
 
-    check_agreement(questions=200)["spearman"]    # {"math": 0.5, ...}, rank correlations to the published figures, good or bad
+    check_agreement(questions=200)["spearman"]    # {"math": 0.5, ...}: rank correlations to the published figures
 
 The pool knows single-model figures only (Table 35). Here its 8 open models of 70B or so (the seven in the table, and a
 second sample of the best) run each architecture of Archon v1, Table 2, and one model's samples against an ensemble.
@@ -166,7 +166,8 @@ def _build_curve_point(name: str, count: int, family: str) -> dict[str, Any]:
 
 def _choose_fuser(family: str) -> str:
     """The best of the open models whose fusion figure is printed."""
-    return f"sim/{max((name for name in OPEN_MODELS if has_fusion_figure(name, family)), key=lambda name: get_fusion_accuracy(name, family))}"
+    known = (name for name in OPEN_MODELS if has_fusion_figure(name, family))
+    return f"sim/{max(known, key=lambda name: get_fusion_accuracy(name, family))}"
 
 
 def _correlate_with_published(column: str, simulated: Mapping[str, float]) -> float:

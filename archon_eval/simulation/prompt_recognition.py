@@ -1,6 +1,6 @@
 """Finds out from a prompt's text alone what is asked: the task by the reply format it demands, question, candidates.
 
-    recognize_prompt((Message("user", 'Rank these ... <response id="[1]">...</response> ... [2] > [1]'),), known).task    # "rank"
+    recognize_prompt((Message("user", 'Rank ... <response id="[1]">... ... [2] > [1]'),), known).task    # "rank"
 
 Nothing else reaches a model, simulated or not; so a user's own wording works as long as it demands the same format.
 """

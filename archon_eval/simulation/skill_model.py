@@ -2,7 +2,7 @@
 
     mind = SkillModel("gpt-4o", "math", seed=0)
     mind.draw_answer(question, leaning, rng)           # "right", or the wrong answer it holds for right
-    mind.score_answer(question, "right", held, rng)    # log-odds it gives to somebody's answer if it holds `held` for right
+    mind.score_answer(question, "right", held, rng)    # log-odds it gives to an answer if it holds `held` for right
 
 A model answers rightly when `strength + leaning + luck > 0`: strength is the probit of its published figure, leaning
 what this question means to it (one part shared by all models, one its own), luck the draw. Leaning and luck together

@@ -103,8 +103,8 @@ def _read_tests(row: Row) -> list[dict[str, str]]:
         tests = [{"input": test["input"], "output": test["output"]} for test in found]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{row.location}: tests must be lists `input` and `output` of the same length under {', '.join(TEST_GROUPS)}, "
-            f"or a list of objects with both under tests ({error!r})"
+            f"{row.location}: tests must be lists `input` and `output` of the same length under "
+            f"{', '.join(TEST_GROUPS)}, or a list of objects with both under tests ({error!r})"
         ) from error
     if not tests or not all(isinstance(text, str) for test in tests for text in test.values()):
         raise DataError(f"{row.location}: {'a test is not text' if tests else 'no tests'}")

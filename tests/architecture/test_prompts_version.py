@@ -1,4 +1,4 @@
-"""Answers depend on the built-in wordings, and fingerprints stand for answers: who changes one must raise PROMPTS_VERSION."""
+"""Answers depend on the built-in wordings, and fingerprints on answers: who changes one must raise PROMPTS_VERSION."""
 
 import hashlib
 

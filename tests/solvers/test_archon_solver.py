@@ -319,8 +319,10 @@ def test_the_first_solver_of_a_process_leaves_imports_to_themselves(before: int,
 
 def test_a_program_that_asks_keeps_its_collector() -> None:
     program = (
-        "import gc; before = gc.get_threshold(); from archon_eval.integrations.standalone import StandaloneRunner, ConnectionLimits\n"
-        "StandaloneRunner('moa-lite', 'mockllm/model', ConnectionLimits()); print(gc.get_freeze_count(), gc.get_threshold() == before)"
+        "import gc; before = gc.get_threshold()\n"
+        "from archon_eval.integrations.standalone import StandaloneRunner, ConnectionLimits\n"
+        "StandaloneRunner('moa-lite', 'mockllm/model', ConnectionLimits())\n"
+        "print(gc.get_freeze_count(), gc.get_threshold() == before)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert found.split() == ["0", "True"]

@@ -103,5 +103,6 @@ def _render_top_trials(search: Search, id: str) -> str:
         rows.append(f'<tr id="{id}-t{number}">{"".join(cells)}</tr>')
     head = ["trial", "architecture", "dev", "surrogate", "calls", "layers", "problem"]
     columns = (0, 2, 3, 4)
-    rest = f"<details><summary>{len(rows) - MAX_TOP_ROWS} more</summary>{render_table(head, rows[MAX_TOP_ROWS:], columns)}</details>"
+    more = render_table(head, rows[MAX_TOP_ROWS:], columns)
+    rest = f"<details><summary>{len(rows) - MAX_TOP_ROWS} more</summary>{more}</details>"
     return render_table(head, rows[:MAX_TOP_ROWS], columns) + (rest if len(rows) > MAX_TOP_ROWS else "")

@@ -39,7 +39,7 @@ CLONE3, CLONE_PARENT = 435, 0x8000
 
 
 def filter_calls() -> None:
-    """A seccomp filter on top of the engine's: no `DENIED_SYSCALLS` call, no socket but a Unix one, no foreign call table,
+    """A seccomp filter on top of Docker's: none of DENIED_SYSCALLS, no socket but a Unix one, no foreign call table,
     no process that passes for the zygote's child (clone3, whose flags a filter cannot see, counts as unknown)."""
     machine = platform.machine()
     if machine not in ARCHITECTURE:
