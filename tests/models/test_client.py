@@ -112,7 +112,7 @@ def test_record_sends_everything_once_and_replaces(tmp_path: Path, fake_server: 
 REPLAY = """
 import json, sys
 sys.path[:0] = {path!r}
-from test_stack import PAIR, run, accounts
+from test_client import PAIR, run, accounts
 from pathlib import Path
 log = run(Path(sys.argv[1]), store=sys.argv[2], store_policy="replay")
 answers = [sample.output.completion for sample in log.samples]

@@ -13,7 +13,7 @@ MESSAGE = "pip install 'archon-eval[docker]', a file [/tmp/x], [bold]no colour[/
 RAISE = """
 import sys
 from inspect_ai._util.error import exception_hook
-from archon_eval.models.prerequisites import prerequisite
+from archon_eval.models.prerequisites import make_prerequisite_error
 sys.excepthook = exception_hook()
 raise make_prerequisite_error(sys.argv[1])
 """

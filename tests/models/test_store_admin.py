@@ -106,7 +106,7 @@ def test_prune_leaves_what_an_eval_has_replaced_meanwhile(store: CallStore, monk
             asyncio.run(other.put(key, fresh))
         return decode_verified(*row)
 
-    monkeypatch.setattr(store_admin, "checked", meanwhile)
+    monkeypatch.setattr(store_admin, "decode_verified", meanwhile)
     assert prune(store, damaged=True) == 1
     found = store.get(key)
     assert found is not None and found.text == "fresh" and store.count() == 19

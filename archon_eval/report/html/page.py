@@ -40,7 +40,7 @@ def render_page(found: ReportData) -> str:
     budget = MAX_PAGE_CHARACTERS // max(1, len(found.benchmarks))
     for number, bench in enumerate(found.benchmarks, 1):
         parts += _render_benchmark(bench, f"bench{number}", drawn, budget)
-    template = resources.files("archon_eval.report").joinpath("page.html").read_text(encoding="utf-8")
+    template = resources.files("archon_eval.report.html").joinpath("page.html").read_text(encoding="utf-8")
     data = json.dumps(drawn).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Template(template).substitute(
         title=escape(_format_title(found)), body="\n".join(parts), charts=data, scripts=charts.bundle_scripts()
