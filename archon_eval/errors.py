@@ -60,6 +60,22 @@ class SandboxError(ArchonError):
     """The sandbox cannot run programs (no Docker, no image, a container beyond repair)."""
 
 
+class ContainerLostError(ArchonError):
+    """A sandbox container died or went silent: its program is run again in a fresh one."""
+
+
+class SearchError(ArchonError, ValueError):
+    """A search that cannot be run as it was asked for."""
+
+
+class BudgetSpentError(ArchonError):
+    """A trial does not fit into what is left of a search's budget; says what it may take and what is left."""
+
+
+class WorkerLostError(ArchonError):
+    """A worker process died in the middle of an eval."""
+
+
 def did_you_mean(given: str, legal: Iterable[str]) -> str:
     """`"; did you mean 'fuser'? (legal: ...)"` for the nearest legal name, else only the legal names."""
     names = sorted(legal)

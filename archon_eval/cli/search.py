@@ -101,9 +101,8 @@ def run(options: argparse.Namespace) -> int:
 def build_settings(options: argparse.Namespace) -> Any:
     """The settings of a command line; what it leaves out is the file's."""
     from archon_eval.architecture.load import parse_text
-    from archon_eval.errors import ArchitectureError
+    from archon_eval.errors import ArchitectureError, SearchError
     from archon_eval.search.config import load_settings
-    from archon_eval.search.space import SearchError
 
     data: dict[str, Any] = {}
     if options.file is not None:
@@ -143,7 +142,7 @@ def parse_pairs(items: Sequence[str], option: str) -> dict[str, Any]:
     """`NAME=VALUE` as a mapping; values as YAML reads them."""
     import yaml
 
-    from archon_eval.search.space import SearchError
+    from archon_eval.errors import SearchError
 
     found = {}
     for item in items:

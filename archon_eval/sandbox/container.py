@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon_eval.errors import SandboxError
+from archon_eval.errors import ContainerLostError, SandboxError
 from archon_eval.sandbox.guest import bundle, wire
 
 LABEL = "org.archon-eval.sandbox"
@@ -29,10 +29,6 @@ _UID_RANGE = (20_000, 60_000)
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/", "MALLOC_ARENA_MAX": "2"}
 """Verdicts repeat; many threads fit in the address space."""
 STREAM_HEADER = struct.Struct("!B3xI")
-
-
-class ContainerLostError(Exception):
-    """The stream to a container broke or stalled; the container is of no more use."""
 
 
 def build_host_options(memory: int, processes: int) -> dict[str, Any]:

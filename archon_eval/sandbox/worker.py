@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from archon_eval.errors import SandboxError
-from archon_eval.sandbox.container import Container, ContainerLostError
+from archon_eval.errors import ContainerLostError, SandboxError
+from archon_eval.sandbox.container import Container
 from archon_eval.sandbox.grading import match_outputs
 from archon_eval.sandbox.guest import wire
 from archon_eval.sandbox.types import MEBI, AnyCase, CallCase, ProgramRun, ProgramVerdict, SandboxLimits, TestRun

@@ -13,8 +13,8 @@ from math import inf, isfinite
 from typing import Any
 
 from archon_eval.engine.plan import Plan
-from archon_eval.errors import did_you_mean
-from archon_eval.search.space import SearchError, Space, load_space
+from archon_eval.errors import SearchError, did_you_mean
+from archon_eval.search.space import Space, load_space
 
 ALGORITHMS = ("smac", "random", "greedy", "smac-stock")
 COST_UNITS = ("calls", "kilotokens", "dollars")

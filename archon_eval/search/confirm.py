@@ -16,14 +16,15 @@ from typing import Any
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
+from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.models.prices import load_prices
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizers import Optimizer
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture
-from archon_eval.search.scheduler import BudgetSpent, Trial, TrialRequest, TrialScheduler
-from archon_eval.search.space import Array, SearchError
+from archon_eval.search.scheduler import Trial, TrialRequest, TrialScheduler
+from archon_eval.search.space import Array
 
 CONFIRM_BUDGET_SHARE = 1 / 3
 """Of the budget less the report's part: what confirming may be expected to take."""
@@ -273,7 +274,7 @@ class Confirmation:
             while True:
                 try:
                     self.scheduler.start(one[1], keep if len(begun) > 1 else (0, 0))
-                except BudgetSpent:
+                except BudgetSpentError:
                     if self.scheduler.count_running():  # what these do not need of their worst case is free again
                         self.scheduler.wait_for_finished()
                         continue
@@ -306,7 +307,7 @@ class Confirmation:
             watch(len(found), len(wanted))
             try:
                 [found[name]] = self.scheduler.run_all([build_request(self.settings, f"report/{name}", one, "test")])
-            except BudgetSpent as exc:
+            except BudgetSpentError as exc:
                 self.notes.append(f"the budget did not allow {name} on the held-out questions: {exc}")
         watch(len(found), len(wanted))
         return {"winner": found["single"], **found} if winner == "single" and "single" in found else found

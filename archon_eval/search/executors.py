@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from archon_eval.search.space import SearchError
-from archon_eval.search.trial_worker import EvalJob, EvalResult, WorkerLost, WorkerProcess
+from archon_eval.errors import SearchError, WorkerLostError
+from archon_eval.search.trial_worker import EvalJob, EvalResult, WorkerProcess
 
 MAX_ATTEMPTS = 3
 """How often a job whose worker dies is run before the trial counts as failed."""
@@ -56,7 +56,7 @@ def run_with_retries(worker: WorkerProcess, job: EvalJob) -> EvalResult:
     for number in range(MAX_ATTEMPTS):
         try:
             result = worker.run(job)
-        except WorkerLost as exc:
+        except WorkerLostError as exc:
             why = str(exc)
             continue
         return replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost) if number else result

@@ -7,10 +7,10 @@ from math import ceil, inf
 from statistics import fmean
 from typing import Any
 
+from archon_eval.errors import SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
 from archon_eval.search.prepare import plan_space, prepare_questions
-from archon_eval.search.space import SearchError
 
 EXPECTED_REUSE_SHARE = 0.5
 """Share of the trials' calls that the call store answers, roughly: measured in docs/search.md."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from archon_eval.search.space import SearchError
+from archon_eval.errors import SearchError
 
 
 class Journal:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from archon_eval.architecture.spec import Architecture
+from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.run_eval import Spend
 from archon_eval.search.config import SearchSettings
@@ -28,8 +29,7 @@ from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizers import Optimizer, build_optimizer
 from archon_eval.search.prepare import PlannedArchitecture, estimate_cost, plan_space, prepare_questions
-from archon_eval.search.scheduler import BudgetSpent, Trial, TrialRequest, TrialScheduler
-from archon_eval.search.space import SearchError
+from archon_eval.search.scheduler import Trial, TrialRequest, TrialScheduler
 
 FUSER_RANKING_MODELS = 10
 """Random models whose candidates a fuser is ranked on (v6 section 3.3)."""
@@ -210,7 +210,7 @@ class SearchRun:
         try:
             found = self.scheduler.run_all(orders, step)
             trials = dict(zip(architectures, found, strict=True))
-        except BudgetSpent as exc:
+        except BudgetSpentError as exc:
             raise SearchError(
                 f"the budget is spent while ranking models as {role}s ({exc}); raise it, or name models best first "
                 "and use --given-order"
@@ -269,7 +269,7 @@ class SearchRun:
                 self._reserved_calls = reserve[0]
                 try:
                     self.scheduler.start(order, reserve)
-                except BudgetSpent as exc:
+                except BudgetSpentError as exc:
                     open_orders.insert(0, (number, order))
                     if not pending:  # or what these do not need of their worst case is free again
                         spent = str(exc)

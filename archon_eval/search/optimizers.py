@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from archon_eval.errors import SearchError
 from archon_eval.search.prefix_sharing import PaidCallTracker
-from archon_eval.search.space import Array, Configuration, SearchError, compute_features
+from archon_eval.search.space import Array, Configuration, compute_features
 from archon_eval.search.surrogate import Observation, Surrogate
 
 INITIAL_DESIGN_SIZE = 10

@@ -16,12 +16,12 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan, plan
-from archon_eval.errors import did_you_mean
+from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.models.prices import load_prices
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.questions import load_questions
 from archon_eval.search.scheduler import QuestionSplits
-from archon_eval.search.space import Configuration, SearchError
+from archon_eval.search.space import Configuration
 from archon_eval.tasks._data import DEV_SHARE, split_samples
 
 MIN_DEV_QUESTIONS = 5

@@ -8,9 +8,8 @@ import json
 from hashlib import sha256
 from inspect import Parameter, signature
 
-from archon_eval.errors import ArchonError, did_you_mean
+from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.search.config import TaskSpec
-from archon_eval.search.space import SearchError
 
 
 def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:

@@ -18,10 +18,10 @@ from statistics import fmean
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan
+from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
-from archon_eval.search.space import SearchError
 from archon_eval.search.trial_worker import EvalJob, EvalResult
 
 MAX_FAILED_SHARE = 0.1
@@ -89,10 +89,6 @@ class Reservation:
     dollars: float
     whole: bool
     """Whether that is its worst case, which it and another attempt at it do not exceed together."""
-
-
-class BudgetSpent(Exception):
-    """The order does not fit into what is left; says what it may take and what is left."""
 
 
 class TrialScheduler:
@@ -185,7 +181,7 @@ class TrialScheduler:
         """Begin an order, leaving `keep` calls and dollars for later.
 
         Raises:
-            BudgetSpent: what is left would not be enough.
+            BudgetSpentError: what is left would not be enough.
         """
         budget, wanted = self.settings.budget, []
         for task in self.settings.tasks:
@@ -203,7 +199,7 @@ class TrialScheduler:
             if needed[n] > free[n]:
                 later = f" besides {words.format(keep[n])} kept for the end" if keep[n] else ""
                 have = words.format(max(0.0, free[n]))
-                raise BudgetSpent(f"{order.key} may take {words.format(needed[n])}, and {have} are left{later}")
+                raise BudgetSpentError(f"{order.key} may take {words.format(needed[n])}, and {have} are left{later}")
         for task, key, questions, mine in wanted:
             worst, estimate = self.worst_case_cost(order, mine)
             calls = int(worst * min(1.0, free[0] / max(1, most[0])))
@@ -278,7 +274,7 @@ class TrialScheduler:
             watch: told how many are done, of how many.
 
         Raises:
-            BudgetSpent: one does not fit; those begun are finished and kept.
+            BudgetSpentError: one does not fit; those begun are finished and kept.
         """
         try:
             for order in orders:

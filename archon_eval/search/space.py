@@ -20,16 +20,12 @@ from numpy.typing import NDArray
 
 from archon_eval.architecture.load import parse_text
 from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings, Layer
-from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean
+from archon_eval.errors import ArchitectureError, SearchError, did_you_mean
 
 Array = NDArray[np.float64]
 EVALUATIONS = ("none", "verifier", "unit_tests")
 RANKER_TOP_K = 5
 """Candidates that a ranker keeps (v6 section 3.3)."""
-
-
-class SearchError(ArchonError, ValueError):
-    """A search that cannot be run as asked: says what excludes it and what would be legal."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -24,7 +24,7 @@ from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
-from archon_eval.errors import ArchonError
+from archon_eval.errors import ArchonError, WorkerLostError
 from archon_eval.search.config import TaskSpec
 
 MAX_SAMPLES = 200
@@ -206,7 +206,7 @@ class WorkerProcess:
     def run(self, job: EvalJob) -> EvalResult:
         """
         Raises:
-            WorkerLost: the process died, and the next job starts a new one; or the worker is closed.
+            WorkerLostError: the process died, and the next job starts a new one; or the worker is closed.
         """
         return EvalResult(**self._send_request(asdict(job)))
 
@@ -221,13 +221,13 @@ class WorkerProcess:
             except BrokenPipeError:
                 line = ""
             if not line.endswith("\n"):
-                raise WorkerLost(self._collect_exit_error())
+                raise WorkerLostError(self._collect_exit_error())
             return dict(json.loads(line))
 
     def _ensure_started(self) -> "subprocess.Popen[str]":
         with self._start_lock:
             if self._closed:
-                raise WorkerLost("the worker is closed")
+                raise WorkerLostError("the worker is closed")
             if self._process is None:
                 self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
                 self._process = subprocess.Popen(
@@ -274,10 +274,6 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class WorkerLost(ArchonError):
-    """A worker process died in the middle of an eval."""
 
 
 def parse_job(plain: Mapping[str, Any]) -> EvalJob:

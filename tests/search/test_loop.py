@@ -10,10 +10,10 @@ import pytest
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.engine.plan import plan
+from archon_eval.errors import SearchError
 from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.loop import search
 from archon_eval.search.questions import load_questions
-from archon_eval.search.space import SearchError
 from archon_eval.search.summary import (
     NO_WINNER,
     _compare_trials,

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from archon_eval.errors import SearchError
 from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.forecast import forecast
 from archon_eval.search.loop import search
 from archon_eval.search.questions import load_questions
-from archon_eval.search.space import SearchError
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]

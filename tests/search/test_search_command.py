@@ -17,11 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 from archon_eval.cli import main
+from archon_eval.errors import SearchError, WorkerLostError
 from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.executors import _convert_dask_future, dask, local
 from archon_eval.search.loop import search
-from archon_eval.search.space import SearchError
-from archon_eval.search.trial_worker import EvalJob, WorkerLost, WorkerProcess
+from archon_eval.search.trial_worker import EvalJob, WorkerProcess
 
 MODELS = "sim/gpt-4o,sim/qwen2-72b-instruct"
 SPACE = {"preset": "small", "generators": [1, 2], "layers": [0, 1], "evaluations": "none"}
@@ -124,7 +124,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path):
     with WorkerProcess() as worker:
         assert worker.run(job).calls == 1
         os.kill(worker._process.pid, signal.SIGKILL)
-        with pytest.raises(WorkerLost, match="ended with code -9"):
+        with pytest.raises(WorkerLostError, match="ended with code -9"):
             worker.run(job)
         assert worker.run(job).scores.keys() == {"alg-01"}
     with local(1) as run:

@@ -3,9 +3,10 @@
 import pytest
 
 from archon_eval.engine.plan import plan
+from archon_eval.errors import SearchError
 from archon_eval.search.config import load_settings
 from archon_eval.search.prepare import plan_space
-from archon_eval.search.space import PRESETS, Configuration, SearchError, compute_features, load_space
+from archon_eval.search.space import PRESETS, Configuration, compute_features, load_space
 
 MODELS = tuple(f"mockllm/m{n}" for n in range(12))
 
