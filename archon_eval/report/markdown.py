@@ -6,6 +6,7 @@ print(render_markdown(gather(["logs"])))
 from collections.abc import Iterable, Sequence
 
 from archon_eval.report.ci_output import escape_markdown
+from archon_eval.report.formatting import format_cost
 from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_interval
 from archon_eval.report.search_results import Search
 from archon_eval.runs.run import COST_NAMES, UNSCORED_MEANING
@@ -26,7 +27,7 @@ def _render_benchmark(bench: BenchmarkReport) -> Iterable[str]:
     rows = []
     for system in bench.systems:
         pair = bench.pairs.get(system.label)
-        cost = [_format_cost(system.run.cost.get(name)) for name in COST_NAMES]
+        cost = [format_cost(system.run.cost.get(name)) for name in COST_NAMES]
         verdict = pair.overall.verdict if pair else bench.not_compared.get(system.label, "")
         difference = format_interval(pair.overall.paired.difference, bench.scale, "+") if pair else ""
         mark = "yes" if system.label in best else ""
@@ -56,8 +57,7 @@ def _render_search(search: Search) -> Iterable[str]:
     yield from (f"## Search in {escape_markdown(search.folder)}", "", escape_markdown(search.outcome), "")
     best = sorted(search.trials, key=lambda trial: -(trial.expected or trial.performance or -1.0))[:10]
     rows = [
-        [t.name, t.layers, _format_cost(t.performance), _format_cost(t.expected), f"{t.calls:.1f}", t.error]
-        for t in best
+        [t.name, t.layers, format_cost(t.performance), format_cost(t.expected), f"{t.calls:.1f}", t.error] for t in best
     ]
     yield from _render_table(["architecture", "layers", "dev score", "surrogate", "calls", "problem"], rows)
 
@@ -66,7 +66,3 @@ def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
     lines = [[escape_markdown(one) for one in row] for row in (head, *rows)]
     lines.insert(1, ["---"] * len(head))
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
-
-
-def _format_cost(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -22,18 +22,3 @@ def render_table(head: Sequence[str], rows: Sequence[str], numbers: Iterable[int
 def render_cell(text: str, number: bool = False) -> str:
     """An escaped cell."""
     return f"<td{' class=n' if number else ''}>{escape(text)}</td>"
-
-
-def format_cost(value: float | None) -> str:
-    """A cost in few digits."""
-    return "unknown" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def format_percent(value: float | None) -> str:
-    """A share of 1 as percent; nothing for None."""
-    return "" if value is None else f"{100 * value:.1f}%"
-
-
-def truncate(text: str, limit: int = 160) -> str:
-    """The beginning of a long text."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

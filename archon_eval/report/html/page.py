@@ -13,9 +13,10 @@ from typing import Any
 
 from archon_eval.engine.trace import EVENT_TYPES
 from archon_eval.errors import DataError
+from archon_eval.report.formatting import format_cost, truncate
 from archon_eval.report.html import charts
 from archon_eval.report.html.diagram import draw_diagram
-from archon_eval.report.html.helpers import format_cost, render_cell, render_chart, render_table, truncate
+from archon_eval.report.html.helpers import render_cell, render_chart, render_table
 from archon_eval.report.html.search_section import build_spread_rows, build_trial_rows, render_search
 from archon_eval.report.report_data import BenchmarkReport, ReportData, SystemResult, find_frontier, format_interval
 from archon_eval.runs.run import COST_NAMES, UNSCORED_MEANING, Run

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from archon_eval.report.formatting import format_percent
 from archon_eval.report.html import charts
 from archon_eval.report.html.diagram import draw_diagram, estimate_layer_usage
-from archon_eval.report.html.helpers import format_percent, render_cell, render_chart, render_table
+from archon_eval.report.html.helpers import render_cell, render_chart, render_table
 from archon_eval.report.search_results import Search
 
 MAX_TOP_ROWS = 15
