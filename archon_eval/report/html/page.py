@@ -14,10 +14,12 @@ from typing import Any
 from archon_eval.engine.trace import EVENT_TYPES
 from archon_eval.errors import DataError
 from archon_eval.report.formatting import format_cost, truncate
-from archon_eval.report.html import charts
+from archon_eval.report.html.cost_charts import build_cost_chart, build_layer_chart
 from archon_eval.report.html.diagram import draw_diagram
 from archon_eval.report.html.helpers import render_cell, render_chart, render_table
+from archon_eval.report.html.score_charts import build_difference_chart
 from archon_eval.report.html.search_section import build_spread_rows, build_trial_rows, render_search
+from archon_eval.report.html.vega import ChartSpec, bundle_scripts, render_png
 from archon_eval.report.report_data import BenchmarkReport, ReportData, SystemResult, find_frontier, format_interval
 from archon_eval.runs.run import COST_NAMES, UNSCORED_MEANING, Run
 
@@ -33,7 +35,7 @@ def render_page(found: ReportData) -> str:
     Raises:
         DataError: the plotting package is missing.
     """
-    drawn: dict[str, charts.ChartSpec] = {}
+    drawn: dict[str, ChartSpec] = {}
     parts = [f"<h1>{escape(_format_title(found))}</h1>"]
     parts += [f'<p class="worse">Left out: {escape(problem)}</p>' for problem in found.problems]
     for number, search in enumerate(found.searches, 1):
@@ -44,7 +46,7 @@ def render_page(found: ReportData) -> str:
     template = resources.files("archon_eval.report.html").joinpath("page.html").read_text(encoding="utf-8")
     data = json.dumps(drawn).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Template(template).substitute(
-        title=escape(_format_title(found)), body="\n".join(parts), charts=data, scripts=charts.bundle_scripts()
+        title=escape(_format_title(found)), body="\n".join(parts), charts=data, scripts=bundle_scripts()
     )
 
 
@@ -56,13 +58,11 @@ def render_chart_png(found: ReportData, cost: str) -> bytes:
     """
     if found.benchmarks:
         bench = found.benchmarks[0]
-        return charts.render_png(
-            charts.build_cost_chart(list(build_cost_rows(bench, "")), cost, _format_axis_title(bench))
-        )
+        return render_png(build_cost_chart(list(build_cost_rows(bench, "")), cost, _format_axis_title(bench)))
     rows = [row for search in found.searches for row in build_spread_rows(list(build_trial_rows(search, "")))]
     if not rows:
         raise DataError("nothing to draw: no run and no trial has a score")
-    return charts.render_png(charts.build_cost_chart(rows, cost, "score, % (one deviation)"))
+    return render_png(build_cost_chart(rows, cost, "score, % (one deviation)"))
 
 
 def _format_title(found: ReportData) -> str:
@@ -71,10 +71,10 @@ def _format_title(found: ReportData) -> str:
     return "Report: " + ", ".join(bench.task.split(",")[0] for bench in found.benchmarks)
 
 
-def _render_benchmark(bench: BenchmarkReport, id: str, drawn: dict[str, charts.ChartSpec], budget: int) -> list[str]:
+def _render_benchmark(bench: BenchmarkReport, id: str, drawn: dict[str, ChartSpec], budget: int) -> list[str]:
     texts = _render_samples(bench, id, budget)
     linked = {question for question, _ in texts}
-    drawn[f"{id}-cost"] = charts.build_cost_chart(list(build_cost_rows(bench, id)), "calls", _format_axis_title(bench))
+    drawn[f"{id}-cost"] = build_cost_chart(list(build_cost_rows(bench, id)), "calls", _format_axis_title(bench))
     parts = [
         f"<h2>{escape(bench.task)}</h2>",
         _render_systems(bench, id),
@@ -86,8 +86,11 @@ def _render_benchmark(bench: BenchmarkReport, id: str, drawn: dict[str, charts.C
     if bench.pairs:
         shared = [s for s in bench.systems if s.label in bench.pairs or s is bench.systems[0]]
         best = max(range(len(shared)), key=lambda n: (shared[n].label.startswith("winner"), shared[n].score.value))
-        drawn[f"{id}-questions"] = charts.build_difference_chart(
-            list(_build_question_rows(bench, shared, linked, id)), [s.label for s in shared], bench.scale, best or -1
+        drawn[f"{id}-questions"] = build_difference_chart(
+            list(_build_question_rows(bench, shared, linked, id)),
+            [s.label for s in shared],
+            scale=bench.scale,
+            first=best or -1,
         )
         parts += [
             "<h3>Question by question</h3>",
@@ -98,7 +101,7 @@ def _render_benchmark(bench: BenchmarkReport, id: str, drawn: dict[str, charts.C
         ]
     rows = [row for system in bench.systems for row in _build_layer_rows(system)]
     if rows:
-        drawn[f"{id}-layers"] = charts.build_layer_chart(rows)
+        drawn[f"{id}-layers"] = build_layer_chart(rows)
         figures = [
             f'<figure id="{id}-d{n}"><figcaption>{escape(s.label)}</figcaption>{draw_diagram(s.run.layers)}</figure>'
             for n, s in enumerate(bench.systems)

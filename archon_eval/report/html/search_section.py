@@ -8,28 +8,30 @@ from html import escape
 from typing import Any
 
 from archon_eval.report.formatting import format_percent
-from archon_eval.report.html import charts
+from archon_eval.report.html.cost_charts import build_cost_chart
 from archon_eval.report.html.diagram import draw_diagram, estimate_layer_usage
 from archon_eval.report.html.helpers import render_cell, render_chart, render_table
+from archon_eval.report.html.score_charts import build_convergence_chart, build_interval_chart
+from archon_eval.report.html.vega import ChartSpec
 from archon_eval.report.search_results import Search
 
 MAX_TOP_ROWS = 15
 """Rows of the table."""
 
 
-def render_search(search: Search, id: str, drawn: dict[str, charts.ChartSpec]) -> list[str]:
+def render_search(search: Search, id: str, drawn: dict[str, ChartSpec]) -> list[str]:
     """HTML of a search; its charts are added to `drawn`."""
     summary = search.summary
     rows = list(build_trial_rows(search, id))
-    drawn[f"{id}-convergence"] = charts.build_convergence_chart(rows)
+    drawn[f"{id}-convergence"] = build_convergence_chart(rows)
     bars = list(_build_outcome_rows(summary))
     parts = [f"<h2>Search in {escape(search.folder)}</h2>", f'<p class="big">{escape(search.outcome)}</p>']
     if bars:
-        drawn[f"{id}-outcome"] = charts.build_interval_chart(bars, "score, % (95% interval)")
+        drawn[f"{id}-outcome"] = build_interval_chart(bars, "score, % (95% interval)")
         parts += ["<h3>Dev against held-out</h3>", render_chart(f"{id}-outcome")]
     parts += ["<h3>Convergence</h3>", render_chart(f"{id}-convergence")]
     if spread := build_spread_rows(rows):
-        drawn[f"{id}-cost"] = charts.build_cost_chart(spread, "calls", "score, % (one deviation)")
+        drawn[f"{id}-cost"] = build_cost_chart(spread, "calls", "score, % (one deviation)")
         parts += [
             "<h3>Every trial, score against cost</h3>",
             "<p class=soft>Scores as the surrogate sees them, one deviation either way; without one, as measured.</p>",
