@@ -48,12 +48,12 @@ def write_search(folder: Path, trials: int) -> Path:
             shape = [2, 1, "4.1", "True", "verifier", 0.7, ""]
             figures = [score, seen, 0.02, 100, 10 + n % 40, 10 + n % 40, 50, 10, HOSTILE if n == 5 else "", "x.eval"]
             table.writerow([n, f"{n:016x}", f"g2x1-{n}", *shape, *figures])
-    held = {"architecture": "best", "value": 0.7, "low": 0.6, "high": 0.8, "questions": 80, "calls_per_question": 9.0}
+    result = {"architecture": "best", "value": 0.7, "low": 0.6, "high": 0.8, "questions": 80, "calls_per_question": 9.0}
     summary = {
         "winner": HOSTILE,
         "fingerprint": "0" * 16,
         "verdict": "",
-        "held_out": {"winner": held, "single": {**held, "value": 0.6, "low": 0.5, "high": 0.7}},
+        "held_out": {"winner": result, "single": {**result, "value": 0.6, "low": 0.5, "high": 0.7}},
         "winner_against": {"single": {"value": 0.1, "low": 0.02, "high": 0.18, "p": 0.01, "verdict": "better"}},
         "dev": 0.9,
         "dev_fresh_draws": 0.8,

@@ -137,7 +137,7 @@ def test_a_bar_leads_to_its_question_and_switches_redraw(browser: Any, logs: Pat
     ActionChains(browser).move_to_element(bar).pause(0.2).perform()
     assert "question" in browser.find_element("css selector", "#vg-tooltip-element").text
     ActionChains(browser).click().perform()
-    opened = browser.find_element("css selector", "details.found")
+    opened = browser.find_element("css selector", "details.highlighted")
     assert opened.get_attribute("open") is not None and opened.is_displayed()
     columns = browser.find_elements("css selector", "#bench1-questions .layer_2_marks path")
     assert len(columns) == 40 and all(column.rect["height"] > 100 for column in columns)
@@ -145,7 +145,7 @@ def test_a_bar_leads_to_its_question_and_switches_redraw(browser: Any, logs: Pat
     ActionChains(browser).move_to_element(columns[-1]).pause(0.2).perform()  # both wrong: a bar without height
     assert "question q9\n" in browser.find_element("css selector", "#vg-tooltip-element").text
     ActionChains(browser).click().perform()
-    assert browser.find_element("css selector", "details.found summary").text.startswith("q9: ")
+    assert browser.find_element("css selector", "details.highlighted summary").text.startswith("q9: ")
     assert browser.get_log("browser") == []
 
 

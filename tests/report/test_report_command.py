@@ -14,11 +14,11 @@ from archon_eval.cli import main
 def test_systems_with_other_questions_are_said_to_be(tmp_path: Path) -> None:
     write_log(tmp_path / "logs" / "a.eval", {f"q{n}": ["C"] for n in range(9)}, name="all")
     write_log(tmp_path / "logs" / "b.eval", {f"q{n}": ["I"] for n in range(7)}, name="fewer", calls=9)
-    for names, said in ((["a.eval", "b.eval"], True), (["a.eval"], False)):
+    for names, differ in ((["a.eval", "b.eval"], True), (["a.eval"], False)):
         assert main(["report", *(str(tmp_path / "logs" / name) for name in names), "-o", str(tmp_path / "r.html")]) == 0
         assert (
             "Not all systems have scores of the same questions" in (tmp_path / "r.html").read_text(encoding="utf-8")
-        ) is said
+        ) is differ
 
 
 def test_a_search_over_several_tasks_shows_the_held_out_questions_of_each(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_search_over_several_tasks_shows_the_held_out_questions_of_each(tmp_pa
     assert main(["report", str(folder), "-o", str(tmp_path / "s.json")]) == 0
     benches = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["benches"]
     assert [bench["task"] for bench in benches] == ["one, right", "two, right"]
-    assert [sorted(one["label"] for one in bench["systems"]) for bench in benches] == [["single", "winner"]] * 2
+    assert [sorted(system["label"] for system in bench["systems"]) for bench in benches] == [["single", "winner"]] * 2
 
 
 def test_other_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,8 +85,8 @@ def test_a_search_that_has_not_finished_is_said_to_be(tmp_path: Path, capsys: py
     write_log(tmp_path / "logs" / "a.eval", {"q": ["C"], "r": ["I"]}, name="tried")
     (tmp_path / "search.jsonl").write_text("{}\n", encoding="utf-8")
     assert main(["report", str(tmp_path), "--format", "md"]) == 0
-    said = capsys.readouterr().out
-    assert "the search, which has not finished; its evals stand alone" in said and "| tried |" in said
+    text = capsys.readouterr().out
+    assert "the search, which has not finished; its evals stand alone" in text and "| tried |" in text
 
 
 def test_a_search_whose_held_out_log_is_damaged_is_still_shown(

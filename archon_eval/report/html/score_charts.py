@@ -24,6 +24,9 @@ from archon_eval.report.html.vega import (
     compute_domain,
 )
 
+CONVERGENCE_NAMES = ("a trial", "as the surrogate sees it", "best so far")
+"""The legend of the convergence chart."""
+
 
 def build_difference_chart(rows: ChartRows, labels: Sequence[str], *, scale: float, first: int = -1) -> ChartSpec:
     """Difference per question between two systems that menus choose.
@@ -100,8 +103,31 @@ def build_convergence_chart(rows: ChartRows) -> ChartSpec:
     Args:
         rows: `number`, `paid`, `name`, `layers`, `link`, and `performance` and `expected`, 0 to 1 or None.
     """
+    axes = {"number": "trials", "paid": "calls paid"}
+    return build_chart(
+        rows,
+        300,
+        params=[build_switch("across", "Across: ", options=axes, value="number")],
+        transform=[
+            {"calculate": "datum[across]", "as": "x"},
+            {
+                "window": [{"op": "max", "field": "performance", "as": "best"}],
+                "frame": [None, 0],
+                "sort": [{"field": "number"}],
+            },
+        ],
+        encoding={
+            "x": {"field": "x", "type": "quantitative", "title": "trials, or calls paid"}
+            | {"scale": {"zero": False, "nice": False, "padding": 10}, "axis": {"tickMinStep": 1, "format": "~s"}},
+            "color": {"type": "nominal", "title": None, "legend": {"orient": "top", "columns": 2}}
+            | {"scale": {"domain": list(CONVERGENCE_NAMES), "range": [PALETTE[0], PALETTE[1], NEUTRAL]}},
+        },
+        layer=_build_convergence_layers(rows),
+    )
+
+
+def _build_convergence_layers(rows: ChartRows) -> list[ChartSpec]:
     spread = [row[name] for row in rows for name in ("performance", "expected") if row[name] is not None]
-    measured, expected, best = names = ["a trial", "as the surrogate sees it", "best so far"]
     y = {
         "type": "quantitative",
         "title": "dev score",
@@ -121,31 +147,12 @@ def build_convergence_chart(rows: ChartRows) -> ChartSpec:
         encoding = {"y": {"field": field, **y}, "color": {"datum": name}, "tooltip": tooltip}
         return {"mark": mark, "encoding": encoding, "transform": [{"filter": f"isValid(datum.{field})"}]}
 
-    axes = {"number": "trials", "paid": "calls paid"}
-    return build_chart(
-        rows,
-        300,
-        params=[build_switch("across", "Across: ", options=axes, value="number")],
-        transform=[
-            {"calculate": "datum[across]", "as": "x"},
-            {
-                "window": [{"op": "max", "field": "performance", "as": "best"}],
-                "frame": [None, 0],
-                "sort": [{"field": "number"}],
-            },
-        ],
-        encoding={
-            "x": {"field": "x", "type": "quantitative", "title": "trials, or calls paid"}
-            | {"scale": {"zero": False, "nice": False, "padding": 10}, "axis": {"tickMinStep": 1, "format": "~s"}},
-            "color": {"type": "nominal", "title": None, "legend": {"orient": "top", "columns": 2}}
-            | {"scale": {"domain": names, "range": [PALETTE[0], PALETTE[1], NEUTRAL]}},
-        },
-        layer=[
-            build_layer("best", best, type="line", interpolate="step-after"),
-            build_layer("expected", expected, type="point", shape="diamond", size=30, cursor="pointer"),
-            build_layer("performance", measured, **{**POINT, "size": 45, "opacity": 0.9, "cursor": "pointer"}),
-        ],
-    )
+    measured, expected, best = CONVERGENCE_NAMES
+    return [
+        build_layer("best", best, type="line", interpolate="step-after"),
+        build_layer("expected", expected, type="point", shape="diamond", size=30, cursor="pointer"),
+        build_layer("performance", measured, **{**POINT, "size": 45, "opacity": 0.9, "cursor": "pointer"}),
+    ]
 
 
 def build_interval_chart(rows: ChartRows, title: str) -> ChartSpec:

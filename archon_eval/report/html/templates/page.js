@@ -2,9 +2,9 @@
 const show = id => {
   const place = document.getElementById(id);
   if (!place) return;
-  document.querySelectorAll(".found").forEach(old => old.classList.remove("found"));
+  document.querySelectorAll(".highlighted").forEach(old => old.classList.remove("highlighted"));
   for (let up = place; up; up = up.parentElement) if (up.tagName === "DETAILS") up.open = true;
-  place.classList.add("found");
+  place.classList.add("highlighted");
   place.scrollIntoView({block: "center"});
 };
 const charts = Object.entries(JSON.parse(document.getElementById("charts").textContent));
