@@ -37,7 +37,8 @@ def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.models.model_names import parse_model_names
     from archon_eval.report import ablation
     from archon_eval.report import ci_output as ci
-    from archon_eval.report.html import charts
+    from archon_eval.report.html.score_charts import build_interval_chart
+    from archon_eval.report.html.vega import render_png, require_plotting
     from archon_eval.runs.run_eval import Eval
 
     whole = load_architecture(options.architecture, parse_model_names(options.models))
@@ -60,7 +61,7 @@ def _ablate(options: argparse.Namespace) -> int:
         options.time_limit,
     )
     if options.png:
-        charts.require_plotting()  # before anything is paid
+        require_plotting()  # before anything is paid
     plan = Eval(options.task, *args)
     with ProgressDisplay("ablate", options.json) as progress:
         evals = EvalSeries(progress, 1 + len(changed), options.epochs)
@@ -86,9 +87,7 @@ def _ablate(options: argparse.Namespace) -> int:
     if options.png:
         ci.write_file(
             options.png,
-            charts.render_png(
-                charts.build_interval_chart(ablation.build_chart_rows(worth), f"worth, points ({at} interval)")
-            ),
+            render_png(build_interval_chart(ablation.build_chart_rows(worth), f"worth, points ({at} interval)")),
         )
     return 0
 

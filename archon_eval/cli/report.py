@@ -270,7 +270,7 @@ def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
 
 def _write_report(options: argparse.Namespace) -> int:
     from archon_eval.report.ci_output import write_file
-    from archon_eval.report.html import charts
+    from archon_eval.report.html.vega import require_plotting
     from archon_eval.report.report_data import dump_report, read_report_data
 
     form = options.format or (options.output.suffix.lstrip(".") if options.output else "html")
@@ -278,7 +278,7 @@ def _write_report(options: argparse.Namespace) -> int:
         raise DataError(f"{options.output}: the ending says no format: .html, .md, .json or .png, or give --format")
     output = options.output or (Path(f"report.{form}") if form in ("html", "png") else None)
     if form in ("html", "png"):
-        charts.require_plotting()  # before anything is read
+        require_plotting()  # before anything is read
     with ProgressDisplay("report", options.json) as progress:
         found = read_report_data(
             options.paths,

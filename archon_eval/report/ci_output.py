@@ -11,8 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from archon_eval.errors import DataError, sanitize_text
+from archon_eval.report.formatting import truncate
 from archon_eval.report.gate import GateOutcome
-from archon_eval.report.html.helpers import truncate
 from archon_eval.stats.estimates import format_score
 
 LIGHTS = ("🟢", "🔴", "🟡")

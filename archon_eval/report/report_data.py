@@ -18,7 +18,7 @@ from archon_eval.report.compare import (
     dump_comparison,
     incompatibility,
 )
-from archon_eval.report.html.helpers import truncate
+from archon_eval.report.formatting import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
 from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run

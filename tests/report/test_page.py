@@ -1,27 +1,24 @@
 """The report's page in a real browser, fed with hostile model output: it draws, escapes, and logs nothing."""
 
-import csv
 import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.logs import write_log
+from fakes.report_inputs import HOSTILE, NAMES, write_logs, write_search
 
 from archon_eval.cli import main
 from archon_eval.report.html.diagram import draw_diagram
-from archon_eval.runs.run import LayerUsage
-
-HOSTILE = (
-    "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
-    "<svg onload=window.hacked=3></svg> \" ' ` & $x ${x} {{x}} <!-- \u2028 ]]> \\u003c javascript:window.hacked=4"
-)
-NAMES = ("<b onclick='window.hacked=5'>cheap</b>", 'dear " {x} $y & "', "middle")
+from archon_eval.report.html.samples import build_samples
+from archon_eval.report.report_data import build_benchmark_report
+from archon_eval.runs.run import BenchmarkQuestion, LayerUsage, Run
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +66,30 @@ def load(browser: Any, path: Path, charts: int) -> float:
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("logs")
-    for place, (name, right, calls) in enumerate(zip(NAMES, (20, 30, 25), (2, 30, 9), strict=True)):
-        scores = {f"q{n}{HOSTILE if n == 3 else ''}": ["C" if n < right else "I"] for n in range(40)}
-        subjects = {question: HOSTILE if n % 2 else "plain" for n, question in enumerate(scores)}
-        account = {"calls": calls, "notes": {"fallback": place, HOSTILE: 1}}
-        text = {"text": "{id} " + HOSTILE.replace("{", "{{").replace("}", "}}")}
-        answer = {"answer": HOSTILE.replace("{", "{{").replace("}", "}}") + " from " + str(place)}
-        write_log(folder / f"{place}.eval", scores, name=name, subjects=subjects, **account, **text, **answer)  # type: ignore[arg-type]
-    return folder
+    return write_logs(tmp_path_factory.mktemp("logs"), NAMES, HOSTILE)
+
+
+class MarkupReader(HTMLParser):
+    """The tags of a page with their attributes, in order; hashes of question ids are left out."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[Any] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, [(name, re.sub("-q[0-9a-f]{12}$", "", value or "")) for name, value in attrs]))
+
+
+def test_the_markup_does_not_depend_on_what_models_and_logs_say(logs: Path, tmp_path: Path) -> None:
+    plain = write_logs(tmp_path / "plain", ("cheap", "dear", "middle"), "harmless")
+    tags = []
+    for folder in (plain, logs):
+        assert main(["report", str(folder), "-o", str(tmp_path / "r.html")]) == 0
+        tags.append(MarkupReader((tmp_path / "r.html").read_text(encoding="utf-8")).tags)
+    assert tags[0] == tags[1]
+    assert len(tags[0]) > 500
 
 
 def test_hostile_output_is_shown_and_does_nothing(browser: Any, logs: Path, tmp_path: Path) -> None:
@@ -125,26 +137,32 @@ def test_a_bar_leads_to_its_question_and_switches_redraw(browser: Any, logs: Pat
     ActionChains(browser).move_to_element(bar).pause(0.2).perform()
     assert "question" in browser.find_element("css selector", "#vg-tooltip-element").text
     ActionChains(browser).click().perform()
-    found = browser.find_element("css selector", "details.found")
-    assert found.get_attribute("open") is not None and found.is_displayed()
+    opened = browser.find_element("css selector", "details.highlighted")
+    assert opened.get_attribute("open") is not None and opened.is_displayed()
     columns = browser.find_elements("css selector", "#bench1-questions .layer_2_marks path")
     assert len(columns) == 40 and all(column.rect["height"] > 100 for column in columns)
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", columns[-1])
     ActionChains(browser).move_to_element(columns[-1]).pause(0.2).perform()  # both wrong: a bar without height
     assert "question q9\n" in browser.find_element("css selector", "#vg-tooltip-element").text
     ActionChains(browser).click().perform()
-    assert browser.find_element("css selector", "details.found summary").text.startswith("q9: ")
+    assert browser.find_element("css selector", "details.highlighted summary").text.startswith("q9: ")
     assert browser.get_log("browser") == []
 
 
-def test_systems_with_other_questions_are_said_to_be(tmp_path: Path) -> None:
-    write_log(tmp_path / "logs" / "a.eval", {f"q{n}": ["C"] for n in range(9)}, name="all")
-    write_log(tmp_path / "logs" / "b.eval", {f"q{n}": ["I"] for n in range(7)}, name="fewer", calls=9)
-    for names, said in ((["a.eval", "b.eval"], True), (["a.eval"], False)):
-        assert main(["report", *(str(tmp_path / "logs" / name) for name in names), "-o", str(tmp_path / "r.html")]) == 0
-        assert (
-            "Not all systems have scores of the same questions" in (tmp_path / "r.html").read_text(encoding="utf-8")
-        ) is said
+def test_questions_on_which_systems_differ_are_shown_first_when_there_is_not_room_for_all() -> None:
+    asked = {f"q{n}": BenchmarkQuestion(f"Question {n}?", "42", "") for n in range(6)}
+    answers = dict.fromkeys(asked, "<" * 100)
+    runs = [
+        Run(name, "t", "s", asked, {q: (float(q in right),) for q in asked}, answers=answers)
+        for name, right in (("a", ()), ("b", ("q2", "q4")))
+    ]
+    systems = build_benchmark_report("t", runs).systems
+    everything = build_samples(systems, "bench1", 100_000)
+    assert [sample["title"] for sample in everything] == [f"q{n}: a 0, b {1 if n in (2, 4) else 0}" for n in range(6)]
+    assert [head for head, _ in everything[0]["texts"]] == ["question", "expected", "a, score 0", "b, score 0"]
+    chosen = build_samples(systems, "bench1", 2700)  # an answer of 100 "<" takes 400 characters of HTML
+    assert [sample["title"].partition(":")[0] for sample in chosen] == ["q0", "q2", "q4"]
+    assert build_samples(systems, "bench1", 100) == []
 
 
 def test_a_long_name_leaves_room_and_a_cut_one_keeps_its_count(tmp_path: Path) -> None:
@@ -163,23 +181,6 @@ def test_systems_that_tie_on_no_question_leave_the_console_empty(browser: Any, t
     load(browser, tmp_path / "a.html", 3)
     axis = browser.execute_script("return document.getElementById('bench1-questions').textContent")
     assert "12" in axis and ".5" not in axis.partition("questions, sorted")[0].replace("0.5", "")
-
-
-def test_a_search_over_several_tasks_shows_the_held_out_questions_of_each(tmp_path: Path) -> None:
-    folder = search_folder(tmp_path / "search", 20)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    lines = []
-    for place, (task, name) in enumerate((task, name) for task in ("two", "one") for name in ("winner", "single")):
-        log = write_log(folder / "logs" / f"{place}.eval", {"q1": ["C"], "q2": ["I"]}, name=name, task=task)
-        summary["held_out"][name]["fingerprint"] = f"{name}-fingerprint"
-        key = f"report/{name}/{name}-fin@{task}"
-        lines.append(json.dumps({"kind": "result", "result": {"key": key, "log": str(log)}}) + "\n")
-    (folder / "search.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    assert main(["report", str(folder), "-o", str(tmp_path / "s.json")]) == 0
-    benches = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["benches"]
-    assert [bench["task"] for bench in benches] == ["one, right", "two, right"]
-    assert [sorted(one["label"] for one in bench["systems"]) for bench in benches] == [["single", "winner"]] * 2
 
 
 def test_phone_dark_and_print(browser: Any, logs: Path, tmp_path: Path) -> None:
@@ -207,112 +208,14 @@ def test_phone_dark_and_print(browser: Any, logs: Path, tmp_path: Path) -> None:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
-def search_folder(folder: Path, trials: int) -> Path:
-    """A search's folder as `archon search` leaves it, without logs."""
-    folder.mkdir()
-    names = (
-        "trial,fingerprint,architecture,generators,samples,fusers,critic_ranker,evaluation,temperature,pool,performance"
-    )
-    names += ",surrogate,deviation,questions,calls_per_question,cost,calls_paid,calls_reused,error,log"
-    with (folder / "trials.csv").open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(names.split(","))
-        for n in range(trials):
-            score = "" if n == 5 else 0.5 + (n * 7919 % 997) / 2500
-            seen = "" if n == 5 else 0.69
-            shape = [2, 1, "4.1", "True", "verifier", 0.7, ""]
-            figures = [score, seen, 0.02, 100, 10 + n % 40, 10 + n % 40, 50, 10, HOSTILE if n == 5 else "", "x.eval"]
-            table.writerow([n, f"{n:016x}", f"g2x1-{n}", *shape, *figures])
-    held = {"architecture": "best", "value": 0.7, "low": 0.6, "high": 0.8, "questions": 80, "calls_per_question": 9.0}
-    summary = {
-        "winner": HOSTILE,
-        "fingerprint": "0" * 16,
-        "verdict": "",
-        "held_out": {"winner": held, "single": {**held, "value": 0.6, "low": 0.5, "high": 0.7}},
-        "winner_against": {"single": {"value": 0.1, "low": 0.02, "high": 0.18, "p": 0.01, "verdict": "better"}},
-        "dev": 0.9,
-        "dev_fresh_draws": 0.8,
-        "optimism": 0.2,
-        "space": 9576,
-        "trials": trials,
-        "notes": [HOSTILE],
-        "settings": {"cost_unit": "calls"},
-    }
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    (folder / "best.yaml").write_text("layers:\n  - generator: sim/gpt-4o\n  - fuser: sim/gpt-4o\n", encoding="utf-8")
-    return folder
-
-
 def test_a_search_of_500_trials_draws_every_trial(browser: Any, tmp_path: Path) -> None:
-    folder, page = search_folder(tmp_path / "search", 500), tmp_path / "search.html"
+    folder, page = write_search(tmp_path / "search", 500), tmp_path / "search.html"
     assert main(["report", str(folder), "-o", str(page)]) == 0
     assert page.stat().st_size < 5_000_000
     load(browser, page, 3)
     text = browser.find_element("css selector", "body").text
     assert "500 of 9576 architectures tried" in text and "+20.0 points of optimism" in text
     assert len(browser.find_elements("css selector", "#search1-convergence .mark-symbol path")) >= 998
-
-
-def test_other_formats(logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", str(logs), "--format", "md"]) == 0
-    text = capsys.readouterr().out
-    assert "| middle |" in text and not re.search(r"(?<!\\)<", text)
-    assert main(["report", str(logs), "-o", str(tmp_path / "r.json")]) == 0
-    found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["benches"][0]
-    assert [system["label"] for system in found["systems"]] == [NAMES[0], NAMES[2], NAMES[1]]
-    assert found["frontier"]["calls"] == sorted([NAMES[0], NAMES[2], NAMES[1]])
-    assert found["against_cheapest"][NAMES[1]]["wins"] == 10
-    assert main(["report", str(logs), "-o", str(tmp_path / "r.png"), "--cost", "dollars"]) == 0
-    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
-    search = search_folder(tmp_path / "search", 20)
-    assert main(["report", str(search), "-o", str(tmp_path / "s.png")]) == 0
-    assert main(["report", str(search), "--format", "md"]) == 0
-    assert main(["report", str(logs), "-o", str(tmp_path / "r.pdf")]) == 1
-    assert "the ending says no format" in capsys.readouterr().err
-    (search / "summary.json").write_text("{}")
-    assert main(["report", str(search), "-o", str(tmp_path / "s.html")]) == 1
-
-
-def test_a_log_of_a_folder_that_cannot_be_used_is_left_out_and_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_log(tmp_path / "good.eval", {"q": ["C"], "r": ["I"]})
-    bad = write_log(tmp_path / "stopped.eval", {"q": ["C"]}, status="cancelled")
-    assert main(["report", str(tmp_path), "--format", "md"]) == 0
-    assert "Left out: " in capsys.readouterr().out
-    assert main(["report", str(tmp_path), "-o", str(tmp_path / "r.json")]) == 0
-    assert "stopped.eval: the eval did not finish" in capsys.readouterr().err
-    assert main(["report", str(bad)]) == 1
-
-
-def test_a_log_without_a_score_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = write_log(tmp_path / "good.eval", {"q": ["C"], "r": ["I"]})
-    bare = write_log(tmp_path / "bare.eval", {"q": ["?"], "r": ["?"]}, name="bare")
-    assert main(["report", str(bare), str(good), "-o", str(tmp_path / "r.json")]) == 0
-    assert "bare.eval: no question has a score" in capsys.readouterr().err
-    assert len(json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["benches"][0]["systems"]) == 1
-    assert main(["report", str(bare)]) == 1
-    assert "no question has a score" in capsys.readouterr().err
-
-
-def test_a_search_that_has_not_finished_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_log(tmp_path / "logs" / "a.eval", {"q": ["C"], "r": ["I"]}, name="tried")
-    (tmp_path / "search.jsonl").write_text("{}\n", encoding="utf-8")
-    assert main(["report", str(tmp_path), "--format", "md"]) == 0
-    said = capsys.readouterr().out
-    assert "the search, which has not finished; its evals stand alone" in said and "| tried |" in said
-
-
-def test_a_search_whose_held_out_log_is_damaged_is_still_shown(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    search = search_folder(tmp_path / "search", 20)
-    (search / "logs").mkdir()
-    (search / "logs" / "x.eval").write_bytes(b"PK no zip")
-    result = {"key": "report/winner@task", "log": "logs/x.eval"}
-    (search / "search.jsonl").write_text(json.dumps({"kind": "result", "result": result}) + "\n")
-    assert main(["report", str(search), "-o", str(tmp_path / "s.json")]) == 0
-    assert "x.eval: not readable as an Inspect log" in capsys.readouterr().err
 
 
 def test_logs_without_an_architecture_stand_beside_those_with_one(browser: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from html import escape
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
-from archon_eval.report.html.helpers import truncate
+from archon_eval.report.formatting import truncate
 from archon_eval.runs.run import LayerUsage
 
 WIDTH, BOX, LINE, GAP, COLUMNS = 340, 26, 18, 34, 2

@@ -1,71 +1,95 @@
-"""The report's section on a search: convergence, top architectures, dev against held-out.
+"""The report's section on a search: the values that `templates/search.html` shows.
 
-parts = render_search(read_search("search"), "search1", drawn)
+section = build_search_section(read_search("search"), "search1")
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from archon_eval.report.html import charts
+from markupsafe import Markup
+
+from archon_eval.report.formatting import format_percent
+from archon_eval.report.html.cost_charts import build_cost_chart
 from archon_eval.report.html.diagram import draw_diagram, estimate_layer_usage
-from archon_eval.report.html.helpers import format_percent, render_cell, render_chart, render_table
-from archon_eval.report.search_results import Search
+from archon_eval.report.html.score_charts import build_convergence_chart, build_interval_chart
+from archon_eval.report.html.vega import ChartSpec
+from archon_eval.report.search_results import Search, TrialSummary
 
-MAX_TOP_ROWS = 15
-"""Rows of the table."""
-
-
-def render_search(search: Search, id: str, drawn: dict[str, charts.ChartSpec]) -> list[str]:
-    """HTML of a search; its charts are added to `drawn`."""
-    summary = search.summary
-    rows = list(build_trial_rows(search, id))
-    drawn[f"{id}-convergence"] = charts.build_convergence_chart(rows)
-    bars = list(_build_outcome_rows(summary))
-    parts = [f"<h2>Search in {escape(search.folder)}</h2>", f'<p class="big">{escape(search.outcome)}</p>']
-    if bars:
-        drawn[f"{id}-outcome"] = charts.build_interval_chart(bars, "score, % (95% interval)")
-        parts += ["<h3>Dev against held-out</h3>", render_chart(f"{id}-outcome")]
-    parts += ["<h3>Convergence</h3>", render_chart(f"{id}-convergence")]
-    if spread := build_spread_rows(rows):
-        drawn[f"{id}-cost"] = charts.build_cost_chart(spread, "calls", "score, % (one deviation)")
-        parts += [
-            "<h3>Every trial, score against cost</h3>",
-            "<p class=soft>Scores as the surrogate sees them, one deviation either way; without one, as measured.</p>",
-            render_chart(f"{id}-cost"),
-        ]
-    parts += ["<h3>Top architectures</h3>", _render_top_trials(search, id)]
-    measured = [run.layers for run in search.runs if run.fingerprint == summary.get("fingerprint")]
-    if measured or search.best is not None:
-        drawing = draw_diagram(measured[0] if measured else estimate_layer_usage(search.best))
-        caption = escape(f"best.yaml: {summary.get('winner', '')}")
-        parts += [f'<div class="diagrams"><figure><figcaption>{caption}</figcaption>{drawing}</figure></div>']
-    notes = "".join(f"<li>{escape(str(note))}</li>" for note in summary.get("notes", ()))
-    return [*parts, f"<ul>{notes}</ul>" if notes else ""]
+MAX_TOP_TRIALS = 15
+"""Trials in the table; the others are folded in."""
+TRIAL_AXIS_TITLE = "score, % (one deviation)"
+"""The title of the axis of trials' scores."""
 
 
-def build_trial_rows(search: Search, id: str) -> Iterable[dict[str, Any]]:
-    paid = 0
+@dataclass(frozen=True, slots=True)
+class SearchSection:
+    """What the page shows of a search."""
+
+    id: str
+    """What the ids of its elements begin with."""
+    folder: str
+    outcome: str
+    charts: dict[str, ChartSpec]
+    """`convergence`; `outcome` where the winner's scores are known; `cost` where a trial has a score."""
+    top_trials: list[dict[str, Any]]
+    other_trials: list[dict[str, Any]]
+    winner: str
+    diagram: Markup | None
+    """The winner's; None where its architecture is not known."""
+    notes: list[str]
+
+
+def build_search_section(search: Search, id: str) -> SearchSection:
+    """The section."""
+    trials = _build_table_rows(search.trials, id)
+    return SearchSection(
+        id=id,
+        folder=search.folder,
+        outcome=search.outcome,
+        charts=_build_charts(search, id),
+        top_trials=trials[:MAX_TOP_TRIALS],
+        other_trials=trials[MAX_TOP_TRIALS:],
+        winner=search.summary.get("winner", ""),
+        diagram=_draw_winner(search),
+        notes=[str(note) for note in search.summary.get("notes", ())],
+    )
+
+
+def build_trial_rows(search: Search, id: str) -> list[dict[str, Any]]:
+    """Trials as a chart's data, in the order tried; only those with a score have `seen`, `low`, `high` and costs."""
+    cost_name, cost_factor = ("tokens", 1000) if search.cost_unit == "kilotokens" else (search.cost_unit, 1)
+    paid, rows = 0, []
     for number, trial in enumerate(search.trials, 1):
         paid += trial.paid
         row: dict[str, Any] = {"number": number, "name": trial.name, "layers": trial.layers, "paid": paid}
-        row |= {"performance": trial.performance, "expected": trial.expected, "link": f"{id}-t{number}"}
-        seen = trial.performance if trial.expected is None else trial.expected
-        if trial.performance is not None and seen is not None:
-            spread = trial.deviation or 0.0
-            cost = "tokens" if search.cost_unit == "kilotokens" else search.cost_unit
-            row |= {"seen": 100 * seen, "low": 100 * (seen - spread), "high": 100 * (seen + spread)}
+        row |= {"performance": trial.performance, "expected": trial.expected, "link": _build_trial_id(id, number)}
+        if trial.performance is not None:
+            seen, deviation = trial.performance if trial.expected is None else trial.expected, trial.deviation or 0.0
+            row |= {"seen": 100 * seen, "low": 100 * (seen - deviation), "high": 100 * (seen + deviation)}
             row |= {"range": f"{100 * seen:.1f}%, measured {100 * trial.performance:.1f}%"}
-            row |= {"calls": trial.calls, cost: trial.cost * (1000 if cost == "tokens" else 1)}
-        yield row
+            row |= {"calls": trial.calls, cost_name: trial.cost * cost_factor}
+        rows.append(row)
+    return rows
 
 
-def build_spread_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Trials that have a score, for the chart of score against cost."""
+def build_trial_cost_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those of `build_trial_rows` that have a score, for the chart of score against cost."""
     return [{**row, "label": row["name"], "text": row["layers"], "score": row["seen"]} for row in rows if "seen" in row]
 
 
-def _build_outcome_rows(summary: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _build_charts(search: Search, id: str) -> dict[str, ChartSpec]:
+    rows = build_trial_rows(search, id)
+    charts = {"convergence": build_convergence_chart(rows)}
+    if intervals := list(_build_outcome_rows(search.summary)):
+        charts["outcome"] = build_interval_chart(intervals, "score, % (95% interval)")
+    if cost_rows := build_trial_cost_rows(rows):
+        charts["cost"] = build_cost_chart(cost_rows, "calls", TRIAL_AXIS_TITLE)
+    return charts
+
+
+def _build_outcome_rows(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The winner's dev scores, and every system's held-out score with its interval."""
     for label, value, text in (
         ("winner, dev", summary.get("dev"), "best of many on the questions it was chosen by"),
         ("winner, dev, fresh draws", summary.get("dev_fresh_draws"), "the same questions, answered again"),
@@ -73,36 +97,48 @@ def _build_outcome_rows(summary: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         if value is not None:
             row = {"label": label, "value": 100 * value, "low": 100 * value, "high": 100 * value, "text": text}
             yield {**row, "range": f"{100 * value:.1f}"}
-    for name, one in summary.get("held_out", {}).items():
-        if one.get("value") is None:
+    for name, result in summary.get("held_out", {}).items():
+        if result.get("value") is None:
             continue
-        low, high = (one["value"] if one.get(end) is None else one[end] for end in ("low", "high"))
+        low, high = (result["value"] if result.get(end) is None else result[end] for end in ("low", "high"))
         low, high = max(0.0, low), min(1.0, high)
-        text = f"{one['architecture']}, {one['questions']} questions, {one['calls_per_question']:.1f} calls each"
-        row = {"label": f"{name}, held-out", "value": 100 * one["value"], "low": 100 * low, "high": 100 * high}
         ends = f" ({100 * low:.1f} to {100 * high:.1f})" if low < high else ""
-        yield {**row, "text": text, "range": f"{100 * one['value']:.1f}{ends}"}
+        yield {
+            "label": f"{name}, held-out",
+            "value": 100 * result["value"],
+            "low": 100 * low,
+            "high": 100 * high,
+            "text": f"{result['architecture']}, {result['questions']} questions, "
+            f"{result['calls_per_question']:.1f} calls each",
+            "range": f"{100 * result['value']:.1f}{ends}",
+        }
 
 
-def _render_top_trials(search: Search, id: str) -> str:
-    numbered = list(enumerate(search.trials, 1))
-    best = sorted(numbered, key=lambda item: -(item[1].expected or item[1].performance or -1.0))
-    rows = []
-    for number, trial in best:
-        cells = [
-            render_cell(str(number), True),
-            render_cell(trial.name),
-            render_cell(format_percent(trial.performance), True),
-        ]
-        cells += [
-            render_cell(format_percent(trial.expected), True),
-            render_cell(f"{trial.calls:.1f}", True),
-            render_cell(trial.layers),
-        ]
-        cells += [render_cell(trial.error)]
-        rows.append(f'<tr id="{id}-t{number}">{"".join(cells)}</tr>')
-    head = ["trial", "architecture", "dev", "surrogate", "calls", "layers", "problem"]
-    columns = (0, 2, 3, 4)
-    more = render_table(head, rows[MAX_TOP_ROWS:], columns)
-    rest = f"<details><summary>{len(rows) - MAX_TOP_ROWS} more</summary>{more}</details>"
-    return render_table(head, rows[:MAX_TOP_ROWS], columns) + (rest if len(rows) > MAX_TOP_ROWS else "")
+def _build_table_rows(trials: Sequence[TrialSummary], id: str) -> list[dict[str, Any]]:
+    """All trials, best first."""
+    best = sorted(enumerate(trials, 1), key=lambda item: -(item[1].expected or item[1].performance or -1.0))
+    return [
+        {
+            "id": _build_trial_id(id, number),
+            "number": number,
+            "name": trial.name,
+            "performance": format_percent(trial.performance),
+            "expected": format_percent(trial.expected),
+            "calls": f"{trial.calls:.1f}",
+            "layers": trial.layers,
+            "error": trial.error,
+        }
+        for number, trial in best
+    ]
+
+
+def _draw_winner(search: Search) -> Markup | None:
+    """By the measured usage of its held-out run, or by the plan of best.yaml."""
+    for run in search.runs:
+        if run.fingerprint == search.summary.get("fingerprint"):
+            return Markup(draw_diagram(run.layers))
+    return None if search.best is None else Markup(draw_diagram(estimate_layer_usage(search.best)))
+
+
+def _build_trial_id(id: str, number: int) -> str:
+    return f"{id}-t{number}"
