@@ -70,7 +70,7 @@ def adopt_renamed_methods(cls: type, renamed: Mapping[str, str]) -> None:
         if new in own:
             setattr(cls, old, own.get(old, own[new]))
         elif old in own:
-            _warn(f"{cls.__qualname__}.{old}", new, stacklevel=4)
+            _warn(f"{cls.__qualname__}.{old}", new, stacklevel=5)  # past __init_subclass__ and ABCMeta
             setattr(cls, new, own[old])
 
 

@@ -20,7 +20,7 @@ from unicodedata import category
 
 import yaml
 
-from archon_eval.architecture.component_types import ComponentType, resolve_component_type
+from archon_eval.architecture.component_types import ComponentType, describe_component, resolve_component_type
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
     PLACEHOLDER,
@@ -197,9 +197,8 @@ def _parse_component(
     inline = tuple(key for key in SETTING_NAMES if key not in kind.options)
     _check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
     model = own.get("model", "")
-    needs_model = kind.needs_model and own.get("execute") is None
-    if not isinstance(model, str) or (needs_model and not model.strip()):
-        raise ArchitectureError(f"{where} needs `model:`, an Inspect model name such as openai/gpt-4o; got {model!r}")
+    if not isinstance(model, str):
+        raise _create_model_error(where, model)
     settings = GenerationSettings()
     for layer in (common, own):
         given = {**_require_mapping(layer.get("settings", {}), f"{where}: `settings`")}
@@ -223,7 +222,22 @@ def _parse_component(
     reask = own.get("reask", common.get("reask", 2))
     if not isinstance(reask, int) or isinstance(reask, bool) or not 0 <= reask <= 10:
         raise ArchitectureError(f"{where}: `reask` must be a whole number from 0 to 10, not {reask!r}")
-    return ComponentSpec(name, model.strip(), settings, tuple(sorted(options)), prompts, on_error, reask)
+    spec = ComponentSpec(
+        name,
+        model.strip(),
+        settings,
+        options=tuple(sorted(options)),
+        prompts=prompts,
+        on_error=on_error,
+        reask=reask,
+    )
+    if not spec.model and describe_component(spec, where).needs_model:
+        raise _create_model_error(where, model)
+    return spec
+
+
+def _create_model_error(where: str, model: Any) -> ArchitectureError:
+    return ArchitectureError(f"{where} needs `model:`, an Inspect model name such as openai/gpt-4o; got {model!r}")
 
 
 def _freeze_value(value: Any, where: str) -> Any:

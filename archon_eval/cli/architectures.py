@@ -11,7 +11,8 @@ from archon_eval.architecture.load import list_presets, load_architecture, parse
 from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
-from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan, render_mermaid
+from archon_eval.engine.mermaid import render_mermaid
+from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan
 from archon_eval.errors import ArchitectureError
 from archon_eval.models.model_names import parse_model_names
 from archon_eval.models.prices import load_prices
@@ -83,10 +84,12 @@ def _format_settings(spec: ComponentSpec) -> str:
     """The options that matter, and every setting that differs from the defaults, as written in a file."""
     plain = ComponentSpec(spec.kind)
     options = resolve_component_type(spec.kind, "").options
-    shown = {name: spec.get_option(name) for name in options if spec.get_option(name) != options[name].default}
-    for name in ("top_k", "keep", "max_tests"):
-        if name in options and (value := spec.get_option(name)) is not None:
-            shown[name] = value
+    values = {name: spec.get_option(name) for name in options}
+    shown = {
+        name: value
+        for name, value in values.items()
+        if value != options[name].default or (options[name].always_shown and value is not None)
+    }
     for name in SETTING_NAMES:
         if (value := getattr(spec.settings, name)) != getattr(plain.settings, name):
             shown[name] = value
