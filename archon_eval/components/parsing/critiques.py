@@ -70,20 +70,20 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
         )
         outside = not set(order) <= set(range(1, count + 1))
         raise ParseError(problem, partial=None if outside else _select_certain(sections, count) or keyed or None)
-    found: dict[int, list[str]] = {number: [] for number in range(count)}
+    critiques: dict[int, list[str]] = {place: [] for place in range(count)}
     for ids, body in _strip_closing_remark(filled):
         for number in ids:
-            found[number - 1].append(body)
-    return {number: "\n".join(bodies) for number, bodies in found.items()}
+            critiques[number - 1].append(body)
+    return {place: "\n".join(bodies) for place, bodies in critiques.items()}
 
 
 def _find_headers(text: str) -> list[re.Match[str]]:
     for pattern in _HEADERS:
-        found = list(pattern.finditer(text))
-        if pattern is _HEADERS[0] and not any(_SINGLE.fullmatch(match["ids"]) for match in found):
+        headers = list(pattern.finditer(text))
+        if pattern is _HEADERS[0] and not any(_SINGLE.fullmatch(match["ids"]) for match in headers):
             continue  # a heading over several sections, if anything
-        if found:
-            return found
+        if headers:
+            return headers
     return []
 
 
@@ -105,11 +105,11 @@ def _format_ids(ids: list[int]) -> str:
 
 def _select_certain(sections: list[tuple[list[int], str]], count: int) -> dict[int, str]:
     times = Counter(number for ids, _ in sections for number in ids)
-    found = {}
+    certain = {}
     for (ids, body), after in pairwise([*sections, ([count + 1], "")]):
         if len(ids) == 1 and body and 1 <= ids[0] <= count and after[0][:1] == [ids[0] + 1] and times[ids[0]] == 1:
-            found[ids[0] - 1] = body
-    return found
+            certain[ids[0] - 1] = body
+    return certain
 
 
 def _strip_closing_remark(sections: list[tuple[list[int], str]]) -> list[tuple[list[int], str]]:

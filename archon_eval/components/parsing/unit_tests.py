@@ -61,20 +61,20 @@ def _extract_statement(item: Any) -> str:
 
 def _parse_list_lines(text: str, reply: str) -> list[str]:
     """Numbered or bulleted lines with the indented lines that continue them."""
-    found: list[str] = []
+    items: list[str] = []
     indents: set[int] = set()
     open_item = False
     for line in text.splitlines():
         item = _ITEM.fullmatch(line[:2000])
         if item:
             indents.add(len(item["indent"].expandtabs()) // 2)
-            found.append(item["text"])
+            items.append(item["text"])
         elif open_item and line[:1].isspace() and line.strip():
-            found[-1] = f"{found[-1]} {line.strip()}"[:2000]
+            items[-1] = f"{items[-1]} {line.strip()}"[:2000]
         open_item = bool(line.strip()) and (bool(item) or open_item)
     if len(indents) > 1:
         raise ParseError(f"a list in several levels, so that it is not clear which lines are tests: {quote(reply)}")
-    return [test for line in found if (test := _strip_markup(line))]
+    return [test for line in items if (test := _strip_markup(line))]
 
 
 def _strip_markup(line: str) -> str:

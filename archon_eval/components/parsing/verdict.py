@@ -56,10 +56,10 @@ def _parse_unbracketed(text: str, reply: str) -> bool:
         return match[1] is None
     for value in iter_json_values(text):
         words = value.values() if isinstance(value, dict) else value
-        said = {
+        verdicts = {
             word for word in (str(word).strip("[] .").lower() for word in words) if word in ("correct", "incorrect")
         }
-        said |= {("incorrect", "correct")[value[k]] for k in value if k == "correct" and isinstance(value[k], bool)}
-        if len(said) == 1:
-            return said == {"correct"}
+        verdicts |= {("incorrect", "correct")[value[k]] for k in value if k == "correct" and isinstance(value[k], bool)}
+        if len(verdicts) == 1:
+            return verdicts == {"correct"}
     raise ParseError(f"no [Correct] or [Incorrect] in {quote(reply)}")
