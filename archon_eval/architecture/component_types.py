@@ -92,7 +92,7 @@ def model_option() -> ComponentOption:
 
 @dataclass(frozen=True, slots=True)
 class PromptFields:
-    """The fields a prompt's wording may use, and those it must."""
+    """The fields a prompt must use, and those it may."""
 
     required: frozenset[str]
     optional: frozenset[str] = frozenset()

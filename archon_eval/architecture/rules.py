@@ -48,8 +48,8 @@ def _check_placement(number: int, layer: "Layer") -> list[str]:
     if kind.alone and len(layer) > 1:
         problems.append(f"layer {number} has {len(layer)} components of kind {kind.name}: it stands alone (rule 4)")
     checks = [(spec, getattr(load_component_class(spec.kind, ""), "check_options", None)) for spec in layer]
-    found = (problem for spec, check in checks if check for problem in check(spec))
-    return [*problems, *(f"layer {number} is {kind.name}: {problem}" for problem in dict.fromkeys(found))]
+    conflicts = (problem for spec, check in checks if check for problem in check(spec))
+    return [*problems, *(f"layer {number} is {kind.name}: {problem}" for problem in dict.fromkeys(conflicts))]
 
 
 def _check_critiques(types: Sequence[Sequence[ComponentType]]) -> list[str]:

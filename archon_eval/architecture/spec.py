@@ -32,7 +32,11 @@ PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """Generation settings of one component; None leaves a setting to the provider."""
+    """Generation settings of one component; None leaves a setting to the provider.
+
+    >>> GenerationSettings(temperature=0.0).dump_non_none()
+    {'temperature': 0.0, 'max_tokens': 2048}
+    """
 
     temperature: float | None = 0.7
     """The papers' default for every component."""
@@ -67,7 +71,7 @@ class ComponentSpec:
     options: tuple[tuple[str, Any], ...] = ()
     """What differs from the defaults, sorted by name; read with `get_option`."""
     prompts: tuple[tuple[str, str], ...] = ()
-    """Own wording by prompt name; a prompt that is not here has the built-in wording."""
+    """The user's own prompts by name; a prompt that is not here is the built-in one."""
     on_error: Literal["fail", "drop"] = "fail"
     """What a call that failed for good does: fail the question, or go on without it (counted)."""
     reask: int = 2
@@ -78,7 +82,7 @@ class ComponentSpec:
         return dict(self.options).get(name, resolve_component_type(self.kind, self.kind).options[name].default)
 
     def get_prompt(self, name: str, default: str) -> str:
-        """The user's wording of a prompt, or the built-in one."""
+        """The user's own prompt of this name, or the built-in one."""
         return dict(self.prompts).get(name, default)
 
     @property

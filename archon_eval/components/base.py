@@ -63,8 +63,10 @@ class Component(ABC):
 
     @classmethod
     def describe_type(cls, spec: ComponentSpec) -> ComponentType:
-        """The `kind`, with what the spec's options change of it."""
-        return cls.kind
+        """The `kind`, with what the spec's options change of it: `use_critiques` says whether it reads critiques."""
+        if "use_critiques" not in cls.kind.options:
+            return cls.kind
+        return replace(cls.kind, reads_critiques=bool(spec.get_option("use_critiques")))
 
     @classmethod
     def check_options(cls, spec: ComponentSpec) -> Sequence[str]:
@@ -119,10 +121,14 @@ class Component(ABC):
         return None
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
-        """Tokens of all its calls by model: each prompt shows the candidates it works on, each reply is an answer."""
+        """Tokens of all its calls by model: each reply is as long as an answer."""
+        return self._share_calls(work, self.estimate_prompt(work), work.assumed.answer)
+
+    def estimate_prompt(self, work: Workload) -> int:
+        """Tokens of one of its prompts: wording, query, and the candidates it works on."""
         critiques = work.critiques and self.type.reads_critiques
         shown = self._count_shown(work) * (work.answer + (work.assumed.critique if critiques else 0))
-        return self._share_calls(work, work.question + shown, work.assumed.answer)
+        return work.assumed.wording + work.assumed.query + shown
 
     def _count_shown(self, work: Workload) -> int:
         """Candidates that one of its prompts shows."""

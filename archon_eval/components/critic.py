@@ -66,5 +66,4 @@ class Critic(ListComponent):
         return replace(state, candidates=tuple(candidates))
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
-        prompt = work.question + work.candidates * work.answer
-        return self._share_calls(work, prompt, work.candidates * work.assumed.critique)
+        return self._share_calls(work, self.estimate_prompt(work), work.candidates * work.assumed.critique)

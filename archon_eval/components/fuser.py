@@ -1,10 +1,7 @@
 """Fuser: one new answer made from all candidates, weighed rather than copied (v6 section 3.1; MoA's aggregator)."""
 
-from dataclasses import replace
-
 from archon_eval.architecture.component_types import ComponentType, bool_option, define_prompt, int_option
 from archon_eval.architecture.prompts import render
-from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
@@ -45,10 +42,6 @@ class Fuser(CandidateGenerator):
         reads_tests="",
         stand_in="ranker",
     )
-
-    @classmethod
-    def describe_type(cls, spec: ComponentSpec) -> ComponentType:
-        return replace(cls.kind, reads_critiques=bool(spec.get_option("use_critiques")))
 
     def build_prompt(self, state: State) -> Conversation:
         """The earlier turns as they were, then one user turn with the query and the candidates."""

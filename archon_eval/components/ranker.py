@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from archon_eval.architecture.component_types import ComponentType, bool_option, define_prompt, int_option
 from archon_eval.architecture.prompts import render
-from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.parsing.ranking import parse_ranking
@@ -39,10 +38,6 @@ class Ranker(ListComponent):
         reads_tests="",
         stand_in="fuser",
     )
-
-    @classmethod
-    def describe_type(cls, spec: ComponentSpec) -> ComponentType:
-        return replace(cls.kind, reads_critiques=bool(spec.get_option("use_critiques")))
 
     @property
     def top_k(self) -> int:
@@ -82,6 +77,4 @@ class Ranker(ListComponent):
         return (min(candidates[0], self.top_k), min(candidates[1], self.top_k))
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
-        critique = work.assumed.critique if work.critiques and self.spec.get_option("use_critiques") else 0
-        prompt = work.question + work.candidates * (work.answer + critique)
-        return self._share_calls(work, prompt, work.candidates * work.assumed.rank)
+        return self._share_calls(work, self.estimate_prompt(work), work.candidates * work.assumed.rank)

@@ -67,11 +67,6 @@ class Workload:
     """Unit tests in the state."""
     assumed: TokenAssumptions = TokenAssumptions()
 
-    @property
-    def question(self) -> int:
-        """Tokens of a prompt without candidates: its wording and the query."""
-        return self.assumed.wording + self.assumed.query
-
 
 def cap_tokens(tokens: int, spec: ComponentSpec) -> int:
     """A reply's length, cut at the component's `max_tokens`."""

@@ -113,7 +113,7 @@ class UnitTestGenerator(ContextComponent):
         return int(self.spec.get_option("max_tests"))
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
-        return self._share_calls(work, work.question, self.count_tests() * work.assumed.test)
+        return self._share_calls(work, self.estimate_prompt(work), self.count_tests() * work.assumed.test)
 
     def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
         return _list_tests(values)
@@ -209,7 +209,7 @@ class UnitTestEvaluator(CandidateScorer):
         return (least, most) if top_k is None else (min(least, top_k), min(most, top_k))
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
-        prompt = work.question + work.answer + work.tests * work.assumed.test
+        prompt = self.estimate_prompt(work) + work.tests * work.assumed.test
         return self._share_calls(work, prompt, work.tests * work.assumed.verdict)
 
     def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:

@@ -93,6 +93,6 @@ class Verifier(CandidateScorer):
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
         reasons = cap_tokens(work.assumed.reasons, self.spec)
-        prompts = 2 * (work.question + work.answer) + reasons
+        prompts = 2 * self.estimate_prompt(work) + reasons
         judged = work.calls // 2
         return {self.spec.model: Usage(judged * prompts, judged * 2 * reasons)}

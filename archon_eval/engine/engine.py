@@ -105,7 +105,7 @@ class Engine:
             trail = recorder.build_trace()
             self._observer.record_question(trail)
         candidates = await flows[-1].get_candidates()
-        return Answer(candidates[0].text, candidates, trail, time.monotonic() - started)
+        return Answer(candidates[0].text, candidates, trail, seconds=time.monotonic() - started)
 
 
 class _QuestionRun:

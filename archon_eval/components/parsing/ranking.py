@@ -71,7 +71,7 @@ def parse_ranking(reply: str, count: int, top_k: int) -> tuple[int, ...]:
     if len(matches) == MAX_COMPARISONS:
         raise ParseError(f"{MAX_COMPARISONS} rankings or more in {quote(reply)}")
     chains = [_parse_chain(text, match) for match in matches]
-    chain = _choose_chain([chain for chain in chains if chain.descending], needed, count, reply)
+    chain = _choose_chain([chain for chain in chains if chain.descending], needed, count, reply=reply)
     if chain and chain.tied:
         certain = tuple(n - 1 for n in chain.certain)
         usable = "<" not in "".join(chain.ops) and len(set(certain)) == len(certain) and set(certain) <= {*range(count)}
@@ -96,7 +96,8 @@ def _parse_chain(text: str, match: re.Match[str]) -> _Chain:
     ops = re.findall(_OP, bare, re.I)
     certain = next((ids[:n] for n, op in enumerate(ops) if not _BETTER.fullmatch(op)), ids)
     alone, lead = _inspect_line(text, match)
-    return _Chain(ids, frozenset(ops), certain, alone, lead, bool(re.search(rf"\[|{_WORD}", bare, re.I)))
+    bracketed = bool(re.search(rf"\[|{_WORD}", bare, re.I))
+    return _Chain(ids, frozenset(ops), certain, alone=alone, lead=lead, bracketed=bracketed)
 
 
 def _inspect_line(text: str, match: re.Match[str]) -> tuple[bool, str]:
@@ -106,7 +107,7 @@ def _inspect_line(text: str, match: re.Match[str]) -> tuple[bool, str]:
     return bool(before and _AFTER.match(text, end)), (before and before["lead"]) or ""
 
 
-def _choose_chain(chains: list[_Chain], needed: int, count: int, reply: str) -> _Chain | None:
+def _choose_chain(chains: list[_Chain], needed: int, count: int, *, reply: str) -> _Chain | None:
     """The ranking meant by the last chain of the clearest kind; raises ParseError when others contradict it."""
     alone = [c for c in chains if c.alone and c.bracketed] or [c for c in chains if c.alone]
     pool = alone or [c for c in chains if c.bracketed]
