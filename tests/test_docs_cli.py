@@ -59,7 +59,7 @@ def test_architectures_of_the_page_load(page: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_assumptions_of_the_page_are_those_of_the_code() -> None:
-    from archon_eval.engine.token_estimates import TokenAssumptions
+    from archon_eval.components.token_estimates import TokenAssumptions
 
     text = " ".join((DOCS / "cli.md").read_text(encoding="utf-8").split())
     a = TokenAssumptions()

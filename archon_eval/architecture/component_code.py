@@ -1,24 +1,27 @@
-"""What a cache must know besides an architecture's fingerprint: the code of components that are not this package's.
+"""The code of components that are not this package's, as a fingerprint needs it.
 
-    digest_component_code(architecture)     # "" without components of one's own, else 16 hexadecimal digits
-
-A fingerprint names such a component only, so that it is the same wherever the code is installed.
+>>> digest_component_code(["generator", "fuser"])
+''
 """
 
 import inspect
 import sys
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES, load_component_class
-from archon_eval.architecture.spec import Architecture
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, load_component_class
 
 
-def digest_component_code(architecture: Architecture) -> str:
-    """Of the source of the modules that define the architecture's own components; not of what those import."""
-    kinds = {spec.kind for layer in architecture.layers for spec in layer} - set(COMPONENT_TYPES)
-    sources = {kind: get_source(load_component_class(kind, kind)) for kind in sorted(kinds)}
+def digest_component_code(names: Iterable[str]) -> str:
+    """16 hexadecimal digits over the source of the modules that define custom components, not of what those import.
+
+    Args:
+        names: components as an architecture names them; without a custom one the digest is empty.
+    """
+    custom = set(names) - set(BUILT_IN_COMPONENTS)
+    sources = {name: get_source(load_component_class(name, name)) for name in sorted(custom)}
     return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
 
 
@@ -34,8 +37,3 @@ def get_source(component: Any) -> str:
         except (OSError, TypeError):
             continue
     return ""
-
-
-def build_cache_key(architecture: Architecture) -> str:
-    """The fingerprint, and the digest of the components' code where there is any: `0123...+4567...`."""
-    return "+".join(filter(None, (architecture.fingerprint, digest_component_code(architecture))))

@@ -1,21 +1,37 @@
-"""The kinds of component: where each may stand, what may be set on it, which prompts it has.
+"""What a component says of itself before it is built: where it may stand, its options, its prompts, what it reads.
 
-One table serves the checks, the help texts and the plan, so that an option exists in one place only:
+>>> resolve_component_type("ranker", "layer 2").options["top_k"].default
+5
 
-    COMPONENT_TYPES["ranker"].options["top_k"].default   # 5
-
-A custom component is a class with a `kind: ComponentType` of its own, named in an architecture by its import path
-(`my_package.voting:MajorityVote`) or by an entry point in the group `archon_eval.components`.
+Every component is a class with a `kind: ComponentType`. An architecture names it by a built-in name, by its import path
+(`my_package.voting:MajorityVote`), or by an entry point in the group `archon_eval.components`. All three are resolved
+the same way, when they are first needed.
 """
 
-import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from archon_eval.errors import ArchitectureError, did_you_mean
 
+if TYPE_CHECKING:
+    from archon_eval.architecture.spec import ComponentSpec
+
+BUILT_IN_COMPONENTS: Mapping[str, str] = {
+    "generator": "archon_eval.components.generator:Generator",
+    "fuser": "archon_eval.components.fuser:Fuser",
+    "critic": "archon_eval.components.critic:Critic",
+    "ranker": "archon_eval.components.ranker:Ranker",
+    "verifier": "archon_eval.components.verifier:Verifier",
+    "unit_test_generator": "archon_eval.components.unit_tests:UnitTestGenerator",
+    "unit_test_evaluator": "archon_eval.components.unit_tests:UnitTestEvaluator",
+    "vote": "archon_eval.components.vote:Vote",
+}
+"""Import paths of the seven kinds of the papers and of `vote`, by the name that an architecture uses."""
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
@@ -28,18 +44,22 @@ class ComponentOption:
     legal: str
     """What a user may write, in words, for the error message."""
     is_valid: Callable[[Any], bool]
+    always_shown: bool = False
+    """Whether `archon show` lists it also where it has its default."""
+    names_model: bool = False
+    """Whether its value is a model that the component calls besides `model`."""
 
 
-def int_option(default: int | None, least: int = 1) -> ComponentOption:
+def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
     """A whole number of at least `least`; a default of None makes it optional."""
-    words = f"a whole number of at least {least}" + (" or null" if default is None else "")
+    legal = f"a whole number of at least {least}" + (" or null" if default is None else "")
 
-    def ok(value: Any) -> bool:
+    def is_valid(value: Any) -> bool:
         if value is None:
             return default is None
         return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
-    return ComponentOption(default, words, ok)
+    return ComponentOption(default, legal, is_valid, always_shown=always_shown)
 
 
 def bool_option(default: bool) -> ComponentOption:
@@ -52,15 +72,27 @@ def optional_word(word: str) -> ComponentOption:
     return ComponentOption(None, f"{word} or null", lambda value: value in (None, word))
 
 
-def choice_option(default: str, *others: str) -> ComponentOption:
+def choice_option(default: str, *others: str, always_shown: bool = False) -> ComponentOption:
     """One of a few words."""
     words = (default, *others)
-    return ComponentOption(default, " or ".join(words), lambda value: value in words)
+    return ComponentOption(default, " or ".join(words), lambda value: value in words, always_shown=always_shown)
+
+
+def model_option() -> ComponentOption:
+    """A further model that the component calls, as `ctx.generate(..., model=...)`; none by default.
+
+    It is looked up, priced and part of the fingerprint like `model`, and a placeholder (`$2`) in it is filled.
+    """
+
+    def is_valid(value: Any) -> bool:
+        return value is None or (isinstance(value, str) and bool(value.strip()))
+
+    return ComponentOption(None, "an Inspect model name or null", is_valid, names_model=True)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptFields:
-    """The fields a prompt's wording may use, and those it must."""
+    """The fields a prompt must use, and those it may."""
 
     required: frozenset[str]
     optional: frozenset[str] = frozenset()
@@ -68,7 +100,11 @@ class PromptFields:
 
 @dataclass(frozen=True, slots=True)
 class ComponentType:
-    """What the rules of construction need to know about a kind of component (v6 section 3.2, Table 4)."""
+    """What is known of a component without building it (Archon v6, section 3.2 and Table 4).
+
+    None where a component does not say (`reads_critiques`, `reads_tests`, `writes_tests`): the rules of construction
+    then take it that it may, and a plan that it does not.
+    """
 
     name: str
     place: Literal["first", "later"] = "later"
@@ -78,105 +114,91 @@ class ComponentType:
     options: Mapping[str, ComponentOption] = field(default_factory=dict)
     prompts: Mapping[str, PromptFields] = field(default_factory=dict)
     needs_model: bool = True
-    """Whether it calls a model; not with the option `execute`, whatever is said here."""
+    """Whether it calls a model."""
     replaces: bool = False
     """Whether its output replaces the candidates (generator, fuser)."""
     filters: bool = False
-    """Whether it may reject candidates; when it would reject all, all go on and the trail says so."""
+    """Whether it may reject candidates; when it would reject all, all go on and the trace says so."""
     writes_critiques: bool = False
+    reads_critiques: bool | None = None
+    """Whether its prompts show the candidates' critiques."""
+    writes_tests: str | None = None
+    """The form of the unit tests it leaves in the state (`statements`, `input_output`); empty for none."""
+    reads_tests: str | None = None
+    """The form of the unit tests it works with; empty for none."""
+    follows_tests: bool = False
+    """Whether it must stand directly behind the layer that writes the tests."""
+    runs_programs: str = ""
+    """The setting with which it runs candidates' programs, as a user writes it; empty where it runs none."""
+    stand_in: str = ""
+    """The component that takes its place at the end of an architecture in an ablation; empty for none."""
 
 
-def _define_prompt(required: str, optional: str = "") -> PromptFields:
+def define_prompt(required: str, optional: str = "") -> PromptFields:
+    """A prompt's fields from their names, separated by spaces."""
     return PromptFields(frozenset(required.split()), frozenset(optional.split()))
 
 
-COMPONENT_TYPES: Mapping[str, ComponentType] = {
-    kind.name: kind
-    for kind in (
-        ComponentType("generator", place="first", alone=False, replaces=True, options={"samples": int_option(1)}),
-        ComponentType(
-            "fuser",
-            alone=False,
-            replaces=True,
-            options={
-                "samples": int_option(1),
-                "use_critiques": bool_option(True),
-                "length_control": bool_option(False),
-            },
-            prompts={"fuse": _define_prompt("instruction candidates", "count")},
-        ),
-        ComponentType(
-            "critic", writes_critiques=True, prompts={"critique": _define_prompt("instruction candidates", "count")}
-        ),
-        ComponentType(
-            "ranker",
-            options={"top_k": int_option(5), "use_critiques": bool_option(True)},
-            prompts={"rank": _define_prompt("instruction candidates", "count example")},
-        ),
-        ComponentType(
-            "verifier",
-            filters=True,
-            options={"stop_after": int_option(None)},
-            prompts={
-                "reason": _define_prompt("instruction candidate"),
-                "verdict": _define_prompt("instruction candidate reasons"),
-            },
-        ),
-        ComponentType(
-            "unit_test_generator",
-            options={"max_tests": int_option(10), "form": choice_option("statements", "input_output")},
-            prompts={"tests": _define_prompt("instruction", "max_tests")},
-        ),
-        ComponentType(
-            "unit_test_evaluator",
-            filters=True,
-            options={
-                "keep": choice_option("passing", "all"),
-                "top_k": int_option(None),
-                "stop_after": int_option(None),
-                "execute": optional_word("sandbox"),
-            },
-            prompts={"evaluate": _define_prompt("instruction candidate tests", "count")},
-        ),
-        ComponentType(
-            "vote", needs_model=False, options={"by": choice_option("answer", "outputs"), "top_k": int_option(None)}
-        ),
-    )
-}
-"""The seven kinds of the papers and `vote`, by name."""
-
-
 def load_component_class(name: str, where: str) -> Any:
-    """The class behind a custom component's name: an entry point or `module:Class`."""
+    """The class behind a component's name: built in, an entry point, or `module:Class`.
+
+    Raises:
+        ArchitectureError: there is none, or it cannot be imported; begins with `where`.
+    """
+    if name in BUILT_IN_COMPONENTS:
+        return _load_attribute(BUILT_IN_COMPONENTS[name])
     try:
-        if ":" in name:
-            module, _, attribute = name.partition(":")
-            found = getattr(importlib.import_module(module), attribute)
-        else:
-            offered = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-            if name not in offered:
-                hint = did_you_mean(name, [*COMPONENT_TYPES, *offered])
-                raise ArchitectureError(
-                    f"{where}: unknown component {name!r}{hint}; a component of your own is written 'module:Class'"
-                )
-            found = offered[name].load()
+        component = _import_attribute(name) if ":" in name else _find_entry_point(name, where).load()
     except ArchitectureError:
         raise
     except Exception as exc:  # whatever the component's own module does wrong when it is imported
         hint = " (is it installed, or its folder on PYTHONPATH?)" if isinstance(exc, ModuleNotFoundError) else ""
-        said = f"{type(exc).__name__}: {exc}{hint}"
-        raise ArchitectureError(f"{where}: cannot import component {name!r}: {said}") from exc
-    if not isinstance(getattr(found, "kind", None), ComponentType):
+        problem = f"{type(exc).__name__}: {exc}{hint}"
+        raise ArchitectureError(f"{where}: cannot import component {name!r}: {problem}") from exc
+    if not isinstance(getattr(component, "kind", None), ComponentType):
         raise ArchitectureError(
             f"{where}: {name!r} is no component: it has no class attribute `kind` of type ComponentType"
         )
-    return found
+    return component
+
+
+def _import_attribute(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+_load_attribute = cache(_import_attribute)  # only for what is built in: a module of a user's own may be loaded again
+
+
+def _find_entry_point(name: str, where: str) -> Any:
+    offered = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in offered:
+        hint = did_you_mean(name, [*BUILT_IN_COMPONENTS, *offered])
+        raise ArchitectureError(
+            f"{where}: unknown component {name!r}{hint}; a component of your own is written 'module:Class'"
+        )
+    return offered[name]
+
+
+def find_imported_class(name: str) -> Any:
+    """The class behind a component's name, or None where that would import a module: a name out of a log may be
+    anything."""
+    if name in BUILT_IN_COMPONENTS:
+        return load_component_class(name, name)
+    paths = [name, *(point.value for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name)]
+    module, _, attribute = paths[-1].partition(":")
+    return getattr(sys.modules.get(module), attribute, None) if attribute else None
 
 
 def resolve_component_type(name: str, where: str) -> ComponentType:
-    """The kind of a built-in or custom component; raises ArchitectureError with the nearest legal name."""
-    if name in COMPONENT_TYPES:
-        return COMPONENT_TYPES[name]
-    kind = load_component_class(name, where).kind
-    assert isinstance(kind, ComponentType)
-    return kind
+    """The `kind` of a component's class; raises ArchitectureError with the nearest legal name."""
+    component_type: ComponentType = load_component_class(name, where).kind
+    return component_type
+
+
+def describe_component(spec: "ComponentSpec", where: str) -> ComponentType:
+    """The type of a spec's component, with what its options change."""
+    component = load_component_class(spec.kind, where)
+    describe = getattr(component, "describe_type", None)  # a class of no shape has none, and is refused when built
+    described: ComponentType = describe(spec) if describe else component.kind
+    return described

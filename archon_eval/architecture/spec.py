@@ -3,7 +3,7 @@
     arch = load_architecture("moa-lite").with_models(["openai/gpt-4o", "anthropic/claude-3-5-sonnet-20240620"])
     arch.fingerprint        # "1f0c…", the same for the same behaviour whatever the name or the file's layout
 
-Rules of construction: Archon v6, section 3.2 and Table 4. Reading files is in `loading.py`.
+The rules of construction are in `rules.py`, reading files is in `load.py`.
 """
 
 import hashlib
@@ -16,11 +16,15 @@ from typing import Any, Literal
 
 import yaml
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES, ComponentType, resolve_component_type
+from archon_eval._deprecated import RenamedMethod
+from archon_eval.architecture.component_code import digest_component_code
+from archon_eval.architecture.component_types import resolve_component_type
+from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
 
 PROMPTS_VERSION = 1
-"""Version of the built-in prompt wordings and parsers; part of every fingerprint, since answers depend on it."""
+"""Version of the built-in prompts and parsers; part of every fingerprint, since answers depend on it. A test fails when
+one of them changes and this number does not."""
 
 PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all))")
 """`$1` the user's strongest model, `$2..8` a range, `$all` every one."""
@@ -28,7 +32,11 @@ PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """Generation settings of one component; None leaves a setting to the provider."""
+    """Generation settings of one component; None leaves a setting to the provider.
+
+    >>> GenerationSettings(temperature=0.0).dump_non_none()
+    {'temperature': 0.0, 'max_tokens': 2048}
+    """
 
     temperature: float | None = 0.7
     """The papers' default for every component."""
@@ -56,14 +64,14 @@ class ComponentSpec:
     """One component of a layer."""
 
     kind: str
-    """A name of `kinds.KINDS`, or a custom component's entry point or `module:Class`."""
+    """A name of `BUILT_IN_COMPONENTS`, or a custom component's entry point or `module:Class`."""
     model: str = ""
-    """An Inspect model name, or a placeholder (`$1`); empty for custom components that call none."""
+    """An Inspect model name, or a placeholder (`$1`); empty for components that call none."""
     settings: GenerationSettings = GenerationSettings()
     options: tuple[tuple[str, Any], ...] = ()
     """What differs from the defaults, sorted by name; read with `get_option`."""
     prompts: tuple[tuple[str, str], ...] = ()
-    """Own wording by prompt name; a prompt that is not here has the built-in wording."""
+    """The user's own prompts by name; a prompt that is not here is the built-in one."""
     on_error: Literal["fail", "drop"] = "fail"
     """What a call that failed for good does: fail the question, or go on without it (counted)."""
     reask: int = 2
@@ -74,8 +82,23 @@ class ComponentSpec:
         return dict(self.options).get(name, resolve_component_type(self.kind, self.kind).options[name].default)
 
     def get_prompt(self, name: str, default: str) -> str:
-        """The user's wording of a prompt, or the built-in one."""
+        """The user's own prompt of this name, or the built-in one."""
         return dict(self.prompts).get(name, default)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model it may call, once: `model`, then those of its model options. Placeholders included."""
+        further = (self.get_option(name) for name in self.model_options)
+        return tuple(dict.fromkeys(model for model in (self.model, *further) if model))
+
+    @property
+    def model_options(self) -> tuple[str, ...]:
+        """Names of the options that hold a further model."""
+        options = resolve_component_type(self.kind, self.kind).options
+        return tuple(name for name, option in options.items() if option.names_model)
+
+    option = RenamedMethod("get_option")
+    prompt = RenamedMethod("get_prompt")
 
 
 Layer = tuple[ComponentSpec, ...]
@@ -98,14 +121,17 @@ class Architecture:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over everything that changes an answer: not the name, the description or the layout."""
-        canonical = json.dumps([PROMPTS_VERSION, self.to_mapping()["layers"]], sort_keys=True)
+        """16 hex digits over everything that changes an answer, the code of custom components among it: not the name,
+        the description or the layout."""
+        parts = [PROMPTS_VERSION, self.to_mapping()["layers"]]
+        code = digest_component_code(spec.kind for layer in self.layers for spec in layer)
+        canonical = json.dumps([*parts, code] if code else parts, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every model named, once, in order of first use; placeholders included."""
-        return tuple(dict.fromkeys(spec.model for layer in self.layers for spec in layer if spec.model))
+        return tuple(dict.fromkeys(model for layer in self.layers for spec in layer for model in spec.models))
 
     @property
     def placeholders(self) -> tuple[str, ...]:
@@ -126,7 +152,7 @@ class Architecture:
                 "simulated ones (with -S for --solver archon, with -M for --model archon/...)"
             )
         layers = tuple(
-            tuple(spec for given in layer for spec in _fill_placeholders(given, models)) for layer in self.layers
+            tuple(filled for spec in layer for filled in _fill_placeholders(spec, models)) for layer in self.layers
         )
         return replace(self, layers=layers)
 
@@ -144,12 +170,16 @@ class Architecture:
 
 
 def _fill_placeholders(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:
+    named = set(spec.model_options)
+    options = tuple((key, _fill_model(value, models) if key in named else value) for key, value in spec.options)
     match = PLACEHOLDER.fullmatch(spec.model)
-    if not match:
-        return [spec]
-    if match["all"]:
-        return [replace(spec, model=model) for model in models]
-    return [replace(spec, model=models[(int(match["first"]) - 1) % len(models)])]
+    chosen = models if match and match["all"] else [_fill_model(spec.model, models)]
+    return [replace(spec, model=model, options=options) for model in chosen]
+
+
+def _fill_model(name: Any, models: Sequence[str]) -> Any:
+    match = PLACEHOLDER.fullmatch(name or "")
+    return models[(int(match["first"]) - 1) % len(models)] if match and match["first"] else name
 
 
 def _thaw_value(value: Any) -> Any:
@@ -177,101 +207,3 @@ def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     if not extra and spec.model:
         return spec.model
     return {**({"model": spec.model} if spec.model else {}), **extra}
-
-
-def find_broken_rules(layers: Sequence[Layer]) -> list[str]:
-    """Every rule of construction the layers break, each naming its layer; empty when all hold."""
-    if not layers:
-        return ["there is no layer; the first holds one or more generators"]
-    problems: list[str] = []
-    kinds: list[ComponentType] = []
-    for number, layer in enumerate(layers, 1):
-        if not layer:
-            return [f"layer {number} is empty"]
-        names = list(dict.fromkeys(spec.kind for spec in layer))
-        if len(names) > 1:
-            problems.append(f"layer {number} mixes {' and '.join(names)}: one kind of component in a layer (rule 1)")
-        kinds.append(resolve_component_type(names[0], f"layer {number}"))
-    for number, (layer, kind) in enumerate(zip(layers, kinds, strict=True), 1):
-        problems += _check_placement(number, layer, kind)
-    problems += _check_critiques(layers, kinds)
-    problems += _check_tests(layers, kinds)
-    problems += _check_programs(layers, kinds)
-    return problems
-
-
-def _check_placement(number: int, layer: Layer, kind: ComponentType) -> list[str]:
-    found = []
-    if kind.place == "first" and number > 1:
-        found.append(f"layer {number} is {kind.name}: it may stand only in the first layer (rule 2)")
-    if kind.place == "later" and number == 1:
-        found.append(f"layer 1 is {kind.name}: the first layer holds generators (rule 2)")
-    if kind.alone and len(layer) > 1:
-        found.append(f"layer {number} has {len(layer)} components of kind {kind.name}: it stands alone (rule 4)")
-    options = dict(layer[0].options)
-    if "stop_after" in options and ("top_k" in options or options.get("keep") == "all" or "execute" in options):
-        found.append(
-            f"layer {number} is {kind.name}: `stop_after` cancels work that `top_k`, `keep: all` and `execute` must see"
-        )
-    return found
-
-
-def _uses_critiques(layer: Layer) -> bool:
-    return layer[0].kind in ("ranker", "fuser") and any(spec.get_option("use_critiques") for spec in layer)
-
-
-def _check_critiques(layers: Sequence[Layer], kinds: Sequence[ComponentType]) -> list[str]:
-    found = []
-    for index, kind in enumerate(kinds):
-        if not kind.writes_critiques:
-            continue
-        for layer, later in zip(layers[index + 1 :], kinds[index + 1 :], strict=True):
-            if _uses_critiques(layer) or _is_custom(later):
-                break
-            if later.replaces or later.writes_critiques:
-                found.append(f"layer {index + 1} is critic: its critiques are replaced before any use (rule 3)")
-                break
-        else:
-            found.append(f"layer {index + 1} is critic: no later ranker or fuser uses its critiques (rule 3)")
-    return found
-
-
-def _is_custom(kind: ComponentType) -> bool:
-    return COMPONENT_TYPES.get(kind.name) is not kind
-
-
-def _check_tests(layers: Sequence[Layer], kinds: Sequence[ComponentType]) -> list[str]:
-    found = []
-    makes, reads = "unit_test_generator", "unit_test_evaluator"
-    for index, kind in enumerate(kinds):
-        before = kinds[index - 1] if index else None
-        after = kinds[index + 1] if index + 1 < len(kinds) else None
-        if kind.name == reads and not (before and (before.name == makes or _is_custom(before))):
-            found.append(f"layer {index + 1} is {reads}: no {makes} directly before it (rule 6)")
-        read = after and (after.name == reads or _is_custom(after) or _get_execution_option(layers[index + 1]))
-        if kind.name == makes and not read:
-            found.append(f"layer {index + 1} is {makes}: no {reads} directly after it (rule 6)")
-    return found
-
-
-def _get_execution_option(layer: Layer) -> str:
-    """The option that makes a component run programs, as a user writes it; empty if it does not."""
-    wanted = {"unit_test_evaluator": ("execute", "sandbox"), "vote": ("by", "outputs")}.get(layer[0].kind)
-    return f"`{wanted[0]}: {wanted[1]}`" if wanted and layer[0].get_option(wanted[0]) == wanted[1] else ""
-
-
-def _check_programs(layers: Sequence[Layer], kinds: Sequence[ComponentType]) -> list[str]:
-    """Tests that are inputs with outputs are run, and nothing else is."""
-    found = []
-    runnable = False
-    for number, (layer, kind) in enumerate(zip(layers, kinds, strict=True), 1):
-        executes, where = _get_execution_option(layer), f"layer {number} is {kind.name}"
-        if kind.name == "unit_test_generator":
-            runnable = layer[0].get_option("form") == "input_output"
-        if executes and layer[0].model:
-            found.append(f"{where} with {executes}: it calls no model, leave `model` out")
-        if executes and not runnable:
-            found.append(f"{where} with {executes}: the unit_test_generator before it needs `form: input_output`")
-        if kind.name == "unit_test_evaluator" and runnable and not executes:
-            found.append(f"{where}: tests of `form: input_output` are run, not judged: it needs `execute: sandbox`")
-    return found

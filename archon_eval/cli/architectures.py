@@ -11,7 +11,8 @@ from archon_eval.architecture.load import list_presets, load_architecture, parse
 from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
-from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan, render_mermaid
+from archon_eval.engine.mermaid import render_mermaid
+from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan
 from archon_eval.errors import ArchitectureError
 from archon_eval.models.model_names import parse_model_names
 from archon_eval.models.prices import load_prices
@@ -51,17 +52,19 @@ def add(commands: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    found = load_architecture(options.architecture, parse_model_names(options.models))
+    architecture = load_architecture(options.architecture, parse_model_names(options.models))
     if options.yaml:
-        print(found.to_yaml(), end="")
+        print(architecture.to_yaml(), end="")
     elif options.mermaid:
-        print(render_mermaid(plan(found)))
+        print(render_mermaid(plan(architecture)))
     elif options.json:
-        _print_json({**found.to_mapping(), "fingerprint": found.fingerprint, "models": found.models})
+        _print_json(
+            {**architecture.to_mapping(), "fingerprint": architecture.fingerprint, "models": architecture.models}
+        )
     else:
-        _print_header(found)
+        _print_header(architecture)
         rows = create_table("layer", "component", "models", "settings", numbers="layer")
-        for number, layer in enumerate(found.layers, 1):
+        for number, layer in enumerate(architecture.layers, 1):
             alike: dict[str, list[str]] = {}
             for spec in layer:
                 alike.setdefault(_format_settings(spec), []).append(spec.model or "-")
@@ -72,10 +75,10 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_header(found: Architecture) -> None:
-    print(f"{found.name}  (fingerprint {found.fingerprint})")
-    if found.description:
-        print(found.description.rstrip())
+def _print_header(architecture: Architecture) -> None:
+    print(f"{architecture.name}  (fingerprint {architecture.fingerprint})")
+    if architecture.description:
+        print(architecture.description.rstrip())
     print()
 
 
@@ -83,10 +86,12 @@ def _format_settings(spec: ComponentSpec) -> str:
     """The options that matter, and every setting that differs from the defaults, as written in a file."""
     plain = ComponentSpec(spec.kind)
     options = resolve_component_type(spec.kind, "").options
-    shown = {name: spec.get_option(name) for name in options if spec.get_option(name) != options[name].default}
-    for name in ("top_k", "keep", "max_tests"):
-        if name in options and (value := spec.get_option(name)) is not None:
-            shown[name] = value
+    values = {name: spec.get_option(name) for name in options}
+    shown = {
+        name: value
+        for name, value in values.items()
+        if value != options[name].default or (options[name].always_shown and value is not None)
+    }
     for name in SETTING_NAMES:
         if (value := getattr(spec.settings, name)) != getattr(plain.settings, name):
             shown[name] = value
@@ -99,11 +104,11 @@ def _format_settings(spec: ComponentSpec) -> str:
 
 def _plan(options: argparse.Namespace) -> int:
     prices = load_prices(options.prices)
-    found = plan(load_architecture(options.architecture), parse_model_names(options.models), prices=prices)
+    planned = plan(load_architecture(options.architecture), parse_model_names(options.models), prices=prices)
     if options.json:
-        _print_json(found.to_mapping())
+        _print_json(planned.to_mapping())
         return 0
-    _print_header(found.architecture)
+    _print_header(planned.architecture)
     columns = (
         "layer",
         "component",
@@ -118,17 +123,17 @@ def _plan(options: argparse.Namespace) -> int:
     rows = create_table(
         *columns, "dollars", numbers="layer,calls,re-asks,candidates,done after,tokens in,tokens out,dollars"
     )
-    for layer in found.layers:
+    for layer in planned.layers:
         rows.add_row(*_format_layer_row(layer))
     rows.add_row(
-        "", "total", "", *_format_counts(found), "", str(found.sequential), *_format_costs(found), style="bold"
+        "", "total", "", *_format_counts(planned), "", str(planned.sequential), *_format_costs(planned), style="bold"
     )
     print_table(rows)
     print(PLAN_FOOTNOTE)
-    if found.unpriced:
-        then = "name models with --models" if found.architecture.placeholders else "give yours with --prices FILE"
-        print(f"Price unknown: {', '.join(found.unpriced)} (table {found.prices}; {then})")
-    for note in found.notes:
+    if planned.unpriced:
+        then = "name models with --models" if planned.architecture.placeholders else "give yours with --prices FILE"
+        print(f"Price unknown: {', '.join(planned.unpriced)} (table {planned.prices}; {then})")
+    for note in planned.notes:
         print(f"Note: {note}")
     return 0
 
@@ -142,13 +147,13 @@ def _format_layer_row(layer: LayerPlan) -> tuple[str, ...]:
     return (*left, format_range(layer.candidates), str(layer.finished), *_format_costs(layer))
 
 
-def _format_counts(found: LayerPlan | Plan) -> tuple[str, str]:
-    return format_range(found.calls), str(found.reasks or "-")
+def _format_counts(planned: LayerPlan | Plan) -> tuple[str, str]:
+    return format_range(planned.calls), str(planned.reasks or "-")
 
 
-def _format_costs(found: LayerPlan | Plan) -> tuple[str, str, str]:
-    least, most = found.usage
-    dollars = "unknown" if found.dollars is None else format_range(found.dollars, ".4f")
+def _format_costs(planned: LayerPlan | Plan) -> tuple[str, str, str]:
+    least, most = planned.usage
+    dollars = "unknown" if planned.dollars is None else format_range(planned.dollars, ".4f")
     inputs = format_range((least.input_tokens, most.input_tokens))
     return inputs, format_range((least.output_tokens, most.output_tokens)), dollars
 
@@ -157,9 +162,9 @@ def _validate(options: argparse.Namespace) -> int:
     bad = 0
     for name in options.architectures:
         try:
-            found = load_architecture(name)
-            plan(found)  # a custom component that cannot be built shows here
-            print(f"{name}: fine ({len(found.layers)} layers, fingerprint {found.fingerprint})")
+            architecture = load_architecture(name)
+            plan(architecture)  # a custom component that cannot be built shows here
+            print(f"{name}: fine ({len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
         except ArchitectureError as exc:
             bad += 1
             print(f"archon: {exc}", file=sys.stderr)
@@ -169,14 +174,14 @@ def _validate(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     from archon_eval.integrations.legacy_config import import_legacy
 
-    found, notes = import_legacy(parse_text(read_file(options.file), str(options.file)), options.file.stem)
+    architecture, notes = import_legacy(parse_text(read_file(options.file), str(options.file)), options.file.stem)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if options.output is None:
-        print(found.to_yaml(), end="")
+        print(architecture.to_yaml(), end="")
         return 0
     try:
-        options.output.write_text(found.to_yaml(), encoding="utf-8")
+        options.output.write_text(architecture.to_yaml(), encoding="utf-8")
     except OSError as exc:
         raise ArchitectureError(f"cannot write {options.output}: {exc.strerror or exc}") from exc
     return 0
@@ -184,13 +189,15 @@ def _import(options: argparse.Namespace) -> int:
 
 def _list_presets(options: argparse.Namespace) -> int:
     plans = [plan(load_architecture(name)) for name in list_presets()]
-    plans.sort(key=lambda found: (found.calls[1], found.architecture.name))
+    plans.sort(key=lambda planned: (planned.calls[1], planned.architecture.name))
     if options.json:
-        _print_json([found.to_mapping() | {"description": found.architecture.description} for found in plans])
+        _print_json([planned.to_mapping() | {"description": planned.architecture.description} for planned in plans])
         return 0
     rows = create_table("preset", "calls", "what it is", numbers="calls")
-    for found in plans:
-        rows.add_row(found.architecture.name, format_range(found.calls), found.architecture.description.split("\n")[0])
+    for planned in plans:
+        rows.add_row(
+            planned.architecture.name, format_range(planned.calls), planned.architecture.description.split("\n")[0]
+        )
     print_table(rows)
     return 0
 

@@ -1,40 +1,70 @@
-"""The seven components of the papers, and a few beyond them, a file each: build the prompt, parse the reply, run."""
+"""The seven components of the papers, and a few beyond them, a file each; and what an author of components needs.
 
-from collections.abc import Mapping
+from archon_eval.components import CallContext, CandidateScorer, ComponentType, int_option, make_user_prompt
+"""
 
-from archon_eval.architecture.component_types import load_component_class
+from archon_eval.architecture.component_types import (
+    ComponentOption,
+    ComponentType,
+    PromptFields,
+    bool_option,
+    choice_option,
+    define_prompt,
+    int_option,
+    load_component_class,
+    model_option,
+    optional_word,
+)
 from archon_eval.architecture.spec import ComponentSpec
-from archon_eval.components.base import Component
-from archon_eval.components.critic import Critic
-from archon_eval.components.executed_tests import IOTestEvaluator, IOTestGenerator
-from archon_eval.components.fuser import Fuser
-from archon_eval.components.generator import Generator
-from archon_eval.components.ranker import Ranker
-from archon_eval.components.unit_tests import UnitTestEvaluator, UnitTestGenerator
-from archon_eval.components.verifier import Verifier
-from archon_eval.components.vote import Vote
-from archon_eval.errors import ArchitectureError
+from archon_eval.components.base import (
+    CandidateGenerator,
+    CandidateScorer,
+    Component,
+    ContextComponent,
+    ListComponent,
+)
+from archon_eval.components.call_context import CallContext
+from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
+from archon_eval.components.token_estimates import CountRange, Workload
+from archon_eval.errors import ArchitectureError, ParseError
+from archon_eval.types import Candidate, Conversation, Message, State
 
-_BUILT_IN = (Generator, Fuser, Critic, Ranker, Verifier, UnitTestGenerator, UnitTestEvaluator, Vote)
-_VARIANTS: Mapping[tuple[str, str, str], type[Component]] = {
-    ("unit_test_generator", "form", "input_output"): IOTestGenerator,
-    ("unit_test_evaluator", "execute", "sandbox"): IOTestEvaluator,
-}
-"""Classes that an option (kind, name, value) puts in the place of the usual one."""
+__all__ = [
+    "CallContext",
+    "Candidate",
+    "CandidateGenerator",
+    "CandidateScorer",
+    "Component",
+    "ComponentOption",
+    "ComponentSpec",
+    "ComponentType",
+    "ContextComponent",
+    "Conversation",
+    "CountRange",
+    "ListComponent",
+    "Message",
+    "ParseError",
+    "PromptFields",
+    "State",
+    "Workload",
+    "bool_option",
+    "build_component",
+    "choice_option",
+    "define_prompt",
+    "format_candidates",
+    "int_option",
+    "make_user_prompt",
+    "model_option",
+    "optional_word",
+]
 
 
 def build_component(spec: ComponentSpec, where: str) -> Component:
-    """The component a spec describes; raises ArchitectureError for a custom class that is no Component."""
-    for (kind, name, value), variant in _VARIANTS.items():
-        if spec.kind == kind and spec.get_option(name) == value:
-            return variant(spec)
-    for cls in _BUILT_IN:
-        if cls.kind.name == spec.kind:
-            return cls(spec)
-    found = load_component_class(spec.kind, where)
-    if not (isinstance(found, type) and issubclass(found, Component)):
+    """The component a spec describes; raises ArchitectureError for a class that is no Component."""
+    component = load_component_class(spec.kind, where)
+    if not (isinstance(component, type) and issubclass(component, Component)):
         raise ArchitectureError(
             f"{where}: {spec.kind!r} does not subclass "
             "CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
         )
-    return found(spec)
+    return component(spec)

@@ -1,8 +1,10 @@
 """Fuser: one new answer made from all candidates, weighed rather than copied (v6 section 3.1; MoA's aggregator)."""
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.component_types import ComponentType, bool_option, define_prompt, int_option
 from archon_eval.architecture.prompts import render
-from archon_eval.components.base import CallContext, CandidateGenerator, format_candidates, make_user_prompt
+from archon_eval.components.base import CandidateGenerator
+from archon_eval.components.call_context import CallContext
+from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 FUSE_PROMPT = """\
@@ -30,7 +32,16 @@ Keep your response about as long as the responses above: do not make it longer w
 class Fuser(CandidateGenerator):
     """One call per fused candidate; the fused candidates replace the incoming ones."""
 
-    kind = COMPONENT_TYPES["fuser"]
+    kind = ComponentType(
+        "fuser",
+        alone=False,
+        replaces=True,
+        options={"samples": int_option(1), "use_critiques": bool_option(True), "length_control": bool_option(False)},
+        prompts={"fuse": define_prompt("instruction candidates", "count")},
+        writes_tests="",
+        reads_tests="",
+        stand_in="ranker",
+    )
 
     def build_prompt(self, state: State) -> Conversation:
         """The earlier turns as they were, then one user turn with the query and the candidates."""
@@ -42,6 +53,6 @@ class Fuser(CandidateGenerator):
         )
         return make_user_prompt(text + (LENGTH_PROMPT if self.spec.get_option("length_control") else ""), state.history)
 
-    async def produce(self, state: State, id: str, draw: int, desk: CallContext) -> Candidate | None:
-        reply = await desk.generate("fuse", self.build_prompt(state), draw=draw, about=id)
+    async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
+        reply = await ctx.generate("fuse", self.build_prompt(state), draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None

@@ -1,15 +1,32 @@
 """Generator: the conversation goes to a model as it is; each sample is a candidate (v6 section 3.1)."""
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES
-from archon_eval.components.base import CallContext, CandidateGenerator
+from collections.abc import Mapping
+
+from archon_eval.architecture.component_types import ComponentType, int_option
+from archon_eval.components.base import CandidateGenerator
+from archon_eval.components.call_context import CallContext
+from archon_eval.components.token_estimates import Workload
+from archon_eval.models.call import Usage
 from archon_eval.types import Candidate, State
 
 
 class Generator(CandidateGenerator):
     """One candidate per sample, one call each."""
 
-    kind = COMPONENT_TYPES["generator"]
+    kind = ComponentType(
+        "generator",
+        place="first",
+        alone=False,
+        replaces=True,
+        options={"samples": int_option(1)},
+        reads_critiques=False,
+        writes_tests="",
+        reads_tests="",
+    )
 
-    async def produce(self, state: State, id: str, draw: int, desk: CallContext) -> Candidate | None:
-        reply = await desk.generate("generate", state.conversation, draw=draw, about=id)
+    async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
+        reply = await ctx.generate("generate", state.conversation, draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None
+
+    def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
+        return self._share_calls(work, work.assumed.query, work.assumed.answer)

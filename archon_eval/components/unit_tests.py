@@ -1,20 +1,32 @@
-"""Unit tests in words: a generator writes them from the query, an evaluator judges each candidate by them.
+"""Unit tests: a generator writes them from the query, an evaluator judges each candidate by them.
 
 v6 section 3.1: the evaluator passes on the candidates that pass every test (`keep: passing`); v1 orders them by the
-number of tests passed (`keep: all`). Five to ten tests worked best.
+number of tests passed (`keep: all`). Five to ten tests worked best. The papers' tests are statements in words; with
+`form: input_output` and `execute: sandbox` they are inputs with outputs, on which candidates' programs are run.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.component_types import (
+    ComponentType,
+    choice_option,
+    define_prompt,
+    int_option,
+    optional_word,
+)
 from archon_eval.architecture.prompts import render
-from archon_eval.components.base import CallContext, CandidateScorer, ContextComponent, CountRange, make_user_prompt
-from archon_eval.components.parsing.structured import iter_json_values, normalize_reply
+from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.components.base import CandidateScorer, ContextComponent
+from archon_eval.components.call_context import CallContext
+from archon_eval.components.executed_tests import CandidateProgramRunner
+from archon_eval.components.parsing.io_tests import parse_io_tests
 from archon_eval.components.parsing.test_results import parse_test_verdicts
-from archon_eval.errors import ParseError, quote
+from archon_eval.components.parsing.unit_tests import parse_tests
+from archon_eval.components.prompt_parts import make_user_prompt
+from archon_eval.components.token_estimates import CountRange, Workload
+from archon_eval.models.call import Usage
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 TESTS_PROMPT = """\
@@ -27,6 +39,19 @@ response states ..."). Cover what the query asks for; do not repeat a test.
 </query>
 
 Write at most {max_tests} tests. Reply only with a list of strings: ["first test", "second test", ...]"""
+
+IO_TESTS_PROMPT = """\
+Write tests for programs that solve the problem below. A program reads standard input and writes standard \
+output. Each test is one complete input, in the form that the problem describes, with the output that a right program \
+prints for it. Choose small inputs whose output you can work out with certainty: the problem's own examples, edge \
+cases, and inputs on which a plausible mistake shows. Do not repeat an input.
+
+<problem>
+{instruction}
+</problem>
+
+Write at most {max_tests} tests. Reply only with a JSON list of objects, line breaks written as \\n: \
+[{"input": "first line\\nsecond line\\n", "output": "..."}, ...]"""
 
 EVALUATE_PROMPT = """Check a response to a query against {count} unit tests, one by one.
 
@@ -46,120 +71,113 @@ on the line:
 
 Unit Test #1: [Passed] or [Failed]"""
 
-_ITEM = re.compile(
-    r"(?P<indent>[ \t]*)[*_#|\" ]*"
-    r"(?:(?:unit )?test\s{0,3}#?\d{1,3}[*_\"]*\s{0,3}[:.)|-]|#?\d{1,3}[*_ ]*[.):|]|[-*•])[*_]*\s+(?P<text>\S.*)",
-    re.I,
-)
-_EXAMPLES = ("first test", "second test")
-
-
-def parse_tests(reply: str, max_tests: int) -> tuple[str, ...]:
-    """The tests of a reply, without repeats, at most `max_tests`: a list of strings, else numbered or bulleted lines.
-
-    Raises:
-        ParseError: no test in it, or lines in levels of which only some are tests.
-    """
-    text = normalize_reply(reply)
-    tests = (
-        _parse_json_tests(text, inline=False) or _parse_list_lines(text, reply) or _parse_json_tests(text, inline=True)
-    )
-    if not tests:
-        raise ParseError(f"no list of tests in {quote(reply)}")
-    return tuple(dict.fromkeys(tests))[:max_tests]
-
-
-def _parse_json_tests(text: str, inline: bool) -> list[str]:
-    for value in iter_json_values(text, inline):
-        tests = [_extract_statement(item) for item in _unwrap_items(value)]
-        if tests and all(tests) and not set(tests) & set(_EXAMPLES):
-            return tests
-    return []
-
-
-def _unwrap_items(value: list[Any] | dict[str, Any]) -> list[Any]:
-    if isinstance(value, list):
-        return value[0] if len(value) == 1 and isinstance(value[0], list) else value
-    lists = [entry for entry in value.values() if isinstance(entry, list)]
-    return lists[0] if len(lists) == 1 else list(value.values())
-
-
-def _extract_statement(item: Any) -> str:
-    if isinstance(item, str):
-        return item.strip()
-    if isinstance(item, Mapping):
-        texts = {str(key).lower(): value.strip() for key, value in item.items() if isinstance(value, str)}
-        named = [texts[key] for key in ("test", "unit_test", "statement", "description", "assertion") if texts.get(key)]
-        return named[0] if named else max(texts.values(), key=len, default="")
-    return ""
-
-
-def _parse_list_lines(text: str, reply: str) -> list[str]:
-    """Numbered or bulleted lines with the indented lines that continue them."""
-    found: list[str] = []
-    indents: set[int] = set()
-    open_item = False
-    for line in text.splitlines():
-        item = _ITEM.fullmatch(line[:2000])
-        if item:
-            indents.add(len(item["indent"].expandtabs()) // 2)
-            found.append(item["text"])
-        elif open_item and line[:1].isspace() and line.strip():
-            found[-1] = f"{found[-1]} {line.strip()}"[:2000]
-        open_item = bool(line.strip()) and (bool(item) or open_item)
-    if len(indents) > 1:
-        raise ParseError(f"a list in several levels, so that it is not clear which lines are tests: {quote(reply)}")
-    return [test for line in found if (test := _strip_markup(line))]
-
-
-def _strip_markup(line: str) -> str:
-    line = line.strip(" \t*|").removesuffix(",").strip()
-    for mark in ('"', "'", "“"):
-        closing = "”" if mark == "“" else mark
-        if len(line) > 1 and line[0] == mark and line[-1] == closing and line.count(closing) <= 2:
-            line = line[1:-1].strip()
-    return line if line.count("|") < 2 else ""
+_FORMS = {"statements": (TESTS_PROMPT, parse_tests), "input_output": (IO_TESTS_PROMPT, parse_io_tests)}
+"""The prompt and the parser of each form of test."""
 
 
 class UnitTestGenerator(ContextComponent):
     """One call, at time zero; the fallback is no test at all, which every candidate passes."""
 
-    kind = COMPONENT_TYPES["unit_test_generator"]
-    wording = TESTS_PROMPT
-    """The prompt's built-in wording."""
-    parse = staticmethod(parse_tests)
-    """From a reply and the most tests allowed to the tests."""
+    kind = ComponentType(
+        "unit_test_generator",
+        options={
+            "max_tests": int_option(10, always_shown=True),
+            "form": choice_option("statements", "input_output"),
+        },
+        prompts={"tests": define_prompt("instruction", "max_tests")},
+        reads_critiques=False,
+        reads_tests="",
+    )
 
-    async def prepare(self, conversation: Conversation, desk: CallContext) -> Mapping[str, Any]:
-        most = int(self.spec.get_option("max_tests"))
+    @classmethod
+    def describe_type(cls, spec: ComponentSpec) -> ComponentType:
+        return replace(cls.kind, writes_tests=spec.get_option("form"))
+
+    async def prepare(self, conversation: Conversation, ctx: CallContext) -> Mapping[str, Any]:
+        max_tests = self.count_tests()
+        built_in_prompt, parse = _FORMS[self.spec.get_option("form")]
         prompt = render(
-            self.spec.get_prompt("tests", self.wording), instruction=render_conversation(conversation), max_tests=most
+            self.spec.get_prompt("tests", built_in_prompt),
+            instruction=render_conversation(conversation),
+            max_tests=max_tests,
         )
-        tests = await desk.generate_parsed(
+        tests = await ctx.generate_parsed(
             "tests",
             make_user_prompt(prompt),
-            lambda reply: self.parse(reply, most),
+            lambda reply: parse(reply, max_tests),
             fallback="no tests: every candidate passes",
         )
         return {"tests": tests or ()}
 
-    def count_calls(self, candidates: CountRange) -> CountRange:
-        return (1, 1)
+    def count_tests(self) -> int:
+        return int(self.spec.get_option("max_tests"))
+
+    def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
+        return self._share_calls(work, self.estimate_prompt(work), self.count_tests() * work.assumed.test)
+
+    def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+        return _list_tests(values)
 
 
 class UnitTestEvaluator(CandidateScorer):
-    """One call per candidate; a test without a readable verdict counts neither for nor against it."""
+    """One call per candidate; a test without a readable verdict counts neither for nor against it.
 
-    kind = COMPONENT_TYPES["unit_test_evaluator"]
+    With `execute: sandbox` no call: candidates' programs are run on the tests, and ordered by tests passed.
+    """
+
+    kind = ComponentType(
+        "unit_test_evaluator",
+        filters=True,
+        options={
+            "keep": choice_option("passing", "all", always_shown=True),
+            "top_k": int_option(None, always_shown=True),
+            "stop_after": int_option(None),
+            "execute": optional_word("sandbox"),
+        },
+        prompts={"evaluate": define_prompt("instruction candidate tests", "count")},
+        reads_critiques=False,
+        writes_tests="",
+        reads_tests="statements",
+        follows_tests=True,
+    )
+
+    def __init__(self, spec: ComponentSpec) -> None:
+        super().__init__(spec)
+        self._programs = CandidateProgramRunner() if spec.get_option("execute") else None
+
+    @classmethod
+    def describe_type(cls, spec: ComponentSpec) -> ComponentType:
+        described = replace(cls.kind, filters=spec.get_option("keep") != "all")
+        if not spec.get_option("execute"):
+            return described
+        return replace(described, needs_model=False, reads_tests="input_output", runs_programs="`execute: sandbox`")
+
+    @classmethod
+    def check_options(cls, spec: ComponentSpec) -> Sequence[str]:
+        cut = spec.get_option("top_k") is not None or spec.get_option("keep") == "all" or spec.get_option("execute")
+        if cut and spec.get_option("stop_after") is not None:
+            return ["`stop_after` cancels work that `top_k`, `keep: all` and `execute` must see"]
+        return ()
 
     @property
     def sorts(self) -> bool:  # type: ignore[override]
-        return self.spec.get_option("keep") == "all" or self.spec.get_option("top_k") is not None
+        return self.spec.get_option("keep") == "all" or self.spec.get_option("top_k") is not None or self._executes
 
-    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
-        tests = state.tests
-        if not tests:
+    @property
+    def _executes(self) -> bool:
+        return self._programs is not None
+
+    def check_requirements(self) -> None:
+        if self._programs:
+            self._programs.check_requirements()
+
+    async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
+        if not state.tests:
             return candidate
+        if self._programs:
+            printed = await self._programs.run(candidate, state, compare=True)
+            return replace(candidate, tests=tuple(output is not None for output in printed))
+        tests = state.tests
         prompt = render(
             self.spec.get_prompt("evaluate", EVALUATE_PROMPT),
             instruction=state.instruction,
@@ -167,7 +185,7 @@ class UnitTestEvaluator(CandidateScorer):
             tests="\n".join(f"Unit Test #{number}: {test}" for number, test in enumerate(tests, 1)),
             count=len(tests),
         )
-        results = await desk.generate_parsed(
+        results = await ctx.generate_parsed(
             "evaluate",
             make_user_prompt(prompt),
             lambda reply: parse_test_verdicts(reply, len(tests)),
@@ -180,15 +198,24 @@ class UnitTestEvaluator(CandidateScorer):
         return self.spec.get_option("keep") == "all" or False not in candidate.tests
 
     def arrange(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        if self.spec.get_option("keep") == "all" or self.spec.get_option("execute"):
+        if self.spec.get_option("keep") == "all" or self._executes:
             candidates = tuple(sorted(candidates, key=lambda c: -sum(result is True for result in c.tests)))
         passing = tuple(filter(self.passes, candidates)) or candidates
         return passing[: self.spec.get_option("top_k")]
 
-    def count_calls(self, candidates: CountRange) -> CountRange:
-        return candidates
-
     def count_survivors(self, candidates: CountRange) -> CountRange:
         top_k = self.spec.get_option("top_k")
-        least, most = candidates if self.spec.get_option("keep") == "all" else super().count_survivors(candidates)
+        least, most = super().count_survivors(candidates)
         return (least, most) if top_k is None else (min(least, top_k), min(most, top_k))
+
+    def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
+        prompt = self.estimate_prompt(work) + work.tests * work.assumed.test
+        return self._share_calls(work, prompt, work.tests * work.assumed.verdict)
+
+    def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+        return _list_tests(values)
+
+
+def _list_tests(values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    tests = values.get("tests", ())
+    return {"Unit tests": tests} if tests else {}

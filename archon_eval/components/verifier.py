@@ -1,14 +1,16 @@
 """Verifier: reasons why a candidate may be right, then a verdict on it; only the correct go on (v6 section 3.1)."""
 
-import html
-import re
+from collections.abc import Mapping
 from dataclasses import replace
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.component_types import ComponentType, define_prompt, int_option
 from archon_eval.architecture.prompts import render
-from archon_eval.components.base import CallContext, CandidateScorer, CountRange, make_user_prompt
-from archon_eval.components.parsing.structured import is_negated, iter_json_values, normalize_reply
-from archon_eval.errors import ParseError, quote
+from archon_eval.components.base import CandidateScorer
+from archon_eval.components.call_context import CallContext
+from archon_eval.components.parsing.verdict import parse_verdict
+from archon_eval.components.prompt_parts import make_user_prompt
+from archon_eval.components.token_estimates import CountRange, Workload, cap_tokens
+from archon_eval.models.call import Usage
 from archon_eval.types import Candidate, State
 
 REASONS_PROMPT = """Consider this response to a query. Explain, step by step, the reasons why it may be right: what it \
@@ -42,71 +44,28 @@ check them: they may be mistaken.
 
 Think it through, then end your reply with a line that holds only your verdict: [Correct] or [Incorrect]"""
 
-_FORM = re.compile(r"\[\s{0,9}correct\s{0,9}\]?\s{0,9}(?:or|/|,|\|)\s{0,9}\[?\s{0,9}incorrect\s{0,9}\]", re.I)
-_BRACKET = re.compile(r"\[[^\[\]\n]{0,40}correct\b[^\[\]\n]{0,40}\]", re.I)
-_NOUN = r"(?:final|verdict|answer|response|decision|conclusion|is|boxed|text)"
-_LEAD = rf"\W*(?:(?:(?:so|my|the|{_NOUN})\b\W*)*{_NOUN}\b\W*)?"
-_EXACT = re.compile(rf"\[{_LEAD}(in|not\s+)?correct\W*\]", re.I)
-_LONE = re.compile(rf"{_LEAD}(in|not\s+)?correct\W*", re.I)
-_AGAINST = {
-    True: re.compile(r"\b(?:incorrect|wrong|wait)\b|\bnot\s+(?:\w+\s+)?correct\b", re.I),
-    False: re.compile(r"\b(?:is|are|was)\s+(?:\w+\s+)?correct\b|\bwait\b", re.I),
-}
-_HEDGE = re.compile(r"\b(?:but|however|although|if|unless|except|wait)\b", re.I)
-_FIRST = re.compile(r"\b(?:at\s+first|initially|first\s+(?:sight|glance|impression|look))\b", re.I)
-
-
-def parse_verdict(reply: str) -> bool:
-    """Whether the reply ends by calling the candidate correct.
-
-    Raises:
-        ParseError: no verdict, or a last verdict that says both, is negated, hedged or contradicted afterwards.
-    """
-    text = _FORM.sub("", html.unescape(normalize_reply(reply)).replace("*", "").replace("`", ""))
-    brackets = list(_BRACKET.finditer(text))
-    if not brackets:
-        return _parse_unbracketed(text, reply)
-    end = brackets[-1]
-    exact = _EXACT.fullmatch(end[0])
-    start = text.rfind("\n", 0, end.start()) + 1
-    stop = text.find("\n", end.end())
-    line = text[start : stop if stop >= 0 else len(text)]
-    kinds = {match[0].lower().replace(" ", "") for match in _BRACKET.finditer(line[-5000:])}
-    if not exact or len(kinds) > 1 or is_negated(line[: end.start() - start], exact[1] is None):
-        raise ParseError(f"the verdict says both, neither or is negated: {quote(line)}")
-    verdict, rest = exact[1] is None, text[end.end() :]
-    alone = _LONE.fullmatch(line[-200:])
-    if _AGAINST[verdict].search(rest) or (not alone and (_FIRST.search(line) or _HEDGE.search(rest))):
-        raise ParseError(f"the verdict is hedged or contradicted: {quote(line + rest)}")
-    return verdict
-
-
-def _parse_unbracketed(text: str, reply: str) -> bool:
-    """A last line that is only the verdict, or a JSON object with one verdict in it."""
-    last = next((line for line in reversed(text.splitlines()) if re.search(r"\w", line)), "")
-    if len(last) <= 200 and (match := _LONE.fullmatch(last)):
-        return match[1] is None
-    for value in iter_json_values(text):
-        words = value.values() if isinstance(value, dict) else value
-        said = {
-            word for word in (str(word).strip("[] .").lower() for word in words) if word in ("correct", "incorrect")
-        }
-        said |= {("incorrect", "correct")[value[k]] for k in value if k == "correct" and isinstance(value[k], bool)}
-        if len(said) == 1:
-            return said == {"correct"}
-    raise ParseError(f"no [Correct] or [Incorrect] in {quote(reply)}")
-
 
 class Verifier(CandidateScorer):
     """Two calls per candidate; the fallback keeps a candidate whose verdict cannot be read."""
 
-    kind = COMPONENT_TYPES["verifier"]
+    kind = ComponentType(
+        "verifier",
+        filters=True,
+        options={"stop_after": int_option(None)},
+        prompts={
+            "reason": define_prompt("instruction candidate"),
+            "verdict": define_prompt("instruction candidate reasons"),
+        },
+        reads_critiques=False,
+        writes_tests="",
+        reads_tests="",
+    )
 
-    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
+    async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
         reason = render(
             self.spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text
         )
-        reply = await desk.generate("reasons", make_user_prompt(reason), about=candidate.id)
+        reply = await ctx.generate("reasons", make_user_prompt(reason), about=candidate.id)
         reasons = reply.text if reply else ""
         verdict = render(
             self.spec.get_prompt("verdict", VERDICT_PROMPT),
@@ -114,7 +73,7 @@ class Verifier(CandidateScorer):
             candidate=candidate.text,
             reasons=reasons,
         )
-        correct = await desk.generate_parsed(
+        correct = await ctx.generate_parsed(
             "verdict",
             make_user_prompt(verdict),
             parse_verdict,
@@ -128,3 +87,12 @@ class Verifier(CandidateScorer):
 
     def count_calls(self, candidates: CountRange) -> CountRange:
         return (2 * candidates[0], 2 * candidates[1])
+
+    def count_parsed_calls(self, candidates: CountRange) -> int:
+        return candidates[1]
+
+    def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
+        reasons = cap_tokens(work.assumed.reasons, self.spec)
+        prompts = 2 * self.estimate_prompt(work) + reasons
+        judged = work.calls // 2
+        return {self.spec.model: Usage(judged * prompts, judged * 2 * reasons)}

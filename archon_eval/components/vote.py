@@ -13,11 +13,13 @@ from dataclasses import replace
 
 import anyio
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.component_types import ComponentType, choice_option, int_option
 from archon_eval.architecture.spec import ComponentSpec
-from archon_eval.components.base import CallContext, CountRange, ListComponent
+from archon_eval.components.base import ListComponent
+from archon_eval.components.call_context import CallContext
 from archon_eval.components.executed_tests import CandidateProgramRunner
 from archon_eval.components.parsing.structured import normalize_reply
+from archon_eval.components.token_estimates import CountRange
 from archon_eval.types import Candidate, State
 
 _STATED = re.compile(r"^\W*(?:the )?(?:final )?answer\W*(?::|is\b)\s*(\S.*)", re.I | re.M)
@@ -54,7 +56,20 @@ def _find_closing_brace(text: str, start: int) -> int | None:
 class Vote(ListComponent):
     """Candidates of the largest group, in their order; of groups of one size the one that came first."""
 
-    kind = COMPONENT_TYPES["vote"]
+    kind = ComponentType(
+        "vote",
+        needs_model=False,
+        options={"by": choice_option("answer", "outputs"), "top_k": int_option(None, always_shown=True)},
+        reads_critiques=False,
+        writes_tests="",
+        reads_tests="",
+    )
+
+    @classmethod
+    def describe_type(cls, spec: ComponentSpec) -> ComponentType:
+        if spec.get_option("by") != "outputs":
+            return cls.kind
+        return replace(cls.kind, reads_tests="input_output", runs_programs="`by: outputs`")
 
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)

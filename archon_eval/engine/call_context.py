@@ -1,6 +1,6 @@
 """The engine's side of a component's calls: sends, re-asks, records, and turns failures into what the user chose.
 
-reply = await desk.generate_parsed("verdict", prompt, parse_verdict, fallback="the candidate is kept, unverified")
+verdict = await ctx.generate_parsed("verdict", prompt, parse_verdict, fallback="the candidate is kept, unverified")
 """
 
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import anyio
 
+from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
-from archon_eval.errors import ModelError, ParseError
+from archon_eval.errors import ArchitectureError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.types import Conversation, Message
 
@@ -35,54 +36,84 @@ class TraceRecorder:
 
     def build_trace(self) -> Trace:
         """All of it, in the order of layers."""
-        steps = tuple(sorted(self.steps, key=lambda step: step.layer))
-        notes = tuple(sorted(self.notes, key=lambda note: note.layer))
-        return Trace(tuple(sorted(self.layers, key=lambda layer: layer.layer)), steps, notes)
+        return Trace(
+            layers=tuple(sorted(self.layers, key=lambda layer: layer.layer)),
+            steps=tuple(sorted(self.steps, key=lambda step: step.layer)),
+            notes=tuple(sorted(self.notes, key=lambda note: note.layer)),
+        )
 
 
 class EngineCallContext:
-    """The `Desk` of one component on one question."""
+    """The `CallContext` of one component on one question."""
 
-    def __init__(self, caller: Caller, record: TraceRecorder, spec: ComponentSpec, layer: int, place: int) -> None:
-        self._caller, self._record, self._spec = caller, record, spec
+    def __init__(self, caller: Caller, recorder: TraceRecorder, spec: ComponentSpec, *, layer: int, place: int) -> None:
+        """
+        Args:
+            layer: the component's layer, from 1.
+            place: its place in the layer, from 1.
+        """
+        self._caller, self._recorder, self._spec = caller, recorder, spec
         self._layer, self._place = layer, place
 
-    def record_event(self, what: str, detail: str, about: str = "") -> None:
-        """TraceRecorder something a reader must know."""
-        self._record.notes.append(TraceEvent(self._layer, self._spec.kind, what, detail, about))
+    def record_event(self, event: str, detail: str, about: str = "") -> None:
+        """Record something a reader must know."""
+        self._recorder.notes.append(
+            TraceEvent(layer=self._layer, kind=self._spec.kind, what=event, detail=detail, about=about)
+        )
 
-    async def generate(self, purpose: str, messages: Conversation, *, draw: int = 0, about: str = "") -> Reply | None:
+    async def generate(
+        self, purpose: str, messages: Conversation, *, model: str | None = None, draw: int = 0, about: str = ""
+    ) -> Reply | None:
         """A free-text reply; None when it failed for good and may be dropped."""
-        spec, settings = self._spec, self._spec.settings
+        model, spec, settings = self._choose_model(model), self._spec, self._spec.settings
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
             settings = replace(settings, seed=settings.seed + draw)
-        call = Call(spec.model, messages, settings, draw, self._record.epoch)
-
-        def step(reply: Reply | None, problem: str = "") -> None:
-            self._record.steps.append(
-                TraceStep(
-                    self._layer, spec.kind, self._place, spec.model, purpose, about, draw, messages, reply, problem
-                )
-            )
-
+        call = Call(model, messages, settings, draw=draw, epoch=self._recorder.epoch)
         try:
             reply = await self._caller(call)
         except ModelError as exc:
-            step(None, str(exc))
+            self._record_step(call, purpose, about=about, problem=str(exc))
             if spec.on_error == "drop":
                 self.record_event("dropped", str(exc), about)
                 return None
             raise ModelError(f"layer {self._layer} ({spec.kind}), {purpose}: {exc}") from exc
         except anyio.get_cancelled_exc_class():
-            step(None, "cancelled")
-            self.record_event("cancelled", f"{purpose} by {spec.model}", about)
+            self._record_step(call, purpose, about=about, problem="cancelled")
+            self.record_event("cancelled", f"{purpose} by {model}", about)
             raise
-        step(reply)
-        self._record_reply_problems(reply, purpose, about)
+        self._record_step(call, purpose, about=about, reply=reply)
+        self._record_reply_problems(reply, f"{purpose} by {model}", about)
         return reply
 
-    def _record_reply_problems(self, reply: Reply, purpose: str, about: str) -> None:
-        detail = f"{purpose} by {self._spec.model}"
+    def _choose_model(self, model: str | None) -> str:
+        chosen = self._spec.model if model is None else model
+        if not chosen or (model is not None and model not in self._spec.models):
+            declared = ", ".join(self._spec.models) or "none"
+            raise ArchitectureError(
+                f"layer {self._layer} ({self._spec.kind}) calls {f'model {model!r}' if model else 'a model'}, which it "
+                f"does not declare (declared: {declared}): a further model is an option made with model_option()"
+            )
+        return chosen
+
+    def _record_step(
+        self, call: Call, purpose: str, *, about: str, reply: Reply | None = None, problem: str = ""
+    ) -> None:
+        self._recorder.steps.append(
+            TraceStep(
+                layer=self._layer,
+                kind=self._spec.kind,
+                component=self._place,
+                model=call.model,
+                purpose=purpose,
+                about=about,
+                draw=call.draw,
+                messages=call.messages,
+                reply=reply,
+                problem=problem,
+            )
+        )
+
+    def _record_reply_problems(self, reply: Reply, detail: str, about: str) -> None:
         if reply.stop_reason in ("max_tokens", "model_length"):
             self.record_event("truncated", f"{detail} ({reply.stop_reason})", about)
         if reply.stop_reason == "content_filter":
@@ -93,14 +124,20 @@ class EngineCallContext:
             self.record_event("cleaned", f"{detail}: {reply.cleaned} characters", about)
 
     async def generate_parsed(
-        self, purpose: str, messages: Conversation, parse: Callable[[str], T], *, fallback: str, about: str = ""
+        self,
+        purpose: str,
+        messages: Conversation,
+        parse: Callable[[str], T],
+        *,
+        fallback: str,
+        model: str | None = None,
+        about: str = "",
     ) -> T | None:
         """A parsed reply; after the last re-ask the fallback is recorded and what could be read is returned."""
-        asked, partial, problem = messages, None, "the call failed"
+        prompt, partial, problem = messages, None, "the call failed"
         for attempt in range(self._spec.reask + 1):
-            reply = await self.generate(
-                purpose if attempt == 0 else f"{purpose} (asked again)", asked, draw=attempt, about=about
-            )
+            label = purpose if attempt == 0 else f"{purpose} (asked again)"
+            reply = await self.generate(label, prompt, model=model, draw=attempt, about=about)
             if reply is None:
                 break
             try:
@@ -111,6 +148,10 @@ class EngineCallContext:
             if attempt < self._spec.reask:
                 self.record_event("reask", f"{purpose}: {problem}", about)
                 shown = reply.text[:MAX_QUOTED_CHARS].strip() or "(no text)"
-                asked = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=problem)))
+                prompt = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=problem)))
         self.record_event("fallback", f"{purpose}: {problem}; {fallback}", about)
         return partial
+
+    say = RenamedMethod("generate")
+    ask = RenamedMethod("generate_parsed")
+    note = RenamedMethod("record_event")

@@ -1,7 +1,7 @@
 """What flows between layers while they run: slots that fill, lists of them, and the gate of a filter.
 
-flow.put_slots(slots)                   # their number is known before any of them is filled
-candidates = await flow.candidates()    # in the order of the slots, whatever the timing
+flow.put_slots(slots)                       # their number is known before any of them is filled
+candidates = await flow.get_candidates()    # in the order of the slots, whatever the timing
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -108,8 +108,8 @@ class LayerFlow:
         return await self._values.get()
 
     async def get_candidates(self) -> tuple[Candidate, ...]:
-        found = [await slot.get() for slot in await self.get_slots()]
-        return tuple(candidate for candidate in found if candidate is not None)
+        candidates = [await slot.get() for slot in await self.get_slots()]
+        return tuple(candidate for candidate in candidates if candidate is not None)
 
 
 class FilterGate:

@@ -34,7 +34,7 @@ class Observer(Protocol):
     def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
         """Opened around each layer and each component of a layer with several."""
 
-    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
+    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
         """A layer's outcome, inside its span; None when it failed or was cancelled."""
 
     def record_question(self, trail: Trace) -> None:
@@ -48,7 +48,7 @@ class NullObserver:
     async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
         yield
 
-    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
+    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
         pass
 
     def record_question(self, trail: Trace) -> None:
@@ -74,7 +74,9 @@ class Engine:
         ]
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
-                raise ArchitectureError(f"layer {number} has {len(layer)} components, which only producers may share")
+                raise ArchitectureError(
+                    f"layer {number} has {len(layer)} components, which only a CandidateGenerator may share"
+                )
             for component in layer:
                 component.check_requirements()
 
@@ -88,22 +90,22 @@ class Engine:
         if not any(message.role == "user" for message in conversation):
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         started = time.monotonic()
-        record = TraceRecorder(epoch)
+        recorder = TraceRecorder(epoch)
         caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
-        run = _QuestionRun(caller, self._observer, conversation, record, self._layers)
+        run = _QuestionRun(caller, self._observer, conversation, recorder=recorder, layers=self._layers)
         flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))
         try:
             async with anyio.create_task_group() as group:
                 for number, layer in enumerate(self._layers, 1):
-                    group.start_soon(run.run_layer, number, layer, flows[number - 1], flows[number])
+                    group.start_soon(partial(run.run_layer, number, layer, flows[number - 1], outflow=flows[number]))
         except BaseExceptionGroup as errors:
             raise select_error(errors) from None
         finally:
-            trail = record.build_trace()
+            trail = recorder.build_trace()
             self._observer.record_question(trail)
         candidates = await flows[-1].get_candidates()
-        return Answer(candidates[0].text, candidates, trail, time.monotonic() - started)
+        return Answer(candidates[0].text, candidates, trail, seconds=time.monotonic() - started)
 
 
 class _QuestionRun:
@@ -114,26 +116,27 @@ class _QuestionRun:
         caller: Caller,
         observer: Observer,
         conversation: Conversation,
-        record: TraceRecorder,
+        *,
+        recorder: TraceRecorder,
         layers: list[list[Component]],
     ) -> None:
         self._caller, self._observer = caller, observer
-        self._conversation, self._record = conversation, record
+        self._conversation, self._recorder = conversation, recorder
         self._kinds = [layer[0].spec.kind for layer in layers]
-        self._cancellable = any(
-            isinstance(layer[0], CandidateScorer) and layer[0].stop_after is not None for layer in layers
-        )
+        self._cancellable = any(layer[0].stop_after is not None for layer in layers)
 
-    async def run_layer(self, number: int, components: list[Component], inflow: LayerFlow, outflow: LayerFlow) -> None:
+    async def run_layer(
+        self, number: int, components: list[Component], inflow: LayerFlow, *, outflow: LayerFlow
+    ) -> None:
         component = components[0]
         if isinstance(component, CandidateGenerator):
-            work = self._run_generators(number, components, inflow, outflow)
+            work = self._run_generators(number, components, inflow, outflow=outflow)
         elif isinstance(component, CandidateScorer):
-            work = self._run_scorer(number, component, inflow, outflow)
+            work = self._run_scorer(number, component, inflow, outflow=outflow)
         elif isinstance(component, ListComponent):
-            work = self._run_list_component(number, component, inflow, outflow)
+            work = self._run_list_component(number, component, inflow, outflow=outflow)
         elif isinstance(component, ContextComponent):
-            work = self._run_context_component(number, component, inflow, outflow)
+            work = self._run_context_component(number, component, inflow, outflow=outflow)
         else:
             raise ArchitectureError(
                 f"layer {number}: {component.spec.kind} is no "
@@ -142,7 +145,7 @@ class _QuestionRun:
         await work
 
     def _create_context(self, number: int, component: Component, place: int = 1) -> EngineCallContext:
-        return EngineCallContext(self._caller, self._record, component.spec, number, place)
+        return EngineCallContext(self._caller, self._recorder, component.spec, layer=number, place=place)
 
     @asynccontextmanager
     async def _open_span(self, number: int, component: Component, outflow: LayerFlow) -> AsyncIterator[None]:
@@ -157,13 +160,21 @@ class _QuestionRun:
                 candidates, values = await outflow.get_candidates(), await outflow.get_values()
                 if not candidates:
                     raise self._create_empty_error(number, kind)
-                result = LayerResult(number, kind, candidates, values, time.monotonic() - started)
-                self._record.layers.append(result)
+                result = LayerResult(
+                    layer=number,
+                    kind=kind,
+                    candidates=candidates,
+                    values=values,
+                    seconds=time.monotonic() - started,
+                    remarks=tuple(map(component.describe_candidate, candidates)),
+                    lists=component.describe_values(values),
+                )
+                self._recorder.layers.append(result)
             finally:
-                self._observer.record_layer(number, result, self._record)
+                self._observer.record_layer(number, result, self._recorder)
 
     def _create_empty_error(self, number: int, kind: str) -> ModelError:
-        lost = [note.detail for note in self._record.notes if note.what == "dropped" and note.layer <= number]
+        lost = [note.detail for note in self._recorder.notes if note.what == "dropped" and note.layer <= number]
         why = f", every call failed: {'; '.join(lost[:3])}" if lost else ""
         return ModelError(f"layer {number} ({kind}): no candidate left{why}")
 
@@ -175,31 +186,30 @@ class _QuestionRun:
         return state
 
     async def _run_generators(
-        self, number: int, components: list[Component], inflow: LayerFlow, outflow: LayerFlow
+        self, number: int, components: list[Component], inflow: LayerFlow, *, outflow: LayerFlow
     ) -> None:
-        producers = [component for component in components if isinstance(component, CandidateGenerator)]
+        generators = [component for component in components if isinstance(component, CandidateGenerator)]
         slots = [
-            [CandidateSlot(cancellable=self._cancellable) for _ in range(producer.candidate_count)]
-            for producer in producers
+            [CandidateSlot(cancellable=self._cancellable) for _ in range(generator.candidate_count)]
+            for generator in generators
         ]
         lone = max(map(len, slots)) == 1  # all or none, so that the draws of a prompt are asked for at one moment
         outflow.put_slots([slot for group in slots for slot in group])
         state = await self._collect_state(number, inflow)
         outflow.put_values(state.values)
 
-        async def fill(
-            producer: CandidateGenerator, slot: CandidateSlot, id: str, draw: int, desk: EngineCallContext
+        async def fill_slot(
+            generator: CandidateGenerator, slot: CandidateSlot, id: str, *, draw: int, ctx: EngineCallContext
         ) -> None:
-            slot.fill(await producer.produce(state, id, draw, desk))
+            slot.fill(await generator.produce(state, id, draw, ctx))
 
-        async def component(
-            place: int, producer: CandidateGenerator, mine: list[CandidateSlot], first: int, draw: int
-        ) -> None:
-            desk = self._create_context(number, producer, place)
-            async with _open_component_span(self._observer, f"{producer.spec.kind} {place}", len(producers)):
+        async def run_generator(place: int, first: int, first_draw: int) -> None:
+            generator, mine = generators[place - 1], slots[place - 1]
+            ctx = self._create_context(number, generator, place)
+            async with _open_component_span(self._observer, f"{generator.spec.kind} {place}", len(generators)):
                 jobs = [
-                    partial(fill, producer, slot, f"{number}.{first + index}", draw + index, desk)
-                    for index, slot in enumerate(mine)
+                    partial(fill_slot, generator, slot, f"{number}.{first + n}", draw=first_draw + n, ctx=ctx)
+                    for n, slot in enumerate(mine)
                 ]
                 await _run_all([partial(slot.run_job, job) for slot, job in zip(mine, jobs, strict=True)], lone)
 
@@ -207,60 +217,60 @@ class _QuestionRun:
             jobs: list[SlotJob] = []
             first = 1
             draws: Counter[str] = Counter()
-            for place, (producer, mine) in enumerate(zip(producers, slots, strict=True), 1):
-                model = producer.spec.model
-                jobs.append(partial(component, place, producer, mine, first, draws[model]))
+            for place, (generator, mine) in enumerate(zip(generators, slots, strict=True), 1):
+                model = generator.spec.model
+                jobs.append(partial(run_generator, place, first, draws[model]))
                 draws[model] += len(mine)
                 first += len(mine)
             await _run_all(jobs, len(jobs) == 1)
 
-    async def _run_scorer(self, number: int, judge: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
-        assert isinstance(judge, CandidateScorer)
+    async def _run_scorer(self, number: int, scorer: CandidateScorer, inflow: LayerFlow, *, outflow: LayerFlow) -> None:
         sources = await inflow.get_slots()
         slots = [CandidateSlot(source, self._cancellable) for source in sources]
-        gate = FilterGate(slots, None if judge.sorts else judge.stop_after)
-        desk = self._create_context(number, judge)
-        if not judge.sorts:
+        gate = FilterGate(slots, None if scorer.sorts else scorer.stop_after)
+        ctx = self._create_context(number, scorer)
+        if not scorer.sorts:
             outflow.put_slots(slots)
 
-        async def one(source: CandidateSlot, slot: CandidateSlot) -> None:
+        async def judge_slot(source: CandidateSlot, slot: CandidateSlot) -> None:
             candidate = await source.get()
             if candidate is None:
                 return gate.report_verdict(slot, None, False)
             state = State(self._conversation, (), await inflow.get_values())
-            if not judge.sorts:
+            if not scorer.sorts:
                 outflow.put_values(state.values)
-            judged = await judge.judge(state, candidate, desk)
-            passes = judge.sorts or judge.passes(judged)
+            judged = await scorer.judge(state, candidate, ctx)
+            passes = scorer.sorts or scorer.passes(judged)
             gate.report_verdict(slot, judged, passes)
             if not passes:
                 await gate.done.wait()
                 slot.fill(None if gate.passed else judged)
 
         await inflow.started.get()
-        async with self._open_span(number, judge, outflow):
-            await _run_all(
-                [partial(slot.run_job, partial(one, source, slot)) for source, slot in zip(sources, slots, strict=True)]
-            )
+        async with self._open_span(number, scorer, outflow):
+            pairs = zip(sources, slots, strict=True)
+            await _run_all([partial(slot.run_job, partial(judge_slot, source, slot)) for source, slot in pairs])
             judged = tuple(slot.candidate for slot in slots if slot.candidate is not None)
             if not judged:
                 raise self._create_empty_error(number - 1, self._kinds[number - 2])
-            none_passed = not any(judge.passes(candidate) for candidate in judged)
-            if none_passed and judge.kind.filters and judge.arrange(judged):
-                desk.record_event("fallback", "no candidate passed: all go on")
-            if judge.sorts:
-                outflow.put(State(self._conversation, judge.arrange(judged), await inflow.get_values()))
+            none_passed = not any(scorer.passes(candidate) for candidate in judged)
+            if none_passed and scorer.type.filters and scorer.arrange(judged):
+                ctx.record_event("fallback", "no candidate passed: all go on")
+            if scorer.sorts:
+                outflow.put(State(self._conversation, scorer.arrange(judged), await inflow.get_values()))
 
-    async def _run_list_component(self, number: int, whole: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
-        assert isinstance(whole, ListComponent)
+    async def _run_list_component(
+        self, number: int, component: ListComponent, inflow: LayerFlow, *, outflow: LayerFlow
+    ) -> None:
         state = await self._collect_state(number, inflow)
-        async with self._open_span(number, whole, outflow):
-            outflow.put(await whole.run(state, self._create_context(number, whole)))
+        async with self._open_span(number, component, outflow):
+            outflow.put(await component.run(state, self._create_context(number, component)))
 
-    async def _run_context_component(self, number: int, side: Component, inflow: LayerFlow, outflow: LayerFlow) -> None:
-        assert isinstance(side, ContextComponent)
-        async with self._open_span(number, side, outflow):
-            prepared = await side.prepare(self._conversation, self._create_context(number, side))
+    async def _run_context_component(
+        self, number: int, component: ContextComponent, inflow: LayerFlow, *, outflow: LayerFlow
+    ) -> None:
+        async with self._open_span(number, component, outflow):
+            prepared = await component.prepare(self._conversation, self._create_context(number, component))
             outflow.put_slots(await inflow.get_slots())
             outflow.put_values({**await inflow.get_values(), **prepared})
 

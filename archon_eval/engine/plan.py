@@ -1,21 +1,22 @@
 """What an architecture will cost before anything is paid: the engine's walk with counts instead of calls.
 
-    plan = plan(load_architecture("figure-3"))
-    plan.calls         # (29, 31): least and most model calls per question, re-asks apart
-    plan.sequential    # 7: the longest chain of calls that wait for each other
+    figure_3 = plan(load_architecture("figure-3"))
+    figure_3.calls         # (31, 31): least and most model calls per question, re-asks apart
+    figure_3.sequential    # 7: the longest chain of calls that wait for each other
 
-Counts come from the components themselves (`calls`, `count_survivors`), so they hold for custom components too.
-Tokens are estimates from `TokenAssumptions`; dollars are those tokens at the price table, unknown where a price is.
+Counts and tokens come from the components themselves (`count_calls`, `estimate_tokens`), so they hold for custom
+components too. Tokens are estimates from `TokenAssumptions`; dollars are those tokens at the price table, unknown where
+a price is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture
 from archon_eval.components import build_component
-from archon_eval.components.base import CandidateGenerator, CandidateScorer, Component, ContextComponent, CountRange
-from archon_eval.engine.token_estimates import PlanFlow, TokenAssumptions, cap_tokens, estimate_tokens
+from archon_eval.components.base import Component
+from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, sum_ranges
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
 
@@ -27,7 +28,7 @@ class LayerPlan:
     number: int
     kind: str
     components: tuple[tuple[str, int], ...]
-    """(model, candidates it makes) per component; 1 for those that make none."""
+    """(model, candidates it makes) per component and model; 1 for those that make none."""
     calls: CountRange
     reasks: int
     """Calls that unreadable replies may add at most."""
@@ -38,6 +39,8 @@ class LayerPlan:
     usage: tuple[Usage, Usage]
     dollars: tuple[float, float] | None
     """None when a model's price is unknown."""
+    leaves: str = ""
+    """What a layer beside the candidates' way leaves for later ones (`tests`); empty for a layer on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,18 @@ class Plan:
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON; unknown dollars are null."""
-        found = asdict(self)
-        del found["architecture"]
-        return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **found}
+        mapping = asdict(self)
+        del mapping["architecture"]
+        for layer in mapping["layers"]:
+            del layer["leaves"]
+        return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
 
 def plan(
     architecture: Architecture,
     models: Sequence[str] = (),
     assumptions: TokenAssumptions | None = None,
+    *,
     prices: PriceTable | None = None,
     memo: dict[Any, Any] | None = None,
 ) -> Plan:
@@ -91,121 +97,146 @@ def plan(
             memo[number, layer] = [build_component(spec, f"layer {number}") for spec in layer]
         built.append(memo[number, layer])
     flow, layers = PlanFlow(), []
-    for number, (layer, components, enough) in enumerate(
+    for number, (layer, components, needed) in enumerate(
         zip(filled.layers, built, _find_needed_candidates(built), strict=True), 1
     ):
-        if (part := (number, layer, flow, enough)) not in memo:
-            memo[part] = _plan_layer(number, components, flow, enough, assumed, table)
+        if (part := (number, layer, flow, needed)) not in memo:
+            after = _merge_flows([component.advance_flow(flow, assumed) for component in components])
+            judged = flow if needed is None else replace(flow, candidates=_limit_least(flow.candidates, needed))
+            memo[part] = _plan_layer(number, components, judged, after=after, assumed=assumed, prices=table), after
         planned, flow = memo[part]
         layers.append(planned)
     for model in filled.models:
         if model not in memo:
             memo[model] = table.get_price(model) is not None
-    unpriced = tuple(model for model in filled.models if not memo[model])
-    dollars = [layer.dollars for layer in layers if layer.dollars is not None]
     return Plan(
-        filled,
-        tuple(layers),
-        _sum_ranges([layer.calls for layer in layers]),
-        sum(layer.reasks for layer in layers),
-        max(flow.candidates_at, flow.values_at),
-        _sum_usage([layer.usage for layer in layers]),
-        (sum(least for least, _ in dollars), sum(most for _, most in dollars)) if len(dollars) == len(layers) else None,
-        table.version,
-        unpriced,
-        (*_collect_placeholder_notes(architecture, models), *_collect_notes(built, layers)),
+        architecture=filled,
+        layers=tuple(layers),
+        calls=sum_ranges([layer.calls for layer in layers]),
+        reasks=sum(layer.reasks for layer in layers),
+        sequential=max(flow.candidates_at, flow.values_at),
+        usage=_sum_usage([layer.usage for layer in layers]),
+        dollars=_sum_dollars([layer.dollars for layer in layers]),
+        prices=table.version,
+        unpriced=tuple(model for model in filled.models if not memo[model]),
+        notes=(*_collect_placeholder_notes(architecture, models), *_collect_notes(built, layers)),
     )
 
 
 def _find_needed_candidates(built: Sequence[list[Component]]) -> list[int | None]:
     """Per layer, how many candidates a later (or its own) `stop_after` needs; the work on others may be cancelled."""
-    found: list[int | None] = []
-    enough: int | None = None
+    needed: list[int | None] = []
+    later: int | None = None
     for components in reversed(built):
-        first = components[0]
-        if isinstance(first, CandidateScorer) and not first.sorts:
-            enough = min((n for n in (enough, first.stop_after) if n is not None), default=None)
-        elif not isinstance(first, ContextComponent):
-            enough = None
-        found.append(enough)
-    return found[::-1]
+        later = components[0].count_needed(later)
+        needed.append(later)
+    return needed[::-1]
+
+
+def _limit_least(candidates: CountRange, limit: int) -> CountRange:
+    return min(candidates[0], limit), candidates[1]
+
+
+def _merge_flows(flows: Sequence[PlanFlow]) -> PlanFlow:
+    """The flow behind a layer of several components; a question that is left without a candidate fails."""
+    least, most = sum_ranges([flow.candidates for flow in flows])
+    return replace(
+        flows[0],
+        candidates=(max(1, least), most),
+        answer=max(flow.answer for flow in flows),
+        candidates_at=max(flow.candidates_at for flow in flows),
+    )
 
 
 def _plan_layer(
     number: int,
     components: list[Component],
     flow: PlanFlow,
-    enough: int | None,
+    *,
+    after: PlanFlow,
     assumed: TokenAssumptions,
     prices: PriceTable,
-) -> tuple[LayerPlan, PlanFlow]:
-    least, most = flow.candidates
-    judged = flow if enough is None else replace(flow, candidates=(min(least, enough), most))
-    calls = [component.count_calls(judged.candidates) for component in components]
-    usage = [estimate_tokens(component, judged, assumed) for component in components]
-    costs = [
-        (prices.compute_cost(component.spec.model, low), prices.compute_cost(component.spec.model, high))
-        if count[1]
-        else (0.0, 0.0)
-        for component, count, (low, high) in zip(components, calls, usage, strict=True)
+) -> LayerPlan:
+    """A layer's part of the plan.
+
+    Args:
+        flow: what comes in, without candidates on which the work may be cancelled.
+        after: what leaves the layer.
+    """
+    calls = [component.count_calls(flow.candidates) for component in components]
+    tokens = [
+        (_estimate(component, flow, assumed, place=0), _estimate(component, flow, assumed, place=1))
+        for component in components
     ]
-    known = [(low, high) for low, high in costs if low is not None and high is not None]
-    after = _advance_flow(components, flow, assumed)
-    planned = LayerPlan(
-        number,
-        components[0].spec.kind,
-        tuple((c.spec.model, c.candidate_count if isinstance(c, CandidateGenerator) else 1) for c in components),
-        _sum_ranges(calls),
-        sum(
-            _count_parsed_calls(component, count) * component.spec.reask
-            for component, count in zip(components, calls, strict=True)
+    parsed = [component.count_parsed_calls(flow.candidates) * component.spec.reask for component in components]
+    return LayerPlan(
+        number=number,
+        kind=components[0].spec.kind,
+        components=tuple(
+            (model, component.candidate_count) for component in components for model in component.spec.models or ("",)
         ),
-        after.candidates,
-        max(after.candidates_at, after.values_at)
-        if isinstance(components[0], ContextComponent)
-        else after.candidates_at,
-        _sum_usage(usage),
-        (sum(low for low, _ in known), sum(high for _, high in known)) if len(known) == len(costs) else None,
+        calls=sum_ranges(calls),
+        reasks=sum(parsed),
+        candidates=after.candidates,
+        finished=max(after.candidates_at, after.values_at),
+        usage=_sum_usage([(_sum_models(least), _sum_models(most)) for least, most in tokens]),
+        dollars=_sum_dollars([_compute_dollars(least, most, prices) for least, most in tokens]),
+        leaves=components[0].leaves,
     )
-    return planned, after
 
 
-def _advance_flow(components: list[Component], flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
-    """The flow behind a layer: who is left, and when."""
-    first, ready = components[0], max(flow.candidates_at, flow.values_at)
-    if isinstance(first, CandidateGenerator):
-        least, most = _sum_ranges([component.count_survivors(flow.candidates) for component in components])
-        answer = max(cap_tokens(assumed.answer, component) for component in components)
-        return PlanFlow((max(1, least), most), answer, False, flow.tests, ready + 1, flow.values_at)
-    deepest = first.count_calls((1, 1) if isinstance(first, CandidateScorer) else flow.candidates)[1]
-    candidates = first.count_survivors(flow.candidates)
-    if isinstance(first, ContextComponent):
-        tests = int(first.spec.get_option("max_tests")) if first.spec.kind == "unit_test_generator" else flow.tests
-        return replace(flow, candidates=candidates, tests=tests, values_at=max(flow.values_at, deepest))
-    critiques = flow.critiques or first.kind.writes_critiques
-    return replace(flow, candidates=candidates, critiques=critiques, candidates_at=ready + deepest)
+def _estimate(component: Component, flow: PlanFlow, assumed: TokenAssumptions, *, place: int) -> Mapping[str, Usage]:
+    """Tokens by model for the least (place 0) or the most (1) candidates of the flow."""
+    work = Workload(
+        candidates=flow.candidates[place],
+        calls=component.count_calls(flow.candidates)[place],
+        answer=flow.answer,
+        critiques=flow.critiques,
+        tests=flow.tests,
+        assumed=assumed,
+    )
+    return component.estimate_tokens(work)
 
 
-def _count_parsed_calls(component: Component, calls: CountRange) -> int:
-    """Calls whose reply is parsed, and may be asked for again."""
-    if isinstance(component, CandidateGenerator):
-        return 0
-    return calls[1] // 2 if component.spec.kind == "verifier" else calls[1]
+def _sum_models(tokens: Mapping[str, Usage]) -> Usage:
+    return sum(tokens.values(), Usage())
+
+
+def _compute_dollars(
+    least: Mapping[str, Usage], most: Mapping[str, Usage], prices: PriceTable
+) -> tuple[float, float] | None:
+    """Dollars of one component's calls; None when the price of one of its models is unknown."""
+    costs = []
+    for model, usage in most.items():
+        low, high = prices.compute_cost(model, least.get(model, Usage())), prices.compute_cost(model, usage)
+        costs.append(None if low is None or high is None else (low, high))
+    return _sum_dollars(costs)
+
+
+def _sum_dollars(costs: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        return None
+    return sum((low for low, _ in known), 0.0), sum((high for _, high in known), 0.0)
+
+
+def _sum_usage(ranges: Sequence[tuple[Usage, Usage]]) -> tuple[Usage, Usage]:
+    return sum((least for least, _ in ranges), Usage()), sum((most for _, most in ranges), Usage())
 
 
 def _collect_notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]) -> list[str]:
-    found = []
+    notes = []
     for layer, components in zip(layers, built, strict=True):
         component, where = components[0], f"layer {layer.number} ({layer.kind})"
-        if component.kind.filters and dict(component.spec.options).get("keep") != "all":
-            found.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
-        if isinstance(component, CandidateScorer) and component.stop_after is not None:
-            found.append(f"{where} stops once {component.stop_after} passed: work on the others is cancelled")
+        if component.type.filters:
+            notes.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
+        if component.stop_after is not None:
+            notes.append(f"{where} stops once {component.stop_after} passed: work on the others is cancelled")
         if any(component.spec.on_error == "drop" for component in components):
-            found.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
+            notes.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
     if layers[-1].candidates[1] > 1:
-        found.append(f"up to {layers[-1].candidates[1]} candidates reach the end: the first is the answer")
-    return found
+        notes.append(f"up to {layers[-1].candidates[1]} candidates reach the end: the first is the answer")
+    return notes
 
 
 def _collect_placeholder_notes(architecture: Architecture, models: Sequence[str]) -> list[str]:
@@ -216,34 +247,6 @@ def _collect_placeholder_notes(architecture: Architecture, models: Sequence[str]
     if models and len(models) < places:
         return [f"{places} places for models, {len(models)} named: the list starts again, as further draws of the same"]
     return []
-
-
-def _sum_ranges(spans: Sequence[CountRange]) -> CountRange:
-    return sum(least for least, _ in spans), sum(most for _, most in spans)
-
-
-def _sum_usage(pairs: Sequence[tuple[Usage, Usage]]) -> tuple[Usage, Usage]:
-    return sum((least for least, _ in pairs), Usage()), sum((most for _, most in pairs), Usage())
-
-
-def render_mermaid(found: Plan) -> str:
-    """The architecture as a Mermaid flowchart: a box per layer, candidates on the arrows, tests dotted."""
-    lines = ["flowchart TD", '  Q(["question"])']
-    source, tests, carried = "Q", "", ""
-    for layer in found.layers:
-        node = f"L{layer.number}"
-        models = [f"{model} × {count}" if count > 1 else model for model, count in layer.components if model]
-        label = "<br/>".join([f"{layer.number} {layer.kind}", *models]).replace('"', "#quot;")
-        lines.append(f'  {node}["{label}"]')
-        if layer.kind == "unit_test_generator":
-            lines.append(f"  Q --> {node}")
-            tests = node
-            continue
-        lines.append(f"  {source} -->{carried} {node}")
-        if tests:
-            lines.append(f"  {tests} -. tests .-> {node}")
-        source, tests, carried = node, "", f"|{format_range(layer.candidates)}|"
-    return "\n".join([*lines, '  A(["answer"])', f"  {source} -->{carried} A"])
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

@@ -1,15 +1,15 @@
 """What an architecture did on one question, for readers and for accounts: every call, every fallback.
 
-answer.trail.notes    # (TraceEvent(layer=3, kind="verifier", what="fallback", detail="none passed: all go on"),)
+answer.trail.notes[0].detail    # "no candidate passed: all go on"
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 from typing import Any
 
-from archon_eval.models.call import Reply, Usage
+from archon_eval.models.call import Reply
 from archon_eval.types import Candidate, Conversation
 
 EVENT_TYPES: Mapping[str, str] = {
@@ -68,16 +68,10 @@ class LayerResult:
     values: Mapping[str, Any]
     """`tests` and custom state after the layer."""
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelUse:
-    """Calls and tokens of one model on one question."""
-
-    calls: int = 0
-    usage: Usage = field(default_factory=Usage)
-    unknown: int = 0
-    """Calls whose provider reported no usage."""
+    remarks: tuple[str, ...] = ()
+    """Each candidate in a few words, as its component describes it."""
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Lists of the state that the component shows, by title (`Unit tests`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +99,7 @@ class Trace:
             if step.reply is not None and layer in (None, step.layer):
                 chain = chains.setdefault(step.layer, {}).setdefault((step.component, step.about), [])
                 chain.append(step.reply.seconds)
-        return fsum(max(map(fsum, each.values())) for each in chains.values())
-
-    def group_by_model(self) -> dict[str, ModelUse]:
-        """Calls and tokens per model."""
-        found: dict[str, ModelUse] = {}
-        for step in self.steps:
-            if step.reply is None:
-                continue
-            old, usage = found.get(step.model, ModelUse()), step.reply.usage
-            unknown = old.unknown + (usage is None)
-            found[step.model] = ModelUse(old.calls + 1, old.usage + (usage or Usage()), unknown)
-        return found
+        return fsum(max(map(fsum, chain.values())) for chain in chains.values())
 
 
 @dataclass(frozen=True, slots=True)

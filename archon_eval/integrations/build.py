@@ -84,9 +84,10 @@ def build_engine(
             trace=trace,
             cancels=any(dict(spec.options).get("stop_after") for spec in specs),
         )
-        for spec in (spec for spec in specs if spec.model):
+        for spec in specs:
             if caller.allowance.needs_max_tokens:
-                require_max_tokens(spec.model, spec.settings)
+                for model in spec.models:
+                    require_max_tokens(model, spec.settings)
         return Engine(loaded, caller, TranscriptObserver(trace))
     except ArchonError as exc:
         raise make_prerequisite_error(str(exc)) from None

@@ -24,7 +24,6 @@ from inspect_ai.model import (
 from inspect_ai.model._generate_config import active_generate_config, set_active_generate_config
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from archon_eval.architecture.component_code import build_cache_key
 from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
@@ -73,7 +72,7 @@ class ArchonAPI(ModelAPI):
         self._engines = EngineCache(build_engine(model_name, models, **options))
         freeze_imported_objects()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
-        address = f"archon:{build_cache_key(self._engines.engine.architecture)}"
+        address = f"archon:{self._engines.engine.architecture.fingerprint}"
         super().__init__(model_name, base_url=address, config=config or GenerateConfig())
         self._times_asked: WeakKeyDictionary[ActiveSample, Counter[Conversation]] = WeakKeyDictionary()
 

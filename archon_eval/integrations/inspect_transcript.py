@@ -1,6 +1,6 @@
 """What an architecture did, as readable text in Inspect's transcript: as much of it as the trace level asks for.
 
-Engine(architecture, caller, TranscriptObserver("full"))
+    Engine(architecture, caller, TranscriptObserver("full"))
 
 `full`: a span per layer and an event per component, with every prompt, reply and what was read from it. `compact`: one
 event per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer.
@@ -17,7 +17,7 @@ from inspect_ai.util import span
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
 from archon_eval.models.usage_totals import total_usage
-from archon_eval.types import Candidate, Conversation
+from archon_eval.types import Conversation
 
 PREVIEW_CHARS = 60
 """Characters of a candidate in the compact trace."""
@@ -38,12 +38,12 @@ class TranscriptObserver:
         else:
             yield
 
-    def record_layer(self, layer: int, result: LayerResult | None, record: TraceRecorder) -> None:
+    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
         if self._trace == "full":
-            for text in render_components(layer, result, record.steps, record.notes):
+            for text in render_components(layer, result, recorder.steps, notes=recorder.notes):
                 transcript().info(text, source="archon")
         elif self._trace == "calls" and result is not None:
-            notes = [note for note in record.notes if note.layer == layer]
+            notes = [note for note in recorder.notes if note.layer == layer]
             transcript().info(
                 "\n\n".join([_format_headline(result), *render_outcome(result, True), *_format_notes(notes)]),
                 source="archon",
@@ -55,7 +55,7 @@ class TranscriptObserver:
 
 
 def render_components(
-    layer: int, result: LayerResult | None, steps: Iterable[TraceStep], notes: Iterable[TraceEvent]
+    layer: int, result: LayerResult | None, steps: Iterable[TraceStep], *, notes: Iterable[TraceEvent]
 ) -> Iterator[str]:
     """A layer in Markdown, one text per component that made calls, the last with the layer's outcome and notes."""
     mine = sorted((step for step in steps if step.layer == layer), key=lambda step: step.component)
@@ -65,7 +65,7 @@ def render_components(
         last = component is parts[-1]
         yield "\n\n".join(
             [
-                f"**Layer {layer}, {_format_place(component[0], len(parts))}{component[0].model}: "
+                f"**Layer {layer}, {_format_place(component[0], len(parts))}{_list_models(component)}: "
                 f"{_format_usage(component)}**",
                 *_render_calls(component),
                 *(render_outcome(result, False) if last and result else ()),
@@ -74,6 +74,10 @@ def render_components(
         )
     if result is not None and not parts:
         yield "\n\n".join([_format_headline(result), *render_outcome(result, True), *remarks])
+
+
+def _list_models(steps: Iterable[TraceStep]) -> str:
+    return ", ".join(dict.fromkeys(step.model for step in steps))
 
 
 def _format_place(step: TraceStep, components: int) -> str:
@@ -94,11 +98,12 @@ def _render_calls(steps: Sequence[TraceStep]) -> Iterator[str]:
 
 def _render_reply(step: TraceStep) -> str:
     reply = step.reply
-    who = f"candidate {step.about} by {step.model}" if step.purpose in ("generate", "fuse") else step.purpose
+    makes_candidate = step.about.startswith(f"{step.layer}.")  # the id of one that this layer makes
+    who = f"candidate {step.about} by {step.model}" if makes_candidate else step.purpose
     if reply is None:
         return f"No reply ({who}): {format_inline_code(step.problem)}"
-    said = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
-    return f"Reply, {', '.join(said)}:\n\n{format_code_block(reply.text)}"
+    words = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
+    return f"Reply, {', '.join(words)}:\n\n{format_code_block(reply.text)}"
 
 
 def _format_usage(steps: Sequence[TraceStep]) -> str:
@@ -110,29 +115,17 @@ def _format_usage(steps: Sequence[TraceStep]) -> str:
 
 
 def render_outcome(result: LayerResult, texts: bool) -> Iterator[str]:
-    """Candidates in order with what was said about them, and the tests; their texts when asked for."""
-    tests = result.values.get("tests", ())
-    if tests and result.kind.startswith("unit_test"):
-        yield "Unit tests:\n" + "\n".join(f"{n}. {format_inline_code(test)}" for n, test in enumerate(tests, 1))
-    said = [f"{place}. {_describe_candidate(candidate)}" for place, candidate in enumerate(result.candidates, 1)]
+    """Candidates in order as their component describes them, and its lists; their texts when asked for."""
+    for title, entries in result.lists.items():
+        yield f"{title}:\n" + "\n".join(f"{n}. {format_inline_code(entry)}" for n, entry in enumerate(entries, 1))
+    lines = [f"{place}. {remark}" for place, remark in enumerate(result.remarks, 1)]
     if not texts:
-        yield "Goes on:\n" + "\n".join(said)
+        yield "Goes on:\n" + "\n".join(lines)
         return
-    for line, candidate in zip(said, result.candidates, strict=True):
+    for line, candidate in zip(lines, result.candidates, strict=True):
         yield f"{line}\n\n{format_code_block(candidate.text)}"
         if candidate.critique is not None:
             yield f"Critique:\n\n{format_code_block(candidate.critique)}"
-
-
-def _describe_candidate(candidate: Candidate) -> str:
-    said = [f"candidate {candidate.id} by {candidate.model}"]
-    if candidate.critique is not None:
-        said.append("critiqued")
-    if candidate.verified is not None:
-        said.append("verified" if candidate.verified else "not verified")
-    if candidate.tests:
-        said.append(f"{sum(t is True for t in candidate.tests)} of {len(candidate.tests)} tests passed")
-    return ", ".join(said)
 
 
 def render_summary(trail: Trace) -> str:
@@ -141,8 +134,8 @@ def render_summary(trail: Trace) -> str:
     for result in trail.layers:
         steps = [step for step in trail.steps if step.layer == result.layer]
         lines = [
-            f"{_describe_candidate(candidate)}: {format_inline_code(candidate.text, PREVIEW_CHARS)}"
-            for candidate in result.candidates
+            f"{remark}: {format_inline_code(candidate.text, PREVIEW_CHARS)}"
+            for remark, candidate in zip(result.remarks, result.candidates, strict=True)
         ]
         parts.append("\n".join([_format_headline(result), *([_format_usage(steps)] if steps else []), *lines]))
     failed = [

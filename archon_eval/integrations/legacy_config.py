@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from archon_eval.architecture.component_types import COMPONENT_TYPES
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
@@ -121,7 +121,7 @@ def _convert_layer(job: _Conversion, number: int, layer: Any) -> tuple[str, list
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise job.make_error(number, "is not a list of components")
     kinds = list(dict.fromkeys(str(entry.get("type")) for entry in entries))
-    if unknown := [kind for kind in kinds if kind not in COMPONENT_TYPES]:
+    if unknown := [kind for kind in kinds if kind not in BUILT_IN_COMPONENTS]:
         raise job.make_error(
             number,
             f"has a component of type {unknown[0]!r}: components added in Python must be rewritten as components here "

@@ -17,7 +17,6 @@ import anyio
 from lm_eval.api.model import LM
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from archon_eval.architecture.component_code import build_cache_key
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
@@ -178,7 +177,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         store = cache_hook.dbdict
         if store is None:
             return
-        mine = build_cache_key(self._runner.architecture)
+        mine = self._runner.architecture.fingerprint
         found = store.get(CACHE_MARK, None if len(store) else mine)
         if found != mine:
             whose = f"architecture {found}" if found else "another model"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from archon_eval.architecture.component_types import describe_component
 from archon_eval.architecture.spec import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison
@@ -18,9 +19,6 @@ from archon_eval.runs.read_log import read_run
 from archon_eval.runs.run import MissingPolicy, Run
 from archon_eval.runs.run_eval import Eval, EvalProgressCallback, run_eval
 from archon_eval.stats.estimates import Estimate
-
-REPLACEMENT_TYPES = {"fuser": "ranker", "ranker": "fuser"}
-"""Kinds that can stand in for each other at the end of an architecture: both make one answer of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,8 @@ def list_variants(whole: Architecture) -> list[AblationVariant]:
     """Every valid change of one layer or component, none twice.
 
     Layers are dropped (a unit test generator with its evaluator), components of a layer with several too, the whole
-    layer of generators is replaced by as many draws of its first model, and a last fuser and ranker by each other.
+    layer of generators is replaced by as many draws of its first model, and a last component by its stand-in (a fuser
+    and a ranker by each other, since both make one answer of several).
     """
     found, seen = [], {whole.fingerprint}
     for change, layers in _generate_changes(whole.layers):
@@ -70,8 +69,8 @@ def list_variants(whole: Architecture) -> list[AblationVariant]:
 def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Layer, ...]]]:
     for place, layer in enumerate(layers):
         before, after, where = tuple(layers[:place]), tuple(layers[place + 1 :]), f"layer {place + 1}"
-        kind = layer[0].kind
-        if kind == "unit_test_generator":
+        kind, described = layer[0].kind, describe_component(layer[0], where)
+        if described.writes_tests:
             yield f"without {where} and {place + 2} (unit tests)", (*before, *after[1:])
         else:
             yield f"without {where} ({kind})", (*before, *after)
@@ -84,8 +83,8 @@ def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Laye
         if place == 0 and len({spec.model for spec in layer}) > 1:
             same = tuple(replace(spec, model=layer[0].model) for spec in layer)
             yield f"{where} with {layer[0].model} alone, as many draws", (same, *after)
-        if not after and kind in REPLACEMENT_TYPES and len(layer) == 1:
-            other = ComponentSpec(REPLACEMENT_TYPES[kind], layer[0].model, layer[0].settings)
+        if not after and described.stand_in and len(layer) == 1:
+            other = ComponentSpec(described.stand_in, layer[0].model, layer[0].settings)
             yield f"{where}: {other.kind} in place of the {kind}", (*before, (other,))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,19 @@ def test_merge_keys_long_names_and_control_characters(tmp_path: Path) -> None:
             load_architecture(name)
     with pytest.raises(ArchitectureError, match="control characters"):
         load_architecture({"name": "red\x1b[31m", "layers": [{"generator": "a/x"}]})
+
+
+def test_a_bare_preset_name_is_the_preset_also_beside_a_file_of_this_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = load_architecture("single")
+    (tmp_path / "single").write_text("layers:\n  - generator: my/own\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match=r"'single' is the preset; for the file of this name write '\./single'"):
+        assert load_architecture("single") == preset
+    for file in ("./single", tmp_path / "single", Path("single")):
+        assert load_architecture(file).models == ("my/own",)
+    (tmp_path / "moa").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_architecture("moa").name == "moa"

@@ -1,13 +1,54 @@
-"""Answers depend on the built-in wordings, and fingerprints on answers: who changes one must raise PROMPTS_VERSION."""
+"""Answers depend on the built-in prompts and parsers, and fingerprints on answers: who changes one of them so that the
+same reply may be read otherwise must raise PROMPTS_VERSION."""
 
+import ast
 import hashlib
+from pathlib import Path
 
+import pytest
+
+from archon_eval.architecture import prompts
 from archon_eval.architecture.spec import PROMPTS_VERSION
-from archon_eval.components import critic, fuser, ranker, unit_tests, verifier
+from archon_eval.components import critic, fuser, parsing, prompt_parts, ranker, unit_tests, verifier
 from archon_eval.engine.call_context import REASK_PROMPT
 
+PARSING = Path(parsing.__file__).parent
+PINNED_CODE = {
+    "critiques": "694cd7a34fd3",
+    "io_tests": "3b1c8785a7d0",
+    "prompt_parts": "73d65475be7e",
+    "prompts": "0a135eb25a5e",
+    "ranking": "8a83dd0b89e7",
+    "structured": "372abe4fbdd7",
+    "test_results": "7bc82f33288c",
+    "unit_tests": "bc50a1c1d652",
+    "verdict": "c8edd338d6da",
+}
 
-def test_wordings_are_those_of_the_stated_version() -> None:
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def dump_code(source: str) -> str:
+    """The code without comments, docstrings and layout, the same under every version of Python."""
+
+    def dump(node: object) -> object:
+        if isinstance(node, list):
+            statements = [item for item in node if not is_text(item)]
+            return [dump(item) for item in statements]
+        if isinstance(node, ast.AST):
+            fields = [(name, dump(value)) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind")]
+            return type(node).__name__, [(name, value) for name, value in fields if value not in (None, [])]
+        return repr(node)
+
+    def is_text(node: object) -> bool:
+        return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+    return repr(dump(ast.parse(source)))
+
+
+def test_prompts_are_those_of_the_stated_version() -> None:
     texts = (
         critic.CRITIQUE_PROMPT,
         fuser.FUSE_PROMPT,
@@ -17,7 +58,34 @@ def test_wordings_are_those_of_the_stated_version() -> None:
         verifier.VERDICT_PROMPT,
         unit_tests.TESTS_PROMPT,
         unit_tests.EVALUATE_PROMPT,
+        unit_tests.IO_TESTS_PROMPT,
         REASK_PROMPT,
     )
-    found = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-    assert (PROMPTS_VERSION, found) == (1, "07112dc5fb5a"), "raise PROMPTS_VERSION and pin the new hash"
+    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (1, "c28449d19abf"), (
+        "raise PROMPTS_VERSION and pin the new hash"
+    )
+
+
+def test_every_prompt_is_among_them() -> None:
+    modules = (critic, fuser, ranker, verifier, unit_tests)
+    assert sum(name.endswith("_PROMPT") for module in modules for name in vars(module)) == 9
+
+
+def test_code_that_writes_prompts_and_reads_replies_is_that_of_the_stated_version() -> None:
+    files = [*PARSING.glob("[!_]*.py"), Path(prompts.__file__), Path(prompt_parts.__file__)]
+    found = {file.stem: digest(dump_code(file.read_text(encoding="utf-8"))) for file in files}
+    changed = {name for name in found.keys() | PINNED_CODE if found.get(name) != PINNED_CODE.get(name)}
+    assert (PROMPTS_VERSION, changed) == (1, set()), f"raise PROMPTS_VERSION if replies are read otherwise; pin {found}"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ('X = 1  # why\n\n\ndef f(a):\n    """Another docstring."""\n    return (\n        a + "xy"\n    )', True),
+        ('X = 2\ndef f(a):\n    return a + "xy"', False),
+        ('X = 1\ndef f(a):\n    return a + "x"', False),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(other: str, same: bool) -> None:
+    code = 'X = 1\n"""What X is."""\ndef f(a):\n    """A docstring."""\n    return a + "x" "y"'
+    assert (dump_code(code) == dump_code(other)) is same

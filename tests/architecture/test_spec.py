@@ -1,6 +1,9 @@
 """Rules of construction, identity, immutability, placeholders, and writing what was read."""
 
+import os
+import sys
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,10 +11,22 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture.load import REASONING_EFFORTS, load_architecture
-from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings, find_broken_rules
+from archon_eval.architecture.load import load_architecture
+from archon_eval.architecture.parse import REASONING_EFFORTS
+from archon_eval.architecture.rules import find_broken_rules
+from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings
 from archon_eval.errors import ArchitectureError
 
+OWN_CODE = """
+from dataclasses import replace
+from archon_eval.components import ComponentType, ListComponent
+
+class First(ListComponent):
+    kind = ComponentType("first", needs_model=False)
+
+    async def run(self, state, ctx):
+        return replace(state, candidates=state.candidates[:{keep}])
+"""
 G = {"generator": ["a/x", "b/x"]}
 T = {"unit_test_generator": "a/x"}
 
@@ -108,6 +123,17 @@ def test_fingerprint_depends_on_behaviour_alone() -> None:
 def test_fingerprint_changes_with_behaviour(change: dict[str, Any]) -> None:
     plain = {"model": "a/x", "samples": 2}
     assert load({"generator": {**plain, **change}}).fingerprint != load({"generator": plain}).fingerprint
+
+
+def test_fingerprint_covers_the_code_of_a_custom_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    fingerprints = []
+    for number, keep in enumerate((1, 1, 2)):
+        (tmp_path / "own_code.py").write_text(OWN_CODE.format(keep=keep))
+        monkeypatch.delitem(sys.modules, "own_code", raising=False)
+        os.utime(tmp_path / "own_code.py", (number, number))  # or the compiled module of before is taken
+        fingerprints.append(load(G, {"own_code:First": {}}).fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
 def test_order_of_components_matters_and_wording_too() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from archon_eval.components.critic import parse_critiques
+from archon_eval.components.parsing.critiques import parse_critiques
 from archon_eval.errors import ParseError
 
 PLAIN = "[1]\nStrengths:\n- short\nWeaknesses:\n- alpha\n\n[2]\nStrengths:\n- none\nWeaknesses:\n- beta"

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from archon_eval.architecture.load import load_architecture
-from archon_eval.components.executed_tests import parse_io_tests
+from archon_eval.components.parsing.io_tests import parse_io_tests
 from archon_eval.components.vote import extract_final_answer
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.plan import plan

@@ -11,11 +11,11 @@ from contextlib import suppress
 
 import pytest
 
-from archon_eval.components.critic import parse_critiques
+from archon_eval.components.parsing.critiques import parse_critiques
+from archon_eval.components.parsing.ranking import parse_ranking
 from archon_eval.components.parsing.test_results import parse_test_verdicts
-from archon_eval.components.ranker import parse_ranking
-from archon_eval.components.unit_tests import parse_tests
-from archon_eval.components.verifier import parse_verdict
+from archon_eval.components.parsing.unit_tests import parse_tests
+from archon_eval.components.parsing.verdict import parse_verdict
 from archon_eval.errors import ParseError
 
 PARSERS: dict[str, Callable[[str], object]] = {

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archon_eval.components.critic import parse_critiques
+from archon_eval.components.parsing.critiques import parse_critiques
+from archon_eval.components.parsing.ranking import parse_ranking
 from archon_eval.components.parsing.test_results import parse_test_verdicts
-from archon_eval.components.ranker import parse_ranking
-from archon_eval.components.unit_tests import parse_tests
-from archon_eval.components.verifier import parse_verdict
+from archon_eval.components.parsing.unit_tests import parse_tests
+from archon_eval.components.parsing.verdict import parse_verdict
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ParseError
 from archon_eval.models.call import Call

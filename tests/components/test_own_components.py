@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon_eval.architecture.component_types import ComponentType, int_option
-from archon_eval.components.base import (
+from archon_eval.components import (
     CallContext,
     CandidateGenerator,
     CandidateScorer,
+    ComponentType,
     ContextComponent,
     ListComponent,
+    int_option,
     make_user_prompt,
 )
 from archon_eval.errors import ArchitectureError
@@ -30,8 +31,8 @@ class Hint(ContextComponent):
 
     kind = ComponentType("hint")
 
-    async def prepare(self, conversation: Conversation, desk: CallContext) -> Mapping[str, Any]:
-        reply = await desk.generate("hint", conversation)
+    async def prepare(self, conversation: Conversation, ctx: CallContext) -> Mapping[str, Any]:
+        reply = await ctx.generate("hint", conversation)
         return {"hint": reply.text if reply else ""}
 
 
@@ -41,8 +42,8 @@ class Length(CandidateScorer):
     kind = ComponentType("length", needs_model=False, filters=True, options={"least": int_option(1)})
     sorts = True
 
-    async def judge(self, state: State, candidate: Candidate, desk: CallContext) -> Candidate:
-        desk.record_event("measured", f"{len(candidate.text)} with {state.values.get('hint')}", candidate.id)
+    async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
+        ctx.record_event("measured", f"{len(candidate.text)} with {state.values.get('hint')}", candidate.id)
         return replace(candidate, values={**candidate.values, "length": len(candidate.text)})
 
     def passes(self, candidate: Candidate) -> bool:
@@ -62,7 +63,7 @@ class Counting(ListComponent):
         super().__init__(spec)
         self.questions = 0
 
-    async def run(self, state: State, desk: CallContext) -> State:
+    async def run(self, state: State, ctx: CallContext) -> State:
         self.questions += 1
         values = {**state.values, "questions": self.questions, "seen": len(state.candidates)}
         return replace(state, candidates=tuple(reversed(state.candidates)), values=values)
@@ -73,9 +74,9 @@ class Quoter(CandidateGenerator):
 
     kind = ComponentType("quoter", replaces=True, options={"samples": int_option(2)})
 
-    async def produce(self, state: State, id: str, draw: int, desk: CallContext) -> Candidate | None:
+    async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         text = f"{state.values['hint']}/{state.values['seen']}/{'+'.join(c.id for c in state.candidates)}"
-        reply = await desk.generate("quote", make_user_prompt(text), draw=draw, about=id)
+        reply = await ctx.generate("quote", make_user_prompt(text), draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None
 
 

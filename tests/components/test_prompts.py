@@ -7,7 +7,7 @@ import pytest
 
 from archon_eval.architecture.prompts import render
 from archon_eval.components import unit_tests, verifier
-from archon_eval.components.base import format_candidates
+from archon_eval.components.prompt_parts import format_candidates
 from archon_eval.models.call import Call
 from archon_eval.types import Candidate, Message
 
@@ -157,7 +157,7 @@ def test_own_wording_of_unit_tests(run: Any) -> None:
 
 def test_the_rankers_example_is_a_whole_ranking_but_not_the_given_order(run: Any) -> None:
     """A model that copies the example must not thereby repeat the order of the candidates."""
-    from archon_eval.components.ranker import parse_ranking
+    from archon_eval.components.parsing.ranking import parse_ranking
 
     for count in (2, 3, 5, 10, 20):
         _, caller = run(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archon_eval.components.ranker import parse_ranking
+from archon_eval.components.parsing.ranking import parse_ranking
 from archon_eval.errors import ParseError
 
 READABLE = {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from archon_eval.components.parsing.test_results import parse_test_verdicts
-from archon_eval.components.unit_tests import parse_tests
+from archon_eval.components.parsing.unit_tests import parse_tests
 from archon_eval.errors import ParseError
 
 ONE, TWO = "The response states 4.", "The response names the unit."

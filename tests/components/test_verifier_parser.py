@@ -2,7 +2,7 @@
 
 import pytest
 
-from archon_eval.components.verifier import parse_verdict
+from archon_eval.components.parsing.verdict import parse_verdict
 from archon_eval.errors import ParseError
 
 READABLE = {

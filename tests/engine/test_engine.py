@@ -121,7 +121,7 @@ def test_all_seven_components_answer_and_leave_a_trail() -> None:
     assert result.text == "z/0"
     assert [layer.kind for layer in result.trail.layers] == [next(iter(layer)) for layer in ALL]
     assert [len(layer.candidates) for layer in result.trail.layers] == [3, 3, 2, 2, 2, 2, 2, 1]
-    assert sum(use.calls for use in result.trail.group_by_model().values()) == 3 + 1 + 1 + 2 + 4 + 1 + 2 + 1
+    assert sum(step.reply is not None for step in result.trail.steps) == 3 + 1 + 1 + 2 + 4 + 1 + 2 + 1
     assert seconds == pytest.approx(8.0)  # the tests are written from time zero: 1+1+1+1+2+1+1
     assert result.trail.counts == {}
 

@@ -8,9 +8,10 @@ import pytest
 from clock import run_virtual
 
 from archon_eval.architecture.load import list_presets, load_architecture
+from archon_eval.components.token_estimates import TokenAssumptions
 from archon_eval.engine.engine import Engine
-from archon_eval.engine.plan import plan, render_mermaid
-from archon_eval.engine.token_estimates import TokenAssumptions
+from archon_eval.engine.mermaid import render_mermaid
+from archon_eval.engine.plan import plan
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable
 from archon_eval.search.space import load_space

@@ -1,7 +1,9 @@
-"""Reading structured values out of free text, without ever evaluating it.
+"""Finds structured values in free text, without ever evaluating it.
 
-    list(iter_json_values('Sure! ```json\\n["a", "b"]\\n```'))[0]    # ["a", "b"]
-    normalize_reply("<think>hm</think>【Correct】")                         # "[Correct]"
+>>> next(iter_json_values('Sure! ```json\\n["a", "b"]\\n```'))
+['a', 'b']
+>>> normalize_reply("<think>hm</think>【Correct】")
+'[Correct]'
 
 Replies may be a megabyte long: every pattern here and in the parsers takes time in proportion to the text.
 """
@@ -89,10 +91,10 @@ def iter_json_values(text: str, inline: bool = True) -> Iterator[list[Any] | dic
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return entries
 
 
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_reject_duplicate_keys)
@@ -121,11 +123,11 @@ def parse_numbers(text: str, count: int) -> list[int]:
 
     Stops where there are so many that some must stand in it more than once.
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for part in re.split(r",|\band\b|&", text, flags=re.I):
         ends = [int(n) for n in re.findall(r"\d+", part)]
         inside = ends and 1 <= ends[0] <= ends[-1] <= count
-        found += range(ends[0], ends[-1] + 1) if inside else ends
-        if len(found) > MAX_PARSE_ATTEMPTS * count:
+        numbers += range(ends[0], ends[-1] + 1) if inside else ends
+        if len(numbers) > MAX_PARSE_ATTEMPTS * count:
             break
-    return found
+    return numbers

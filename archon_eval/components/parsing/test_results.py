@@ -1,6 +1,7 @@
 """Reads an evaluator's reply: a verdict on each unit test, attached to the test it names.
 
-parse_test_verdicts("Unit Test #1: [Passed]\\nUnit Test #2: [Failed]", 2)    # (True, False)
+>>> parse_test_verdicts("Unit Test #1: [Passed]\\nUnit Test #2: [Failed]", 2)
+(True, False)
 """
 
 import html
@@ -17,22 +18,22 @@ MAX_VERDICTS = 1000
 _MARKS = r"[ \t>#*_\-|]*"
 _JOIN = r"[ \t]{0,5}(?:(?:,[ \t]{0,5})?and\b|,|&|-|–|to\b|through\b)[ \t]{0,5}"
 _REFERENCE = re.compile(
-    rf"^{_MARKS}(?:unit[ \t]{{1,5}})?test(?:s[ \t]{{0,5}}(?P<many>#?\d{{1,4}}(?:{_JOIN}#?\d{{1,4}})*+)"
-    rf"|[ \t]{{0,5}}(?P<one>#?\d{{1,4}}(?:(?:{_JOIN}(?:(?:unit )?test )?#|[-–])\d{{1,4}})*+))\b",
+    rf"^{_MARKS}(?:unit[ \t]{{1,5}})?test(?:s[ \t]{{0,5}}(?P<several>#?\d{{1,4}}(?:{_JOIN}#?\d{{1,4}})*+)"
+    rf"|[ \t]{{0,5}}(?P<single>#?\d{{1,4}}(?:(?:{_JOIN}(?:(?:unit )?test )?#|[-–])\d{{1,4}})*+))\b",
     re.I | re.M,
 )
-_NUMBER = re.compile(rf"^{_MARKS}(?P<many>#?\d{{1,4}})[*_ \t]{{0,9}}[.):|]", re.M)
-_VERDICT = re.compile(r"\[\s{0,9}(?P<said>not\s{1,9}pass(?:ed)?|pass(?:ed)?|fail(?:ed)?)\W{0,9}?\]", re.I)
+_NUMBER = re.compile(rf"^{_MARKS}(?P<several>#?\d{{1,4}})[*_ \t]{{0,9}}[.):|]", re.M)
+_VERDICT = re.compile(r"\[\s{0,9}(?P<word>not\s{1,9}pass(?:ed)?|pass(?:ed)?|fail(?:ed)?)\W{0,9}?\]", re.I)
 _PLAIN = re.compile(
     rf"^{_MARKS}(?:[:.]{_MARKS})?(?:(?:result|verdict|status|conclusion|outcome)[ \t*_:|\-–]*)?"
-    r"(?P<said>not passed|pass(?:ed)?|fail(?:ed|s)?)[ \t*_]{0,9}(?=$|[.!,;:|(–—-])",
+    r"(?P<word>not passed|pass(?:ed)?|fail(?:ed|s)?)[ \t*_]{0,9}(?=$|[.!,;:|(–—-])",
     re.I | re.M,
 )
 _FORM = re.compile(r"\[\s{0,9}passed\s{0,9}\]?\s{0,9}(?:or|/|,|\|)\s{0,9}\[?\s{0,9}failed\s{0,9}\]", re.I)
 _TICKS = str.maketrans(dict.fromkeys("✅✔☑", "[Passed]") | dict.fromkeys("❌✗✘❎", "[Failed]"))
 _ALL = re.compile(
     rf"^{_MARKS}all(?: of)?(?: the)?(?: \d{{1,4}})?(?: unit)? tests?(?: (?:are|have|is))?[ \t*_:–-]{{0,9}}"
-    r"\[\s{0,9}(?P<said>passed|failed)\s{0,9}\]",
+    r"\[\s{0,9}(?P<word>passed|failed)\s{0,9}\]",
     re.I | re.M,
 )
 _ABOUT = re.compile(r"^(?:unit_?)?(?:test|id|number|index|#)", re.I)
@@ -47,18 +48,20 @@ def parse_test_verdicts(reply: str, count: int) -> tuple[bool | None, ...]:
     """
     text = _FORM.sub("", html.unescape(normalize_reply(reply)).replace("*", "").replace("`", ""))
     text = text if _VERDICT.search(text) else text.translate(_TICKS)
-    found = _parse_referenced(text, count, reply)
-    if not found and not (found := _parse_json_verdicts(text, count)) and (match := _ALL.search(text)):
-        found = dict.fromkeys(range(1, count + 1), _is_passed(match["said"]))
-    results = tuple(found.get(n) for n in range(1, count + 1))
+    verdicts = _parse_referenced(text, count, reply)
+    if not verdicts and not (verdicts := _parse_json_verdicts(text, count)) and (match := _ALL.search(text)):
+        verdicts = dict.fromkeys(range(1, count + 1), _is_passed(match["word"]))
+    results = tuple(verdicts.get(n) for n in range(1, count + 1))
     if None in results:
         missing = ", ".join(f"#{n}" for n, result in enumerate(results, 1) if result is None)
-        raise ParseError(f"no single verdict on test {missing} in {quote(reply)}", partial=results if found else None)
+        raise ParseError(
+            f"no single verdict on test {missing} in {quote(reply)}", partial=results if verdicts else None
+        )
     return results
 
 
-def _is_passed(said: str) -> bool:
-    return said.lower().startswith("pass")
+def _is_passed(word: str) -> bool:
+    return word.lower().startswith("pass")
 
 
 def _parse_referenced(text: str, count: int, reply: str) -> dict[int, bool | None]:
@@ -66,15 +69,17 @@ def _parse_referenced(text: str, count: int, reply: str) -> dict[int, bool | Non
     references = list(_REFERENCE.finditer(text))
     if not references:
         lines = list(_NUMBER.finditer(text))
-        references = lines if [match["many"].strip("#") for match in lines] == [*map(str, range(1, count + 1))] else []
-    said: dict[int, bool | None] = {}
+        references = (
+            lines if [match["several"].strip("#") for match in lines] == [*map(str, range(1, count + 1))] else []
+        )
+    reasoned: dict[int, bool | None] = {}
     final: list[tuple[int, bool]] = []
     for match, end in zip(references, [*(later.start() for later in references[1:]), len(text)], strict=False):
         body = text[match.end() : end]
         verdicts, alone = _find_verdicts(body)
         if not verdicts:
             continue
-        ids = parse_numbers(match["many"] or match["one"], count)
+        ids = parse_numbers(match["several"] or match["single"], count)
         if outside := [n for n in ids if not 1 <= n <= count]:
             raise ParseError(f"test #{outside[0]} is not one of #1 to #{count} in {quote(reply)}")
         verdict = next(iter(verdicts)) if len(verdicts) == 1 else None
@@ -82,34 +87,34 @@ def _parse_referenced(text: str, count: int, reply: str) -> dict[int, bool | Non
             if alone and verdict is not None:
                 final.append((n, verdict))
             else:
-                said[n] = verdict if said.get(n, verdict) == verdict else None
-    return said | _merge_final_verdicts(final, count)
+                reasoned[n] = verdict if reasoned.get(n, verdict) == verdict else None
+    return reasoned | _merge_final_verdicts(final, count)
 
 
 def _merge_final_verdicts(final: list[tuple[int, bool]], count: int) -> dict[int, bool | None]:
     """The complete list at the end, or every line when none contradicts another."""
     if [n for n, _ in final[-count:]] == list(range(1, count + 1)):
         return dict(final[-count:])
-    found: dict[int, bool | None] = {}
+    merged: dict[int, bool | None] = {}
     for n, verdict in final:
-        found[n] = verdict if found.get(n, verdict) == verdict else None
-    return found
+        merged[n] = verdict if merged.get(n, verdict) == verdict else None
+    return merged
 
 
 def _find_verdicts(body: str) -> tuple[set[bool], bool]:
     """What is said after a test is named, both when negated; and whether it stands alone on the first line."""
-    found: set[bool] = set()
+    verdicts: set[bool] = set()
     matches = list(islice(_VERDICT.finditer(body), MAX_VERDICTS))
     if len(matches) == MAX_VERDICTS:
         return {True, False}, False
     for match in matches:
-        passed = _is_passed(match["said"])
-        found |= {True, False} if is_negated(body[max(0, match.start() - 60) : match.start()], passed) else {passed}
+        passed = _is_passed(match["word"])
+        verdicts |= {True, False} if is_negated(body[max(0, match.start() - 60) : match.start()], passed) else {passed}
     matches = matches or list(_PLAIN.finditer(body))
-    found = found or {_is_passed(match["said"]) for match in matches}
+    verdicts = verdicts or {_is_passed(match["word"]) for match in matches}
     line = body[: body.find("\n")] if "\n" in body else body
     alone = bool(matches) and not re.search(r"\w", line[: matches[0].start()] + line[matches[0].end() :])
-    return found, alone and matches[0].end() <= len(line)
+    return verdicts, alone and matches[0].end() <= len(line)
 
 
 def _parse_json_verdicts(text: str, count: int) -> dict[int, bool | None]:
@@ -129,8 +134,8 @@ def _parse_json_verdicts(text: str, count: int) -> dict[int, bool | None]:
 
 def _parse_verdict_entry(entry: Any, named: bool) -> bool | None:
     if isinstance(entry, Mapping):
-        said = {v for value in entry.values() if (v := _parse_verdict_entry(value, True)) is not None}
-        return said.pop() if len(said) == 1 else None
+        verdicts = {v for value in entry.values() if (v := _parse_verdict_entry(value, True)) is not None}
+        return verdicts.pop() if len(verdicts) == 1 else None
     if isinstance(entry, bool):
         return entry if named else None
     word = str(entry).strip("[] .").lower()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
+from archon_eval.architecture.component_types import find_imported_class
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
 from archon_eval.report.formatting import truncate
@@ -26,12 +27,12 @@ def estimate_layer_usage(architecture: Architecture | None) -> tuple[LayerUsage,
         return ()
     return tuple(
         LayerUsage(
-            layer.kind,
-            tuple(model for model, count in layer.components for _ in range(count)),
-            sum(layer.candidates) / 2,
-            sum(layer.calls) / 2,
-            sum(usage.input_tokens + usage.output_tokens for usage in layer.usage) / 2,
-            sum(layer.dollars) / 2 if layer.dollars else None,
+            kind=layer.kind,
+            components=tuple(model for model, count in layer.components for _ in range(count)),
+            candidates=sum(layer.candidates) / 2,
+            calls=sum(layer.calls) / 2,
+            tokens=sum(usage.input_tokens + usage.output_tokens for usage in layer.usage) / 2,
+            dollars=sum(layer.dollars) / 2 if layer.dollars else None,
         )
         for layer in plan(architecture).layers
     )
@@ -49,7 +50,7 @@ def draw_diagram(layers: Sequence[LayerUsage]) -> str:
         drawn, height = _draw_layer(number, layer, y)
         parts.append(drawn)
         y += height
-        if layer.kind != "unit_test_generator":
+        if not _stands_beside(layer):
             carried = f"{layer.candidates:.3g} candidate{'' if layer.candidates == 1 else 's'}"
     parts += [_draw_arrow(y, carried), _draw_pill("answer", y + GAP)]
     title = escape(" then ".join(layer.kind.replace("_", " ") for layer in layers))
@@ -57,6 +58,11 @@ def draw_diagram(layers: Sequence[LayerUsage]) -> str:
         f'<svg class="diagram" role="img" viewBox="0 0 {WIDTH} {y + GAP + 24:g}" width="{WIDTH}"><title>{title}</title>'
     )
     return "".join([head, *parts, "</svg>"])
+
+
+def _stands_beside(layer: LayerUsage) -> bool:
+    """Whether candidates pass the layer by; not known of a component that is not installed here."""
+    return bool(getattr(find_imported_class(layer.kind), "beside", False))
 
 
 def _draw_layer(number: int, layer: LayerUsage, y: float) -> tuple[str, float]:
@@ -71,7 +77,7 @@ def _draw_layer(number: int, layer: LayerUsage, y: float) -> tuple[str, float]:
     columns = min(COLUMNS, max(1, len(names)))
     rows = -(-len(names) // columns)
     height = LINE + rows * (BOX + 4) + 8
-    dashed = " side" if layer.kind == "unit_test_generator" else ""
+    dashed = " side" if _stands_beside(layer) else ""
     kind = escape(layer.kind.replace("_", " "))
     figures = f"{layer.calls:.3g} call{'' if layer.calls == 1 else 's'}, {layer.tokens:,.0f} tokens"
     parts = [

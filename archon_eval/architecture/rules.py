@@ -1,0 +1,97 @@
+"""The rules of construction: which component may stand where (Archon v6, section 3.2 and Table 4).
+
+    find_broken_rules(layers)    # ["layer 1 is fuser: the first layer holds generators (rule 2)"]
+
+The rules know components only by what their classes say of themselves (`ComponentType`).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from archon_eval.architecture.component_types import (
+    ComponentType,
+    describe_component,
+    load_component_class,
+    resolve_component_type,
+)
+
+if TYPE_CHECKING:
+    from archon_eval.architecture.spec import Layer
+
+
+def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
+    """Every rule that the layers break, each naming its layer; empty when all hold."""
+    if not layers:
+        return ["there is no layer; the first holds one or more generators"]
+    problems: list[str] = []
+    types: list[list[ComponentType]] = []
+    for number, layer in enumerate(layers, 1):
+        if not layer:
+            return [f"layer {number} is empty"]
+        names = list(dict.fromkeys(spec.kind for spec in layer))
+        if len(names) > 1:
+            problems.append(f"layer {number} mixes {' and '.join(names)}: one kind of component in a layer (rule 1)")
+        types.append([describe_component(spec, f"layer {number}") for spec in layer])
+    for number, layer in enumerate(layers, 1):
+        problems += _check_placement(number, layer)
+    firsts = [described[0] for described in types]
+    return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(layers, firsts)]
+
+
+def _check_placement(number: int, layer: "Layer") -> list[str]:
+    kind = resolve_component_type(layer[0].kind, f"layer {number}")
+    problems = []
+    if kind.place == "first" and number > 1:
+        problems.append(f"layer {number} is {kind.name}: it may stand only in the first layer (rule 2)")
+    if kind.place == "later" and number == 1:
+        problems.append(f"layer 1 is {kind.name}: the first layer holds generators (rule 2)")
+    if kind.alone and len(layer) > 1:
+        problems.append(f"layer {number} has {len(layer)} components of kind {kind.name}: it stands alone (rule 4)")
+    checks = [(spec, getattr(load_component_class(spec.kind, ""), "check_options", None)) for spec in layer]
+    conflicts = (problem for spec, check in checks if check for problem in check(spec))
+    return [*problems, *(f"layer {number} is {kind.name}: {problem}" for problem in dict.fromkeys(conflicts))]
+
+
+def _check_critiques(types: Sequence[Sequence[ComponentType]]) -> list[str]:
+    problems = []
+    for number, (writer, *_) in enumerate(types, 1):
+        if not writer.writes_critiques:
+            continue
+        for later in types[number:]:
+            if any(described.reads_critiques is not False for described in later):
+                break
+            if later[0].replaces or later[0].writes_critiques:
+                problems.append(f"layer {number} is {writer.name}: its critiques are replaced before any use (rule 3)")
+                break
+        else:
+            problems.append(f"layer {number} is {writer.name}: no later ranker or fuser uses its critiques (rule 3)")
+    return problems
+
+
+def _check_tests(types: Sequence[ComponentType]) -> list[str]:
+    problems = []
+    neighbours = zip([None, *types[:-1]], types, [*types[1:], None], strict=True)
+    for number, (before, described, after) in enumerate(neighbours, 1):
+        where = f"layer {number} is {described.name}"
+        if described.follows_tests and (before is None or before.writes_tests == ""):
+            problems.append(f"{where}: no unit_test_generator directly before it (rule 6)")
+        if described.writes_tests and (after is None or after.reads_tests == ""):
+            problems.append(f"{where}: no unit_test_evaluator directly after it (rule 6)")
+    return problems
+
+
+def _check_test_forms(layers: "Sequence[Layer]", types: Sequence[ComponentType]) -> list[str]:
+    """Tests that are inputs with outputs are run, and nothing else is."""
+    problems = []
+    form = ""
+    for number, (layer, described) in enumerate(zip(layers, types, strict=True), 1):
+        form = described.writes_tests or form
+        setting = f" with {described.runs_programs}" if described.runs_programs else ""
+        where = f"layer {number} is {described.name}{setting}"
+        if described.runs_programs and not described.needs_model and layer[0].model:
+            problems.append(f"{where}: it calls no model, leave `model` out")
+        if described.reads_tests == "input_output" and form != "input_output":
+            problems.append(f"{where}: the unit_test_generator before it needs `form: input_output`")
+        if described.reads_tests == "statements" and form == "input_output":
+            problems.append(f"{where}: tests of `form: input_output` are run, not judged: it needs `execute: sandbox`")
+    return problems
