@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from inspect_ai._util.registry import registry_info
 from inspect_ai.model import ModelAPI, modelapi
 from inspect_ai.scorer import Scorer, scorer
 from inspect_ai.solver import solver
+from inspect_ai.util import registry_info
 
 from archon_eval.sandbox.provider import ArchonDocker
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer

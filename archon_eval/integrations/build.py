@@ -10,22 +10,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from inspect_ai.model import ChatMessage, ContentText
-
+from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.load import ArchitectureSource, load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceStep
-from archon_eval.errors import ArchitectureError, ArchonError, ModelError, quote
+from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
+from archon_eval.integrations.model_names import parse_model_names
 from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
 from archon_eval.models.client import build_client
-from archon_eval.models.model_names import parse_model_names
-from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.models.prices import PriceTable
 from archon_eval.models.store import CallStore
 from archon_eval.models.usage_totals import total_usage
-from archon_eval.types import Conversation, Message
 
 PATH_TYPES: Any = str | os.PathLike
 OPTION_TYPES: Mapping[str, tuple[Any, str]] = {
@@ -108,26 +105,6 @@ def _check_types(**given: Any) -> None:
         types, words = OPTION_TYPES[name]
         if not isinstance(value, types):
             raise ArchitectureError(f"{name} must be {words}, not {quote(repr(value))} ({type(value).__name__})")
-
-
-def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
-    """Inspect's messages as ours.
-
-    Raises:
-        ModelError: a message that is not text (components read and write text only).
-    """
-    found = []
-    for number, message in enumerate(messages, 1):
-        if message.role == "tool" or getattr(message, "tool_calls", None):
-            raise ModelError(f"message {number} calls a tool: an architecture answers with text and uses no tools")
-        if not isinstance(message.content, str):
-            others = [
-                part.type for part in message.content if not isinstance(part, ContentText) and part.type != "reasoning"
-            ]
-            if others:
-                raise ModelError(f"message {number} holds {others[0]}: components read and write text only")
-        found.append(Message(message.role, message.text))
-    return tuple(found)
 
 
 def build_account(architecture: Architecture, answer: Answer) -> dict[str, Any]:

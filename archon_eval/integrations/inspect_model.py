@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
-from inspect_ai.log._samples import ActiveSample, sample_active
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -21,18 +20,24 @@ from inspect_ai.model import (
     ModelOutput,
     StopReason,
 )
-from inspect_ai.model._generate_config import active_generate_config, set_active_generate_config
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from archon_eval._inspect_compat import (
+    ActiveSample,
+    active_generate_config,
+    make_prerequisite_error,
+    sample_active,
+    set_active_generate_config,
+)
 from archon_eval.architecture.component_code import build_cache_key
 from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
+from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.types import Conversation
 
 UNSUPPORTED_CONFIG = {

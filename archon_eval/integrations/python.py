@@ -17,9 +17,9 @@ from archon_eval.architecture.load import ArchitectureSource
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.trace import Answer, Trace
 from archon_eval.errors import ModelError, quote
-from archon_eval.integrations.build import to_conversation
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.models.call import Usage
+from archon_eval.models.conversion import to_conversation
 from archon_eval.types import Candidate, Conversation, Message
 
 InspectTurn = ChatMessageSystem | ChatMessageUser | ChatMessageAssistant

@@ -17,12 +17,16 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.log._samples import sample_active
-from inspect_ai.log._transcript import Transcript, init_transcript
+from inspect_ai.log import Transcript
 from inspect_ai.model import GenerateConfig
-from inspect_ai.model._generate_config import set_active_generate_config
 
+from archon_eval._inspect_compat import (
+    PrerequisiteError,
+    get_error_text,
+    init_transcript,
+    sample_active,
+    set_active_generate_config,
+)
 from archon_eval.architecture.component_types import int_option
 from archon_eval.architecture.load import ArchitectureSource
 from archon_eval.architecture.spec import Architecture, GenerationSettings
@@ -31,7 +35,6 @@ from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.task_settings import EngineCache
-from archon_eval.models.prerequisites import get_error_text
 from archon_eval.types import Conversation
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ to_reply(await model.generate([to_chat(message)], config=to_config(settings)), "
 import json
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -15,16 +16,17 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageUser,
+    ContentText,
     GenerateConfig,
     Model,
     ModelOutput,
 )
-from inspect_ai.model._generate_config import active_generate_config
 
+from archon_eval._inspect_compat import active_generate_config, is_vllm
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Reply, Usage
-from archon_eval.types import Message
+from archon_eval.types import Conversation, Message
 
 _CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
     "system": ChatMessageSystem,
@@ -46,7 +48,7 @@ def describe_endpoint(name: str, model: Model) -> str:
 def _get_base_url(api: Any) -> str:
     """The same before and after the first call, and in every run: a server that Inspect starts itself has another port
     each time, and is known by its model alone."""
-    if hasattr(api, "_init_base_url"):  # vLLM's, which has neither client nor address before the first call
+    if is_vllm(api):  # which has neither client nor address before the first call
         key = str(api.connection_key())
         return key if "://" in key else ""
     if getattr(api, "server_process", None) is not None:  # SGLang's
@@ -75,6 +77,24 @@ def config_not_in_settings(config: GenerateConfig, settings: GenerationSettings)
 def ambient_config_key(settings: GenerationSettings) -> str:
     """What the harness's active configuration adds to a call, for a replay that builds no model."""
     return config_not_in_settings(active_generate_config(), settings)
+
+
+def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
+    """Inspect's messages as ours.
+
+    Raises:
+        ModelError: a message that is not text (components read and write text only).
+    """
+    conversation = []
+    for number, message in enumerate(messages, 1):
+        if message.role == "tool" or getattr(message, "tool_calls", None):
+            raise ModelError(f"message {number} calls a tool: an architecture answers with text and uses no tools")
+        parts = () if isinstance(message.content, str) else message.content
+        other = next((p.type for p in parts if not isinstance(p, ContentText) and p.type != "reasoning"), None)
+        if other:
+            raise ModelError(f"message {number} holds {other}: components read and write text only")
+        conversation.append(Message(message.role, message.text))
+    return tuple(conversation)
 
 
 def to_chat(message: Message) -> ChatMessage:

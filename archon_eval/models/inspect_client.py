@@ -10,12 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inspect_ai.event import ModelEvent
-from inspect_ai.log import transcript
 from inspect_ai.model import CachePolicy, GenerateConfig, Model, ModelOutput, get_model
-from inspect_ai.model._generate_config import active_generate_config
-from inspect_ai.model._model import use_model_event_sink
 from inspect_ai.util import LimitExceededError
 
+from archon_eval._inspect_compat import (
+    active_generate_config,
+    add_event,
+    get_error_text,
+    resolve_config,
+    update_event,
+    use_model_event_sink,
+)
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Call, Reply
@@ -29,7 +34,6 @@ from archon_eval.models.conversion import (
     to_reply,
 )
 from archon_eval.models.draw import set_draw
-from archon_eval.models.prerequisites import get_error_text
 
 if TYPE_CHECKING:
     from archon_eval.models.openai_direct import OpenAIDirect
@@ -97,7 +101,7 @@ class InspectClient:
         known = self._identities.get((call.model, call.settings))
         if known is None or known[0] is not active:
             model = self._get_model(call.model)
-            config = model._resolve_config(to_config(call.settings))
+            config = resolve_config(model, to_config(call.settings))
             known = (active, describe_endpoint(call.model, model), config_not_in_settings(config, call.settings))
             self._identities[call.model, call.settings] = known
         return known[1], known[2]
@@ -115,13 +119,13 @@ class _ModelEventSink:
 
     def on_pending(self, event: ModelEvent) -> None:
         if self.shown:
-            transcript()._event(event)
+            add_event(event)
 
     def on_complete(self, event: ModelEvent) -> None:
         self.cached = event.cache == "read"
         self.output = None if event.error else event.output
         if self.shown:
-            transcript()._event_updated(event)
+            update_event(event)
 
 
 def _build_config(call: Call) -> GenerateConfig:

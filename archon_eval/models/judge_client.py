@@ -23,12 +23,18 @@ from inspect_ai.model import (
 )
 from inspect_ai.util import store
 
+from archon_eval._inspect_compat import resolve_config
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import StoreError
-from archon_eval.integrations.build import to_conversation
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.client import STORE_VARIABLE, ModelClient
-from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, replace_unstorable, to_reply
+from archon_eval.models.conversion import (
+    config_not_in_settings,
+    describe_endpoint,
+    replace_unstorable,
+    to_conversation,
+    to_reply,
+)
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_entry import CallKey, build_call_key, describe_call
 
@@ -82,7 +88,7 @@ class JudgeClient:
         if held is None:
             held = self._stores[path] = CallStore(Path(path), read_only=policy == "replay")
         call = Call(str(model), to_conversation(messages), _NO_SETTINGS, epoch=first_epoch - 1 + epoch)
-        extra = config_not_in_settings(model._resolve_config(config), _NO_SETTINGS)
+        extra = config_not_in_settings(resolve_config(model, config), _NO_SETTINGS)
         if policy == "replay":
             return _replay(held, call, extra)
         key = build_call_key(call, describe_endpoint(call.model, model), extra)

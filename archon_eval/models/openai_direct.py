@@ -23,22 +23,29 @@ import aiohttp
 import anyio
 import anyio.lowlevel
 import sniffio
-from inspect_ai._control.pause import wait_generate_dispatch
-from inspect_ai._sentinel._context import is_agent_generate
-from inspect_ai._util.retry import report_http_retry
-from inspect_ai._util.working import sample_wait
-from inspect_ai.hooks._hooks import get_all_hooks
 from inspect_ai.model import GenerateConfig, Model, ModelUsage
-from inspect_ai.model._generate_config import active_generate_config
-from inspect_ai.model._generate_overrides import generate_config_override_for_attempt
-from inspect_ai.model._model import _check_limits_before_dispatch, record_and_check_model_usage
-from inspect_ai.model._providers.openai import OpenAIAPI
-from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI
-from inspect_ai.model._providers.openai_completions import completion_params_completions
 from inspect_ai.util import LimitExceededError
-from inspect_ai.util._concurrency import _active_controller
-from inspect_ai.util._limit import check_message_limit, record_turn
 
+from archon_eval._inspect_compat import (
+    DIRECT_PATH_METHODS,
+    OpenAIAPI,
+    OpenAICompatibleAPI,
+    active_controller,
+    active_generate_config,
+    check_limits_before_dispatch,
+    check_message_limit,
+    completion_params_completions,
+    generate_config_override_for_attempt,
+    get_all_hooks,
+    is_agent_generate,
+    open_connection_slot,
+    record_and_check_model_usage,
+    record_turn,
+    report_http_retry,
+    resolve_config,
+    sample_wait,
+    wait_generate_dispatch,
+)
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.models.call import Call, Reply
 from archon_eval.models.connections import PriorityLock, SessionPool
@@ -54,12 +61,6 @@ SUPPORTED_CONFIG = {
     *("max_connections", "adaptive_connections", "max_retries", "timeout", "attempt_timeout"),
 }
 """Generation config under which the request is known to be the same; anything else goes Inspect's way."""
-UNCHANGED_METHODS = (
-    *("generate", "resolve_tools", "messages_to_openai", "request_headers", "on_response"),
-    *("_generate_completion", "chat_choices_from_completion", "served_model_usage", "max_tokens", "_create_client"),
-    *("collapse_user_messages", "collapse_assistant_messages", "collapse_system_messages", "max_tokens_for_config"),
-)
-"""What a provider built on OpenAICompatibleAPI may not have changed."""
 BODY_PARAMS = {
     *("model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"),
     *("frequency_penalty", "presence_penalty"),
@@ -82,7 +83,7 @@ def create_direct_client(model: Model) -> "OpenAIDirect | None":
         odd = odd or api.is_o_series() or "vision" in api.model_family()
     elif isinstance(api, OpenAICompatibleAPI):
         base, own = OpenAICompatibleAPI, type(api)
-        odd = any(getattr(own, name) is not getattr(base, name) for name in UNCHANGED_METHODS)
+        odd = any(getattr(own, name) is not getattr(base, name, None) for name in DIRECT_PATH_METHODS)
         odd = odd or bool(api.emulate_tools or api.responses_api or api.resolve_stream(GenerateConfig()))
     else:
         return None
@@ -203,7 +204,7 @@ class OpenAIDirect:
     def _get_template(self, settings: GenerationSettings) -> _RequestTemplate:
         active, known = active_generate_config(), self._templates.get(settings)
         if known is None or known.active is not active:
-            config = self._model._resolve_config(to_config(settings))
+            config = resolve_config(self._model, to_config(settings))
             if config.max_tokens is None:
                 config.max_tokens = self._api.max_tokens_for_config(config) or self._api.max_tokens()
             given = config.model_dump(exclude_none=True)
@@ -225,13 +226,13 @@ class OpenAIDirect:
         """At most `n` replies to one request; none where it is left to Inspect."""
         body = self._build_body(call, request, n)
         check_message_limit(len(call.messages), raise_for_equal=True)
-        pool = self._model._connection_concurrency(request.config)
+        pool = open_connection_slot(self._model, request.config)
         async with self._priority_lock.acquire(call.question):
             connection = await pool.__aenter__()
         wait = 0.0
         try:
             await wait_generate_dispatch(self._model, connection)
-            _check_limits_before_dispatch()
+            check_limits_before_dispatch()
             limit = generate_config_override_for_attempt("attempt_timeout", request.config)
             started = time.monotonic()
             payload = None
@@ -239,7 +240,7 @@ class OpenAIDirect:
                 payload, wait = await self._post_request(body, share if n > 1 else None)
             if payload is not None:
                 replies = self._parse_replies(payload, time.monotonic() - started, n)
-                if replies and (controller := _active_controller.get()) is not None:
+                if replies and (controller := active_controller.get()) is not None:
                     controller.notify_success()
                 return replies
         finally:

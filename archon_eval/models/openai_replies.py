@@ -6,12 +6,10 @@ parse_plain_choice({"index": 0, "finish_reason": "stop", "message": {"role": "as
 
 from typing import Any
 
-from inspect_ai.log._refusal import report_refusal
 from inspect_ai.model import ModelOutput, ModelUsage
-from inspect_ai.model._openai import chat_choices_from_openai
-from openai._models import construct_type
 from openai.types.chat import ChatCompletion
 
+from archon_eval._inspect_compat import chat_choices_from_openai, construct_type, report_refusal
 from archon_eval.models.call import Reply, Usage
 from archon_eval.models.conversion import replace_unstorable, to_reply
 

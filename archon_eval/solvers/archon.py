@@ -12,11 +12,12 @@ from typing import Any
 from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
+from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects
+from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.models.prerequisites import make_prerequisite_error
 
 
 @solver
