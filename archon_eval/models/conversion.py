@@ -1,6 +1,11 @@
-"""Between Inspect's values and ours: messages, settings, outputs, errors, and what a model's name stands for.
+"""Between Inspect's values and ours: messages, settings, errors, and where a model is reached.
 
-to_reply(await model.generate([to_chat(message)], config=to_config(settings)), "openai/gpt-4o", seconds=0.8)
+>>> to_conversation([to_chat(Message("user", "Hi."))])
+(Message(role='user', content='Hi.'),)
+>>> to_config(GenerationSettings(temperature=0.5, max_tokens=10)).temperature
+0.5
+
+What a reply means is in `replies`.
 """
 
 import json
@@ -19,13 +24,11 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     Model,
-    ModelOutput,
 )
 
 from archon_eval._inspect_compat import active_generate_config, is_vllm
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
-from archon_eval.models.call import Reply, Usage
 from archon_eval.types import Conversation, Message
 
 _CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
@@ -33,7 +36,6 @@ _CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type
     "user": ChatMessageUser,
     "assistant": ChatMessageAssistant,
 }
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
@@ -109,29 +111,6 @@ def to_config(settings: GenerationSettings) -> GenerateConfig:
     if stop := given.pop("stop", None):
         given["stop_seqs"] = list(stop)
     return GenerateConfig(**given)
-
-
-def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
-    """Inspect's output as ours.
-
-    Raises:
-        ModelError: an output that says it failed, or that has no choice at all.
-    """
-    if output.error:
-        raise ModelError(f"{model}: {redact(output.error)}")
-    if not output.choices:
-        raise ModelError(f"{model}: the provider's answer has no choice in it")
-    text, cleaned = replace_unstorable(output.completion)
-    usage = None
-    if counted := output.usage:
-        cached = (counted.input_tokens_cache_read or 0) + (counted.input_tokens_cache_write or 0)
-        usage = Usage(counted.input_tokens + cached, counted.output_tokens)
-    return Reply(text, str(output.stop_reason), usage, seconds, cleaned=cleaned)
-
-
-def replace_unstorable(text: str) -> tuple[str, int]:
-    """The text with what cannot be stored replaced, and how many characters that were."""
-    return _UNSTORABLE.subn("\ufffd", text)
 
 
 def describe_error(exc: BaseException) -> str:

@@ -31,9 +31,9 @@ from archon_eval.models.conversion import (
     redact,
     to_chat,
     to_config,
-    to_reply,
 )
 from archon_eval.models.draw import set_draw
+from archon_eval.models.replies import to_reply
 
 if TYPE_CHECKING:
     from archon_eval.models.openai_direct import OpenAIDirect
