@@ -67,7 +67,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _strip_package_name(factory: F) -> F:
-    """The same function, from no package."""
+    """The same function as if it were defined in no package."""
 
     @wraps(factory)
     def bare(*args: Any, **kwargs: Any) -> Any:
@@ -92,8 +92,8 @@ _BARE_SCORERS: tuple[Callable[..., Scorer], ...] = (
     mt_bench_single,
     programs,
 )
-for each in _BARE_SCORERS:
-    _register_bare_scorer(each)
+for _factory in _BARE_SCORERS:
+    _register_bare_scorer(_factory)
 
 
 @modelapi(name="sim")

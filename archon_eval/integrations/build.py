@@ -4,10 +4,8 @@ engine = build_engine(architecture, models)               # everything wrong wit
 answer = await engine.run(to_conversation(state.messages), epoch=state.epoch)
 """
 
-import gc
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from archon_eval._inspect_compat import make_prerequisite_error
@@ -35,8 +33,6 @@ OPTION_TYPES: Mapping[str, tuple[Any, str]] = {
     "trace": (str, "full, compact or calls"),
 }
 """What each option of `build_engine` may be, and how to say so; what its text may be is checked where it is read."""
-GC_THRESHOLD = 10_000
-"""New objects after which the garbage collector looks at them."""
 
 
 def build_engine(
@@ -87,17 +83,6 @@ def build_engine(
         return Engine(loaded, caller, TranscriptObserver(trace))
     except ArchonError as exc:
         raise make_prerequisite_error(str(exc)) from None
-
-
-@cache
-def freeze_imported_objects() -> None:
-    """Once in a process of evals, when everything is imported: the garbage collector leaves what is there alone, and
-    looks at the rest less often. The harness's modules are hundreds of thousands of objects, which it would go through
-    again and again for the few that a call makes. Not for a user's own program, whose objects (a large model, say)
-    would never be freed if they were in a cycle."""
-    gc.freeze()
-    if 0 < gc.get_threshold()[0] < GC_THRESHOLD:
-        gc.set_threshold(GC_THRESHOLD)
 
 
 def _check_types(**given: Any) -> None:

@@ -34,7 +34,8 @@ from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects
+from archon_eval.integrations.build import build_account, build_engine
+from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
@@ -76,7 +77,7 @@ class ArchonAPI(ModelAPI):
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )
         self._engines = EngineCache(build_engine(model_name, models, **options))
-        freeze_imported_objects()
+        freeze_imports_in_command()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{build_cache_key(self._engines.engine.architecture)}"
         super().__init__(model_name, base_url=address, config=config or GenerateConfig())

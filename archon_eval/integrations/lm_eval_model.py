@@ -22,7 +22,8 @@ from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
-from archon_eval.integrations.build import build_engine, freeze_imported_objects
+from archon_eval.integrations.build import build_engine
+from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, truncate_at_stop
@@ -91,7 +92,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         names = models.replace("+", ",") if isinstance(models, str) else models
         limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._runner = StandaloneRunner(architecture, names, limits, **options)
-        freeze_imported_objects()
+        freeze_imports_in_command()
         self._num_concurrent = num_concurrent
         self._model_usage: dict[str, Counter[str]] = {}
         self._notes: Counter[str] = Counter()
