@@ -32,7 +32,7 @@ class ParseError(ArchonError, ValueError):
     def __init__(self, message: str, partial: Any = None) -> None:
         super().__init__(message)
         self.partial = partial
-        """What could be read without guessing, for the fallback when the last repeated request fails; None for nothing."""
+        """What could be read without guessing, for the fallback after the last repeated request; None for nothing."""
 
 
 class ModelError(ArchonError):

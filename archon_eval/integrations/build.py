@@ -1,6 +1,6 @@
-"""Between Inspect's messages, transcript and metadata and the engine's: used by the solver and the model provider.
+"""Builds the engine of an architecture from a user's options: for the solver, the model providers and plain Python.
 
-engine = build_engine(architecture, models)               # everything wrong with them is said here
+engine = build_engine("moa-lite", ["openai/gpt-4o", "openai/gpt-4o-mini"])   # raises for whatever is wrong with them
 answer = await engine.run(to_conversation(state.messages), epoch=state.epoch)
 """
 
@@ -45,7 +45,7 @@ def build_engine(
     prices: str | os.PathLike[str] | PriceTable | None = None,
     trace: str = "full",
 ) -> Engine:
-    """The architecture with its models looked up, or Inspect's own error for the user's mistakes.
+    """The engine of an architecture with its models looked up.
 
     Args:
         architecture: a preset's name, a file or a mapping.
@@ -55,6 +55,9 @@ def build_engine(
         budget: hard limits, `{question: {calls: 50}, eval: {dollars: 20}}` or `question.calls=50 eval.dollars=20`.
         prices: a price file, before the package's table.
         trace: full (an event per component), compact (one per question) or calls (Inspect's own per call).
+
+    Raises:
+        PrerequisiteError: any mistake in these options, as Inspect's error that ends a command with its message.
     """
     try:
         _check_types(
@@ -85,8 +88,8 @@ def build_engine(
         raise make_prerequisite_error(str(exc)) from None
 
 
-def _check_types(**given: Any) -> None:
-    for name, value in given.items():
+def _check_types(**options: Any) -> None:
+    for name, value in options.items():
         types, words = OPTION_TYPES[name]
         if not isinstance(value, types):
             raise ArchitectureError(f"{name} must be {words}, not {quote(repr(value))} ({type(value).__name__})")

@@ -57,6 +57,7 @@ class ArchonAPI(ModelAPI):
         model_name: str,
         base_url: str | None = None,
         api_key: str | None = None,
+        *,
         config: GenerateConfig | None = None,
         models: str | list[str] | None = None,
         **options: Any,
@@ -98,9 +99,9 @@ class ArchonAPI(ModelAPI):
         if tools:
             names = ", ".join(tool.name for tool in tools)
             raise ModelError(f"archon/{self.model_name} answers with text and calls no tools; the task offers {names}")
-        for name, what in UNSUPPORTED_CONFIG.items():
+        for name, meaning in UNSUPPORTED_CONFIG.items():
             if getattr(config, name, None):
-                raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {what} ({name})")
+                raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {meaning} ({name})")
         share_cache_with_judges(self._engines.engine.caller)
         conversation, task = to_conversation(input), read_task_settings(config)
         epoch, first = self._assign_epoch(conversation, config.num_choices or 1)
@@ -150,8 +151,8 @@ class ArchonAPI(ModelAPI):
 
 def read_task_settings(config: GenerateConfig) -> GenerationSettings:
     """What a task's configuration sets, of the settings an architecture knows."""
-    given = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
-    return GenerationSettings(**given, stop=tuple(config.stop_seqs or ()))
+    values = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
+    return GenerationSettings(**values, stop=tuple(config.stop_seqs or ()))
 
 
 def get_stop_reason(answer: Answer) -> StopReason:

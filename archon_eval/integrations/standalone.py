@@ -1,8 +1,8 @@
 """Runs an engine where there is no eval (a script, a notebook, lm-eval): limits, transcript, and a loop to wait on.
 
-host = StandaloneRunner("moa-lite", ["openai/gpt-4o"], ConnectionLimits(max_connections=50))
-answer = await host.answer((Message("user", "hi"),))         # from any event loop
-answer = host.run_sync(host.answer, (Message("user", "hi"),))    # from code without one, or from a notebook's cell
+runner = StandaloneRunner("moa-lite", ["openai/gpt-4o"], ConnectionLimits(max_connections=50))
+answer = await runner.answer((Message("user", "hi"),))         # from any event loop
+answer = runner.run_sync(runner.answer, (Message("user", "hi"),))    # from code without one, or from a notebook's cell
 """
 
 import asyncio
@@ -92,7 +92,7 @@ class StandaloneRunner:
     async def answer(
         self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS
     ) -> Answer:
-        """The engine's answer; inside an eval as part of its sample, outside in the loop all hosts share, with a
+        """The engine's answer; inside an eval as part of its sample, outside in the loop that all runners share, with a
         transcript that ends with it."""
         if sample_active() is not None or _get_running_loop() in (None, _get_loop()):  # None under trio
             return await self._answer(conversation, epoch, task)
@@ -104,20 +104,20 @@ class StandaloneRunner:
             return await engine.run(conversation, epoch)
         answers: list[Answer] = []
 
-        async def alone() -> None:
+        async def answer_alone() -> None:
             init_transcript(Transcript())
             set_active_generate_config(self._config)
             answers.append(await engine.run(conversation, epoch))
 
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(alone)
+                group.start_soon(answer_alone)
         except BaseExceptionGroup as errors:
             raise select_error(errors) from None
         return answers[0]
 
     def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run an async function in the hosts' loop; an interruption here cancels it there.
+        """Run an async function in the runners' loop; an interruption here cancels it there.
 
         Raises:
             ModelError: called in a sample or a component, where it would hold up what it waits for.
@@ -133,7 +133,7 @@ class StandaloneRunner:
 
 
 def _submit(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Work under way in the loop of all hosts; to cancel the future is to cancel the work."""
+    """Work under way in the loop of all runners; to cancel the future is to cancel the work."""
     return asyncio.run_coroutine_threadsafe(work, _get_loop())
 
 
@@ -145,7 +145,7 @@ def _get_running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _get_loop() -> asyncio.AbstractEventLoop:
-    """One for all hosts: Inspect's connection limits are the process's, and no loop can wake what waits in another."""
+    """One loop for all runners: Inspect's connection limits are the process's, and a loop wakes only its own tasks."""
     with _LOOP_LOCK:
         return _start_loop(os.getpid())
 
@@ -155,12 +155,12 @@ def _start_loop(process: int) -> asyncio.AbstractEventLoop:
     """The loop of a process (a fork has none of its parent's threads), in a thread; shut down when the process ends."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
-    async def main() -> None:
+    async def run_loop() -> None:
         end = asyncio.Event()
         started.set_result((asyncio.get_running_loop(), end))
         await end.wait()
 
-    thread = Thread(target=lambda: asyncio.run(main()), name="archon", daemon=True)
+    thread = Thread(target=lambda: asyncio.run(run_loop()), name="archon", daemon=True)
     thread.start()
     loop, end = started.result()
 

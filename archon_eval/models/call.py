@@ -2,7 +2,7 @@
 
     reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings(), draw=0))
 
-Behaviour is added by wrapping: a budget, a call store and a recording are callers around a caller.
+`ModelClient` is the caller with the call store and the budgets; `InspectClient` the one under it that sends.
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Call:
     epoch: int = 1
     """The harness's repetition of the question, from 1."""
     question: int = field(default=0, compare=False)
-    """Which question it is for, in order of their beginning; decides nothing but who goes first."""
+    """Number of the question it is for, in the order in which questions start; decides only who goes first."""
 
 
 @dataclass(frozen=True, slots=True)

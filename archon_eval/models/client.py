@@ -114,7 +114,7 @@ class ModelClient:
     def start_question(self) -> Caller:
         """The caller of one question: older questions come first where connections are scarce."""
         budgets = self._budgets
-        if self.allowance.question.given:
+        if self.allowance.question.configured:
             budgets = (Budget(self.allowance.question, "question"), *budgets)
         number, asked = next(self._question_numbers), 0
 
@@ -187,10 +187,10 @@ class ModelClient:
         except ModelError as exc:  # kept for replays, in place of a reply only where all is recorded anew
             await store.put(key, Reply("", failure=str(exc)), replace=anew)
             raise
-        kept = await store.put(key, reply, replace=anew)
-        if kept is not reply:
+        stored = await store.put(key, reply, replace=anew)
+        if stored is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
-            content = {name: getattr(kept, name) for name in ("text", "stop_reason", "cleaned", "top_logprobs")}
+            content = {name: getattr(stored, name) for name in ("text", "stop_reason", "cleaned", "top_logprobs")}
             reply = replace(reply, **content)
         return reply
 

@@ -107,10 +107,10 @@ def to_chat(message: Message) -> ChatMessage:
 @lru_cache(maxsize=1024)
 def to_config(settings: GenerationSettings) -> GenerateConfig:
     """Generation settings as Inspect's; what is not set is left to the provider."""
-    given = settings.dump_non_none()
-    if stop := given.pop("stop", None):
-        given["stop_seqs"] = list(stop)
-    return GenerateConfig(**given)
+    values = settings.dump_non_none()
+    if stop := values.pop("stop", None):
+        values["stop_seqs"] = list(stop)
+    return GenerateConfig(**values)
 
 
 def describe_error(exc: BaseException) -> str:
