@@ -122,7 +122,7 @@ class ArchonAPI(ModelAPI):
         return self._build_output([answers[number] for number in sorted(answers)], task.stop)
 
     def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:
-        """The sample's epoch, and how often the conversation was asked in it: a task asking again wants new draws."""
+        """The sample's epoch, and how often it has asked this conversation: a task that asks again wants new draws."""
         sample = sample_active()
         if sample is None:
             return 1, 0

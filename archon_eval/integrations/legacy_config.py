@@ -53,7 +53,7 @@ IGNORED_KEYS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class _Conversion:
-    """One config under way: its notes, each with the layers of the file it is about."""
+    """The conversion of one config: its notes, each with the layers of the file that it is about."""
 
     name: str
     notes: dict[str, list[int]] = field(default_factory=dict)
@@ -240,7 +240,7 @@ def _convert_filtering(job: _Conversion, number: int, kind: str, *, entry: Mappi
 
 
 def _move_tests(job: _Conversion, built: list[tuple[str, list[dict[str, Any]]]]) -> None:
-    """Puts unit test generators directly before their evaluator; the original ran them first, as layer 1."""
+    """Put unit test generators directly before their evaluator; the original ran them first, as layer 1."""
     kinds = [kind for kind, _ in built]
     for place in [i for i, kind in enumerate(kinds) if kind == "unit_test_generator"]:
         if "unit_test_evaluator" not in kinds[place:]:

@@ -240,7 +240,7 @@ def to_conversation(context: str) -> Conversation:
 
 
 def _assign_epochs(requests: Iterable[Any]) -> list[int]:
-    """1, and a further run for each repeat of the same request."""
+    """The epoch of each request: 1, and that of a further run for each repeat of the same request."""
     seen: Counter[int] = Counter()
     epochs = []
     for request in requests:

@@ -91,7 +91,7 @@ class Archon:
         return price_answer(await self._runner.answer(convert_messages(messages), epoch))
 
     def generate_sync(self, messages: MessagesInput, epoch: int = 1) -> PricedAnswer:
-        """`generate` for code that does not await: scripts, and notebooks too, since the work has a loop of its own.
+        """`generate` for code that does not await: scripts, and notebooks too, since it runs in a loop of its own.
 
         Raises:
             ModelError: as `generate`; also in an Inspect sample or a component, where only `generate` can be used.
@@ -100,7 +100,11 @@ class Archon:
 
 
 def convert_messages(messages: MessagesInput) -> Conversation:
-    """What a user may write as a conversation."""
+    """The conversation that a user wrote, in any of its forms.
+
+    >>> convert_messages("Why?") == convert_messages([{"role": "user", "content": "Why?"}])
+    True
+    """
     if isinstance(messages, str):
         return (Message("user", messages),)
     if not isinstance(messages, Sequence):

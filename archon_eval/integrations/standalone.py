@@ -44,12 +44,12 @@ _LOOP_LOCK = Lock()
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What `inspect eval` has options for; inside an eval, those of the eval apply."""
+    """Limits for which `inspect eval` has options; inside an eval, those of the eval apply."""
 
     max_connections: int | None = None
     """Calls under way per model; None lets Inspect adapt it, from 20 to 100."""
     max_retries: int | None = 10
-    """Retries of a call that failed for a passing reason; None for no end."""
+    """Retries of a call that failed for a passing reason (429, 5xx, lost connection); None for no limit."""
     timeout: int | None = None
     """Seconds after which a failed call is not tried again."""
 
@@ -92,8 +92,11 @@ class StandaloneRunner:
     async def answer(
         self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS
     ) -> Answer:
-        """The engine's answer; inside an eval as part of its sample, outside in the loop that all runners share, with a
-        transcript that ends with it."""
+        """The engine's answer to a conversation.
+
+        Inside an eval it is part of the running sample. Elsewhere it runs in the loop that all runners share, with a
+        transcript that ends with it.
+        """
         if sample_active() is not None or _get_running_loop() in (None, _get_loop()):  # None under trio
             return await self._answer(conversation, epoch, task)
         return await asyncio.wrap_future(_submit(self._answer(conversation, epoch, task)))
@@ -133,7 +136,7 @@ class StandaloneRunner:
 
 
 def _submit(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Work under way in the loop of all runners; to cancel the future is to cancel the work."""
+    """Start work in the loop of all runners; cancelling the future cancels the work."""
     return asyncio.run_coroutine_threadsafe(work, _get_loop())
 
 

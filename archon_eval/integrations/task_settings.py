@@ -4,7 +4,9 @@ The architecture's own settings win; a setting its file leaves at null (`tempera
 components that write answers (generator, fuser). Stop sequences of the task always hold: for the final text.
 
     engine = EngineCache(build_engine("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
-    text = truncate_at_stop(answer.text, ("Question:",))
+
+>>> truncate_at_stop("4. Question: next", ("Question:",))
+'4. '
 """
 
 from collections.abc import Iterable

@@ -69,6 +69,14 @@ class Caller(Protocol):
     async def __call__(self, call: Call) -> Reply: ...
 
 
+class Sender(Caller, Protocol):
+    """What sends the calls of a client, and knows what else decides a reply."""
+
+    def get_call_identity(self, call: Call) -> tuple[str, str]:
+        """The endpoint, and the configuration that is not in the call's settings, as text."""
+        ...
+
+
 @runtime_checkable
 class PerQuestionCaller(Protocol):
     """A caller that has one of its own for each question (for its budget, and for its place in the queue)."""

@@ -12,7 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
@@ -27,7 +27,7 @@ from archon_eval.models.budget import (
     require_price,
     reserve,
 )
-from archon_eval.models.call import Call, Caller, Reply
+from archon_eval.models.call import Call, Caller, Reply, Sender
 from archon_eval.models.conversion import ambient_config_key
 from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.prices import Price, PriceTable, load_prices
@@ -48,16 +48,9 @@ TRACES: Mapping[str, str] = {
 }
 STORE_VARIABLE = "ARCHON_STORE"
 """Environment variable with the path of the store used where none is given."""
-IDLE_TURNS = 50
-"""Turns of the event loop, and pauses of a fiftieth of a second, in which a question that goes on would ask again."""
-
-
-class Sender(Caller, Protocol):
-    """What sends the calls of a client, and knows what else decides a reply."""
-
-    def get_call_identity(self, call: Call) -> tuple[str, str]:
-        """The endpoint, and the configuration that is not in the call's settings, as text."""
-        ...
+IDLE_PAUSE, IDLE_TURNS = 0.02, 50
+"""Seconds between looks at a question, and looks without a new call after which it is idle: a second in all, and at
+least 50 turns of a busy event loop, within which a question that goes on asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +210,14 @@ def _list_configs(request: _Request) -> Iterable[str]:
 
 
 async def _wait_until_idle(asked: Callable[[], int]) -> None:
-    """Until a question has asked for nothing more for a second, or longer where the event loop is busy."""
+    """Wait until a question has asked for nothing more for a while.
+
+    Args:
+        asked: how many calls the question has made so far.
+    """
     seen, turns = asked(), 0
     while turns < IDLE_TURNS:
-        await anyio.sleep(0.02)
+        await anyio.sleep(IDLE_PAUSE)
         seen, turns = asked(), turns + 1 if asked() == seen else 0
 
 
@@ -234,7 +231,7 @@ def build_client(
     trace: str = "full",
     cancels: bool = False,
 ) -> ModelClient:
-    """The stack for an architecture's models; everything wrong with the options is said before anything is paid.
+    """The stack for an architecture's models; every wrong option is an error here, before anything is paid.
 
     Args:
         models: Inspect's names.
@@ -243,8 +240,8 @@ def build_client(
         budget: limits per question and per eval (`budget.parse_budget`), or a Budget that others share.
         prices: the user's price file, before the package's table.
         trace: one of TRACES.
-        cancels: whether the architecture cancels calls (`stop_after`): then a replay waits with those that are not in
-            the recording until it is clear that the others do not make them unnecessary.
+        cancels: whether the architecture cancels calls (`stop_after`). A replay then waits before it reports a call
+            that is not in the recording: the call may be one that is about to be cancelled, as it was when recorded.
 
     Raises:
         ModelError: a model that cannot be used, or an unknown trace.

@@ -48,8 +48,10 @@ def describe_endpoint(name: str, model: Model) -> str:
 
 
 def _get_base_url(api: Any) -> str:
-    """The same before and after the first call, and in every run: a server that Inspect starts itself has another port
-    each time, and is known by its model alone."""
+    """The address of a provider, equal before and after the first call, and in every run.
+
+    Empty for a server that Inspect starts itself: it has another port each time and is known by its model alone.
+    """
     if is_vllm(api):  # which has neither client nor address before the first call
         key = str(api.connection_key())
         return key if "://" in key else ""
@@ -65,7 +67,7 @@ OPERATIONAL_OPTIONS = {
 }
 """Configuration that decides how a request is sent, not what comes back."""
 PRIVATE_OPTIONS = ("system_message", "extra_headers", "extra_body")
-"""Configuration that may hold keys or a user's text: known by its digest."""
+"""Configuration that may hold keys or a user's text: only its digest is stored."""
 
 
 def config_not_in_settings(config: GenerateConfig, settings: GenerationSettings) -> str:
