@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from inspect_ai._util.registry import registry_info
 from inspect_ai.model import ModelAPI, modelapi
 from inspect_ai.scorer import Scorer, scorer
 from inspect_ai.solver import solver
+from inspect_ai.util import registry_info
 
 from archon_eval.sandbox.provider import ArchonDocker
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
@@ -67,7 +67,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _strip_package_name(factory: F) -> F:
-    """The same function, from no package."""
+    """The same function as if it were defined in no package."""
 
     @wraps(factory)
     def bare(*args: Any, **kwargs: Any) -> Any:
@@ -92,8 +92,8 @@ _BARE_SCORERS: tuple[Callable[..., Scorer], ...] = (
     mt_bench_single,
     programs,
 )
-for each in _BARE_SCORERS:
-    _register_bare_scorer(each)
+for _factory in _BARE_SCORERS:
+    _register_bare_scorer(_factory)
 
 
 @modelapi(name="sim")

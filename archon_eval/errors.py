@@ -2,7 +2,10 @@
 
 Each message says where the problem is, what was given and what is legal; `did_you_mean` adds the nearest legal name:
 
-    raise ArchitectureError(f"layer 2: unknown component 'fusor'{did_you_mean('fusor', KINDS)}")
+>>> ArchitectureError(f"layer 2: unknown component 'fusor'{did_you_mean('fusor', ['fuser', 'ranker'])}")
+ArchitectureError("layer 2: unknown component 'fusor'; did you mean 'fuser'? (legal: fuser, ranker)")
+
+No other module defines an exception. Inspect's own error for a user's mistakes is in `_inspect_compat`.
 """
 
 import re
@@ -29,7 +32,7 @@ class ParseError(ArchonError, ValueError):
     def __init__(self, message: str, partial: Any = None) -> None:
         super().__init__(message)
         self.partial = partial
-        """What could be read without guessing, for the fallback after the last re-ask; None for nothing."""
+        """What could be read without guessing, for the fallback after the last repeated request; None for nothing."""
 
 
 class ModelError(ArchonError):
@@ -76,21 +79,31 @@ class WorkerLostError(ArchonError):
     """A worker process died in the middle of an eval."""
 
 
-def did_you_mean(given: str, legal: Iterable[str]) -> str:
-    """`"; did you mean 'fuser'? (legal: ...)"` for the nearest legal name, else only the legal names."""
+def did_you_mean(name: str, legal: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest legal name, if one is near, and all of them.
+
+    >>> did_you_mean("xyz", ["fuser", "ranker"])
+    '; (legal: fuser, ranker)'
+    """
     names = sorted(legal)
-    near = get_close_matches(given, names, n=1, cutoff=0.5)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return f"{hint} (legal: {', '.join(names)})"
 
 
 def sanitize_text(text: str) -> str:
-    """Text from elsewhere, for a terminal or a CI's log: what would command it, or turn the reading direction, becomes
-    U+FFFD."""
+    """Text from elsewhere for a terminal or a CI's log, with U+FFFD for what would control either of them.
+
+    That is control characters, changes of the reading direction, and the beginning of a line that a CI runner obeys.
+    """
     return CI_COMMAND_START.sub("\ufffd", CONTROL_CHARS.sub("\ufffd", text))
 
 
 def quote(text: str, limit: int = 200) -> str:
-    """A reply shortened for a message, control characters made visible."""
+    """A reply shortened for a message, control characters made visible.
+
+    >>> quote("abcdefgh", limit=4)
+    "'ab … gh'"
+    """
     shown = text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
     return repr(shown)

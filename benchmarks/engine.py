@@ -174,10 +174,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--only", choices=sorted(ARCHITECTURES), action="append")
     given = parser.parse_args()
+    from archon_eval.integrations.command_process import freeze_imports
+
     with server() as url:
         os.environ.update(OPENAI_BASE_URL=url, OPENAI_API_KEY="benchmark")
         with tempfile.TemporaryDirectory() as folder:  # imports and first connections are not measured
             evaluate(ARCHITECTURES["A1"][0], "full", 2, 2, Path(folder))
+        freeze_imports()  # as `inspect eval` does
         report = {name: measure(name, url) for name in given.only or sorted(ARCHITECTURES)}
     print(json.dumps({"latency_s": LATENCY, **report}, indent=2))
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from lm_eval.models.openai_completions import LocalChatCompletion
 
+from archon_eval.integrations.command_process import freeze_imports
 from archon_eval.integrations.lm_eval_model import ArchonLM
 
 SERVER = Path(__file__).parents[1] / "tests" / "fakes" / "server.py"
@@ -57,6 +58,7 @@ def measure(url: str, given: argparse.Namespace) -> dict[str, Any]:
             LocalChatCompletion(base_url=f"{url}/chat/completions", model="gpt-4o", num_concurrent=at_once), 1
         ),
     }  # fmt: skip
+    freeze_imports()  # as the command `lm_eval` does
     best = dict.fromkeys(models, 0.0)
     for round_ in range(given.rounds + 1):
         for name, (model, calls) in models.items():

@@ -54,3 +54,8 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-fake-anthropic-key")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.anthropic_url)
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What has moved in Inspect is said first: everything that fails because of it comes after."""
+    items.sort(key=lambda item: item.path.name != "test_inspect_compat.py")

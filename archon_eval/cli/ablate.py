@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 
 def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.architecture.load import load_architecture
-    from archon_eval.models.model_names import parse_model_names
+    from archon_eval.integrations.model_names import parse_model_names
     from archon_eval.report import ablation
     from archon_eval.report import ci_output as ci
     from archon_eval.report.html.score_charts import build_interval_chart

@@ -122,6 +122,11 @@ def _import(options: argparse.Namespace) -> int:
     from archon_eval.models.store_admin import import_
 
     with _open_store(options, False, new=True) as store, ProgressDisplay("store import", options.json) as progress:
-        added = import_(store, options.source, options.replace, _create_progress_callback(progress, "reading"))
+        added = import_(
+            store,
+            options.source,
+            replace=options.replace,
+            on_progress=_create_progress_callback(progress, "reading"),
+        )
     _print_result(options, {"added": added}, f"{added:,} replies added")
     return 0

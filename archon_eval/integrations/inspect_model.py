@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
-from inspect_ai.log._samples import ActiveSample, sample_active
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -21,17 +20,24 @@ from inspect_ai.model import (
     ModelOutput,
     StopReason,
 )
-from inspect_ai.model._generate_config import active_generate_config, set_active_generate_config
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from archon_eval._inspect_compat import (
+    ActiveSample,
+    active_generate_config,
+    make_prerequisite_error,
+    sample_active,
+    set_active_generate_config,
+)
 from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.integrations.build import build_account, build_engine
+from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
+from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.types import Conversation
 
 UNSUPPORTED_CONFIG = {
@@ -50,6 +56,7 @@ class ArchonAPI(ModelAPI):
         model_name: str,
         base_url: str | None = None,
         api_key: str | None = None,
+        *,
         config: GenerateConfig | None = None,
         models: str | list[str] | None = None,
         **options: Any,
@@ -70,7 +77,7 @@ class ArchonAPI(ModelAPI):
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )
         self._engines = EngineCache(build_engine(model_name, models, **options))
-        freeze_imported_objects()
+        freeze_imports_in_command()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{self._engines.engine.architecture.fingerprint}"
         super().__init__(model_name, base_url=address, config=config or GenerateConfig())
@@ -91,9 +98,9 @@ class ArchonAPI(ModelAPI):
         if tools:
             names = ", ".join(tool.name for tool in tools)
             raise ModelError(f"archon/{self.model_name} answers with text and calls no tools; the task offers {names}")
-        for name, what in UNSUPPORTED_CONFIG.items():
+        for name, meaning in UNSUPPORTED_CONFIG.items():
             if getattr(config, name, None):
-                raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {what} ({name})")
+                raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {meaning} ({name})")
         share_cache_with_judges(self._engines.engine.caller)
         conversation, task = to_conversation(input), read_task_settings(config)
         epoch, first = self._assign_epoch(conversation, config.num_choices or 1)
@@ -114,7 +121,7 @@ class ArchonAPI(ModelAPI):
         return self._build_output([answers[number] for number in sorted(answers)], task.stop)
 
     def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:
-        """The sample's epoch, and how often the conversation was asked in it: a task asking again wants new draws."""
+        """The sample's epoch, and how often it has asked this conversation: a task that asks again wants new draws."""
         sample = sample_active()
         if sample is None:
             return 1, 0
@@ -143,8 +150,8 @@ class ArchonAPI(ModelAPI):
 
 def read_task_settings(config: GenerateConfig) -> GenerationSettings:
     """What a task's configuration sets, of the settings an architecture knows."""
-    given = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
-    return GenerationSettings(**given, stop=tuple(config.stop_seqs or ()))
+    values = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
+    return GenerationSettings(**values, stop=tuple(config.stop_seqs or ()))
 
 
 def get_stop_reason(answer: Answer) -> StopReason:

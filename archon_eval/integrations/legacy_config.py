@@ -53,7 +53,7 @@ IGNORED_KEYS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class _Conversion:
-    """One config under way: its notes, each with the layers of the file it is about."""
+    """The conversion of one config: its notes, each with the layers of the file that it is about."""
 
     name: str
     notes: dict[str, list[int]] = field(default_factory=dict)
@@ -96,16 +96,16 @@ def import_legacy(data: Mapping[str, Any], name: str) -> tuple[Architecture, lis
     _move_tests(job, built)
     title = data.get("name", name)
     try:
-        found = load_architecture({"name": str(title), "layers": [{kind: specs} for kind, specs in built]})
+        architecture = load_architecture({"name": str(title), "layers": [{kind: specs} for kind, specs in built]})
     except ArchitectureError as exc:
         raise ArchitectureError(f"{name} cannot be valid here: {exc}") from exc
-    stops = "stop_after" in dict(found.layers[-1][0].options)
-    if plan(found).layers[-1].candidates[1] > 1 and not stops:
+    stops = "stop_after" in dict(architecture.layers[-1][0].options)
+    if plan(architecture).layers[-1].candidates[1] > 1 and not stops:
         job.add_note(
             len(built),
             "several candidates may be left: the original answered with a random one, here the first is the answer",
         )
-    return found, job.format_notes()
+    return architecture, job.format_notes()
 
 
 def _convert_layer(job: _Conversion, number: int, layer: Any) -> tuple[str, list[dict[str, Any]]]:
@@ -129,41 +129,41 @@ def _convert_layer(job: _Conversion, number: int, layer: Any) -> tuple[str, list
         )
     if len(kinds) > 1:
         raise job.make_error(number, f"mixes {' and '.join(kinds)}: one kind of component in a layer (rule 1)")
-    components = [_convert_component(job, number, kinds[0], entry) for entry in entries]
+    components = [_convert_component(job, number, kinds[0], entry=entry) for entry in entries]
     job.critic_seen |= kinds[0] == "critic"
     return kinds[0], components
 
 
-def _convert_component(job: _Conversion, number: int, kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _convert_component(job: _Conversion, number: int, kind: str, *, entry: Mapping[str, Any]) -> dict[str, Any]:
     live = (*COMMON_KEYS, *KEYS_BY_KIND.get(kind, ()))
     for key in entry:
         if key not in live:
-            _note_ignored_key(job, number, kind, key, live)
-    found: dict[str, Any] = {"model": _resolve_model(job, number, entry), **_convert_settings(job, number, entry)}
+            _note_ignored_key(job, number, kind, key=key, live=live)
+    component: dict[str, Any] = {"model": _resolve_model(job, number, entry), **_convert_settings(job, number, entry)}
     if kind in ("generator", "fuser"):
-        found["samples"] = entry.get("samples", 1)
+        component["samples"] = entry.get("samples", 1)
     elif "samples" in entry:
-        _note_ignored_key(job, number, kind, "samples", live)
+        _note_ignored_key(job, number, kind, key="samples", live=live)
     if entry.get("no_system"):
         job.add_note(number, "`no_system`: the original took its own system message away; none is added here")
     if kind == "ranker":
         if "top_k" in entry:
-            found["top_k"] = entry["top_k"]
+            component["top_k"] = entry["top_k"]
         else:
             job.add_note(number, "no `top_k`: the original kept every candidate; here the best 5 go on")
     if kind == "unit_test_generator":
-        found |= _convert_test_cap(job, number, entry)
+        component |= _convert_test_cap(job, number, entry)
     if kind in ("verifier", "unit_test_evaluator"):
-        found |= _convert_filtering(job, number, kind, entry)
+        component |= _convert_filtering(job, number, kind, entry=entry)
     if entry.get("length_control") and kind == "fuser":
         if job.critic_seen:
-            found["length_control"] = True
+            component["length_control"] = True
         else:
             job.add_note(number, "`length_control` had no effect: fusers followed it only where there were critiques")
-    return found
+    return component
 
 
-def _note_ignored_key(job: _Conversion, number: int, kind: str, key: str, live: Sequence[str]) -> None:
+def _note_ignored_key(job: _Conversion, number: int, kind: str, *, key: str, live: Sequence[str]) -> None:
     near = [] if key in COMMON_KEYS or key in IGNORED_KEYS else get_close_matches(key, live, n=1, cutoff=0.8)
     if near:
         job.add_note(number, f"{kind}: `{key}` had no effect; it looks like `{near[0]}` misspelt, and is left out")
@@ -192,20 +192,20 @@ def _resolve_model(job: _Conversion, number: int, entry: Mapping[str, Any]) -> s
 
 
 def _convert_settings(job: _Conversion, number: int, entry: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: entry[key] for key in ("temperature", "max_tokens") if key in entry}
+    settings = {key: entry[key] for key in ("temperature", "max_tokens") if key in entry}
     if entry.get("model_type") == "Anthropic_API":
-        if found.get("max_tokens") != ANTHROPIC_MAX_TOKENS:
+        if settings.get("max_tokens") != ANTHROPIC_MAX_TOKENS:
             job.add_note(
                 number,
                 f"`max_tokens` had no effect with Anthropic_API: {ANTHROPIC_MAX_TOKENS} was sent, and is set here",
             )
-        found["max_tokens"] = ANTHROPIC_MAX_TOKENS
+        settings["max_tokens"] = ANTHROPIC_MAX_TOKENS
     if str(entry.get("model")).startswith(("o1-preview-2024", "o1-mini-2024")):
         job.add_note(
             number, "`temperature` and `max_tokens` had no effect with o1 models: they are left to the provider"
         )
-        found = {"temperature": None, "max_tokens": None}
-    return found
+        settings = {"temperature": None, "max_tokens": None}
+    return settings
 
 
 def _convert_test_cap(job: _Conversion, number: int, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _convert_test_cap(job: _Conversion, number: int, entry: Mapping[str, Any]) -
     return {"max_tests": cap}
 
 
-def _convert_filtering(job: _Conversion, number: int, kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _convert_filtering(job: _Conversion, number: int, kind: str, *, entry: Mapping[str, Any]) -> dict[str, Any]:
     """`first_k` and `first_pass` stopped at the first candidates that passed; else an evaluator sorted by passes."""
     if "remove_unit_tests_from_prompt" in entry:
         job.add_note(number, "`remove_unit_tests_from_prompt`: tests are never written into the query here")
@@ -240,7 +240,7 @@ def _convert_filtering(job: _Conversion, number: int, kind: str, entry: Mapping[
 
 
 def _move_tests(job: _Conversion, built: list[tuple[str, list[dict[str, Any]]]]) -> None:
-    """Puts unit test generators directly before their evaluator; the original ran them first, as layer 1."""
+    """Put unit test generators directly before their evaluator; the original ran them first, as layer 1."""
     kinds = [kind for kind, _ in built]
     for place in [i for i, kind in enumerate(kinds) if kind == "unit_test_generator"]:
         if "unit_test_evaluator" not in kinds[place:]:

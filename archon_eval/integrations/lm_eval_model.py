@@ -8,7 +8,7 @@ at once), `max_connections` (calls at once per model), `max_retries`, `timeout`,
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -21,7 +21,8 @@ from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
-from archon_eval.integrations.build import build_engine, freeze_imported_objects
+from archon_eval.integrations.build import build_engine
+from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, truncate_at_stop
@@ -52,6 +53,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         self,
         architecture: str | Mapping[str, Any] | None = None,
         models: str | Sequence[str] | None = None,
+        *,
         model: str | None = None,
         num_concurrent: int = 32,
         max_connections: int | None = None,
@@ -77,10 +79,10 @@ class ArchonLM(LM):  # type: ignore[misc]
                 value.
         """
         super().__init__()
-        known = (*signature(ArchonLM).parameters, *signature(build_engine).parameters)
+        legal = (*signature(ArchonLM).parameters, *signature(build_engine).parameters)
         for name in options:
-            if name not in known:
-                raise ArchitectureError(f"--model_args: unknown argument {name!r}{did_you_mean(name, known)}")
+            if name not in legal:
+                raise ArchitectureError(f"--model_args: unknown argument {name!r}{did_you_mean(name, legal)}")
         if architecture is None:
             raise ArchitectureError(
                 "--model_args: which architecture? Give architecture=NAME (`archon presets`) or a file"
@@ -90,7 +92,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         names = models.replace("+", ",") if isinstance(models, str) else models
         limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._runner = StandaloneRunner(architecture, names, limits, **options)
-        freeze_imported_objects()
+        freeze_imports_in_command()
         self._num_concurrent = num_concurrent
         self._model_usage: dict[str, Counter[str]] = {}
         self._notes: Counter[str] = Counter()
@@ -109,33 +111,35 @@ class ArchonLM(LM):  # type: ignore[misc]
         answers: list[str] = [""] * len(requests)
         with tqdm(total=len(requests), desc=f"archon {self._runner.architecture.name}", disable=disable_tqdm) as bar:
 
-            async def one(place: int, epoch: int) -> None:
+            async def answer_one(place: int, epoch: int) -> None:
                 answers[place] = await self._answer(requests[place], epoch)
                 self.cache_hook.add_partial("generate_until", requests[place].args, answers[place])
                 bar.update()
 
-            self._runner.run_sync(self._answer_all, one, list(enumerate(_assign_epochs(requests))))
+            self._runner.run_sync(self._answer_all, answer_one, list(enumerate(_assign_epochs(requests))))
         return answers
 
-    async def _answer_all(self, one: Any, jobs: list[tuple[int, int]]) -> None:
+    async def _answer_all(
+        self, answer_one: Callable[[int, int], Awaitable[None]], jobs: Sequence[tuple[int, int]]
+    ) -> None:
         waiting = iter(jobs)
 
-        async def worker() -> None:
+        async def take_jobs() -> None:
             for place, epoch in waiting:
-                await one(place, epoch)
+                await answer_one(place, epoch)
 
         try:
             async with anyio.create_task_group() as group:
                 for _ in range(min(self._num_concurrent, len(jobs))):
-                    group.start_soon(worker)
+                    group.start_soon(take_jobs)
         except BaseExceptionGroup as errors:
             raise select_error(errors) from None
 
     async def _answer(self, request: Any, epoch: int) -> str:
         if len(request.args) > 2:
             raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
-        context, given = request.args
-        task = parse_gen_kwargs(given)
+        context, gen_kwargs = request.args
+        task = parse_gen_kwargs(gen_kwargs)
         if task.seed is not None:
             task = replace(task, seed=task.seed + epoch // RUN_EPOCH_STRIDE)
         answer = await self._runner.answer(to_conversation(context), epoch, task)
@@ -177,15 +181,15 @@ class ArchonLM(LM):  # type: ignore[misc]
         store = cache_hook.dbdict
         if store is None:
             return
-        mine = self._runner.architecture.fingerprint
-        found = store.get(CACHE_MARK, None if len(store) else mine)
-        if found != mine:
-            whose = f"architecture {found}" if found else "another model"
+        cache_key = self._runner.architecture.fingerprint
+        owner = store.get(CACHE_MARK, None if len(store) else cache_key)
+        if owner != cache_key:
+            whose = f"architecture {owner}" if owner else "another model"
             raise ModelError(
-                f"the response cache {store.filename} holds answers of {whose}, and this is architecture {mine}: "
+                f"the response cache {store.filename} holds answers of {whose}, and this is architecture {cache_key}: "
                 "give --use_cache another path, or delete the file"
             )
-        store[CACHE_MARK] = mine
+        store[CACHE_MARK] = cache_key
 
     def _refuse_repeats_in_cache(self, requests: list[Any]) -> None:
         if self.cache_hook.dbdict is None:
@@ -209,17 +213,21 @@ class ArchonLM(LM):  # type: ignore[misc]
         }
 
 
-def parse_gen_kwargs(given: Mapping[str, Any]) -> GenerationSettings:
-    """A task's `generation_kwargs` (and --gen_kwargs) as settings."""
-    stops = [given.get(name) or () for name in STOP_NAMES]
-    values = {name: given[name] for name in SETTING_NAMES if given.get(name) is not None}
-    if given.get("do_sample") is False:
+def parse_gen_kwargs(gen_kwargs: Mapping[str, Any]) -> GenerationSettings:
+    """A task's `generation_kwargs` (and --gen_kwargs) as settings.
+
+    >>> parse_gen_kwargs({"until": ["Q:"], "do_sample": False, "max_gen_toks": 256}).stop
+    ('Q:',)
+    """
+    stops = [gen_kwargs.get(name) or () for name in STOP_NAMES]
+    values = {name: gen_kwargs[name] for name in SETTING_NAMES if gen_kwargs.get(name) is not None}
+    if gen_kwargs.get("do_sample") is False:
         values["temperature"] = 0.0
-    length = next((int(given[name]) for name in LENGTH_NAMES if given.get(name) is not None), None)
+    length = next((int(gen_kwargs[name]) for name in LENGTH_NAMES if gen_kwargs.get(name) is not None), None)
     return GenerationSettings(
         **{"temperature": None, **values},
         max_tokens=length,
-        stop=tuple(text for found in stops for text in ((found,) if isinstance(found, str) else found)),
+        stop=tuple(text for stop in stops for text in ((stop,) if isinstance(stop, str) else stop)),
     )
 
 
@@ -231,7 +239,7 @@ def to_conversation(context: str) -> Conversation:
 
 
 def _assign_epochs(requests: Iterable[Any]) -> list[int]:
-    """1, and a further run for each repeat of the same request."""
+    """The epoch of each request: 1, and that of a further run for each repeat of the same request."""
     seen: Counter[int] = Counter()
     epochs = []
     for request in requests:
@@ -242,10 +250,10 @@ def _assign_epochs(requests: Iterable[Any]) -> list[int]:
 
 def _explain_no_likelihood(requests: Sequence[Any]) -> str:
     names = list(dict.fromkeys(str(request.task_name) for request in requests))
-    found = [variant for name in names[:5] for variant in find_generative_variants(name)]
+    variants = [variant for name in names[:5] for variant in find_generative_variants(name)]
     others = (
-        f"Tasks of the family that generate text: {', '.join(dict.fromkeys(found))}."
-        if found
+        f"Tasks of the family that generate text: {', '.join(dict.fromkeys(variants))}."
+        if variants
         else "Use a task that generates text."
     )
     return (

@@ -16,7 +16,7 @@ def find_generative_variants(task: str) -> list[str]:
 
     root = Path(lm_eval.tasks.__file__).parent
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.yaml"))}
-    names = {found[1]: path for path, text in texts.items() if (found := _search_field(text, "task"))}
+    names = {match[1]: path for path, text in texts.items() if (match := _search_field(text, "task"))}
     if task not in names:
         return []
     family = root / names[task].relative_to(root).parts[0]
@@ -36,7 +36,7 @@ def _is_generative(path: Path, depth: int = 0) -> bool:
     if depth > 5 or not path.is_file():
         return False
     text = path.read_text(encoding="utf-8")
-    if found := _search_field(text, "output_type"):
-        return found[1] == "generate_until"
+    if match := _search_field(text, "output_type"):
+        return match[1] == "generate_until"
     included = _search_field(text, "include")
     return included is not None and _is_generative(path.parent / included[1], depth + 1)

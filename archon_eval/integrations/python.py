@@ -17,9 +17,9 @@ from archon_eval.architecture.load import ArchitectureSource
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.trace import Answer, Trace
 from archon_eval.errors import ModelError, quote
-from archon_eval.integrations.build import to_conversation
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.models.call import Usage
+from archon_eval.models.conversion import to_conversation
 from archon_eval.types import Candidate, Conversation, Message
 
 InspectTurn = ChatMessageSystem | ChatMessageUser | ChatMessageAssistant
@@ -68,14 +68,14 @@ class Archon:
         Raises:
             ArchitectureError: no such architecture, a model that cannot be used, an option with an illegal value.
         """
-        self._host = StandaloneRunner(
+        self._runner = StandaloneRunner(
             architecture, models, ConnectionLimits(max_connections, max_retries, timeout), **options
         )
 
     @property
     def architecture(self) -> Architecture:
         """The architecture, its models filled in."""
-        return self._host.architecture
+        return self._runner.architecture
 
     async def generate(self, messages: MessagesInput, epoch: int = 1) -> PricedAnswer:
         """The architecture's answer.
@@ -88,19 +88,23 @@ class Archon:
         Raises:
             ModelError: a call failed for good, or the messages are not text.
         """
-        return price_answer(await self._host.answer(convert_messages(messages), epoch))
+        return price_answer(await self._runner.answer(convert_messages(messages), epoch))
 
     def generate_sync(self, messages: MessagesInput, epoch: int = 1) -> PricedAnswer:
-        """`generate` for code that does not await: scripts, and notebooks too, since the work has a loop of its own.
+        """`generate` for code that does not await: scripts, and notebooks too, since it runs in a loop of its own.
 
         Raises:
             ModelError: as `generate`; also in an Inspect sample or a component, where only `generate` can be used.
         """
-        return self._host.run_sync(self.generate, messages, epoch)
+        return self._runner.run_sync(self.generate, messages, epoch)
 
 
 def convert_messages(messages: MessagesInput) -> Conversation:
-    """What a user may write as a conversation."""
+    """The conversation that a user wrote, in any of its forms.
+
+    >>> convert_messages("Why?") == convert_messages([{"role": "user", "content": "Why?"}])
+    True
+    """
     if isinstance(messages, str):
         return (Message("user", messages),)
     if not isinstance(messages, Sequence):
@@ -117,8 +121,8 @@ def convert_messages(messages: MessagesInput) -> Conversation:
 
 
 def _parse_message(turn: Any, number: int) -> Message:
-    known = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and isinstance(turn["content"], str)
-    if not known or turn["role"] not in ("system", "user", "assistant"):
+    is_turn = isinstance(turn, Mapping) and set(turn) == {"role", "content"} and isinstance(turn["content"], str)
+    if not is_turn or turn["role"] not in ("system", "user", "assistant"):
         raise ModelError(
             f"message {number} must be {{'role': 'user', 'content': 'text'}} with role system, user or assistant; "
             f"got {quote(str(turn))}"
@@ -131,6 +135,12 @@ def price_answer(answer: Answer) -> PricedAnswer:
     replies = [step.reply for step in answer.trail.steps if step.reply is not None]
     usage = sum((reply.usage for reply in replies if reply.usage is not None), Usage())
     costs = [reply.dollars for reply in replies if not reply.reused]
-    known = [cost for cost in costs if cost is not None]
-    cost = sum(known) if len(known) == len(costs) else None
-    return PricedAnswer(answer.text, answer.candidates, answer.trail, usage, cost, answer.seconds)
+    known_costs = [cost for cost in costs if cost is not None]
+    return PricedAnswer(
+        text=answer.text,
+        candidates=answer.candidates,
+        trail=answer.trail,
+        usage=usage,
+        cost=sum(known_costs) if len(known_costs) == len(costs) else None,
+        seconds=answer.seconds,
+    )

@@ -1,8 +1,8 @@
 """Runs an engine where there is no eval (a script, a notebook, lm-eval): limits, transcript, and a loop to wait on.
 
-host = StandaloneRunner("moa-lite", ["openai/gpt-4o"], ConnectionLimits(max_connections=50))
-answer = await host.answer((Message("user", "hi"),))         # from any event loop
-answer = host.run_sync(host.answer, (Message("user", "hi"),))    # from code without one, or from a notebook's cell
+runner = StandaloneRunner("moa-lite", ["openai/gpt-4o"], ConnectionLimits(max_connections=50))
+answer = await runner.answer((Message("user", "hi"),))         # from any event loop
+answer = runner.run_sync(runner.answer, (Message("user", "hi"),))    # from code without one, or from a notebook's cell
 """
 
 import asyncio
@@ -17,12 +17,16 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError
-from inspect_ai.log._samples import sample_active
-from inspect_ai.log._transcript import Transcript, init_transcript
+from inspect_ai.log import Transcript
 from inspect_ai.model import GenerateConfig
-from inspect_ai.model._generate_config import set_active_generate_config
 
+from archon_eval._inspect_compat import (
+    PrerequisiteError,
+    get_error_text,
+    init_transcript,
+    sample_active,
+    set_active_generate_config,
+)
 from archon_eval.architecture.component_types import int_option
 from archon_eval.architecture.load import ArchitectureSource
 from archon_eval.architecture.spec import Architecture, GenerationSettings
@@ -31,7 +35,6 @@ from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.task_settings import EngineCache
-from archon_eval.models.prerequisites import get_error_text
 from archon_eval.types import Conversation
 
 T = TypeVar("T")
@@ -41,12 +44,12 @@ _LOOP_LOCK = Lock()
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What `inspect eval` has options for; inside an eval, those of the eval apply."""
+    """Limits for which `inspect eval` has options; inside an eval, those of the eval apply."""
 
     max_connections: int | None = None
     """Calls under way per model; None lets Inspect adapt it, from 20 to 100."""
     max_retries: int | None = 10
-    """Retries of a call that failed for a passing reason; None for no end."""
+    """Retries of a call that failed for a passing reason (429, 5xx, lost connection); None for no limit."""
     timeout: int | None = None
     """Seconds after which a failed call is not tried again."""
 
@@ -89,8 +92,11 @@ class StandaloneRunner:
     async def answer(
         self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS
     ) -> Answer:
-        """The engine's answer; inside an eval as part of its sample, outside in the loop all hosts share, with a
-        transcript that ends with it."""
+        """The engine's answer to a conversation.
+
+        Inside an eval it is part of the running sample. Elsewhere it runs in the loop that all runners share, with a
+        transcript that ends with it.
+        """
         if sample_active() is not None or _get_running_loop() in (None, _get_loop()):  # None under trio
             return await self._answer(conversation, epoch, task)
         return await asyncio.wrap_future(_submit(self._answer(conversation, epoch, task)))
@@ -101,20 +107,20 @@ class StandaloneRunner:
             return await engine.run(conversation, epoch)
         answers: list[Answer] = []
 
-        async def alone() -> None:
+        async def answer_alone() -> None:
             init_transcript(Transcript())
             set_active_generate_config(self._config)
             answers.append(await engine.run(conversation, epoch))
 
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(alone)
+                group.start_soon(answer_alone)
         except BaseExceptionGroup as errors:
             raise select_error(errors) from None
         return answers[0]
 
     def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run an async function in the hosts' loop; an interruption here cancels it there.
+        """Run an async function in the runners' loop; an interruption here cancels it there.
 
         Raises:
             ModelError: called in a sample or a component, where it would hold up what it waits for.
@@ -130,7 +136,7 @@ class StandaloneRunner:
 
 
 def _submit(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Work under way in the loop of all hosts; to cancel the future is to cancel the work."""
+    """Start work in the loop of all runners; cancelling the future cancels the work."""
     return asyncio.run_coroutine_threadsafe(work, _get_loop())
 
 
@@ -142,7 +148,7 @@ def _get_running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _get_loop() -> asyncio.AbstractEventLoop:
-    """One for all hosts: Inspect's connection limits are the process's, and no loop can wake what waits in another."""
+    """One loop for all runners: Inspect's connection limits are the process's, and a loop wakes only its own tasks."""
     with _LOOP_LOCK:
         return _start_loop(os.getpid())
 
@@ -152,12 +158,12 @@ def _start_loop(process: int) -> asyncio.AbstractEventLoop:
     """The loop of a process (a fork has none of its parent's threads), in a thread; shut down when the process ends."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
-    async def main() -> None:
+    async def run_loop() -> None:
         end = asyncio.Event()
         started.set_result((asyncio.get_running_loop(), end))
         await end.wait()
 
-    thread = Thread(target=lambda: asyncio.run(main()), name="archon", daemon=True)
+    thread = Thread(target=lambda: asyncio.run(run_loop()), name="archon", daemon=True)
     thread.start()
     loop, end = started.result()
 

@@ -3,8 +3,10 @@
 The architecture's own settings win; a setting its file leaves at null (`temperature: null`) is the task's, for the
 components that write answers (generator, fuser). Stop sequences of the task always hold: for the final text.
 
-    engine = EngineCache(ready("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
-    text = truncate_at_stop(answer.text, ("Question:",))
+    engine = EngineCache(build_engine("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
+
+>>> truncate_at_stop("4. Question: next", ("Question:",))
+'4. '
 """
 
 from collections.abc import Iterable
@@ -29,11 +31,11 @@ class EngineCache:
     def __call__(self, task: GenerationSettings) -> Engine:
         """The engine whose answers are written with the task's settings where the architecture has none."""
         if task not in self._built:
-            given = self.engine.architecture
-            layers = tuple(tuple(_fill_settings(spec, task) for spec in layer) for layer in given.layers)
-            wanted = replace(given, layers=layers)
-            same = wanted == given
-            self._built[task] = self.engine if same else Engine(wanted, self.engine.caller, self.engine._observer)
+            own = self.engine.architecture
+            layers = tuple(tuple(_fill_settings(spec, task) for spec in layer) for layer in own.layers)
+            filled = replace(own, layers=layers)
+            same = filled == own
+            self._built[task] = self.engine if same else Engine(filled, self.engine.caller, self.engine._observer)
         return self._built[task]
 
 

@@ -40,16 +40,16 @@ class ResourceUsage:
     def add(self, other: "ResourceUsage", sign: int = 1) -> "ResourceUsage":
         """The sum, or with sign -1 the difference."""
         return ResourceUsage(
-            self.calls + sign * other.calls,
-            self.input_tokens + sign * other.input_tokens,
-            self.output_tokens + sign * other.output_tokens,
-            self.dollars + sign * other.dollars,
+            calls=self.calls + sign * other.calls,
+            input_tokens=self.input_tokens + sign * other.input_tokens,
+            output_tokens=self.output_tokens + sign * other.output_tokens,
+            dollars=self.dollars + sign * other.dollars,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """At most so much; None for no limit."""
+    """The most that may be taken; None for no limit."""
 
     calls: int | None = None
     input_tokens: int | None = None
@@ -65,7 +65,7 @@ class CallLimits:
         return None
 
     @property
-    def given(self) -> dict[str, float]:
+    def configured(self) -> dict[str, float]:
         """The limits that are set."""
         return {name: value for name in LIMIT_NAMES if (value := getattr(self, name)) is not None}
 
@@ -75,7 +75,7 @@ LIMIT_NAMES = tuple(f.name for f in fields(CallLimits))
 
 @dataclass(slots=True, eq=False)
 class Budget:
-    """Limits, and how much of them is gone; may be shared by any number of evals, one after the other or at once."""
+    """Limits and how much of them is spent; any number of evals may share one, one after the other or at once."""
 
     limits: CallLimits
     name: str = "eval"
@@ -120,7 +120,7 @@ class Budget:
 
 @asynccontextmanager
 async def reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> AsyncIterator[Callable[[ResourceUsage], None]]:
-    """Hold the worst case in every budget; the value is called with what it really took.
+    """Reserve the worst case in every budget; yields a function to be called with what the call really took.
 
     A body that ends without calling it (a cancelled call, which the provider may bill) has taken the worst case.
 
@@ -169,22 +169,22 @@ def estimate_worst_case(call: Call, prices: PriceTable | None, bounded: bool = T
         BudgetError: the price is unknown, or the reply has no limit and needs one.
     """
     most = require_max_tokens(call.model, call.settings) if bounded else 0
-    given = sum(len(message.content.encode("utf-8", "replace")) for message in call.messages)
-    usage = Usage(TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(call.messages) + given, most)
-    return ResourceUsage(1, usage.input_tokens, usage.output_tokens, _compute_cost(call.model, usage, prices))
+    content = sum(len(message.content.encode("utf-8", "replace")) for message in call.messages)
+    usage = Usage(TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(call.messages) + content, most)
+    return _price_usage(call.model, usage, prices)
 
 
 def measure_usage(call: Call, reply: Reply, prices: PriceTable | None) -> ResourceUsage | None:
     """What a call took, None where the provider did not say, or says less than nothing."""
     if reply.usage is None or min(reply.usage.input_tokens, reply.usage.output_tokens) < 0:
         return None
-    return ResourceUsage(
-        1, reply.usage.input_tokens, reply.usage.output_tokens, _compute_cost(call.model, reply.usage, prices)
-    )
+    return _price_usage(call.model, reply.usage, prices)
 
 
-def _compute_cost(model: str, usage: Usage, prices: PriceTable | None) -> float:
-    return 0.0 if prices is None else require_price(model, prices).compute_cost(usage)
+def _price_usage(model: str, usage: Usage, prices: PriceTable | None) -> ResourceUsage:
+    """What one call of a model takes; without a table of prices no dollars."""
+    dollars = 0.0 if prices is None else require_price(model, prices).compute_cost(usage)
+    return ResourceUsage(1, usage.input_tokens, usage.output_tokens, dollars=dollars)
 
 
 def require_price(model: str, prices: PriceTable) -> Price:
@@ -221,7 +221,7 @@ class BudgetConfig:
     @property
     def is_limited(self) -> bool:
         """Whether there is any limit."""
-        return any(limits.given for limits in self.all_limits)
+        return any(limits.configured for limits in self.all_limits)
 
     @property
     def in_dollars(self) -> bool:
@@ -234,22 +234,27 @@ class BudgetConfig:
         return any(limits.dollars is not None or limits.output_tokens is not None for limits in self.all_limits)
 
 
-def parse_budget(given: "Mapping[str, Any] | str | BudgetConfig | Budget | None") -> BudgetConfig:
-    """`{question: {calls: 50}, eval: {dollars: 20}}`, or as text `question.calls=50 eval.dollars=20`.
+def parse_budget(budget: "Mapping[str, Any] | str | BudgetConfig | Budget | None") -> BudgetConfig:
+    """The budgets of a mapping, or of text.
+
+    >>> parse_budget("question.calls=50 eval.dollars=20") == parse_budget(
+    ...     {"question": {"calls": 50}, "eval": {"dollars": 20}}
+    ... )
+    True
 
     Raises:
         BudgetError: an unknown name, or a limit that is no number above 0.
     """
-    if isinstance(given, BudgetConfig):
-        return given
-    if isinstance(given, Budget):
-        return BudgetConfig(shared=(given,))
-    if isinstance(given, str):
-        given = _parse_text(given)
-    if not isinstance(given or {}, Mapping):
-        raise BudgetError(f"a budget is a mapping such as {{eval: {{dollars: 20}}}}, not {given!r}")
+    if isinstance(budget, BudgetConfig):
+        return budget
+    if isinstance(budget, Budget):
+        return BudgetConfig(shared=(budget,))
+    if isinstance(budget, str):
+        budget = _parse_text(budget)
+    if not isinstance(budget or {}, Mapping):
+        raise BudgetError(f"a budget is a mapping such as {{eval: {{dollars: 20}}}}, not {budget!r}")
     scopes: dict[str, CallLimits] = {}
-    for scope, limits in (given or {}).items():
+    for scope, limits in (budget or {}).items():
         if scope not in ("question", "eval"):
             raise BudgetError(f"budget: unknown part {scope!r}{did_you_mean(str(scope), ('question', 'eval'))}")
         if not isinstance(limits, Mapping):
@@ -261,16 +266,16 @@ def parse_budget(given: "Mapping[str, Any] | str | BudgetConfig | Budget | None"
 
 
 def _parse_text(text: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    limits: dict[str, dict[str, Any]] = {}
     for part in re.split(r"[\s;]+", text.strip()):
         match = re.fullmatch(r"(\w+)\.(\w+)=(.+)", part)
         if not match:
             raise BudgetError(f"budget: {part!r} does not have the form eval.dollars=20 (parts separated by spaces)")
         try:
-            found.setdefault(match[1], {})[match[2]] = float(match[3])
+            limits.setdefault(match[1], {})[match[2]] = float(match[3])
         except ValueError:
             raise BudgetError(f"budget: {part!r}: {match[3]!r} is no number") from None
-    return found
+    return limits
 
 
 def _check_limit(where: str, name: Any, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
     reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings(), draw=0))
 
-Behaviour is added by wrapping: a budget, a call store and a recording are callers around a caller.
+`ModelClient` is the caller with the call store and the budgets; `InspectClient` the one under it that sends.
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Call:
     epoch: int = 1
     """The harness's repetition of the question, from 1."""
     question: int = field(default=0, compare=False)
-    """Which question it is for, in order of their beginning; decides nothing but who goes first."""
+    """Number of the question it is for, in the order in which questions start; decides only who goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,14 @@ class Caller(Protocol):
     """Sends one call. Raises ModelError when it failed for good; limits and cancellation pass through."""
 
     async def __call__(self, call: Call) -> Reply: ...
+
+
+class Sender(Caller, Protocol):
+    """What sends the calls of a client, and knows what else decides a reply."""
+
+    def get_call_identity(self, call: Call) -> tuple[str, str]:
+        """The endpoint, and the configuration that is not in the call's settings, as text."""
+        ...
 
 
 @runtime_checkable

@@ -1,10 +1,11 @@
 """The one stack under every model call: the call store, then budgets, then the model.
 
-    caller = build_client(["openai/gpt-4o"], store="calls.db", budget={"eval": {"dollars": 20}})
-    engine = Engine(architecture, caller)
+    client = build_client(["openai/gpt-4o"], store="calls.db", budget={"eval": {"dollars": 20}})
+    engine = Engine(architecture, client)
 
 A stored reply costs nothing, so it is looked up before any budget is asked. Equal calls under way at once are sent
-once. A reply is in the store before the component that asked sees it.
+once. A reply is in the store before the component that asked sees it. Judges' calls go through the same stack
+(`judge_client`), but in no budget.
 """
 
 import itertools
@@ -26,12 +27,13 @@ from archon_eval.models.budget import (
     require_price,
     reserve,
 )
-from archon_eval.models.call import Call, Caller, Reply
+from archon_eval.models.call import Call, Caller, Reply, Sender
 from archon_eval.models.conversion import ambient_config_key
 from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.prices import Price, PriceTable, load_prices
+from archon_eval.models.recording import Recording
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_entry import CallKey, build_call_key, describe_call
+from archon_eval.models.store_entry import CallKey, build_call_key
 
 POLICIES: Mapping[str, str] = {
     "off": "every call is sent and nothing is kept",
@@ -46,8 +48,19 @@ TRACES: Mapping[str, str] = {
 }
 STORE_VARIABLE = "ARCHON_STORE"
 """Environment variable with the path of the store used where none is given."""
-IDLE_TURNS = 50
-"""Turns of the event loop, and pauses of a fiftieth of a second, in which a question that goes on would ask again."""
+IDLE_PAUSE, IDLE_TURNS = 0.02, 50
+"""Seconds between looks at a question, and looks without a new call after which it is idle: a second in all, and at
+least 50 turns of a busy event loop, within which a question that goes on asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A call on its way down the stack."""
+
+    call: Call
+    sender: Sender | None
+    """None in a replay of models that are not even looked up."""
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,144 +72,152 @@ class _InFlight:
 
 
 class ModelClient:
-    """The whole stack as a `Caller`; `question()` gives one with a budget and an age of its own."""
+    """The whole stack as a `Caller`; `start_question` gives one with a budget and an age of its own."""
 
     def __init__(
         self,
-        models: InspectClient | None,
+        sender: Sender | None,
         store: CallStore | None = None,
         policy: str = "off",
+        *,
         allowance: BudgetConfig | None = None,
         prices: PriceTable | None = None,
         cancels: bool = False,
     ) -> None:
-        """`models` is None for a replay, which sends nothing; `cancels` as for `build_client`."""
-        self.models, self.store, self.policy, self.cancels = models, store, policy, cancels
-        self.allowance, self.prices = allowance or BudgetConfig(), prices or load_prices()
-        self.budgets = (
-            (Budget(self.allowance.eval, "eval"), *self.allowance.shared) if self.allowance.is_limited else ()
-        )
+        """
+        Args:
+            sender: sends calls; None where none is sent (a replay) or each comes with its own (`call_unbudgeted`).
+            store: needed by every policy but `off`.
+            policy: one of POLICIES.
+            allowance: the budgets.
+            prices: the package's table where it is None.
+            cancels: as for `build_client`.
+        """
+        self.store, self.policy, self.allowance = store, policy, allowance or BudgetConfig()
+        self._sender, self._prices, self._cancels = sender, prices or load_prices(), cancels
+        self._recording = Recording(store) if policy == "replay" and store is not None else None
+        self._budgets: tuple[Budget, ...] = ()
+        if self.allowance.is_limited:
+            self._budgets = (Budget(self.allowance.eval, "eval"), *self.allowance.shared)
         self._in_flight: dict[bytes, _InFlight] = {}
         self._recorded: set[bytes] = set()
-        self._endpoints: dict[str, list[str]] = {}
         self._price_cache: dict[str, Price | None] = {}
         self._question_numbers = itertools.count(1)
 
     def start_question(self) -> Caller:
         """The caller of one question: older questions come first where connections are scarce."""
-        budgets = self.budgets
-        if self.allowance.question.given:
+        budgets = self._budgets
+        if self.allowance.question.configured:
             budgets = (Budget(self.allowance.question, "question"), *budgets)
         number, asked = next(self._question_numbers), 0
 
-        async def caller(call: Call) -> Reply:
+        async def call_model(call: Call) -> Reply:
             nonlocal asked
             asked += 1
             try:
-                return await self._with_cost(replace(call, question=number), budgets)
+                return await self._with_cost(_Request(replace(call, question=number), self._sender, budgets))
             except StoreError:
-                if self.policy == "replay" and self.cancels:  # as it may have been when it was recorded
+                if self.policy == "replay" and self._cancels:  # as it may have been when it was recorded
                     await _wait_until_idle(lambda: asked)
                 raise
 
-        return caller
+        return call_model
 
     async def __call__(self, call: Call) -> Reply:
         """A call outside any question."""
-        return await self._with_cost(call, self.budgets)
+        return await self._with_cost(_Request(call, self._sender, self._budgets))
 
-    async def _with_cost(self, call: Call, budgets: tuple[Budget, ...]) -> Reply:
-        reply = await self._lookup_or_call(call, budgets)
+    async def call_unbudgeted(self, call: Call, sender: Sender) -> Reply:
+        """A call in no budget, by a sender of its own: a judge's. The reply has no price."""
+        return await self._lookup_or_call(_Request(call, sender))
+
+    async def _with_cost(self, request: _Request) -> Reply:
+        reply, model = await self._lookup_or_call(request), request.call.model
         if reply.limit is not None:
             raise reply.limit
-        if call.model not in self._price_cache:
-            self._price_cache[call.model] = self.prices.get_price(call.model)
-        price = self._price_cache[call.model]
+        if model not in self._price_cache:
+            self._price_cache[model] = self._prices.get_price(model)
+        price = self._price_cache[model]
         return replace(reply, dollars=price.compute_cost(reply.usage)) if price and reply.usage else reply
 
-    async def _lookup_or_call(self, call: Call, budgets: tuple[Budget, ...]) -> Reply:
-        if self.policy == "replay":
-            return self._replay(call)
-        if self.store is None or self.models is None:
-            return await self._call_within_budget(call, budgets)
-        key = build_call_key(call, *self.models.get_call_identity(call))
+    async def _lookup_or_call(self, request: _Request) -> Reply:
+        if self._recording is not None:
+            return self._recording.find_reply(request.call, _list_configs(request))
+        if self.store is None or request.sender is None:
+            return await self._call_within_budget(request)
+        key = build_call_key(request.call, *request.sender.get_call_identity(request.call))
         while True:
             readable = self.policy == "reuse" or key.digest in self._recorded
             if readable and (stored := self.store.get(key)) is not None:
                 return stored
             flight = self._in_flight.get(key.digest)
             if flight is None:
-                return await self._call_as_leader(call, key, budgets, self.store)
+                return await self._call_as_leader(request, key, self.store)
             await flight.done.wait()
             if flight.reply is not None:
                 return replace(flight.reply, reused=True)
 
-    async def _call_as_leader(self, call: Call, key: CallKey, budgets: tuple[Budget, ...], store: CallStore) -> Reply:
+    async def _call_as_leader(self, request: _Request, key: CallKey, store: CallStore) -> Reply:
         """Send a call that nobody has sent, and keep its reply; whoever waits for it has it then, or tries itself."""
         flight = self._in_flight[key.digest] = _InFlight()
         try:
             if self.policy == "record":
-                reply = await self._call_and_store(call, key, budgets, store)
+                reply = await self._call_and_store(request, key, store)
                 self._recorded.add(key.digest)
             else:
                 async with store.lock_call(key) as stored:
-                    reply = stored or await self._call_and_store(call, key, budgets, store)
+                    reply = stored or await self._call_and_store(request, key, store)
             flight.reply = replace(reply, limit=None)
             return reply
         finally:
             del self._in_flight[key.digest]
             flight.done.set()
 
-    async def _call_and_store(self, call: Call, key: CallKey, budgets: tuple[Budget, ...], store: CallStore) -> Reply:
+    async def _call_and_store(self, request: _Request, key: CallKey, store: CallStore) -> Reply:
         anew = self.policy == "record"
         try:
-            reply = await self._call_within_budget(call, budgets)
+            reply = await self._call_within_budget(request)
         except ModelError as exc:  # kept for replays, in place of a reply only where all is recorded anew
             await store.put(key, Reply("", failure=str(exc)), replace=anew)
             raise
-        kept = await store.put(key, reply, replace=anew)
-        if kept is not reply:
+        stored = await store.put(key, reply, replace=anew)
+        if stored is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
-            reply = replace(reply, text=kept.text, stop_reason=kept.stop_reason, cleaned=kept.cleaned)
+            content = {name: getattr(stored, name) for name in ("text", "stop_reason", "cleaned", "top_logprobs")}
+            reply = replace(reply, **content)
         return reply
 
-    async def _call_within_budget(self, call: Call, budgets: tuple[Budget, ...]) -> Reply:
-        assert self.models is not None
-        if not budgets:
-            return await self.models(call)
-        prices = self.prices if self.allowance.in_dollars else None
-        worst = estimate_worst_case(call, prices, self.allowance.needs_max_tokens)
-        async with reserve(budgets, worst) as settle:
-            reply = await self.models(call)
-            settle(
-                ResourceUsage() if reply.reused else measure_usage(call, reply, prices) or worst
-            )  # reused: by Inspect's cache
+    async def _call_within_budget(self, request: _Request) -> Reply:
+        assert request.sender is not None, "only a replay has no sender"
+        if not request.budgets:
+            return await request.sender(request.call)
+        prices = self._prices if self.allowance.in_dollars else None
+        worst = estimate_worst_case(request.call, prices, self.allowance.needs_max_tokens)
+        async with reserve(request.budgets, worst) as settle:
+            reply = await request.sender(request.call)
+            if reply.reused:  # by Inspect's cache
+                settle(ResourceUsage())
+            else:
+                settle(measure_usage(request.call, reply, prices) or worst)
             return reply
 
-    def _replay(self, call: Call) -> Reply:
-        assert self.store is not None
-        if call.model not in self._endpoints:
-            self._endpoints[call.model] = self.store.list_endpoints(call.model)
-        endpoints = self._endpoints[call.model]
-        configs = dict.fromkeys(("", ambient_config_key(call.settings)))
-        keys = [build_call_key(call, endpoint, config) for endpoint in endpoints for config in configs]
-        found = [reply for key in keys if (reply := self.store.get(key, failures=True)) is not None]
-        found = [reply for reply in found if not reply.failure] or found
-        if len({reply.text for reply in found}) > 1:
-            raise StoreError(f"{self.store.path} holds {call.model} from several endpoints: {'; '.join(endpoints)}")
-        if found and found[0].failure:
-            raise ModelError(found[0].failure)
-        if found:
-            return found[0]
-        near = self.store.describe_nearest(keys[0] if keys else build_call_key(call, call.model))
-        raise StoreError(f"not in the recording {self.store.path}: {describe_call(call)}; {near}")
+
+def _list_configs(request: _Request) -> Iterable[str]:
+    """The configurations under which a call may have been recorded; without a sender Inspect's active one, or none."""
+    if request.sender is not None:
+        return (request.sender.get_call_identity(request.call)[1],)
+    return dict.fromkeys(("", ambient_config_key(request.call.settings)))
 
 
 async def _wait_until_idle(asked: Callable[[], int]) -> None:
-    """Until a question has asked for nothing more for a second, or longer where the event loop is busy."""
+    """Wait until a question has asked for nothing more for a while.
+
+    Args:
+        asked: how many calls the question has made so far.
+    """
     seen, turns = asked(), 0
     while turns < IDLE_TURNS:
-        await anyio.sleep(0.02)
+        await anyio.sleep(IDLE_PAUSE)
         seen, turns = asked(), turns + 1 if asked() == seen else 0
 
 
@@ -210,17 +231,17 @@ def build_client(
     trace: str = "full",
     cancels: bool = False,
 ) -> ModelClient:
-    """The stack for an architecture's models; everything wrong with the options is said before anything is paid.
+    """The stack for an architecture's models; every wrong option is an error here, before anything is paid.
 
     Args:
         models: Inspect's names.
         store: path of the call store; the environment variable ARCHON_STORE where it is None.
         policy: one of POLICIES; `reuse` where there is a store, else `off`.
-        budget: limits per question and per eval (`budget.read_allowance`), or a Budget that others share.
+        budget: limits per question and per eval (`budget.parse_budget`), or a Budget that others share.
         prices: the user's price file, before the package's table.
         trace: one of TRACES.
-        cancels: whether the architecture cancels calls (`stop_after`): then a replay waits with those that are not in
-            the recording until it is clear that the others do not make them unnecessary.
+        cancels: whether the architecture cancels calls (`stop_after`). A replay then waits before it reports a call
+            that is not in the recording: the call may be one that is about to be cancelled, as it was when recorded.
 
     Raises:
         ModelError: a model that cannot be used, or an unknown trace.
@@ -244,7 +265,7 @@ def build_client(
         raise StoreError(f"store policy {policy!r} needs a store: give its path, or set {STORE_VARIABLE}")
     sender = None if policy == "replay" else InspectClient(names, trace=trace)
     opened = None if policy == "off" or store is None else _open_store(store, policy)
-    return ModelClient(sender, opened, policy, allowance, table, cancels)
+    return ModelClient(sender, opened, policy, allowance=allowance, prices=table, cancels=cancels)
 
 
 def _open_store(store: str | os.PathLike[str] | CallStore, policy: str) -> CallStore:

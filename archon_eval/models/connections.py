@@ -1,6 +1,6 @@
 """Connections of the fast path: one pool per event loop, and who goes first when they are scarce.
 
-    async with turns.acquire(call.question):
+    async with lock.acquire(call.question):
         connection = await pool.acquire()       # only one call at a time waits here: the oldest question's
 
 So questions finish early instead of all at the end.
@@ -18,7 +18,7 @@ import anyio
 
 
 class PriorityLock:
-    """A lock whose waiters are served by rank, lowest first, then in order of arrival."""
+    """A lock whose waiters get it by rank, lowest first, then in order of arrival."""
 
     def __init__(self) -> None:
         self._taken = False
@@ -29,13 +29,13 @@ class PriorityLock:
     async def acquire(self, rank: int) -> AsyncIterator[None]:
         """Hold the lock."""
         if self._taken:
-            mine = (rank, next(self._arrivals), anyio.Event())
-            heapq.heappush(self._waiting, mine)
+            waiter = (rank, next(self._arrivals), anyio.Event())
+            heapq.heappush(self._waiting, waiter)
             try:
-                await mine[2].wait()
+                await waiter[2].wait()
             except BaseException:
-                if mine in self._waiting:
-                    self._waiting.remove(mine)
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
                     heapq.heapify(self._waiting)
                 else:
                     self._wake_next()
@@ -59,7 +59,7 @@ class SessionPool:
         self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.ClientSession, None], Any]] = {}
 
     async def get(self) -> aiohttp.ClientSession:
-        """This loop's session; a loop that is shut down ends its asynchronous generators, and so closes it."""
+        """This loop's session; a loop that shuts down closes its asynchronous generators, and so the session."""
         loop = asyncio.get_running_loop()
         if loop not in self._open:
             for other in [other for other in self._open if other.is_closed()]:

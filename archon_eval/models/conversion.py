@@ -1,11 +1,17 @@
-"""Between Inspect's values and ours: messages, settings, outputs, errors, and what a model's name stands for.
+"""Between Inspect's values and ours: messages, settings, errors, and where a model is reached.
 
-to_reply(await model.generate([to_chat(message)], config=to_config(settings)), "openai/gpt-4o", seconds=0.8)
+>>> to_conversation([to_chat(Message("user", "Hi."))])
+(Message(role='user', content='Hi.'),)
+>>> to_config(GenerationSettings(temperature=0.5, max_tokens=10)).temperature
+0.5
+
+What a reply means is in `replies`.
 """
 
 import json
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -15,23 +21,21 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageUser,
+    ContentText,
     GenerateConfig,
     Model,
-    ModelOutput,
 )
-from inspect_ai.model._generate_config import active_generate_config
 
+from archon_eval._inspect_compat import active_generate_config, is_vllm
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
-from archon_eval.models.call import Reply, Usage
-from archon_eval.types import Message
+from archon_eval.types import Conversation, Message
 
 _CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
     "assistant": ChatMessageAssistant,
 }
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
@@ -44,9 +48,11 @@ def describe_endpoint(name: str, model: Model) -> str:
 
 
 def _get_base_url(api: Any) -> str:
-    """The same before and after the first call, and in every run: a server that Inspect starts itself has another port
-    each time, and is known by its model alone."""
-    if hasattr(api, "_init_base_url"):  # vLLM's, which has neither client nor address before the first call
+    """The address of a provider, equal before and after the first call, and in every run.
+
+    Empty for a server that Inspect starts itself: it has another port each time and is known by its model alone.
+    """
+    if is_vllm(api):  # which has neither client nor address before the first call
         key = str(api.connection_key())
         return key if "://" in key else ""
     if getattr(api, "server_process", None) is not None:  # SGLang's
@@ -61,7 +67,7 @@ OPERATIONAL_OPTIONS = {
 }
 """Configuration that decides how a request is sent, not what comes back."""
 PRIVATE_OPTIONS = ("system_message", "extra_headers", "extra_body")
-"""Configuration that may hold keys or a user's text: known by its digest."""
+"""Configuration that may hold keys or a user's text: only its digest is stored."""
 
 
 def config_not_in_settings(config: GenerateConfig, settings: GenerationSettings) -> str:
@@ -77,6 +83,24 @@ def ambient_config_key(settings: GenerationSettings) -> str:
     return config_not_in_settings(active_generate_config(), settings)
 
 
+def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
+    """Inspect's messages as ours.
+
+    Raises:
+        ModelError: a message that is not text (components read and write text only).
+    """
+    conversation = []
+    for number, message in enumerate(messages, 1):
+        if message.role == "tool" or getattr(message, "tool_calls", None):
+            raise ModelError(f"message {number} calls a tool: an architecture answers with text and uses no tools")
+        parts = () if isinstance(message.content, str) else message.content
+        other = next((p.type for p in parts if not isinstance(p, ContentText) and p.type != "reasoning"), None)
+        if other:
+            raise ModelError(f"message {number} holds {other}: components read and write text only")
+        conversation.append(Message(message.role, message.text))
+    return tuple(conversation)
+
+
 def to_chat(message: Message) -> ChatMessage:
     """One of our messages as Inspect's."""
     return _CHAT_MESSAGES[message.role](content=message.content)
@@ -85,33 +109,10 @@ def to_chat(message: Message) -> ChatMessage:
 @lru_cache(maxsize=1024)
 def to_config(settings: GenerationSettings) -> GenerateConfig:
     """Generation settings as Inspect's; what is not set is left to the provider."""
-    given = settings.dump_non_none()
-    if stop := given.pop("stop", None):
-        given["stop_seqs"] = list(stop)
-    return GenerateConfig(**given)
-
-
-def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
-    """Inspect's output as ours.
-
-    Raises:
-        ModelError: an output that says it failed, or that has no choice at all.
-    """
-    if output.error:
-        raise ModelError(f"{model}: {redact(output.error)}")
-    if not output.choices:
-        raise ModelError(f"{model}: the provider's answer has no choice in it")
-    text, cleaned = replace_unstorable(output.completion)
-    usage = None
-    if counted := output.usage:
-        cached = (counted.input_tokens_cache_read or 0) + (counted.input_tokens_cache_write or 0)
-        usage = Usage(counted.input_tokens + cached, counted.output_tokens)
-    return Reply(text, str(output.stop_reason), usage, seconds, cleaned=cleaned)
-
-
-def replace_unstorable(text: str) -> tuple[str, int]:
-    """The text with what cannot be stored replaced, and how many characters that were."""
-    return _UNSTORABLE.subn("\ufffd", text)
+    values = settings.dump_non_none()
+    if stop := values.pop("stop", None):
+        values["stop_seqs"] = list(stop)
+    return GenerateConfig(**values)
 
 
 def describe_error(exc: BaseException) -> str:

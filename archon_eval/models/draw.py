@@ -1,4 +1,4 @@
-"""Which sample of a prompt is being asked for, told to providers that can use it without changing the request.
+"""Which sample of a prompt is being asked for: a context variable, so that the request does not change.
 
 A real provider draws afresh each time; the simulated pool reads this so that the i-th sample is the same in every run:
 
@@ -15,7 +15,12 @@ _current_draw: ContextVar[tuple[int, int] | None] = ContextVar("archon_draw", de
 
 @contextmanager
 def set_draw(draw: int, epoch: int) -> Iterator[None]:
-    """Calls made inside are the given draw (from 0) of the given epoch (from 1)."""
+    """Calls made inside are this draw (from 0) of this epoch (from 1).
+
+    >>> with set_draw(draw=3, epoch=1):
+    ...     current_draw()
+    (3, 1)
+    """
     token = _current_draw.set((draw, epoch))
     try:
         yield

@@ -1,7 +1,7 @@
 """Calls through Inspect's models, so that its providers, keys, retries, connection limits and transcript apply.
 
-caller = InspectClient(["openai/gpt-4o"])      # a wrong name or a missing key is an error here, before any call
-reply = await caller(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
+client = InspectClient(["openai/gpt-4o"])      # a wrong name or a missing key is an error here, before any call
+reply = await client(Call("openai/gpt-4o", (Message("user", "hi"),), GenerationSettings()))
 """
 
 import time
@@ -10,12 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inspect_ai.event import ModelEvent
-from inspect_ai.log import transcript
 from inspect_ai.model import CachePolicy, GenerateConfig, Model, ModelOutput, get_model
-from inspect_ai.model._generate_config import active_generate_config
-from inspect_ai.model._model import use_model_event_sink
 from inspect_ai.util import LimitExceededError
 
+from archon_eval._inspect_compat import (
+    active_generate_config,
+    add_event,
+    get_error_text,
+    resolve_config,
+    update_event,
+    use_model_event_sink,
+)
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Call, Reply
@@ -26,23 +31,22 @@ from archon_eval.models.conversion import (
     redact,
     to_chat,
     to_config,
-    to_reply,
 )
 from archon_eval.models.draw import set_draw
-from archon_eval.models.prerequisites import get_error_text
+from archon_eval.models.replies import to_reply
 
 if TYPE_CHECKING:
     from archon_eval.models.openai_direct import OpenAIDirect
 
 
 class InspectClient:
-    """The `Caller` that everything else wraps."""
+    """The sender of an architecture's calls."""
 
     def __init__(self, models: Iterable[str], trace: str = "calls") -> None:
         """
         Args:
             models: Inspect's names.
-            trace: with `calls` Inspect's transcript has its own event for every call, and there is no fast path.
+            trace: with `calls` Inspect's transcript has its own event for every call, and there is no direct path.
 
         Raises:
             ModelError: a model whose provider is unknown, not installed or without a key.
@@ -71,8 +75,8 @@ class InspectClient:
     async def __call__(self, call: Call) -> Reply:
         """The model's reply, or ModelError after the provider's own retries."""
         model = self._get_model(call.model)
-        fast = self._direct_clients.get(call.model)
-        if fast is not None and (reply := await fast(call)) is not None:
+        direct = self._direct_clients.get(call.model)
+        if direct is not None and (reply := await direct(call)) is not None:
             return reply
         started, cache = time.monotonic(), _build_cache_policy(call)
         events, limit = _ModelEventSink(self._trace_calls), None
@@ -94,13 +98,13 @@ class InspectClient:
     def get_call_identity(self, call: Call) -> tuple[str, str]:
         """What decides a reply besides the call: the endpoint, and configuration that the harness adds, as text."""
         active = active_generate_config()
-        known = self._identities.get((call.model, call.settings))
-        if known is None or known[0] is not active:
+        identity = self._identities.get((call.model, call.settings))
+        if identity is None or identity[0] is not active:
             model = self._get_model(call.model)
-            config = model._resolve_config(to_config(call.settings))
-            known = (active, describe_endpoint(call.model, model), config_not_in_settings(config, call.settings))
-            self._identities[call.model, call.settings] = known
-        return known[1], known[2]
+            config = resolve_config(model, to_config(call.settings))
+            identity = (active, describe_endpoint(call.model, model), config_not_in_settings(config, call.settings))
+            self._identities[call.model, call.settings] = identity
+        return identity[1], identity[2]
 
 
 @dataclass(slots=True)
@@ -115,13 +119,13 @@ class _ModelEventSink:
 
     def on_pending(self, event: ModelEvent) -> None:
         if self.shown:
-            transcript()._event(event)
+            add_event(event)
 
     def on_complete(self, event: ModelEvent) -> None:
         self.cached = event.cache == "read"
         self.output = None if event.error else event.output
         if self.shown:
-            transcript()._event_updated(event)
+            update_event(event)
 
 
 def _build_config(call: Call) -> GenerateConfig:
@@ -141,7 +145,7 @@ def _build_cache_policy(call: Call) -> bool | CachePolicy:
 
 
 def _find_direct_client(model: Model) -> "OpenAIDirect | None":
-    """The model's fast path; none with other providers, or with an Inspect that lacks what the path builds on."""
+    """The model's direct path; none with other providers, or with an Inspect that lacks what the path builds on."""
     if not any("OpenAI" in base.__name__ for base in type(model.api).__mro__):
         return None
     try:

@@ -1,12 +1,12 @@
 """Which of the processes that share a call store is sending a call, so that equal calls at one moment are paid once.
 
-    claims = KeyLocks(Path("calls.db"))
-    if claims.acquire(key.digest):
+    locks = KeyLocks(Path("calls.db"))
+    if locks.acquire(key.digest):
         ...                             # send, store
-        claims.release(key.digest)
+        locks.release(key.digest)
 
-A claim is a lock on one byte of an empty file, `calls.db-claims`. The system takes it back when its owner ends, however
-that happens, so there is nothing to expire and nothing to clear up.
+A key's lock is a lock on one byte of an empty file, `calls.db-claims`. The system releases it when its owner ends,
+however that happens, so there is nothing to expire and nothing to clear up.
 """
 
 import errno
@@ -18,15 +18,15 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: only stacks that share an open store keep each other out
+except ImportError:  # Windows: only clients that share an open store keep each other out
     fcntl = None  # type: ignore[assignment]
 
 
 class KeyLocks:
-    """The claims of one store on the calls that it is about to send."""
+    """The locks of one open store on the calls that it is about to send."""
 
     def __init__(self, store: Path) -> None:
-        """`store` is the store's file, which has the same claims under all of its names."""
+        """`store` is the store's file, which has the same locks under all of its names."""
         real = store.resolve()
         self._store, self._path, self._file = real, real.with_name(f"{real.name}-claims"), -1
         self._held: set[bytes] = set()
@@ -34,7 +34,7 @@ class KeyLocks:
         """Whether locks are the open file's, so that stores of one process keep each other out too."""
 
     def acquire(self, digest: bytes) -> bool:
-        """Whether nobody else has the claim, who then has to be waited for.
+        """Lock a key; False where somebody else has it locked, who then has to be waited for.
 
         Raises:
             OSError: the file cannot be made or locked.
@@ -54,7 +54,7 @@ class KeyLocks:
         return True
 
     def release(self, digest: bytes) -> None:
-        """Let others have the claim."""
+        """Let others lock the key."""
         self._held.discard(digest)
         if fcntl is not None and self._file >= 0:
             self._lock(fcntl.F_UNLCK, digest)
@@ -79,7 +79,7 @@ class KeyLocks:
         fcntl.lockf(self._file, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
 
     def close(self) -> None:
-        """Give back all."""
+        """Release all keys."""
         self._held.clear()
         if self._file >= 0:
             os.close(self._file)

@@ -1,66 +1,58 @@
 """A chat completion as replies: plain text here, anything more by Inspect's own functions.
 
-parse_plain_choice({"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}})
-    # Reply("Hi.")
+>>> choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}}
+>>> parse_plain_choice(choice).text
+'Hi.'
 """
 
 from typing import Any
 
-from inspect_ai.log._refusal import report_refusal
 from inspect_ai.model import ModelOutput, ModelUsage
-from inspect_ai.model._openai import chat_choices_from_openai
-from openai._models import construct_type
 from openai.types.chat import ChatCompletion
 
-from archon_eval.models.call import Reply, Usage
-from archon_eval.models.conversion import replace_unstorable, to_reply
+from archon_eval._inspect_compat import chat_choices_from_openai, construct_type, report_refusal
+from archon_eval.models.call import Reply
+from archon_eval.models.replies import OPENAI_STOP_REASONS, build_reply, to_reply
 
-STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
+
+def parse_choices(api: Any, payload: Any, choices: list[Any]) -> list[Reply]:
+    """The replies of a completion's choices, without their usage; by Inspect's functions where one is not plain.
+
+    Raises:
+        Exception: of any type, for a choice that neither can read.
+    """
+    replies = [parse_plain_choice(choice) for choice in choices]
+    plain = [reply for reply in replies if reply is not None]
+    return plain if len(plain) == len(replies) else parse_with_inspect(api, {**payload, "choices": choices})
 
 
 def parse_plain_choice(choice: Any) -> Reply | None:
     """A choice that is text and nothing else."""
-    message, reason = choice["message"], STOP_REASONS.get(choice["finish_reason"])
+    message, reason = choice["message"], OPENAI_STOP_REASONS.get(choice["finish_reason"])
     content = message["content"]
     more = any(value for name, value in message.items() if name not in ("role", "content"))
     if reason is None or more or not isinstance(content, str) or "<think" in content:
         return None
     if reason == "content_filter":
         report_refusal(content)
-    text, cleaned = replace_unstorable(content)
-    return Reply(text, reason, cleaned=cleaned)
+    return build_reply(content, reason)
 
 
-def parse_usage(given: Any) -> ModelUsage | None:
+def parse_usage(payload: Any) -> ModelUsage | None:
     """A completion's usage as Inspect counts it: cached input tokens apart."""
-    if not given:
+    if not payload:
         return None
-    details, made = given.get("prompt_tokens_details"), given.get("completion_tokens_details")
-    read = details.get("cached_tokens") if details else None
-    written = details.get("cache_write_tokens") if details else None
+    input_details, output_details = payload.get("prompt_tokens_details"), payload.get("completion_tokens_details")
+    read = input_details.get("cached_tokens") if input_details else None
+    written = input_details.get("cache_write_tokens") if input_details else None
     return ModelUsage(
-        input_tokens=given["prompt_tokens"] - (read or 0) - (written or 0),
-        output_tokens=given["completion_tokens"],
+        input_tokens=payload["prompt_tokens"] - (read or 0) - (written or 0),
+        output_tokens=payload["completion_tokens"],
         input_tokens_cache_read=read,
         input_tokens_cache_write=written,
-        reasoning_tokens=made.get("reasoning_tokens") if made else None,
-        total_tokens=given["total_tokens"],
+        reasoning_tokens=output_details.get("reasoning_tokens") if output_details else None,
+        total_tokens=payload["total_tokens"],
     )
-
-
-def split_usage(usage: ModelUsage | None, lengths: list[int]) -> list[Usage | None]:
-    """One request's usage by its replies: the prompt, paid once, with the first; output by length of text."""
-    if usage is None:
-        return [None] * len(lengths)
-    given = usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
-    shares: list[Usage | None] = []
-    done, before, total = 0, 0, max(sum(lengths), 1)
-    for place, length in enumerate(lengths):
-        before += length
-        upto = usage.output_tokens if place == len(lengths) - 1 else usage.output_tokens * before // total
-        shares.append(Usage(0 if place else given, upto - done))
-        done = upto
-    return shares
 
 
 def parse_with_inspect(api: Any, payload: Any) -> list[Reply]:

@@ -1,8 +1,10 @@
 """What tokens cost: a versioned table that ships with the package, and a file of the user's before it.
 
-prices = load_prices()                              # or load_prices("my-prices.yaml")
-prices.compute_cost("openai/gpt-4o", Usage(1000, 200))      # 0.008 dollars
-prices.compute_cost("openai/unheard-of", Usage(1000, 200))  # None: unknown, which is not zero
+>>> prices = load_prices()                      # or load_prices("my-prices.yaml")
+>>> prices.compute_cost("openai/gpt-4o", Usage(1_000_000, 200_000))
+8.0
+>>> prices.compute_cost("openai/unheard-of", Usage(1000, 200)) is None      # unknown, which is not zero
+True
 """
 
 import math

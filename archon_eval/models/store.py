@@ -1,7 +1,7 @@
 """The call store: every reply that was paid for, found again by everything that decided it.
 
     store = CallStore("calls.db")
-    key = call_key(call, endpoint="openai/gpt-4o at https://api.openai.com/v1")
+    key = build_call_key(call, endpoint="openai/gpt-4o at https://api.openai.com/v1")
     reply = store.get(key) or await store.put(key, await caller(call))
 
 An SQLite file in WAL mode, so that processes of one machine may share it (not over a network file system). A reply is
@@ -36,7 +36,7 @@ MAX_LOCK_WAIT = 600.0
 INSERT_SQL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
 UPDATE_SQL = "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply"
 KEEP_SQL = f"{UPDATE_SQL} WHERE substr(calls.reply, 1, 1) = x'{FAILURE_TAG.hex()}'"
-"""What is there stays, but for a failure."""
+"""A stored reply stays; a stored failure is replaced."""
 NEAREST_SQL = """
 SELECT (SELECT text FROM names WHERE hash = endpoint), (SELECT text FROM names WHERE hash = settings),
        messages, epoch, draw
@@ -77,15 +77,16 @@ class CallStore:
             self.file = self.path.absolute()
             """Where it is, wherever the process goes from here."""
             self._file_id = self._get_file_id()
-        self._finalizer = weakref.finalize(self, _close_database, self._db, self._key_locks, self._lock, os.getpid())
+        resources = (self._db, self._key_locks, self._lock)
+        self._finalizer = weakref.finalize(self, _close_database, *resources, process=os.getpid())
 
     def _connect(self) -> sqlite3.Connection:
         return connect(self.path, self.read_only)
 
     def _get_file_id(self) -> tuple[int, int]:
         """Which file there is now under the path."""
-        found = self.file.stat()
-        return found.st_dev, found.st_ino
+        status = self.file.stat()
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def _translate_errors(self, doing: str) -> Iterator[None]:
@@ -94,13 +95,13 @@ class CallStore:
             yield
         except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
             # an error of SQLite's quotes what is malformed, which need not be text
-            told = sqlite3.DatabaseError(ascii(exc.object)) if isinstance(exc, UnicodeDecodeError) else exc
-            raise StoreError(f"cannot {doing} call store {self.path}: {told}{suggest_fix(told, self.path)}") from exc
+            shown = sqlite3.DatabaseError(ascii(exc.object)) if isinstance(exc, UnicodeDecodeError) else exc
+            raise StoreError(f"cannot {doing} call store {self.path}: {shown}{suggest_fix(shown, self.path)}") from exc
 
     def get(self, key: CallKey, failures: bool = False) -> Reply | None:
-        """The stored reply, None when there is none or when it is damaged (then it is reported, and dropped).
+        """The stored reply; None when there is none or when it is damaged, which is logged and deletes the entry.
 
-        With `failures` also that the call failed for good, which is a reason to send it again for all but a replay.
+        With `failures` a call that failed for good has a reply too, which says why; only a replay asks for that.
         """
         with self._lock, self._translate_errors("read"):
             row = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
@@ -122,13 +123,13 @@ class CallStore:
 
     @asynccontextmanager
     async def lock_call(self, key: CallKey) -> AsyncIterator[Reply | None]:
-        """Held by who sends a call, so that of all processes one does; the value is what another has stored by then.
+        """Lock a call while it is sent, so that one of all processes sends it; yields what another has stored by then.
 
-        Who waits for another's reply asks for it now and then, and after MAX_LOCK_WAIT sends the call itself.
+        A process that waits for another's reply looks for it now and then, and after MAX_LOCK_WAIT goes on without it.
         """
         pause, end = 0.02, time.monotonic() + MAX_LOCK_WAIT
-        with self._translate_errors("claim a call in"):
-            while not (mine := self._key_locks.acquire(key.digest)) and time.monotonic() < end:
+        with self._translate_errors("lock a call in"):
+            while not (acquired := self._key_locks.acquire(key.digest)) and time.monotonic() < end:
                 await anyio.sleep(pause)
                 pause = min(2 * pause, 0.5)
                 if self.get(key) is not None:
@@ -136,7 +137,7 @@ class CallStore:
         try:
             yield self.get(key)
         finally:
-            if mine:
+            if acquired:
                 self._key_locks.release(key.digest)
 
     async def put(self, key: CallKey, reply: Reply, replace: bool = False) -> Reply:
@@ -202,8 +203,8 @@ class CallStore:
 
     def _read_existing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
         """What another process stored under the key meanwhile; replaced when it is damaged."""
-        found = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
-        reply = decode_verified(key.digest, *found)
+        crc, data = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
+        reply = decode_verified(key.digest, crc, data)
         if reply is None:
             self._db.execute(INSERT_SQL + UPDATE_SQL, row)
         return reply
@@ -211,10 +212,10 @@ class CallStore:
     def list_endpoints(self, model: str) -> list[str]:
         """The recorded endpoints of a model, so that a replay needs neither its key nor its address."""
         with self._lock, self._translate_errors("read"):
-            found = self._db.execute(
+            rows = self._db.execute(
                 "SELECT text FROM names WHERE typeof(text) = 'text' AND hash IN (SELECT DISTINCT endpoint FROM calls)"
             ).fetchall()
-        return sorted(text for (text,) in found if text.split(" ", 1)[0] == model)
+        return sorted(text for (text,) in rows if text.split(" ", 1)[0] == model)
 
     def describe_nearest(self, key: CallKey) -> str:
         """In words, how the nearest stored call differs from this one."""
@@ -245,7 +246,7 @@ class CallStore:
             yield self._db
 
     def close(self) -> None:
-        """Close the file; everything put is already in it. Who does not is done for when the process ends."""
+        """Close the file, which already has everything that was put; the end of the process does it too."""
         self._finalizer()
 
     def __enter__(self) -> "CallStore":
@@ -255,10 +256,12 @@ class CallStore:
         self.close()
 
 
-def _close_database(db: sqlite3.Connection, claims: KeyLocks, lock: threading.Lock, process: int) -> None:
-    """The last to close a database has SQLite merge its write-ahead log, so that the file by itself is the store; not a
-    fork's business."""
+def _close_database(db: sqlite3.Connection, key_locks: KeyLocks, lock: threading.Lock, *, process: int) -> None:
+    """Close what one process opened; a fork of it leaves that alone.
+
+    When the last process closes a database, SQLite merges the write-ahead log, so that the file by itself is the store.
+    """
     if os.getpid() == process:
         with lock:
             db.close()
-            claims.close()
+            key_locks.close()

@@ -50,7 +50,7 @@ class StoreStats:
 def compute_stats(store: CallStore) -> StoreStats:
     """Count what is in the store; damaged replies are counted without tokens."""
     endpoints: dict[str, int] = {}
-    given = made = lost = failures = 0
+    input_tokens = output_tokens = lost = failures = 0
     times: list[int] = []
     with store.acquire_connection() as db:
         names = read_names(db) or {}
@@ -66,19 +66,20 @@ def compute_stats(store: CallStore) -> StoreStats:
             endpoints[name] = endpoints.get(name, 0) + 1
             times.append(row[6])
             if reply is not None and reply.usage:
-                given, made = given + reply.usage.input_tokens, made + reply.usage.output_tokens
+                input_tokens += reply.usage.input_tokens
+                output_tokens += reply.usage.output_tokens
     files = [store.path, store.path.with_name(store.path.name + "-wal")]
     size = sum(path.stat().st_size for path in files if path.exists())
     return StoreStats(
-        len(times),
-        failures,
-        lost,
-        size,
-        given,
-        made,
-        dict(sorted(endpoints.items())),
-        min(times, default=0),
-        max(times, default=0),
+        replies=len(times),
+        failures=failures,
+        unreadable=lost,
+        bytes=size,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        endpoints=dict(sorted(endpoints.items())),
+        oldest=min(times, default=0),
+        newest=max(times, default=0),
     )
 
 
@@ -123,7 +124,7 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
 
 
 def export(
-    store: CallStore, path: str | os.PathLike[str], watch: ProgressCallback = lambda done, total: None
+    store: CallStore, path: str | os.PathLike[str], on_progress: ProgressCallback = lambda done, total: None
 ) -> tuple[int, int]:
     """Write every whole reply as a line of JSON, readable and complete; how many, and how many are damaged.
 
@@ -141,7 +142,7 @@ def export(
     try:
         try:
             with part.open("w", encoding="utf-8") as out, store.acquire_connection() as db:
-                counts = _write_lines(db, out, watch)
+                counts = _write_lines(db, out, on_progress)
             if not device:
                 part.replace(target)
         finally:
@@ -152,10 +153,10 @@ def export(
     return counts
 
 
-def _write_lines(db: sqlite3.Connection, out: TextIO, watch: ProgressCallback) -> tuple[int, int]:
+def _write_lines(db: sqlite3.Connection, out: TextIO, on_progress: ProgressCallback) -> tuple[int, int]:
     written = damaged = 0
     names = read_names(db) or {}
-    for row in read_rows(db, watch):
+    for row in read_rows(db, on_progress):
         if row is None or decode_verified(row[0], row[7], row[8]) is None:
             damaged += 1
         else:
@@ -184,8 +185,9 @@ def _format_line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any
 def import_(
     store: CallStore,
     path: str | os.PathLike[str],
+    *,
     replace: bool = False,
-    watch: ProgressCallback = lambda done, total: None,
+    on_progress: ProgressCallback = lambda done, total: None,
 ) -> int:
     """Read an export; replies that are there already stay unless `replace`. All of it or nothing; how many were new.
 
@@ -198,14 +200,14 @@ def import_(
     except (OSError, UnicodeDecodeError) as exc:
         raise StoreError(f"cannot read {os.fspath(path)}: {exc}") from exc
     entries = (
-        [_parse_entry(line, f"{os.fspath(path)}:{number}") for number, line in _report_progress(lines, watch)]
+        [_parse_entry(line, f"{os.fspath(path)}:{number}") for number, line in _report_progress(lines, on_progress)]
         if any(lines)
         else []
     )
     with store.acquire_connection() as db:
         db.execute("BEGIN IMMEDIATE")
         try:
-            for _, (texts, row) in _report_progress(entries, watch):
+            for _, (texts, row) in _report_progress(entries, on_progress):
                 db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(hash_name(text), text) for text in texts])
                 new += db.execute(INSERT_SQL + (UPDATE_SQL if replace else KEEP_SQL), row).rowcount
             db.execute("COMMIT")
@@ -216,24 +218,24 @@ def import_(
     return new
 
 
-def _report_progress(items: Sequence[T], watch: ProgressCallback) -> Iterator[tuple[int, T]]:
+def _report_progress(items: Sequence[T], on_progress: ProgressCallback) -> Iterator[tuple[int, T]]:
     """The items with their numbers from 1."""
     for number, item in enumerate(items, 1):
-        watch(number - 1, len(items))
+        on_progress(number - 1, len(items))
         yield number, item
-    watch(len(items), len(items))
+    on_progress(len(items), len(items))
 
 
 def _parse_entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:
     try:
-        found = json.loads(line)
-        if found["format"] != FORMAT_VERSION:
-            raise ValueError(f"format {found['format']}")
-        key, data = bytes.fromhex(found["key"]), base64.b64decode(found["data"], validate=True)
-        if decode(data).text != found["text"]:
+        entry = json.loads(line)
+        if entry["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {entry['format']}")
+        key, data = bytes.fromhex(entry["key"]), base64.b64decode(entry["data"], validate=True)
+        if decode(data).text != entry["text"]:
             raise ValueError("text and data differ")
-        texts = (str(found["endpoint"]), str(found["settings"]))
-        places = (bytes.fromhex(found["messages"]), int(found["epoch"]), int(found["draw"]), int(found["made"]))
+        texts = (str(entry["endpoint"]), str(entry["settings"]))
+        places = (bytes.fromhex(entry["messages"]), int(entry["epoch"]), int(entry["draw"]), int(entry["made"]))
         struct.pack("32s8s3q", key, *places)  # what a row has room for
         return texts, (key, hash_name(texts[0]), hash_name(texts[1]), *places, zlib.crc32(key + data), data)
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError, struct.error, zlib.error) as exc:

@@ -16,7 +16,7 @@ from archon_eval.models.store_entry import decode_verified
 from archon_eval.models.store_file import APPLICATION_ID
 
 ProgressCallback = Callable[[int, int], None]
-"""Told before every entry, and at the end, how many are done, of how many."""
+"""Called before every entry and at the end: how many are done, of how many."""
 MAX_MISSING_ROWS = 100_000
 """Row numbers that are tried after the last readable reply, where the end of the table is damaged."""
 ROW_COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
@@ -58,7 +58,7 @@ def find_truncation(path: Path) -> tuple[int, int] | None:
     return (have, want) if ours and have < want and merged else None
 
 
-def verify(store: CallStore, watch: ProgressCallback = lambda done, total: None) -> list[str]:
+def verify(store: CallStore, on_progress: ProgressCallback = lambda done, total: None) -> list[str]:
     """Everything that is wrong with the store, a line each; nothing is changed.
 
     Raises:
@@ -66,23 +66,23 @@ def verify(store: CallStore, watch: ProgressCallback = lambda done, total: None)
     """
     lost = 0
     with store.acquire_connection() as db:
-        found = check_integrity(db)
+        problems = check_integrity(db)
         if cut := find_truncation(store.path):
-            found.append(f"the file is cut short: {cut[0]:,} of {cut[1]:,} bytes are there")
+            problems.append(f"the file is cut short: {cut[0]:,} of {cut[1]:,} bytes are there")
         if (known := read_names(db)) is None:
-            found.append("the names of endpoints and settings cannot be read: an export can be reused, not replayed")
-        for row in read_rows(db, watch):
+            problems.append("the names of endpoints and settings cannot be read: an export can be reused, not replayed")
+        for row in read_rows(db, on_progress):
             if row is None:
                 lost += 1
                 continue
             where = f"reply {row[0].hex()[:12]}"
             if decode_verified(row[0], row[7], row[8]) is None:
-                found.append(f"{where} is damaged: it counts as not stored")
+                problems.append(f"{where} is damaged: it counts as not stored")
             if known is not None and not {row[1], row[2]} <= known.keys():
-                found.append(f"{where} has lost the name of its endpoint or settings")
+                problems.append(f"{where} has lost the name of its endpoint or settings")
     if lost:
-        found.append(f"a damaged part of the file holds at least {lost:,} replies that cannot be read")
-    return found
+        problems.append(f"a damaged part of the file holds at least {lost:,} replies that cannot be read")
+    return problems
 
 
 def check_integrity(db: sqlite3.Connection) -> list[str]:
@@ -102,7 +102,7 @@ def read_names(db: sqlite3.Connection) -> dict[bytes, str] | None:
 
 
 def read_rows(
-    db: sqlite3.Connection, watch: ProgressCallback = lambda done, total: None
+    db: sqlite3.Connection, on_progress: ProgressCallback = lambda done, total: None
 ) -> Iterator[tuple[Any, ...] | None]:
     """Every reply's row by itself, so that a damaged page costs its own rows only; None for one that is unreadable.
 
@@ -110,7 +110,7 @@ def read_rows(
     """
     last, number, barren, lost = _find_last_row(db), 0, 0, 0
     while barren < MAX_MISSING_ROWS if last is None else number < last:
-        watch(number, last or number)
+        on_progress(number, last or number)
         number, row = number + 1, None
         try:
             row = db.execute(f"SELECT {ROW_COLUMNS} FROM calls WHERE rowid = ?", (number,)).fetchone()
@@ -122,7 +122,7 @@ def read_rows(
             barren = lost = 0
             yield row if all(map(isinstance, row, COLUMN_TYPES)) else None
     yield from repeat(None, lost if last is not None else 1)
-    watch(number, number)
+    on_progress(number, number)
 
 
 def _find_last_row(db: sqlite3.Connection) -> int | None:

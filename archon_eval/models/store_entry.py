@@ -1,7 +1,9 @@
 """An entry of the call store: its key, made of everything that decides a reply, and the reply as bytes.
 
-key = build_call_key(call, endpoint='openai/gpt-4o at https://api.openai.com/v1')
-decode(encode(reply))       # the reply again, marked as reused
+    key = build_call_key(call, endpoint="openai/gpt-4o at https://api.openai.com/v1")
+
+>>> decode(encode(Reply("Hi."))) == Reply("Hi.", reused=True)
+True
 """
 
 import hashlib
@@ -43,7 +45,7 @@ def build_call_key(call: Call, endpoint: str, extra: str = "") -> CallKey:
         f"{FORMAT_VERSION}\n{call.epoch}\n{call.draw}\n{len(endpoint)}\n{endpoint}{settings}".encode()
     )
     whole.update(messages)
-    return CallKey(whole.digest(), endpoint, settings, messages, call.epoch, call.draw)
+    return CallKey(whole.digest(), endpoint, settings, messages=messages, epoch=call.epoch, draw=call.draw)
 
 
 @lru_cache(maxsize=1024)
@@ -81,7 +83,7 @@ def decode(data: bytes) -> Reply:
         raise ValueError("neither plain nor compressed")
     text, stop_reason, usage, seconds, cleaned, *more = json.loads(zlib.decompress(rest) if kind == b"z" else rest)
     usage, logprobs = Usage(*usage) if usage else None, tuple((str(t), float(p)) for t, p in more[0]) if more else None
-    return Reply(text, stop_reason, usage, seconds, reused=True, cleaned=cleaned, top_logprobs=logprobs)
+    return Reply(text, stop_reason, usage, seconds=seconds, reused=True, cleaned=cleaned, top_logprobs=logprobs)
 
 
 def decode_verified(digest: bytes, crc: int, data: bytes) -> Reply | None:

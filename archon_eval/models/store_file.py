@@ -92,7 +92,7 @@ def _use_wal(db: sqlite3.Connection) -> None:
 
 def suggest_fix(exc: Exception, path: Path) -> str:
     """What a user may do about an error, in brackets; empty for nothing."""
-    said = str(exc).lower()
+    message = str(exc).lower()
     for pattern, advice in (
         ("full|too large|disk i/o", "every reply stored so far is kept: make room and run again"),
         (
@@ -107,6 +107,6 @@ def suggest_fix(exc: Exception, path: Path) -> str:
         ("readonly|read-only file|permission|unable to open", "a store that is only read needs store_policy=replay"),
         ("locked|busy", f"another process has been writing for {BUSY_TIMEOUT} s"),
     ):
-        if re.search(pattern, said):
+        if re.search(pattern, message):
             return f" ({advice})"
     return ""

@@ -296,7 +296,7 @@ def _summarize_layers(
 def _reload_architecture(log: Any, account: Mapping[str, Any]) -> Architecture | None:
     """The architecture that answered, where the log's own words still lead to the same one."""
     from archon_eval.architecture.load import load_architecture
-    from archon_eval.models.model_names import parse_model_names
+    from archon_eval.integrations.model_names import parse_model_names
 
     given = log.eval.solver_args or log.eval.model_args or {}
     source = given.get("architecture") or str(log.eval.model).removeprefix("archon/")

@@ -196,7 +196,9 @@ def _redact_secrets(text: str, words: Sequence[str]) -> str:
 
 
 def _suggest_task(name: str) -> str:
-    from inspect_ai._util.registry import registry_find, registry_info
+    from inspect_ai.util import registry_info
+
+    from archon_eval._inspect_compat import registry_find
 
     return did_you_mean(name, (registry_info(one).name for one in registry_find(lambda info: info.type == "task")))
 

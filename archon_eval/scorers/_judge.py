@@ -31,7 +31,8 @@ from inspect_ai.util import collect
 
 from archon_eval.engine.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
-from archon_eval.models.judge_client import JudgeClient, get_top_logprobs
+from archon_eval.models.judge_client import JudgeClient
+from archon_eval.models.replies import get_top_logprobs
 from archon_eval.scorers._account import get_account_metadata
 
 VerdictT = TypeVar("VerdictT")
@@ -89,7 +90,7 @@ class Judge:
     stored: JudgeCachePolicy = "reuse"
     allow_main_model: bool = False
     """Let the evaluated model judge itself if no judge is bound."""
-    _calls: JudgeClient = field(default_factory=JudgeClient, init=False, repr=False, compare=False)
+    _client: JudgeClient = field(default_factory=JudgeClient, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.stored not in get_args(JudgeCachePolicy):
@@ -120,10 +121,12 @@ class Judge:
 
             async def answer(*more: ChatMessage) -> JudgeReply:
                 asked = [*messages, *more]
-                kept = None if self.stored == "never" else await self._calls.generate(model, asked, config, state.epoch)
-                if kept is None:
+                reply = None
+                if self.stored != "never":
+                    reply = await self._client.generate(model, asked, config, epoch=state.epoch)
+                if reply is None:
                     return JudgeReply.parse_output(await model.generate(asked, config=config))
-                return JudgeReply(kept.text, kept.top_logprobs, "", kept.reused)
+                return JudgeReply(reply.text, reply.top_logprobs, reused=reply.reused)
 
             replies = [await answer()]
             if isinstance(_try_parse(parse, replies[0]), ParseError):

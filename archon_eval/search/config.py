@@ -214,7 +214,7 @@ def load_settings(data: Mapping[str, Any], where: str = "search") -> SearchSetti
     Raises:
         SearchError: an unknown key, or a value that is not legal.
     """
-    from archon_eval.models.model_names import parse_model_names
+    from archon_eval.integrations.model_names import parse_model_names
 
     given = dict(_check_keys(data, SearchSettings, where))
     if "tasks" in given:

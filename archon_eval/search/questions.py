@@ -19,11 +19,7 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
     """
-    from inspect_ai._eval.loader import load_task_spec
-    from inspect_ai._util.error import PrerequisiteError
-    from inspect_ai._util.registry import registry_lookup
-
-    from archon_eval.models.prerequisites import get_error_text
+    from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec, registry_lookup
     from archon_eval.solvers.archon import find_further_turns
 
     if known := registry_lookup("task", task.name):
@@ -52,8 +48,9 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
 
 def _list_task_names() -> list[str]:
     """Tasks of this package and of those that were looked into."""
-    from inspect_ai._util.entrypoints import ensure_entry_points
-    from inspect_ai._util.registry import registry_find, registry_info
+    from inspect_ai.util import registry_info
+
+    from archon_eval._inspect_compat import ensure_entry_points, registry_find
 
     ensure_entry_points("archon_eval")
     return [registry_info(one).name for one in registry_find(lambda one: one.type == "task")]
@@ -61,7 +58,9 @@ def _list_task_names() -> list[str]:
 
 def _check_args(task: TaskSpec, known: object) -> None:
     """Refuse what Inspect would leave out with a warning, and a search would not have meant."""
-    from inspect_ai._util.registry import has_registry_params, registry_info, registry_params
+    from inspect_ai.util import registry_info
+
+    from archon_eval._inspect_compat import has_registry_params, registry_params
 
     legal = registry_info(known).metadata["params"]
     taken = registry_params(known) if has_registry_params(known) else {}

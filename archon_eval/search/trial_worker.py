@@ -86,9 +86,8 @@ class EvalResult:
 def run_job(job: EvalJob) -> EvalResult:
     """The eval, in this process; everything that goes wrong with it is in the result."""
     from inspect_ai import eval as inspect_eval
-    from inspect_ai._util.error import PrerequisiteError
 
-    from archon_eval.models.prerequisites import get_error_text
+    from archon_eval._inspect_compat import PrerequisiteError, get_error_text
     from archon_eval.solvers.archon import archon
 
     budget = {"calls": job.max_calls, "dollars": job.max_dollars}

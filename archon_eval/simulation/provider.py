@@ -22,9 +22,9 @@ from inspect_ai.model import (
     ModelUsage,
     TopLogprob,
 )
-from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from archon_eval._inspect_compat import sample_state
 from archon_eval.errors import SimulationError, did_you_mean
 from archon_eval.models.draw import current_draw
 from archon_eval.simulation.pool import SimulatedReply, Simulator

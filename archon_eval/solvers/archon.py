@@ -12,11 +12,13 @@ from typing import Any
 from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
+from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.integrations.build import build_account, build_engine
+from archon_eval.integrations.command_process import freeze_imports_in_command
+from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.models.prerequisites import make_prerequisite_error
 
 
 @solver
@@ -63,7 +65,7 @@ def archon(
     engine = build_engine(
         architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
     )
-    freeze_imported_objects()
+    freeze_imports_in_command()
 
     async def answer(state: TaskState, *_: Any, **__: Any) -> TaskState:
         if state.tools:

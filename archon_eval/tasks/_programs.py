@@ -12,8 +12,8 @@ from typing import Any, get_args
 from inspect_ai import Task
 from inspect_ai.dataset import Sample
 
+from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.errors import DataError, SandboxError, did_you_mean
-from archon_eval.models.prerequisites import make_prerequisite_error
 from archon_eval.sandbox.image import check_docker
 from archon_eval.sandbox.types import CallCase
 from archon_eval.scorers.programs import SandboxMode, TimeFactor, pack_tests, programs

@@ -1,5 +1,6 @@
 """A judge's calls in the call store of the answers: paid once, replayed, asked afresh for fresh draws."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import (
+    ChatMessageUser,
     GenerateConfig,
     Logprob,
     Logprobs,
@@ -18,7 +20,9 @@ from inspect_ai.model import (
     TopLogprob,
     get_model,
 )
+from inspect_ai.util import store
 
+from archon_eval.models.judge_client import JudgeClient
 from archon_eval.models.store import CallStore
 from archon_eval.runs.judges import has_live_judgments
 from archon_eval.scorers.alpaca_eval import alpaca_eval
@@ -212,3 +216,46 @@ def test_a_log_is_scored_again_where_the_store_is_not(tmp_path: Path, monkeypatc
     judge = Judge("[[A>B]]")
     again = score(log, arena_hard(), model_roles={"judge": judge.model()}, display="none", action="overwrite")
     assert again.status == "success" and judge.asked == 4 and not Path("calls.db").exists()
+
+
+def test_one_scorer_judges_under_every_policy() -> None:
+    scorer, judge = alpaca_eval(), Judge("m")
+    run(judge.model())
+    for policy, asked in (("replay", 2), ("record", 4), ("reuse", 4)):
+        assert run(judge.model(), policy, scorer).status == "success" and judge.asked == asked
+
+
+class Broken(Judge):
+    """A judge under the same key whose replies are errors."""
+
+    def __call__(self, *_: Any) -> ModelOutput:
+        return ModelOutput(error="overloaded", usage=USAGE)
+
+
+def test_a_judge_that_failed_when_it_was_recorded_fails_in_the_replay_and_is_asked_again_by_others() -> None:
+    judge = Judge("m")
+    for model, policy in ((Broken().model(), "record"), (judge.model(), "replay")):
+        log = run(model, policy, fail_on_error=False)
+        errors = [sample.error.message for sample in log.samples or () if sample.error]
+        assert len(errors) == 2 and all("overloaded" in error for error in errors), errors
+    assert not judge.asked
+    assert anew(run(judge.model())) and judge.asked == 2
+
+
+def test_nothing_is_kept_of_a_call_that_is_done() -> None:
+    client = JudgeClient()
+    judge = Judge("m")
+
+    async def ask() -> None:
+        store().set("archon:store", ["calls.db", "record", 1])
+        Path("calls.db").touch()
+        for number in range(3):
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    messages = [ChatMessageUser(content=f"Question {number}")]
+                    group.start_soon(partial(client.generate, judge.model(), messages, GenerateConfig(), epoch=1))
+
+    anyio.run(ask)
+    assert judge.asked == 3, "equal calls at one moment are sent once"
+    [shared] = client._clients.values()
+    assert not shared._in_flight

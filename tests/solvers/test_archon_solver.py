@@ -304,25 +304,3 @@ def test_mistakes_are_said_before_anything_is_paid(tmp_path: Path, options: list
     shown = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0 and said in shown and "Traceback" not in shown
     assert not list(tmp_path.glob("logs/*.eval"))
-
-
-@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (50_000, 50_000), (0, 0)])
-def test_the_first_solver_of_a_process_leaves_imports_to_themselves(before: int, after: int) -> None:
-    program = (
-        f"import gc; gc.set_threshold({before})\n"
-        "from archon_eval.solvers import archon\n"
-        "archon('moa-lite', 'mockllm/model'); print(gc.get_freeze_count() > 50_000, gc.get_threshold()[0])"
-    )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert found.split() == ["True", str(after)]
-
-
-def test_a_program_that_asks_keeps_its_collector() -> None:
-    program = (
-        "import gc; before = gc.get_threshold()\n"
-        "from archon_eval.integrations.standalone import StandaloneRunner, ConnectionLimits\n"
-        "StandaloneRunner('moa-lite', 'mockllm/model', ConnectionLimits())\n"
-        "print(gc.get_freeze_count(), gc.get_threshold() == before)"
-    )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert found.split() == ["0", "True"]

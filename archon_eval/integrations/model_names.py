@@ -1,6 +1,7 @@
 """Which models a user named: a list, text with commas, and `sim/pool` for all simulated ones.
 
-parse_model_names("openai/gpt-4o, openai/gpt-4o-mini")    # ("openai/gpt-4o", "openai/gpt-4o-mini")
+>>> parse_model_names("openai/gpt-4o, openai/gpt-4o-mini")
+('openai/gpt-4o', 'openai/gpt-4o-mini')
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ def parse_model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
 
     Raises:
         ArchitectureError: no list of names.
-        SimulationError: a simulated model that there is not; other providers' names are known to them alone.
+        SimulationError: no such simulated model. Names of other providers are checked when a model is built.
     """
     if models is None:
         return ()

@@ -1,0 +1,163 @@
+"""Everything private that this package uses of Inspect and of the OpenAI client, and nowhere else.
+
+    from archon_eval._inspect_compat import active_generate_config, resolve_config
+
+Private names move without notice. `PRIVATE_NAMES` says where each was last seen; each is imported when it is asked for,
+so that this module is cheap to import and a name that has gone breaks only what needs it. Private attributes have a
+small function each. `tests/test_inspect_compat.py` checks all of them and runs before every other test.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inspect_ai._control.pause import wait_generate_dispatch as wait_generate_dispatch
+    from inspect_ai._eval.loader import load_task_spec as load_task_spec
+    from inspect_ai._sentinel._context import is_agent_generate as is_agent_generate
+    from inspect_ai._util.entrypoints import ensure_entry_points as ensure_entry_points
+    from inspect_ai._util.error import PrerequisiteError as PrerequisiteError
+    from inspect_ai._util.registry import has_registry_params as has_registry_params
+    from inspect_ai._util.registry import registry_find as registry_find
+    from inspect_ai._util.registry import registry_lookup as registry_lookup
+    from inspect_ai._util.registry import registry_params as registry_params
+    from inspect_ai._util.retry import report_http_retry as report_http_retry
+    from inspect_ai._util.working import sample_wait as sample_wait
+    from inspect_ai.event import ModelEvent
+    from inspect_ai.hooks._hooks import get_all_hooks as get_all_hooks
+    from inspect_ai.log._refusal import report_refusal as report_refusal
+    from inspect_ai.log._samples import ActiveSample as ActiveSample
+    from inspect_ai.log._samples import sample_active as sample_active
+    from inspect_ai.log._transcript import init_transcript as init_transcript
+    from inspect_ai.model import GenerateConfig, Model, _model
+    from inspect_ai.model._generate_config import active_generate_config as active_generate_config
+    from inspect_ai.model._generate_config import set_active_generate_config as set_active_generate_config
+    from inspect_ai.model._generate_overrides import (
+        generate_config_override_for_attempt as generate_config_override_for_attempt,
+    )
+    from inspect_ai.model._model import record_and_check_model_usage as record_and_check_model_usage
+    from inspect_ai.model._model import use_model_event_sink as use_model_event_sink
+    from inspect_ai.model._openai import chat_choices_from_openai as chat_choices_from_openai
+    from inspect_ai.model._providers.openai import OpenAIAPI as OpenAIAPI
+    from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI as OpenAICompatibleAPI
+    from inspect_ai.model._providers.openai_completions import (
+        completion_params_completions as completion_params_completions,
+    )
+    from inspect_ai.solver._task_state import sample_state as sample_state
+    from inspect_ai.util import _concurrency
+    from inspect_ai.util._limit import check_message_limit as check_message_limit
+    from inspect_ai.util._limit import record_turn as record_turn
+    from openai._models import construct_type as construct_type
+
+    active_controller = _concurrency._active_controller
+    check_limits_before_dispatch = _model._check_limits_before_dispatch
+
+PRIVATE_NAMES: Mapping[str, str] = {
+    "ActiveSample": "inspect_ai.log._samples:ActiveSample",
+    "OpenAIAPI": "inspect_ai.model._providers.openai:OpenAIAPI",
+    "OpenAICompatibleAPI": "inspect_ai.model._providers.openai_compatible:OpenAICompatibleAPI",
+    "PrerequisiteError": "inspect_ai._util.error:PrerequisiteError",
+    "active_controller": "inspect_ai.util._concurrency:_active_controller",
+    "active_generate_config": "inspect_ai.model._generate_config:active_generate_config",
+    "chat_choices_from_openai": "inspect_ai.model._openai:chat_choices_from_openai",
+    "check_limits_before_dispatch": "inspect_ai.model._model:_check_limits_before_dispatch",
+    "check_message_limit": "inspect_ai.util._limit:check_message_limit",
+    "completion_params_completions": "inspect_ai.model._providers.openai_completions:completion_params_completions",
+    "construct_type": "openai._models:construct_type",
+    "ensure_entry_points": "inspect_ai._util.entrypoints:ensure_entry_points",
+    "generate_config_override_for_attempt": (
+        "inspect_ai.model._generate_overrides:generate_config_override_for_attempt"
+    ),
+    "get_all_hooks": "inspect_ai.hooks._hooks:get_all_hooks",
+    "has_registry_params": "inspect_ai._util.registry:has_registry_params",
+    "init_transcript": "inspect_ai.log._transcript:init_transcript",
+    "is_agent_generate": "inspect_ai._sentinel._context:is_agent_generate",
+    "load_task_spec": "inspect_ai._eval.loader:load_task_spec",
+    "record_and_check_model_usage": "inspect_ai.model._model:record_and_check_model_usage",
+    "record_turn": "inspect_ai.util._limit:record_turn",
+    "registry_find": "inspect_ai._util.registry:registry_find",
+    "registry_lookup": "inspect_ai._util.registry:registry_lookup",
+    "registry_params": "inspect_ai._util.registry:registry_params",
+    "report_http_retry": "inspect_ai._util.retry:report_http_retry",
+    "report_refusal": "inspect_ai.log._refusal:report_refusal",
+    "sample_active": "inspect_ai.log._samples:sample_active",
+    "sample_state": "inspect_ai.solver._task_state:sample_state",
+    "sample_wait": "inspect_ai._util.working:sample_wait",
+    "set_active_generate_config": "inspect_ai.model._generate_config:set_active_generate_config",
+    "use_model_event_sink": "inspect_ai.model._model:use_model_event_sink",
+    "wait_generate_dispatch": "inspect_ai._control.pause:wait_generate_dispatch",
+}
+"""The name here -> `module:name` there."""
+DIRECT_PATH_METHODS = (
+    *("generate", "resolve_tools", "messages_to_openai", "request_headers", "on_response"),
+    *("_generate_completion", "chat_choices_from_completion", "served_model_usage", "max_tokens", "_create_client"),
+    *("collapse_user_messages", "collapse_assistant_messages", "collapse_system_messages", "max_tokens_for_config"),
+)
+"""Methods of OpenAICompatibleAPI that decide what is sent: a provider that changes one sends requests of its own."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PRIVATE_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = PRIVATE_NAMES[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as exc:
+        package = module.partition(".")[0].replace("_", "-")
+        raise ImportError(
+            f"{package} {version(package)} has no `{attribute}` in {module}, where archon_eval expects it ({exc}): "
+            f"find its new place and change PRIVATE_NAMES in {__name__}",
+            name=module,
+        ) from exc
+
+
+def make_prerequisite_error(message: str) -> "PrerequisiteError":
+    """Inspect's error that ends a command with its message alone.
+
+    Inspect prints it as rich's markup, which would swallow the brackets of `pip install 'archon-eval[docker]'`.
+    """
+    from rich.markup import escape
+
+    from archon_eval._inspect_compat import PrerequisiteError
+
+    return PrerequisiteError(escape(message))
+
+
+def get_error_text(error: BaseException) -> str:
+    """The message of any error, without markup; a PrerequisiteError has no text but its message."""
+    from rich.text import Text
+
+    from archon_eval._inspect_compat import PrerequisiteError
+
+    return Text.from_markup(str(error.message)).plain if isinstance(error, PrerequisiteError) else str(error)
+
+
+def resolve_config(model: "Model", config: "GenerateConfig") -> "GenerateConfig":
+    """The configuration that Inspect would send a call with: the model's, the harness's and the call's in one."""
+    return model._resolve_config(config)
+
+
+def open_connection_slot(model: "Model", config: "GenerateConfig") -> AbstractAsyncContextManager[Any]:
+    """A place in Inspect's pool of connections to the model, held while the context is open."""
+    return model._connection_concurrency(config)
+
+
+def add_event(event: "ModelEvent") -> None:
+    """Write an event into the sample's transcript."""
+    from inspect_ai.log import transcript
+
+    transcript()._event(event)
+
+
+def update_event(event: "ModelEvent") -> None:
+    """Tell the sample's transcript that an event in it has changed."""
+    from inspect_ai.log import transcript
+
+    transcript()._event_updated(event)
+
+
+def is_vllm(api: Any) -> bool:
+    """Whether a provider is Inspect's vLLM, which has neither client nor address before its first call."""
+    return hasattr(api, "_init_base_url")

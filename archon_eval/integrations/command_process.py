@@ -1,0 +1,60 @@
+"""What an eval may change about its process, and only a command's process: a user's own program is left as it is.
+
+    freeze_imports_in_command()      # after the imports, where an architecture is built
+
+The processes of `inspect`, `lm_eval` and `archon`, and the worker processes of this package, are commands. A program
+that imports this package, a notebook and a test run are not.
+"""
+
+import gc
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+COMMAND_PACKAGES = ("inspect_ai", "lm_eval", "archon_eval")
+"""Run with `python -m`, a module of these is a command, or a worker of this package."""
+CONSOLE_SCRIPTS = {
+    ("inspect_ai._cli.main", "main"),
+    ("lm_eval.__main__", "cli_evaluate"),
+    ("archon_eval.cli", "main"),
+}
+"""Module and name of the function that the installed script of each command imports, under that name, and calls."""
+GC_THRESHOLD = 10_000
+"""New objects after which the garbage collector looks at them; Python's own is 700. Fewer rounds cost less, and what
+waits for one in a cycle is still small."""
+
+
+def is_command(main: Mapping[str, Any]) -> bool:
+    """Whether the variables of a `__main__` module are those of a command.
+
+    >>> is_command({"__spec__": None, "archon": 1})
+    False
+    """
+    if (spec := main.get("__spec__")) is not None:
+        return str(spec.name).partition(".")[0] in COMMAND_PACKAGES
+    return any(
+        getattr(main.get(name), "__module__", None) == module and getattr(main.get(name), "__name__", None) == name
+        for module, name in CONSOLE_SCRIPTS
+    )
+
+
+def freeze_imports_in_command() -> None:
+    """`freeze_imports` where this process is a command; elsewhere nothing happens.
+
+    In a program of a user's, objects that were there (a large model, say) would never be freed if they were in a cycle.
+    """
+    if is_command(vars(sys.modules["__main__"])):
+        freeze_imports()
+
+
+@cache
+def freeze_imports() -> None:
+    """Have the garbage collector leave what is there alone, and look at the rest less often; once in a process.
+
+    The harness's modules are hundreds of thousands of objects, which it would go through again and again for the few
+    that a call makes.
+    """
+    gc.freeze()
+    if 0 < gc.get_threshold()[0] < GC_THRESHOLD:
+        gc.set_threshold(GC_THRESHOLD)
