@@ -29,10 +29,11 @@ from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.integrations.build import build_engine, freeze_imported_objects, to_conversation
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.models.prerequisites import make_prerequisite_error
+from archon_eval.runs.account import QuestionAccount, build_output_metadata
 from archon_eval.types import Conversation
 
 UNSUPPORTED_CONFIG = {
@@ -125,7 +126,7 @@ class ArchonAPI(ModelAPI):
 
     def _build_output(self, answers: list[Answer], stop: tuple[str, ...]) -> ModelOutput:
         model = f"archon/{self.model_name}"
-        accounts = [build_account(self._engines.engine.architecture, answer) for answer in answers]
+        accounts = [QuestionAccount.from_answer(self._engines.engine.architecture, answer) for answer in answers]
         # no usage on this output: the inner calls have reported theirs
         return ModelOutput(
             model=model,
@@ -138,7 +139,7 @@ class ArchonAPI(ModelAPI):
                 )
                 for answer in answers
             ],
-            metadata={"archon": accounts[0] if len(accounts) == 1 else accounts},
+            metadata=build_output_metadata(accounts),
         )
 
 

@@ -14,15 +14,17 @@ from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solv
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine, freeze_imported_objects, to_conversation
+from archon_eval.integrations.build import build_engine, freeze_imported_objects, to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.models.prerequisites import make_prerequisite_error
+from archon_eval.runs.account import QuestionAccount, record_turn
 
 
 @solver
 def archon(
     architecture: str | dict[str, Any] | None = None,
     models: str | list[str] | None = None,
+    *,
     cot: bool = False,
     multiple_correct: bool = False,
     store: str | None = None,
@@ -79,9 +81,7 @@ def archon(
         state.output = ModelOutput(
             model=f"archon/{engine.architecture.name}", choices=[ChatCompletionChoice(message=message)]
         )
-        state.metadata["archon"] = _append_account(
-            state.metadata.get("archon"), build_account(engine.architecture, result)
-        )
+        record_turn(state.metadata, QuestionAccount.from_answer(engine.architecture, result))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
@@ -104,8 +104,3 @@ def find_further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessag
         return []
     first = asked if isinstance(asked, str) else next((m.text for m in reversed(asked) if m.role == "user"), None)
     return turns[1:] if turns[:1] == [first] else []
-
-
-def _append_account(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
-    """The account of a later turn, with the earlier turns' accounts kept."""
-    return now if before is None else {**now, "earlier_turns": [*before.pop("earlier_turns", []), before]}
