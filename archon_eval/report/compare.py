@@ -88,7 +88,7 @@ def compare_paths(
     def told() -> None:
         watch(next(counts), total)
 
-    sides = [_index_by_task(read_runs(path, scorer, missing, watch=told), path) for path in (first, second)]
+    sides = [_index_by_task(read_runs(path, scorer, missing, on_log=told), path) for path in (first, second)]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
         raise DataError(
             f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
@@ -122,7 +122,7 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunCompar
     Raises:
         DataError: scores of different things (`Run.apart`), or no question in common.
     """
-    if why := incompatibility(first, second):
+    if why := find_incompatibility(first, second):
         raise DataError(f"{first.log} and {second.log} cannot be compared: {why}")
     shared = [question for question in first.scores if question in second.scores]
     groups: dict[str, list[str]] = {}
@@ -138,9 +138,9 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunCompar
     )
 
 
-def incompatibility(first: Run, second: Run) -> str:
+def find_incompatibility(first: Run, second: Run) -> str:
     """Why two runs cannot be compared; empty where they can."""
-    return first.incompatibility(second) or (
+    return first.find_incompatibility(second) or (
         "" if first.scores.keys() & second.scores.keys() else "no question in common"
     )
 

@@ -16,7 +16,7 @@ from archon_eval.report.compare import (
     bonferroni_confidence,
     compare_runs,
     dump_comparison,
-    incompatibility,
+    find_incompatibility,
 )
 from archon_eval.report.html.helpers import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
@@ -104,7 +104,7 @@ def read_report_data(
     problems = [
         f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
     ]
-    runs = [run for path in others for run in read_runs(path, scorer, missing, problems, told)]
+    runs = [run for path in others for run in read_runs(path, scorer, missing, problems=problems, on_log=told)]
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
     problems += [f"{run.log}: no question has a score" for run in runs if not run.scores]
@@ -130,7 +130,7 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
             label, number = f"{name} ({number})", number + 1
         taken.add(label)
         systems.append(SystemResult(label, run, estimate_score(run)))
-    why = {one.label: truncate(sanitize_text(incompatibility(one.run, ordered[0]))) for one in systems[1:]}
+    why = {one.label: truncate(sanitize_text(find_incompatibility(one.run, ordered[0]))) for one in systems[1:]}
     alike = [system for system in systems[1:] if not why[system.label]]
     pairs = {s.label: compare_runs(s.run, ordered[0], bonferroni_confidence(len(alike))) for s in alike}
     return BenchmarkReport(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from archon_eval.errors import ArchonError
 from archon_eval.report.gate import GateOutcome, GateThresholds, check_regression, load_baseline
+from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import find_single_log, read_run
-from archon_eval.runs.run_eval import Eval, EvalProgressCallback, run_eval
+from archon_eval.runs.run_eval import Eval, run_eval
 
 
 def run_gate(

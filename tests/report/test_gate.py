@@ -18,6 +18,7 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.errors import DataError
+from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.report import ci_output as ci
 from archon_eval.report.gate import (
     GateThresholds,
@@ -98,7 +99,8 @@ def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path
     before = read_run(write_log(tmp_path / "a.eval", right(of=58), reused={"calls": 3}))
     baseline = create_baseline(before)
     assert check_regression(baseline, before).code == 0
-    cases: list[dict[str, Any]] = [{"reused": before.calls - 1}, {"judged_anew": True}, {"fingerprint": "other"}]
+    partly = replace(before.usage, reused=UsageTotals(calls=before.calls - 1))
+    cases: list[dict[str, Any]] = [{"usage": partly}, {"judged_anew": True}, {"fingerprint": "other"}]
     for chance in cases:
         run = replace(before, **chance)
         outcome = check_regression(baseline, run)
