@@ -121,7 +121,7 @@ def create_results_table(results: list[DemoResult]) -> Table:
 def describe_results(results: list[DemoResult]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
     from archon_eval.report.compare import bonferroni_confidence, explain_doubt
-    from archon_eval.stats.estimates import compare, decide_verdict
+    from archon_eval.stats.comparison import compare, decide_verdict
 
     lines, confidence = [], bonferroni_confidence(len(results) - 1)
     for result in results[1:]:

@@ -1,6 +1,6 @@
 """The report as Markdown, for places that show text: the same tables, without the charts.
 
-print(render_markdown(gather(["logs"])))
+print(render_markdown(read_report_data(["logs"])))
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,12 @@ from archon_eval.report.search_results import Search
 from archon_eval.runs.run import COST_NAMES, UNSCORED_MEANING
 
 
-def render_markdown(found: ReportData) -> str:
+def render_markdown(data: ReportData) -> str:
     """The whole report."""
-    lines = ["# Report", "", *(f"Left out: {escape_markdown(problem)}\n" for problem in found.problems)]
-    for search in found.searches:
+    lines = ["# Report", "", *(f"Left out: {escape_markdown(problem)}\n" for problem in data.problems)]
+    for search in data.searches:
         lines += _render_search(search)
-    for bench in found.benchmarks:
+    for bench in data.benchmarks:
         lines += _render_benchmark(bench)
     return "\n".join(lines)
 
@@ -44,7 +44,7 @@ def _render_benchmark(bench: BenchmarkReport) -> Iterable[str]:
     ]
     if layers:
         yield from _render_table(["system", "layer", "calls", "tokens", "candidates after"], layers)
-    notes = [[s.label, what, str(count)] for s in bench.systems for what, count in s.run.notes.items()]
+    notes = [[s.label, word, str(count)] for s in bench.systems for word, count in s.run.notes.items()]
     notes += [
         [s.label, f"no score ({UNSCORED_MEANING})", str(len(s.run.missing))] for s in bench.systems if s.run.missing
     ]
@@ -63,7 +63,7 @@ def _render_search(search: Search) -> Iterable[str]:
 
 
 def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [[escape_markdown(one) for one in row] for row in (head, *rows)]
+    lines = [[escape_markdown(cell) for cell in row] for row in (head, *rows)]
     lines.insert(1, ["---"] * len(head))
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
