@@ -122,7 +122,7 @@ def run_job(job: EvalJob) -> EvalResult:
             model=None,
             model_roles=dict(job.model_roles) or None,
             task_args=dict(job.task.args),
-            solver=archon(first_epoch=job.first_epoch, **args),
+            solver=archon(epoch_offset=job.first_epoch - 1, **args),
             sample_id=[escape(str(question)) for question in job.questions],
             epochs=job.epochs,
             fail_on_error=False,
