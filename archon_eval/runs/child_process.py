@@ -86,7 +86,7 @@ class ChildProcess:
     def describe_end(self) -> str:
         """How it ended: its exit code, and the end of what it printed, without secrets."""
         code = self._process.wait()
-        last_words = hide_secrets(self.read_printed()[-500:].strip())
+        last_words = hide_secrets(self.read_printed().strip())[-500:]
         return f"ended with code {code}{': ' + last_words if last_words else ''}"
 
     def close(self) -> None:
