@@ -20,7 +20,7 @@ from archon_eval.report.html.page import render_page
 from archon_eval.report.report_data import ReportData, build_benchmark_report
 from archon_eval.report.search_results import Search, TrialSummary
 from archon_eval.runs.run import BenchmarkQuestion, LayerUsage, Run
-from archon_eval.stats.estimates import compare
+from archon_eval.stats.comparison import compare
 
 
 def make_report(trials: int, questions: int) -> ReportData:

@@ -11,13 +11,14 @@ from typing import Any
 
 from archon_eval.cli.architectures import ARCHITECTURE_HELP, MODELS_HELP
 from archon_eval.cli.commands import add_command
+from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.cli.report import add_eval_options, add_scoring_options, print_unscored
+from archon_eval.cli.report import print_unscored
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError
 
 PART_VERDICTS = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tell"}
-"""The verdict on the whole against the changed one -> on the part that was changed."""
+"""The verdict on the whole architecture against the changed one -> the verdict on the part that was changed."""
 
 
 def add(commands: Any) -> None:
@@ -36,10 +37,7 @@ def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.architecture.load import load_architecture
     from archon_eval.integrations.model_names import parse_model_names
     from archon_eval.report import ablation
-    from archon_eval.report import ci_output as ci
-    from archon_eval.report.html.score_charts import build_interval_chart
-    from archon_eval.report.html.vega import render_png, require_plotting
-    from archon_eval.runs.run_eval import Eval
+    from archon_eval.report.html.vega import require_plotting
 
     whole = load_architecture(options.architecture, parse_model_names(options.models))
     if whole.placeholders:
@@ -53,28 +51,30 @@ def _ablate(options: argparse.Namespace) -> int:
         return 0
     if not options.task:
         raise DataError("ablate runs evals: which benchmark? --task archon_eval/math -T sample=true")
-    args = (
-        tuple(options.task_args),
-        tuple(options.solver_args),
-        tuple(options.model_role),
-        options.epochs,
-        options.time_limit,
-    )
     if options.png:
         require_plotting()  # before anything is paid
-    plan = Eval(options.task, *args)
+    plan = build_eval(options)
     with ProgressDisplay("ablate", options.json) as progress:
         evals = EvalSeries(progress, 1 + len(changed), options.epochs)
         run, worth = ablation.run_ablation(
             whole,
             changed,
             plan,
-            options.log_dir,
-            lambda change: evals.start_eval(change, plan),
-            options.scorer,
-            options.missing,
+            folder=options.log_dir,
+            on_eval=lambda change: evals.start_eval(change, plan),
+            scorer=options.scorer,
+            missing=options.missing,
         )
-    worth.sort(key=lambda one: -one.value.value)
+    worth.sort(key=lambda result: -result.value.value)
+    _show_worth(run, worth, options)
+    return 0
+
+
+def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace) -> None:
+    from archon_eval.report import ablation, ci_output
+    from archon_eval.report.html.score_charts import build_interval_chart
+    from archon_eval.report.html.vega import render_png
+
     at = f"{100 * worth[0].value.confidence:.3g}%"
     if options.json:
         print(json.dumps(ablation.dump_ablation(run, worth), indent=2))
@@ -85,11 +85,10 @@ def _ablate(options: argparse.Namespace) -> int:
             f"{at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"
         )
     if options.png:
-        ci.write_file(
+        ci_output.write_file(
             options.png,
             render_png(build_interval_chart(ablation.build_chart_rows(worth), f"worth, points ({at} interval)")),
         )
-    return 0
 
 
 def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
@@ -100,15 +99,13 @@ def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
     rows = create_table(*columns, numbers="score,calls,tokens,$")
     scale, means = run.points, run.means.values()
     rows.add_row("the whole", format_score(sum(means) / len(means), scale), "", "", *_format_costs(run), style="bold")
-    for one in worth:
-        whole = one.pair.overall
-        value = format_interval(one.value, one.pair.points, "+")
-        rows.add_row(
-            one.change, format_score(whole.second, scale), value, PART_VERDICTS[whole.verdict], *_format_costs(one.run)
-        )
+    for result in worth:
+        whole = result.pair.overall
+        cells = (format_score(whole.second, scale), format_interval(result.value, result.pair.points, "+"))
+        rows.add_row(result.change, *cells, PART_VERDICTS[whole.verdict], *_format_costs(result.run))
     print_table(rows)
-    for each in (run, *(one.run for one in worth)):
-        print_unscored(each, missing)
+    for each_run in (run, *(result.run for result in worth)):
+        print_unscored(each_run, missing)
 
 
 def _format_costs(run: Any) -> list[str]:

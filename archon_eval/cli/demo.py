@@ -7,14 +7,13 @@ ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.errors import ArchonError
+from archon_eval.errors import DataError
 from archon_eval.runs.run_eval import Eval, run_eval
 
 SYSTEMS = (
@@ -28,11 +27,11 @@ EPOCHS = 2
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What one system's eval says."""
+    """What came of one system's eval."""
 
     name: str
-    right: dict[Any, list[float]]
-    """Question id -> score of each epoch."""
+    right: dict[str, list[float]]
+    """Question -> score of each epoch."""
     calls: int
     tokens: int
     dollars: float | None
@@ -41,7 +40,7 @@ class DemoResult:
     log: str
 
 
-def run_demo(models: str, folder: Path, console: Console, events: bool = False) -> list[DemoResult]:
+def run_demo(models: str, folder: Path, console: Console, *, events: bool = False) -> list[DemoResult]:
     """Run the four evals one after the other and print the table; with `events`, only progress as JSON on stderr.
 
     Raises:
@@ -53,9 +52,8 @@ def run_demo(models: str, folder: Path, console: Console, events: bool = False) 
     with ProgressDisplay("demo", events) as progress:
         evals = EvalSeries(progress, len(SYSTEMS), EPOCHS)
         for name, preset in SYSTEMS:
-            eval = Eval(
-                "archon_eval/math", ("sample=true",), (f"architecture={preset}", f"models={models}"), (), EPOCHS
-            )
+            solver_args = (f"architecture={preset}", f"models={models}")
+            eval = Eval("archon_eval/math", ("sample=true",), solver_args, epochs=EPOCHS)
             if not events:
                 with progress.pause():
                     console.print(
@@ -77,42 +75,23 @@ def read_result(name: str, path: Path) -> DemoResult:
     """The figures of one finished log.
 
     Raises:
-        ArchonError: an eval that did not finish, or a question without a score.
+        DataError: an eval that did not finish, or a question without a score.
     """
-    from inspect_ai.log import read_eval_log
-    from inspect_ai.scorer import value_to_float
+    from archon_eval.runs.read_log import read_run
 
-    log = read_eval_log(str(path))
-    if log.status != "success" or not log.samples:
-        raise ArchonError(f"{path}: status {log.status}: {log.error.message if log.error else 'no samples'}")
-    right: dict[Any, list[float]] = {}
-    to_float = value_to_float()
-    for sample in log.samples:
-        if not sample.scores:
-            raise ArchonError(f"{path}: question {sample.id} has no score: {sample.error and sample.error.message}")
-        right.setdefault(sample.id, []).append(to_float(next(iter(sample.scores.values())).value))
-    accounts = [sample.metadata["archon"] for sample in log.samples]
-    notes: dict[str, int] = {}
-    for account in accounts:
-        for what, count in account["notes"].items():
-            notes[what] = notes.get(what, 0) + count
-    costs = [account["dollars"] for account in accounts]
+    run = read_run(path, missing="drop")
+    for question, why in run.missing.items():
+        raise DataError(f"{path}: question {question} has no score: {why}")
     return DemoResult(
-        name,
-        right,
-        sum(account["calls"] for account in accounts),
-        sum(account["input_tokens"] + account["output_tokens"] for account in accounts),
-        None if None in costs else sum(costs),
-        _measure_duration(log.stats.started_at, log.stats.completed_at),
-        notes,
-        str(path),
+        name=name,
+        right={question: list(scores) for question, scores in run.scores.items()},
+        calls=run.usage.calls,
+        tokens=run.usage.tokens,
+        dollars=run.usage.dollars,
+        seconds=run.seconds,
+        notes=dict(run.notes),
+        log=str(path),
     )
-
-
-def _measure_duration(start: str, end: str) -> float:
-    from datetime import datetime
-
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
 def create_results_table(results: list[DemoResult]) -> Table:
@@ -122,29 +101,27 @@ def create_results_table(results: list[DemoResult]) -> Table:
     questions = len(results[0].right)
     runs = sum(map(len, results[0].right.values()))
     title = f"{questions} bundled problems x {runs // questions} epochs; calls, tokens and dollars are per question"
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    shown.add_column("system", no_wrap=True)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("system", no_wrap=True)
     for column in ("accuracy", "95%", "calls", "tokens", "$", "seconds"):
-        shown.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=True)
     for result in results:
-        scores = [score for each in result.right.values() for score in each]
-        ids = [question for question, each in result.right.items() for _ in each]
-        found = estimate_mean(scores, ids)
-        interval = (
-            "unknown"
-            if found.low is None or found.high is None
-            else f"{100 * max(found.low, 0):.0f}-{100 * min(found.high, 1):.0f}"
-        )
+        scores = [score for epochs in result.right.values() for score in epochs]
+        questions_of_scores = [question for question, epochs in result.right.items() for _ in epochs]
+        accuracy = estimate_mean(scores, questions_of_scores)
+        interval = "unknown"
+        if accuracy.low is not None and accuracy.high is not None:
+            interval = f"{100 * max(accuracy.low, 0):.0f}-{100 * min(accuracy.high, 1):.0f}"
         dollars = "unknown" if result.dollars is None else f"{result.dollars / runs:.4f}"
-        row = (f"{100 * found.value:.1f}%", interval, f"{result.calls / runs:.1f}", f"{result.tokens / runs:,.0f}")
-        shown.add_row(result.name, *row, dollars, f"{result.seconds:.0f}")
-    return shown
+        row = (f"{100 * accuracy.value:.1f}%", interval, f"{result.calls / runs:.1f}", f"{result.tokens / runs:,.0f}")
+        table.add_row(result.name, *row, dollars, f"{result.seconds:.0f}")
+    return table
 
 
 def describe_results(results: list[DemoResult]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
     from archon_eval.report.compare import bonferroni_confidence, explain_doubt
-    from archon_eval.stats.estimates import compare, decide_verdict
+    from archon_eval.stats.comparison import compare, decide_verdict
 
     lines, confidence = [], bonferroni_confidence(len(results) - 1)
     for result in results[1:]:
@@ -157,7 +134,6 @@ def describe_results(results: list[DemoResult]) -> list[str]:
         lines.append(f"{result.name} - {results[0].name}: {difference}: {decide_verdict(paired)}{why}")
     for result in results:
         if result.notes:
-            lines.append(
-                f"{result.name}, notes: {', '.join(f'{count} {what}' for what, count in result.notes.items())}"
-            )
+            notes = ", ".join(f"{count} {word}" for word, count in result.notes.items())
+            lines.append(f"{result.name}, notes: {notes}")
     return lines

@@ -13,12 +13,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archon_eval.runs.run_eval import Eval, EvalProgress, EvalProgressCallback, Spend
+from archon_eval.runs.progress import EvalProgress, EvalProgressCallback, Spend
+from archon_eval.runs.run_eval import Eval
+
+if TYPE_CHECKING:
+    from archon_eval.models.budget import CallLimits
 
 EVENT_INTERVAL = 1.0
 """Seconds between two events of one stage."""
@@ -55,8 +59,8 @@ class ProgressDisplay:
         self._started_at = self._last_event_at = time.monotonic()
         self._pace = (self._started_at, 0)
         """When the unit changed last, and how much was done by then."""
-        shown = console.is_terminal and not console.is_dumb_terminal and not events
-        self._live = Live(console=console, transient=True, get_renderable=self._render) if shown else None
+        is_shown = console.is_terminal and not console.is_dumb_terminal and not events
+        self._live = Live(console=console, transient=True, get_renderable=self._render) if is_shown else None
 
     def __enter__(self) -> "ProgressDisplay":
         if self._live:
@@ -96,13 +100,13 @@ class ProgressDisplay:
 
     def _emit_event(self) -> None:
         step, left = self._step, self._seconds_left
-        said: dict[str, Any] = {"event": "progress", "command": self._command, "stage": step.stage}
-        said |= {"done": step.done, "total": step.total, "unit": step.unit}
-        said |= {"seconds": round(time.monotonic() - self._started_at, 1), "seconds_left": left and round(left, 1)}
+        event: dict[str, Any] = {"event": "progress", "command": self._command, "stage": step.stage}
+        event |= {"done": step.done, "total": step.total, "unit": step.unit}
+        event |= {"seconds": round(time.monotonic() - self._started_at, 1), "seconds_left": left and round(left, 1)}
         if step.spent:
-            said |= {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(step.spent).items()}
+            event |= {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(step.spent).items()}
         with suppress(OSError):  # a reader who has seen enough changes nothing
-            print(json.dumps(said), file=sys.stderr, flush=True)
+            print(json.dumps(event), file=sys.stderr, flush=True)
         self._last_event_at, self._event_pending = time.monotonic(), False
 
     def _render(self) -> Any:
@@ -132,7 +136,7 @@ def _format_duration(seconds: float) -> str:
 
 
 class EvalSeries:
-    """EvalSeries that run one after the other, as one progress over the answers to all their questions.
+    """Evals that run one after the other, as one progress over the answers to all their questions.
 
     What is left is of the budget of the eval under way (`-S budget=...`), as such a budget is each eval's own.
     """
@@ -143,30 +147,35 @@ class EvalSeries:
         self._started, self._answers_per_eval, self._finished, self._current = 0, 0, EvalProgress(), EvalProgress()
 
     def start_eval(self, stage: str, eval: Eval) -> EvalProgressCallback:
-        """The next eval begins; gives what is told how far it is."""
-        old, new = self._finished, self._current
-        paid = None if old.dollars is None or new.dollars is None else old.dollars + new.dollars
-        counts = (old.failed + new.failed, old.calls + new.calls, old.reused + new.reused)
-        self._finished, self._current = EvalProgress(old.done + new.done, None, *counts, paid), EvalProgress()
+        """The next eval begins; returns the callback that is to be called with how far it is."""
+        self._finished, self._current = self._finished.add(self._current), EvalProgress()
         self._started += 1
         name = f"{stage} ({self._started} of {self._count})" if self._count > 1 else stage
         limits = eval.limits
 
-        def told(now: EvalProgress) -> None:
-            self._current, old = now, self._finished
-            paid = None if old.dollars is None or now.dollars is None else old.dollars + now.dollars
-            calls, reused = old.calls + now.calls, old.reused + now.reused
-            spent = Spend(calls - reused, None, paid, None, reused / max(1, calls), old.failed + now.failed)
-            if limits.calls is not None:
-                spent = replace(spent, calls_left=max(0, limits.calls - now.calls + now.reused))
-            if limits.dollars is not None and now.dollars is not None:
-                spent = replace(spent, dollars_left=max(0.0, limits.dollars - now.dollars))
-            self._answers_per_eval = now.total or self._answers_per_eval  # evals that are to come ask as much
-            total = (
-                old.done + self._answers_per_eval * (self._count - self._started + 1)
-                if self._answers_per_eval
-                else None
-            )
-            self._progress(ProgressUpdate(name, old.done + now.done, total, self._unit, spent))
+        def show(progress: EvalProgress) -> None:
+            self._current = progress
+            together = self._finished.add(progress)
+            # evals that are to come have as many answers
+            self._answers_per_eval = progress.total or self._answers_per_eval
+            left = self._answers_per_eval * (self._count - self._started + 1)
+            total = self._finished.done + left if left else None
+            self._progress(ProgressUpdate(name, together.done, total, unit=self._unit, spent=self._sum_spend(limits)))
 
-        return told
+        return show
+
+    def _sum_spend(self, limits: "CallLimits") -> Spend:
+        """Of all evals so far; what is left is of the eval under way."""
+        together, current = self._finished.add(self._current), self._current
+        left = None if limits.calls is None else max(0, limits.calls - current.calls + current.reused)
+        dollars_left = None
+        if limits.dollars is not None and current.dollars is not None:
+            dollars_left = max(0.0, limits.dollars - current.dollars)
+        return Spend(
+            calls=together.calls - together.reused,
+            calls_left=left,
+            dollars=together.dollars,
+            dollars_left=dollars_left,
+            reused=together.reused / max(1, together.calls),
+            failed=together.failed,
+        )

@@ -40,7 +40,7 @@ def _run_demo(options: argparse.Namespace) -> int:
 
     from archon_eval.cli.demo import run_demo
 
-    results = run_demo(options.models, options.log_dir, Console(), options.json)
+    results = run_demo(options.models, options.log_dir, Console(), events=options.json)
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     return 0

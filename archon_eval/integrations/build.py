@@ -12,7 +12,6 @@ from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.load import ArchitectureSource, load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.engine import Engine
-from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceStep
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
 from archon_eval.integrations.model_names import parse_model_names
@@ -20,7 +19,6 @@ from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
 from archon_eval.models.client import build_client
 from archon_eval.models.prices import PriceTable
 from archon_eval.models.store import CallStore
-from archon_eval.models.usage_totals import total_usage
 
 PATH_TYPES: Any = str | os.PathLike
 OPTION_TYPES: Mapping[str, tuple[Any, str]] = {
@@ -94,41 +92,3 @@ def _check_types(**options: Any) -> None:
         types, words = OPTION_TYPES[name]
         if not isinstance(value, types):
             raise ArchitectureError(f"{name} must be {words}, not {quote(repr(value))} ({type(value).__name__})")
-
-
-def build_account(architecture: Architecture, answer: Answer) -> dict[str, Any]:
-    """What a reader of scores must know of one question: what was called and what it took, in all, per model, per
-    layer and per component of a layer with several (`models.accounting`); notes by kind.
-
-    `seconds` is the time until the answer, and until a layer was done, by the clock or, where a reply was reused, by
-    the record (`Trail.recorded`); per model and component it is the sum over calls, many of which run at once.
-    """
-    trail = answer.trail
-    by_model: dict[str, list[TraceStep]] = {}
-    by_layer: dict[int, list[TraceStep]] = {}
-    for step in trail.steps:
-        by_model.setdefault(step.model, []).append(step)
-        by_layer.setdefault(step.layer, []).append(step)
-    return {
-        "architecture": architecture.name,
-        "fingerprint": architecture.fingerprint,
-        **_sum_steps(trail.steps),
-        "models": {model: _sum_steps(steps) for model, steps in sorted(by_model.items())},
-        "notes": trail.counts,
-        "layers": [_build_layer_account(layer, by_layer.get(layer.layer, []), trail) for layer in trail.layers],
-        "seconds": round(trail.sum_recorded_seconds() if trail.reuses else answer.seconds, 3),
-    }
-
-
-def _build_layer_account(layer: LayerResult, steps: Sequence[TraceStep], trail: Trace) -> dict[str, Any]:
-    found = {**_sum_steps(steps), "kind": layer.kind, "candidates": len(layer.candidates)}
-    parts: dict[tuple[int, str], list[TraceStep]] = {}
-    for step in steps:
-        parts.setdefault((step.component, step.model), []).append(step)
-    if len(parts) > 1:
-        found["components"] = [{"model": model, **_sum_steps(mine)} for (_, model), mine in sorted(parts.items())]
-    return {**found, "seconds": round(trail.sum_recorded_seconds(layer.layer) if trail.reuses else layer.seconds, 3)}
-
-
-def _sum_steps(steps: Sequence[TraceStep]) -> dict[str, Any]:
-    return total_usage([step.reply for step in steps])

@@ -33,11 +33,12 @@ from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine
+from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
+from archon_eval.runs.account import QuestionAccount, build_output_metadata
 from archon_eval.types import Conversation
 
 UNSUPPORTED_CONFIG = {
@@ -131,7 +132,7 @@ class ArchonAPI(ModelAPI):
 
     def _build_output(self, answers: list[Answer], stop: tuple[str, ...]) -> ModelOutput:
         model = f"archon/{self.model_name}"
-        accounts = [build_account(self._engines.engine.architecture, answer) for answer in answers]
+        accounts = [QuestionAccount.from_answer(self._engines.engine.architecture, answer) for answer in answers]
         # no usage on this output: the inner calls have reported theirs
         return ModelOutput(
             model=model,
@@ -144,7 +145,7 @@ class ArchonAPI(ModelAPI):
                 )
                 for answer in answers
             ],
-            metadata={"archon": accounts[0] if len(accounts) == 1 else accounts},
+            metadata=build_output_metadata(accounts),
         )
 
 

@@ -109,7 +109,7 @@ def _render_reply(step: TraceStep) -> str:
 def _format_usage(steps: Sequence[TraceStep]) -> str:
     total = total_usage(step.reply for step in steps)
     return (
-        f"{len(steps)} calls, {total['input_tokens']} tokens in, {total['output_tokens']} out, "
+        f"{len(steps)} calls, {total.input_tokens} tokens in, {total.output_tokens} out, "
         f"{max((step.reply.seconds for step in steps if step.reply), default=0):.2f} s at most"
     )
 

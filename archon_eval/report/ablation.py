@@ -15,9 +15,10 @@ from archon_eval.architecture.spec import Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison
 from archon_eval.report.report_data import format_interval
+from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import read_run
 from archon_eval.runs.run import MissingPolicy, Run
-from archon_eval.runs.run_eval import Eval, EvalProgressCallback, run_eval
+from archon_eval.runs.run_eval import Eval, run_eval
 from archon_eval.stats.estimates import Estimate
 
 
@@ -32,7 +33,7 @@ class AblationVariant:
 
 @dataclass(frozen=True, slots=True)
 class AblationResult:
-    """What a change did."""
+    """The eval of a change, compared with that of the whole architecture."""
 
     change: str
     run: Run
@@ -54,7 +55,7 @@ def list_variants(whole: Architecture) -> list[AblationVariant]:
     layer of generators is replaced by as many draws of its first model, and a last component by its stand-in (a fuser
     and a ranker by each other, since both make one answer of several).
     """
-    found, seen = [], {whole.fingerprint}
+    variants, seen = [], {whole.fingerprint}
     for change, layers in _generate_changes(whole.layers):
         try:
             changed = Architecture(f"{whole.name}, {change}", layers)
@@ -62,8 +63,8 @@ def list_variants(whole: Architecture) -> list[AblationVariant]:
             continue
         if changed.fingerprint not in seen:
             seen.add(changed.fingerprint)
-            found.append(AblationVariant(change, changed))
-    return found
+            variants.append(AblationVariant(change, changed))
+    return variants
 
 
 def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Layer, ...]]]:
@@ -78,8 +79,8 @@ def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Laye
             rest = list(layer)
             rest.remove(spec)
             count = layer.count(spec)
-            one = f"one of {count} {spec.model}" if count > 1 else spec.model or spec.kind
-            yield f"{where} without {one}", (*before, tuple(rest), *after)
+            component = f"one of {count} {spec.model}" if count > 1 else spec.model or spec.kind
+            yield f"{where} without {component}", (*before, tuple(rest), *after)
         if place == 0 and len({spec.model for spec in layer}) > 1:
             same = tuple(replace(spec, model=layer[0].model) for spec in layer)
             yield f"{where} with {layer[0].model} alone, as many draws", (same, *after)
@@ -92,8 +93,9 @@ def run_ablation(
     whole: Architecture,
     changed: Sequence[AblationVariant],
     plan: Eval,
+    *,
     folder: Path,
-    watch: Callable[[str], EvalProgressCallback] = lambda change: lambda sofar: None,
+    on_eval: Callable[[str], EvalProgressCallback] = lambda change: lambda progress: None,
     scorer: str | None = None,
     missing: MissingPolicy = "error",
 ) -> tuple[Run, list[AblationResult]]:
@@ -101,41 +103,41 @@ def run_ablation(
 
     Args:
         plan: task and further solver arguments; architecture and store are filled in here.
-        watch: told which eval begins; what it gives back is told how far that is.
+        on_eval: called with the change whose eval begins; returns the callback for that eval's progress.
         scorer, missing: as for `read_run`.
 
     Raises:
         ArchonError: an eval that fails.
     """
     runs = []
-    each = [("the whole", whole), *((variant.change, variant.architecture) for variant in changed)]
-    for number, (change, one) in enumerate(each):
+    systems = [("the whole", whole), *((variant.change, variant.architecture) for variant in changed)]
+    for number, (change, architecture) in enumerate(systems):
         file = folder / "variants" / f"{number:02}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(one.to_yaml(), encoding="utf-8")
-        own = (f"architecture={file}", f"store={folder / 'calls.db'}")
-        log = run_eval(replace(plan, solver_args=(*own, *plan.solver_args)), folder / "logs", watch(change))
+        file.write_text(architecture.to_yaml(), encoding="utf-8")
+        solver_args = (f"architecture={file}", f"store={folder / 'calls.db'}", *plan.solver_args)
+        log = run_eval(replace(plan, solver_args=solver_args), folder / "logs", on_eval(change))
         runs.append(read_run(log, scorer, missing))
+    confidence = bonferroni_confidence(len(changed))
     worth = [
-        AblationResult(variant.change, run, compare_runs(runs[0], run, bonferroni_confidence(len(changed))), run.log)
+        AblationResult(change=variant.change, run=run, pair=compare_runs(runs[0], run, confidence), log=run.log)
         for variant, run in zip(changed, runs[1:], strict=True)
     ]
     return runs[0], worth
 
 
 def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
-    """The data of `charts.worth`: points per change."""
+    """The rows of `charts.build_interval_chart`: points per change."""
     rows = []
-    for one in worth:
-        scale, found = one.pair.points, one.value
-        low, high = (found.value if end is None else end for end in (found.low, found.high))
-        text = format_interval(found, scale, "+")
-        row = {"label": one.change, "value": scale * found.value, "low": scale * low, "high": scale * high}
-        rows.append({**row, "range": text, "text": one.pair.overall.verdict})
+    for result in worth:
+        scale, value = result.pair.points, result.value
+        low, high = (value.value if end is None else end for end in (value.low, value.high))
+        row = {"label": result.change, "value": scale * value.value, "low": scale * low, "high": scale * high}
+        rows.append({**row, "range": format_interval(value, scale, "+"), "text": result.pair.overall.verdict})
     return rows
 
 
 def dump_ablation(whole: Run, worth: Sequence[AblationResult]) -> Mapping[str, Any]:
     """Plain values for JSON."""
-    changes = [{"change": one.change, "log": one.log, **dump_comparison(one.pair)} for one in worth]
+    changes = [{"change": result.change, "log": result.log, **dump_comparison(result.pair)} for result in worth]
     return {"architecture": whole.name, "fingerprint": whole.fingerprint, "cost": dict(whole.cost), "changes": changes}

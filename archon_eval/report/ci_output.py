@@ -28,7 +28,8 @@ def format_text(outcome: GateOutcome) -> str:
     """The outcome in plain lines."""
     lines = [f"{outcome.verdict}: {truncate(reason, MAX_CHARACTERS)}" for reason in outcome.reasons]
     if outcome.paired is not None:
-        paired, scores = outcome.paired, (format_score(one, outcome.points) for one in (outcome.run, outcome.baseline))
+        paired = outcome.paired
+        scores = [format_score(score, outcome.points) for score in (outcome.run, outcome.baseline)]
         lines.append(
             f"{paired.difference.n} questions: {', baseline '.join(scores)}; "
             f"{paired.wins} better, {paired.losses} worse, {paired.ties} equal"
@@ -46,8 +47,8 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
         rows = [("score", outcome.points * outcome.baseline, outcome.points * outcome.run), *outcome.cost]
         lines += ["", "| per question | baseline | this run |", "|---|---:|---:|"]
         lines += [
-            f"| {escape_markdown(what)} | {_format_number(before)} | {_format_number(now)} |"
-            for what, before, now in rows
+            f"| {escape_markdown(name)} | {_format_number(before)} | {_format_number(now)} |"
+            for name, before, now in rows
         ]
     if outcome.lost:
         lines += ["", f"<details><summary>{len(outcome.lost)} questions are worse</summary>", ""]
@@ -59,9 +60,9 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
     return "\n".join([*lines, "", *(f"- note: {escape_markdown(note)}" for note in outcome.notes), ""])
 
 
-def escape_markdown(given: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that came from elsewhere, without power over the page."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", sanitize_text(" ".join(truncate(given, MAX_CHARACTERS).split())))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", sanitize_text(" ".join(truncate(text, MAX_CHARACTERS).split())))
 
 
 def _format_number(value: float | None) -> str:

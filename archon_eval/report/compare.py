@@ -1,7 +1,7 @@
 """Two systems on the same questions, in plain words: better, worse, or cannot tell and what it would take.
 
-found = compare_paths("logs/moa", "logs/single")
-found[0].whole.verdict                          # "better"
+pairs = compare_paths("logs/moa", "logs/single")
+pairs[0].overall.verdict                        # "better"
 """
 
 import itertools
@@ -14,17 +14,17 @@ from typing import Any
 from archon_eval.errors import DataError
 from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
-from archon_eval.stats.estimates import (
+from archon_eval.stats.comparison import (
     PairedComparison,
     compare,
     compute_detectable_effect,
     decide_verdict,
     estimate_more_questions,
-    format_score,
 )
+from archon_eval.stats.estimates import format_score
 
 MAX_MORE_QUESTIONS = 100_000
-"""More further questions than this are not named."""
+"""Of more further questions than this the number is not given: no benchmark has so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +73,22 @@ def compare_paths(
     scorer: str | None = None,
     missing: MissingPolicy = "error",
     confidence: float = 0.95,
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[RunComparison]:
     """Every benchmark that both places have logs of, in the first's order.
 
     Args:
-        watch: told how many logs are read, of how many.
+        on_progress: called before each log with how many are read, and of how many.
 
     Raises:
         DataError: no benchmark in common, several systems on one side, or what `compare_runs` raises.
     """
     counts, total = itertools.count(), len(find_logs(first)) + len(find_logs(second))
 
-    def told() -> None:
-        watch(next(counts), total)
+    def count_log() -> None:
+        on_progress(next(counts), total)
 
-    sides = [_index_by_task(read_runs(path, scorer, missing, watch=told), path) for path in (first, second)]
+    sides = [_index_by_task(read_runs(path, scorer, missing, on_log=count_log), path) for path in (first, second)]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
         raise DataError(
             f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
@@ -105,44 +105,47 @@ def _disambiguate_names(first: Run, second: Run) -> tuple[Run, Run]:
 
 
 def _index_by_task(runs: Sequence[Run], path: str | os.PathLike[str]) -> dict[str, Run]:
-    found: dict[str, Run] = {}
+    by_task: dict[str, Run] = {}
     for run in runs:
-        if run.task in found:
+        if other := by_task.get(run.task):
             raise DataError(
-                f"{path}: several systems answered {run.task}: {found[run.task].name} ({found[run.task].log}) and "
+                f"{path}: several systems answered {run.task}: {other.name} ({other.log}) and "
                 f"{run.name} ({run.log}); name one log, or see all of them with `archon report`"
             )
-        found[run.task] = run
-    return found
+        by_task[run.task] = run
+    return by_task
 
 
 def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunComparison:
     """One benchmark.
 
     Raises:
-        DataError: scores of different things (`Run.apart`), or no question in common.
+        DataError: scores of different things (`Run.find_incompatibility`), or no question in common.
     """
-    if why := incompatibility(first, second):
+    if why := find_incompatibility(first, second):
         raise DataError(f"{first.log} and {second.log} cannot be compared: {why}")
     shared = [question for question in first.scores if question in second.scores]
     groups: dict[str, list[str]] = {}
     for question in shared:
         groups.setdefault(first.questions[question].group, []).append(question)
-    each = bonferroni_confidence(len(groups), confidence)
+    part_confidence = bonferroni_confidence(len(groups), confidence)
+    parts = [
+        _compare_part(name, first, second, questions=questions, confidence=part_confidence)
+        for name, questions in groups.items()
+    ]
     return RunComparison(
-        first,
-        second,
-        _compare_part("all", first, second, shared, confidence),
-        tuple(_compare_part(name, first, second, ids, each) for name, ids in groups.items()) if len(groups) > 1 else (),
-        len(first.scores.keys() ^ second.scores.keys()),
+        first=first,
+        second=second,
+        overall=_compare_part("all", first, second, questions=shared, confidence=confidence),
+        parts=tuple(parts) if len(parts) > 1 else (),
+        unpaired=len(first.scores.keys() ^ second.scores.keys()),
     )
 
 
-def incompatibility(first: Run, second: Run) -> str:
+def find_incompatibility(first: Run, second: Run) -> str:
     """Why two runs cannot be compared; empty where they can."""
-    return first.incompatibility(second) or (
-        "" if first.scores.keys() & second.scores.keys() else "no question in common"
-    )
+    no_question = "" if first.scores.keys() & second.scores.keys() else "no question in common"
+    return first.find_incompatibility(second) or no_question
 
 
 def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
@@ -150,36 +153,36 @@ def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
     return 1 - (1 - confidence) / max(1, comparisons)
 
 
-def _compare_part(name: str, first: Run, second: Run, ids: Sequence[str], confidence: float) -> PartComparison:
-    a, b = ({id: run.scores[id] for id in ids} for run in (first, second))
-    means = [fmean(fmean(each) for each in scores.values()) for scores in (a, b)]
-    return PartComparison(name, means[0], means[1], compare(a, b, confidence=confidence))
+def _compare_part(name: str, first: Run, second: Run, *, questions: Sequence[str], confidence: float) -> PartComparison:
+    a, b = ({question: run.scores[question] for question in questions} for run in (first, second))
+    means = [fmean(fmean(epochs) for epochs in scores.values()) for scores in (a, b)]
+    return PartComparison(name, first=means[0], second=means[1], paired=compare(a, b, confidence=confidence))
 
 
 def summarize_comparison(pair: RunComparison) -> str:
     """The answer in one line."""
-    part, found, scale = pair.overall, pair.overall.paired.difference, pair.points
+    part, difference, scale = pair.overall, pair.overall.paired.difference, pair.points
     unit = "points" if scale == 100 else "on the score's scale"
-    interval = ""
-    if found.low is not None and found.high is not None and found.low < found.high:  # equal: none moved, or all alike
-        ends = (format_score(end, scale, "+") for end in (found.low, found.high))
-        interval = f", {100 * found.confidence:g}% {' to '.join(ends)}"
-    seen = f"{format_score(found.value, scale, '+')} {unit}{interval}"
-    text = f"{pair.first.name} against {pair.second.name}: {seen}: {part.verdict}"
+    low, high, interval = difference.low, difference.high, ""
+    if low is not None and high is not None and low < high:  # equal: none moved, or all alike
+        ends = (format_score(end, scale, "+") for end in (low, high))
+        interval = f", {100 * difference.confidence:g}% {' to '.join(ends)}"
+    result = f"{format_score(difference.value, scale, '+')} {unit}{interval}"
+    text = f"{pair.first.name} against {pair.second.name}: {result}: {part.verdict}"
     return text + (f" ({explain_undecided(part.paired, scale)})" if part.verdict == "cannot tell" else "")
 
 
 def explain_doubt(paired: PairedComparison) -> str:
-    """Why a comparison is open although its interval leaves out zero; empty where it does not."""
-    low, high, asked = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
-    if low is None or high is None or low <= 0 <= high or paired.permutation_p <= asked:
+    """Why a comparison is undecided although its interval leaves out zero; empty where it does not."""
+    low, high, alpha = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
+    if low is None or high is None or low <= 0 <= high or paired.permutation_p <= alpha:
         return ""
-    digits = 3 if round(paired.permutation_p, 3) > round(asked, 3) else 5
-    return f"permutation test: p {paired.permutation_p:.{digits}f}, where {asked:.{digits}f} is asked"
+    digits = 3 if round(paired.permutation_p, 3) > round(alpha, 3) else 5  # as many as show that p is above it
+    return f"permutation test: p {paired.permutation_p:.{digits}f}, where {alpha:.{digits}f} is asked"
 
 
 def explain_undecided(paired: PairedComparison, scale: float) -> str:
-    """What would settle an open comparison."""
+    """What would settle an undecided comparison."""
     reach, more = compute_detectable_effect(paired), estimate_more_questions(paired)
     if reach is None:
         return "one question tells nothing about spread"
@@ -197,7 +200,7 @@ def explain_undecided(paired: PairedComparison, scale: float) -> str:
 def dump_comparison(pair: RunComparison) -> dict[str, Any]:
     """Plain values for JSON."""
 
-    def plain(part: PartComparison) -> dict[str, Any]:
+    def dump_part(part: PartComparison) -> dict[str, Any]:
         return {
             "name": part.name,
             "first": part.first,
@@ -208,16 +211,16 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
             **asdict(part.paired),
         }
 
-    def system(run: Run) -> Mapping[str, Any]:
+    def dump_system(run: Run) -> Mapping[str, Any]:
         return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
 
     return {
         "task": pair.first.task,
         "scorer": pair.first.scorer,
-        "first": system(pair.first),
-        "second": system(pair.second),
-        **plain(pair.overall),
-        "parts": [plain(part) for part in pair.parts],
+        "first": dump_system(pair.first),
+        "second": dump_system(pair.second),
+        **dump_part(pair.overall),
+        "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
         "left_out": pair.unpaired,
     }

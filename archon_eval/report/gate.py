@@ -1,38 +1,37 @@
-"""A red or green light for CI: is this run worse than the baseline?
+"""The gate for CI: is this run worse than the baseline?
 
     outcome = check_regression(load_baseline("baseline.json"), read_run("logs/new.eval", missing="drop"))
     outcome.code                                    # 0 no regression, 1 regression, 2 cannot decide
 
-The alarm is a one-sided paired test of "no worse than the margin": where nothing changed it goes off in at most
-`1 - confidence` of all runs. Green needs enough questions to have found a drop of `detect` beyond the margin with the
-stated power, or scores that prove it; else nobody can tell, and the light says so. Only a replay with nothing random in
-it, and the same scores as before, is green with fewer.
+A regression is the result of a one-sided paired test of "no worse than the margin". Where nothing changed, it is a
+false alarm in at most `1 - confidence` of all runs. "No regression" needs enough questions to have found a drop of
+`detect` beyond the margin with the stated power, or scores that prove it. Otherwise the gate cannot decide, and says
+what is missing. Only a replay of recorded calls with the same scores as before passes with fewer questions: nothing in
+it is left to chance.
 """
 
-import json
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from archon_eval.errors import ArchonError, DataError
+from archon_eval.errors import DataError
+from archon_eval.report.baseline import Baseline
 from archon_eval.runs.run import Run
-from archon_eval.stats.estimates import (
+from archon_eval.stats.comparison import (
+    MIN_DIFFERENCE,
     PairedComparison,
     compare,
     compute_detectable_effect,
     estimate_more_questions,
-    format_score,
 )
+from archon_eval.stats.estimates import format_score
 
-BASELINE_FORMAT = 1
 VERDICTS = ("no regression", "regression", "cannot decide")
 """What the exit codes mean."""
 DEFAULT_DETECT = 5.0
-"""The drop, in points, that must be found where nobody says."""
+"""The drop, in points, that must be found where the user names none."""
 MIN_DETECT = 0.001
-"""The smallest drop, in points, that one can ask to be found."""
+"""The smallest drop, in points, that one can ask to be found: below it no number of questions would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,9 @@ class GateThresholds:
     """A drop that is tolerated."""
     detect: float | None = None
     """The drop beyond the margin that a pass must have been able to find; None: DEFAULT_DETECT where scores lie in 0 to
-    1, and nobody knows on other scales, where 5 may be nothing or half of all."""
+    1. There is no default on other scales, where 5 may be nothing or half of all."""
     confidence: float = 0.95
-    """One-sided: of an alarm; 1 - confidence is the rate of false ones."""
+    """Of a regression, one-sided; 1 - confidence is the rate of false alarms."""
     power: float = 0.8
     """The chance to find a drop of `detect` beyond the margin."""
 
@@ -59,25 +58,8 @@ class GateThresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """A run to be held against, as the baseline file keeps it."""
-
-    task: str
-    version: str
-    scorer: str
-    judges: tuple[str, ...]
-    name: str
-    fingerprint: str
-    scores: Mapping[str, tuple[float, ...]]
-    digests: Mapping[str, str]
-    """Question -> digest of its prompt and expected answer."""
-    cost: Mapping[str, float | None]
-    format: int = BASELINE_FORMAT
-
-
-@dataclass(frozen=True, slots=True)
 class GateOutcome:
-    """The light, and why."""
+    """What the gate decided, and why."""
 
     code: int
     """0, 1 or 2: the exit code; its meaning is in VERDICTS."""
@@ -98,154 +80,111 @@ class GateOutcome:
 
     @property
     def verdict(self) -> str:
-        """The light in words."""
+        """The outcome in words."""
         return VERDICTS[self.code]
 
 
-def create_baseline(run: Run) -> Baseline:
-    """The baseline that a run makes."""
-    digests = {question: run.questions[question].digest for question in run.scores}
-    facts = (run.task, run.version, run.scorer, run.judges, run.name, run.fingerprint)
-    return Baseline(*facts, dict(run.scores), digests, dict(run.cost))
-
-
-def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a baseline file: JSON, one question a line, so that a diff shows what changed.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    found = create_baseline(run)
-    head = {name: getattr(found, name) for name in ("format", "task", "version", "scorer", "judges", "name")}
-    head |= {
-        "fingerprint": found.fingerprint,
-        "cost": {k: v and round(v, 8) for k, v in found.cost.items() if k != "seconds"},
-    }
-    lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
-    rows = [f"  {json.dumps(q)}: {json.dumps([found.digests[q], *found.scores[q]])}" for q in sorted(found.scores)]
-    text = "\n".join(["{", *lines, ' "questions": {', ",\n".join(rows), " }", "}", ""])
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise DataError(f"cannot write baseline {path}: {exc.strerror or exc}") from exc
-
-
-def load_baseline(path: str | os.PathLike[str]) -> Baseline:
-    """Read a baseline file.
-
-    Raises:
-        DataError: unreadable, or no baseline of this format.
-    """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] != BASELINE_FORMAT:
-            raise DataError(
-                f"baseline {path} has format {data['format']}, this version reads {BASELINE_FORMAT}: save it again"
-            )
-        questions = data["questions"]
-        return Baseline(
-            str(data["task"]),
-            str(data["version"]),
-            str(data["scorer"]),
-            tuple(map(str, data["judges"])),
-            str(data["name"]),
-            str(data["fingerprint"]),
-            {question: tuple(map(float, row[1:])) for question, row in questions.items()},
-            {question: str(row[0]) for question, row in questions.items()},
-            {str(name): None if value is None else float(value) for name, value in data["cost"].items()},
-        )
-    except OSError as exc:
-        raise DataError(f"cannot read baseline {path}: {exc.strerror or exc}; make one with --save-baseline") from exc
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as exc:
-        if isinstance(exc, ArchonError):
-            raise
-        raise DataError(
-            f"{path} is no baseline file ({type(exc).__name__}: {exc}); make one with --save-baseline"
-        ) from exc
-
-
 def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None = None) -> GateOutcome:
-    """Hold a run against a baseline. Read the run with `missing="drop"`: what it lacks is then said here."""
+    """Compare a run with a baseline. Read the run with `missing="drop"`: the outcome then names what it lacks."""
     limits = limits or GateThresholds()
     if problems := _find_mismatches(baseline, run):
         return GateOutcome(2, tuple(problems), limits, task=run.task)
-    asked = list(baseline.scores)
-    scores = {question: run.scores[question] for question in asked}
-    scale = 100.0 if all(0 <= s <= 1 for each in (*scores.values(), *baseline.scores.values()) for s in each) else 1.0
+    questions = list(baseline.scores)
+    scores = {question: run.scores[question] for question in questions}
+    values = [score for epochs in (*scores.values(), *baseline.scores.values()) for score in epochs]
+    scale = 100.0 if all(0 <= value <= 1 for value in values) else 1.0
     paired = compare(scores, baseline.scores, confidence=2 * limits.confidence - 1)
-    if _is_exact_replay(baseline, run) and all(scores[q] == baseline.scores[q] for q in asked):
+    if _is_exact_replay(baseline, run) and all(scores[q] == baseline.scores[q] for q in questions):
         code, reason = 0, "every score is the same, from recorded calls alone: no chance is in it"
     else:
-        seen = [s for each in (*scores.values(), *baseline.scores.values()) for s in each]
-        code, reason = decide_outcome(paired, limits, scale, 1.0 if scale == 100 else max(1.0, max(seen) - min(seen)))
-    drops = {q: _average(baseline.scores[q]) - _average(scores[q]) for q in asked}
-    lost = sorted(((q, drop) for q, drop in drops.items() if drop > 1e-12), key=lambda item: (-item[1], item[0]))
-    notes = [f"{count} {what}" for what, count in run.notes.items()]
+        span = 1.0 if scale == 100 else max(1.0, max(values) - min(values))
+        code, reason = decide_outcome(paired, limits, scale, span=span)
+    drops = {q: _average(baseline.scores[q]) - _average(scores[q]) for q in questions}
+    lost = [(question, drop) for question, drop in drops.items() if drop > MIN_DIFFERENCE]
+    before, now = (sum(_average(side[q]) for q in questions) / len(questions) for side in (baseline.scores, scores))
+    return GateOutcome(
+        code=code,
+        reasons=(reason,),
+        limits=limits,
+        paired=paired,
+        points=scale,
+        baseline=before,
+        run=now,
+        lost=tuple(sorted(lost, key=lambda item: (-item[1], item[0]))),
+        cost=tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items()),
+        notes=tuple(_collect_notes(baseline, run)),
+        task=run.task,
+    )
+
+
+def _collect_notes(baseline: Baseline, run: Run) -> list[str]:
+    """What a reader should know besides the outcome."""
+    notes = [f"{count} {word}" for word, count in run.notes.items()]
     if baseline.fingerprint != run.fingerprint:
         notes.append(f"another architecture than the baseline's: {run.name} {run.fingerprint}, before {baseline.name}")
-    if extra := len(run.scores) - len(asked):
+    if extra := len(run.scores) - len(baseline.scores):
         notes.append(f"{extra} questions are not in the baseline and do not count")
-    before, now = (sum(_average(each[q]) for q in asked) / len(asked) for each in (baseline.scores, scores))
-    cost = tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items())
-    return GateOutcome(code, (reason,), limits, paired, scale, before, now, tuple(lost), cost, tuple(notes), run.task)
+    return notes
 
 
 def decide_outcome(
-    paired: PairedComparison, limits: GateThresholds, scale: float = 100.0, span: float = 1.0
+    paired: PairedComparison, limits: GateThresholds, scale: float = 100.0, *, span: float = 1.0
 ) -> tuple[int, str]:
     """The exit code and its reason, from the run against the baseline at confidence `2 * limits.confidence - 1`.
 
-    Alarm: the upper bound is below the margin, and the permutation test rules out that nothing changed (the t bound
-    alone calls three lost questions of 200 significant); where only the bound says so, nobody can tell. Green: the
-    lower bound is above the margin, or a drop of `detect` beyond it would have been found with the stated power (as if
-    one question more had moved: few moves say little about spread). Neither is believed of so few questions that such a
-    drop, as lost questions, leaves all of them equal in more than `1 - confidence` of all runs.
+    Regression: the interval's upper end is below the margin, and the permutation test rules out that nothing changed
+    (the t interval alone calls three lost questions of 200 significant). Where only the interval says so, the gate
+    cannot decide. No regression: the interval's lower end is above the margin, or a drop of `detect` beyond it would
+    have been found with the stated power (as if one question more had moved: few moves say little about spread). Both
+    need enough questions: so many that after such a drop, as lost questions, all of them are equal in at most
+    `1 - confidence` of all runs.
 
     Args:
         scale: points of a score of 1.
         span: the most that one question's score can drop.
     """
-    found, margin = paired.difference, limits.margin / scale
-    if found.low is None or found.high is None:
+    difference, margin = paired.difference, limits.margin / scale
+    if difference.low is None or difference.high is None:
         return 2, "one question tells nothing about spread"
-    value, tolerated = (
-        f"{format_score(found.value, scale, '+')} points",
-        f"(tolerated: {format_score(0 - margin, scale, '+')})",
-    )
-    all_alike = f"{value} on every question {tolerated}" if found.low == found.high else ""
+    value = f"{format_score(difference.value, scale, '+')} points"
+    tolerated = f"(tolerated: {format_score(0 - margin, scale, '+')})"
+    all_alike = f"{value} on every question {tolerated}" if difference.low == difference.high else ""
     certain = f"{value}, {100 * limits.confidence:g}% certain to be"
     by_chance = paired.permutation_p / 2
-    if found.high < -margin and by_chance <= 1 - limits.confidence:
-        return 1, all_alike or f"{certain} below {format_score(found.high, scale, '+')} {tolerated}"
-    if found.high < -margin:
+    if difference.high < -margin and by_chance <= 1 - limits.confidence:
+        return 1, all_alike or f"{certain} below {format_score(difference.high, scale, '+')} {tolerated}"
+    if difference.high < -margin:
         return 2, (
             f"{value}, but {paired.wins} better and {paired.losses} worse questions of "
-            f"{found.n} come about by chance in {by_chance:.0%} of runs: more questions or epochs are needed"
+            f"{difference.n} come about by chance in {by_chance:.0%} of runs: more questions or epochs are needed"
         )
     detect = DEFAULT_DETECT if limits.detect is None and scale == 100 else limits.detect
     if detect is None:
-        return (
-            2,
-            f"{value}, on a scale beyond 0 to 1: which drop must be found there? say it (--detect)",
-        )
+        return 2, f"{value}, on a scale beyond 0 to 1: which drop must be found there? say it (--detect)"
     drop = f"a drop of {limits.margin + detect:g} points"
-    few = _compute_min_questions((limits.margin + detect) / (scale * span), limits.confidence) - found.n
-    if few > 0:
+    lacking = _compute_min_questions((limits.margin + detect) / (scale * span), limits.confidence) - difference.n
+    if lacking > 0:
         return 2, (
-            f"{value}, but with {drop} all of {found.n} questions may still come out equal: "
-            f"{few} more questions are needed"
+            f"{value}, but with {drop} all of {difference.n} questions may still come out equal: "
+            f"{lacking} more questions are needed"
         )
-    if found.low >= -margin:
-        return 0, all_alike or f"{certain} {format_score(found.low, scale, '+')} or better {tolerated}"
+    if difference.low >= -margin:
+        return 0, all_alike or f"{certain} {format_score(difference.low, scale, '+')} or better {tolerated}"
+    return _check_power(paired, limits, scale, detect=detect)
+
+
+def _check_power(paired: PairedComparison, limits: GateThresholds, scale: float, *, detect: float) -> tuple[int, str]:
+    """The outcome where the interval decides nothing: whether a drop of `detect` would have been found."""
+    value, drop = format_score(paired.difference.value, scale, "+"), f"a drop of {limits.margin + detect:g} points"
     reach = compute_detectable_effect(paired, limits.power, unseen=1)
-    more = estimate_more_questions(paired, detect / scale, limits.power, unseen=1)
+    more = estimate_more_questions(paired, detect / scale, power=limits.power, unseen=1)
     assert reach is not None and more is not None
     if more == 0:
-        return 0, f"{value}; {drop} would have been found with {limits.power:.0%} power"
+        return 0, f"{value} points; {drop} would have been found with {limits.power:.0%} power"
     return 2, (
-        f"{value}, but {found.n} questions find {drop} with less than {limits.power:.0%} power (they find "
-        f"{format_score(margin + reach, scale)}): about {more} more questions are needed, or more epochs"
+        f"{value} points, but {paired.difference.n} questions find {drop} with less than {limits.power:.0%} power "
+        f"(they find {format_score(limits.margin / scale + reach, scale)}): about {more} more questions are needed, "
+        "or more epochs"
     )
 
 
@@ -260,28 +199,30 @@ def _is_exact_replay(baseline: Baseline, run: Run) -> bool:
 
 
 def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
-    found = []
-    for what, before, now in (
+    """Why the scores of the two are not of the same thing; empty where they are."""
+    mismatches = []
+    for aspect, before, now in (
         ("benchmark", baseline.task, run.task),
         ("version of the benchmark", baseline.version, run.version),
         ("scorer", baseline.scorer, run.scorer),
     ):
         if before != now:
-            found.append(f"another {what}: {now}, in the baseline {before}")
-    if gone := [one for one in baseline.judges if one not in run.judges]:
-        new = ", ".join(one for one in run.judges if one not in baseline.judges) or "nothing"
-        found.append(f"the judge changed: {new}, in the baseline {', '.join(gone)}")
-    elif new_judges := [one for one in run.judges if one not in baseline.judges]:
-        found.append(f"the judge changed: {', '.join(new_judges)} is new")
-    asked = [question for question in baseline.scores if question in run.scores]
-    if lacking := len(baseline.scores) - len(asked):
+            mismatches.append(f"another {aspect}: {now}, in the baseline {before}")
+    gone = [judge for judge in baseline.judges if judge not in run.judges]
+    new = [judge for judge in run.judges if judge not in baseline.judges]
+    if gone:
+        mismatches.append(f"the judge changed: {', '.join(new) or 'nothing'}, in the baseline {', '.join(gone)}")
+    elif new:
+        mismatches.append(f"the judge changed: {', '.join(new)} is new")
+    scored = [question for question in baseline.scores if question in run.scores]
+    if lacking := len(baseline.scores) - len(scored):
         question = next(question for question in baseline.scores if question not in run.scores)
         why = run.missing.get(question, "not in the run")
-        found.append(f"{lacking} of {len(baseline.scores)} questions have no score; {question}: {why}")
-    if changed := [q for q in asked if run.questions[q].digest != baseline.digests[q]]:
-        found.append(f"{len(changed)} questions have another prompt or expected answer: {', '.join(changed[:3])}")
-    return found
+        mismatches.append(f"{lacking} of {len(baseline.scores)} questions have no score; {question}: {why}")
+    if changed := [q for q in scored if run.questions[q].digest != baseline.digests[q]]:
+        mismatches.append(f"{len(changed)} questions have another prompt or expected answer: {', '.join(changed[:3])}")
+    return mismatches
 
 
-def _average(scores: tuple[float, ...]) -> float:
+def _average(scores: Sequence[float]) -> float:
     return sum(scores) / len(scores)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
-    """A function that holds a log, or a run that it makes, against a baseline file.
+    """A function that compares a log, or a run that it makes, with a baseline file.
 
     Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer; undecided (`fail` or
-    `skip`); margin, detect, confidence, power. It returns the outcome of a green gate.
+    `skip`); margin, detect, confidence, power. It returns the outcome where there is no regression.
     """
 
     def gate(
@@ -46,15 +46,18 @@ def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
         from archon_eval.report.run_gate import run_gate
         from archon_eval.runs.run_eval import Eval
 
-        def words(given: Mapping[str, Any] | None) -> tuple[str, ...]:
-            texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in (given or {}).items()}
+        def to_words(args: Mapping[str, Any] | None) -> tuple[str, ...]:
+            texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in (args or {}).items()}
             return tuple(f"{name}={text}" for name, text in texts.items())
 
         if (log is None) == (not task) or undecided not in ("fail", "skip"):
-            given = f"log={log!r}, task={task!r}, undecided={undecided!r}"
-            raise DataError(f"archon_gate({given}): legal is a log or a task, and undecided='fail' or 'skip'")
-        source = Eval(task, words(task_args), words(solver_args), words(roles), epochs) if log is None else Path(log)
-        outcome = run_gate(baseline, source, tmp_path / "archon_gate", GateThresholds(**limits), scorer)
+            arguments = f"log={log!r}, task={task!r}, undecided={undecided!r}"
+            raise DataError(f"archon_gate({arguments}): legal is a log or a task, and undecided='fail' or 'skip'")
+        source: Eval | Path = Path(log or "")
+        if log is None:
+            source = Eval(task, to_words(task_args), to_words(solver_args), roles=to_words(roles), epochs=epochs)
+        folder, thresholds = tmp_path / "archon_gate", GateThresholds(**limits)
+        outcome = run_gate(baseline, source, folder, limits=thresholds, scorer=scorer)
         if outcome.code == 2 and undecided == "skip":
             pytest.skip(ci.format_text(outcome))
         if outcome.code:

@@ -1,13 +1,13 @@
 """What a report shows, gathered from logs and search folders, before it takes the form of a page, text or JSON.
 
-found = read_report_data(["logs", "search"])
-found.benches[0].systems[0].label
+data = read_report_data(["logs", "search"])
+data.benchmarks[0].systems[0].label
 """
 
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.errors import DataError, sanitize_text
@@ -16,7 +16,7 @@ from archon_eval.report.compare import (
     bonferroni_confidence,
     compare_runs,
     dump_comparison,
-    incompatibility,
+    find_incompatibility,
 )
 from archon_eval.report.formatting import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
@@ -80,31 +80,32 @@ def read_report_data(
     paths: Sequence[str | os.PathLike[str]],
     scorer: str | None = None,
     missing: MissingPolicy = "drop",
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReportData:
     """Read logs, folders of logs and folders of searches.
 
     Args:
-        watch: told how many logs are read, of how many; a search counts as one.
+        on_progress: called before each log with how many are read, and of how many; a search counts as one.
 
     Raises:
         DataError: nothing there, or nothing that can be used.
     """
-    found = [path for path in paths if is_search(path)]
+    folders = [path for path in paths if is_search(path)]
     others = [path for path in paths if not is_search(path)]
-    counts, total = itertools.count(), len(found) + sum(len(find_logs(path)) for path in others)
+    counts, total = itertools.count(), len(folders) + sum(len(find_logs(path)) for path in others)
 
-    def told() -> None:
-        watch(next(counts), total)
+    def count_log() -> None:
+        on_progress(next(counts), total)
 
     searches = []
-    for path in found:
-        told()
+    for path in folders:
+        count_log()
         searches.append(read_search(path))
     problems = [
         f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
     ]
-    runs = [run for path in others for run in read_runs(path, scorer, missing, problems, told)]
+    runs = [run for path in others for run in read_runs(path, scorer, missing, problems=problems, on_log=count_log)]
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
     problems += [f"{run.log}: no question has a score" for run in runs if not run.scores]
@@ -114,9 +115,8 @@ def read_report_data(
     tasks: dict[str, list[Run]] = {}
     for run in runs:
         tasks.setdefault(f"{run.task}, {run.scorer}", []).append(run)
-    return ReportData(
-        tuple(build_benchmark_report(task, each) for task, each in tasks.items()), tuple(searches), tuple(problems)
-    )
+    benchmarks = tuple(build_benchmark_report(task, runs_of_task) for task, runs_of_task in tasks.items())
+    return ReportData(benchmarks, tuple(searches), tuple(problems))
 
 
 def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
@@ -130,10 +130,15 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
             label, number = f"{name} ({number})", number + 1
         taken.add(label)
         systems.append(SystemResult(label, run, estimate_score(run)))
-    why = {one.label: truncate(sanitize_text(incompatibility(one.run, ordered[0]))) for one in systems[1:]}
-    alike = [system for system in systems[1:] if not why[system.label]]
-    pairs = {s.label: compare_runs(s.run, ordered[0], bonferroni_confidence(len(alike))) for s in alike}
-    return BenchmarkReport(task, tuple(systems), pairs, {label: text for label, text in why.items() if text})
+    reasons = {s.label: truncate(sanitize_text(find_incompatibility(s.run, ordered[0]))) for s in systems[1:]}
+    alike = [system for system in systems[1:] if not reasons[system.label]]
+    confidence = bonferroni_confidence(len(alike))
+    return BenchmarkReport(
+        task=task,
+        systems=tuple(systems),
+        pairs={system.label: compare_runs(system.run, ordered[0], confidence) for system in alike},
+        not_compared={label: reason for label, reason in reasons.items() if reason},
+    )
 
 
 def estimate_score(run: Run) -> Estimate:
@@ -141,58 +146,63 @@ def estimate_score(run: Run) -> Estimate:
 
     Several answers per question, all right or all wrong, show no spread, and say as much as one answer per question.
     """
-    scores, n = [score for each in run.scores.values() for score in each], len(run.scores)
+    scores, n = [score for epochs in run.scores.values() for score in epochs], len(run.scores)
     if set(scores) <= {0.0, 1.0} and (len(scores) == n or len(set(scores)) == 1):
         return estimate_proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
-    found = estimate_mean(list(run.means.values()))
-    if run.points == 1 or found.low is None or found.high is None:
-        return found
-    return Estimate(found.value, found.stderr, max(0.0, found.low), min(1.0, found.high), found.n, found.confidence)
+    mean = estimate_mean(list(run.means.values()))
+    if run.points == 1 or mean.low is None or mean.high is None:
+        return mean
+    return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
 
 
 def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
     """Labels of the systems of which none other is both at least as good and cheaper."""
-    known = [(one.run.cost.get(cost), -one.score.value, one.label) for one in systems]
-    found, best = set[str](), float("-inf")
-    for _, negative, label in sorted((c, v, label) for c, v, label in known if c is not None):
-        if -negative > best:
-            best = -negative
-            found.add(label)
-    return found
+    costs = [(system.run.cost.get(cost), -system.score.value, system.label) for system in systems]
+    frontier, best = set[str](), float("-inf")
+    for _, negative_score, label in sorted((c, score, label) for c, score, label in costs if c is not None):
+        if -negative_score > best:
+            best = -negative_score
+            frontier.add(label)
+    return frontier
 
 
-def format_interval(found: Estimate, scale: float, sign: str = "") -> str:
-    """`71.4 (66.0 to 77.0)` on the shown scale; only the value where nothing is known of spread."""
-    value = format_score(found.value, scale, sign)
-    if found.low is None or found.high is None or found.low == found.high:
+def format_interval(estimate: Estimate, scale: float, sign: str = "") -> str:
+    """`71.4 (66.0 to 77.0)` on the shown scale; only the value where the spread is unknown or zero."""
+    value = format_score(estimate.value, scale, sign)
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return value
-    return f"{value} ({format_score(found.low, scale, sign)} to {format_score(found.high, scale, sign)})"
+    return f"{value} ({format_score(estimate.low, scale, sign)} to {format_score(estimate.high, scale, sign)})"
 
 
-def dump_report(found: ReportData) -> dict[str, Any]:
+def dump_report(data: ReportData) -> dict[str, Any]:
     """Plain values for JSON."""
-    benches = []
-    for bench in found.benchmarks:
-        systems = [
-            {
-                "label": system.label,
-                "score": asdict(system.score),
-                "cost": dict(system.run.cost),
-                "layers": [asdict(layer) for layer in system.run.layers],
-                "notes": dict(system.run.notes),
-                "missing": dict(system.run.missing),
-                "fingerprint": system.run.fingerprint,
-                "log": system.run.source,
-                "scores": {question: list(each) for question, each in system.run.scores.items()},
-            }
-            for system in bench.systems
-        ]
-        frontiers = {cost: sorted(find_frontier(bench.systems, cost)) for cost in COST_NAMES}
-        pairs = {label: dump_comparison(pair) for label, pair in bench.pairs.items()}
-        found_out = {"frontier": frontiers, "against_cheapest": pairs, "not_compared": dict(bench.not_compared)}
-        benches.append({"task": bench.task, "systems": systems, **found_out})
     searches = [
-        {"folder": one.folder, "summary": one.summary, "trials": [asdict(trial) for trial in one.trials]}
-        for one in found.searches
+        {"folder": search.folder, "summary": search.summary, "trials": [asdict(trial) for trial in search.trials]}
+        for search in data.searches
     ]
-    return {"benches": benches, "searches": searches, "left_out": list(found.problems)}
+    benches = [_dump_benchmark(bench) for bench in data.benchmarks]
+    return {"benches": benches, "searches": searches, "left_out": list(data.problems)}
+
+
+def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
+    systems = [
+        {
+            "label": system.label,
+            "score": asdict(system.score),
+            "cost": dict(system.run.cost),
+            "layers": [asdict(layer) for layer in system.run.layers],
+            "notes": dict(system.run.notes),
+            "missing": dict(system.run.missing),
+            "fingerprint": system.run.fingerprint,
+            "log": system.run.source,
+            "scores": {question: list(epochs) for question, epochs in system.run.scores.items()},
+        }
+        for system in bench.systems
+    ]
+    return {
+        "task": bench.task,
+        "systems": systems,
+        "frontier": {cost: sorted(find_frontier(bench.systems, cost)) for cost in COST_NAMES},
+        "against_cheapest": {label: dump_comparison(pair) for label, pair in bench.pairs.items()},
+        "not_compared": dict(bench.not_compared),
+    }

@@ -1,5 +1,5 @@
 """The gate over files and evals, shared by the command, the action and the pytest plugin: whatever goes wrong on the
-way (no baseline, calls missing from a recording, an eval that fails) is an undecided gate, never a green one.
+way (no baseline, calls missing from a recording, an eval that fails) makes the outcome "cannot decide".
 
     outcome = run_gate("baseline.json", Path("logs/new.eval"), Path("logs"))
 """
@@ -8,28 +8,32 @@ import os
 from pathlib import Path
 
 from archon_eval.errors import ArchonError
-from archon_eval.report.gate import GateOutcome, GateThresholds, check_regression, load_baseline
+from archon_eval.report.baseline import load_baseline
+from archon_eval.report.gate import GateOutcome, GateThresholds, check_regression
+from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import find_single_log, read_run
-from archon_eval.runs.run_eval import Eval, EvalProgressCallback, run_eval
+from archon_eval.runs.run_eval import Eval, run_eval
 
 
 def run_gate(
     baseline: str | os.PathLike[str],
     source: Eval | Path,
     folder: Path,
+    *,
     limits: GateThresholds | None = None,
     scorer: str | None = None,
-    watch: EvalProgressCallback = lambda sofar: None,
+    on_progress: EvalProgressCallback = lambda progress: None,
 ) -> GateOutcome:
-    """Hold a finished log, or an eval that is run now with its log in `folder`, against a baseline file.
+    """Compare a finished log, or an eval that is run now with its log in `folder`, with a baseline file.
 
     Args:
-        watch: told how far the eval is.
+        scorer: as for `read_run`; None for the baseline's.
+        on_progress: called with how far the eval is.
     """
     limits = limits or GateThresholds()
     try:
-        held = load_baseline(baseline)
-        log = run_eval(source, folder, watch) if isinstance(source, Eval) else find_single_log(source)
-        return check_regression(held, read_run(log, scorer or held.scorer, missing="drop"), limits)
+        expected = load_baseline(baseline)
+        log = run_eval(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
+        return check_regression(expected, read_run(log, scorer or expected.scorer, missing="drop"), limits)
     except ArchonError as exc:
         return GateOutcome(2, (str(exc),), limits)

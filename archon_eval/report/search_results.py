@@ -1,6 +1,6 @@
-"""What a search left behind, as `archon search` writes it: trials.csv, summary.json, best.yaml, search.jsonl.
+"""The files of a finished search, as `archon search` writes it: trials.csv, summary.json, best.yaml, search.jsonl.
 
-found = read_search("search")       # found.trials, found.summary, found.runs
+search = read_search("search")       # search.trials, search.summary, search.runs
 """
 
 import csv
@@ -28,7 +28,7 @@ class TrialSummary:
     performance: float | None
     """On the dev questions, 0 to 1; None for a trial that failed."""
     expected: float | None
-    """What the surrogate makes of it."""
+    """The surrogate's mean for it; None without one."""
     deviation: float | None
     calls: float
     cost: float
@@ -49,15 +49,15 @@ class Search:
     """The content of summary.json."""
     best: Architecture | None
     outcome: str
-    """What came of it, in words."""
+    """The result in words."""
     runs: tuple[Run, ...]
     """The evals on the held-out questions that are still there."""
     problems: tuple[str, ...] = ()
-    """Those that cannot be used, and why."""
+    """Held-out evals that cannot be used, and why."""
 
     @property
     def cost_unit(self) -> str:
-        """What `Tried.cost` counts."""
+        """What `TrialSummary.cost` counts."""
         return str(self.summary.get("settings", {}).get("cost_unit", "calls"))
 
 
@@ -85,7 +85,15 @@ def read_search(path: str | os.PathLike[str]) -> Search:
         logs = _find_report_logs(folder / "search.jsonl")
         problems: list[str] = []
         runs = tuple(_read_runs(logs, folder, problems))
-        return Search(str(path), trials, summary, _load_best(folder), _describe_outcome(summary), runs, tuple(problems))
+        return Search(
+            folder=str(path),
+            trials=trials,
+            summary=summary,
+            best=_load_best(folder),
+            outcome=_describe_outcome(summary),
+            runs=runs,
+            problems=tuple(problems),
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as exc:
         if isinstance(exc, ArchonError):
             raise
@@ -93,7 +101,7 @@ def read_search(path: str | os.PathLike[str]) -> Search:
 
 
 def _parse_trial(row: Mapping[str, str]) -> TrialSummary:
-    def number(name: str) -> float | None:
+    def parse_number(name: str) -> float | None:
         return float(row[name]) if row.get(name) else None
 
     layers = [f"{row['generators']} generator{'' if row['generators'] == '1' else 's'} x {row['samples']}"]
@@ -101,20 +109,17 @@ def _parse_trial(row: Mapping[str, str]) -> TrialSummary:
         layers.append("critic and ranker before each fusion")
     layers += [f"{count} fuser{'' if count == '1' else 's'}" for count in row["fusers"].split(".") if count]
     layers += [row["evaluation"].replace("_", " ")] if row.get("evaluation", "none") != "none" else []
-    performance, expected, deviation = map(number, ("performance", "surrogate", "deviation"))
-    calls, cost = number("calls_per_question") or 0.0, number("cost") or 0.0
-    paid, reused = int(row["calls_paid"]), int(row["calls_reused"])
     return TrialSummary(
-        row["architecture"],
-        ", ".join(layers),
-        performance,
-        expected,
-        deviation,
-        calls,
-        cost,
-        paid,
-        reused,
-        row["error"],
+        name=row["architecture"],
+        layers=", ".join(layers),
+        performance=parse_number("performance"),
+        expected=parse_number("surrogate"),
+        deviation=parse_number("deviation"),
+        calls=parse_number("calls_per_question") or 0.0,
+        cost=parse_number("cost") or 0.0,
+        paid=int(row["calls_paid"]),
+        reused=int(row["calls_reused"]),
+        error=row["error"],
     )
 
 
@@ -128,8 +133,8 @@ def _load_best(folder: Path) -> Architecture | None:
 def _find_report_logs(journal: Path) -> list[tuple[str, str]]:
     """(name of the held-out run, its last log), of the architectures of the summary, on every task of the search."""
     summary = json.loads((journal.parent / "summary.json").read_text(encoding="utf-8"))
-    wanted = {name: str(one.get("fingerprint", "")) for name, one in summary.get("held_out", {}).items()}
-    found: dict[tuple[str, str], str] = {}
+    wanted = {name: str(result.get("fingerprint", "")) for name, result in summary.get("held_out", {}).items()}
+    logs: dict[tuple[str, str], str] = {}
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
         entry = json.loads(line) if line.endswith("}") else {}
         key = str(entry.get("result", {}).get("key", ""))
@@ -137,13 +142,13 @@ def _find_report_logs(journal: Path) -> list[tuple[str, str]]:
             run, _, task = key.removeprefix("report/").partition("@")
             name, _, fingerprint = run.partition("/")
             if wanted.get(name, "").startswith(fingerprint):
-                found[task, name] = entry["result"]["log"]
-    return [(name, found[task, name]) for task, name in sorted(found)]
+                logs[task, name] = entry["result"]["log"]
+    return [(name, logs[task, name]) for task, name in sorted(logs)]
 
 
 def _read_runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) -> Iterator[Run]:
-    for name, given in logs:
-        log = Path(given) if Path(given).is_file() else folder / "logs" / Path(given).name  # a folder that was moved
+    for name, path in logs:
+        log = Path(path) if Path(path).is_file() else folder / "logs" / Path(path).name  # a folder that was moved
         if log.is_file():
             try:
                 run = read_run(log, missing="drop")

@@ -4,7 +4,9 @@ from typing import Any
 
 from inspect_ai.solver import TaskState
 
+from archon_eval.runs.account import copy_account_metadata
+
 
 def get_account_metadata(state: TaskState) -> dict[str, Any]:
     """`{"archon": ...}` when an architecture answered the sample, else nothing."""
-    return {"archon": state.metadata["archon"]} if "archon" in state.metadata else {}
+    return copy_account_metadata(state.metadata)

@@ -185,7 +185,7 @@ def _find_problems(given: SearchSettings) -> list[str]:
             found.append(f"{task.name}: the search makes the 20/80 split itself; leave out `split`")
         if task.scale[0] == task.scale[1] or not all(map(isfinite, (*task.scale, task.weight))) or task.weight <= 0:
             found.append(f"{task.name}: the scale must be two different numbers and the weight above 0")
-    for name in ("architecture", "models", "first_epoch"):
+    for name in ("architecture", "models", "epoch_offset", "first_epoch"):
         if name in dict(given.solver_args):
             found.append(f"solver argument {name!r} is what the search decides: leave it out")
     for name, members in given.space.pools:

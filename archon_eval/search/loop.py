@@ -22,7 +22,7 @@ import numpy as np
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.models.prices import load_prices
-from archon_eval.runs.run_eval import Spend
+from archon_eval.runs.progress import Spend
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import Confirmation, build_from_layers, build_request, build_single_model
 from archon_eval.search.executors import SubmitEval

@@ -70,7 +70,7 @@ def _check_settings(settings: SearchSettings) -> None:
     """
     from archon_eval.solvers.archon import archon
 
-    decided = ("architecture", "models", "first_epoch", "unknown")
+    decided = ("architecture", "models", "epoch_offset", "unknown")
     legal = [name for name in signature(archon).parameters if name not in decided]
     if unknown := [name for name, _ in settings.solver_args if name not in legal]:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")

@@ -1,7 +1,8 @@
-"""Looks at a task before anything is asked: that there is such a task, that it takes its parameters, and its questions.
+"""Loads a task's questions before any model is called, and checks that there is such a task with such parameters.
 
-answers, digest = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
-len(answers)      # 77 questions, by id
+>>> answers, digest = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
+>>> len(answers)
+77
 """
 
 import json
@@ -22,8 +23,8 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec, registry_lookup
     from archon_eval.solvers.archon import find_further_turns
 
-    if known := registry_lookup("task", task.name):
-        _check_args(task, known)  # before it reads its data
+    if registered := registry_lookup("task", task.name):
+        _check_args(task, registered)  # before it reads its data
     try:
         tasks = load_task_spec(task.name, dict(task.args))
     except NotImplementedError as exc:
@@ -35,8 +36,8 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")
     _check_args(task, tasks[0])
     digest, answers = sha256(), {}
-    for place, sample in enumerate(tasks[0].dataset, 1):
-        id = str(place if sample.id is None else sample.id)
+    for number, sample in enumerate(tasks[0].dataset, 1):
+        id = str(number if sample.id is None else sample.id)
         content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
         further = find_further_turns(sample.metadata or {}, sample.input)
         answers[id] = 1 + len(further)
@@ -47,24 +48,25 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
 
 
 def _list_task_names() -> list[str]:
-    """Tasks of this package and of those that were looked into."""
+    """Tasks of this package and of the files that were loaded."""
     from inspect_ai.util import registry_info
 
     from archon_eval._inspect_compat import ensure_entry_points, registry_find
 
     ensure_entry_points("archon_eval")
-    return [registry_info(one).name for one in registry_find(lambda one: one.type == "task")]
+    return [registry_info(task).name for task in registry_find(lambda info: info.type == "task")]
 
 
-def _check_args(task: TaskSpec, known: object) -> None:
-    """Refuse what Inspect would leave out with a warning, and a search would not have meant."""
+def _check_args(task: TaskSpec, registered: object) -> None:
+    """Refuse parameters that the task does not have; Inspect would leave them out with a warning."""
     from inspect_ai.util import registry_info
 
     from archon_eval._inspect_compat import has_registry_params, registry_params
 
-    legal = registry_info(known).metadata["params"]
-    taken = registry_params(known) if has_registry_params(known) else {}
-    if callable(known) and any(one.kind is Parameter.VAR_KEYWORD for one in signature(known).parameters.values()):
+    legal = registry_info(registered).metadata["params"]
+    taken = registry_params(registered) if has_registry_params(registered) else {}
+    parameters = signature(registered).parameters.values() if callable(registered) else ()
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
         return
     if unknown := [name for name, _ in task.args if name not in legal and name not in taken]:
         raise SearchError(f"task {task.name} has no parameter {unknown[0]!r}{did_you_mean(unknown[0], legal)}")

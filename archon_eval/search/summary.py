@@ -19,15 +19,8 @@ from archon_eval.report.compare import bonferroni_confidence
 from archon_eval.search.config import TaskSpec
 from archon_eval.search.loop import SearchResult
 from archon_eval.search.scheduler import Trial
-from archon_eval.stats.estimates import (
-    Estimate,
-    PairedComparison,
-    compare,
-    decide_verdict,
-    estimate_mean,
-    estimate_proportion,
-)
-from archon_eval.stats.student_t import compute_t_quantile
+from archon_eval.stats.comparison import PairedComparison, compare, decide_verdict
+from archon_eval.stats.estimates import Estimate, compute_t_quantile, estimate_mean, estimate_proportion
 
 NO_WINNER = "No architecture beats the best single model here."
 

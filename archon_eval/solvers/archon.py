@@ -5,6 +5,7 @@ one after the other. Multiple-choice samples are formatted and marked by Inspect
 of each question is in `sample.metadata["archon"]` and, with this package's scorers, in the score's metadata.
 """
 
+import logging
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
@@ -15,16 +16,20 @@ from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solv
 from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
-from archon_eval.integrations.build import build_account, build_engine
+from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
+from archon_eval.runs.account import QuestionAccount, record_turn
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @solver
 def archon(
     architecture: str | dict[str, Any] | None = None,
     models: str | list[str] | None = None,
+    *,
     cot: bool = False,
     multiple_correct: bool = False,
     store: str | None = None,
@@ -32,7 +37,7 @@ def archon(
     budget: dict[str, Any] | str | None = None,
     prices: str | None = None,
     trace: str = "full",
-    first_epoch: int = 1,
+    epoch_offset: int = 0,
     **unknown: Any,
 ) -> Solver:
     """Answer each sample with an architecture.
@@ -49,8 +54,15 @@ def archon(
             each answer, so for each turn of a question of several turns.
         prices: a price file, before the package's table.
         trace: `full` (an event per component), `compact` (one per question) or `calls` (Inspect's own per call).
-        first_epoch: whose draws the eval's first epoch takes; more than 1 for draws that no earlier eval was judged by.
+        epoch_offset: added to the eval's epochs when draws are chosen, for draws that no earlier eval was judged by;
+            `first_epoch`, one more, is its deprecated name.
     """
+    if "first_epoch" in unknown:
+        _LOGGER.warning(
+            "solver archon: the option first_epoch=N is deprecated, and goes with the next release; "
+            "use epoch_offset=N-1"
+        )
+        epoch_offset = unknown.pop("first_epoch") - 1
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
         raise make_prerequisite_error(
@@ -72,7 +84,7 @@ def archon(
             raise ModelError(
                 "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
             )
-        result = await engine.run(to_conversation(state.messages), epoch=first_epoch - 1 + state.epoch)
+        result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"
         )
@@ -81,15 +93,13 @@ def archon(
         state.output = ModelOutput(
             model=f"archon/{engine.architecture.name}", choices=[ChatCompletionChoice(message=message)]
         )
-        state.metadata["archon"] = _append_account(
-            state.metadata.get("archon"), build_account(engine.architecture, result)
-        )
+        record_turn(state.metadata, QuestionAccount.from_answer(engine.architecture, result))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        share_cache_with_judges(engine.caller, first_epoch)
+        share_cache_with_judges(engine.caller, epoch_offset + 1)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in find_further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))
@@ -106,8 +116,3 @@ def find_further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessag
         return []
     first = asked if isinstance(asked, str) else next((m.text for m in reversed(asked) if m.role == "user"), None)
     return turns[1:] if turns[:1] == [first] else []
-
-
-def _append_account(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
-    """The account of a later turn, with the earlier turns' accounts kept."""
-    return now if before is None else {**now, "earlier_turns": [*before.pop("earlier_turns", []), before]}

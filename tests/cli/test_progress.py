@@ -12,7 +12,8 @@ import pytest
 from fakes.logs import write_log
 
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
-from archon_eval.runs.run_eval import Eval, EvalProgress, Spend
+from archon_eval.runs.progress import EvalProgress, Spend
+from archon_eval.runs.run_eval import Eval
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 REPLAY = (

@@ -18,19 +18,14 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.errors import DataError
+from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.report import ci_output as ci
-from archon_eval.report.gate import (
-    GateThresholds,
-    check_regression,
-    create_baseline,
-    decide_outcome,
-    load_baseline,
-    save_baseline,
-)
+from archon_eval.report.baseline import create_baseline, load_baseline, save_baseline
+from archon_eval.report.gate import GateThresholds, check_regression, decide_outcome
 from archon_eval.report.run_gate import run_gate
 from archon_eval.runs.judges import collect_judges, has_live_judgments
 from archon_eval.runs.read_log import read_run
-from archon_eval.stats.estimates import compare
+from archon_eval.stats.comparison import compare
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
@@ -98,7 +93,8 @@ def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path
     before = read_run(write_log(tmp_path / "a.eval", right(of=58), reused={"calls": 3}))
     baseline = create_baseline(before)
     assert check_regression(baseline, before).code == 0
-    cases: list[dict[str, Any]] = [{"reused": before.calls - 1}, {"judged_anew": True}, {"fingerprint": "other"}]
+    partly = replace(before.usage, reused=UsageTotals(calls=before.calls - 1))
+    cases: list[dict[str, Any]] = [{"usage": partly}, {"judged_anew": True}, {"fingerprint": "other"}]
     for chance in cases:
         run = replace(before, **chance)
         outcome = check_regression(baseline, run)
@@ -108,12 +104,12 @@ def test_equal_scores_of_few_questions_are_green_only_as_a_replay(tmp_path: Path
     # a default drop of 5 would be half of such a scale, and almost everything green
     like = compare({i: 9.0 - i % 3 for i in range(20)}, {i: 9.0 - (i + 1) % 3 for i in range(20)}, confidence=0.9)
     assert (
-        decide_outcome(like, GateThresholds(), 1.0, 9.0)[0] == 2
-        and "which drop must be found" in decide_outcome(like, GateThresholds(), 1.0, 9.0)[1]
+        decide_outcome(like, GateThresholds(), 1.0, span=9.0)[0] == 2
+        and "which drop must be found" in decide_outcome(like, GateThresholds(), 1.0, span=9.0)[1]
     )
-    assert decide_outcome(like, GateThresholds(detect=5), 1.0, 9.0)[0] == 0
+    assert decide_outcome(like, GateThresholds(detect=5), 1.0, span=9.0)[0] == 0
     on_ten = compare(dict.fromkeys(range(20), 9.0), dict.fromkeys(range(20), 9.0), confidence=0.9)
-    assert [decide_outcome(on_ten, GateThresholds(detect=1), 1.0, span)[0] for span in (1.0, 9.0)] == [0, 2]
+    assert [decide_outcome(on_ten, GateThresholds(detect=1), 1.0, span=span)[0] for span in (1.0, 9.0)] == [0, 2]
 
 
 def test_few_questions_that_are_all_lost_are_never_green() -> None:
@@ -225,7 +221,7 @@ def test_the_command_writes_summary_junit_and_json(
 def test_a_gate_that_breaks_is_undecided_and_no_regression(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(*given: object) -> None:
+    def breaks(*args: object, **options: object) -> None:
         raise ZeroDivisionError("within")
 
     monkeypatch.chdir(tmp_path)

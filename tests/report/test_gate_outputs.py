@@ -11,7 +11,8 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.report import ci_output as ci
-from archon_eval.report.gate import GateOutcome, GateThresholds, save_baseline
+from archon_eval.report.baseline import save_baseline
+from archon_eval.report.gate import GateOutcome, GateThresholds
 from archon_eval.runs.read_log import read_run
 
 GATE = f"{sys.executable} -m archon_eval.cli gate"
@@ -76,7 +77,7 @@ def test_a_crash_while_a_baseline_is_saved_is_no_regression(
     def breaks(*given: object) -> None:
         raise ZeroDivisionError("within")
 
-    monkeypatch.setattr("archon_eval.report.gate.save_baseline", breaks)
+    monkeypatch.setattr("archon_eval.report.baseline.save_baseline", breaks)
     assert main(["gate", str(logs / "good.eval"), "--baseline", "none.json", "--save-baseline"]) == 2
     assert "ZeroDivisionError: within" in capsys.readouterr().err
 

@@ -67,7 +67,7 @@ class Judge:
 def run(judge: str | Model, policy: str = "reuse", scorer: Any = None, **given: Any) -> EvalLog:
     first, dataset = given.pop("first", 1), given.pop("dataset", SAMPLES)
     solver = given.pop("solver", None) or archon(
-        "single", "sim/gpt-4o", store="calls.db", store_policy=policy, first_epoch=first
+        "single", "sim/gpt-4o", store="calls.db", store_policy=policy, epoch_offset=first - 1
     )
     task = Task(dataset=dataset, solver=solver, scorer=scorer or alpaca_eval())
     given = {"model": "none", "model_roles": {"judge": judge}, "display": "none", "log_dir": "logs"} | given

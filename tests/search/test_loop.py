@@ -22,7 +22,6 @@ from archon_eval.search.summary import (
     format_percent,
     write,
 )
-from archon_eval.search.trial_worker import EvalJob, read_log
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
@@ -467,32 +466,3 @@ def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["W
     singles = [job for job in fake_run.jobs if job.key.startswith("rank/generator")]
     assert singles and all(job.max_calls == 2 * len(job.questions) == 12 for job in singles)
     assert found.scheduler.turns == 2
-
-
-def test_a_score_that_is_no_number_is_no_score():
-    account = {"scores": {"s": SimpleNamespace(value=float("nan"))}, "metadata": {}, "error": None, "id": 1, "epoch": 1}
-    stats = SimpleNamespace(started_at="", completed_at="", role_usage={"judge": SimpleNamespace(total_tokens=9)})
-    log = SimpleNamespace(status="success", samples=[SimpleNamespace(**account)], stats=stats, location="x")
-    found = read_log(EvalJob("k", None, TaskSpec("t")), log)
-    assert not found.scores and found.failed == {"1": "unscored"} and found.judges == 9
-
-
-def test_calls_of_a_question_without_a_score_are_counted_once():
-    def sample(id, account, error=None, value=1.0):
-        scores = {"s": SimpleNamespace(value=value)}
-        return SimpleNamespace(
-            id=id, epoch=1, scores=scores, metadata={"archon": account} if account else {}, error=error
-        )
-
-    whole, broken = {"calls": 7, "reused": {"calls": 2}}, SimpleNamespace(message="no connection")
-    samples = [
-        sample(1, whole),
-        sample(2, whole, value=float("nan")),
-        sample(3, None, broken),
-        sample(4, whole, broken),
-    ]
-    stats = SimpleNamespace(started_at="", completed_at="", role_usage={"judge": SimpleNamespace(total_tokens=9)})
-    log = SimpleNamespace(status="success", samples=samples, stats=stats, location="x")
-    found = read_log(EvalJob("k", None, TaskSpec("t")), log)
-    assert found.failed.keys() == {"2", "3", "4"}
-    assert (found.calls, found.reused, found.lost) == (10, 4, 2)  # those that broke off cannot be trusted to say all

@@ -56,8 +56,9 @@ def fresh() -> None:
 
 
 def run(sample: Sample, architecture: Any, tmp_path: Path, scorer: Any = None, **options: Any) -> EvalLog:
-    given = {key: options.pop(key) for key in ("models", "cot", "multiple_correct", "trace") if key in options}
-    task = Task(MemoryDataset([sample]), solver=archon(architecture, **given), scorer=scorer or includes())
+    names = ("models", "cot", "multiple_correct", "trace", "store", "epoch_offset", "first_epoch")
+    solver_options = {key: options.pop(key) for key in names if key in options}
+    task = Task(MemoryDataset([sample]), solver=archon(architecture, **solver_options), scorer=scorer or includes())
     (log,) = eval(task, model=None, log_dir=str(tmp_path), display="none", log_samples=True, **options)
     return read_eval_log(log.location, resolve_attachments=True) if log.samples else log
 
@@ -304,3 +305,17 @@ def test_mistakes_are_said_before_anything_is_paid(tmp_path: Path, options: list
     shown = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0 and said in shown and "Traceback" not in shown
     assert not list(tmp_path.glob("logs/*.eval"))
+
+
+def test_the_offset_of_epochs_chooses_other_draws_and_has_a_deprecated_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = {"store": str(tmp_path / "calls.db")}
+    calls = []
+    for options in ({}, {"epoch_offset": 2}, {"first_epoch": 3}, {"first_epoch": 1}):
+        log = run(Sample(input="Who?", target="x"), layers({"generator": "scripted/a"}), tmp_path, **store, **options)
+        assert log.samples
+        account = log.samples[0].metadata["archon"]
+        calls.append(account.get("reused", {}).get("calls", 0))
+    assert calls == [0, 0, 1, 1], "3 is the offset 2, and 1 is none"
+    assert "epoch_offset" in caplog.text

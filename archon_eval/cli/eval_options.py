@@ -1,0 +1,55 @@
+"""The options of commands that run evals and read scores."""
+
+import argparse
+from math import inf
+from pathlib import Path
+from typing import Any
+
+
+def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:
+    """The options that say what an eval runs."""
+    command.add_argument("--task", help="benchmark as Inspect finds it")
+    for letter, what in (("T", "task"), ("S", "solver")):
+        text = f"{what} parameter; repeat for several"
+        command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
+    command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
+    command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
+    command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+
+
+def build_eval(options: argparse.Namespace) -> Any:
+    """The `archon_eval.runs.run_eval.Eval` that the options of `add_eval_options` ask for."""
+    from archon_eval.runs.run_eval import Eval
+
+    return Eval(
+        task=options.task,
+        task_args=tuple(options.task_args),
+        solver_args=tuple(options.solver_args),
+        roles=tuple(options.model_role),
+        epochs=options.epochs,
+        seconds=options.time_limit,
+    )
+
+
+def _parse_count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return value
+
+
+def _parse_seconds(text: str) -> float:
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return value
+
+
+def add_scoring_options(command: argparse.ArgumentParser, missing: str = "error") -> None:
+    """The options that say which scores count."""
+    command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
+    command.add_argument(
+        "--missing",
+        choices=("error", "drop", "zero"),
+        default=missing,
+        help="questions without a score: an error, left out, or wrong (%(default)s)",
+    )

@@ -1,0 +1,111 @@
+"""The baseline file of a gate: one run's scores, with what must be the same for another run to be compared with it.
+
+save_baseline(read_run("logs/good.eval"), "baseline.json")
+baseline = load_baseline("baseline.json")
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from archon_eval.errors import ArchonError, DataError
+from archon_eval.runs.run import Run
+
+BASELINE_FORMAT = 1
+"""Of the file; a later one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The run that later runs are compared with, as the baseline file keeps it."""
+
+    task: str
+    version: str
+    scorer: str
+    judges: tuple[str, ...]
+    name: str
+    fingerprint: str
+    scores: Mapping[str, tuple[float, ...]]
+    """Question -> score of each epoch."""
+    digests: Mapping[str, str]
+    """Question -> digest of its prompt and expected answer."""
+    cost: Mapping[str, float | None]
+    """A name of COST_NAMES -> mean per answer; None is unknown."""
+    format: int = BASELINE_FORMAT
+
+
+def create_baseline(run: Run) -> Baseline:
+    """The run as a baseline."""
+    digests = {question: run.questions[question].digest for question in run.scores}
+    return Baseline(
+        task=run.task,
+        version=run.version,
+        scorer=run.scorer,
+        judges=run.judges,
+        name=run.name,
+        fingerprint=run.fingerprint,
+        scores=dict(run.scores),
+        digests=digests,
+        cost=dict(run.cost),
+    )
+
+
+def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
+    """Write a baseline file: JSON, one question a line, so that a diff shows what changed.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    baseline = create_baseline(run)
+    head = {name: getattr(baseline, name) for name in ("format", "task", "version", "scorer", "judges", "name")}
+    head |= {
+        "fingerprint": baseline.fingerprint,
+        "cost": {k: v and round(v, 8) for k, v in baseline.cost.items() if k != "seconds"},
+    }
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
+    rows = [
+        f"  {json.dumps(question)}: {json.dumps([baseline.digests[question], *scores])}"
+        for question, scores in sorted(baseline.scores.items())
+    ]
+    text = "\n".join(["{", *lines, ' "questions": {', ",\n".join(rows), " }", "}", ""])
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise DataError(f"cannot write baseline {path}: {exc.strerror or exc}") from exc
+
+
+def load_baseline(path: str | os.PathLike[str]) -> Baseline:
+    """Read a baseline file.
+
+    Raises:
+        DataError: unreadable, or no baseline of this format.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        if data["format"] != BASELINE_FORMAT:
+            raise DataError(
+                f"baseline {path} has format {data['format']}, this version reads {BASELINE_FORMAT}: save it again"
+            )
+        questions = data["questions"]
+        return Baseline(
+            task=str(data["task"]),
+            version=str(data["version"]),
+            scorer=str(data["scorer"]),
+            judges=tuple(map(str, data["judges"])),
+            name=str(data["name"]),
+            fingerprint=str(data["fingerprint"]),
+            scores={question: tuple(map(float, row[1:])) for question, row in questions.items()},
+            digests={question: str(row[0]) for question, row in questions.items()},
+            cost={str(name): None if value is None else float(value) for name, value in data["cost"].items()},
+        )
+    except OSError as exc:
+        raise DataError(f"cannot read baseline {path}: {exc.strerror or exc}; make one with --save-baseline") from exc
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as exc:
+        if isinstance(exc, ArchonError):
+            raise
+        raise DataError(
+            f"{path} is no baseline file ({type(exc).__name__}: {exc}); make one with --save-baseline"
+        ) from exc

@@ -1,0 +1,209 @@
+"""The account of one question: what an architecture called and what that took. The solver and the model provider write
+it into Inspect's metadata, everything else reads it from there through `read_accounts`.
+
+    >>> account = QuestionAccount(architecture="single", fingerprint="0f", usage=UsageTotals(calls=3, dollars=None))
+    >>> metadata = {}
+    >>> record_turn(metadata, account)
+    >>> [turn.usage.calls for turn in parse_accounts(metadata)]
+    [3]
+    >>> print(parse_accounts(metadata)[0].usage.dollars)
+    None
+
+A question of several turns (MT-Bench) has one account per turn: the last one in full, the others under its
+`earlier_turns`.
+"""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceStep
+from archon_eval.errors import DataError, quote
+from archon_eval.models.usage_totals import UsageTotals, total_usage
+
+ACCOUNT_KEY = "archon"
+"""Where an account is in the metadata of a sample, of a model's output and of a score."""
+ACCOUNT_VERSION = 1
+"""Of the account's form. Logs older than this number have none written down, and the same form."""
+_EARLIER_TURNS = "earlier_turns"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentAccount:
+    """What one component of a layer took."""
+
+    model: str
+    usage: UsageTotals
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAccount:
+    """What one layer took."""
+
+    kind: str
+    candidates: int
+    """How many left the layer."""
+    usage: UsageTotals
+    """Its `seconds` are the time until the layer was done."""
+    components: tuple[ComponentAccount, ...] = ()
+    """In their order; empty for a layer with one component."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAccount:
+    """What an architecture's answer to one turn of one question took.
+
+    The times of question and layers are by the clock or, where a reply was reused, by the record
+    (`Trace.sum_recorded_seconds`); those of models and components are sums over calls, many of which run at once.
+    """
+
+    architecture: str
+    """Its name."""
+    fingerprint: str
+    usage: UsageTotals
+    """Its `seconds` are the time until the answer."""
+    models: Mapping[str, UsageTotals] = field(default_factory=dict)
+    """By Inspect's name of the model."""
+    layers: tuple[LayerAccount, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """A word of `archon_eval.engine.trace.EVENT_TYPES` -> how often."""
+    version: int = ACCOUNT_VERSION
+
+    @classmethod
+    def from_answer(cls, architecture: Architecture, answer: Answer) -> "QuestionAccount":
+        """The account of an engine's answer."""
+        trace = answer.trail
+        by_model: dict[str, list[TraceStep]] = {}
+        by_layer: dict[int, list[TraceStep]] = {}
+        for step in trace.steps:
+            by_model.setdefault(step.model, []).append(step)
+            by_layer.setdefault(step.layer, []).append(step)
+        seconds = trace.sum_recorded_seconds() if trace.reuses else answer.seconds
+        return cls(
+            architecture=architecture.name,
+            fingerprint=architecture.fingerprint,
+            usage=replace(_total_steps(trace.steps), seconds=round(seconds, 3)),
+            models={model: _total_steps(steps) for model, steps in sorted(by_model.items())},
+            layers=tuple(_build_layer(layer, by_layer.get(layer.layer, []), trace) for layer in trace.layers),
+            notes=trace.counts,
+        )
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether calls were made and the call store answered all of them."""
+        return 0 < self.usage.calls == self.usage.reused_calls
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "version": self.version,
+            "architecture": self.architecture,
+            "fingerprint": self.fingerprint,
+            **self.usage.to_metadata(),
+            "models": {model: usage.to_metadata() for model, usage in self.models.items()},
+            "notes": dict(self.notes),
+            "layers": [_dump_layer(layer) for layer in self.layers],
+        }
+
+    @classmethod
+    def from_metadata(cls, plain: Mapping[str, Any]) -> "QuestionAccount":
+        """Reads what `to_metadata` wrote, in this version or an earlier one.
+
+        Raises:
+            DataError: the account is damaged, or of a later version.
+        """
+        try:
+            version = int(plain.get("version", 1))
+            if version > ACCOUNT_VERSION:
+                raise DataError(
+                    f"a question's account has version {version}, and this archon-eval reads up to {ACCOUNT_VERSION}: "
+                    "update it to read this log"
+                )
+            return cls(
+                architecture=str(plain.get("architecture", "")),
+                fingerprint=str(plain.get("fingerprint", "")),
+                usage=UsageTotals.from_metadata(plain),
+                models={str(k): UsageTotals.from_metadata(v) for k, v in plain.get("models", {}).items()},
+                layers=tuple(map(_parse_layer, plain.get("layers", ()))),
+                notes={str(word): int(count) for word, count in plain.get("notes", {}).items()},
+                version=version,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            if isinstance(exc, DataError):
+                raise
+            raise DataError(f"not the account of a question, but {quote(repr(plain))}: {exc}") from exc
+
+
+def record_turn(metadata: MutableMapping[str, Any], account: QuestionAccount) -> None:
+    """Put a turn's account into a sample's metadata; the accounts of earlier turns stay in it."""
+    before = metadata.get(ACCOUNT_KEY)
+    metadata[ACCOUNT_KEY] = account.to_metadata()
+    if before is not None:
+        last_turn = {key: value for key, value in before.items() if key != _EARLIER_TURNS}
+        metadata[ACCOUNT_KEY][_EARLIER_TURNS] = [*before.get(_EARLIER_TURNS, ()), last_turn]
+
+
+def build_output_metadata(accounts: Sequence[QuestionAccount]) -> dict[str, Any]:
+    """The metadata of a model's output with one account per choice."""
+    plain = [account.to_metadata() for account in accounts]
+    return {ACCOUNT_KEY: plain[0] if len(plain) == 1 else plain}
+
+
+def copy_account_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The account's entry of a sample's metadata, for a score's; empty where no architecture answered."""
+    return {ACCOUNT_KEY: metadata[ACCOUNT_KEY]} if ACCOUNT_KEY in metadata else {}
+
+
+def read_accounts(sample: Any) -> tuple[QuestionAccount, ...]:
+    """The accounts of a logged sample, one per turn or choice; empty where no architecture answered.
+
+    Raises:
+        DataError: an account is damaged, or of a later version.
+    """
+    return parse_accounts(sample.metadata) or parse_accounts(sample.output.metadata)
+
+
+def parse_accounts(metadata: Mapping[str, Any] | None) -> tuple[QuestionAccount, ...]:
+    """The accounts in the metadata of a sample, an output or a score.
+
+    Raises:
+        DataError: an account is damaged, or of a later version.
+    """
+    plain = (metadata or {}).get(ACCOUNT_KEY) or ()
+    turns = (*plain.get(_EARLIER_TURNS, ()), plain) if isinstance(plain, Mapping) else plain
+    return tuple(map(QuestionAccount.from_metadata, turns))
+
+
+def _total_steps(steps: Sequence[TraceStep]) -> UsageTotals:
+    return total_usage(step.reply for step in steps)
+
+
+def _build_layer(layer: LayerResult, steps: Sequence[TraceStep], trace: Trace) -> LayerAccount:
+    by_component: dict[tuple[int, str], list[TraceStep]] = {}
+    for step in steps:
+        by_component.setdefault((step.component, step.model), []).append(step)
+    parts = [ComponentAccount(model, _total_steps(mine)) for (_, model), mine in sorted(by_component.items())]
+    seconds = trace.sum_recorded_seconds(layer.layer) if trace.reuses else layer.seconds
+    return LayerAccount(
+        kind=layer.kind,
+        candidates=len(layer.candidates),
+        usage=replace(_total_steps(steps), seconds=round(seconds, 3)),
+        components=tuple(parts) if len(parts) > 1 else (),
+    )
+
+
+def _dump_layer(layer: LayerAccount) -> dict[str, Any]:
+    plain = {**layer.usage.to_metadata(), "kind": layer.kind, "candidates": layer.candidates}
+    parts = [{"model": part.model, **part.usage.to_metadata()} for part in layer.components]
+    return plain | ({"components": parts} if parts else {})
+
+
+def _parse_layer(plain: Mapping[str, Any]) -> LayerAccount:
+    parts = plain.get("components", ())
+    return LayerAccount(
+        kind=str(plain["kind"]),
+        candidates=int(plain.get("candidates", 0)),
+        usage=UsageTotals.from_metadata(plain),
+        components=tuple(ComponentAccount(str(part["model"]), UsageTotals.from_metadata(part)) for part in parts),
+    )

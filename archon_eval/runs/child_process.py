@@ -1,0 +1,130 @@
+"""The life of a child process that evaluates, from both ends: started in a session of its own, ended with its parent.
+
+Inspect's evals cannot run in threads, and what a killed parent left running would go on to pay for calls. So the child
+watches its standard input, whose other end is the parent's: it ends with the parent, whatever ends that.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+LOG_GRACE_SECONDS = 20.0
+"""Seconds that an eval which must end has to write its log: a large one takes some on a slow disk."""
+SECRET_PATTERN = re.compile(
+    r"(?i)(?:key|token|secret|password|credential)[\w-]*[\"']?\s*[:=]\s*[\"']?([^\s,;}\"']{8,})"
+)
+"""A secret among the words of a command; `output_tokens: 10000000` has the same form, and hiding it costs little."""
+
+
+class ChildProcess:
+    """A Python process. It never outlives this one; what it prints is kept for messages."""
+
+    def __init__(self, words: Sequence[str], *, replies: bool = False, env: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            words: of its command line, after Python's own path.
+            replies: whether its standard output answers `ask`; else that is printed text as its standard error is.
+            env: environment variables besides this process's.
+        """
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._process = subprocess.Popen(
+            [sys.executable, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if replies else self._printed,
+            stderr=self._printed,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+            env={**os.environ, **(env or {})},
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, line: str) -> str:
+        """The line with which it answers a line; empty if it ends before."""
+        assert self._process.stdin and self._process.stdout
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            return ""
+        return answer.decode() if answer.endswith(b"\n") else ""
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether it has ended, after that many seconds at the latest; None for however long it takes."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode is not None
+
+    def stop(self) -> None:
+        """End it; while an eval is under way, it has LOG_GRACE_SECONDS to write a log of the answers it has."""
+        assert self._process.stdin
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self.wait(LOG_GRACE_SECONDS)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def read_printed(self) -> str:
+        """What it printed so far."""
+        self._printed.seek(0)
+        return self._printed.read().decode("utf-8", errors="replace")
+
+    def describe_end(self) -> str:
+        """How it ended: its exit code, and the end of what it printed, without secrets."""
+        code = self._process.wait()
+        last_words = hide_secrets(self.read_printed().strip())[-500:]
+        return f"ended with code {code}{': ' + last_words if last_words else ''}"
+
+    def close(self) -> None:
+        """Release what is left of a process that has ended."""
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stdin, self._printed):
+            if stream:
+                with suppress(BrokenPipeError):  # a line that it did not take
+                    stream.close()
+
+
+def follow_parent(on_end: Callable[[], None], on_line: Callable[[str], None] = lambda line: None) -> None:
+    """In the child: take over standard input, which is empty for everything else that runs here.
+
+    Args:
+        on_end: called in a thread of its own when the parent has closed its end, or has ended.
+        on_line: called there with each line before.
+    """
+    source = os.dup(0)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 (a descriptor is wanted)
+        os.dup2(nothing.fileno(), 0)
+
+    def listen() -> None:
+        rest = b""
+        while chunk := os.read(source, 65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                on_line(line.decode())
+        on_end()
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+def hide_secrets(text: str, words: Sequence[str] = ()) -> str:
+    """The text without what the words give as a key, token, secret, password or credential, and as `redact` has it."""
+    from archon_eval.models.conversion import redact
+
+    secrets = {secret for word in words for secret in SECRET_PATTERN.findall(word)}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "<secret>")
+    return redact(text)

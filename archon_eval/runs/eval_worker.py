@@ -1,0 +1,215 @@
+"""Runs one eval of an architecture from a program, as a job: the questions, their scores, and what the calls took.
+
+    result = run_job(job)                       # in this process, from its main thread only
+
+As a program, which `WorkerProcess` starts, it answers jobs on its standard input with results, each a line of JSON.
+Inspect's evals cannot run in threads, and the first in a process takes seconds to start, so a worker stays warm.
+"""
+
+import json
+import os
+import queue
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from glob import escape
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from archon_eval.errors import ArchonError
+from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.child_process import follow_parent
+from archon_eval.runs.read_log import measure_seconds
+from archon_eval.runs.records import build_records, choose_scorer
+
+MAX_SAMPLES = 200
+"""Questions that are asked at once at most; connections limit the calls."""
+
+
+class TaskReference(Protocol):
+    """A benchmark with its parameters."""
+
+    @property
+    def name(self) -> str:
+        """As Inspect finds it: `archon_eval/math`, `my_tasks.py@name`."""
+        ...
+
+    @property
+    def args(self) -> tuple[tuple[str, Any], ...]:
+        """Task parameters (`-T`)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EvalTask:
+    """The benchmark of a job that was read from JSON."""
+
+    name: str
+    args: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvalJob:
+    """One eval."""
+
+    key: str
+    """Stage, number and task, unique in the search: `search/7/archon_eval/math`."""
+    architecture: Mapping[str, Any] | None
+    """As `load_architecture` reads it; None only to look at the task's questions."""
+    task: TaskReference
+    questions: tuple[str | int, ...] = ()
+    epochs: int = 1
+    """Repetitions of each question."""
+    first_epoch: int = 1
+    """The epoch whose draws the first repetition takes; equal calls of equal epochs are shared by the call store."""
+    max_calls: int | None = None
+    """Hard limit on paid calls of the eval."""
+    max_dollars: float | None = None
+    solver_args: tuple[tuple[str, Any], ...] = ()
+    model_roles: tuple[tuple[str, str], ...] = ()
+    prices: str | None = None
+    log_dir: str = "logs"
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """What came of an eval."""
+
+    key: str
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Question -> epoch -> score, on the task's own scale. Questions without a score are not here."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Question -> why it has no score."""
+    calls: int = 0
+    """Model calls paid for."""
+    reused: int = 0
+    """Calls answered from the call store."""
+    tokens: int = 0
+    """Of all calls, reused ones too."""
+    dollars: float | None = 0.0
+    """Paid; None where a price or a usage is unknown."""
+    cost: float | None = 0.0
+    """Dollars of all calls, reused ones too: what the architecture costs."""
+    seconds: float = 0.0
+    """From the eval's start to its end."""
+    log: str = ""
+    """Its path."""
+    error: str = ""
+    """Why there is no result at all."""
+    lost: int = 0
+    """Answers whose calls are unknown, because they failed before their account was complete."""
+    judges: int = 0
+    """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
+
+
+def run_job(job: EvalJob) -> EvalResult:
+    """The eval, in this process; everything that goes wrong with it is in the result."""
+    from inspect_ai import eval as inspect_eval
+
+    from archon_eval._inspect_compat import PrerequisiteError, get_error_text
+    from archon_eval.solvers.archon import archon
+
+    limits = {"calls": job.max_calls, "dollars": job.max_dollars}
+    budget = {name: value for name, value in limits.items() if value is not None}
+    args = {"architecture": dict(job.architecture or {}), **dict(job.solver_args)}
+    args |= {"budget": {"eval": budget}} if budget else {}
+    args |= {"prices": job.prices} if job.prices else {}
+    try:
+        logs = inspect_eval(
+            job.task.name,
+            model=None,
+            model_roles=dict(job.model_roles) or None,
+            task_args=dict(job.task.args),
+            solver=archon(epoch_offset=job.first_epoch - 1, **args),
+            sample_id=[escape(str(question)) for question in job.questions],
+            epochs=job.epochs,
+            fail_on_error=False,
+            max_samples=min(MAX_SAMPLES, len(job.questions) * job.epochs),
+            display="none",
+            log_dir=job.log_dir,
+            log_realtime=False,
+            score_display=False,
+            tags=["archon search", job.key],
+        )
+        result = read_result(job, logs[0])
+    except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
+        return EvalResult(job.key, error=f"{type(exc).__name__}: {get_error_text(exc)}")
+    return replace(result, log=_rename_log(result.log, job.key))
+
+
+def read_result(job: EvalJob, log: Any) -> EvalResult:
+    """The result of a job's log, also of one that broke off.
+
+    A score that is no number fails its question.
+
+    Raises:
+        DataError: an account in the log cannot be read.
+    """
+    if log.status != "success" and not log.samples:
+        return EvalResult(job.key, log=log.location, error=str(log.error.message if log.error else log.status))
+    samples = log.samples or ()
+    scores: dict[str, dict[str, float]] = {}
+    failed: dict[str, str] = {}
+    usages: list[UsageTotals] = []
+    for record in build_records(samples, choose_scorer(samples)):
+        if record.accounts and not record.failed:
+            usages.append(record.usage)
+        if record.score is None:
+            failed[record.question] = record.problem[:500]
+        else:
+            scores.setdefault(record.question, {})[str(record.epoch)] = record.score
+    usage = UsageTotals.add_up(usages)
+    return EvalResult(
+        key=job.key,
+        scores=scores,
+        failed=failed,
+        calls=usage.paid_calls,
+        reused=usage.reused_calls,
+        tokens=usage.tokens,
+        dollars=usage.paid_dollars,
+        cost=usage.dollars,
+        seconds=measure_seconds(log),
+        log=log.location,
+        lost=len(samples) - len(usages),
+        judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
+    )
+
+
+def _rename_log(log: str, key: str) -> str:
+    """The log's path with the name of its trial, which equal searches share; as it was where that is taken."""
+    words = re.sub(r"[^\w.]+", "-", key, flags=re.ASCII).strip("-")[:100]
+    path = Path(log)
+    named = path.with_name(f"{words}-{sha256(key.encode()).hexdigest()[:6]}{path.suffix}")
+    if named.exists():  # of an earlier attempt
+        return log
+    return str(path.rename(named))
+
+
+def parse_job(plain: Mapping[str, Any]) -> EvalJob:
+    """A job from its plain mapping."""
+
+    def to_pairs(items: Any) -> tuple[Any, ...]:
+        return tuple((name, value) for name, value in items)
+
+    task = EvalTask(plain["task"]["name"], to_pairs(plain["task"]["args"]))
+    changes = {"task": task, "questions": tuple(plain["questions"])}
+    changes |= {name: to_pairs(plain[name]) for name in ("solver_args", "model_roles")}
+    return EvalJob(**{**plain, **changes})
+
+
+def answer_jobs() -> None:
+    """Answer lines on standard input until it ends; what evals print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    lines: queue.Queue[str] = queue.Queue()
+    # once the parent is gone nobody waits for the eval under way, and the call store has what it paid for
+    follow_parent(on_end=lambda: os._exit(1), on_line=lines.put)
+    while True:
+        result = run_job(parse_job(json.loads(lines.get())))
+        answers.write(json.dumps(asdict(result)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    answer_jobs()

@@ -1,0 +1,105 @@
+"""What a finished eval says of each answer, typed: its score as a number or why there is none, and its account.
+
+records = build_records(log.samples, choose_scorer(log.samples))
+records[0].score, records[0].usage.calls
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archon_eval.errors import DataError, did_you_mean
+from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.account import QuestionAccount, read_accounts
+from archon_eval.runs.score import convert_score, select_value
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """One answer: a question in one epoch."""
+
+    question: str
+    """The sample's id."""
+    epoch: int
+    """From 1."""
+    score: float | None
+    """On the scorer's own scale; None where there is none."""
+    problem: str
+    """Why there is no score; empty where there is one."""
+    failed: bool
+    """Whether the sample ended in an error, so that its accounts may lack calls."""
+    accounts: tuple[QuestionAccount, ...]
+    """One per turn; empty where no architecture answered."""
+
+    @property
+    def usage(self) -> UsageTotals:
+        """What all turns took together."""
+        return UsageTotals.add_up(account.usage for account in self.accounts)
+
+
+def choose_scorer(samples: Sequence[Any], scorer: str | None = None) -> str:
+    """The scorer that counts: the one asked for, else the first that scored; empty where nothing was scored."""
+    return scorer or next(iter(_list_scorers(samples)), "")
+
+
+def check_scorer(samples: Sequence[Any], scorer: str) -> None:
+    """Refuse a scorer, `NAME` or `NAME/KEY`, that none of the answers was scored by.
+
+    Raises:
+        DataError: no such scorer, or it gives several values and none of the given key.
+    """
+    names = _list_scorers(samples)
+    name, key = split_scorer(scorer, names)
+    for sample in samples:
+        if sample.error:
+            continue
+        if name not in names:
+            hint = f"no scorer {name!r}{did_you_mean(name, names)}" if name else f"{sample.id}: nothing was scored"
+            raise DataError(hint)
+        score = (sample.scores or {}).get(name)
+        if score is not None:
+            select_value(score.value, name, key)
+
+
+def split_scorer(scorer: str, names: Sequence[str]) -> tuple[str, str]:
+    """`NAME/KEY` in its two parts; a scorer whose own name has a slash stays whole."""
+    if scorer in names:
+        return scorer, ""
+    name, _, key = scorer.partition("/")
+    return name, key
+
+
+def build_records(samples: Sequence[Any], scorer: str) -> tuple[AnswerRecord, ...]:
+    """A record per logged sample, in their order.
+
+    Raises:
+        DataError: an account that cannot be read.
+    """
+    name, key = split_scorer(scorer, _list_scorers(samples))
+    return tuple(_build_record(sample, name, key) for sample in samples)
+
+
+def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
+    value, problem = None, ""
+    score = (sample.scores or {}).get(name)
+    if sample.error:
+        problem = str(sample.error.message) or "the sample failed"
+    elif score is None:
+        problem = f"no score by {name}" if name else "nothing was scored"
+    else:
+        try:
+            value = convert_score(score.value, name, key)
+        except DataError as exc:
+            problem = str(exc)
+    return AnswerRecord(
+        question=str(sample.id),
+        epoch=sample.epoch,
+        score=value,
+        problem=problem,
+        failed=bool(sample.error),
+        accounts=read_accounts(sample),
+    )
+
+
+def _list_scorers(samples: Sequence[Any]) -> list[str]:
+    return list(dict.fromkeys(name for sample in samples for name in sample.scores or {}))

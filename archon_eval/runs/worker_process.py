@@ -1,0 +1,65 @@
+"""A warm process that evaluates: it runs jobs one after the other, and ends when its parent does.
+
+    with WorkerProcess() as worker: worker.run(job)    # from any thread
+
+Everything that a process paid for is in the call store, so a job whose process died may be run again.
+"""
+
+import json
+import threading
+from dataclasses import asdict
+
+from archon_eval.errors import WorkerLostError
+from archon_eval.runs.child_process import ChildProcess
+from archon_eval.runs.eval_worker import EvalJob, EvalResult
+
+
+class WorkerProcess:
+    """Runs jobs in a process of its own; `run` may be called from any thread, and waits its turn."""
+
+    def __init__(self) -> None:
+        self._request_lock, self._start_lock = threading.Lock(), threading.Lock()
+        self._process: ChildProcess | None = None
+        self._closed = False
+
+    def run(self, job: EvalJob) -> EvalResult:
+        """
+        Raises:
+            WorkerLostError: the process died, and the next job starts a new one; or the worker is closed.
+        """
+        with self._request_lock:
+            process = self._ensure_started()
+            if line := process.ask(json.dumps(asdict(job))):
+                return EvalResult(**json.loads(line))
+            reason = process.describe_end()
+            self._discard()
+            raise WorkerLostError(f"a worker process {reason}")
+
+    def _ensure_started(self) -> ChildProcess:
+        with self._start_lock:
+            if self._closed:
+                raise WorkerLostError("the worker is closed")
+            if self._process is None:
+                self._process = ChildProcess(["-m", "archon_eval.runs.eval_worker"], replies=True)
+            return self._process
+
+    def close(self) -> None:
+        """End the process for good, also in the middle of an eval."""
+        with self._start_lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+        with self._request_lock:  # whoever waits for an answer has heard of the end
+            self._discard()
+
+    def _discard(self) -> None:
+        with self._start_lock:
+            if self._process is not None:
+                self._process.close()
+                self._process = None
+
+    def __enter__(self) -> "WorkerProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
