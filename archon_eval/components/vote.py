@@ -7,7 +7,6 @@
 tests and compares what they print (as AlphaCode clusters programs; Li et al., 2022). Beyond the Archon papers.
 """
 
-import re
 from collections.abc import Hashable
 from dataclasses import replace
 
@@ -17,38 +16,8 @@ from archon_eval.architecture.component_types import COMPONENT_TYPES
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import CallContext, CountRange, ListComponent
 from archon_eval.components.executed_tests import CandidateProgramRunner
-from archon_eval.components.parsing.structured import normalize_reply
+from archon_eval.components.parsing.final_answer import extract_final_answer
 from archon_eval.types import Candidate, State
-
-_STATED = re.compile(r"^\W*(?:the )?(?:final )?answer\W*(?::|is\b)\s*(\S.*)", re.I | re.M)
-_BRACE = re.compile(r"\\.|[{}]", re.S)
-_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|[$*]|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)|\\text(?=\{)")
-
-
-def extract_final_answer(text: str) -> str | None:
-    r"""The answer a reply ends with, spelt so that equal ones compare equal; None if it has none.
-
-    The last `\boxed{...}`, else the last line `ANSWER: ...` or `Final answer: ...`, else the last line.
-    """
-    text = normalize_reply(text)
-    place = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
-    if place >= 0:
-        start = text.index("{", place) + 1
-        answer = text[start : _find_closing_brace(text, start)]
-    else:
-        lines = _STATED.findall(text) or text.splitlines()
-        answer = lines[-1] if lines else ""
-    answer = _IGNORED.sub("", answer).rstrip(".").casefold()
-    return re.sub(r"(\.\d*?)0+(?!\d)", r"\1", answer).rstrip(".") or None
-
-
-def _find_closing_brace(text: str, start: int) -> int | None:
-    depth = 1
-    for match in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if not depth:
-            return match.start()
-    return None
 
 
 class Vote(ListComponent):

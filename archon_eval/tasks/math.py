@@ -14,8 +14,9 @@ import re
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
+from archon_eval.components.parsing.final_answer import extract_last_box
 from archon_eval.errors import DataError
-from archon_eval.scorers.math import extract_last_box, math_answer
+from archon_eval.scorers.math import math_answer
 from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
 
 REPO = "EleutherAI/hendrycks_math"
