@@ -3,8 +3,8 @@
     - generator: {model: $1, samples: 20}
     - vote: {top_k: 1}                # self-consistency: the answer that most samples end with
 
-`by: answer` compares final answers (Wang et al., 2023); `by: outputs` runs programs on the inputs of model-written
-tests and compares what they print (as AlphaCode clusters programs; Li et al., 2022). Beyond the Archon papers.
+`by: answer` compares final answers (Wang et al., 2023). `by: outputs` runs programs on the inputs of model-written
+tests and compares their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
 """
 
 from collections.abc import Hashable
@@ -21,7 +21,7 @@ from archon_eval.types import Candidate, State
 
 
 class Vote(ListComponent):
-    """Candidates of the largest group, in their order; of groups of one size the one that came first."""
+    """Keeps the candidates of the largest group, in their order; of groups of one size the group that came first."""
 
     kind = COMPONENT_TYPES["vote"]
 
@@ -48,10 +48,10 @@ class Vote(ListComponent):
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
     async def _collect_outputs(self, state: State, programs: CandidateProgramRunner) -> list[Hashable]:
-        """What each candidate prints on all inputs; None where it fails on every one or there is no input."""
+        """The outputs of each candidate on all inputs; None where it fails on every input or there is no input."""
         ballots: list[Hashable] = [None] * len(state.candidates)
 
-        async def one(place: int, candidate: Candidate) -> None:
+        async def run_candidate(place: int, candidate: Candidate) -> None:
             printed = await programs.run(candidate, state, compare=False)
             if any(output is not None for output in printed):
                 ballots[place] = tuple(None if output is None else tuple(output.lower().split()) for output in printed)
@@ -59,7 +59,7 @@ class Vote(ListComponent):
         if state.tests:
             async with anyio.create_task_group() as group:
                 for place, candidate in enumerate(state.candidates):
-                    group.start_soon(one, place, candidate)
+                    group.start_soon(run_candidate, place, candidate)
         return ballots
 
     def count_survivors(self, candidates: CountRange) -> CountRange:

@@ -112,7 +112,7 @@ def _replay(held: CallStore, call: Call, extra: str) -> Reply:
     if found:
         return found[0]
     near = held.describe_nearest(keys[0] if keys else build_call_key(call, call.model, extra))
-    way_out = "stored=never asks the judge itself"
+    way_out = "judge_cache=never asks the judge itself"
     raise StoreError(f"not in the recording {held.path}: the judge's call {describe_call(call)}; {near} ({way_out})")
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-NEUTRAL_SCORER_OPTIONS = ("stored", "allow_main_model", "judge_prompts")
+NEUTRAL_SCORER_OPTIONS = ("judge_cache", "stored", "allow_main_model", "judge_prompts")
 """Options of this package's judged scorers that change no judge; prompts are known by their digest."""
 NEUTRAL_MODEL_SETTINGS = (
     *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections", "adaptive_connections"),
