@@ -39,7 +39,7 @@ def main() -> None:
 def alpaca(data: Path, repeats: int) -> dict[str, Any]:
     """Raw and length-controlled win rate of 805 preferences."""
     rows = [
-        JudgedPair(r["index"], r["preference"], r["len_1"], r["len_2"])
+        JudgedPair(index=r["index"], preference=r["preference"], baseline_length=r["len_1"], length=r["len_2"])
         for r in lines(data / "annotations" / "claude-2.jsonl.gz")
     ]
     preferences = [row.preference for row in rows]
@@ -53,12 +53,12 @@ def alpaca(data: Path, repeats: int) -> dict[str, Any]:
 
 
 def arena(data: Path, repeats: int) -> dict[str, Any]:
-    """Win rate with 1000 bootstrap rounds over questions and 1000 over rows."""
-    found = [r for r in lines(data / "battles_vs_gpt-4-0314.jsonl.gz") if r["model_b"] == "gpt-3.5-turbo-0125"]
-    results = [{"model_a": 0.0, "model_b": 1.0}.get(r["winner"], 0.5) for r in found]
-    questions = [r["question_id"] for r in found]
-    took = seconds(lambda: arena_hard.compute_win_rate(results, questions, 1000), repeats)
-    return {"arena_hard": {"rows": len(results), "rounds": 1000, "win_rate_and_intervals": took}}
+    """Win rate with the bootstrap over questions and the one over rows."""
+    battles = [r for r in lines(data / "battles_vs_gpt-4-0314.jsonl.gz") if r["model_b"] == "gpt-3.5-turbo-0125"]
+    results = [{"model_a": 0.0, "model_b": 1.0}.get(r["winner"], 0.5) for r in battles]
+    questions = [r["question_id"] for r in battles]
+    took = seconds(lambda: arena_hard.compute_win_rate(results, questions), repeats)
+    return {"arena_hard": {"rows": len(results), "win_rate_and_intervals": took}}
 
 
 def mix(data: Path, repeats: int) -> dict[str, Any]:

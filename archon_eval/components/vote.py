@@ -3,11 +3,10 @@
     - generator: {model: $1, samples: 20}
     - vote: {top_k: 1}                # self-consistency: the answer that most samples end with
 
-`by: answer` compares final answers (Wang et al., 2023); `by: outputs` runs programs on the inputs of model-written
-tests and compares what they print (as AlphaCode clusters programs; Li et al., 2022). Beyond the Archon papers.
+`by: answer` compares final answers (Wang et al., 2023). `by: outputs` runs programs on the inputs of model-written
+tests and compares their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
 """
 
-import re
 from collections.abc import Hashable
 from dataclasses import replace
 
@@ -18,43 +17,13 @@ from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.executed_tests import CandidateProgramRunner
-from archon_eval.components.parsing.structured import normalize_reply
+from archon_eval.components.parsing.final_answer import extract_final_answer
 from archon_eval.components.token_estimates import CountRange
 from archon_eval.types import Candidate, State
 
-_STATED = re.compile(r"^\W*(?:the )?(?:final )?answer\W*(?::|is\b)\s*(\S.*)", re.I | re.M)
-_BRACE = re.compile(r"\\.|[{}]", re.S)
-_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|[$*]|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)|\\text(?=\{)")
-
-
-def extract_final_answer(text: str) -> str | None:
-    r"""The answer a reply ends with, spelt so that equal ones compare equal; None if it has none.
-
-    The last `\boxed{...}`, else the last line `ANSWER: ...` or `Final answer: ...`, else the last line.
-    """
-    text = normalize_reply(text)
-    place = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
-    if place >= 0:
-        start = text.index("{", place) + 1
-        answer = text[start : _find_closing_brace(text, start)]
-    else:
-        lines = _STATED.findall(text) or text.splitlines()
-        answer = lines[-1] if lines else ""
-    answer = _IGNORED.sub("", answer).rstrip(".").casefold()
-    return re.sub(r"(\.\d*?)0+(?!\d)", r"\1", answer).rstrip(".") or None
-
-
-def _find_closing_brace(text: str, start: int) -> int | None:
-    depth = 1
-    for match in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if not depth:
-            return match.start()
-    return None
-
 
 class Vote(ListComponent):
-    """Candidates of the largest group, in their order; of groups of one size the one that came first."""
+    """Keeps the candidates of the largest group, in their order; of groups of one size the group that came first."""
 
     kind = ComponentType(
         "vote",
@@ -94,10 +63,10 @@ class Vote(ListComponent):
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
     async def _collect_outputs(self, state: State, programs: CandidateProgramRunner) -> list[Hashable]:
-        """What each candidate prints on all inputs; None where it fails on every one or there is no input."""
+        """The outputs of each candidate on all inputs; None where it fails on every input or there is no input."""
         ballots: list[Hashable] = [None] * len(state.candidates)
 
-        async def one(place: int, candidate: Candidate) -> None:
+        async def run_candidate(place: int, candidate: Candidate) -> None:
             printed = await programs.run(candidate, state, compare=False)
             if any(output is not None for output in printed):
                 ballots[place] = tuple(None if output is None else tuple(output.lower().split()) for output in printed)
@@ -105,7 +74,7 @@ class Vote(ListComponent):
         if state.tests:
             async with anyio.create_task_group() as group:
                 for place, candidate in enumerate(state.candidates):
-                    group.start_soon(one, place, candidate)
+                    group.start_soon(run_candidate, place, candidate)
         return ballots
 
     def count_survivors(self, candidates: CountRange) -> CountRange:

@@ -76,7 +76,7 @@ class JudgeClient:
         except StoreError as exc:
             if policy != "replay":
                 raise
-            raise StoreError(f"the judge's replay: {exc} (stored=never asks the judge itself)") from exc
+            raise StoreError(f"the judge's replay: {exc} (judge_cache=never asks the judge itself)") from exc
 
 
 def _find_shared_cache() -> tuple[str, str, int]:

@@ -1,11 +1,12 @@
-"""What all judged benchmarks share: who judges, what the judge is asked, and what becomes of its words.
+"""What all judged benchmarks share: the model that judges, its replies, and the verdicts read from them.
 
 The judge is the model role `judge` (`--model-role judge=openai/gpt-4-turbo`; an architecture can be one: `archon/...`).
-A reply without a usable verdict is followed by one more request, then it is an error: no verdict is ever invented. What
-the judge said is kept in the score's metadata under `judgments`, so `inspect score LOG` scores again without a call:
+A reply without a usable verdict is followed by one more request; if that has none either, it is an error, and no
+verdict is made up. The replies are kept in the score's metadata under `judgments`, so that `inspect score LOG` scores
+again without a call:
 
     judge = Judge("arena_hard", GenerateConfig(temperature=0), stored="reuse")
-    judged = await judge.ask(state, "game 1", prompt.render(question=..., answer_a=...), parse, remind="...")
+    judged = await judge.ask(state, "game 1", prompt.render(question="Why?"), parse=parse, remind="Reply with [[A]].")
 """
 
 import re
@@ -37,8 +38,8 @@ from archon_eval.scorers._account import get_account_metadata
 
 VerdictT = TypeVar("VerdictT")
 JudgeCachePolicy = Literal["reuse", "only", "never"]
-"""Stored judgments: `reuse` those of the same prompt (and the same judge, if one is bound) and ask for the others;
-use `only` stored ones, whatever their prompt, and never call; `never` use them."""
+"""Which stored judgments are used: `reuse` those of the same prompt (and the same judge, if one is bound) and ask for
+the others; `only` stored ones, whatever their prompt, without any call; or `never`."""
 JUDGE_ROLE = "judge"
 
 
@@ -52,19 +53,19 @@ class JudgeReply:
     fingerprint: str = ""
     """The architecture's, where one judged."""
     reused: bool = False
-    """Whether nobody was asked: it came from the call store (of an architecture: every call of it did)."""
+    """Whether it came from a call store (of an architecture: every call did), so that no model was asked."""
 
     @classmethod
     def parse_output(cls, output: ModelOutput) -> "JudgeReply":
-        """The first choice of a model's output."""
+        """The reply in a model's output."""
         account = (output.metadata or {}).get("archon")
         if isinstance(account, Mapping):
             reused = 0 < account.get("calls", 0) == account.get("reused", {}).get("calls", 0)
-            return cls(output.completion, None, str(account["fingerprint"]), reused)
+            return cls(output.completion, fingerprint=str(account["fingerprint"]), reused=reused)
         return cls(output.completion, get_top_logprobs(output))
 
     def dump(self) -> dict[str, Any]:
-        """As it is stored in the score's metadata."""
+        """The reply as it is stored in the score's metadata."""
         return {"text": self.text} | (
             {"top_logprobs": [list(p) for p in self.top_logprobs]} if self.top_logprobs else {}
         )
@@ -72,12 +73,12 @@ class JudgeReply:
 
 @dataclass(frozen=True)
 class Judgment(Generic[VerdictT]):
-    """A verdict and what it was read from."""
+    """A verdict and the record of the replies it was read from."""
 
     verdict: VerdictT
     record: dict[str, Any]
-    """For `metadata["judgments"]`: name, judge, digest of the prompt, and the replies in order; where an
-    architecture judged also its fingerprint; and whether all replies came from a call store, where there is one."""
+    """For `metadata["judgments"]`: name, judge, digest of the prompt, the replies in order; also `fingerprint` where an
+    architecture judged, and `reused` where all replies came from a call store."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Judge:
 
     benchmark: str
     protocol: GenerateConfig
-    """Temperature and lengths; what the role itself is bound with goes first (`judge={model: ..., temperature: 0}`)."""
+    """Temperature and lengths. Settings bound with the role come first (`judge={model: ..., temperature: 0}`)."""
     stored: JudgeCachePolicy = "reuse"
     allow_main_model: bool = False
     """Let the evaluated model judge itself if no judge is bound."""
@@ -94,13 +95,15 @@ class Judge:
 
     def __post_init__(self) -> None:
         if self.stored not in get_args(JudgeCachePolicy):
-            raise DataError(f"stored={self.stored!r}{did_you_mean(str(self.stored), get_args(JudgeCachePolicy))}")
+            legal = get_args(JudgeCachePolicy)
+            raise DataError(f"judge_cache={self.stored!r}{did_you_mean(str(self.stored), legal)}")
 
     async def ask(
         self,
         state: TaskState,
         name: str,
         messages: Sequence[ChatMessage],
+        *,
         parse: Callable[[JudgeReply], VerdictT],
         remind: str,
     ) -> Judgment[VerdictT]:
@@ -109,7 +112,8 @@ class Judge:
         A reply that `parse` rejects (ParseError) is followed by `remind` and one more reply.
 
         Raises:
-            JudgeError: no verdict in the second reply either; no judge bound; no stored judgment with `stored="only"`.
+            JudgeError: no verdict in the second reply either; no judge bound; no stored judgment under the policy
+                `only`.
         """
         name, digest = f"{self.benchmark}/{name}", _hash_messages(messages)
         if record := self._find_stored(state, name, digest):
@@ -148,19 +152,19 @@ class Judge:
         if self.stored == "never":
             return None
         bound = model_roles().get(JUDGE_ROLE)
-        found = [r for r in _read_stored_records(state) if r.get("name") == name]
+        records = [r for r in _read_stored_records(state) if r.get("name") == name]
         if self.stored == "reuse":
             judge = str(bound[0] if isinstance(bound, list) else bound) if bound else None
-            found = [r for r in found if r.get("prompt") == digest and judge in (None, r.get("judge"))]
-        elif not found:
-            raise JudgeError(f"{name}, sample {state.sample_id}: no stored judgment, and stored=only makes no calls")
-        return found[-1] if found else None
+            records = [r for r in records if r.get("prompt") == digest and judge in (None, r.get("judge"))]
+        elif not records:
+            raise JudgeError(f"{name}, sample {state.sample_id}: no stored judgment; judge_cache=only makes no calls")
+        return records[-1] if records else None
 
 
 def _drop_unsupported_logprobs(protocol: GenerateConfig) -> GenerateConfig:
     """The protocol without log probabilities where the judge is an architecture, which has none."""
     bound = model_roles().get(JUDGE_ROLE)
-    names = [str(each) for each in (bound if isinstance(bound, list) else [bound])]
+    names = [str(judge) for judge in (bound if isinstance(bound, list) else [bound])]
     if not all(name.startswith("archon/") for name in names):
         return protocol
     return protocol.model_copy(update={"logprobs": None, "top_logprobs": None})
@@ -197,28 +201,29 @@ def parse_bracketed(text: str, legal: str, example: str) -> str:
     Raises:
         ParseError: no such verdict, or several different ones.
     """
-    found = set(re.findall(rf"\[\[\s*({legal})\s*\]\]", text))
-    if len(found) != 1:
-        what = f"different verdicts {sorted(found)}" if found else f"no verdict such as {example}"
-        raise ParseError(f"{what} in {quote(text[-400:])}")
-    return str(found.pop())
+    verdicts = set(re.findall(rf"\[\[\s*({legal})\s*\]\]", text))
+    if len(verdicts) != 1:
+        problem = f"different verdicts {sorted(verdicts)}" if verdicts else f"no verdict such as {example}"
+        raise ParseError(f"{problem} in {quote(text[-400:])}")
+    return str(verdicts.pop())
 
 
 async def gather(*asks: Awaitable[VerdictT]) -> list[VerdictT]:
-    """The results of concurrent requests; if several fail one failure alone, a limit before all, as hosts know it."""
+    """The results of concurrent requests. If several fail, one failure is raised: a limit of Inspect before others."""
     try:
         return await collect(*asks)
     except ExceptionGroup as group:
         raise select_error(group) from group
 
 
-def build_score_metadata(state: TaskState, judgments: Sequence[dict[str, Any]], **facts: Any) -> dict[str, Any]:
+def build_score_metadata(state: TaskState, judgments: Sequence[Judgment[Any]], **facts: Any) -> dict[str, Any]:
     """Metadata of a judged score: its facts, the epoch, the judgments, and the architecture's account if any."""
-    return {**facts, "epoch": state.epoch, **get_account_metadata(state), "judgments": list(judgments)}
+    records = [judgment.record for judgment in judgments]
+    return {**facts, "epoch": state.epoch, **get_account_metadata(state), "judgments": records}
 
 
 def require_metadata_text(state: TaskState, key: str) -> str:
-    """A text the task must have put into the sample's metadata; DataError names the key."""
+    """A text that the task must have put into the sample's metadata; DataError names the key."""
     value = state.metadata.get(key)
     if not isinstance(value, str):
         raise DataError(f"sample {state.sample_id}: metadata has no text {key!r}, which the scorer needs")

@@ -1,9 +1,10 @@
-"""What judges are asked: prompts in this project's wording, or in an official file for leaderboard-comparable numbers.
+"""Judge prompts: in this project's wording, or from an official file for figures that compare with a leaderboard.
 
-A score's metadata says which was used. The bundled files have the form of the official ones:
+A score's metadata says which prompt was used. The bundled files have the form of the official ones:
 
-    prompts = read_prompts(None, "mt_bench.jsonl", ["pair-v2"])
-    messages = prompts["pair-v2"].messages(question="Why?", answer_a="...", answer_b="...")
+    >>> prompts = read_prompts(None, "mt_bench.jsonl", ["pair-v2"])
+    >>> [message.role for message in prompts["pair-v2"].render(question="Why?", answer_a="So.", answer_b="No.")]
+    ['system', 'user']
 """
 
 import json
@@ -30,7 +31,7 @@ class JudgePrompt:
     system: str
     template: str
     source: str
-    """`archon_eval` for own wording, else the file or package it was read from."""
+    """`archon_eval` for this project's wording, else the file or package the prompt was read from."""
 
     def render(self, **fields: str) -> list[ChatMessage]:
         """The prompt with its fields filled in; braces inside the values stay as they are.
@@ -48,13 +49,13 @@ class JudgePrompt:
         return [ChatMessageSystem(content=self.system), user] if self.system else [user]
 
     def describe(self) -> dict[str, str]:
-        """For the score's metadata: which prompt it was, and a digest of its wording."""
+        """Name, source and a digest of the wording, for the score's metadata."""
         digest = sha256(f"{self.system}\x1f{self.template}".encode()).hexdigest()[:12]
         return {"name": self.name, "source": self.source, "digest": digest}
 
 
 def read_prompts(path: str | None, bundled: str, needed: Sequence[str]) -> dict[str, JudgePrompt]:
-    """Prompts by name from JSON lines with `name`, `system_prompt`, `prompt_template`; own wording if path is None.
+    """Prompts by name from JSON lines with `name`, `system_prompt`, `prompt_template`; bundled ones if path is None.
 
     Raises:
         DataError: an unreadable file, a record without those keys, or a needed name that is missing.
@@ -66,7 +67,9 @@ def read_prompts(path: str | None, bundled: str, needed: Sequence[str]) -> dict[
             try:
                 record = json.loads(line)
                 name = record["name"]
-                prompts[name] = JudgePrompt(name, record.get("system_prompt", ""), record["prompt_template"], source)
+                prompts[name] = JudgePrompt(
+                    name=name, system=record.get("system_prompt", ""), template=record["prompt_template"], source=source
+                )
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 legal = "one object per line with 'name', 'system_prompt' and 'prompt_template'"
                 raise DataError(f"{source}, line {number}: {error!r}; a prompt file has {legal}") from error
@@ -76,7 +79,7 @@ def read_prompts(path: str | None, bundled: str, needed: Sequence[str]) -> dict[
 
 
 def read_prompt_file(path: str | None, bundled: str) -> tuple[str, str]:
-    """Text and source of a prompt file: the given one, else the one bundled with the scorers."""
+    """Text and source of a prompt file; of the one bundled with the scorers if path is None."""
     if path is None:
         return files("archon_eval").joinpath("scorers", "prompts", bundled).read_text(encoding="utf-8"), BUILTIN_SOURCE
     try:

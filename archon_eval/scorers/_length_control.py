@@ -1,8 +1,9 @@
 """AlpacaEval's length-controlled win rate, by the regression of the package `alpaca-eval` (Dubois et al., 2024).
 
-Its import takes seconds and changes global settings, so it happens only here, when a rate is computed, and is undone:
+The import of that package takes seconds and changes global settings. So it happens only here, when a rate is computed,
+and the settings are restored:
 
-    compute_lc_win_rate([JudgedPair(0, 1.9, 2104, 1277), ...], get_calibration_file())
+    compute_lc_win_rate(pairs, get_calibration_file())["length_controlled_winrate"]
 """
 
 import logging
@@ -20,6 +21,7 @@ from archon_eval.errors import DataError
 HUB_REPO = "tatsu-lab/alpaca_eval"
 HUB_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
 NUM_QUESTIONS = 805
+"""Instructions of AlpacaEval; the regression knows the difficulty of each."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def is_controllable(rows: Sequence[JudgedPair]) -> bool:
 
 
 def compute_lc_win_rate(rows: Sequence[JudgedPair], calibration: str | Path) -> dict[str, float]:
-    """Win rate if both answers were equally long, in percent, and its standard error.
+    """The win rate if both answers were equally long, in percent, and its standard error.
 
     Rows may come in any order and some may be missing; difficulty goes by their official index.
 
@@ -82,7 +84,7 @@ def compute_lc_win_rate(rows: Sequence[JudgedPair], calibration: str | Path) -> 
 
 
 def get_calibration_file(path: str | None = None) -> str:
-    """The file length control needs: the given one, else `df_gamed.csv` from the Hub (cached) at its pinned revision.
+    """The calibration file: the one at `path`, else `df_gamed.csv` from the Hub (cached) at its pinned revision.
 
     Raises:
         DataError: it is not there, or the extra `alpaca` is not installed.
@@ -109,10 +111,10 @@ def _is_baseline(rows: Sequence[JudgedPair]) -> bool:
 
 @contextmanager
 def _import_glm_winrate(calibration: str | Path) -> Iterator[ModuleType]:
-    """The package's regression module, told to read this calibration file.
+    """The package's regression module, which reads this calibration file meanwhile.
 
     Importing the package loads a `.env` file and sets the root logger's level, and fitting turns on scikit-learn's
-    metadata routing: all of that is undone.
+    metadata routing. All of that is restored.
     """
     root, environment = logging.getLogger(), None
     level, handlers = root.level, root.handlers[:]

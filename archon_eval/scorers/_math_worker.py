@@ -1,12 +1,12 @@
 """The program inside a verifying process: one JSON request per line in, one JSON reply per line out.
 
-math-verify runs here and nowhere else: on the wrong input it computes for ever or eats all memory, and its own alarms
-fail outside the main thread. This process has a memory limit and a limit of CPU time per request (not of wall time,
-so a busy machine changes no score); the kernel ends it when it goes over, and `scorers/math.py` starts another.
+math-verify runs only here: on the wrong input it computes for ever or eats all memory, and its own alarms fail outside
+the main thread. This process has a memory limit and a limit of CPU time per request (not of wall time, so a busy
+machine changes no score). The kernel ends a process that goes over a limit, and `scorers/math.py` starts another.
 
     $ echo '{"text": "0.5", "boxed": true, "gold": "\\\\frac12", "cpu_seconds": 5}' | python -P _math_worker.py
     {"ready": true}
-    {"correct": true, "found": "0.5"}
+    {"correct": true, "answer": "0.5"}
 
 It is run as a file, with `-P` (a neighbour called math.py would shadow the standard library), and imports nothing of
 this package, so that it starts quickly.
@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TextIO, TypedDict
 
 MEMORY_BYTES = 2 << 30
+"""Address space in bytes: ample for Python with SymPy, and a machine can spare it for each of four workers."""
 _BASE_SUFFIX = re.compile(r"\d\}?_\{?(\d+)\}?\W*$")
 
 
@@ -49,28 +50,28 @@ def main() -> None:
     for line in sys.stdin:
         request: VerifyRequest = json.loads(line)
         _limit_cpu(request["cpu_seconds"])
-        correct, found = _verify(request["text"], request["boxed"], request["gold"])
+        correct, answer = _verify(request["text"], request["boxed"], request["gold"])
         _limit_cpu(0)
-        print(json.dumps({"correct": correct, "found": found}), file=replies, flush=True)
+        print(json.dumps({"correct": correct, "answer": answer}), file=replies, flush=True)
 
 
 def _verify(text: str, boxed: bool, gold: str) -> tuple[bool, str | None]:
-    """Whether the answer equals `gold`, and the answer as it was found (None if nothing could be read)."""
+    """Whether the answer equals `gold`, and the answer that was read (None if there was none)."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     if boxed and _has_different_base(text, gold):
         return False, text
     reply_config = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
     expected = parse(f"$\\boxed{{{gold}}}$", [LatexExtractionConfig()], parsing_timeout=None)
-    given = parse(f"$\\boxed{{{text}}}$" if boxed else text, reply_config, parsing_timeout=None)
-    same = verify(expected, given, allow_set_relation_comp=True, timeout_seconds=None)
-    return bool(same), str(given[-1]) if given else None
+    answer = parse(f"$\\boxed{{{text}}}$" if boxed else text, reply_config, parsing_timeout=None)
+    same = verify(expected, answer, allow_set_relation_comp=True, timeout_seconds=None)
+    return bool(same), str(answer[-1]) if answer else None
 
 
 def _has_different_base(text: str, gold: str) -> bool:
     """Whether both are numerals with a base and the bases differ: math-verify does not look at the base."""
-    given, expected = _BASE_SUFFIX.search(text), _BASE_SUFFIX.search(gold)
-    return bool(given and expected and given[1] != expected[1])
+    base, expected = _BASE_SUFFIX.search(text), _BASE_SUFFIX.search(gold)
+    return bool(base and expected and base[1] != expected[1])
 
 
 def _claim_stdout() -> TextIO:

@@ -3,14 +3,15 @@
 The judge answers with one token, m or M, and the win is its probability, so that a single call gives a graded
 preference. Preferences run from 1 (baseline) to 2 (model), as in the official files:
 
-    >>> compute_preference((("M", -0.1), ("m", -2.5)), switched=False)
-    1.916...
+    >>> round(compute_preference((("M", -0.1), ("m", -2.5)), switched=False), 3)
+    1.917
 
 The length-controlled rate is the regression of the package `alpaca-eval` (Dubois et al. 2024), imported only for that.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from importlib.util import find_spec
 from math import exp
@@ -23,9 +24,10 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
-from archon_eval.scorers._judge import Judge, JudgeCachePolicy, JudgeReply, build_score_metadata, require_metadata_text
+from archon_eval.scorers._judge import JudgeReply, Judgment, build_score_metadata, require_metadata_text
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers._length_control import JudgedPair, compute_lc_win_rate, get_calibration_file, is_controllable
+from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import estimate_mean
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=1, temperature=1, logprobs=True, top_logprobs=5)
@@ -44,11 +46,11 @@ def compute_preference(top_logprobs: Sequence[tuple[str, float]], switched: bool
     Raises:
         ParseError: neither m nor M is among the tokens.
     """
-    found = {token: logprob for token, logprob in top_logprobs if token in ("m", "M")}
-    if not found:
+    logprobs = {token: logprob for token, logprob in top_logprobs if token in ("m", "M")}
+    if not logprobs:
         raise ParseError(f"neither m nor M among the judge's first tokens {[token for token, _ in top_logprobs]}")
-    peak = max(found.values())
-    first, second = (exp(found[token] - peak) if token in found else 0.0 for token in "mM")
+    peak = max(logprobs.values())
+    first, second = (exp(logprobs[token] - peak) if token in logprobs else 0.0 for token in "mM")
     shown = 2 - first / (first + second)
     return 3 - shown if switched else shown
 
@@ -69,7 +71,10 @@ def parse_preference(reply: JudgeReply, switched: bool) -> float:
 def compute_win_rates(preferences: Sequence[float]) -> dict[str, float]:
     """The leaderboard's raw figures, rates in percent; ties are preferences of exactly 1.5.
 
-    The standard error is left out for a single answer. DataError if there are none or one is outside 1..2.
+    The standard error is left out for a single answer.
+
+    Raises:
+        DataError: no preferences, or one outside 1 to 2.
     """
     if bad := [p for p in preferences if not 1 <= p <= 2]:
         raise DataError(f"preference {bad[0]}: legal is 1 (baseline) to 2 (model)")
@@ -85,7 +90,7 @@ def compute_win_rates(preferences: Sequence[float]) -> dict[str, float]:
 def load_judge_prompt(path: str | None = None) -> JudgePrompt:
     """The prompt in its official format (ChatML text with {instruction}, {output_1}, {output_2}).
 
-    That is the given file, else the one in the installed `alpaca-eval` package, else own wording.
+    That is the file at `path`, else the one in the installed package `alpaca-eval`, else this project's wording.
 
     Raises:
         DataError: a file that cannot be read or is not of that format.
@@ -98,7 +103,8 @@ def load_judge_prompt(path: str | None = None) -> JudgePrompt:
     turns = re.findall(r"<\|im_start\|>(system|user)\n(.*?)<\|im_end\|>", text, re.DOTALL)
     if [role for role, _ in turns] != ["system", "user"]:
         raise DataError(f"{source}: not a judge prompt in ChatML: one system and one user message are needed")
-    return JudgePrompt("alpaca_eval_clf", turns[0][1].strip(), turns[1][1].strip(), source)
+    system, template = (content.strip() for _, content in turns)
+    return JudgePrompt(name="alpaca_eval_clf", system=system, template=template, source=source)
 
 
 @metric(scores="unreduced")
@@ -112,7 +118,7 @@ def alpaca_eval_metrics() -> Metric:
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         epochs: dict[int, list[JudgedPair]] = {}
         for facts in (sample.score.metadata or {} for sample in scores):
-            row = JudgedPair(facts["index"], facts["preference"], facts["baseline_length"], facts["length"])
+            row = JudgedPair(**{field.name: facts[field.name] for field in fields(JudgedPair)})
             epochs.setdefault(facts["epoch"], []).append(row)
         runs = []
         for rows in epochs.values():
@@ -131,10 +137,9 @@ def alpaca_eval_metrics() -> Metric:
 
 
 @scorer(metrics=[alpaca_eval_metrics()])
+@spread_options
 def alpaca_eval(
-    judge_prompts: str | None = None,
-    stored: JudgeCachePolicy = "reuse",
-    allow_main_model: bool = False,
+    judging: JudgeOptions,
     length_controlled: bool = True,
     calibration: str | None = None,
 ) -> Scorer:
@@ -145,33 +150,31 @@ def alpaca_eval(
     probabilities), epoch, prompt, judgments.
 
     Args:
-        judge_prompts: file in the official format; None is the installed package's, or own wording without it.
-        stored: use of stored judgments, see `judging.Stored`.
-        allow_main_model: let the evaluated model judge if no judge is bound.
+        judging: who judges, see `JudgeOptions`; `judge_prompts` has the official format, and by default the wording of
+            the installed package `alpaca-eval` is used, if there is one.
         length_controlled: also compute the length-controlled win rate.
         calibration: local `df_gamed.csv`.
     """
-    judge, prompt = Judge("alpaca_eval", JUDGE_CONFIG, stored, allow_main_model), load_judge_prompt(judge_prompts)
+    judge, prompt = judging.build_judge("alpaca_eval", JUDGE_CONFIG), load_judge_prompt(judging.judge_prompts)
 
     async def score(state: TaskState, target: Target) -> Score:
-        instruction, baseline = (
-            require_metadata_text(state, "instruction"),
-            require_metadata_text(state, "baseline_output"),
-        )
+        instruction = require_metadata_text(state, "instruction")
+        baseline = require_metadata_text(state, "baseline_output")
         answer, switched = state.output.completion, is_switched(instruction)
-        judgments, chosen, graded_by = [], 1.5, "equality"
+        judgments: list[Judgment[float]] = []
+        preference, graded_by = 1.5, "equality"
         if answer != baseline:
             first, second = (answer, baseline) if switched else (baseline, answer)
             messages = prompt.render(instruction=instruction, output_1=first, output_2=second)
             judged = await judge.ask(
-                state, "pair", messages, lambda reply: parse_preference(reply, switched), RETRY_PROMPT
+                state, "pair", messages, parse=lambda reply: parse_preference(reply, switched), remind=RETRY_PROMPT
             )
-            judgments, chosen = [judged.record], judged.verdict
+            judgments, preference = [judged], judged.verdict
             graded_by = "log probabilities" if "top_logprobs" in judged.record["replies"][-1] else "token"
         metadata = build_score_metadata(
             state,
             judgments,
-            preference=chosen,
+            preference=preference,
             index=state.metadata.get("index"),
             length=len(answer),
             baseline_length=len(baseline),
@@ -181,6 +184,6 @@ def alpaca_eval(
             calibration=calibration,
             prompt=prompt.describe(),
         )
-        return Score(value=chosen - 1, answer=answer, metadata=metadata)
+        return Score(value=preference - 1, answer=answer, metadata=metadata)
 
     return score

@@ -5,11 +5,11 @@ of the rows (win 1, tie 1/2), also for a model that never wins:
 
     >>> score_game(1, "B>>A") + score_game(2, "A=B")
     [1.0, 1.0, 1.0, 0.5]
-    >>> round(compute_win_rate([1.0, 1.0, 1.0, 0.5], ["q1"] * 4)["compute_win_rate"], 1)
+    >>> round(compute_win_rate([1.0, 1.0, 1.0, 0.5], ["q1"] * 4)["win_rate"], 1)
     87.5
 
-Games of one question depend on each other, so the interval resamples questions; the official one, which resamples rows
-and comes out too narrow, is given beside it for comparison with the leaderboard.
+Games of one question depend on each other, so the interval resamples questions. The official interval, which resamples
+rows and comes out too narrow, is computed too, for comparison with the leaderboard.
 """
 
 from collections.abc import Hashable, Sequence
@@ -22,8 +22,6 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
 from archon_eval.scorers._judge import (
-    Judge,
-    JudgeCachePolicy,
     JudgeReply,
     Judgment,
     build_score_metadata,
@@ -32,6 +30,7 @@ from archon_eval.scorers._judge import (
     require_metadata_text,
 )
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
+from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import bootstrap
 
 JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=4096)
@@ -59,7 +58,7 @@ def compute_win_rate(results: Sequence[float], questions: Sequence[Hashable]) ->
         questions: the question of each row.
 
     Returns:
-        `compute_win_rate`; `ci_low`, `ci_high` over questions; `row_ci_low`, `row_ci_high` over rows, as upstream; and
+        `win_rate`; `ci_low`, `ci_high` over questions; `row_ci_low`, `row_ci_high` over rows, as upstream; and
         `n_questions`.
 
     Raises:
@@ -81,7 +80,7 @@ def compute_win_rate(results: Sequence[float], questions: Sequence[Hashable]) ->
 
 
 def load_judge_prompt(path: str | None = None) -> JudgePrompt:
-    """The prompt in the format of the official `judge_config.yaml`; own wording if no path is given.
+    """The prompt in the format of the official `judge_config.yaml`; this project's wording if path is None.
 
     Raises:
         DataError: not YAML with `system_prompt` and a `prompt_template` of one text.
@@ -93,7 +92,7 @@ def load_judge_prompt(path: str | None = None) -> JudgePrompt:
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         legal = "'system_prompt' (text) and 'prompt_template' (a list of one text)"
         raise DataError(f"{source}: {error!r}; a prompt file is YAML with {legal}") from error
-    return JudgePrompt("arena_hard", system, str(template), source)
+    return JudgePrompt(name="arena_hard", system=system, template=str(template), source=source)
 
 
 @metric(scores="unreduced")
@@ -112,39 +111,34 @@ def arena_hard_metrics() -> Metric:
 
 
 @scorer(metrics=[arena_hard_metrics()])
-def arena_hard(
-    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
-) -> Scorer:
+@spread_options
+def arena_hard(judging: JudgeOptions) -> Scorer:
     """Two games against the baseline's answer; the value is the weighted result of the question, 0 to 1.
 
     Sample metadata: `instruction` (text), `baseline_output` (text).
     Score metadata: games (verdict and rows of each), epoch, prompt, judgments.
 
     Args:
-        judge_prompts: file in the format of the official `judge_config.yaml`; None is own wording.
-        stored: use of stored judgments, see `judging.Stored`.
-        allow_main_model: let the evaluated model judge if no judge is bound.
+        judging: who judges, see `JudgeOptions`; `judge_prompts` has the format of the official `judge_config.yaml`.
     """
-    judge, prompt = Judge("arena_hard", JUDGE_CONFIG, stored, allow_main_model), load_judge_prompt(judge_prompts)
+    judge, prompt = judging.build_judge("arena_hard", JUDGE_CONFIG), load_judge_prompt(judging.judge_prompts)
 
     async def score(state: TaskState, target: Target) -> Score:
-        instruction, baseline = (
-            require_metadata_text(state, "instruction"),
-            require_metadata_text(state, "baseline_output"),
-        )
+        instruction = require_metadata_text(state, "instruction")
+        baseline = require_metadata_text(state, "baseline_output")
         answer = state.output.completion
 
         async def play(game: int) -> Judgment[str]:
             first, second = (baseline, answer) if game == 1 else (answer, baseline)
             messages = prompt.render(question_1=instruction, answer_1=first, answer_2=second)
-            return await judge.ask(state, f"game {game}", messages, parse_verdict, RETRY_PROMPT)
+            return await judge.ask(state, f"game {game}", messages, parse=parse_verdict, remind=RETRY_PROMPT)
 
         judged = await gather(play(1), play(2))
         games: list[dict[str, Any]] = [
             {"verdict": j.verdict, "rows": score_game(game, j.verdict)} for game, j in enumerate(judged, 1)
         ]
         won = [row for game in games for row in game["rows"]]
-        metadata = build_score_metadata(state, [j.record for j in judged], games=games, prompt=prompt.describe())
+        metadata = build_score_metadata(state, judged, games=games, prompt=prompt.describe())
         return Score(value=sum(won) / len(won), answer=answer, metadata=metadata)
 
     return score

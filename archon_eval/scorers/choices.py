@@ -1,38 +1,26 @@
 """Multiple-choice answers by letter, for prompts that hold their options and ask for a last line `ANSWER: C`.
 
-    read_letter("It was **ANSWER: A**, no:\\n\\nANSWER: \\\\boxed{C}")    # "C", the last one stated
+    >>> extract_option_letter("It was **ANSWER: A**, no:\\n\\nANSWER: \\\\boxed{C}")
+    'C'
 
-A reply that states no letter is incorrect, and its score says so. (Inspect's own `answer("letter")` takes the first
-letter stated, which is a reasoning model's second thought turned round.)
+A reply that states no letter is incorrect, and its score says so. Inspect's own `answer("letter")` takes the first
+letter stated, which a reasoning model may take back.
 """
-
-import re
 
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import TaskState
 
+from archon_eval.components.parsing.final_answer import extract_option_letter
+from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.scorers._account import get_account_metadata
-
-_LETTER = re.compile(
-    r"\b(?i:ANSWER)\W{0,3}:\W{0,10}(?:(?:boxed|text|textbf|mathrm)\W{0,2}){0,2}"
-    r"(?:([B-HJ-Z])(?![A-Za-z'])|([A-Za-z])(?=[^\w\s']|\s*$))",
-    re.MULTILINE,
-)
-"""`A`, `I` and lower-case letters are words too, so they must be followed by punctuation or the end of the line."""
-
-
-def read_letter(reply: str) -> str | None:
-    """The last letter a reply states as its answer, in upper case; None if it states none."""
-    found = _LETTER.findall(reply)
-    return "".join(found[-1]).upper() if found else None
 
 
 @scorer(metrics=[accuracy(), stderr()])
 def letter_answer() -> Scorer:
-    """CORRECT when the last letter stated is the target's."""
+    """CORRECT when the last letter that the reply states is the target's."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        letter = read_letter(state.output.completion)
+        letter = extract_option_letter(normalize_reply(state.output.completion))
         return Score(
             value=CORRECT if letter == target.text else INCORRECT,
             answer=letter,

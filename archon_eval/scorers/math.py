@@ -1,26 +1,27 @@
 r"""Marks mathematical answers: `\frac{1}{2}`, `0.5` and `50/100` are one number, "5" is not "15".
 
-The answer of a reply is its last `\boxed{...}`; without one, what math-verify finds in the last lines. Equality
-is decided by math-verify in a few worker processes with limits, so that a reply of `9^{9^{9^{9}}}` costs one of those:
+The answer of a reply is its last `\boxed{...}`; without one, what math-verify reads in the last lines. What stands
+between `<think>` tags is no answer. Equality is decided by math-verify in a few worker processes with limits, so that
+a reply of `9^{9^{9^{9}}}` costs one of those:
 
-    Task(dataset=..., scorer=math_answer())
-    verdict = await compare_answers(r"So it is $\boxed{1/2}$.", r"\frac{1}{2}")    # verdict.correct, verdict.answer
+    >>> import asyncio
+    >>> asyncio.run(compare_answers(r"So it is $\boxed{1/2}$.", "1/2"))
+    MathVerdict(correct=True, answer='1/2', extraction='box', status='identical')
 
-A reply that is empty, unreadable or beyond the limits is incorrect, and the score's metadata says which; a verifier
+A reply that is empty, unreadable or beyond the limits is incorrect, and the score's metadata says which. A verifier
 that cannot run at all is an error, never a score.
 """
 
 import atexit
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from threading import Timer
 from typing import Any, Literal
@@ -30,21 +31,22 @@ from anyio.lowlevel import RunVar
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import TaskState
 
+from archon_eval.components.parsing.final_answer import extract_last_box
+from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.errors import DataError, JudgeError
 from archon_eval.scorers._account import get_account_metadata
 
 CPU_SECONDS = 5.0
-"""CPU time for one comparison. Usual ones take a millisecond."""
+"""CPU time for one comparison. A usual one takes a millisecond; 5 s is what math-verify itself allows for parsing."""
 WALL_SECONDS = 60.0
 """The fallback where the system has no CPU timer, or a worker sleeps; also the time a worker has to start."""
 MAX_ANSWER_CHARS = 2_000
-"""Characters of an answer that are looked at; a longer box is incorrect, longer text is read from its end."""
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)\s*\$")
+"""Longest answer in characters. A longer box is incorrect; of a longer text without a box only the end is read."""
 _NORMALIZED_SPELLINGS = ((r"\varnothing", r"\emptyset"), ("{:}", ":"))
 
 _TIMEOUT_EXIT_CODES = {-getattr(signal, name) for name in ("SIGPROF", "SIGKILL") if hasattr(signal, name)}
 
+Extraction = Literal["box", "text", "none"]
 MathStatus = Literal["identical", "verified", "different", "unreadable", "empty", "too long", "timeout", "crashed"]
 _EXPLANATIONS: dict[MathStatus, str] = {
     "identical": "The answer is spelt like the expected one.",
@@ -60,15 +62,15 @@ _EXPLANATIONS: dict[MathStatus, str] = {
 
 @dataclass(frozen=True, slots=True)
 class MathVerdict:
-    """Whether a reply gives the expected answer, and how that was found out."""
+    """Whether a reply gives the expected answer, and how the comparison went."""
 
     correct: bool
     answer: str | None
     """The answer as the reply spells it; None if there is none."""
-    extraction: Literal["box", "text", "none"]
+    extraction: Extraction
     """Where the answer was: in the last box, in running text, or nowhere."""
     status: MathStatus
-    """How the comparison went; `timeout` and `crashed` are incorrect by decree."""
+    """How the comparison went. After `timeout` and `crashed` nothing is known of the answer; it counts as incorrect."""
 
     @property
     def explanation(self) -> str:
@@ -102,44 +104,31 @@ def math_answer() -> Scorer:
 async def compare_answers(reply: str, gold: str) -> MathVerdict:
     """Compare the answer in `reply` with `gold` (LaTeX, with or without a box).
 
-    DataError if `gold` is blank, JudgeError if no verifier can be started.
+    Raises:
+        DataError: `gold` is blank.
+        JudgeError: no verifier can be started.
     """
     gold = _normalize_answer(extract_last_box(gold) or gold)
     if not gold:
         raise DataError("the expected answer is blank: nothing can be compared with it")
-    if not reply.strip():
-        return MathVerdict(False, None, "none", "empty")
+    reply = normalize_reply(reply)
+    if not reply:
+        return MathVerdict(correct=False, answer=None, extraction="none", status="empty")
     box = extract_last_box(reply)
-    if box is not None and len(box) > MAX_ANSWER_CHARS:
-        return MathVerdict(False, box[:MAX_ANSWER_CHARS], "box", "too long")
-    if box is not None and _normalize_answer(box) == gold:
-        return MathVerdict(True, box, "box", "identical")
-    text = reply[-MAX_ANSWER_CHARS:] if box is None else _normalize_answer(box)
-    status, found = await anyio.to_thread.run_sync(
-        _compare, text, box is not None, gold, abandon_on_cancel=True, limiter=_get_limiter()
-    )
-    answer = found if box is None else box
-    return MathVerdict(
-        status == "verified", answer, "none" if answer is None else "text" if box is None else "box", status
-    )
+    if box is None:
+        status, answer = await _compare_in_worker(reply[-MAX_ANSWER_CHARS:], boxed=False, gold=gold)
+        extraction: Extraction = "none" if answer is None else "text"
+        return MathVerdict(correct=status == "verified", answer=answer, extraction=extraction, status=status)
+    if len(box) > MAX_ANSWER_CHARS:
+        return MathVerdict(correct=False, answer=box[:MAX_ANSWER_CHARS], extraction="box", status="too long")
+    answer = _normalize_answer(box)
+    status = "identical" if answer == gold else (await _compare_in_worker(answer, boxed=True, gold=gold))[0]
+    return MathVerdict(correct=status in ("identical", "verified"), answer=box, extraction="box", status=status)
 
 
-def extract_last_box(text: str) -> str | None:
-    r"""The content of the last complete, non-blank `\boxed{...}` or `\fbox{...}`; also `$\boxed 5$`. In linear time."""
-    best, best_start = None, -1
-    stack: list[int] = []
-    for match in _BRACES.finditer(text):
-        token = match[0]
-        if token == "}":
-            start = stack.pop() if stack else -1
-            content = text[start : match.start()].strip() if start > best_start else ""
-            if content:
-                best, best_start = content, start
-        elif token[-1] == "{" and token != r"\{":
-            stack.append(-1 if token == "{" else match.end())
-    if best is None and (bare := _BARE_BOX.findall(text)):
-        return str(bare[-1])
-    return best
+async def _compare_in_worker(text: str, boxed: bool, gold: str) -> tuple[MathStatus, str | None]:
+    compare = partial(_compare, text, boxed, gold)
+    return await anyio.to_thread.run_sync(compare, abandon_on_cancel=True, limiter=_get_limiter())
 
 
 def _normalize_answer(answer: str) -> str:
@@ -150,18 +139,23 @@ def _normalize_answer(answer: str) -> str:
 
 
 class _VerifierProcess:
-    """One verifying process. Not thread-safe: it belongs to whoever took it from the idle ones."""
+    """One verifying process. Not thread-safe: it belongs to the caller that took it from the idle ones."""
 
     def __init__(self) -> None:
         program = Path(__file__).with_name("_math_worker.py")
-        kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # no keys for a program that reads hostile text
+        passed_on = (
+            "PATH",
+            "PYTHONPATH",
+            "LD_LIBRARY_PATH",
+            "SYSTEMROOT",
+        )  # no keys for a program that reads hostile text
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(program)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in kept if name in os.environ},
+                env={name: os.environ[name] for name in passed_on if name in os.environ},
                 encoding="ascii",
                 start_new_session=True,
             )
@@ -203,7 +197,7 @@ class _VerifierProcess:
 
 @cache
 def _get_idle_workers() -> list[_VerifierProcess]:
-    """The workers of this process that have nothing to do; they end with it."""
+    """The idle workers of this process; they end with it."""
     workers: list[_VerifierProcess] = []
     atexit.register(lambda: [worker.close() for worker in workers])
     return workers
@@ -213,7 +207,7 @@ _limiters: RunVar[anyio.CapacityLimiter] = RunVar("archon_eval.scorers.math")
 
 
 def _get_limiter() -> anyio.CapacityLimiter:
-    """Bounds the workers, and lets comparisons that wait for one hold no thread meanwhile. One per event loop."""
+    """The bound on the number of workers, one per event loop: a comparison that waits for a worker holds no thread."""
     try:
         return _limiters.get()
     except LookupError:
@@ -223,7 +217,7 @@ def _get_limiter() -> anyio.CapacityLimiter:
 
 @lru_cache(maxsize=10_000)
 def _compare(text: str, boxed: bool, gold: str) -> tuple[MathStatus, str | None]:
-    """Ask a worker, once more if it broke. Remembered, because a search asks the same thing often."""
+    """Ask a worker, once more if it broke. The result is cached, because a search compares the same pairs often."""
     request = {"text": text, "boxed": boxed, "gold": gold, "cpu_seconds": CPU_SECONDS}
     for _ in range(2):
         try:
@@ -233,8 +227,8 @@ def _compare(text: str, boxed: bool, gold: str) -> tuple[MathStatus, str | None]
         reply = worker.ask(request)
         if reply is not None:
             _get_idle_workers().append(worker)
-            found = reply["found"]
-            return "verified" if reply["correct"] else "unreadable" if found is None else "different", found
+            answer = reply["answer"]
+            return "verified" if reply["correct"] else "unreadable" if answer is None else "different", answer
         if worker.close() in _TIMEOUT_EXIT_CODES:
             return "timeout", None
     return "crashed", None

@@ -1,7 +1,7 @@
-"""MixEval and MixEval-Hard: ground truth, where a judge only reads what the answer says.
+"""MixEval and MixEval-Hard: ground truth, which a judge compares with the answer.
 
-Free-form answers get a score from 0 to 1 for agreement with the known answers; of a multiple-choice answer the judge
-says which option it chose. The overall score is the mean of the two parts' accuracies, each rounded to three digits:
+The judge rates a free-form answer from 0 to 1 for agreement with the known answers; of a multiple-choice answer it
+names the option chosen. The overall score is the mean of the two parts' accuracies, each rounded to three digits:
 
     >>> compute_accuracies([("DROP", 1.0), ("DROP", 0.5)], [("MMLU", 1.0)])["overall"]
     0.875
@@ -20,8 +20,6 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, did_you_mean, quote
 from archon_eval.scorers._judge import (
-    Judge,
-    JudgeCachePolicy,
     JudgeReply,
     Judgment,
     build_score_metadata,
@@ -29,6 +27,7 @@ from archon_eval.scorers._judge import (
     require_metadata_text,
 )
 from archon_eval.scorers._judge_prompts import read_prompts
+from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import estimate_mean
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=999)
@@ -114,9 +113,8 @@ def mixeval_metrics() -> Metric:
 
 
 @scorer(metrics=[mixeval_metrics()])
-def mixeval(
-    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
-) -> Scorer:
+@spread_options
+def mixeval(judging: JudgeOptions) -> Scorer:
     """Agreement with the known answers, 0 to 1 (free form), or whether the right option was chosen, 0 or 1.
 
     Sample metadata: `part` (`free-form` or `multiple-choice`), `benchmark` (name of the sub-benchmark), `question`
@@ -124,13 +122,11 @@ def mixeval(
     Score metadata: part, benchmark, verdict, epoch, prompt, judgments.
 
     Args:
-        judge_prompts: JSON lines with the prompts `free-form` (fields question, answers, response) and
-            `multiple-choice` (question, options, response); None is own wording.
-        stored: use of stored judgments, see `judging.Stored`.
-        allow_main_model: let the evaluated model judge if no judge is bound.
+        judging: who judges, see `JudgeOptions`; `judge_prompts` is JSON lines with the prompts `free-form` (fields
+            question, answers, response) and `multiple-choice` (question, options, response).
     """
-    judge = Judge("mixeval", JUDGE_CONFIG, stored, allow_main_model)
-    prompts = read_prompts(judge_prompts, "mixeval.jsonl", PARTS)
+    judge = judging.build_judge("mixeval", JUDGE_CONFIG)
+    prompts = read_prompts(judging.judge_prompts, "mixeval.jsonl", PARTS)
 
     async def score(state: TaskState, target: Target) -> Score:
         part, answer = require_metadata_text(state, "part"), state.output.completion
@@ -142,13 +138,13 @@ def mixeval(
         messages = prompts[part].render(question=require_metadata_text(state, "question"), response=answer, **fields)
         judged: Judgment[float] | Judgment[str]
         if free_form:
-            judged = await judge.ask(state, part, messages, parse_score, SCORE_RETRY_PROMPT)
+            judged = await judge.ask(state, part, messages, parse=parse_score, remind=SCORE_RETRY_PROMPT)
             value = judged.verdict
         else:
-            judged = await judge.ask(state, part, messages, parse_option, OPTION_RETRY_PROMPT)
+            judged = await judge.ask(state, part, messages, parse=parse_option, remind=OPTION_RETRY_PROMPT)
             value = float(judged.verdict in [chr(65 + index) for index in state.metadata["correct"]])
         facts = {"part": part, "benchmark": require_metadata_text(state, "benchmark"), "verdict": judged.verdict}
-        metadata = build_score_metadata(state, [judged.record], **facts, prompt=prompts[part].describe())
+        metadata = build_score_metadata(state, [judged], **facts, prompt=prompts[part].describe())
         return Score(value=value, answer=answer, metadata=metadata)
 
     return score

@@ -17,8 +17,6 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
 from archon_eval.scorers._judge import (
-    Judge,
-    JudgeCachePolicy,
     JudgeReply,
     Judgment,
     build_score_metadata,
@@ -26,6 +24,7 @@ from archon_eval.scorers._judge import (
     parse_bracketed,
 )
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompts
+from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import estimate_mean
 
 JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=2048)
@@ -86,7 +85,7 @@ def compute_single_metrics(ratings: Sequence[tuple[int, float]], questions: Sequ
 
 
 def extract_turn_answers(state: TaskState) -> list[str]:
-    """The answers to both turns, found in the conversation: the last words before the second question, and the last.
+    """The answers to both turns: the model's last message before the second question, and its last after it.
 
     Raises:
         DataError: the second question was never asked, because a solver answered only one turn.
@@ -126,9 +125,8 @@ def mt_bench_single_metrics() -> Metric:
 
 
 @scorer(metrics=[mt_bench_pair_metrics()])
-def mt_bench_pair(
-    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
-) -> Scorer:
+@spread_options
+def mt_bench_pair(judging: JudgeOptions) -> Scorer:
     """Both turns against the baseline's, two games each; the value is the mean outcome, 0 to 1.
 
     Sample metadata: `turns` (the two questions), `baseline_turns` (the baseline's two answers), `reference` (two
@@ -136,31 +134,33 @@ def mt_bench_pair(
     Score metadata: outcomes, verdicts, epoch, prompts, judgments.
 
     Args:
-        judge_prompts: file in the format of FastChat's `judge_prompts.jsonl`; None is own wording.
-        stored: use of stored judgments, see `judging.Stored`.
-        allow_main_model: let the evaluated model judge if no judge is bound.
+        judging: who judges, see `JudgeOptions`; `judge_prompts` is a file in the format of FastChat's
+            `judge_prompts.jsonl`.
     """
-    judge = Judge("mt_bench_pair", JUDGE_CONFIG, stored, allow_main_model)
-    prompts = read_prompts(judge_prompts, "mt_bench.jsonl", PAIR_PROMPTS)
+    judge = judging.build_judge("mt_bench_pair", JUDGE_CONFIG)
+    prompts = read_prompts(judging.judge_prompts, "mt_bench.jsonl", PAIR_PROMPTS)
 
     async def score(state: TaskState, target: Target) -> Score:
         ours, theirs = extract_turn_answers(state), _require_two_texts(state, "baseline_turns")
+        used = _choose_prompts(prompts, PAIR_PROMPTS, state)
 
         async def play(turn: int, game: int) -> Judgment[str]:
             a, b = (ours, theirs) if game == 1 else (theirs, ours)
             answers = {"answer_a_1": a[0], "answer_a_2": a[1], "answer_b_1": b[0], "answer_b_2": b[1]}
             answers |= {"answer_a": a[turn - 1], "answer_b": b[turn - 1]}
-            messages = _select_prompt(prompts, PAIR_PROMPTS, state, turn).render(
-                **answers, **_build_prompt_fields(state, turn)
-            )
-            return await judge.ask(state, f"turn {turn}, game {game}", messages, parse_pair_verdict, PAIR_RETRY_PROMPT)
+            messages = used[turn - 1].render(**answers, **_build_prompt_fields(state, turn))
+            name = f"turn {turn}, game {game}"
+            return await judge.ask(state, name, messages, parse=parse_pair_verdict, remind=PAIR_RETRY_PROMPT)
 
         judged = await gather(*[play(turn, game) for turn in (1, 2) for game in (1, 2)])
         verdicts = [j.verdict for j in judged]
         outcomes = [score_game_pair(*verdicts[:2]), score_game_pair(*verdicts[2:])]
-        used = [_select_prompt(prompts, PAIR_PROMPTS, state, turn).describe() for turn in (1, 2)]
         metadata = build_score_metadata(
-            state, [j.record for j in judged], outcomes=outcomes, verdicts=verdicts, prompts=used
+            state,
+            judged,
+            outcomes=outcomes,
+            verdicts=verdicts,
+            prompts=[prompt.describe() for prompt in used],
         )
         return Score(value=sum(outcomes) / 2, answer=ours[1], metadata=metadata)
 
@@ -168,40 +168,36 @@ def mt_bench_pair(
 
 
 @scorer(metrics=[mt_bench_single_metrics()])
-def mt_bench_single(
-    judge_prompts: str | None = None, stored: JudgeCachePolicy = "reuse", allow_main_model: bool = False
-) -> Scorer:
+@spread_options
+def mt_bench_single(judging: JudgeOptions) -> Scorer:
     """Both turns rated from 1 to 10; the value is the mean rating.
 
     Sample metadata: `turns` (the two questions), `reference` (two reference answers, or None).
-    Score metadata: ratings, epoch, prompts, judgments. Arguments as `mt_bench_pair`.
+    Score metadata: ratings, epoch, prompts, judgments. Options as for `mt_bench_pair`.
     """
-    judge = Judge("mt_bench_single", JUDGE_CONFIG, stored, allow_main_model)
-    prompts = read_prompts(judge_prompts, "mt_bench.jsonl", SINGLE_PROMPTS)
+    judge = judging.build_judge("mt_bench_single", JUDGE_CONFIG)
+    prompts = read_prompts(judging.judge_prompts, "mt_bench.jsonl", SINGLE_PROMPTS)
 
     async def score(state: TaskState, target: Target) -> Score:
-        ours = extract_turn_answers(state)
+        ours, used = extract_turn_answers(state), _choose_prompts(prompts, SINGLE_PROMPTS, state)
 
         async def rate(turn: int) -> Judgment[float]:
             answers = {"answer_1": ours[0], "answer_2": ours[1], "answer": ours[turn - 1]}
-            messages = _select_prompt(prompts, SINGLE_PROMPTS, state, turn).render(
-                **answers, **_build_prompt_fields(state, turn)
-            )
-            return await judge.ask(state, f"turn {turn}", messages, parse_rating, RATING_RETRY_PROMPT)
+            messages = used[turn - 1].render(**answers, **_build_prompt_fields(state, turn))
+            return await judge.ask(state, f"turn {turn}", messages, parse=parse_rating, remind=RATING_RETRY_PROMPT)
 
         judged = await gather(rate(1), rate(2))
         ratings = [j.verdict for j in judged]
-        used = [_select_prompt(prompts, SINGLE_PROMPTS, state, turn).describe() for turn in (1, 2)]
-        metadata = build_score_metadata(state, [j.record for j in judged], ratings=ratings, prompts=used)
+        metadata = build_score_metadata(state, judged, ratings=ratings, prompts=[prompt.describe() for prompt in used])
         return Score(value=sum(ratings) / 2, answer=ours[1], metadata=metadata)
 
     return score
 
 
-def _select_prompt(
-    prompts: Mapping[str, JudgePrompt], names: Sequence[str], state: TaskState, turn: int
-) -> JudgePrompt:
-    return prompts[names[(turn - 1) * 2 + bool(state.metadata.get("reference"))]]
+def _choose_prompts(prompts: Mapping[str, JudgePrompt], names: Sequence[str], state: TaskState) -> list[JudgePrompt]:
+    """The prompts for both turns, with or without reference as the question has one."""
+    has_reference = bool(state.metadata.get("reference"))
+    return [prompts[names[2 * place + has_reference]] for place in (0, 1)]
 
 
 def _build_prompt_fields(state: TaskState, turn: int) -> Mapping[str, str]:

@@ -39,6 +39,7 @@ TEST_GROUPS = ("public_tests", "private_tests", "generated_tests")
 def programs(
     sandbox: SandboxMode = "docker",
     all_tests: bool = False,
+    *,
     time_factor: TimeFactor = "auto",
     workers: int | None = None,
 ) -> Scorer:
@@ -90,8 +91,8 @@ def build_test_cases(metadata: Mapping[str, Any]) -> tuple[AnyCase, ...]:
         if isinstance(tests, str):
             tests = json.loads(zlib.decompress(base64.b85decode(tests)))
         for split in TEST_GROUPS:
-            given = metadata.get(split) or {"input": [], "output": []}
-            pairs = zip(given["input"], given["output"], strict=True)
+            group = metadata.get(split) or {"input": [], "output": []}
+            pairs = zip(group["input"], group["output"], strict=True)
             tests = [*tests, *({"input": i, "output": o} for i, o in pairs)]
         cases = tuple(_build_case(test) for test in tests)
     except (KeyError, TypeError, ValueError, zlib.error) as e:
@@ -128,8 +129,8 @@ def explain_run(result: ProgramRun) -> str:
 
 
 def summarize_run(result: ProgramRun, table: bool) -> dict[str, Any]:
-    """What the score's metadata keeps: counts, the worst CPU time, and with `table` a row per test."""
-    kept: dict[str, Any] = {
+    """The run for the score's metadata: counts, most CPU time and memory of a test, and with `table` a row per test."""
+    summary: dict[str, Any] = {
         "verdict": result.verdict.value,
         "tests": result.tests,
         "tests_run": len(result.runs),
@@ -138,7 +139,7 @@ def summarize_run(result: ProgramRun, table: bool) -> dict[str, Any]:
         "max_memory_bytes": max((run.memory for run in result.runs), default=0),
     }
     if table:
-        kept["table"] = [
+        summary["table"] = [
             [run.verdict.value, round(run.cpu, 3), round(run.wall, 3), run.exit_code] for run in result.runs
         ]
-    return kept
+    return summary

@@ -1,12 +1,12 @@
-"""What the three programming benchmarks share: the check for Docker before anything is paid for, the task, the limits.
+"""What the three programming benchmarks share: their options, the check for Docker before anything is paid, the task.
 
-    return build_program_task("mbpp", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+    return build_program_task("mbpp", samples, selection, options=options)
 
-A sample's tests travel in its metadata (see `scorers.programs`); the whole prompt is in the sample.
+A sample's tests are in its metadata (see `scorers.programs`); the whole prompt is in the sample.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from inspect_ai import Task
@@ -17,43 +17,51 @@ from archon_eval.errors import DataError, SandboxError, did_you_mean
 from archon_eval.sandbox.image import check_docker
 from archon_eval.sandbox.types import CallCase
 from archon_eval.scorers.programs import SandboxMode, TimeFactor, pack_tests, programs
-from archon_eval.tasks._data import Row, build_task
+from archon_eval.tasks._data import Selection
+from archon_eval.tasks._rows import Row
 
 CALL_CPU_SECONDS = 3.0
 """CPU seconds for one function-call test, as in HumanEval's own harness."""
 
 
-def build_program_task(
-    name: str,
-    samples: Sequence[Sample],
-    *,
-    split: str,
-    n: int | None,
-    seed: int,
-    sandbox: SandboxMode,
-    time_factor: TimeFactor,
-) -> Task:
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions:
+    """Where programs run, and for how long.
+
+    Raises:
+        DataError: an unknown sandbox or an impossible factor.
+    """
+
+    sandbox: SandboxMode = "docker"
+    """`docker`, or `local` for trusted programs: no protection at all."""
+    time_factor: TimeFactor = "auto"
+    """Multiplies every time limit; `auto` measures this machine and never shortens a limit."""
+
+    def __post_init__(self) -> None:
+        if self.sandbox not in get_args(SandboxMode):
+            raise DataError(f"unknown sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), get_args(SandboxMode))}")
+        if self.time_factor != "auto" and not (isinstance(self.time_factor, int | float) and self.time_factor > 0):
+            raise DataError(f"time_factor={self.time_factor!r}: must be auto or a positive number")
+
+
+def build_program_task(name: str, samples: Sequence[Sample], selection: Selection, *, options: ProgramOptions) -> Task:
     """The task, marked by `programs()`.
 
     Raises:
-        PrerequisiteError: `sandbox=docker` where no program could be run; names `archon sandbox doctor`.
+        PrerequisiteError: `sandbox=docker` where no program can run; names `archon sandbox doctor`.
     """
-    if sandbox not in get_args(SandboxMode):
-        raise DataError(f"unknown sandbox {sandbox!r}{did_you_mean(str(sandbox), get_args(SandboxMode))}")
-    if time_factor != "auto" and not (isinstance(time_factor, int | float) and time_factor > 0):
-        raise DataError(f"time_factor={time_factor!r}: must be auto or a positive number")
-    if sandbox == "docker":
+    if options.sandbox == "docker":
         try:
             check_docker()
         except SandboxError as error:
             raise make_prerequisite_error(f"{name} runs programs in Docker: {error}") from None
-    return build_task(name, samples, programs(sandbox=sandbox, time_factor=time_factor), split=split, n=n, seed=seed)
+    return selection.build_task(name, samples, programs(**asdict(options)))
 
 
-def build_call_metadata(cases: Sequence[CallCase], **more: Any) -> dict[str, Any]:
+def build_call_metadata(cases: Sequence[CallCase], **facts: Any) -> dict[str, Any]:
     """The metadata of a sample whose tests call functions."""
     tests: list[Mapping[str, Any]] = [{**asdict(case), "names": list(case.names)} for case in cases]
-    return {"tests": pack_tests(tests), "time_limit": CALL_CPU_SECONDS, **more}
+    return {"tests": pack_tests(tests), "time_limit": CALL_CPU_SECONDS, **facts}
 
 
 def require_texts(row: Row, key: str) -> list[str]:

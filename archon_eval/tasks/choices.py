@@ -4,8 +4,8 @@
     inspect eval archon_eval/gpqa_diamond -T sample=true --model none --solver archon -S architecture=moa-lite ...
 
 Question, options and the form of the reply are in the sample's prompt, so that `--solver` loses none of them; the
-samples therefore have no `choices` for a solver to format a second time. A question that a source holds twice, to the
-letter, counts once (MMLU's test set has such rows, some under two subjects).
+samples therefore have no `choices` for a solver to format a second time. A question that a source holds twice in the
+same words counts once (MMLU's test set has such rows, some under two subjects).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +16,11 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
+from archon_eval.scorers._options import spread_options
 from archon_eval.scorers.choices import letter_answer
-from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
+from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._pinned import load_hub_rows
+from archon_eval.tasks._rows import Row
 
 MMLU = ("cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe")
 MMLU_PRO = ("TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315")
@@ -34,62 +37,53 @@ Exactly one of the options is right. Think it through step by step, then close y
 your choice, in this form: ANSWER: $LETTER (one of {letters})"""
 
 
-@task
-def mmlu(
-    split: str = "all", sample: bool = False, data: str | None = None, n: int | None = None, seed: int = 0
-) -> Task:
-    """MMLU (Hendrycks et al., 2021): four options; 500 questions of the test set by default.
-
-    Args:
-        split: `dev` (a fifth, for searching), `test` (the rest, for reporting) or `all`.
-        sample: use the questions bundled with the package; no network.
-        data: a local file with `question`, `choices` (a list), `answer` (the place from 0, or the letter).
-        n: how many questions to draw before the split.
-        seed: changes the draw and the split.
-
-    Raises:
-        DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
-    """
-    rows = load_rows(sample=sample, data=data, bundled="mmlu.jsonl", hub=lambda: load_hub_rows(*MMLU, config="all"))
-    return _build_choice_task("mmlu", rows, _make_row_reader("choices"), split, _resolve_n(n, sample, data), seed)
-
-
-@task
-def mmlu_pro(
-    split: str = "all", sample: bool = False, data: str | None = None, n: int | None = None, seed: int = 0
-) -> Task:
-    """MMLU-Pro (Wang et al., 2024): up to ten options; 500 questions of the test set by default. As `mmlu`, the list
-    of options under `options`."""
-    rows = load_rows(sample=sample, data=data, bundled="mmlu_pro.jsonl", hub=lambda: load_hub_rows(*MMLU_PRO))
-    return _build_choice_task("mmlu_pro", rows, _make_row_reader("options"), split, _resolve_n(n, sample, data), seed)
-
-
-@task
-def gpqa_diamond(
-    split: str = "all", sample: bool = False, data: str | None = None, n: int | None = None, seed: int = 0
-) -> Task:
-    """GPQA Diamond (Rein et al., 2023): 198 questions, four options in an order fixed by the question. As `mmlu`, with
-    the official columns `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`."""
-    hub = lambda: load_hub_rows(*GPQA, config="gpqa_diamond", split="train")  # noqa: E731
-    rows = load_rows(sample=sample, data=data, bundled="gpqa.jsonl", hub=hub)
-    return _build_choice_task("gpqa", rows, _read_gpqa_row, split, n, seed)
-
-
 RowReader = Callable[[Row], tuple[str, Sequence[str], int]]
 """A row's question, its options in order, and the place of the right one."""
 
 
-def _resolve_n(n: int | None, sample: bool, data: str | None) -> int | None:
-    return HUB_SAMPLE_SIZE if n is None and not sample and not data else n
+@task
+@spread_options
+def mmlu(selection: Selection) -> Task:
+    """MMLU (Hendrycks et al., 2021): four options.
+
+    Args:
+        selection: `data` has `question`, `choices` (a list), `answer` (the place from 0, or the letter); `n` is 500 by
+            default for the official test set.
+    """
+    rows = selection.load_rows("mmlu.jsonl", lambda: load_hub_rows(*MMLU, config="all"))
+    samples = _build_samples("mmlu", rows, _make_row_reader("choices"))
+    return selection.limit_official(HUB_SAMPLE_SIZE).build_task("mmlu", samples, letter_answer())
 
 
-def _build_choice_task(name: str, rows: Sequence[Row], read: RowReader, split: str, n: int | None, seed: int) -> Task:
-    found = [_build_sample(name, row, *read(row)) for row in rows]
-    samples = list({(sample.id, str(sample.input)): sample for sample in found}.values())
-    return build_task(name, samples, letter_answer(), split=split, n=n, seed=seed)
+@task
+@spread_options
+def mmlu_pro(selection: Selection) -> Task:
+    """MMLU-Pro (Wang et al., 2024): up to ten options. As `mmlu`, with the list of options under `options`."""
+    rows = selection.load_rows("mmlu_pro.jsonl", lambda: load_hub_rows(*MMLU_PRO))
+    samples = _build_samples("mmlu_pro", rows, _make_row_reader("options"))
+    return selection.limit_official(HUB_SAMPLE_SIZE).build_task("mmlu_pro", samples, letter_answer())
 
 
-def _build_sample(name: str, row: Row, question: str, options: Sequence[str], right: int) -> Sample:
+@task
+@spread_options
+def gpqa_diamond(selection: Selection) -> Task:
+    """GPQA Diamond (Rein et al., 2023): 198 questions, four options in an order fixed by the question.
+
+    Args:
+        selection: `data` has the official columns `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`.
+    """
+    rows = selection.load_rows("gpqa.jsonl", lambda: load_hub_rows(*GPQA, config="gpqa_diamond", split="train"))
+    return selection.build_task("gpqa", _build_samples("gpqa", rows, _read_gpqa_row), letter_answer())
+
+
+def _build_samples(name: str, rows: Sequence[Row], read: RowReader) -> list[Sample]:
+    """A sample for each row; rows that agree in id and prompt count once."""
+    samples = [_build_sample(name, row, read) for row in rows]
+    return list({(sample.id, str(sample.input)): sample for sample in samples}.values())
+
+
+def _build_sample(name: str, row: Row, read: RowReader) -> Sample:
+    question, options, right = read(row)
     letters = ascii_uppercase[: len(options)]
     listed = "\n".join(f"{letter}) {option}" for letter, option in zip(letters, options, strict=True))
     ids = (row.get(key) for key in ("id", "Record ID", "question_id"))

@@ -15,9 +15,12 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.sandbox.types import MEBI
-from archon_eval.scorers.programs import TEST_GROUPS, SandboxMode, TimeFactor, pack_tests
-from archon_eval.tasks._data import Row, load_rows, make_stable_id
-from archon_eval.tasks._programs import build_program_task
+from archon_eval.scorers._options import spread_options
+from archon_eval.scorers.programs import TEST_GROUPS, pack_tests
+from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._pinned import explain_download_errors
+from archon_eval.tasks._programs import ProgramOptions, build_program_task
+from archon_eval.tasks._rows import Row
 
 REPO = "deepmind/code_contests"
 REVISION = "802411c3010cb00d1b05bad57ca77365a3c699d6"
@@ -37,49 +40,31 @@ for to standard output.{limits} Close your reply with the program, whole, in one
 
 
 @task
-def code_contests(
-    split: str = "all",
-    sample: bool = False,
-    data: str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    sandbox: SandboxMode = "docker",
-    time_factor: TimeFactor = "auto",
-) -> Task:
+@spread_options
+def code_contests(selection: Selection, options: ProgramOptions) -> Task:
     """CodeContests: the 140 problems of the test split without images, the bundled problems, or a file of your own.
 
     Args:
-        split: `dev` (a fifth, for searching), `test` (the rest, for reporting) or `all`.
-        sample: use the problems bundled with the package; no network.
-        data: a local file in the official form (`name`, `description`, `public_tests`, `private_tests`,
-            `generated_tests`, `time_limit`, `memory_limit_bytes`), or with `tests`, a list of `{input, output}`.
-        n: how many problems to draw before the split; all if not given.
-        seed: changes the draw and the split.
-        sandbox: `docker`, or `local` for trusted programs: no protection at all.
-        time_factor: multiplies every time limit; `auto` measures this machine and never shortens one.
+        selection: `data` has the official form (`name`, `description`, `public_tests`, `private_tests`,
+            `generated_tests`, `time_limit`, `memory_limit_bytes`), or `tests`, a list of `{input, output}`.
+        options: where programs run, see `ProgramOptions`.
 
     Raises:
-        DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
         PrerequisiteError: no Docker; names `archon sandbox doctor`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="code_contests.jsonl", hub=_load_test_split)
+    rows = selection.load_rows("code_contests.jsonl", _load_test_split)
     samples = [build_sample(row) for row in rows if IMAGE_TAG not in row.require_text("description")]
     if not samples:
-        raise DataError(f"{data}: every problem has an {IMAGE_TAG} in its description, so none can be asked in text")
-    return build_program_task(
-        "code_contests", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor
-    )
+        raise DataError(f"{selection.data}: every problem has an {IMAGE_TAG} in its description: none is text alone")
+    return build_program_task("code_contests", samples, selection, options=options)
 
 
 def build_sample(row: Row) -> Sample:
     """A row in the official form, or with a plain list of `tests`."""
-    description, seconds, memory = (
-        row.require_text("description").strip(),
-        _read_time_limit(row),
-        row.get("memory_limit_bytes"),
-    )
-    said = [f"{seconds:g} s of time" if seconds else "", f"{memory // 1_000_000} MB of memory" if memory else ""]
-    limits = f" Each test may take {' and '.join(filter(None, said))}." if any(said) else ""
+    description = row.require_text("description").strip()
+    seconds, memory = _read_time_limit(row), row.get("memory_limit_bytes")
+    bounds = [f"{seconds:g} s of time" if seconds else "", f"{memory // 1_000_000} MB of memory" if memory else ""]
+    limits = f" Each test may take {' and '.join(filter(None, bounds))}." if any(bounds) else ""
     metadata = {
         "tests": pack_tests(_read_tests(row)),
         "time_limit": seconds,
@@ -94,13 +79,12 @@ def build_sample(row: Row) -> Sample:
 
 def _read_tests(row: Row) -> list[dict[str, str]]:
     """All tests, whichever of the three lists they stand in."""
-    found: list[Any] = list(row.get("tests", []))
+    records: list[Any] = list(row.get("tests", []))
     try:
         for key in TEST_GROUPS:
-            given = row.get(key, {"input": [], "output": []})
-            pairs = zip(given["input"], given["output"], strict=True)
-            found += [{"input": given, "output": wanted} for given, wanted in pairs]
-        tests = [{"input": test["input"], "output": test["output"]} for test in found]
+            group = row.get(key, {"input": [], "output": []})
+            records += ({"input": i, "output": o} for i, o in zip(group["input"], group["output"], strict=True))
+        tests = [{"input": test["input"], "output": test["output"]} for test in records]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{row.location}: tests must be lists `input` and `output` of the same length under "
@@ -113,25 +97,21 @@ def _read_tests(row: Row) -> list[dict[str, str]]:
 
 def _read_time_limit(row: Row) -> float | None:
     """The time limit as a number of seconds, from a number or the official `{seconds, nanos}`."""
-    given = row.get("time_limit")
-    if isinstance(given, Mapping):
-        given = (given.get("seconds") or 0) + (given.get("nanos") or 0) / 1e9
-    if given is not None and not isinstance(given, int | float):
-        raise DataError(f"{row.location}: 'time_limit' must be seconds or {{seconds, nanos}}, not {given!r}")
-    return float(given) if given else None
+    limit = row.get("time_limit")
+    if isinstance(limit, Mapping):
+        limit = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
+    if limit is not None and not isinstance(limit, int | float):
+        raise DataError(f"{row.location}: 'time_limit' must be seconds or {{seconds, nanos}}, not {limit!r}")
+    return float(limit) if limit else None
 
 
 def _load_test_split() -> list[Row]:
     """The test split at the pinned commit, and nothing else of the data set."""
-    place, offline = f"{REPO}@{REVISION[:7]}", "run without it: -T sample=true, or -T data=PATH (your own file)"
-    try:
+    place = f"{REPO}@{REVISION[:7]}"
+    with explain_download_errors(place):
         from datasets import Dataset
         from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise DataError(f"{place}: reading the Hub needs `pip install 'archon-eval[hub]'`; or {offline}") from error
-    try:
+
         path = hf_hub_download(REPO, TEST_FILE, repo_type="dataset", revision=REVISION)
-    except Exception as error:
-        raise DataError(f"{place}: the Hub did not give it ({error}); try again or {offline}") from error
-    table = Dataset.from_parquet(path, columns=list(COLUMNS))
+        table = Dataset.from_parquet(path, columns=list(COLUMNS))
     return [Row(f"{place}, row {index}", values) for index, values in enumerate(table)]

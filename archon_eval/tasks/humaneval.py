@@ -7,9 +7,11 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.sandbox.function_calls import build_humaneval_case
-from archon_eval.scorers.programs import SandboxMode, TimeFactor
-from archon_eval.tasks._data import Row, load_hub_rows, load_rows, make_stable_id
-from archon_eval.tasks._programs import build_call_metadata, build_program_task
+from archon_eval.scorers._options import spread_options
+from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._pinned import load_hub_rows
+from archon_eval.tasks._programs import ProgramOptions, build_call_metadata, build_program_task
+from archon_eval.tasks._rows import Row
 
 HUB = ("openai/openai_humaneval", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
 PROMPT = """\
@@ -24,25 +26,16 @@ ends with ```. Leave out examples of its use."""
 
 
 @task
-def humaneval(
-    split: str = "all",
-    sample: bool = False,
-    data: str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    sandbox: SandboxMode = "docker",
-    time_factor: TimeFactor = "auto",
-) -> Task:
-    """HumanEval: its 164 problems, the bundled ones, or a file of your own. Arguments and errors as `code_contests`.
+@spread_options
+def humaneval(selection: Selection, options: ProgramOptions) -> Task:
+    """HumanEval: its 164 problems, the bundled ones, or a file of your own. Options and errors as `code_contests`.
 
     Args:
-        data: a local file with `prompt`, `entry_point`, `test` (which defines `check(candidate)`), and `task_id`.
+        selection: `data` has `prompt`, `entry_point`, `test` (which defines `check(candidate)`), and `task_id`.
+        options: where programs run, see `ProgramOptions`.
     """
-    rows = load_rows(sample=sample, data=data, bundled="humaneval.jsonl", hub=lambda: load_hub_rows(*HUB))
-    samples = [build_sample(row) for row in rows]
-    return build_program_task(
-        "humaneval", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor
-    )
+    rows = selection.load_rows("humaneval.jsonl", lambda: load_hub_rows(*HUB))
+    return build_program_task("humaneval", [build_sample(row) for row in rows], selection, options=options)
 
 
 def build_sample(row: Row) -> Sample:

@@ -14,9 +14,13 @@ import re
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
+from archon_eval.components.parsing.final_answer import extract_last_box
 from archon_eval.errors import DataError
-from archon_eval.scorers.math import extract_last_box, math_answer
-from archon_eval.tasks._data import Row, build_task, load_hub_rows, load_rows, make_stable_id
+from archon_eval.scorers._options import spread_options
+from archon_eval.scorers.math import math_answer
+from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._pinned import load_hub_rows
+from archon_eval.tasks._rows import Row
 
 REPO = "EleutherAI/hendrycks_math"
 REVISION = "21a5633873b6a120296cce3e2df9d5550074f4a3"
@@ -39,25 +43,17 @@ only the answer, in LaTeX, inside \\boxed{{}}."""
 
 
 @task
-def math(
-    split: str = "all", sample: bool = False, data: str | None = None, n: int | None = None, seed: int = 0
-) -> Task:
+@spread_options
+def math(selection: Selection) -> Task:
     """MATH: a seeded sample of the test set, the bundled problems, or a file of your own.
 
     Args:
-        split: `dev` (a fifth, for searching), `test` (the rest, for reporting) or `all`.
-        sample: use the problems bundled with the package; no network.
-        data: a local file with `problem`, `answer` (or a boxed `solution`), optionally `id`, `subject`, `level`.
-        n: how many problems to draw before the split; 200 from the Hub by default, else all.
-        seed: changes the draw and the split.
-
-    Raises:
-        DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
+        selection: `data` has `problem`, `answer` (or a boxed `solution`), optionally `id`, `subject`, `level`; `n` is
+            200 by default for the official test set.
     """
-    rows = load_rows(sample=sample, data=data, bundled="math.jsonl", hub=_load_test_set)
-    if n is None and not sample and not data:
-        n = HUB_SAMPLE_SIZE
-    return build_task("math", [build_sample(row) for row in rows], math_answer(), split=split, n=n, seed=seed)
+    rows = selection.load_rows("math.jsonl", _load_test_set)
+    samples = [build_sample(row) for row in rows]
+    return selection.limit_official(HUB_SAMPLE_SIZE).build_task("math", samples, math_answer())
 
 
 def build_sample(row: Row) -> Sample:

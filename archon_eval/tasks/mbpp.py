@@ -8,9 +8,11 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.sandbox.function_calls import build_mbpp_case
-from archon_eval.scorers.programs import SandboxMode, TimeFactor
-from archon_eval.tasks._data import Row, load_hub_rows, load_rows, make_stable_id
-from archon_eval.tasks._programs import build_call_metadata, build_program_task, require_texts
+from archon_eval.scorers._options import spread_options
+from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._pinned import load_hub_rows
+from archon_eval.tasks._programs import ProgramOptions, build_call_metadata, build_program_task, require_texts
+from archon_eval.tasks._rows import Row
 
 HUB = ("google-research-datasets/mbpp", "4bb6404fdc6cacfda99d4ac4205087b89d32030c")
 TEST_IDS = range(11, 511)
@@ -27,27 +29,20 @@ with ```."""
 
 
 @task
-def mbpp(
-    split: str = "all",
-    sample: bool = False,
-    data: str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    sandbox: SandboxMode = "docker",
-    time_factor: TimeFactor = "auto",
-) -> Task:
-    """MBPP: the 500 tasks of the test split, the bundled ones, or a file of your own. As `code_contests`.
+@spread_options
+def mbpp(selection: Selection, options: ProgramOptions) -> Task:
+    """MBPP: the 500 tasks of the test split, the bundled ones, or a file of your own. Errors as `code_contests`.
 
     Args:
-        data: a local file with `text`, `test_list`, and optionally `task_id`, `test_setup_code`. Of rows with a
-            number as `task_id`, only 11 to 510 are used.
+        selection: `data` has `text`, `test_list`, and optionally `task_id`, `test_setup_code`. Of rows with a number as
+            `task_id`, only 11 to 510 are used.
+        options: where programs run, see `ProgramOptions`.
     """
-    hub = lambda: load_hub_rows(*HUB, config="full")  # noqa: E731
-    rows = load_rows(sample=sample, data=data, bundled="mbpp.jsonl", hub=hub)
+    rows = selection.load_rows("mbpp.jsonl", lambda: load_hub_rows(*HUB, config="full"))
     samples = [build_sample(row) for row in rows if not isinstance(id := row.get("task_id"), int) or id in TEST_IDS]
     if not samples:
-        raise DataError(f"{data}: no task of the test split (task_id 11 to 510)")
-    return build_program_task("mbpp", samples, split=split, n=n, seed=seed, sandbox=sandbox, time_factor=time_factor)
+        raise DataError(f"{selection.data}: no task of the test split (task_id 11 to 510)")
+    return build_program_task("mbpp", samples, selection, options=options)
 
 
 def build_sample(row: Row) -> Sample:

@@ -12,11 +12,13 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.scorers._judge import JudgeCachePolicy, needs_judge
+from archon_eval.scorers._judge import needs_judge
+from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.scorers.mixeval import PARTS
 from archon_eval.scorers.mixeval import mixeval as mixeval_scorer
-from archon_eval.tasks._data import Row, build_task, load_bundled_rows
-from archon_eval.tasks._pinned import load_github_file, read_rows
+from archon_eval.tasks._data import Selection
+from archon_eval.tasks._pinned import load_github_file
+from archon_eval.tasks._rows import Row
 
 SOURCE = ("Psycoy/MixEval", "bac9c1c164dffc80cb40f05fc0b772b87d66f00e")
 FOLDER = "mix_eval/data/mixeval-2024-06-01"
@@ -25,50 +27,32 @@ STEPWISE_BENCHMARKS = ("BBH", "GSM8k", "MATH")
 
 
 @task
-def mixeval(
-    split: str = "all",
-    sample: bool = False,
-    data: str | list[str] | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    judge_prompts: str | None = None,
-    stored: JudgeCachePolicy = "reuse",
-    allow_main_model: bool = False,
-) -> Task:
+@spread_options
+def mixeval(selection: Selection, judging: JudgeOptions) -> Task:
     """Accuracy over both parts and every sub-benchmark.
 
     Args:
-        split: `dev` (a fifth, for searching), `test` (the rest, for reporting) or `all`.
-        sample: use the questions bundled with the package; no network.
-        data: local files in the form of the official `free-form.json` and `multiple-choice.json`, one or both
+        selection: `data` has the form of the official `free-form.json` and `multiple-choice.json`, one or both
             (`-T data=free-form.json,multiple-choice.json`).
-        n: how many questions to draw before the split; all by default.
-        seed: changes the draw and the split.
-        judge_prompts, stored, allow_main_model: as for the scorer.
-
-    Raises:
-        DataError: a source that cannot be read or is not as described, an unknown split, an impossible `n`.
+        judging: as for the scorer.
     """
-    samples = [build_sample(row) for row in _load_part_rows("mixeval", sample, data)]
-    scorer, setup = mixeval_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return build_task("mixeval", samples, scorer, split=split, n=n, seed=seed, setup=setup)
+    return _build_task("mixeval", selection, judging)
 
 
 @task
-def mixeval_hard(
-    split: str = "all",
-    sample: bool = False,
-    data: str | list[str] | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    judge_prompts: str | None = None,
-    stored: JudgeCachePolicy = "reuse",
-    allow_main_model: bool = False,
-) -> Task:
-    """The hard subset; parameters and errors as for `mixeval`."""
-    samples = [build_sample(row) for row in _load_part_rows("mixeval-hard", sample, data)]
-    scorer, setup = mixeval_scorer(judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return build_task("mixeval_hard", samples, scorer, split=split, n=n, seed=seed, setup=setup)
+@spread_options
+def mixeval_hard(selection: Selection, judging: JudgeOptions) -> Task:
+    """The hard subset; options as for `mixeval`."""
+    return _build_task("mixeval_hard", selection, judging)
+
+
+def _build_task(name: str, selection: Selection, judging: JudgeOptions) -> Task:
+    folder = f"{FOLDER}/{name.replace('_', '-')}"
+    rows = selection.load_rows(
+        f"{name}.jsonl", lambda: [row for part in PARTS for row in load_github_file(*SOURCE, f"{folder}/{part}.json")]
+    )
+    samples, scorer = [build_sample(row) for row in rows], mixeval_scorer(**judging.to_arguments())
+    return selection.build_task(name, samples, scorer, setup=needs_judge(judging.allow_main_model))
 
 
 def build_sample(row: Row) -> Sample:
@@ -100,13 +84,3 @@ def _choose_instruction(part: str, benchmark: str) -> str:
     if benchmark in STEPWISE_BENCHMARKS:
         return "Work it out step by step, then state the final answer."
     return "Answer with a word or a short phrase."
-
-
-def _load_part_rows(name: str, sample: bool, data: str | list[str] | None) -> list[Row]:
-    if sample and data:
-        raise DataError(f"sample=true and data={data}: give one of them (bundled questions, or your own files)")
-    if sample:
-        return load_bundled_rows(f"{name.replace('-', '_')}.jsonl")
-    if data:
-        return [row for path in ([data] if isinstance(data, str) else data) for row in read_rows(path)]
-    return [row for part in PARTS for row in load_github_file(*SOURCE, f"{FOLDER}/{name}/{part}.json")]

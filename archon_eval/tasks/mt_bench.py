@@ -7,6 +7,8 @@ Both turns are answered in one conversation. The task's own solver and `--solver
 answers only what stands in the sample is wrapped: `--solver archon_eval/each_turn -S solver=NAME`.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from inspect_ai import Task, task
@@ -16,10 +18,12 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from inspect_ai.util import registry_create
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.scorers._judge import JudgeCachePolicy, needs_judge
+from archon_eval.scorers._judge import needs_judge
+from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
-from archon_eval.tasks._data import Row, build_task, load_rows
-from archon_eval.tasks._pinned import collect_model_answers, load_github_file, read_rows
+from archon_eval.tasks._data import Selection
+from archon_eval.tasks._pinned import collect_model_answers, load_baseline_answers, load_github_file
+from archon_eval.tasks._rows import Row, load_local_rows
 
 FASTCHAT = ("lm-sys/FastChat", "587d5cfa1609a43d192cedb8441cac3c17db105d")
 ANSWERS_REPO = ("muhan421/fastchat-eval", "a5c1f25eb61f108bec11d97d5cb2616ff9df03fe")
@@ -32,49 +36,41 @@ GRADINGS = {"pairwise": mt_bench_pair, "single": mt_bench_single}
 
 
 @task
+@spread_options
 def mt_bench(
-    split: str = "all",
-    sample: bool = False,
-    data: str | None = None,
+    selection: Selection,
+    judging: JudgeOptions,
+    *,
     grading: str = "pairwise",
     baseline: str = BASELINE,
     reference: str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    judge_prompts: str | None = None,
-    stored: JudgeCachePolicy = "reuse",
-    allow_main_model: bool = False,
 ) -> Task:
     """Win rate over a baseline's answers, or the mean rating.
 
     Args:
-        split: `dev` (a fifth, for searching), `test` (the rest, for reporting) or `all`.
-        sample: use the questions and baseline answers bundled with the package; no network.
-        data: a local file in the form of FastChat's `question.jsonl`: `question_id`, `category`, `turns`.
+        selection: `data` has the form of FastChat's `question.jsonl`: `question_id`, `category`, `turns`.
+        judging: as for the scorers.
         grading: `pairwise` (adjusted win rate, as in the papers) or `single` (1 to 10).
         baseline: `claude-3-5-sonnet-20240620`, or a local file in the form of FastChat's `model_answer/*.jsonl`.
         reference: a local file in the form of FastChat's `reference_answer/gpt-4.jsonl`; the official one by default.
-        n: how many questions to draw before the split; all by default.
-        seed: changes the draw and the split.
-        judge_prompts, stored, allow_main_model: as for the scorers.
 
     Raises:
-        DataError: a source that cannot be read, a missing baseline or reference answer, an unknown split or grading.
+        DataError: an unknown grading or baseline, or a question without the answers it needs.
     """
     if grading not in GRADINGS:
         raise DataError(f"grading={grading!r}{did_you_mean(grading, GRADINGS)}")
-    rows = load_rows(sample=sample, data=data, bundled="mt_bench.jsonl", hub=lambda: _load_official("question.jsonl"))
-    if sample:
+    is_pairwise = grading == "pairwise"
+    rows = selection.load_rows("mt_bench.jsonl", lambda: _load_official("question.jsonl"))
+    if selection.sample:
         references = {str(r.require("question_id")): r.get("reference_turns", []) for r in rows}
         answers = {str(r.require("question_id")): r.require("baseline_turns") for r in rows}
     else:
-        needed = any(str(row.get("category", "")) in REFERENCE_CATEGORIES for row in rows)
-        given = read_rows(reference) if reference else _load_official("reference_answer/gpt-4.jsonl") if needed else []
-        references = collect_model_answers(given)
-        answers = _load_baseline_answers(baseline) if grading == "pairwise" else {}
-    samples = [build_sample(row, references, answers if grading == "pairwise" else None) for row in rows]
-    scorer, setup = GRADINGS[grading](judge_prompts, stored, allow_main_model), needs_judge(allow_main_model)
-    return build_task("mt_bench", samples, scorer, split=split, n=n, seed=seed, setup=setup, solver=each_turn())
+        references = _load_references(reference, rows)
+        official = {BASELINE: partial(load_github_file, *ANSWERS_REPO, f"{FOLDER}/model_answer/{BASELINE}.jsonl")}
+        answers = load_baseline_answers(baseline, official) if is_pairwise else {}
+    samples = [build_sample(row, references, answers if is_pairwise else None) for row in rows]
+    scorer, setup = GRADINGS[grading](**judging.to_arguments()), needs_judge(judging.allow_main_model)
+    return selection.build_task("mt_bench", samples, scorer, setup=setup, solver=each_turn())
 
 
 @solver
@@ -101,19 +97,23 @@ def each_turn(solver: str | None = None, **arguments: Any) -> Solver:
 
 
 def build_sample(row: Row, references: dict[str, list[str]], answers: dict[str, list[str]] | None) -> Sample:
-    """A question; the first turn is the input. `answers` are the baseline's, None where they are not needed."""
+    """A question; the first turn is the input. `answers` are the baseline's, None where they are not needed.
+
+    Raises:
+        DataError: not two turns, or not two answers where they are needed.
+    """
     id, category, turns = str(row.require("question_id")), str(row.get("category", "")), row.require("turns")
     if not isinstance(turns, list) or len(turns) != 2 or not all(isinstance(turn, str) for turn in turns):
         raise DataError(f"{row.location}: 'turns' must be two texts")
     facts: dict[str, Any] = {"turns": turns, "category": category, "reference": None, "baseline_turns": None}
-    for key, wanted, found in (
+    for key, is_needed, answers_by_id in (
         ("reference", category in REFERENCE_CATEGORIES, references),
         ("baseline_turns", answers is not None, answers or {}),
     ):
-        if wanted and len(found.get(id, ())) != 2:
+        if is_needed and len(answers_by_id.get(id, ())) != 2:
             raise DataError(f"{row.location}: question {id} ({category}) needs two answers in the file of {key}")
-        if wanted:
-            facts[key] = found[id]
+        if is_needed:
+            facts[key] = answers_by_id[id]
     return Sample(input=turns[0], id=id, metadata=facts)
 
 
@@ -121,9 +121,9 @@ def _load_official(file: str) -> list[Row]:
     return load_github_file(*FASTCHAT, f"{FOLDER}/{file}")
 
 
-def _load_baseline_answers(baseline: str) -> dict[str, list[str]]:
-    if baseline == BASELINE:
-        return collect_model_answers(load_github_file(*ANSWERS_REPO, f"{FOLDER}/model_answer/{baseline}.jsonl"))
-    if ".json" not in baseline:
-        raise DataError(f"baseline={baseline}: unknown (legal: {BASELINE}, or a .jsonl file of answers)")
-    return collect_model_answers(read_rows(baseline))
+def _load_references(path: str | None, rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The reference answers of a file; by default the official ones, if a question needs one."""
+    if path is not None:
+        return collect_model_answers(load_local_rows(path))
+    is_needed = any(str(row.get("category", "")) in REFERENCE_CATEGORIES for row in rows)
+    return collect_model_answers(_load_official("reference_answer/gpt-4.jsonl")) if is_needed else {}

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from archon_eval.architecture.load import load_architecture
+from archon_eval.components.parsing.final_answer import extract_final_answer
 from archon_eval.components.parsing.io_tests import parse_io_tests
-from archon_eval.components.vote import extract_final_answer
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.plan import plan
 from archon_eval.engine.trace import Answer

@@ -32,7 +32,7 @@ def test_a_judged_benchmark_replays_and_another_judge_is_undecided(
     if task != "alpaca_eval":  # the rest is the same code for every judged benchmark
         return
     # where the file lies, and whether stored judgments would be used, is the same judge
-    assert gate("moved/same.yaml", REPLAY, "-T", "stored=never").startswith("0 no regression")
+    assert gate("moved/same.yaml", REPLAY, "-T", "judge_cache=never").startswith("0 no regression")
     assert "more questions are needed" in gate("judge.yaml", REPLAY, judge_policy=RECORD)  # asked anew: chance is in it
     assert gate("judge.yaml", REPLAY, settings=", temperature: 0.9").startswith("2 cannot decide")
     other = gate("other.yaml", REPLAY, judge_policy=RECORD)

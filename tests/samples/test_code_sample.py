@@ -18,7 +18,7 @@ from archon_eval.errors import SandboxError
 from archon_eval.sandbox import AnyCase, Case, SandboxLimits, SandboxPool, match_outputs
 from archon_eval.sandbox.function_calls import build_humaneval_case, build_mbpp_case
 from archon_eval.sandbox.image import build_image
-from archon_eval.tasks._data import Row
+from archon_eval.tasks._rows import Row
 from archon_eval.tasks.code_contests import build_sample
 
 SPLITS = ("public_tests", "private_tests", "generated_tests")

@@ -9,7 +9,7 @@ import sympy
 from math_checks import CHECKS
 
 from archon_eval.scorers.math import MathVerdict, compare_answers
-from archon_eval.tasks._data import load_bundled_rows
+from archon_eval.tasks._rows import load_bundled_rows
 
 ROWS: dict[str, dict[str, Any]] = {row.require_text("id"): dict(row.values) for row in load_bundled_rows("math.jsonl")}
 SUBJECTS = {

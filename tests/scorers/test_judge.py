@@ -173,7 +173,7 @@ def test_alpaca_eval_reads_log_probabilities() -> None:
     assert (config.temperature, config.max_tokens, config.logprobs, config.top_logprobs) == (1, 1, True, 5)
     assert metadata(log, "alpaca_eval")["graded_by"] == "log probabilities"
     assert "length_controlled_winrate" not in figures(log)  # not an official instruction
-    again = score(log, alpaca_eval(stored="only"), display="none")
+    again = score(log, alpaca_eval(judge_cache="only"), display="none")
     assert figures(again) == figures(log) and len(judge.asked) == 1
 
 
@@ -240,14 +240,14 @@ def test_scoring_again_uses_stored_judgments(action: Any, tmp_path: Path) -> Non
     log = run(judge, arena_hard(), epochs=2)
     assert len(judge.asked) == 4
     silent = ScriptedJudge(lambda messages: "")
-    again = score(log, arena_hard(stored="only"), action=action, display="none")
+    again = score(log, arena_hard(judge_cache="only"), action=action, display="none")
     assert figures(again) == figures(log)
     prompt = tmp_path / "judge_config.yaml"
     prompt.write_text("system_prompt: Other.\nprompt_template: ['{question_1} {answer_1} {answer_2}']")
-    other = arena_hard(judge_prompts=str(prompt), stored="only")
+    other = arena_hard(judge_prompts=str(prompt), judge_cache="only")
     assert figures(score(log, other, action=action, display="none")) == figures(log)  # only: whatever the prompt
     fresh = ScriptedJudge(for_mine("[[B>A]]", "[[A>B]]"))
-    for scoring in (arena_hard(), arena_hard(stored="never"), arena_hard(judge_prompts=str(prompt))):
+    for scoring in (arena_hard(), arena_hard(judge_cache="never"), arena_hard(judge_prompts=str(prompt))):
         assert figures(score(log, scoring, model_roles={"judge": fresh.model()}, action=action, display="none"))[
             "win_rate"
         ] in (0, 100)
@@ -256,10 +256,10 @@ def test_scoring_again_uses_stored_judgments(action: Any, tmp_path: Path) -> Non
 
 def test_only_stored_judgments_without_any_is_an_error() -> None:
     judge = ScriptedJudge(for_mine("[[A>B]]", "[[B>A]]"))
-    log = run(judge, arena_hard(stored="only"))
+    log = run(judge, arena_hard(judge_cache="only"))
     assert log.error and "no stored judgment" in log.error.message and not judge.asked
     with pytest.raises(DataError, match="did you mean 'only'"):
-        arena_hard(stored="onyl")  # type: ignore[arg-type]
+        arena_hard(judge_cache="onyl")
 
 
 def test_of_two_failing_games_a_limit_is_told_first() -> None:

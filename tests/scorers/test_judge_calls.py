@@ -123,7 +123,7 @@ def test_record_replaces_and_replay_fails_closed() -> None:
     assert len(errors) == 2 and not silent.asked
     for error in errors:
         assert "not in the recording calls.db" in error and "call mockllm/judge, epoch 1" in error
-    assert all("differs in settings" in error and "stored=never asks" in error for error in errors)
+    assert all("differs in settings" in error and "judge_cache=never asks" in error for error in errors)
 
 
 def test_stored_never_asks_the_judge_whatever_is_stored() -> None:
@@ -131,7 +131,7 @@ def test_stored_never_asks_the_judge_whatever_is_stored() -> None:
     run(judge.model(), scorer=arena_hard())
     run(judge.model(), scorer=arena_hard())
     assert judge.asked == 4
-    log = run(judge.model(), scorer=arena_hard(stored="never"))
+    log = run(judge.model(), scorer=arena_hard(judge_cache="never"))
     assert judge.asked == 8 and anew(log)
 
 

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError, JudgeError
 from archon_eval.scorers import math as scoring
-from archon_eval.scorers.math import MathVerdict, compare_answers, extract_last_box, math_answer
+from archon_eval.scorers.math import MathVerdict, compare_answers, math_answer
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "math"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no labelled answers at {DATA}")
@@ -91,31 +89,6 @@ def test_pairs(gold: str, answer: str, correct: bool) -> None:
     assert mark(f"So it is $\\boxed{{{answer}}}$.", gold).correct is correct
 
 
-@pytest.mark.parametrize(
-    ("text", "box"),
-    [
-        (r"\boxed{1} and then \boxed{2}", "2"),
-        (r"\fbox{ 3 }", "3"),
-        (r"\boxed{\frac{1}{2}} is asked in \boxed{}.", r"\frac{1}{2}"),
-        (r"\boxed{x = \boxed{5}}", "5"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\boxed{4} or rather \boxed{5", "4"),
-        (r"} } \boxed {6}", "6"),
-        (r"gives $\boxed 7$", "7"),
-        ("no box, {8}", None),
-    ],
-)
-def test_last_box(text: str, box: str | None) -> None:
-    assert extract_last_box(text) == box
-
-
-@given(st.text(alphabet=r"\boxed{} 12$,frac", max_size=300))
-@settings(max_examples=300)
-def test_last_box_never_fails_and_finds_what_is_appended(text: str) -> None:
-    extract_last_box(text)
-    assert extract_last_box(text + r" x\boxed{42}") == "42"
-
-
 @pytest.mark.parametrize("answer", [r"9^{9^{9^{9}}}", "99999999!"])
 def test_an_endless_comparison_costs_the_worker_and_is_incorrect(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "CPU_SECONDS", 0.5)
@@ -152,6 +125,12 @@ def test_control_characters_and_nesting(monkeypatch: pytest.MonkeyPatch) -> None
     controls = "".join(map(chr, range(32))) + "\x7f\u202e\0"
     assert mark(controls + r"\boxed{5}" + controls, "5").correct
     assert mark(r"\boxed{" + "{" * 50 + "5" + "}" * 50 + "}", "5").extraction == "box"
+
+
+def test_thoughts_are_no_answer() -> None:
+    assert mark(r"<think>Is it \boxed{3}?</think>So it is \boxed{4}.", "4").correct
+    assert mark(r"<think>Is it \boxed{3}?</think>The answer is 4.", "4").extraction == "text"
+    assert mark(r"<think>It is \boxed{3}, or", "3") == MathVerdict(False, None, "none", "empty")
 
 
 def test_a_long_reply_is_read_from_its_end() -> None:

@@ -9,7 +9,6 @@ from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.scorers.choices import read_letter
 from archon_eval.solvers import archon
 from archon_eval.tasks import choices
 from archon_eval.tasks.choices import gpqa_diamond, mmlu, mmlu_pro
@@ -81,28 +80,6 @@ def test_a_row_of_another_form_is_refused(tmp_path: Path, make: Any, row: dict[s
     with pytest.raises(DataError) as error:
         make(data=str(path))
     assert "mine.jsonl, line 1" in str(error.value) and said in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("reply", "letter"),
-    [
-        ("ANSWER: B", "B"),
-        ("At first ANSWER: A, but no.\n\n**ANSWER: C**", "C"),
-        ("answer: (d)", "D"),
-        ("ANSWER: $\\boxed{\\text{B}}$", "B"),
-        ("**Answer**: A.", "A"),
-        ("ANSWER: Because of B", None),
-        ("The right option is B", None),
-        ("", None),
-        ("ANSWER: B\n\nSo the answer: a constant.", "B"),
-        ("ANSWER: I think it is B", None),
-        ("ANSWER: B because of that", "B"),
-        ("ANSWER: I", "I"),
-        ("ANSWER: A) Paris", "A"),
-    ],
-)
-def test_letters_are_read_from_real_replies(reply: str, letter: str | None) -> None:
-    assert read_letter(reply) == letter
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -17,7 +17,7 @@ from archon_eval.sandbox.image import build_image
 from archon_eval.scorers.programs import build_limits, build_test_cases
 from archon_eval.solvers import archon
 from archon_eval.tasks import code_contests as task_module
-from archon_eval.tasks._data import Row
+from archon_eval.tasks._rows import Row
 from archon_eval.tasks.code_contests import build_sample, code_contests
 from archon_eval.tasks.humaneval import humaneval
 from archon_eval.tasks.mbpp import mbpp
@@ -149,10 +149,10 @@ def test_of_mbpp_only_the_test_split_counts(tmp_path: Path) -> None:
 
 def test_settings_are_checked() -> None:
     with pytest.raises(DataError, match="unknown sandbox 'dokcer'; did you mean 'docker'"):
-        humaneval(sample=True, sandbox="dokcer")  # type: ignore[arg-type]
+        humaneval(sample=True, sandbox="dokcer")
     for factor in (0, -1, "slow"):
         with pytest.raises(DataError, match="time_factor="):
-            mbpp(sample=True, sandbox="local", time_factor=factor)  # type: ignore[arg-type]
+            mbpp(sample=True, sandbox="local", time_factor=factor)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
-from archon_eval.tasks._data import (
-    Row,
-    build_dataset,
-    load_hub_rows,
-    load_local_rows,
-    load_rows,
-    make_stable_id,
-    split_samples,
-    subsample,
-)
+from archon_eval.tasks._data import Selection, build_dataset, make_stable_id, split_samples, subsample
+from archon_eval.tasks._pinned import load_hub_rows
+from archon_eval.tasks._rows import Row, load_local_rows
 
 
 def make(n: int) -> list[Sample]:
@@ -169,7 +162,21 @@ def test_a_row_says_where_it_stands_and_what_is_near() -> None:
 
 def test_one_source_at_a_time() -> None:
     with pytest.raises(DataError, match=r"sample=true and data=x.jsonl"):
-        load_rows(sample=True, data="x.jsonl", bundled="math.jsonl", hub=list)
+        Selection(sample=True, data="x.jsonl").load_rows("math.jsonl", list)
+
+
+def test_several_files_are_one_source(tmp_path: Path) -> None:
+    for name, rows in (("a.jsonl", ROWS[:1]), ("b.json", ROWS[1:])):
+        (tmp_path / name).write_text(json.dumps(rows[0] if name == "a.jsonl" else rows))
+    paths = [str(tmp_path / name) for name in ("a.jsonl", "b.json")]
+    rows = Selection(data=paths).load_rows("math.jsonl", list)
+    assert [dict(row.values) for row in rows] == ROWS
+
+
+def test_a_default_number_of_questions_is_for_official_rows_alone() -> None:
+    assert Selection().limit_official(200).n == 200
+    assert Selection(n=5).limit_official(200).n == 5
+    assert Selection(sample=True).limit_official(200).n is Selection(data="x.jsonl").limit_official(200).n is None
 
 
 def test_without_the_hub_library_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 from archon_eval.errors import DataError
 from archon_eval.tasks import _pinned
-from archon_eval.tasks._data import Row
-from archon_eval.tasks._pinned import collect_model_answers, load_github_file, load_hub_file, read_rows
+from archon_eval.tasks._pinned import collect_model_answers, load_github_file, load_hub_file
+from archon_eval.tasks._rows import Row, load_local_rows
 from archon_eval.tasks.alpaca_eval import alpaca_eval
 from archon_eval.tasks.arena_hard import arena_hard
 from archon_eval.tasks.mixeval import mixeval, mixeval_hard
@@ -139,7 +139,7 @@ def test_prompts_are_in_the_sample_and_metadata_is_complete(task: Callable[..., 
 def test_official_files(shared_data: Path, tmp_path: Path) -> None:
     alpaca = alpaca_eval(data=str(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz"), length_controlled=False)
     assert [s.metadata["index"] for s in alpaca.dataset if s.metadata] == list(range(805))
-    rows = [row.values for row in read_rows(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz")]
+    rows = [row.values for row in load_local_rows(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz")]
     official = tmp_path / "alpaca_eval_gpt4_baseline.json"  # a list in official order, without `index`
     official.write_text(json.dumps([{k: v for k, v in row.items() if k != "index"} for row in rows]))
     again = alpaca_eval(data=str(official), length_controlled=False)
@@ -240,11 +240,11 @@ def test_forms_of_model_answers() -> None:
 def test_an_object_of_records_and_pinned_files_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "free-form.json"
     file.write_text('{"3": {"prompt": "x"}}')
-    assert read_rows(file)[0].values == {"id": "3", "prompt": "x"}
+    assert load_local_rows(file)[0].values == {"id": "3", "prompt": "x"}
     for wrong, message in (('{"3": 4}', "object of records"), ('{"3": ', "not JSON")):
         file.write_text(wrong)
         with pytest.raises(DataError, match=message):
-            read_rows(file)
+            load_local_rows(file)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def unreachable(*args: object, **kwargs: object) -> None:

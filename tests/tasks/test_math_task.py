@@ -10,7 +10,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError
 from archon_eval.tasks import math as task_module
-from archon_eval.tasks._data import Row
+from archon_eval.tasks._rows import Row
 from archon_eval.tasks.math import build_sample, math
 
 

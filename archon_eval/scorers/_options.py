@@ -1,0 +1,88 @@
+"""Options that several tasks and scorers share, each group written once as a dataclass.
+
+Inspect reads the names and defaults of `-T` and `-S` options from signatures, so the fields of a group become
+parameters of their own:
+
+    >>> @spread_options
+    ... def rate(options: JudgeOptions, scale: int = 10) -> str:
+    ...     return f"{options.judge_cache}, up to {scale}"
+    >>> list(signature(rate).parameters)
+    ['judge_prompts', 'judge_cache', 'allow_main_model', 'stored', 'scale']
+    >>> rate(judge_cache="never", scale=5)
+    'never, up to 5'
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Any, TypeVar
+
+from inspect_ai.model import GenerateConfig
+
+from archon_eval.scorers._judge import Judge, JudgeCachePolicy
+
+ResultT = TypeVar("ResultT")
+MAX_POSITIONAL = 3
+"""Parameters that may be given by position; the others are keywords, so that their order can change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """Who judges and how; options of each judged scorer and its task."""
+
+    judge_prompts: str | None = None
+    """A file in the benchmark's official format; None is the wording of this package."""
+    judge_cache: JudgeCachePolicy = "reuse"
+    """Which judgments of a log and which calls of a store are used again, see `JudgeCachePolicy`."""
+    allow_main_model: bool = False
+    """Let the evaluated model judge itself if no judge is bound."""
+    stored: JudgeCachePolicy | None = None
+    """The old name of `judge_cache`, accepted in this release."""
+
+    def __post_init__(self) -> None:
+        if self.stored is not None:
+            warnings.warn("the option `stored` is now called `judge_cache`", FutureWarning, stacklevel=3)
+            object.__setattr__(self, "judge_cache", self.stored)
+
+    def build_judge(self, benchmark: str, protocol: GenerateConfig) -> Judge:
+        """The judge of a benchmark. DataError for an unknown `judge_cache`."""
+        return Judge(benchmark, protocol, stored=self.judge_cache, allow_main_model=self.allow_main_model)
+
+    def to_arguments(self) -> dict[str, Any]:
+        """The options as keywords of a scorer, under their present names."""
+        names = ("judge_prompts", "judge_cache", "allow_main_model")
+        return {name: getattr(self, name) for name in names}
+
+
+def spread_options(function: Callable[..., ResultT]) -> Callable[..., ResultT]:
+    """Replace each parameter that is a dataclass of options by the fields of the dataclass.
+
+    The decorator stands below Inspect's `@task` or `@scorer`. It changes `__signature__`, from which Inspect takes the
+    options of a task and what a log keeps of them. A wrong name is the TypeError of a usual call.
+    """
+    parameters: list[Parameter] = []
+    groups: dict[str, tuple[type, list[str]]] = {}
+    for parameter in signature(function).parameters.values():
+        group = parameter.annotation
+        if isinstance(group, type) and is_dataclass(group):
+            fields = list(signature(group).parameters.values())
+            groups[parameter.name] = group, [field.name for field in fields]
+            parameters += fields
+        else:
+            parameters.append(parameter)
+    kinds = [Parameter.POSITIONAL_OR_KEYWORD] * MAX_POSITIONAL + [Parameter.KEYWORD_ONLY] * len(parameters)
+    options = [parameter.replace(kind=kind) for parameter, kind in zip(parameters, kinds, strict=False)]
+    spread = Signature(options, return_annotation=signature(function).return_annotation)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> ResultT:
+        arguments = spread.bind(*args, **kwargs).arguments
+        for name, (group, fields) in groups.items():
+            arguments[name] = group(**{field: arguments.pop(field) for field in fields if field in arguments})
+        return function(**arguments)
+
+    call.__signature__ = spread  # type: ignore[attr-defined]
+    call.__annotations__ = {option.name: option.annotation for option in options} | {"return": spread.return_annotation}
+    return call
