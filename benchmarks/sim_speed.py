@@ -13,9 +13,9 @@ from archon_eval.models.call import Call, Reply
 from archon_eval.simulation import pool_names
 from archon_eval.simulation.check import make_question
 from archon_eval.simulation.client import SimCaller
-from archon_eval.simulation.pool import Simulator
 from archon_eval.simulation.prompt_recognition import recognize_prompt
 from archon_eval.simulation.questions import QuestionBank
+from archon_eval.simulation.simulator import Simulator
 from archon_eval.types import Message
 
 PRESETS = ("ensemble-critic-ranker-fuser", "ensemble-verifier", "ensemble-unit-tests", "figure-3")

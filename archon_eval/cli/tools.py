@@ -61,7 +61,7 @@ def _check_simulation(options: argparse.Namespace) -> int:
             options.questions,
             options.seed,
             families,
-            watch=lambda done, total: progress(ProgressUpdate("simulating", done, total, "architectures")),
+            on_progress=lambda done, total: progress(ProgressUpdate("simulating", done, total, "architectures")),
         )
     if options.json:
         print(json.dumps(found, indent=2))
