@@ -19,7 +19,7 @@ from archon_eval.errors import ArchonError, DataError, sanitize_text
 def add(commands: Any) -> None:
     """Add this group's commands."""
     compare = add_command(
-        commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare
+        commands, "compare", "two systems on the same questions: better, worse or cannot tell", run=_compare
     )
     compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
     compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     compare.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdict (%(default)s)")
     compare.add_argument("--json", action="store_true", help="everything, as JSON")
 
-    gate = add_command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", _run_gate)
+    gate = add_command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", run=_run_gate)
     gate.add_argument("log", nargs="?", type=Path, help="a finished log; or run one now with --task")
     gate.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="what the run is held against")
     gate.add_argument("--save-baseline", action="store_true", help="make the baseline file of this run instead")
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     gate.add_argument("--json", action="store_true", help="everything, as JSON")
 
     report = add_command(
-        commands, "report", "one page about runs and searches: scores, costs, questions", _write_report
+        commands, "report", "one page about runs and searches: scores, costs, questions", run=_write_report
     )
     report.add_argument("paths", nargs="+", type=Path, metavar="LOGS|SEARCH", help="logs, folders of logs or searches")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")

@@ -62,7 +62,7 @@ def _check_simulation(options: argparse.Namespace) -> int:
             options.questions,
             options.seed,
             families,
-            on_progress=lambda done, total: progress(ProgressUpdate("simulating", done, total, "architectures")),
+            on_progress=lambda done, total: progress(ProgressUpdate("simulating", done, total, unit="architectures")),
         )
     if options.json:
         print(json.dumps(agreement, indent=2))
