@@ -122,14 +122,17 @@ class SandboxPool:
                     worker.run, job, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
                 )
             except BaseException:
-                worker.cancel()
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(worker.close)
-                if worker in self._all:
-                    self._all.remove(worker)
+                await self._remove_worker(worker)
                 raise
             self._idle.append(worker)
         return job.get_result()
+
+    async def _remove_worker(self, worker: Worker) -> None:
+        worker.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(worker.close)
+        if worker in self._all:
+            self._all.remove(worker)
 
     def _add_worker(self) -> Worker:
         worker = Worker(lambda: Container(self._client, self.image, self.memory))

@@ -101,13 +101,10 @@ def check_agreement(
     for family in families:
         benchmark = _SimulatedBenchmark(family, questions, seed)
         ablations[family] = {name: measure(benchmark, _build_ablation(name, family)) for name in PUBLISHED}
-        points[family] = {
-            name: {
-                str(n): measure(benchmark, load_architecture(_build_curve_point(name, n, family)), best=not layers)
-                for n in SAMPLE_COUNTS
-            }
-            for name, layers in curve_layers.items()
-        }
+        points[family] = {name: {} for name in curve_layers}
+        for name, n in itertools.product(curve_layers, SAMPLE_COUNTS):
+            architecture = load_architecture(_build_curve_point(name, n, family))
+            points[family][name][str(n)] = measure(benchmark, architecture, best=not curve_layers[name])
     columns = [column for column in COLUMNS if column.removesuffix("_raw") in families]
     return {
         "questions": questions,

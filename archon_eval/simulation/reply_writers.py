@@ -231,7 +231,15 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "grade": write_grade,
     "option": write_named_option,
 }
-"""What writes the reply, by the task that `recognize_prompt` names; `letter` is `compute_letter_logprobs`."""
+"""The writer of each task that `recognize_prompt` names, but `letter`: `compute_letter_logprobs` decides that one."""
+
+
+def write_reply(call: SimulatedCall) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """The reply's text and, where there are two letters to choose between, their log probabilities."""
+    if call.prompt.task != "letter":
+        return REPLY_WRITERS[call.prompt.task](call), ()
+    letters = compute_letter_logprobs(call)
+    return max(letters, key=lambda letter: letter[1])[0], letters
 
 
 def compute_letter_logprobs(call: SimulatedCall) -> tuple[tuple[str, float], ...]:

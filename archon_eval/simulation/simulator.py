@@ -18,7 +18,7 @@ from typing import Literal
 
 from archon_eval.simulation.prompt_recognition import recognize_prompt
 from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion
-from archon_eval.simulation.reply_writers import REPLY_WRITERS, SimulatedCall, compute_letter_logprobs
+from archon_eval.simulation.reply_writers import SimulatedCall, write_reply
 from archon_eval.simulation.seeded_random import draw_normal, hash_parts
 from archon_eval.simulation.skill_model import MODEL_VARIANCE, SHARED_VARIANCE, SkillModel
 from archon_eval.simulation.skills import find_model
@@ -112,8 +112,7 @@ class Simulator:
         skill_model = SkillModel(name, prompt.question.family, self.seed)
         effect = self._compute_question_effect(name, prompt.question)
         call = SimulatedCall(skill_model=skill_model, prompt=prompt, question_effect=effect, rng=rng)
-        letters = compute_letter_logprobs(call) if prompt.task == "letter" else ()
-        text = max(letters, key=lambda letter: letter[1])[0] if letters else REPLY_WRITERS[prompt.task](call)
+        text, letters = write_reply(call)
         text, stop_reason = _truncate(text, max_tokens, stop)
         return SimulatedReply(
             text=text,
