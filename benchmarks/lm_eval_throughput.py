@@ -22,7 +22,7 @@ from lm_eval.models.openai_completions import LocalChatCompletion
 from archon_eval.integrations.command_process import freeze_imports
 from archon_eval.integrations.lm_eval_model import ArchonLM
 
-SERVER = Path(__file__).parents[1] / "tests" / "fakes" / "server.py"
+TESTS = Path(__file__).parents[1] / "tests"
 TASK = {"until": ["Question:"], "max_gen_toks": 256, "do_sample": False}
 NAMES = [f"openai/gpt-4o-{letter}" for letter in "abcdefghijk"]
 A1 = {"name": "A1", "layers": [{"generator": NAMES[:10]}, {"fuser": NAMES[10]}]}
@@ -36,21 +36,21 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, default=55, help="calls under way")
     parser.add_argument("--latency", type=float, default=0.05, help="seconds to each reply")
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many counts")
-    given = parser.parse_args()
-    command = [sys.executable, str(SERVER), "--latency", str(given.latency), "--no-bodies"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    options = parser.parse_args()
+    command = [sys.executable, "-m", "fakes.server", "--latency", str(options.latency), "--no-bodies"]
+    with subprocess.Popen(command, cwd=TESTS, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         os.environ.update(OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-loopback")
         try:
-            print(json.dumps(measure(url, given), indent=2))
+            print(json.dumps(measure(url, options), indent=2))
         finally:
             server.terminate()
 
 
-def measure(url: str, given: argparse.Namespace) -> dict[str, Any]:
+def measure(url: str, options: argparse.Namespace) -> dict[str, Any]:
     """All models in turn, the best of several rounds each."""
-    at_once = given.concurrent
+    at_once = options.concurrent
     models: dict[str, tuple[Any, int]] = {
         "A1": (ArchonLM(A1, num_concurrent=at_once, max_connections=at_once // len(NAMES)), len(NAMES)),
         "single": (ArchonLM(SINGLE, num_concurrent=at_once), 1),
@@ -60,15 +60,15 @@ def measure(url: str, given: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     freeze_imports()  # as the command `lm_eval` does
     best = dict.fromkeys(models, 0.0)
-    for round_ in range(given.rounds + 1):
+    for round_ in range(options.rounds + 1):
         for name, (model, calls) in models.items():
-            count = (given.calls if round_ else at_once) // calls
-            rate = calls * count / seconds(model, [f"{round_}/{n}: what is {n} + 1?" for n in range(count)])
+            count = (options.calls if round_ else at_once) // calls
+            rate = calls * count / measure_seconds(model, [f"{round_}/{n}: what is {n} + 1?" for n in range(count)])
             if round_:  # the first only warms up
                 best[name] = max(best[name], rate)
     return {
-        **vars(given),
-        "limit_per_second": round(at_once / given.latency),
+        **vars(options),
+        "limit_per_second": round(at_once / options.latency),
         "calls_per_second": {name: round(rate, 1) for name, rate in best.items()},
         "requests_per_second": {name: round(rate / models[name][1], 1) for name, rate in best.items()},
         "ratio_per_call": {
@@ -79,8 +79,8 @@ def measure(url: str, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def seconds(model: Any, questions: list[str]) -> float:
-    """What the answers to all questions take."""
+def measure_seconds(model: Any, questions: list[str]) -> float:
+    """Seconds until all questions are answered."""
     chats = [model.apply_chat_template([{"role": "user", "content": text}]) for text in questions]
     requests = [SimpleNamespace(args=(chat, dict(TASK)), repeats=1, task_name="t") for chat in chats]
     started = time.perf_counter()

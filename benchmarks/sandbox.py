@@ -1,4 +1,4 @@
-"""How fast untrusted programs are judged, next to the other ways of running them, in one run: prints JSON.
+"""Speed of judging untrusted programs, next to the other ways of running them, in one run: prints JSON.
 
     python benchmarks/sandbox.py [--seconds 4]
 
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,21 +44,21 @@ source, seconds = sys.argv[1], float(sys.argv[2])
 code = compile(source, "main.py", "exec")
 count, end = 0, time.monotonic() + seconds
 while time.monotonic() < end:
-    given, back = os.pipe(), os.pipe()
-    os.write(given[1], b"21\\n")
-    os.close(given[1])
+    stdin, stdout = os.pipe(), os.pipe()
+    os.write(stdin[1], b"21\\n")
+    os.close(stdin[1])
     pid = os.fork()
     if not pid:
-        os.dup2(given[0], 0)
-        os.dup2(back[1], 1)
+        os.dup2(stdin[0], 0)
+        os.dup2(stdout[1], 1)
         sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
         exec(code, {"__name__": "__main__"})
         sys.stdout.flush()
         os._exit(0)
-    os.close(given[0])
-    os.close(back[1])
-    assert os.read(back[0], 100) == b"42\\n"
-    os.close(back[0])
+    os.close(stdin[0])
+    os.close(stdout[1])
+    assert os.read(stdout[0], 100) == b"42\\n"
+    os.close(stdout[0])
     os.waitpid(pid, 0)
     count += 1
 print(count)
@@ -74,7 +75,7 @@ print(count)
 """
 
 
-def spent(in_containers: bool) -> float:
+def read_cpu_seconds(in_containers: bool) -> float:
     """CPU seconds so far of this process, its children, the engine's daemons, and what they started for the tests.
 
     `in_containers`: the tests' processes are counted by the containers' control group; otherwise (one `exec` per
@@ -97,45 +98,45 @@ def spent(in_containers: bool) -> float:
     return total + int(GROUP_V2.read_text().split()[1]) / 1e6
 
 
-def rates(count: int, wall: float, cpu: float) -> dict[str, float]:
+def compute_rates(count: int, wall: float, cpu: float) -> dict[str, float]:
     return {"tests_per_second": round(count / wall, 1), "tests_per_cpu_second": round(count / cpu, 1)}
 
 
 def measure(run: Callable[[str, float], int], program: str, seconds: float) -> dict[str, float]:
     """`run` returns how many tests it did."""
-    wall, cpu = time.monotonic(), spent(False)
+    wall, cpu = time.monotonic(), read_cpu_seconds(False)
     count = run(program, seconds)
-    return rates(count, time.monotonic() - wall, spent(False) - cpu)
+    return compute_rates(count, time.monotonic() - wall, read_cpu_seconds(False) - cpu)
 
 
-def host_fork(program: str, seconds: float) -> int:
+def run_on_host(program: str, seconds: float) -> int:
     return int(subprocess.check_output([sys.executable, "-c", FLOOR, program, str(seconds)]))
 
 
-async def pooled(client: Any, program: str, seconds: float, workers: int = 1) -> dict[str, float]:
+async def measure_pool(client: Any, program: str, seconds: float, *, workers: int = 1) -> dict[str, float]:
     """Programs of 100 tests each, back to back on every (warm) worker."""
     cases, count = [Case(b"21\n", b"42\n")] * 100, 0
 
-    async def loop(pool: SandboxPool, end: float) -> None:
+    async def run_worker(pool: SandboxPool, end: float) -> None:
         nonlocal count
         while time.monotonic() < end:
             result = await pool.run(program, cases, limits=SandboxLimits(time_limit=5))
             assert result.passed
             count += len(result.runs)
 
-    async def everywhere(pool: SandboxPool, end: float) -> None:
+    async def run_all_workers(pool: SandboxPool, end: float) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(workers):
-                group.start_soon(loop, pool, end)
+                group.start_soon(run_worker, pool, end)
 
     async with SandboxPool(workers, client=client) as pool:
-        await everywhere(pool, time.monotonic() + 0.2)
-        count, wall, cpu = 0, time.monotonic(), spent(True)
-        await everywhere(pool, wall + seconds)
-        return rates(count, time.monotonic() - wall, spent(True) - cpu)
+        await run_all_workers(pool, time.monotonic() + 0.2)
+        count, wall, cpu = 0, time.monotonic(), read_cpu_seconds(True)
+        await run_all_workers(pool, wall + seconds)
+        return compute_rates(count, time.monotonic() - wall, read_cpu_seconds(True) - cpu)
 
 
-def unhardened() -> str:
+def bundle_without_hardening() -> str:
     """The runner with everything taken out that protects one test from another: the fork server's own floor."""
     text = bundle()
     for old, new in (
@@ -154,7 +155,7 @@ def unhardened() -> str:
     return text
 
 
-class Warm:
+class WarmContainer:
     """A warm container that only sleeps, for the ways that run one command per test in it."""
 
     def __init__(self, client: Any, image: str) -> None:
@@ -164,7 +165,7 @@ class Warm:
             image, ["sleep", "600"], detach=True, user="1000", labels={LABEL: get_owner_label()}, **options
         )
 
-    def exec_per_test(self, program: str, seconds: float) -> int:
+    def run_exec_per_test(self, program: str, seconds: float) -> int:
         count, end = 0, time.monotonic() + seconds
         command = ["sh", "-c", 'echo 21 | python3 -c "$0"', program]
         while time.monotonic() < end:
@@ -172,11 +173,11 @@ class Warm:
             count += 1
         return count
 
-    def process_per_test(self, program: str, seconds: float) -> int:
+    def run_process_per_test(self, program: str, seconds: float) -> int:
         return int(self.container.exec_run(["python3", "-c", SUBPROCESSES, program, str(seconds)]).output)
 
 
-def starts(client: Any, image: str) -> dict[str, float]:
+def measure_starts(client: Any, image: str) -> dict[str, float]:
     """Seconds until a fresh worker has answered its greeting, median of five."""
     seconds = []
     for _ in range(5):
@@ -187,16 +188,16 @@ def starts(client: Any, image: str) -> dict[str, float]:
     return {"median_seconds": round(sorted(seconds)[2], 3), "worst_seconds": round(max(seconds), 3)}
 
 
-def table(client: Any, warm: "Warm", seconds: float) -> dict[str, dict[str, dict[str, float]]]:
+def measure_all(client: Any, warm: WarmContainer, seconds: float) -> dict[str, dict[str, dict[str, float]]]:
     """Program -> way -> rates."""
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, program in PROGRAMS.items():
-        rows[name] = {"sandbox": anyio.run(pooled, client, program, seconds)}
-        with mock.patch.object(container_module, "bundle", unhardened):
-            rows[name]["unhardened_fork_server"] = anyio.run(pooled, client, program, seconds)
-        rows[name]["bare_host_fork"] = measure(host_fork, program, seconds)
-        rows[name]["in_container_subprocess_per_test"] = measure(warm.process_per_test, program, seconds)
-        rows[name]["docker_exec_per_test"] = measure(warm.exec_per_test, program, seconds)
+        rows[name] = {"sandbox": anyio.run(measure_pool, client, program, seconds)}
+        with mock.patch.object(container_module, "bundle", bundle_without_hardening):
+            rows[name]["unhardened_fork_server"] = anyio.run(measure_pool, client, program, seconds)
+        rows[name]["bare_host_fork"] = measure(run_on_host, program, seconds)
+        rows[name]["in_container_subprocess_per_test"] = measure(warm.run_process_per_test, program, seconds)
+        rows[name]["docker_exec_per_test"] = measure(warm.run_exec_per_test, program, seconds)
     return rows
 
 
@@ -206,14 +207,14 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     client = connect()
     image = build_image(client)
-    warm = Warm(client, image)
+    warm = WarmContainer(client, image)
     try:
-        rows = table(client, warm, seconds)
+        rows = measure_all(client, warm, seconds)
     finally:
         warm.container.remove(force=True)
     trivial = {way: row["tests_per_cpu_second"] for way, row in rows["trivial"].items()}
     cores = os.cpu_count() or 1
-    full = anyio.run(pooled, client, PROGRAMS["trivial"], seconds, cores)
+    full = anyio.run(partial(measure_pool, client, PROGRAMS["trivial"], seconds, workers=cores))
     report = {
         "machine": {"cpus": cores, "python": platform.python_version(), "kernel": platform.release()},
         "tests": rows,
@@ -222,7 +223,7 @@ def main() -> None:
             for way, rate in trivial.items()
             if way != "sandbox"
         },
-        "worker_start": starts(client, image),
+        "worker_start": measure_starts(client, image),
         "all_cores": {
             "workers": cores,
             **full,

@@ -16,5 +16,5 @@ if __name__ == "__main__":
     parser.add_argument("--questions", type=int, default=200, help="made-up questions per benchmark family")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--curves", action=argparse.BooleanOptionalAction, default=True)
-    given = parser.parse_args()
-    print(json.dumps(check_agreement(given.questions, given.seed, curves=given.curves), indent=1))
+    options = parser.parse_args()
+    print(json.dumps(check_agreement(options.questions, options.seed, curves=options.curves), indent=1))

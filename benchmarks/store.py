@@ -20,10 +20,10 @@ from archon_eval.models.store import CallStore
 from archon_eval.models.store_entry import build_call_key
 from archon_eval.types import Message
 
-WHERE = "openai/gpt-4o at https://api.openai.com/v1/"
+ENDPOINT = "openai/gpt-4o at https://api.openai.com/v1/"
 
 
-def rate(count: int, work: Callable[[], None]) -> int:
+def measure_rate(count: int, work: Callable[[], None]) -> int:
     """Replies per second."""
     started = time.perf_counter()
     work()
@@ -35,44 +35,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--replies", type=int, default=20_000)
     parser.add_argument("--folder", help="where the store is made (default: the system's folder for such files)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     prompt = "Consider the following question with care. " * 47
     calls = [
-        Call("openai/gpt-4o", (Message("user", f"{number // 10} {prompt}"),), GenerationSettings(), number % 10)
-        for number in range(given.replies)
+        Call("openai/gpt-4o", (Message("user", f"{number // 10} {prompt}"),), GenerationSettings(), draw=number % 10)
+        for number in range(options.replies)
     ]
     reply = Reply("The answer follows from the first of the two lemmas. " * 9, usage=Usage(450, 120), seconds=1.5)
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder, CallStore(Path(folder, "calls.db")) as store:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        report = measure(Path(folder, "calls.db"), calls, reply)
+    print(json.dumps(report, indent=2))
 
-        def at_once() -> None:
+
+def measure(path: Path, calls: list[Call], reply: Reply) -> dict[str, int]:
+    """Write and read all calls; the size is that of the closed store, whose journal is part of it."""
+    with CallStore(path) as store:
+
+        def write_at_once() -> None:
             async def write() -> None:
-                for first in range(0, given.replies, 50):
+                for first in range(0, len(calls), 50):
                     await asyncio.gather(
-                        *(store.put(build_call_key(c, WHERE), reply) for c in calls[first : first + 50])
+                        *(store.put(build_call_key(c, ENDPOINT), reply) for c in calls[first : first + 50])
                     )
 
             asyncio.run(write())
 
-        def singly() -> None:
+        def write_singly() -> None:
             async def write() -> None:
-                for call in calls[: given.replies // 10]:
+                for call in calls[: len(calls) // 10]:
                     await store.put(build_call_key(call, "elsewhere"), reply)
 
             asyncio.run(write())
 
-        def read() -> None:
+        def read_all() -> None:
             for call in calls:
-                if store.get(build_call_key(call, WHERE)) is None:
+                if store.get(build_call_key(call, ENDPOINT)) is None:
                     raise RuntimeError("a reply is missing")
 
         report = {
-            "replies": given.replies,
-            "written_at_once_per_s": rate(given.replies, at_once),
-            "written_singly_per_s": rate(given.replies // 10, singly),
-            "read_per_s": rate(given.replies, read),
-            "bytes_per_reply": round(store.path.stat().st_size / store.count()),
+            "replies": len(calls),
+            "written_at_once_per_s": measure_rate(len(calls), write_at_once),
+            "written_singly_per_s": measure_rate(len(calls) // 10, write_singly),
+            "read_per_s": measure_rate(len(calls), read_all),
         }
-    print(json.dumps(report, indent=2))
+        count = store.count()
+    return report | {"bytes_per_reply": round(path.stat().st_size / count)}
 
 
 if __name__ == "__main__":

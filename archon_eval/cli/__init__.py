@@ -1,9 +1,10 @@
-"""The console script `archon`: architectures at a glance, what they cost, and the tools around them.
+"""The console script `archon`: shows, plans and checks architectures, and runs the tools around them.
 
     $ archon plan moa-lite --models sim/pool
 
-Exit codes: 0 fine; 1 something was found wrong or failed; 2 the command itself was wrong. Whatever the package raises
-on purpose is one clear message on stderr, without a traceback. What is heavy is imported by the command that needs it.
+Exit codes: 0 fine; 1 something is wrong or failed; 2 the command itself was wrong; 130 Ctrl-C. An error that the
+package raises on purpose is one message on stderr, without a traceback. Heavy packages are imported by the command that
+needs them.
 """
 
 import argparse
@@ -20,15 +21,15 @@ from archon_eval.errors import ArchonError, sanitize_text
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; each group of commands adds its own."""
-    found = argparse.ArgumentParser(
+    """The parser of the whole command line; each group of commands adds its own."""
+    parser = argparse.ArgumentParser(
         prog="archon", description="Inference-time architectures: look at them, plan them, check them."
     )
-    found.add_argument("--version", action="version", version=f"archon {__version__}")
-    commands = found.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"archon {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for group in (architectures, tools, search, report, store, ablate):
         group.add(commands)
-    return found
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(sanitize_text(f"archon: {exc}"), file=sys.stderr)
         code = 1
     except OSError as exc:
-        if exc.errno not in (ENOSPC, EIO) or exc.filename is not None:  # another fault than a place that takes no more
+        if exc.errno not in (ENOSPC, EIO) or exc.filename is not None:  # not a full or broken output
             raise
         _print_write_error(exc)
         code = 1
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flush_stream(stream: TextIO | None) -> bool:
-    """Whether all that was printed arrived, or nobody wants it; nothing is left for Python's own last try."""
+    """Whether everything was written, or its reader has left; Python's own flush at exit then finds nothing."""
     if stream is None:
         return True
     try:

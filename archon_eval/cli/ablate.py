@@ -23,7 +23,7 @@ PART_VERDICTS = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tel
 
 def add(commands: Any) -> None:
     """Add the command."""
-    ablate = add_command(commands, "ablate", "what each layer and component of an architecture is worth", _ablate)
+    ablate = add_command(commands, "ablate", "what each layer and component of an architecture is worth", run=_ablate)
     ablate.add_argument("architecture", help=ARCHITECTURE_HELP)
     ablate.add_argument("--models", help=MODELS_HELP)
     add_eval_options(ablate, Path("ablation"))

@@ -26,7 +26,7 @@ MODELS_HELP = "fill $1, $2, ... with these, strongest first, separated by commas
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    show = add_command(commands, "show", "what an architecture consists of", _show)
+    show = add_command(commands, "show", "what an architecture consists of", run=_show)
     show.add_argument("architecture", help=ARCHITECTURE_HELP)
     show.add_argument("--models", help=MODELS_HELP)
     form = show.add_mutually_exclusive_group()
@@ -34,20 +34,20 @@ def add(commands: Any) -> None:
     form.add_argument("--yaml", action="store_true", help="as a file to edit")
     form.add_argument("--mermaid", action="store_true", help="as a Mermaid flowchart")
 
-    planned = add_command(commands, "plan", "calls, tokens, dollars and critical path of one question", _plan)
+    planned = add_command(commands, "plan", "calls, tokens, dollars and critical path of one question", run=_plan)
     planned.add_argument("architecture", help=ARCHITECTURE_HELP)
     planned.add_argument("--models", help=MODELS_HELP)
     planned.add_argument("--prices", metavar="FILE", help="your own prices, before the package's table")
     planned.add_argument("--json", action="store_true", help="as JSON")
 
-    validate = add_command(commands, "validate", "check architecture files against the rules", _validate)
+    validate = add_command(commands, "validate", "check architecture files against the rules", run=_validate)
     validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCHITECTURE_HELP)
 
-    imported = add_command(commands, "import", "convert a config of the original Archon project", _import)
+    imported = add_command(commands, "import", "convert a config of the original Archon project", run=_import)
     imported.add_argument("file", type=Path, help="its JSON config")
     imported.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the YAML here, not to stdout")
 
-    presets = add_command(commands, "presets", "the architectures that ship with the package", _list_presets)
+    presets = add_command(commands, "presets", "the architectures that ship with the package", run=_list_presets)
     presets.add_argument("--json", action="store_true", help="as JSON")
 
 

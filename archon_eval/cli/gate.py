@@ -18,7 +18,7 @@ from archon_eval.errors import ArchonError, DataError, sanitize_text
 
 def add(commands: Any) -> None:
     """Add the command."""
-    gate = add_command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", _run_gate)
+    gate = add_command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", run=_run_gate)
     gate.add_argument("log", nargs="?", type=Path, help="a finished log; or run one now with --task")
     gate.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="what the run is held against")
     gate.add_argument("--save-baseline", action="store_true", help="make the baseline file of this run instead")

@@ -17,7 +17,7 @@ from archon_eval.errors import DataError, sanitize_text
 def add(commands: Any) -> None:
     """Add this group's commands."""
     compare = add_command(
-        commands, "compare", "two systems on the same questions: better, worse or cannot tell", _compare
+        commands, "compare", "two systems on the same questions: better, worse or cannot tell", run=_compare
     )
     compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
     compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     add_gate(commands)
 
     report = add_command(
-        commands, "report", "one page about runs and searches: scores, costs, questions", _write_report
+        commands, "report", "one page about runs and searches: scores, costs, questions", run=_write_report
     )
     report.add_argument("paths", nargs="+", type=Path, metavar="LOGS|SEARCH", help="logs, folders of logs or searches")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")

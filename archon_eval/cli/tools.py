@@ -1,7 +1,8 @@
-"""`archon demo | sim-check | sandbox`: what runs something. Imports happen inside the command that needs them."""
+"""`archon demo | sim-check | sandbox`: commands that run something. Each imports what it needs when it runs."""
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from archon_eval.errors import SimulationError, did_you_mean
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
-    demo = add_command(commands, "demo", "four systems on the bundled problems, as real evals", _run_demo)
+    demo = add_command(commands, "demo", "four systems on the bundled problems, as real evals", run=_run_demo)
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
 
     check = add_command(
-        commands, "sim-check", "how far the simulated pool agrees with the published results", _check_simulation
+        commands, "sim-check", "how far the simulated pool agrees with the published results", run=_check_simulation
     )
     check.add_argument("--questions", type=int, default=200, help="made-up questions per family (%(default)s)")
     check.add_argument("--seed", type=int, default=0, help="of the simulated world (%(default)s)")
@@ -29,10 +30,10 @@ def add(commands: Any) -> None:
 
     sandbox = add_command(commands, "sandbox", "the sandbox that runs programs")
     actions = sandbox.add_subparsers(metavar="ACTION", required=True)
-    build = add_command(actions, "build", "make sure its image is there", _build_sandbox)
+    build = add_command(actions, "build", "make sure its image is there", run=_build_sandbox)
     build.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
     build.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
-    add_command(actions, "doctor", "what is missing, and what to do about it", _diagnose_sandbox)
+    add_command(actions, "doctor", "what is missing, and what to do about it", run=_diagnose_sandbox)
 
 
 def _run_demo(options: argparse.Namespace) -> int:
@@ -57,30 +58,38 @@ def _check_simulation(options: argparse.Namespace) -> int:
         raise SimulationError(f"--questions must be at least 1, not {options.questions}")
     with ProgressDisplay("sim-check", options.json) as progress:
         progress(ProgressUpdate("simulating"))
-        found = check_agreement(
+        agreement = check_agreement(
             options.questions,
             options.seed,
             families,
-            watch=lambda done, total: progress(ProgressUpdate("simulating", done, total, "architectures")),
+            on_progress=lambda done, total: progress(ProgressUpdate("simulating", done, total, unit="architectures")),
         )
     if options.json:
-        print(json.dumps(found, indent=2))
-        return 0
-    columns = list(found["spearman"])
-    rows = create_table("simulated / published, %", *columns, numbers=",".join(columns))
-    for name, published in PUBLISHED.items():
-        shown = dict(zip(COLUMNS, published, strict=True))
-        rows.add_row(
-            name, *(f"{found['ablations'][c.removesuffix('_raw')][name]:.1f} / {shown[c]:.1f}" for c in columns)
+        print(json.dumps(agreement, indent=2))
+    else:
+        _print_agreement(agreement, PUBLISHED, COLUMNS)
+    return 0
+
+
+def _print_agreement(
+    agreement: Mapping[str, Any], published: Mapping[str, Sequence[float]], columns_published: Sequence[str]
+) -> None:
+    """The ablations beside the published figures, then the curves."""
+    correlations, ablations = agreement["spearman"], agreement["ablations"]
+    table = create_table("simulated / published, %", *correlations, numbers=",".join(correlations))
+    for name, figures in published.items():
+        expected = dict(zip(columns_published, figures, strict=True))
+        table.add_row(
+            name, *(f"{ablations[c.removesuffix('_raw')][name]:.1f} / {expected[c]:.1f}" for c in correlations)
         )
-    rows.add_row("rank correlation", *(f"{found['spearman'][column]:.2f}" for column in columns), style="bold")
-    print_table(rows)
+    table.add_row("rank correlation", *(f"{value:.2f}" for value in correlations.values()), style="bold")
+    print_table(table)
     print()
-    for family, curves in found["curves"].items():
+    for family, curves in agreement["curves"].items():
         for name, points in curves.items():
             print(f"{family}, {name}: " + ", ".join(f"{count}: {share:.1f}" for count, share in points.items()))
-    print(f"\n{found['questions']} made-up questions per family, seed {found['seed']}; published: Archon v1, Table 2.")
-    return 0
+    source = f"{agreement['questions']} made-up questions per family, seed {agreement['seed']}"
+    print(f"\n{source}; published: Archon v1, Table 2.")
 
 
 def _build_sandbox(options: argparse.Namespace) -> int:
@@ -99,5 +108,5 @@ def _diagnose_sandbox(options: argparse.Namespace) -> int:
     findings = diagnose()
     for finding in findings:
         word = "ok" if finding.ok else "MISSING" if finding.required else "warning"
-        print(f"{word:8}{finding.what}" + (f"\n{'':8}-> {finding.fix}" if finding.fix else ""))
+        print(f"{word:8}{finding.subject}" + (f"\n{'':8}-> {finding.fix}" if finding.fix else ""))
     return int(any(finding.required and not finding.ok for finding in findings))

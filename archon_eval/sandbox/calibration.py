@@ -1,7 +1,9 @@
-"""How slow this machine is, so that a time limit means the same everywhere.
+"""Measures how slow this machine is, so that a time limit means the same everywhere.
 
 factor = await calibrate(runner)          # 1.0 on a machine like the reference or faster, 2.5 on a slow one
 """
+
+from statistics import median
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.pool import ProgramRunner
@@ -18,14 +20,23 @@ for i in range(1_500_000):
     total ^= table[key]
 print("done" if total >= 0 else total)
 """
+"""Dictionary and integer work, as most programs do it."""
+CALIBRATION_RUNS = 3
+"""Their median leaves out one run that other work on the machine disturbed."""
+CALIBRATION_LIMIT = 60.0
+"""CPU seconds: 240 times the reference, beyond any machine that could be used."""
 
 
 async def calibrate(runner: ProgramRunner) -> float:
-    """How much slower than the reference this machine runs a fixed program (median of three); at least 1."""
-    runs = []
-    for _ in range(3):
-        result = await runner.run(REFERENCE_PROGRAM, [Case(b"", b"done")], limits=SandboxLimits(time_limit=60))
+    """How much slower than the reference this machine runs a fixed program; at least 1.
+
+    Raises:
+        SandboxError: the program fails, so nothing can be measured.
+    """
+    limits, runs = SandboxLimits(time_limit=CALIBRATION_LIMIT), []
+    for _ in range(CALIBRATION_RUNS):
+        result = await runner.run(REFERENCE_PROGRAM, [Case(b"", b"done")], limits=limits)
         if not result.passed:
             raise SandboxError(f"the calibration program failed: {result}")
         runs.append(result.runs[0].cpu)
-    return max(1.0, round(sorted(runs)[1] / REFERENCE_CPU, 2))
+    return max(1.0, round(median(runs) / REFERENCE_CPU, 2))

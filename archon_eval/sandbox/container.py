@@ -4,8 +4,8 @@
         container.send(b"P", b"print(1)")
         kind, payload = container.receive(timeout=30)
 
-The container ends by itself when the stream does, so that even a killed host leaves nothing running; `remove_orphans`
-removes what such a host left behind.
+The container ends by itself when the stream does, so that even a killed host leaves nothing running. `remove_orphans`
+removes the containers that such a host left behind.
 """
 
 import contextlib
@@ -25,10 +25,21 @@ LABEL = "org.archon-eval.sandbox"
 MEMORY_OVERHEAD = 128 << 20
 """Bytes of the container's memory limit on top of the programs': supervisor, zygote, input and output files."""
 START_TIMEOUT = 30.0
+"""Seconds for a container to greet, and for a frame to be taken: a start takes 0.3 s, on a busy machine several."""
+WAIT_TIMEOUT = 5
+"""Seconds for the engine to notice that a container has ended."""
+EXTRA_PROCESSES = 32
+"""Processes of the container besides the program's own: supervisor, zygote, and children that are just ending."""
+RECEIVE_SIZE = 1 << 18
+"""Bytes read at once from the engine's stream."""
+ERROR_TAIL = 1000
+"""Bytes of the runner's stderr that an error message quotes."""
 _UID_RANGE = (20_000, 60_000)
+"""Users of the programs, two per container: beyond those of an image, below `nobody` (65534)."""
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/", "MALLOC_ARENA_MAX": "2"}
-"""Verdicts repeat; many threads fit in the address space."""
+"""No hash randomisation, so that verdicts repeat; two malloc arenas, so that many threads fit in the address space."""
 STREAM_HEADER = struct.Struct("!B3xI")
+"""The engine's multiplexed stream: stream number (1 stdout, 2 stderr), three empty bytes, length."""
 
 
 def build_host_options(memory: int, processes: int) -> dict[str, Any]:
@@ -48,7 +59,7 @@ def build_host_options(memory: int, processes: int) -> dict[str, Any]:
 
 def get_owner_label() -> str:
     """This process, told apart from a later one with the same number: `host:boot:pid:start:namespace`."""
-    return ":".join([socket.gethostname(), *_identity(os.getpid()), _read_pid_namespace()])
+    return ":".join([socket.gethostname(), *_read_identity(os.getpid()), _read_pid_namespace()])
 
 
 def _is_orphaned(label: str, running: bool) -> bool:
@@ -60,12 +71,12 @@ def _is_orphaned(label: str, running: bool) -> bool:
     if host != socket.gethostname() or len(identity) != 4 or not identity[1].isdigit():
         return False
     namespace = identity.pop()
-    if identity[0] != _identity(os.getpid())[0]:
+    if identity[0] != _read_identity(os.getpid())[0]:
         return not running
     if namespace != _read_pid_namespace():
         return False
-    found = _identity(int(identity[1]))
-    return not found or (found[2] != "" and found != identity)
+    current = _read_identity(int(identity[1]))
+    return not current or (current[2] != "" and current != identity)
 
 
 def _read_pid_namespace() -> str:
@@ -76,7 +87,7 @@ def _read_pid_namespace() -> str:
         return ""
 
 
-def _identity(pid: int) -> list[str]:
+def _read_identity(pid: int) -> list[str]:
     """`[boot, pid, start]` where /proc says so, else `["", pid, ""]`; an empty list when there is no such process."""
     try:
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -93,14 +104,17 @@ def _identity(pid: int) -> list[str]:
 
 
 def remove_orphans(client: Any, everything: bool = False) -> int:
-    """Remove containers whose owner on this host is gone (`everything`: all of this package's); how many."""
+    """Remove containers whose owner on this host is gone (`everything`: all of this package's).
+
+    Returns:
+        How many were removed.
+    """
     import docker
 
     removed = 0
     for entry in client.api.containers(all=True, filters={"label": LABEL}):
-        if everything or _is_orphaned(
-            str(entry.get("Labels", {}).get(LABEL, "")), entry.get("State") not in ("exited", "dead")
-        ):
+        owner, running = str(entry.get("Labels", {}).get(LABEL, "")), entry.get("State") not in ("exited", "dead")
+        if everything or _is_orphaned(owner, running):
             try:
                 client.api.remove_container(entry["Id"], force=True)
                 removed += 1
@@ -110,7 +124,12 @@ def remove_orphans(client: Any, everything: bool = False) -> int:
 
 
 def pop_records(received: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Take the complete records (stream, data) of the engine's multiplexed stream out of what was received."""
+    """Take the complete records (stream, data) of the engine's multiplexed stream out of the bytes received.
+
+    >>> received = bytearray(STREAM_HEADER.pack(1, 2) + b"ok" + STREAM_HEADER.pack(2, 9) + b"par")
+    >>> list(pop_records(received)), len(received)
+    ([(1, b'ok')], 11)
+    """
     while len(received) >= STREAM_HEADER.size:
         stream, length = STREAM_HEADER.unpack_from(received)
         if len(received) < STREAM_HEADER.size + length:
@@ -123,9 +142,21 @@ class ContainerHandle:
     """A started container whose first process lives as long as the attached stream; removed by `close`."""
 
     def __init__(
-        self, client: Any, image: str, command: list[str], options: dict[str, Any], user: str, **config: Any
+        self, client: Any, image: str, command: list[str], *, options: dict[str, Any], user: str, **config: Any
     ) -> None:
-        """`options` are docker-py's host options. Raises `SandboxError` where the engine refuses."""
+        """Create, attach and start a container.
+
+        Args:
+            client: docker-py's client.
+            image: the image's tag.
+            command: the first process.
+            options: docker-py's host options.
+            user: `uid:gid` of the first process.
+            config: further arguments of docker-py's `create_container`.
+
+        Raises:
+            SandboxError: the engine refuses.
+        """
         import docker
 
         self._api = client.api
@@ -143,8 +174,8 @@ class ContainerHandle:
                 **config | {"environment": {"LANG": "C.UTF-8"} | config["environment"]},
             )["Id"]
             streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            self._hold = self._api.attach_socket(self.id, params=streams)
-            self.socket = getattr(self._hold, "_sock", self._hold)
+            self._attachment = self._api.attach_socket(self.id, params=streams)
+            self.socket = getattr(self._attachment, "_sock", self._attachment)
             self._api.start(self.id)
         except (docker.errors.DockerException, OSError) as e:
             self.close()
@@ -155,7 +186,7 @@ class ContainerHandle:
         import docker
 
         try:
-            self._api.wait(self.id, timeout=5)
+            self._api.wait(self.id, timeout=WAIT_TIMEOUT)
             return bool(self._api.inspect_container(self.id)["State"].get("OOMKilled"))
         except (docker.errors.DockerException, OSError):
             return False
@@ -173,11 +204,11 @@ class ContainerHandle:
             return
         self._closed.set()
         self.disconnect()
-        for end in (self.socket, getattr(self, "_hold", None)):
+        for end in (self.socket, getattr(self, "_attachment", None)):
             if end is not None:
                 end.close()
         if hasattr(self, "id"):
-            # already gone, or the daemon is: then `reap` gets it later
+            # already gone; or the daemon is, then `remove_orphans` finds the container later
             with contextlib.suppress(docker.errors.DockerException, OSError):
                 self._api.remove_container(self.id, force=True, v=True)
 
@@ -186,14 +217,23 @@ class Container:
     """A started worker container; `ContainerLostError` from every method that meets its end."""
 
     def __init__(self, client: Any, image: str, memory: int) -> None:
-        """Create, attach, start and wait for the runner's greeting. Raises `SandboxError` where that fails."""
+        """Start a container and wait for its runner's greeting.
+
+        Args:
+            client: docker-py's client.
+            image: the image's tag.
+            memory: bytes that its programs may use together.
+
+        Raises:
+            SandboxError: no container starts, or its runner does not.
+        """
         self._bytes, self._frames, self._errors = bytearray(), bytearray(), bytearray()
         uid = random.SystemRandom().randrange(*_UID_RANGE, 2)
-        options = build_host_options(memory + MEMORY_OVERHEAD, wire.MAX_PROCESSES + 32) | {
+        options = build_host_options(memory + MEMORY_OVERHEAD, wire.MAX_PROCESSES + EXTRA_PROCESSES) | {
             "cap_add": ["SETUID", "SETGID"]
         }
         command = ["python3", "-c", bundle(), str(uid)]
-        self._handle = ContainerHandle(client, image, command, options, user="0:0", environment=ENVIRONMENT)
+        self._handle = ContainerHandle(client, image, command, options=options, user="0:0", environment=ENVIRONMENT)
         self.id = self._handle.id
         try:
             kind, _ = self.receive(START_TIMEOUT)
@@ -226,11 +266,11 @@ class Container:
         """Read from the engine and sort its stdout and stderr records."""
         try:
             self._handle.socket.settimeout(timeout)
-            data = self._handle.socket.recv(1 << 18)
+            data = self._handle.socket.recv(RECEIVE_SIZE)
         except (OSError, ValueError) as e:
             raise ContainerLostError(str(e)) from e
         if not data:
-            raise ContainerLostError(bytes(self._errors[-1000:]).decode(errors="replace") or "the stream ended")
+            raise ContainerLostError(bytes(self._errors[-ERROR_TAIL:]).decode(errors="replace") or "the stream ended")
         self._bytes += data
         for stream, record in pop_records(self._bytes):
             target = self._frames if stream == 1 else self._errors

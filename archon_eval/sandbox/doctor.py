@@ -1,7 +1,7 @@
-"""What the sandbox needs and lacks on this machine, each finding with what to type.
+"""Checks what the sandbox needs on this machine; each finding says what to type.
 
 for finding in diagnose():
-    print("ok" if finding.ok else "MISSING", finding.what, finding.fix)
+    print("ok" if finding.ok else "MISSING", finding.subject, finding.fix)
 """
 
 import importlib.util
@@ -16,6 +16,8 @@ from archon_eval.sandbox.container import Container
 from archon_eval.sandbox.image import connect, get_default_image, has_image
 
 INSTALL_HINT = "apt-get install docker.io (Debian, Ubuntu) or https://docs.docker.com/engine/install"
+TRIAL_MEMORY = 256 << 20
+"""Bytes for the trial container: it compiles an empty program only."""
 START_HINT = (
     "start it (`systemctl start docker`, or `dockerd &` as root), let this user in (`usermod -aG docker $USER`), "
     "or point DOCKER_HOST at a daemon (rootless Docker: unix://$XDG_RUNTIME_DIR/docker.sock, "
@@ -25,19 +27,19 @@ START_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     ok: bool
-    what: str
-    """What was found."""
+    subject: str
+    """The thing that was checked."""
     fix: str = ""
-    """What to type where it is not ok."""
+    """Command or advice where it is not ok."""
     required: bool = True
     """Whether programs cannot run without it."""
 
 
 def diagnose() -> list[Finding]:
-    """Look at everything the sandbox needs, in order, up to what hides the rest."""
+    """Check everything the sandbox needs, in order, up to the first fault that hides the rest."""
     if importlib.util.find_spec("docker") is None:
         return [Finding(False, "the Python package docker", "pip install 'archon-eval[docker]'")]
     findings = [Finding(True, "the Python package docker")]
@@ -59,7 +61,7 @@ def diagnose() -> list[Finding]:
 def _check_daemon(client: Any) -> list[Finding]:
     info = client.info()
     protections = " ".join(info.get("SecurityOptions") or [])
-    wanted = {
+    features = {
         "memory limits": (
             info.get("MemoryLimit"),
             "without them only each process is limited: enable the memory cgroup",
@@ -70,14 +72,17 @@ def _check_daemon(client: Any) -> list[Finding]:
     }
     return [
         Finding(True, f"a daemon answers: {info.get('OperatingSystem')}, engine {info.get('ServerVersion')}"),
-        *(Finding(bool(ok), f"{name} in the engine", "" if ok else fix, False) for name, (ok, fix) in wanted.items()),
+        *(
+            Finding(bool(ok), f"{name} in the engine", "" if ok else fix, required=False)
+            for name, (ok, fix) in features.items()
+        ),
     ]
 
 
 def _check_container_start(client: Any, image: str) -> Finding:
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
-        Container(client, image, 256 << 20).close()
+        Container(client, image, TRIAL_MEMORY).close()
     except SandboxError as e:
         return Finding(False, f"a worker container: {e}", "archon sandbox build, or another ARCHON_SANDBOX_IMAGE")
-    return Finding(True, f"a worker container starts, compiles and ends ({time.monotonic() - begun:.2f} s)")
+    return Finding(True, f"a worker container starts, compiles and ends ({time.monotonic() - started:.2f} s)")

@@ -1,7 +1,9 @@
 """Function-call tests of HumanEval and MBPP as `CallCase`s.
 
-    build_humaneval_case(problem["prompt"], problem["test"], "has_close_elements")
-    build_mbpp_case("assert add(1, 2) == 3")           # names: ("add",)
+    >>> build_mbpp_case("assert add(1, 2) == 3").names
+    ('add',)
+    >>> build_humaneval_case("", "def check(f): assert f(1) == 2", "increment").tests.splitlines()[-1]
+    'check(increment)'
 
 The tests run apart from the program: they call it, plain values go over and come back, so a program can neither read
 the expected values nor end the run as if they had passed.
@@ -15,14 +17,15 @@ from archon_eval.sandbox.types import CallCase
 
 
 def build_humaneval_case(prompt: str, test: str, entry_point: str) -> CallCase:
-    """HumanEval: helpers come from the prompt, which is trusted; `entry_point` from the program."""
+    """HumanEval: helpers come from the prompt, which is trusted; `entry_point` comes from the program."""
     return CallCase(f"{test}\n\ncheck({entry_point})\n", (entry_point,), prompt)
 
 
 def build_mbpp_case(test: str, setup: str = "") -> CallCase:
     """MBPP: every name that the assertion and its setup use but do not define comes from the program.
 
-    Raises `DataError` where the test is not Python.
+    Raises:
+        DataError: the test is not Python.
     """
     return CallCase(test, find_free_names(f"{setup}\n{test}"), setup)
 

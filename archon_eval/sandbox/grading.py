@@ -1,8 +1,11 @@
 """Pure functions around a program: take it out of a reply, compare its output, estimate pass@k.
 
-extract_program("Here:\\n```python\\nprint(1)\\n```")     # 'print(1)'
-match_outputs(b"0.5000001 yes\\n", b"0.5 YES")           # True
-pass_at_k(n=10, c=3, k=1)                               # 0.3
+>>> extract_program("Here:\\n```python\\nprint(1)\\n```")
+'print(1)'
+>>> match_outputs(b"0.5000001 yes\\n", b"0.5 YES")
+True
+>>> pass_at_k(n=10, c=3, k=1)
+0.3
 """
 
 import re
@@ -13,6 +16,7 @@ _WHITESPACE = bytes.maketrans(b"\n\t\r\v", b"    ")
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII)
 _FENCE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)([^`]*+)")
 TOLERANCE = 1e-5
+"""Absolute difference within which numbers are equal, as in CodeContests."""
 
 
 def extract_program(reply: str) -> str | None:
@@ -82,7 +86,8 @@ def match_outputs(actual: bytes, expected: bytes) -> bool:
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The unbiased estimate of pass@k from `c` passing among `n` samples: 1 - C(n-c, k) / C(n, k) (Chen et al., 2021).
 
-    Raises `ValueError` where 0 <= c <= n and 1 <= k <= n do not hold.
+    Raises:
+        ValueError: 0 <= c <= n and 1 <= k <= n do not hold.
     """
     if not (0 <= c <= n and 1 <= k <= n):
         raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n, got n={n}, c={c}, k={k}")

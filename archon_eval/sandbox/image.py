@@ -1,7 +1,7 @@
 """The sandbox's image: a bare Debian with Python's whole standard library, from a registry or built here.
 
     client = connect()
-    image = build_image(client)          # the tag is derived from the recipe, so that a second call finds it
+    image = build_image(client)          # the tag is derived from the recipe, so a second call finds the image
 
 Where a registry is reachable, the pinned `python:slim` image is pulled; elsewhere `debootstrap` makes the same
 thing in about 35 seconds (root, Debian or Ubuntu). `ARCHON_SANDBOX_IMAGE` names another image that has `python3`.
@@ -20,6 +20,7 @@ from archon_eval.errors import SandboxError
 REGISTRY_IMAGE = "python:3.11.13-slim-bookworm"
 DEBIAN_SUITE = "bookworm"
 PACKAGES = "python3,libpython3-stdlib"
+"""Debian's `python3` alone has a part of the standard library only."""
 REMOVED_PATHS = (
     "var/cache/apt",
     "var/lib/apt/lists",
@@ -29,6 +30,9 @@ REMOVED_PATHS = (
     "usr/share/info",
     "var/log",
 )
+"""Folders that no program needs: a third of the image."""
+CLIENT_TIMEOUT = 120
+"""Seconds for one answer of the daemon: on a slow disk, an image's import takes a minute."""
 DOCTOR_HINT = "run `archon sandbox doctor` to see what is missing and what to type"
 
 
@@ -41,7 +45,8 @@ def get_default_image() -> str:
 def connect() -> Any:
     """A docker-py client for `DOCKER_HOST` or the local socket.
 
-    Raises `SandboxError` that names `archon sandbox doctor` where the package or the daemon is missing.
+    Raises:
+        SandboxError: the package or the daemon is missing; the message names `archon sandbox doctor`.
     """
     try:
         import docker
@@ -50,7 +55,7 @@ def connect() -> Any:
             f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {DOCTOR_HINT}"
         ) from e
     try:
-        client = docker.from_env(timeout=120)
+        client = docker.from_env(timeout=CLIENT_TIMEOUT)
         client.ping()
     except (docker.errors.DockerException, OSError) as e:
         where = os.environ.get("DOCKER_HOST", "the default socket")
@@ -76,7 +81,7 @@ def require_image(client: Any, image: str) -> None:
 
 
 def check_docker() -> None:
-    """Raise `SandboxError` with what to type unless programs can run here; for asking before anything is paid for."""
+    """Raise `SandboxError` with what to type unless programs can run here; called before anything is paid for."""
     client = connect()
     try:
         require_image(client, get_default_image())
@@ -87,20 +92,28 @@ def check_docker() -> None:
 def build_image(
     client: Any = None, method: Literal["auto", "pull", "debootstrap"] = "auto", *, mirror: str | None = None
 ) -> str:
-    """Make sure the image is there and return its tag; does nothing when it already is.
+    """Make the image unless the daemon has it.
 
-    `mirror` is a Debian mirror (default: `ARCHON_DEBIAN_MIRROR`, then debootstrap's own).
-    Raises `SandboxError` with the reason of every way that failed.
+    Args:
+        client: docker-py's client; by default one for `DOCKER_HOST` or the local socket.
+        method: `pull` from a registry, `debootstrap` here, or `auto`: the first that works.
+        mirror: a Debian mirror; by default `ARCHON_DEBIAN_MIRROR`, then debootstrap's own.
+
+    Returns:
+        The image's tag.
+
+    Raises:
+        SandboxError: no method works; the message has the reason of each.
     """
     client = client or connect()
     image = get_default_image()
     if has_image(client, image):
         return image
-    ways = {"pull": lambda: _pull(client, image), "debootstrap": lambda: _run_debootstrap(client, image, mirror)}
+    methods = {"pull": lambda: _pull(client, image), "debootstrap": lambda: _run_debootstrap(client, image, mirror)}
     failed: list[str] = []
-    for name in ways if method == "auto" else (method,):
+    for name in methods if method == "auto" else (method,):
         try:
-            ways[name]()
+            methods[name]()
         except (SandboxError, OSError) as e:
             failed.append(f"{name}: {e}")
         else:
@@ -135,7 +148,7 @@ def _run_debootstrap(client: Any, image: str, mirror: str | None) -> None:
 
 
 def _import_image(client: Any, image: str, root: Path) -> None:
-    """Hand the tree to the daemon; set-user-id bits are taken off on the way."""
+    """Hand the tree to the daemon, without set-user-id bits: no program shall gain rights by one."""
     repository, _, tag = image.partition(":")
     subprocess.run(["find", str(root), "-xdev", "-perm", "/6000", "-exec", "chmod", "ug-s", "{}", "+"], check=True)
     with subprocess.Popen(["tar", "-C", str(root), "--numeric-owner", "-cf", "-", "."], stdout=subprocess.PIPE) as tar:

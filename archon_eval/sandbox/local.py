@@ -1,4 +1,4 @@
-"""Programs without a sandbox, for code you wrote yourself: the same verdicts, no protection whatsoever.
+"""Runs programs without a sandbox, for code you wrote yourself: the same verdicts, no protection at all.
 
 runner = LocalRunner(trusted=True)        # warns; without `trusted=True` it refuses
 """
@@ -20,11 +20,14 @@ import anyio.to_thread
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.grading import prepend_prelude
-from archon_eval.sandbox.guest.wire import STDERR_CAP, STDERR_TAIL, STOPPED
-from archon_eval.sandbox.types import AnyCase, Case, ProgramRun, SandboxLimits, TestRun
+from archon_eval.sandbox.guest.wire import BACKSTOP_SECONDS, STDERR_CAP, STDERR_TAIL, STOPPED
+from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, SandboxLimits, TestRun
 from archon_eval.sandbox.worker import ADDRESS_SPACE_MARGIN, ProcessResult, ProgramJob, grade_test
 
 MODULE_PREAMBLE = "import sys; sys.modules['program'] = sys.modules[__name__]; __name__ = 'program'\n"
+"""Before a program under function-call tests, so that its own demo does not run."""
+POLL_SECONDS = 0.002
+"""Pause between two looks at a running program: the error of its wall time."""
 WARNING = "--sandbox local runs programs on this machine with your rights and NO PROTECTION: only for code you trust"
 
 
@@ -54,10 +57,11 @@ class LocalRunner:
         keep_output: bool = False,
     ) -> ProgramRun:
         """As `SandboxPool.run`; function-call tests run in the program's own process here."""
-        source = program.encode("utf-8", "surrogatepass") if isinstance(program, str) else program
-        job = ProgramJob(source, tuple(cases), limits, stop_at_first_failure, keep_output)
+        job = ProgramJob.create(
+            program, cases, limits=limits, stop_at_first_failure=stop_at_first_failure, keep_output=keep_output
+        )
         try:
-            compile(source, "main.py", "exec", dont_inherit=True)
+            compile(job.program, "main.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             job.compile_error = f"{type(e).__name__}: {e}"
         while not job.done:
@@ -68,44 +72,60 @@ class LocalRunner:
 
 
 def _run_test(job: ProgramJob, case: AnyCase) -> TestRun:
-    limits, given, source = job.limits, b"", job.program
-    if isinstance(case, Case):
-        given = case.input
-    else:
-        text = prepend_prelude(MODULE_PREAMBLE + case.setup, source.decode("utf-8", "surrogatepass"))
-        source = f"{text}\n{case.tests}".encode("utf-8", "surrogatepass")
+    limits = job.limits
     with tempfile.TemporaryDirectory(prefix="archon-local-") as folder:
-        files = [Path(folder, name) for name in ("main.py", "in", "out", "err")]
-        files[0].write_bytes(source)
-        files[1].write_bytes(given)
-        largest = max(limits.get_output_limit(case), STDERR_CAP) + 1
-        space = limits.memory_limit + ADDRESS_SPACE_MARGIN
-
-        def restrict() -> None:
-            resource.setrlimit(resource.RLIMIT_CPU, (int(limits.time_limit) + 2,) * 2)
-            resource.setrlimit(resource.RLIMIT_AS, (space, space))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
-        begun, floor = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with files[1].open("rb") as stdin, files[2].open("wb") as stdout, files[3].open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "main.py"],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=folder,
-                start_new_session=True,
-                preexec_fn=restrict,
-            )
-        flags, status, usage = _wait_for_exit(process.pid, begun + limits.wall)
+        main, stdin, stdout, stderr = (Path(folder, name) for name in ("main.py", "in", "out", "err"))
+        main.write_bytes(job.program if isinstance(case, Case) else _join_tests(job.program, case))
+        stdin.write_bytes(case.input if isinstance(case, Case) else b"")
+        started, own_peak = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        output_limit = limits.get_output_limit(case)
+        process = _start_process(main, (stdin, stdout, stderr), limits=limits, output_limit=output_limit)
+        flags, status, usage = _wait_for_exit(process.pid, started + limits.wall)
         process.returncode = os.waitstatus_to_exitcode(status)
-        wall, cpu = time.monotonic() - begun, usage.ru_utime + usage.ru_stime
-        size, error = files[2].stat().st_size, files[3].read_bytes()[-STDERR_TAIL:].decode(errors="replace")
-        output = files[2].read_bytes() if size <= limits.get_output_limit(case) else b""
-        # Linux counts what the process had before it became the program: our own pages
-        peak = usage.ru_maxrss * 1024 if usage.ru_maxrss > floor else 0
-        reply = ProcessResult(process.returncode, flags, cpu, wall, peak, size, output, error)
-    return grade_test(reply, case, limits, job.keep_output)
+        size = stdout.stat().st_size
+        result = ProcessResult(
+            status=process.returncode,
+            flags=flags,
+            cpu=usage.ru_utime + usage.ru_stime,
+            wall=time.monotonic() - started,
+            # Linux counts the pages that the process had before it became the program: our own.
+            peak=usage.ru_maxrss * 1024 if usage.ru_maxrss > own_peak else 0,
+            size=size,
+            stdout=stdout.read_bytes() if size <= output_limit else b"",
+            stderr=stderr.read_bytes()[-STDERR_TAIL:].decode(errors="replace"),
+        )
+    return grade_test(result, case, limits, keep_output=job.keep_output)
+
+
+def _join_tests(program: bytes, case: CallCase) -> bytes:
+    """Program and function-call tests as one source."""
+    text = prepend_prelude(MODULE_PREAMBLE + case.setup, program.decode("utf-8", "surrogatepass"))
+    return f"{text}\n{case.tests}".encode("utf-8", "surrogatepass")
+
+
+def _start_process(
+    main: Path, streams: tuple[Path, Path, Path], *, limits: SandboxLimits, output_limit: int
+) -> subprocess.Popen[bytes]:
+    """Start the program in a session of its own, its files as standard streams, its limits set."""
+    largest_file = max(output_limit, STDERR_CAP) + 1
+    address_space = limits.memory_limit + ADDRESS_SPACE_MARGIN
+    cpu_seconds = int(limits.time_limit) + BACKSTOP_SECONDS
+
+    def restrict() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    with streams[0].open("rb") as stdin, streams[1].open("wb") as stdout, streams[2].open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, main.name],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=main.parent,
+            start_new_session=True,
+            preexec_fn=restrict,
+        )
 
 
 def _wait_for_exit(pid: int, deadline: float) -> tuple[int, int, resource.struct_rusage]:
@@ -118,4 +138,4 @@ def _wait_for_exit(pid: int, deadline: float) -> tuple[int, int, resource.struct
         if time.monotonic() > deadline:
             flags = STOPPED
             os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.002)
+        time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Many programs at once: a bounded pool of worker containers behind one async method.
+"""Runs many programs at once: a bounded pool of worker containers behind one async method.
 
     async with SandboxPool(workers=2) as pool:
         result = await pool.run("print(int(input()) * 2)", [Case(b"2", b"4")], limits=SandboxLimits(time_limit=2))
@@ -23,7 +23,7 @@ from archon_eval.sandbox.worker import ProgramJob, Worker
 
 
 class ProgramRunner(Protocol):
-    """What runs programs on tests: `SandboxPool`, or `LocalRunner` for trusted code."""
+    """Anything that runs programs on tests: `SandboxPool`, or `LocalRunner` for trusted code."""
 
     async def run(
         self,
@@ -44,7 +44,14 @@ class SandboxPool:
     def __init__(
         self, workers: int | None = None, *, image: str | None = None, memory: int = 1024 * MEBI, client: Any = None
     ) -> None:
-        """`workers` containers at most (default: one per CPU); `memory` bounds any program's memory limit, bytes."""
+        """A pool that is opened by `async with`.
+
+        Args:
+            workers: containers at most; by default one per CPU.
+            image: the image's tag; by default the sandbox's own.
+            memory: upper bound of any program's memory limit, bytes.
+            client: docker-py's client; by default one for `DOCKER_HOST` or the local socket.
+        """
         self.workers = workers or os.cpu_count() or 1
         self.image = image or get_default_image()
         self.memory = memory
@@ -55,7 +62,7 @@ class SandboxPool:
         self._limiter = anyio.CapacityLimiter(self.workers)
 
     async def __aenter__(self) -> Self:
-        """Connect, check the image, remove what dead owners left. Raises `SandboxError` that says what to type."""
+        """Connect, check the image, remove containers of dead owners. Raises `SandboxError` that says what to type."""
         await anyio.to_thread.run_sync(self._connect)
         self._open = True
         return self
@@ -90,15 +97,24 @@ class SandboxPool:
     ) -> ProgramRun:
         """Compile once, run every case in a fresh process, compare here; waits for a free worker.
 
-        Raises `ValueError` where the memory limit exceeds the pool's, `SandboxError` where no container starts
-        or the tests themselves are at fault.
+        Args:
+            program: Python source.
+            cases: the tests, in order.
+            limits: resources of one test.
+            stop_at_first_failure: run no test after the first that is not accepted.
+            keep_output: keep each test's standard output in its result.
+
+        Raises:
+            ValueError: the memory limit exceeds the pool's.
+            SandboxError: no container starts, or the tests themselves are at fault.
         """
         if not self._open:
             raise SandboxError("the pool is not open: `async with SandboxPool() as pool`, then `pool.run(...)`")
         if limits.memory_limit > self.memory:
             raise ValueError(f"memory limit {limits.memory_limit} is more than this pool's {self.memory} bytes")
-        source = program.encode("utf-8", "surrogatepass") if isinstance(program, str) else program
-        job = ProgramJob(source, tuple(cases), limits, stop_at_first_failure, keep_output)
+        job = ProgramJob.create(
+            program, cases, limits=limits, stop_at_first_failure=stop_at_first_failure, keep_output=keep_output
+        )
         async with self._limiter:
             worker = self._idle.pop() if self._idle else self._add_worker()
             try:
@@ -106,14 +122,17 @@ class SandboxPool:
                     worker.run, job, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
                 )
             except BaseException:
-                worker.cancel()
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(worker.close)
-                if worker in self._all:
-                    self._all.remove(worker)
+                await self._remove_worker(worker)
                 raise
             self._idle.append(worker)
         return job.get_result()
+
+    async def _remove_worker(self, worker: Worker) -> None:
+        worker.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(worker.close)
+        if worker in self._all:
+            self._all.remove(worker)
 
     def _add_worker(self) -> Worker:
         worker = Worker(lambda: Container(self._client, self.image, self.memory))

@@ -28,14 +28,14 @@ from inspect_ai.util import (
 from pydantic import BaseModel, ConfigDict
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.container import ContainerHandle, build_host_options, pop_records, remove_orphans
+from archon_eval.sandbox.container import RECEIVE_SIZE, ContainerHandle, build_host_options, pop_records, remove_orphans
 from archon_eval.sandbox.image import connect, get_default_image, require_image
 
 WORKING_DIR = "/work"
 USER = "1000:1000"
 INIT_SCRIPT = """
 import os, signal
-def remove_orphans(*_):
+def reap(*_):
     try:
         while os.waitpid(-1, os.WNOHANG)[0]: pass
     except ChildProcessError: pass
@@ -43,6 +43,7 @@ signal.signal(signal.SIGCHLD, reap)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 while os.read(0, 1): pass
 """
+"""The first process: takes in orphans, ignores interrupts, ends with the stream from the host."""
 WRITE_SCRIPT = 'mkdir -p -- "$(dirname -- "$1")" && cat > "$1"'
 FILE_ERRORS = {
     "No such file": (FileNotFoundError, errno.ENOENT),
@@ -52,10 +53,17 @@ FILE_ERRORS = {
     "ermission denied": (PermissionError, errno.EACCES),
     "Read-only file system": (PermissionError, errno.EROFS),
 }
+"""The error that Inspect expects, by a part of the shell's message."""
+WRITE_OUTPUT_LIMIT = 10_000
+"""Bytes of messages read from the command that writes a file."""
+ENGINE_GRACE = 10
+"""Seconds beyond a command's timeout after which a silent engine counts as gone."""
+KILLED, NOT_EXECUTABLE = 137, 126
+"""Exit codes of a command that SIGKILL ended, and of one that could not be started."""
 
 
 class ArchonDockerConfig(BaseModel, frozen=True):
-    """What a sample's container may use."""
+    """Resources of a sample's container."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,20 +80,20 @@ class _ExecOutput:
     code: int
     stdout: bytes
     stderr: bytes
-    cut: bool
+    truncated: bool
     """An output stream was longer than the limit; reading stopped there."""
-    late: bool
-    """The engine went silent beyond the timeout."""
+    silent: bool
+    """The engine sent nothing beyond the timeout."""
 
 
 @sandboxenv(name="archon_docker")
 class ArchonDocker(SandboxEnvironment):
     """One sample's container."""
 
-    def __init__(self, client: Any, life: ContainerHandle) -> None:
+    def __init__(self, client: Any, handle: ContainerHandle) -> None:
         super().__init__()
         self._api = client.api
-        self._handle = life
+        self._handle = handle
 
     async def exec(
         self,
@@ -99,24 +107,24 @@ class ArchonDocker(SandboxEnvironment):
         concurrency: bool = True,
     ) -> ExecResult[str]:
         """Run a command in `/work` (or `cwd`); at the timeout its process group is killed. Never retried."""
-        given = input.encode() if isinstance(input, str) else input
+        stdin = input.encode() if isinstance(input, str) else input
         timed = ["/usr/bin/timeout", "-s", "KILL", str(timeout), *cmd] if timeout else cmd
         limit = SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE
-        begun = time.monotonic()
-        ended = await self._run_command(timed, given, limit, cwd, env, user, timeout)
-        if timeout and (ended.late or (ended.code == 137 and time.monotonic() - begun >= timeout)):
+        started = time.monotonic()
+        ended = await self._run_command(timed, stdin, limit, cwd=cwd, env=env, user=user, timeout=timeout)
+        if timeout and (ended.silent or (ended.code == KILLED and time.monotonic() - started >= timeout)):
             raise TimeoutError(f"command timed out after {timeout} s: {cmd[:3]}")
         stdout, stderr = ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace")
-        if ended.cut:
+        if ended.truncated:
             raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_EXEC_OUTPUT_SIZE_STR, stdout + stderr)
-        if ended.code == 126 and "permission denied" in (stdout + stderr).lower():
+        if ended.code == NOT_EXECUTABLE and "permission denied" in (stdout + stderr).lower():
             raise PermissionError(errno.EACCES, "Permission denied.", cmd[0])
         return ExecResult(ended.code == 0, ended.code, stdout, stderr)
 
     async def write_file(self, file: str, contents: str | bytes) -> None:
         """Write a file, its directories made where they are missing."""
         data = contents.encode() if isinstance(contents, str) else contents
-        ended = await self._run_command(["/bin/sh", "-c", WRITE_SCRIPT, "sh", file], data, 10_000)
+        ended = await self._run_command(["/bin/sh", "-c", WRITE_SCRIPT, "sh", file], data, WRITE_OUTPUT_LIMIT)
         if ended.code:
             _raise_file_error(ended.stderr.decode(errors="replace"), file)
 
@@ -127,14 +135,14 @@ class ArchonDocker(SandboxEnvironment):
     async def read_file(self, file: str, text: bool = True) -> str | bytes:
         """Read a file whole; `OutputLimitExceededError` beyond Inspect's limit."""
         ended = await self._run_command(["/bin/cat", "--", file], None, SandboxEnvironmentLimits.MAX_READ_FILE_SIZE)
-        if ended.cut:
+        if ended.truncated:
             raise OutputLimitExceededError(SandboxEnvironmentLimits.MAX_READ_FILE_SIZE_STR, None)
         if ended.code:
             _raise_file_error(ended.stderr.decode(errors="replace"), file)
         return ended.stdout.decode() if text else ended.stdout
 
     async def connection(self, *, user: str | None = None) -> SandboxConnection:
-        """How to look inside by hand."""
+        """The command by which a user looks inside."""
         option = f" -u {user}" if user else ""
         command = f"docker exec -it{option} {self._handle.id} sh"
         return SandboxConnection(type="archon_docker", command=command, container=self._handle.id)
@@ -142,8 +150,9 @@ class ArchonDocker(SandboxEnvironment):
     async def _run_command(
         self,
         cmd: list[str],
-        given: bytes | None,
+        stdin: bytes | None,
         limit: int,
+        *,
         cwd: str | None = None,
         env: dict[str, str] | None = None,
         user: str | None = None,
@@ -152,36 +161,42 @@ class ArchonDocker(SandboxEnvironment):
         directory = os.path.join(WORKING_DIR, cwd) if cwd else WORKING_DIR  # noqa: PTH118 (a path inside the container)
         request = {"environment": env or {}, "workdir": directory, "user": user or USER}
         return await anyio.to_thread.run_sync(
-            lambda: self._exchange(cmd, given, limit, timeout, request), abandon_on_cancel=True
+            lambda: self._exchange(cmd, stdin, limit, timeout=timeout, request=request), abandon_on_cancel=True
         )
 
     def _exchange(
-        self, cmd: list[str], given: bytes | None, limit: int, timeout: int | None, request: dict[str, Any]
+        self, cmd: list[str], stdin: bytes | None, limit: int, *, timeout: int | None, request: dict[str, Any]
     ) -> _ExecOutput:
         """One exec over the engine's hijacked socket; input is sent beside the reading: neither waits for the other."""
         import docker
 
         try:
-            run = self._api.exec_create(self._handle.id, cmd, stdin=given is not None, **request)["Id"]
-            hold = self._api.exec_start(run, socket=True)
+            run = self._api.exec_create(self._handle.id, cmd, stdin=stdin is not None, **request)["Id"]
+            connection = self._api.exec_start(run, socket=True)
         except docker.errors.APIError as e:
             text = str(e.explanation or e)
             if "is not running" in text or isinstance(e, docker.errors.NotFound):
                 raise SandboxUnavailableError(f"the sandbox's container is gone: {text}") from e
-            return _ExecOutput(126, b"", text.encode(), False, False)
-        link = getattr(hold, "_sock", hold)
-        # What came together with the answer's headers is in docker-py's buffered reader, not in the socket any more.
-        read = hold._response.raw._fp.fp.read1 if hasattr(hold, "_response") else link.recv
-        if given is not None:
-            threading.Thread(target=_send_input, args=(link, given), daemon=True).start()
+            return _ExecOutput(NOT_EXECUTABLE, b"", stderr=text.encode(), truncated=False, silent=False)
+        link = getattr(connection, "_sock", connection)
+        # Bytes that came with the response's headers are in docker-py's buffered reader, no longer in the socket.
+        read = connection._response.raw._fp.fp.read1 if hasattr(connection, "_response") else link.recv
+        if stdin is not None:
+            threading.Thread(target=_send_input, args=(link, stdin), daemon=True).start()
         try:
-            link.settimeout(timeout + 10 if timeout else None)
-            streams, cut, late = _receive_output(read, limit)
+            link.settimeout(timeout + ENGINE_GRACE if timeout else None)
+            streams, truncated, silent = _receive_output(read, limit)
         finally:
             link.close()
-            hold.close()
+            connection.close()
         code = self._api.exec_inspect(run)["ExitCode"]
-        return _ExecOutput(-1 if code is None else code, bytes(streams[1]), bytes(streams[2]), cut, late)
+        return _ExecOutput(
+            code=-1 if code is None else code,
+            stdout=bytes(streams[1]),
+            stderr=bytes(streams[2]),
+            truncated=truncated,
+            silent=silent,
+        )
 
     @classmethod
     def default_concurrency(cls) -> int | None:
@@ -195,7 +210,7 @@ class ArchonDocker(SandboxEnvironment):
 
     @classmethod
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
-        """Check daemon and image before the first sample; remove what dead owners left."""
+        """Check daemon and image before the first sample; remove containers of dead owners."""
         client = await anyio.to_thread.run_sync(connect)
         await anyio.to_thread.run_sync(require_image, client, _parse_config(config).image or get_default_image())
         await anyio.to_thread.run_sync(remove_orphans, client)
@@ -244,14 +259,20 @@ def _start_container(config: ArchonDockerConfig) -> ArchonDocker:
     options |= {"tmpfs": {WORKING_DIR: mount, "/tmp": mount}, "ipc_mode": "private"}
     home = {"HOME": WORKING_DIR}
     image = config.image or get_default_image()
-    life = ContainerHandle(
-        client, image, ["python3", "-c", INIT_SCRIPT], options, user=USER, environment=home, working_dir=WORKING_DIR
+    handle = ContainerHandle(
+        client,
+        image,
+        ["python3", "-c", INIT_SCRIPT],
+        options=options,
+        user=USER,
+        environment=home,
+        working_dir=WORKING_DIR,
     )
-    return ArchonDocker(client, life)
+    return ArchonDocker(client, handle)
 
 
 def _send_input(link: Any, data: bytes) -> None:
-    """Send and close the writing half; a command that does not read its input is no error."""
+    """Send everything and close the writing half; a command that does not read its input is no error."""
     import socket
 
     try:
@@ -262,11 +283,15 @@ def _send_input(link: Any, data: bytes) -> None:
 
 
 def _receive_output(read: Callable[[int], bytes], limit: int) -> tuple[dict[int, bytearray], bool, bool]:
-    """stdout (1) and stderr (2) up to `limit` bytes each; whether one was longer; whether the engine went silent."""
+    """Read stdout (1) and stderr (2) up to `limit` bytes each.
+
+    Returns:
+        The streams, whether one was longer, and whether the engine went silent.
+    """
     streams, pending = {0: bytearray(), 1: bytearray(), 2: bytearray()}, bytearray()
     while True:
         try:
-            data = read(1 << 18)
+            data = read(RECEIVE_SIZE)
         except TimeoutError:
             return streams, False, True
         if not data:

@@ -1,4 +1,4 @@
-"""One runner for many users at once: opened by the first, closed by the last, so that nothing lingers.
+"""One runner for many users at once: opened by the first, closed by the last, so that no container stays.
 
 shared = SharedRunner(SandboxPool)
 async with shared.borrow() as runner:
@@ -15,7 +15,7 @@ from archon_eval.sandbox.calibration import calibrate
 
 
 class SharedRunner:
-    """Lends one runner to whoever scores or judges at the moment."""
+    """Lends one runner to every scorer and component that needs it at the moment."""
 
     def __init__(self, open_runner: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
         self._open = open_runner

@@ -1,14 +1,23 @@
-"""What a program is run on and what comes back: cases, limits, verdicts.
+"""Values that go into a sandbox and come out: cases, limits, verdicts.
 
-ProgramRun((TestRun(ProgramVerdict.ACCEPTED, ...), TestRun(ProgramVerdict.TIME_LIMIT, ...)), tests=20).passed  # False
+>>> accepted = TestRun(ProgramVerdict.ACCEPTED, wall=0.02, cpu=0.01, memory=9 * MEBI)
+>>> ProgramRun((accepted,), tests=20).passed    # 19 tests have no result
+False
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 MEBI = 1 << 20
+"""Bytes of one MiB."""
 MAX_SECONDS = 1e6
+"""Upper bound of every time limit: far above any test, and still exact as a double and in `setrlimit`."""
 MAX_BYTES = 1 << 40
+"""Upper bound of every size limit, 1 TiB: it fits in the 64 bits that go over the wire."""
+MIN_MEMORY = 32 * MEBI
+"""Below this the interpreter itself may not start."""
+DEFAULT_OUTPUT_LIMIT = MEBI
+"""Bytes of output that any program may print, however short the expected output is."""
 
 
 class ProgramVerdict(StrEnum):
@@ -28,9 +37,9 @@ class Case:
     """One stdin/stdout test."""
 
     input: bytes
-    """What the program reads."""
+    """Bytes on the program's standard input."""
     expected: bytes | None = None
-    """What it should print; never sent to the container. None accepts whatever a clean run prints."""
+    """Expected standard output; never sent to the container. None accepts any output of a clean run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ AnyCase = Case | CallCase
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What one test may use."""
+    """Resources that one test may use."""
 
     time_limit: float = 10.0
     """CPU seconds, threads and children included."""
@@ -65,7 +74,7 @@ class SandboxLimits:
     def __post_init__(self) -> None:
         times = (self.time_limit, self.wall if self.wall_limit is not None else 1.0)
         sizes = (self.memory_limit, self.output_limit or 0)
-        in_range = all(0 < t <= MAX_SECONDS for t in times) and self.memory_limit >= 32 * MEBI
+        in_range = all(0 < t <= MAX_SECONDS for t in times) and self.memory_limit >= MIN_MEMORY
         if not (in_range and all(0 <= size <= MAX_BYTES for size in sizes)):
             raise ValueError(
                 f"limits need a positive time of at most {MAX_SECONDS:g} s, at least 32 MiB of memory, "
@@ -80,7 +89,9 @@ class SandboxLimits:
     def get_output_limit(self, case: AnyCase) -> int:
         """The output limit in force for a case, bytes."""
         expected = case.expected if isinstance(case, Case) else None
-        return self.output_limit if self.output_limit is not None else max(MEBI, 2 * len(expected or b""))
+        return (
+            self.output_limit if self.output_limit is not None else max(DEFAULT_OUTPUT_LIMIT, 2 * len(expected or b""))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,7 @@ class TestRun:
     stderr: str = ""
     """The tail of its standard error (2,000 bytes)."""
     output: bytes | None = None
-    """Its standard output, where it was asked for."""
+    """Its standard output, with `keep_output`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ class ProgramRun:
 
     @property
     def passed(self) -> bool:
-        """Every test was run and accepted (and there is at least one)."""
+        """Whether every test was run and accepted (and there is at least one)."""
         return 0 < self.tests == len(self.runs) and all(r.verdict is ProgramVerdict.ACCEPTED for r in self.runs)
 
     @property

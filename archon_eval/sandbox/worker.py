@@ -1,15 +1,16 @@
-"""Drive one container through one program's tests, replacing the container as often as it takes.
+"""Drives one container through one program's tests and replaces the container when it dies.
 
 worker = Worker(lambda: Container(client, image, memory))
-worker.run(job)            # blocking; job.runs grows test by test, so nothing is lost or counted twice
+worker.run(job)            # blocking; job.runs grows test by test, so no result is lost or counted twice
 """
 
 import json
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from archon_eval.errors import ContainerLostError, SandboxError
 from archon_eval.sandbox.container import Container
@@ -20,8 +21,11 @@ from archon_eval.sandbox.types import MEBI, AnyCase, CallCase, ProgramRun, Progr
 SEND_WINDOW = 32_768
 """Bytes of input sent ahead of their results: less than a pipe holds, so that sending never waits for receiving."""
 STALL = 30.0
-"""Seconds without a word, beyond a test's own wall limit, after which a container counts as wedged."""
+"""Seconds of silence, beyond a test's own wall limit, after which a container counts as wedged."""
 MAX_DEATHS = 3
+"""Containers that one test may bring down before the fourth is its own fault: others may have died of the machine."""
+CRASH_EXIT_CODE = -9
+"""Exit code reported for a program that was killed with its container (SIGKILL)."""
 ADDRESS_SPACE_MARGIN = 4096 * MEBI
 """Address space on top of the memory limit: thread stacks and arenas reserve far more than they touch."""
 
@@ -38,17 +42,36 @@ class ProgramJob:
     runs: list[TestRun] = field(default_factory=list)
     compile_error: str | None = None
     fault: SandboxError | None = None
-    """What is wrong with the tests themselves."""
+    """The error of the tests themselves, where they are at fault."""
+
+    @classmethod
+    def create(
+        cls,
+        program: str | bytes,
+        cases: Sequence[AnyCase],
+        *,
+        limits: SandboxLimits,
+        stop_at_first_failure: bool,
+        keep_output: bool,
+    ) -> Self:
+        """A job from a runner's arguments; lone surrogates of a text are kept."""
+        return cls(
+            program=program.encode("utf-8", "surrogatepass") if isinstance(program, str) else program,
+            cases=tuple(cases),
+            limits=limits,
+            stop_at_first_failure=stop_at_first_failure,
+            keep_output=keep_output,
+        )
 
     @property
     def done(self) -> bool:
-        """Nothing is left to run."""
+        """Whether nothing is left to run."""
         failed = bool(self.runs) and self.runs[-1].verdict is not ProgramVerdict.ACCEPTED
         finished = len(self.runs) == len(self.cases) or (self.stop_at_first_failure and failed)
         return finished or self.compile_error is not None or self.fault is not None
 
     def get_result(self) -> ProgramRun:
-        """What the caller gets. Raises `SandboxError` where the tests themselves are at fault."""
+        """The caller's result. Raises `SandboxError` where the tests themselves are at fault."""
         if self.fault:
             raise self.fault
         return ProgramRun(tuple(self.runs), len(self.cases), self.compile_error)
@@ -87,13 +110,13 @@ class Worker:
                     _attribute_crash(job, out_of_memory)
 
     def cancel(self) -> None:
-        """Give up from any thread: the running job ends at once, the container with it."""
+        """Give up, from any thread: the running job ends at once, and the container with it."""
         self._cancelled.set()
         if self._container is not None:
             self._container.disconnect()
 
     def close(self) -> None:
-        """Remove the container, once a job that was cancelled has noticed."""
+        """Remove the container, once a cancelled job has noticed."""
         with self._running:
             if self._container is not None:
                 self._container.close()
@@ -122,7 +145,7 @@ class Worker:
             reply = _unpack_result(_receive_result(container, job.limits.wall + harness))
             ahead -= sizes.pop(at)
             try:
-                job.runs.append(grade_test(reply, job.cases[at], job.limits, job.keep_output))
+                job.runs.append(grade_test(reply, job.cases[at], job.limits, keep_output=job.keep_output))
             except SandboxError as e:
                 job.fault = e
         if sizes:
@@ -133,16 +156,24 @@ class Worker:
 
 @dataclass(frozen=True)
 class ProcessResult:
-    """What the container reports of one test, or of the compilation."""
+    """The container's report of one test, or of the compilation."""
 
     status: int
+    """Exit code; minus the signal's number where a signal ended it."""
     flags: int
+    """`wire.STOPPED`, `wire.OOM` and so on, or-ed."""
     cpu: float
+    """CPU seconds."""
     wall: float
+    """Seconds by the clock."""
     peak: int
+    """Peak resident bytes."""
     size: int
+    """Bytes written to standard output, also where they are not sent."""
     stdout: bytes
+    """Empty where it exceeds the limit."""
     stderr: str
+    """Its tail."""
 
 
 def _receive_result(container: Container, seconds: float) -> bytes:
@@ -158,7 +189,16 @@ def _unpack_result(payload: bytes) -> ProcessResult:
     status, flags, cpu, wall, peak, size, out, err = wire.RESULT.unpack_from(payload)
     body = payload[wire.RESULT.size :]
     stderr = body[out : out + err].decode(errors="replace")
-    return ProcessResult(os.waitstatus_to_exitcode(status), flags, cpu, wall, peak, size, body[:out], stderr)
+    return ProcessResult(
+        status=os.waitstatus_to_exitcode(status),
+        flags=flags,
+        cpu=cpu,
+        wall=wall,
+        peak=peak,
+        size=size,
+        stdout=body[:out],
+        stderr=stderr,
+    )
 
 
 def _get_frame_size(case: AnyCase) -> int:
@@ -183,15 +223,25 @@ def _encode_test(case: AnyCase, limits: SandboxLimits) -> bytes:
     return wire.TEST.pack(*head, len(case.input)) + case.input
 
 
-def grade_test(reply: ProcessResult, case: AnyCase, limits: SandboxLimits, keep: bool) -> TestRun:
-    """Decide on the host: resources first, then the exit code, then the output."""
+def grade_test(reply: ProcessResult, case: AnyCase, limits: SandboxLimits, *, keep_output: bool) -> TestRun:
+    """Decide on the host: resources first, then the exit code, then the output.
+
+    Raises:
+        SandboxError: the tests themselves are at fault.
+    """
     if reply.flags & wire.HARNESS:
         raise SandboxError(
             f"the tests themselves do not compile or cannot be given to a program: {reply.stderr[-500:]}"
         )
-    verdict = _decide_verdict(reply, case, limits)
-    kept = reply.stdout if keep else None
-    return TestRun(verdict, reply.wall, reply.cpu, reply.peak, reply.status, reply.stderr, kept)
+    return TestRun(
+        verdict=_decide_verdict(reply, case, limits),
+        wall=reply.wall,
+        cpu=reply.cpu,
+        memory=reply.peak,
+        exit_code=reply.status,
+        stderr=reply.stderr,
+        output=reply.stdout if keep_output else None,
+    )
 
 
 def _decide_verdict(reply: ProcessResult, case: AnyCase, limits: SandboxLimits) -> ProgramVerdict:
@@ -210,6 +260,7 @@ def _decide_verdict(reply: ProcessResult, case: AnyCase, limits: SandboxLimits) 
 
 
 def _attribute_crash(job: ProgramJob, out_of_memory: bool) -> None:
-    """The next test ended its container, alone in it: that is the program's own doing."""
+    """Give the next test its verdict: it ended its container although it was alone in it."""
     verdict = ProgramVerdict.MEMORY_LIMIT if out_of_memory else ProgramVerdict.RUNTIME_ERROR
-    job.runs.append(TestRun(verdict, 0.0, 0.0, 0, -9, "the program brought its container down"))
+    message = "the program brought its container down"
+    job.runs.append(TestRun(verdict, wall=0.0, cpu=0.0, memory=0, exit_code=CRASH_EXIT_CODE, stderr=message))

@@ -1,9 +1,9 @@
 """A simulated pool of models, `sim/NAME`, so that everything runs offline, fast and the same every time.
 
-    pool_names()          # ('sim/claude-3.5-sonnet', 'sim/gpt-4o', ...), what `sim/pool` stands for
-    pool_names("math")    # the same models, ordered by their strength on MATH
+    >>> pool_names("math")[:2]    # ordered by strength on MATH; `sim/pool` stands for all of `pool_names()`
+    ('sim/claude-3.5-sonnet', 'sim/gpt-4o')
 
-Nothing here is a language model: replies are drawn from published figures on how often twelve models were right
+Nothing here is a language model. Replies are drawn from published figures on how often twelve models were right
 (`skills`). docs/simulation.md says what is modelled, what is assumed, and how far the outcome agrees with the papers.
 """
 

@@ -1,9 +1,12 @@
-"""Measures how far the simulated pool agrees with the papers on what it was not given: the ablations of architectures.
+"""Agreement of the simulated pool with published figures that it was not given: the ablations of architectures.
 
-    check_agreement(questions=200)["spearman"]    # {"math": 0.5, ...}: rank correlations to the published figures
+    >>> agreement = check_agreement(questions=2, families=("math",), curves=False)
+    >>> agreement["spearman"].keys()    # rank correlations to the published figures
+    dict_keys(['math'])
 
-The pool knows single-model figures only (Table 35). Here its 8 open models of 70B or so (the seven in the table, and a
-second sample of the best) run each architecture of Archon v1, Table 2, and one model's samples against an ensemble.
+The pool is given single-model figures only (Table 35). Here its eight open models of about 70B (the seven in the table,
+and a second sample of the best) run each architecture of Archon v1, Table 2. Curves compare more samples of one model
+with more models.
 """
 
 import asyncio
@@ -17,9 +20,9 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.engine import Engine
 from archon_eval.simulation.client import SimCaller
-from archon_eval.simulation.pool import Simulator
 from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, parse_quality, recognize_prompt
 from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion
+from archon_eval.simulation.simulator import Simulator
 from archon_eval.simulation.skills import (
     FAMILIES,
     OPEN_ENDED,
@@ -38,7 +41,9 @@ OPEN_MODELS = (
     "llama-3.1-70b-instruct",
     "llama-3.1-405b-instruct",
 )
+"""The open models of Table 35 of about 70B or more, the kind that the ablations use."""
 COLUMNS = ("mt_bench", "alpaca", "alpaca_raw", "arena_hard", "mixeval_hard", "mixeval", "math", "code_contests")
+"""Of Table 2; `alpaca_raw` is AlpacaEval without length control."""
 PUBLISHED: Mapping[str, tuple[float, ...]] = {
     "single": (55.0, 44.7, 37.1, 45.6, 58.7, 86.5, 73.5, 27.1),
     "ensemble-fuser": (58.4, 57.5, 51.3, 54.3, 60.5, 87.3, 75.5, 22.0),
@@ -63,43 +68,43 @@ CURVE_LAYERS: Mapping[str, tuple[str, ...]] = {
 }
 """Layers after the generators; without any, the share of questions on which at least one candidate is right."""
 SAMPLE_COUNTS = (1, 2, 4, 8, 16)
+"""Points of a curve: doublings, as the effect of samples is read on a logarithmic axis."""
 
 
 def check_agreement(
     questions: int = 200,
     seed: int = 0,
     families: Sequence[str] = FAMILIES,
+    *,
     curves: bool = True,
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """The ablation rows, the sampling and the ensembling curve of each family, and rank correlations to the papers.
 
     Args:
         questions: made-up questions per family.
         seed: of the simulated world.
+        families: which of `FAMILIES`.
         curves: also the curves, which take most of the time.
-        watch: told how many architectures are done, of how many.
+        on_progress: called with how many architectures are done, of how many.
     """
-    wanted = CURVE_LAYERS if curves else {}
-    total, counts = len(families) * (len(PUBLISHED) + len(SAMPLE_COUNTS) * len(wanted)), itertools.count(1)
+    curve_layers = CURVE_LAYERS if curves else {}
+    total, counts = len(families) * (len(PUBLISHED) + len(SAMPLE_COUNTS) * len(curve_layers)), itertools.count(1)
 
-    def share(world: _SimulatedBenchmark, architecture: Architecture, best: bool = False) -> float:
-        found = asyncio.run(world.measure_accuracy(architecture, best))
-        watch(next(counts), total)
-        return found
+    def measure(benchmark: _SimulatedBenchmark, architecture: Architecture, best: bool = False) -> float:
+        accuracy = asyncio.run(benchmark.measure_accuracy(architecture, best))
+        on_progress(next(counts), total)
+        return accuracy
 
     ablations: dict[str, dict[str, float]] = {}
-    drawn: dict[str, dict[str, dict[str, float]]] = {}
+    points: dict[str, dict[str, dict[str, float]]] = {}
     for family in families:
-        world = _SimulatedBenchmark(family, questions, seed)
-        ablations[family] = {name: share(world, _build_ablation(name, family)) for name in PUBLISHED}
-        drawn[family] = {
-            name: {
-                str(n): share(world, load_architecture(_build_curve_point(name, n, family)), not last)
-                for n in SAMPLE_COUNTS
-            }
-            for name, last in wanted.items()
-        }
+        benchmark = _SimulatedBenchmark(family, questions, seed)
+        ablations[family] = {name: measure(benchmark, _build_ablation(name, family)) for name in PUBLISHED}
+        points[family] = {name: {} for name in curve_layers}
+        for name, n in itertools.product(curve_layers, SAMPLE_COUNTS):
+            architecture = load_architecture(_build_curve_point(name, n, family))
+            points[family][name][str(n)] = measure(benchmark, architecture, best=not curve_layers[name])
     columns = [column for column in COLUMNS if column.removesuffix("_raw") in families]
     return {
         "questions": questions,
@@ -108,7 +113,7 @@ def check_agreement(
             column: _correlate_with_published(column, ablations[column.removesuffix("_raw")]) for column in columns
         },
         "ablations": ablations,
-        "curves": drawn,
+        "curves": points,
     }
 
 
@@ -121,15 +126,14 @@ class _SimulatedBenchmark:
         self.caller = SimCaller(Simulator(self.known, seed))
 
     async def measure_accuracy(self, architecture: Architecture, best: bool = False) -> float:
-        """Percent right, or won against the baseline, by the first candidate that comes out or the `best` of them."""
-        engine, found = Engine(architecture, self.caller), []
+        """Percent right, or won against the baseline, by the answer or (`best`) by the best of the last candidates."""
+        engine, scores = Engine(architecture, self.caller), []
         for question in self.known.questions:
             conversation = (Message("user", question.turns[0]),)
             answer = await engine.run(conversation)
-            found.append(
-                max(self._score_answer(c.text, conversation) for c in answer.candidates[: None if best else 1])
-            )
-        return round(100 * fmean(found), 2)
+            counted = answer.candidates if best else answer.candidates[:1]
+            scores.append(max(self._score_answer(candidate.text, conversation) for candidate in counted))
+        return round(100 * fmean(scores), 2)
 
     def _score_answer(self, text: str, conversation: Conversation) -> float:
         if self.family in OPEN_ENDED:
@@ -138,21 +142,30 @@ class _SimulatedBenchmark:
 
 
 def make_question(family: str, number: int) -> SimulatedQuestion:
-    """A made-up question, known to no real model: only its place in the family's difficulty matters."""
+    """A made-up question, known to no real model; the pool draws how hard it is."""
     text = f"Question {number} of the simulated family {family}: what is the value that belongs to it?"
     right, wrong = (str(1000 + number),), tuple(str(9 * n + number) for n in range(5000, 5005))
     graded = family not in OPEN_ENDED
-    return SimulatedQuestion(f"{family}/{number}", family, (text,), right if graded else (), wrong if graded else ())
+    return SimulatedQuestion(
+        id=f"{family}/{number}",
+        family=family,
+        turns=(text,),
+        right=right if graded else (),
+        wrong=wrong if graded else (),
+    )
 
 
 def _build_ablation(preset: str, family: str) -> Architecture:
-    """A preset on the open models: the best generator alone, else the best fuser in every role but the generators'."""
+    """A preset on the open models: the best generator alone, else all of them and the best fuser in later roles."""
     best = sorted(OPEN_MODELS, key=lambda name: -get_generation_accuracy(name, family))
     if preset == "single":
         return load_architecture(preset, [f"sim/{best[0]}"])
-    filled = load_architecture(preset, [f"sim/{name}" for name in (*best, best[0])])
-    later = tuple(tuple(replace(spec, model=_choose_fuser(family)) for spec in layer) for layer in filled.layers[1:])
-    return replace(filled, layers=(filled.layers[0], *later))
+    architecture = load_architecture(preset, [f"sim/{name}" for name in (*best, best[0])])
+    first, *later = architecture.layers
+    fuser = _choose_fuser(family)
+    return replace(
+        architecture, layers=(first, *(tuple(replace(spec, model=fuser) for spec in layer) for layer in later))
+    )
 
 
 def _build_curve_point(name: str, count: int, family: str) -> dict[str, Any]:
@@ -177,7 +190,11 @@ def _correlate_with_published(column: str, simulated: Mapping[str, float]) -> fl
 
 
 def compute_spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Rank correlation of two equally long lists, ties sharing their mean rank; 0 if one is constant."""
+    """Rank correlation of two equally long lists, ties sharing their mean rank; 0 if one is constant.
+
+    >>> compute_spearman([1, 2, 3], [10, 30, 20])
+    0.5
+    """
     try:
         return correlation(_rank_values(first), _rank_values(second))
     except StatisticsError:  # one is constant

@@ -1,15 +1,19 @@
 """The simulated pool directly under the engine, without Inspect: for searches of a million calls.
 
-engine = Engine(load_architecture("moa-lite", pool_names("math")), SimCaller(seed=1))
-answer = await engine.run((Message("user", "What is 2 + 2?"),))
+>>> import asyncio
+>>> from archon_eval.architecture.spec import GenerationSettings
+>>> from archon_eval.types import Message
+>>> call = Call("sim/gpt-4o", (Message("user", "What is 2 + 2?"),), GenerationSettings())
+>>> asyncio.run(SimCaller(seed=1)(call)).stop_reason
+'stop'
 """
 
 from archon_eval.models.call import Call, Reply, Usage
-from archon_eval.simulation.pool import Simulator
+from archon_eval.simulation.simulator import Simulator
 
 
 class SimCaller:
-    """A caller (`models.base.Caller`) whose models are simulated."""
+    """A caller (`models.call.Caller`) whose models are simulated."""
 
     def __init__(self, simulator: Simulator | None = None, *, seed: int = 0) -> None:
         self.simulator = simulator or Simulator(seed=seed)

@@ -1,21 +1,54 @@
-"""Finds out from a prompt's text alone what is asked: the task by the reply format it demands, question, candidates.
+"""Recognises from a prompt's text alone what it asks: the task (by the reply format), the question, the candidates.
 
-    recognize_prompt((Message("user", 'Rank ... <response id="[1]">... ... [2] > [1]'),), known).task    # "rank"
+    >>> from archon_eval.types import Message
+    >>> text = 'Rank them. <response id="[1]">4</response> <response id="[2]">5</response> Reply as [2] > [1].'
+    >>> prompt = recognize_prompt((Message("user", text),), QuestionBank([]))
+    >>> prompt.task, prompt.candidates
+    ('rank', ('4', '5'))
 
-Nothing else reaches a model, simulated or not; so a user's own wording works as long as it demands the same format.
+Nothing else reaches a model, simulated or not. So a prompt of a user's own works as long as it demands the same format.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion, extract_boxed, normalize_answer
 from archon_eval.types import Message
 
 QUALITY_MARK = "[simulated quality "
-"""What an open-ended answer carries for judges to read: `[simulated quality 5.31]`, 5 is the baseline's."""
+"""Start of the mark that an open-ended answer carries for judges to read: `[simulated quality 5.31]`."""
 BASELINE_QUALITY = 5.0
+"""The quality shown for an answer as good as the baseline's: the middle of 0 to 10."""
 RIGHT = "right"
+"""Stands for any right answer, where the normal form of a wrong one could stand."""
+TASKS: Mapping[str, str] = {
+    "generate": "answer a question",
+    "fuse": "one answer from several candidates",
+    "rank": "order candidates",
+    "critique": "strengths and weaknesses of candidates",
+    "reasons": "reasons for one response",
+    "verdict": "whether one response is correct",
+    "tests": "unit tests in words",
+    "pairs": "unit tests as inputs with outputs",
+    "evaluate": "one response against unit tests",
+    "pair": "compare two answers (MT-Bench)",
+    "pair5": "compare two answers in five steps (Arena-Hard)",
+    "letter": "compare two answers by one letter with its probability (AlpacaEval)",
+    "rate": "rate one answer",
+    "grade": "grade one answer against references",
+    "option": "the option that an answer chose",
+}
+"""What a prompt can ask for, by the name of the task."""
+ANSWER_TASKS = frozenset({"generate", "fuse"})
+"""Tasks whose reply answers the question; every other task demands a reply format of its own."""
+PAIR_TASKS = frozenset({"pair", "pair5", "letter"})
+"""Tasks that compare two answers."""
+_TASKS_WITHOUT_CANDIDATES = ANSWER_TASKS | {"tests"}
+_MAX_ID_CHARACTERS = 2000
+"""Characters of an unknown question that tell it from others."""
+_ANSWER_TAIL = 2000
+"""Characters at a text's end in which its answer is stated."""
 _OPEN, _CLOSE = '<response id="[', "</response>"
 _CRITIQUE, _CRITIQUE_END = '<critique of="[', "</critique>"
 _RANKING = re.compile(r"\[\d+\]\s*>\s*\[\d+\]")
@@ -31,11 +64,10 @@ _SECOND = re.compile(r"of_B>|assistant_B>|with_B>|Assistant B's|Assistant B\]|\"
 
 @dataclass(frozen=True, slots=True)
 class RecognizedPrompt:
-    """What was understood of a conversation."""
+    """A conversation as the pool understands it."""
 
     task: str
-    """generate, fuse, rank, critique, reasons, verdict, tests, pairs (inputs with outputs), evaluate, pair, pair5,
-    letter, rate, grade or option."""
+    """One of `TASKS`."""
     question: SimulatedQuestion
     """The question asked; one with `known=False` where the pool does not know it."""
     text: str
@@ -54,21 +86,29 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
     """Understands a conversation; never fails, whatever the text."""
     system = "\n".join(message.content for message in messages if message.role == "system")
     turns = [message.content for message in messages if message.role == "user"] or [""]
-    # after a re-ask the form is in an earlier turn; a plain conversation has no turn that demands one
+    # After a re-ask the format is in an earlier turn; a plain conversation has no turn that demands one.
     tasks = [
         (turn, *_recognize_task(system, turn))
         for turn in turns[:-1]
         if "[" in turn or "m or M" in turn or '"M"' in turn
     ]
-    judging = [found for found in tasks if found[1] not in ("generate", "fuse")]
-    text, task, frame = judging[0] if judging else (turns[-1], *_recognize_task(system, turns[-1]))
+    with_format = [entry for entry in tasks if entry[1] not in ANSWER_TASKS]
+    text, task, frame = with_format[0] if with_format else (turns[-1], *_recognize_task(system, turns[-1]))
     head = text[: text.find("<response")] if "<response" in text else text
     question = known.find(head) or (known.find(text) if head is not text else None)
     if question is None:
-        question = SimulatedQuestion(f"unknown/{head[:2000]}", "mixeval", (head,), known=False)
+        question = SimulatedQuestion(f"unknown/{head[:_MAX_ID_CHARACTERS]}", "mixeval", (head,), known=False)
     candidates, critiques = _split_candidates(text) if _OPEN in text else _find_single_candidates(text, task, question)
     choices = _parse_choices(head) if "\nA" in head or "\n(A" in head else ()
-    return RecognizedPrompt(task, question, text, frame, candidates, critiques, choices)
+    return RecognizedPrompt(
+        task=task,
+        question=question,
+        text=text,
+        frame=frame,
+        candidates=candidates,
+        critiques=critiques,
+        choices=choices,
+    )
 
 
 def _recognize_task(system: str, text: str) -> tuple[str, str]:
@@ -90,8 +130,8 @@ def _recognize_task(system: str, text: str) -> tuple[str, str]:
         return "pairs", frame
     if "unit test" in low and _TESTS.search(low):
         return "tests", frame
-    if "[[" in frame and (judged := _recognize_judge_task(frame)):
-        return judged, frame
+    if "[[" in frame and (judge_task := _recognize_judge_task(frame)):
+        return judge_task, frame
     if "GRADE: " in frame and _GRADE.search(frame):
         return "grade", frame
     if '"M"' in frame and '"m"' in frame:
@@ -127,10 +167,10 @@ def _find_single_candidates(
     text: str, task: str, question: SimulatedQuestion
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The one or two candidates of a prompt without numbered ones."""
-    if task in ("pair", "pair5", "letter"):
+    if task in PAIR_TASKS:
         second = _SECOND.search(text)
         return ((text[: second.start()], text[second.start() :]) if second else (text, text)), ("", "")
-    if task in ("generate", "fuse", "tests"):
+    if task in _TASKS_WITHOUT_CANDIDATES:
         return (), ()
     if "<response>" in text:
         body = text.partition("<response>")[2]
@@ -143,20 +183,24 @@ def _find_single_candidates(
 
 def _parse_choices(text: str) -> tuple[str, ...]:
     """The last run of options A, B, C, ... in a text."""
-    found: list[str] = []
+    choices: list[str] = []
     for match in _CHOICE.finditer(text):
         if match[1] == "A":
-            found = []
-        if match[1] == chr(65 + len(found)):
-            found.append(match[2])
-    return tuple(found) if len(found) > 1 else ()
+            choices = []
+        if match[1] == chr(65 + len(choices)):
+            choices.append(match[2])
+    return tuple(choices) if len(choices) > 1 else ()
 
 
 def parse_quality(text: str) -> float:
-    """The simulated quality an answer shows, relative to the baseline; an answer that shows none is as good as that."""
+    """The simulated quality an answer shows, above the baseline's; an answer that shows none counts as the baseline.
+
+    >>> round(parse_quality("Some words. [simulated quality 5.31]"), 2)
+    0.31
+    """
     place = text.rfind(QUALITY_MARK)
-    found = _QUALITY.match(text, place + len(QUALITY_MARK)) if place >= 0 else None
-    return float(found[0]) - BASELINE_QUALITY if found else 0.0
+    shown = _QUALITY.match(text, place + len(QUALITY_MARK)) if place >= 0 else None
+    return float(shown[0]) - BASELINE_QUALITY if shown else 0.0
 
 
 def parse_answer(text: str, prompt: RecognizedPrompt) -> str:
@@ -175,8 +219,8 @@ def _extract_answer(text: str) -> str:
     fences = text.split("```")
     if len(fences) > 2:
         return fences[-2].partition("\n")[2]
-    found = _STATED.findall(text[-2000:])
-    if found:
-        return str(found[-1])
+    stated = _STATED.findall(text[-_ANSWER_TAIL:])
+    if stated:
+        return str(stated[-1])
     lines = text.strip()[-300:].splitlines()
     return lines[-1] if lines else ""

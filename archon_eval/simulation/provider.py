@@ -27,19 +27,22 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from archon_eval._inspect_compat import sample_state
 from archon_eval.errors import SimulationError, did_you_mean
 from archon_eval.models.draw import current_draw
-from archon_eval.simulation.pool import SimulatedReply, Simulator
 from archon_eval.simulation.questions import QuestionBank
 from archon_eval.simulation.seeded_random import draw_normal, draw_uniform
+from archon_eval.simulation.simulator import SimulatedReply, Simulator, estimate_tokens
 from archon_eval.simulation.skills import find_model
 from archon_eval.types import Message, Role
 
 MODEL_ARGS = ("seed", "data", "latency", "failures")
 MAX_CONNECTIONS = 1000
+"""No server stands behind the pool, so the bound only has to be above what a run asks for at once."""
+LATENCY_SPREAD = 0.5
+"""Standard deviation of the logarithm of a call's latency: single calls vary by about half of the mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultInjection:
-    """Waiting and failing as real providers do, drawn from what is called, so the same in every run."""
+    """Latency and failures as real providers have them, drawn from a hash of the call, so the same in every run."""
 
     latency: float = 0.0
     """Mean seconds a call takes; single calls vary by about half of that."""
@@ -55,7 +58,9 @@ class FaultInjection:
     async def simulate(self, *call: object) -> None:
         """Waits; raises SimulationError if this call is one that fails."""
         if self.latency:
-            await anyio.sleep(self.latency * exp(0.5 * draw_normal("latency", *call) - 0.125))
+            # a log-normal draw with mean 1
+            factor = exp(LATENCY_SPREAD * draw_normal("latency", *call) - LATENCY_SPREAD**2 / 2)
+            await anyio.sleep(self.latency * factor)
         if self.failures and draw_uniform("failure", *call) < self.failures:
             raise SimulationError(f"simulated failure (failures={self.failures:g} was asked for)")
 
@@ -63,7 +68,7 @@ class FaultInjection:
 class SimAPI(ModelAPI):
     """One simulated model.
 
-    Args (`-M`):
+    Model arguments (`-M`):
         seed: another seed is another world: other questions are hard, and for other models.
         data: files with further questions and their answers, comma-separated.
         latency: mean seconds a call takes.
@@ -76,24 +81,23 @@ class SimAPI(ModelAPI):
         base_url: str | None = None,
         api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),  # noqa: B008
+        *,
         seed: int = 0,
         data: str | None = None,
         latency: float = 0.0,
         failures: float = 0.0,
         **unknown: Any,
     ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config)
+        super().__init__(model_name, base_url, api_key, api_key_vars=[], config=config)
         if unknown:
-            given = next(iter(unknown))
-            raise SimulationError(
-                f"sim/{model_name}: unknown model argument {given!r}{did_you_mean(given, MODEL_ARGS)}"
-            )
+            name = next(iter(unknown))
+            raise SimulationError(f"sim/{model_name}: unknown model argument {name!r}{did_you_mean(name, MODEL_ARGS)}")
         find_model(model_name)
         try:
-            self._faults, world = FaultInjection(float(latency), float(failures)), int(seed)
+            self._faults, world_seed = FaultInjection(float(latency), float(failures)), int(seed)
         except (TypeError, ValueError) as error:
             raise SimulationError(f"sim/{model_name}: seed, latency and failures are numbers: {error}") from error
-        self._simulator = Simulator(QuestionBank.load(data), world)
+        self._simulator = Simulator(QuestionBank.load(data), world_seed)
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -118,25 +122,27 @@ class SimAPI(ModelAPI):
             )
             for choice in range(config.num_choices or 1)
         ]
-        given, written = replies[0].input_tokens, sum(reply.output_tokens for reply in replies)
+        input_tokens, output_tokens = replies[0].input_tokens, sum(reply.output_tokens for reply in replies)
         return ModelOutput(
             model=self.model_name,
             choices=[self._build_choice(reply, config) for reply in replies],
-            usage=ModelUsage(input_tokens=given, output_tokens=written, total_tokens=given + written),
+            usage=ModelUsage(
+                input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=input_tokens + output_tokens
+            ),
         )
 
     def _build_choice(self, reply: SimulatedReply, config: GenerateConfig) -> ChatCompletionChoice:
         message = ChatMessageAssistant(content=reply.text, model=self.model_name, source="generate")
         logprobs = None
         if config.logprobs and reply.letter_logprobs:
-            ranked = sorted(reply.letter_logprobs, key=lambda pair: -pair[1])
+            ranked = sorted(reply.letter_logprobs, key=lambda letter: -letter[1])
             top = [TopLogprob(token=token, logprob=value) for token, value in ranked[: config.top_logprobs or 0]]
             logprobs = Logprobs(content=[Logprob(token=ranked[0][0], logprob=ranked[0][1], top_logprobs=top or None)])
         return ChatCompletionChoice(message=message, stop_reason=reply.stop_reason, logprobs=logprobs)
 
     async def count_text_tokens(self, text: str) -> int:
         """The estimate used throughout, so that no tokenizer is fetched."""
-        return max(1, len(text) // 4)
+        return estimate_tokens(len(text))
 
     def max_connections(self) -> int:
         """No server is behind it that could be overloaded."""

@@ -1,7 +1,8 @@
-"""What the simulated pool knows: questions with their right and wrong answers, found again inside any prompt.
+"""Questions that the simulated pool knows, with right and wrong answers, found again inside any prompt.
 
-    known = QuestionBank.load()                        # the problems bundled with the package
-    known.find("Solve this. What is 2 + 2?")    # the SimulatedQuestion, whatever stands around its text
+    >>> known = QuestionBank([SimulatedQuestion("mine/1", "math", ("What is 2 + 2?",), ("4",), ("5",))])
+    >>> known.find("Solve this.\\nWhat is 2 + 2?\\nReply with a number.").id
+    'mine/1'
 
 A record is a JSON object with a question (`problem`, `question`, `prompt`, `instruction`, `description` or `turns`)
 and, unless it is judged by preference, an answer (`answer`, `answers`, `target`, `solutions`), perhaps `choices` or
@@ -35,23 +36,25 @@ _FAMILY_BY_PREFIX = {
     "gpqa": "mixeval_hard",
     "mmlu_pro": "mixeval_hard",
 }
-"""Families of files that are not named like one: a benchmark the table lacks has the skills of the nearest."""
+"""Families by the start of a file's name: a benchmark that the table lacks has the skills of the nearest one."""
 _TEST_KEYS = ("public_tests", "private_tests")
-"""Written by people; generated ones are often long to compute."""
+"""Tests written by people; generated ones are often long to work out by hand."""
 _MAX_TEST_CHARACTERS = 300
-"""Characters of an input and its output that a model would write down."""
+"""Characters of an input and its output that a model would still write down."""
 _IGNORED_IN_ANSWERS = re.compile(r"[\s$]|\\left|\\right|\\[!,;:]|(?<=\\)[dt](?=frac)")
 _NGRAM_SIZE = 6
-"""Consecutive words by which a question is recognised in the middle of a line."""
-
-
+"""Consecutive words by which a question is recognised in the middle of a line: fewer match by chance."""
 _MAX_PROMPT_WORDS = 20_000
-"""Words of a prompt that are searched for a question."""
+"""Words of a prompt that are searched for a question: longer prompts are contexts, and the search stays fast."""
+_SEARCH_CACHE_SIZE = 2_000
+"""Texts whose question is remembered: every judge and fuser of a question asks with the same head."""
+_MAX_DISTRACTORS = 5
+"""Answers of other questions that serve as wrong answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedQuestion:
-    """One question and what there is to know about it."""
+    """One question and its answers."""
 
     id: str
     family: str
@@ -64,12 +67,13 @@ class SimulatedQuestion:
     program: bool = False
     """Whether its answers are programs."""
     around: tuple[str, ...] = ()
-    """What else stands in a prompt that asks it (context, options), to tell it from others with the same text."""
+    """Other text of a prompt that asks it (context, options), to tell it from questions with the same text."""
     level: float = 0.0
     """How hard its authors call it, higher is harder; 0 where they do not say."""
     tests: tuple[tuple[str, str], ...] = ()
     """Inputs short enough to write down, with their outputs, for a programming problem."""
     known: bool = True
+    """False for a question that the pool was asked and cannot answer."""
     forms: frozenset[str] = field(init=False, compare=False)
     """The right answers in normal form."""
     errors: Mapping[str, str] = field(init=False, compare=False)
@@ -86,7 +90,11 @@ class SimulatedQuestion:
 
 
 def normalize_answer(answer: str) -> str:
-    """An answer without what does not matter when the pool compares its own answers."""
+    """An answer in the form in which the pool compares its own answers.
+
+    >>> normalize_answer(r"$\\dfrac{1}{2}$.")
+    '\\\\frac{1}{2}'
+    """
     return _IGNORED_IN_ANSWERS.sub("", answer).rstrip(".").casefold()
 
 
@@ -101,7 +109,7 @@ class QuestionBank:
         self._lines: dict[str, list[_Entry]] = {}
         self._ngrams: dict[str, list[_Entry]] = {}
         self._short_turns: list[_Entry] = []
-        self._cached_search = lru_cache(2_000)(self._search)
+        self._cached_search = lru_cache(_SEARCH_CACHE_SIZE)(self._search)
         for question in self.questions:
             for turn in filter(str.strip, question.turns):
                 line = max((part.strip() for part in turn.strip().splitlines()[:20]), key=len)
@@ -119,8 +127,8 @@ class QuestionBank:
         Raises:
             DataError: a file that is missing or not readable, or without any question.
         """
-        given = [part.strip() for part in (data or "").split(",") if part.strip()]
-        questions = [question for path in given for question in _load_file(Path(path).expanduser())]
+        paths = [part.strip() for part in (data or "").split(",") if part.strip()]
+        questions = [question for path in paths for question in _load_file(Path(path).expanduser())]
         for resource in sorted(files("archon_eval").joinpath("samples").iterdir(), key=lambda item: item.name):
             if resource.name.endswith(".jsonl"):
                 questions += _parse_questions(
@@ -134,8 +142,8 @@ class QuestionBank:
 
     def _search(self, text: str) -> SimulatedQuestion | None:
         lines = (part.strip() for part in text.splitlines())
-        if found := _find_last(text, (entry for line in lines for entry in self._lines.get(line, ()))):
-            return found
+        if question := _find_last(text, (entry for line in lines for entry in self._lines.get(line, ()))):
+            return question
         words = text.split()
         runs = (_join_ngram(words, place) for place in range(min(len(words), _MAX_PROMPT_WORDS)))
         return _find_last(
@@ -148,15 +156,15 @@ def _join_ngram(words: Sequence[str], start: int) -> str:
 
 
 def _find_last(text: str, entries: Iterable[_Entry]) -> SimulatedQuestion | None:
-    """The entry that stands last in a text; of several there, the one of which most else stands in it, too."""
+    """The question whose text stands last in a text; of several there, the one with most of its `around` in it, too."""
     best: tuple[int, int, int] = (0, 0, 0)
-    found: SimulatedQuestion | None = None
+    last: SimulatedQuestion | None = None
     for turn, question in entries:
         end = text.rfind(turn) + len(turn)
         if end >= max(best[0], len(turn)):
             rank = (end, sum(mark in text for mark in question.around), len(turn))
-            best, found = (rank, question) if rank > best else (best, found)
-    return found
+            best, last = (rank, question) if rank > best else (best, last)
+    return last
 
 
 def _load_file(path: Path) -> list[SimulatedQuestion]:
@@ -180,8 +188,8 @@ def _parse_rows(name: str, text: str) -> list[Mapping[str, Any]]:
 
 
 def _parse_questions(name: str, rows: Sequence[Mapping[str, Any]]) -> list[SimulatedQuestion]:
-    found = [question for row in rows if (question := _parse_question(name, row))]
-    return [_add_wrong_answers(question, found) for question in found]
+    questions = [question for row in rows if (question := _parse_question(name, row))]
+    return [_add_wrong_answers(question, questions) for question in questions]
 
 
 def _parse_question(name: str, row: Mapping[str, Any]) -> SimulatedQuestion | None:
@@ -197,39 +205,48 @@ def _parse_question(name: str, row: Mapping[str, Any]) -> SimulatedQuestion | No
     forms = {normalize_answer(answer) for answer in right}
     wrong = [text for text in dict.fromkeys(wrong) if normalize_answer(text) not in forms]
     level = re.search(r"\d+", str(row.get("level") or ""))
-    id, hard = f"{name}/{row.get('id') or hash_parts(*turns)}", float(level[0]) if level else 0.0
     around = tuple(part.strip() for part in (str(row.get("context") or ""), *choices) if part.strip())
     return SimulatedQuestion(
-        id, family, turns, tuple(right), tuple(wrong), key in _PROGRAM_KEYS, around, hard, _parse_tests(row)
+        id=f"{name}/{row.get('id') or hash_parts(*turns)}",
+        family=family,
+        turns=turns,
+        right=tuple(right),
+        wrong=tuple(wrong),
+        program=key in _PROGRAM_KEYS,
+        around=around,
+        level=float(level[0]) if level else 0.0,
+        tests=_parse_tests(row),
     )
 
 
 def _parse_tests(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Short tests of a record in CodeContests' form."""
-    given = [row[key] for key in _TEST_KEYS if isinstance(row.get(key), Mapping)]
-    pairs = [pair for tests in given for pair in zip(tests.get("input", ()), tests.get("output", ()), strict=False)]
-    return tuple(
-        (str(given), str(wanted)) for given, wanted in pairs if len(given) + len(wanted) <= _MAX_TEST_CHARACTERS
-    )
+    groups = [row[key] for key in _TEST_KEYS if isinstance(row.get(key), Mapping)]
+    pairs = [pair for tests in groups for pair in zip(tests.get("input", ()), tests.get("output", ()), strict=False)]
+    return tuple((str(text), str(output)) for text, output in pairs if len(text) + len(output) <= _MAX_TEST_CHARACTERS)
 
 
 def _parse_answers(value: Any, choices: Sequence[str]) -> list[str]:
     """Answers as texts; an index or a letter becomes the choice it names."""
     items = value if isinstance(value, list | tuple) else [] if value is None else [value]
-    found = []
+    answers = []
     for item in items:
         place = item if isinstance(item, int) else ord(str(item)) - 65 if re.fullmatch("[A-J]", str(item)) else None
         if choices and place is not None and 0 <= place < len(choices):
-            found.append(choices[place])
+            answers.append(choices[place])
         else:
             text = "" if isinstance(item, Mapping) else str(item).strip("\n")
             text = text.rsplit("####", 1)[-1].strip() if "####" in text else text
-            found.append(extract_boxed(text) or text)
-    return [text for text in found if text.strip()]
+            answers.append(extract_boxed(text) or text)
+    return [text for text in answers if text.strip()]
 
 
 def extract_boxed(text: str) -> str:
-    """What stands in the last box of a text; empty if there is none."""
+    """The content of the last `\\boxed{}` of a text; empty if there is none.
+
+    >>> extract_boxed(r"So $\\boxed{\\frac{1}{2}}$.")
+    '\\\\frac{1}{2}'
+    """
     place = text.rfind("\\boxed{")
     depth, start = 0, place + len("\\boxed{")
     for end in range(start, min(len(text), start + 2000) if place >= 0 else 0):
@@ -257,7 +274,7 @@ def _add_wrong_answers(question: SimulatedQuestion, others: Sequence[SimulatedQu
         value = int(answer)
         wrong = [str(value + 1), str(2 * value or 2), str(value - 1), str(-value or 10)]
     else:
-        near = sorted(others, key=lambda other: hash_parts(question.id, other.id))[:5]
+        near = sorted(others, key=lambda other: hash_parts(question.id, other.id))[:_MAX_DISTRACTORS]
         wrong = [
             other.right[0]
             for other in near

@@ -1,8 +1,9 @@
-"""The words of simulated replies: working of a plausible length, ending in the form the prompt demands.
+"""Texts of simulated replies: working of a plausible length, ending in the form the prompt demands.
 
-    write_solution("42", prompt, rng)    # "(Simulated working.) First ... \\boxed{42}"
+    >>> corrupt_output("7 apples", Random(0))
+    '8 apples\\n'
 
-The text around an answer is drawn without regard to whether the answer is right, so nothing leaks but what is said.
+The text around an answer is drawn without regard to whether the answer is right: a judge can only read the answer.
 """
 
 import re
@@ -13,9 +14,9 @@ from archon_eval.simulation.questions import normalize_answer
 
 UNKNOWN_QUESTION_REPLY = "(Simulated reply.) The simulated pool does not know this question, so it has no answer to it."
 ERROR_PHRASE = "contains an error"
-"""Words of a critique against a candidate; the pool's rankers and fusers read them."""
+"""Phrase of a critique against a candidate; the pool's rankers and fusers look for it."""
 SOUND_PHRASE = "holds up when checked"
-"""Words of a critique in favour of a candidate."""
+"""Phrase of a critique in favour of a candidate."""
 _STEPS = (
     "First restate what is given and what is asked, so that nothing in the wording is missed.",
     "Write the quantities that matter side by side and note how they depend on one another.",
@@ -30,15 +31,14 @@ _STEPS = (
     "Another way to see the same thing is to look at the extreme case and let the rest follow.",
     "It remains to collect the intermediate results and to state the outcome in the form that was asked for.",
 )
-
-
+"""Sentences that fit any problem, so that they say nothing about the answer."""
 NO_BOX = re.compile(r"\bnot\b[^.\n]{0,40}\\boxed")
 """A prompt that says a box is not needed."""
 
 
-def write_working(rng: Random, least: int = 4, most: int = 11) -> str:
+def write_working(rng: Random, at_least: int = 4, at_most: int = 11) -> str:
     """A few sentences, 80 to 250 tokens."""
-    return " ".join(["(Simulated working.)", *rng.sample(_STEPS, rng.randint(least, most))])
+    return " ".join(["(Simulated working.)", *rng.sample(_STEPS, rng.randint(at_least, at_most))])
 
 
 def write_rated_answer(quality: float, rng: Random) -> str:
@@ -105,6 +105,6 @@ def corrupt_output(output: str, rng: Random) -> str:
     return " ".join(words) + "\n"
 
 
-def write_tests(count: int, rng: Random) -> list[str]:
+def write_statements(count: int, rng: Random) -> list[str]:
     """Statements that a good response satisfies."""
     return [f"The response does this correctly: {step[0].lower()}{step[1:-1]}" for step in rng.sample(_STEPS, count)]

@@ -1,7 +1,9 @@
-"""How strong each simulated model is: Archon v6 (ICML 2025), Table 35, and what fills its gaps.
+"""Strength of each simulated model: Archon v6 (ICML 2025), Table 35, and rules that fill its gaps.
 
-    get_generation_accuracy("gpt-4o", "math")    # 0.82, the share it answers rightly alone
-    get_fusion_accuracy("gpt-4o", "math")        # 0.81, the share right when it fuses the answers of 10 random models
+    >>> round(get_generation_accuracy("gpt-4o", "math"), 2)    # share it answers rightly alone
+    0.82
+    >>> round(get_fusion_accuracy("gpt-4o", "math"), 2)        # share right when it fuses 10 random models
+    0.81
 
 Gaps ("-") are filled on the probit scale, where distances compare. A missing generation figure is 50% for the model
 that is the benchmark's baseline (against itself); else the benchmark's mean plus the model's mean distance from the
@@ -17,7 +19,7 @@ from archon_eval.errors import SimulationError, did_you_mean
 FAMILIES = ("mt_bench", "alpaca", "arena_hard", "mixeval", "mixeval_hard", "math", "code_contests")
 """The benchmarks of the table; every question belongs to one."""
 OPEN_ENDED = frozenset(FAMILIES[:3])
-"""Those judged by preference: the figures are win rates against the benchmark's baseline answers."""
+"""Families judged by preference: their figures are win rates against the benchmark's baseline answers."""
 BASELINES = frozenset({("claude-3.5-sonnet", "mt_bench"), ("claude-3.5-sonnet", "arena_hard")})
 """Models whose answers are the baseline (section 4.1)."""
 
@@ -35,6 +37,7 @@ llama-3.1-8b-instruct    33.1/45.9 25.6/34.9 11.9/28.6 75.0/57.5 41.3/46.5 65.5/
 llama-3.1-70b-instruct   45.0/51.9 35.6/40.2 23.8/37.2 85.7/83.5 61.1/65.5 74.0/73.5 20.7/23.4
 llama-3.1-405b-instruct  44.7/-    40.3/-    28.4/-    88.9/-    66.2/-    78.0/-    27.1/-
 """
+"""Percent, alone/fusing, in the order of FAMILIES; `-` where the paper prints none."""
 _NORMAL = NormalDist()
 
 FiguresByModel = Mapping[tuple[str, str], float]

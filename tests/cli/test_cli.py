@@ -1,4 +1,4 @@
-"""The console script: what it prints where, and its exit codes."""
+"""The console script: its output on stdout and stderr, and its exit codes."""
 
 import json
 import os
@@ -20,11 +20,11 @@ OLD = {
 Captured = pytest.CaptureFixture[str]
 
 
-def archon(*arguments: str, code: int = 0) -> None:
+def run_archon(*arguments: str, code: int = 0) -> None:
     assert main(arguments) == code
 
 
-def shell(command: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run_shell(command: str, **env: str) -> subprocess.CompletedProcess[str]:
     python = f'"{sys.executable}" -c "import sys; from archon_eval.cli import main; sys.exit(main())"'
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command.replace("archon ", python + " ")],
@@ -51,15 +51,15 @@ def test_a_wrong_command_is_usage_and_code_2(arguments: list[str], capsys: Captu
 
 @pytest.mark.parametrize("command", ["show", "plan"])
 def test_errors_are_one_line_on_stderr_and_code_1(command: str, capsys: Captured) -> None:
-    archon(command, "moa-light", code=1)
+    run_archon(command, "moa-light", code=1)
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1
     assert err.startswith("archon: no architecture 'moa-light'") and "did you mean 'moa-lite'" in err
 
 
 @pytest.mark.parametrize("words", ["plan moa-lite", "search --task archon_eval/math -T sample=true --dry-run"])
-def test_a_simulated_model_that_there_is_not_is_told_before_anything(words: str, capsys: Captured) -> None:
-    archon(*words.split(), "--models", "sim/gpt4o,sim/gpt-4o", code=1)
+def test_an_unknown_simulated_model_is_an_error_before_anything_runs(words: str, capsys: Captured) -> None:
+    run_archon(*words.split(), "--models", "sim/gpt4o,sim/gpt-4o", code=1)
     assert "no simulated model 'sim/gpt4o'; did you mean 'gpt-4o'" in capsys.readouterr().err
 
 
@@ -75,30 +75,30 @@ def test_the_help_of_a_command_says_what_it_does(capsys: Captured) -> None:
 
 
 def test_presets_lists_all_with_their_calls(capsys: Captured) -> None:
-    archon("presets")
+    run_archon("presets")
     rows = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:])
     assert set(rows) == set(list_presets()) and rows["moa"] == "19" and rows["sample-unit-tests"] == "201"
-    archon("presets", "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert {each["name"]: each["calls"] for each in found}["moa-lite"] == [7, 7]
+    run_archon("presets", "--json")
+    presets = json.loads(capsys.readouterr().out)
+    assert {preset["name"]: preset["calls"] for preset in presets}["moa-lite"] == [7, 7]
 
 
 def test_show_in_every_form(capsys: Captured, tmp_path: Path) -> None:
-    archon("show", "sample-unit-tests")
+    run_archon("show", "sample-unit-tests")
     shown = capsys.readouterr().out
     for words in ("2105b61cf79ccb07", "Source: Archon v6", "samples: 100", 'keep: "passing"'):
         assert words in shown
-    archon("show", "moa-lite", "--yaml", "--models", "a/x,b/y")
+    run_archon("show", "moa-lite", "--yaml", "--models", "a/x,b/y")
     (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
     assert load_architecture(tmp_path / "mine.yaml") == load_architecture("moa-lite", ["a/x", "b/y"])
-    archon("show", "moa-lite", "--json")
+    run_archon("show", "moa-lite", "--json")
     assert json.loads(capsys.readouterr().out)["fingerprint"] == load_architecture("moa-lite").fingerprint
-    archon("show", "moa-lite", "--mermaid")
+    run_archon("show", "moa-lite", "--mermaid")
     assert capsys.readouterr().out.startswith("flowchart TD\n")
 
 
-def test_plan_says_what_is_known_and_what_is_not(capsys: Captured, tmp_path: Path) -> None:
-    archon("plan", "ensemble-verifier-fuser")
+def test_plan_shows_known_and_unknown_prices(capsys: Captured, tmp_path: Path) -> None:
+    run_archon("plan", "ensemble-verifier-fuser")
     shown = capsys.readouterr().out
     assert (
         "unknown" in shown
@@ -106,39 +106,39 @@ def test_plan_says_what_is_known_and_what_is_not(capsys: Captured, tmp_path: Pat
         and "name models with --models" in shown
         and "Note: layer 2 (verifier)" in shown
     )
-    archon("plan", "ensemble-verifier-fuser", "--models", "sim/pool")
+    run_archon("plan", "ensemble-verifier-fuser", "--models", "sim/pool")
     shown = capsys.readouterr().out
     assert "unknown" not in shown and "sim/gpt-4o" in shown
-    archon("plan", "single", "--models", "x/y", "--json")
+    run_archon("plan", "single", "--models", "x/y", "--json")
     assert json.loads(capsys.readouterr().out)["dollars"] is None
     prices = tmp_path / "prices.yaml"
     prices.write_text("prices: [{models: x/y, input: 1, output: 2}]")
-    archon("plan", "single", "--models", "x/y", "--json", "--prices", str(prices))
+    run_archon("plan", "single", "--models", "x/y", "--json", "--prices", str(prices))
     assert json.loads(capsys.readouterr().out)["dollars"] == [pytest.approx(0.001)] * 2
 
 
-def test_validate_goes_through_all_and_tells_each_problem(capsys: Captured, tmp_path: Path) -> None:
+def test_validate_checks_all_files_and_prints_each_problem(capsys: Captured, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("layers:\n  - fuser: a/x\n")
     impostor = tmp_path / "impostor.yaml"
     impostor.write_text("layers:\n  - generator: a/x\n  - fakes.components:NotAComponent:\n")
-    archon("validate", "moa", str(bad), str(impostor), "single", code=1)
+    run_archon("validate", "moa", str(bad), str(impostor), "single", code=1)
     out, err = capsys.readouterr()
     assert [line.split(":")[0] for line in out.splitlines()] == ["moa", "single"]
     assert "layer 1 is fuser" in err and "does not subclass" in err
-    archon("validate", "moa", "single")
+    run_archon("validate", "moa", "single")
 
 
 def test_import_keeps_notes_apart_from_the_file(capsys: Captured, tmp_path: Path) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.yaml"
     old.write_text(json.dumps(OLD))
-    archon("import", str(old))
+    run_archon("import", str(old))
     out, err = capsys.readouterr()
     assert "note: layer 1: generator: `top_k` had no effect" in err and "note" not in out
-    archon("import", str(old), "-o", str(new))
+    run_archon("import", str(old), "-o", str(new))
     assert not capsys.readouterr().out and new.read_text() == out
     assert load_architecture(new).models == ("openai/gpt-4o",)
-    archon("import", str(old), "-o", str(tmp_path / "none" / "new.yaml"), code=1)
+    run_archon("import", str(old), "-o", str(tmp_path / "none" / "new.yaml"), code=1)
     assert "cannot write" in capsys.readouterr().err
 
 
@@ -151,24 +151,24 @@ def test_import_keeps_notes_apart_from_the_file(capsys: Captured, tmp_path: Path
         ('{"layers": [[{"type": "fuser", "model": "m", "model_type": "OpenAI_API"}]]}', "rule 2"),
     ],
 )
-def test_import_of_what_is_no_config(text: str, says: str, capsys: Captured, tmp_path: Path) -> None:
+def test_import_of_a_file_that_is_no_config(text: str, says: str, capsys: Captured, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(text)
-    archon("import", str(path), code=1)
+    run_archon("import", str(path), code=1)
     out, err = capsys.readouterr()
     assert not out and says in err and "Traceback" not in err
 
 
 def test_sim_check_reports_correlations(capsys: Captured) -> None:
-    archon("sim-check", "--questions", "5", "--families", "math", "--json")
+    run_archon("sim-check", "--questions", "5", "--families", "math", "--json")
     assert -1 <= json.loads(capsys.readouterr().out)["spearman"]["math"] <= 1
-    archon("sim-check", "--families", "maths", code=1)
+    run_archon("sim-check", "--families", "maths", code=1)
     assert "did you mean 'math'" in capsys.readouterr().err
-    archon("sim-check", "--questions", "0", code=1)
+    run_archon("sim-check", "--questions", "0", code=1)
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
-    done = shell("archon presets --json | head -n 1")
+def test_a_closed_pipe_is_no_error() -> None:
+    done = run_shell("archon presets --json | head -n 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
 
 
@@ -176,11 +176,11 @@ def test_piped_output_is_plain_whatever_the_encoding(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("name: café\nlayers: [{generator: {model: ä/x, samples: 3}}]\n", encoding="utf-8")
     for command in (f"show {path}", f"plan {path}", f"show {path} --mermaid"):
-        done = shell(f"archon {command}", PYTHONIOENCODING="ascii", TERM="xterm-256color")
+        done = run_shell(f"archon {command}", PYTHONIOENCODING="ascii", TERM="xterm-256color")
         assert done.returncode == 0 and done.stdout and "\x1b" not in done.stdout, done.stderr
 
 
-def test_looking_and_planning_do_not_load_inspect() -> None:
+def test_show_and_plan_do_not_load_inspect() -> None:
     code = (
         "import sys; from archon_eval.cli import main\n"
         "for words in ('presets', 'show moa', 'plan moa --models sim/pool', 'validate moa'): main(words.split())\n"
@@ -193,8 +193,8 @@ def test_looking_and_planning_do_not_load_inspect() -> None:
 def test_sandbox_doctor_says_what_to_type(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("docker")
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    archon("sandbox", "doctor", code=1)
+    run_archon("sandbox", "doctor", code=1)
     out, _ = capsys.readouterr()
     assert "MISSING" in out and "-> " in out
-    archon("sandbox", "build", code=1)
+    run_archon("sandbox", "build", code=1)
     assert "archon: no Docker daemon answers at unix:///nowhere" in capsys.readouterr().err

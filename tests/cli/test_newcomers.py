@@ -1,4 +1,4 @@
-"""What a newcomer types wrong, and what hostile logs print: answers say what is wrong, and command no terminal."""
+"""Mistakes of newcomers and hostile logs: messages say what is wrong, and never control the terminal."""
 
 import sys
 from pathlib import Path
@@ -24,33 +24,33 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+def run_archon(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     """Exit code, and everything printed: never a control character, never one that turns the direction."""
     try:
         code = main(words)
     except SystemExit as exc:
         code = int(exc.code or 0)
-    found = capsys.readouterr()
-    text = found.out + found.err
+    captured = capsys.readouterr()
+    text = captured.out + captured.err
     assert text == sanitize_text(text)
     return code, text
 
 
-def test_hostile_names_command_no_terminal(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, text = said(capsys, "compare", "0.eval", "1.eval")
+def test_hostile_names_do_not_control_the_terminal(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = run_archon(capsys, "compare", "0.eval", "1.eval")
     assert code == 0 and "bad \ufffd[31mred\ufffd\ufffd2J" in text
-    assert said(capsys, "gate", "0.eval", "--baseline", "base.json", "--save-baseline")[0] == 0
-    code, text = said(capsys, "gate", "1.eval", "--baseline", "base.json", "--summary", "page.md")
+    assert run_archon(capsys, "gate", "0.eval", "--baseline", "base.json", "--save-baseline")[0] == 0
+    code, text = run_archon(capsys, "gate", "1.eval", "--baseline", "base.json", "--summary", "page.md")
     assert code == 2 and "worse: " in text and "another architecture" in text
     page = Path("page.md").read_text(encoding="utf-8")
     assert page == sanitize_text(page)
-    code, text = said(capsys, "report", "0.eval", "1.eval", "half.eval", "--format", "md")
+    code, text = run_archon(capsys, "report", "0.eval", "1.eval", "half.eval", "--format", "md")
     assert code == 0 and "\ufffd" in text
-    assert "q2\ufffd[31mred" in said(capsys, "compare", "half.eval", "0.eval")[1]
+    assert "q2\ufffd[31mred" in run_archon(capsys, "compare", "half.eval", "0.eval")[1]
 
 
-def test_wrong_words_are_answered(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said(capsys, "gate", "0.eval", "--baseline", "base.json", "--save-baseline")
+def test_mistakes_get_a_message_that_helps(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_archon(capsys, "gate", "0.eval", "--baseline", "base.json", "--save-baseline")
     for words, code, answer in (
         ("compare 0.evl 1.eval", 1, "no such log or folder of logs; did you mean 0.eval?"),
         ("report nowhere", 1, "nowhere: no such log or folder of logs"),
@@ -65,25 +65,25 @@ def test_wrong_words_are_answered(logs: Path, capsys: pytest.CaptureFixture[str]
         ("ablate moa-lit --models sim/pool", 1, "did you mean 'moa-lite'?"),
         ("ablate moa-lite", 1, "name yours, strongest first, e.g. --models openai/gpt-4o"),
     ):
-        found = said(capsys, *words.split())
-        assert found[0] == code and answer in found[1], (words, found)
+        result = run_archon(capsys, *words.split())
+        assert result[0] == code and answer in result[1], (words, result)
     assert not Path("new.json").exists()
 
 
-def test_one_question_tells_nothing_and_is_never_green(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said(capsys, "gate", "one.eval", "--baseline", "one.json", "--save-baseline")
-    assert said(capsys, "gate", "one.eval", "--baseline", "one.json")[0] == 2
-    assert "one question tells nothing about spread" in said(capsys, "compare", "one.eval", "one.eval")[1]
+def test_one_question_is_too_few_and_never_passes_the_gate(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_archon(capsys, "gate", "one.eval", "--baseline", "one.json", "--save-baseline")
+    assert run_archon(capsys, "gate", "one.eval", "--baseline", "one.json")[0] == 2
+    assert "one question tells nothing about spread" in run_archon(capsys, "compare", "one.eval", "one.eval")[1]
 
 
-def test_charts_without_their_package_say_so_before_anything_is_done(
+def test_charts_without_their_package_are_an_error_before_anything_runs(
     logs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     Path("two.yaml").write_text("layers:\n  - generator: [sim/gpt-4o, sim/gpt-4o]\n  - ranker: sim/gpt-4o\n")
     ablate = ("ablate", "two.yaml", "--task", "archon_eval/math", "-T", "sample=true", "--png", "x.png")
     for words in (("report", "0.eval"), ("report", "0.eval", "-o", "x.png"), ablate):
-        code, text = said(capsys, *words)
+        code, text = run_archon(capsys, *words)
         assert code == 1 and "pip install 'archon-eval[report]'" in text
     assert not Path("ablation").exists() and not Path("report.html").exists()
-    assert said(capsys, "report", "0.eval", "-o", "x.md")[0] == 0
+    assert run_archon(capsys, "report", "0.eval", "-o", "x.md")[0] == 0

@@ -17,7 +17,7 @@ class Shortest(ListComponent):
         super().__init__(spec)
         self.questions = 0
 
-    async def run(self, state: State, desk: CallContext) -> State:
+    async def run(self, state: State, ctx: CallContext) -> State:
         self.questions += 1
         ordered = sorted(state.candidates, key=lambda candidate: len(candidate.text))
         return replace(state, candidates=tuple(ordered[: self.spec.get_option("keep")]))
@@ -28,10 +28,10 @@ class Shortest(ListComponent):
 
 
 class NotAComponent:
-    """Has a kind, and nothing else."""
+    """Has a kind, but no base class of components."""
 
     kind = ComponentType("impostor", needs_model=False)
 
 
 class NoKind:
-    """Not even that."""
+    """Has neither kind nor base class."""

@@ -1,4 +1,4 @@
-"""Inspect logs as evals write them, from scores given by question."""
+"""Inspect logs as evals write them, made from scores by question."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from inspect_ai.model import GenerateConfig, ModelOutput
 from inspect_ai.scorer import Score
 
 
-def account(name: str = "system", calls: int = 3, **more: Any) -> dict[str, Any]:
+def build_account(name: str = "system", calls: int = 3, **more: Any) -> dict[str, Any]:
     """The account of one question, as the solver leaves it."""
     totals = {"calls": calls, "input_tokens": 100 * calls, "output_tokens": 50 * calls, "dollars": 0.001 * calls}
     layers = [
@@ -52,9 +52,9 @@ def write_log(
     `plain` is an eval of the model `name` without an architecture, by the `solver`.
     """
     samples = []
-    for id, each in scores.items():
-        for epoch, value in enumerate(each, 1):
-            metadata: dict[str, Any] = {} if plain else {"archon": account(name, **more)}
+    for id, values in scores.items():
+        for epoch, value in enumerate(values, 1):
+            metadata: dict[str, Any] = {} if plain else {"archon": build_account(name, **more)}
             if subjects:
                 metadata["subject"] = subjects[id]
             judged = {"judgments": [{"judge": judge}], "prompt": {"name": "pair", "digest": "d1"}} if judge else {}
@@ -69,7 +69,7 @@ def write_log(
                     scores=None
                     if value is None
                     else {scorer: Score(value=value, metadata={**judged, **(facts or {})})},
-                    error=None if value is not None else _error(),
+                    error=None if value is not None else _build_error(),
                 )
             )
     spec = EvalSpec(
@@ -88,7 +88,7 @@ def write_log(
     return path
 
 
-def _error() -> Any:
+def _build_error() -> Any:
     from inspect_ai.log import EvalError
 
     return EvalError(message="the model is gone", traceback="", traceback_ansi="")

@@ -1,4 +1,4 @@
-"""Runs small evals in forked children that the test may kill: the imports, most of an eval's start, are paid once.
+"""Runs small evals in forked children that a test may kill; the imports, most of an eval's start, happen once.
 
 Each line on stdin is `STORE LOGS`; the answer is the child's pid, and once it has ended its exit status.
 """
@@ -23,7 +23,7 @@ QUESTIONS = 4
 CALLS = QUESTIONS * 7
 
 
-def run(store: str, logs: str) -> None:
+def run_eval(store: str, logs: str) -> None:
     """One eval with the store on."""
     from inspect_ai import Task, eval
     from inspect_ai.dataset import MemoryDataset, Sample
@@ -36,13 +36,13 @@ def run(store: str, logs: str) -> None:
     assert log.status == "success", log.error
 
 
-def forked(store: str, logs: str, modules: Path | None = None) -> int:
+def fork_eval(store: str, logs: str, modules: Path | None = None) -> int:
     """A child that runs one eval; its pid."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            run(store, logs)
+            run_eval(store, logs)
             if modules is not None:
                 modules.write_text(json.dumps(sorted(sys.modules)))
             code = 0
@@ -54,16 +54,16 @@ def forked(store: str, logs: str, modules: Path | None = None) -> int:
 
 
 def main() -> None:
-    """Learn what an eval imports from a first child, import it, then serve."""
+    """Learn from a first child which modules an eval imports, import them, then serve."""
     with tempfile.TemporaryDirectory() as folder:
         modules = Path(folder, "modules.json")
-        os.waitpid(forked(str(Path(folder, "calls.db")), folder, modules), 0)
+        os.waitpid(fork_eval(str(Path(folder, "calls.db")), folder, modules), 0)
         for name in json.loads(modules.read_text()):
             if name.split(".")[0] in ("archon_eval", "inspect_ai", "openai", "aiohttp") and "nest" not in name:
                 importlib.import_module(name)
     print("ready", flush=True)
     for line in sys.stdin:
-        pid = forked(*line.split())
+        pid = fork_eval(*line.split())
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 

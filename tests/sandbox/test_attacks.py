@@ -52,14 +52,14 @@ class Attack(NamedTuple):
     limits: SandboxLimits = SandboxLimits(time_limit=5)
 
 
-def sections(name: str) -> dict[str, str]:
+def read_sections(name: str) -> dict[str, str]:
     """The programs of a file beside this one, by their `=== ` line."""
     text = Path(__file__).with_name(name).read_text()
     return dict(re.findall(r"^=== (.*)\n((?:(?!=== ).*\n?)*)", text, re.MULTILINE))
 
 
-def attacks() -> Iterator[Attack]:
-    for head, program in sections("attacks.txt").items():
+def read_attacks() -> Iterator[Attack]:
+    for head, program in read_sections("attacks.txt").items():
         name, verdicts, limits = (part.strip() for part in head.split("|"))
         options = {key: float(value) for key, value in (word.split("=") for word in limits.split())}
         allowed = SandboxLimits(time_limit=options["time"], wall_limit=options.get("wall"))
@@ -78,25 +78,25 @@ def attacks() -> Iterator[Attack]:
 
 
 @pytest.fixture(scope="module")
-def one(client: Any, portal: anyio.from_thread.BlockingPortal) -> Iterator[SandboxPool]:
+def solo_pool(client: Any, portal: anyio.from_thread.BlockingPortal) -> Iterator[SandboxPool]:
     with portal.wrap_async_context_manager(SandboxPool(workers=1, client=client)) as pool:
         yield pool
 
 
-def call(portal: Any, pool: SandboxPool, program: str, cases: list[Case], **options: Any) -> ProgramRun:
+def run_program(portal: Any, pool: SandboxPool, program: str, *, cases: list[Case], **options: Any) -> ProgramRun:
     async def go() -> ProgramRun:
         return await pool.run(program, cases, **options)
 
     return portal.call(go)
 
 
-@pytest.mark.parametrize("attack", attacks(), ids=lambda a: a.name)
-def test_attack_is_contained(attack: Attack, one: SandboxPool, portal: Any) -> None:
-    result = call(portal, one, attack.program, [Case(b"21\n", b"contained")], limits=attack.limits)
+@pytest.mark.parametrize("attack", read_attacks(), ids=lambda a: a.name)
+def test_attack_is_contained(attack: Attack, solo_pool: SandboxPool, portal: Any) -> None:
+    result = run_program(portal, solo_pool, attack.program, cases=[Case(b"21\n", b"contained")], limits=attack.limits)
     assert result.verdict in attack.verdicts, result
-    spy = call(portal, one, SPY, [Case(b"", b"clean")])
+    spy = run_program(portal, solo_pool, SPY, cases=[Case(b"", b"clean")])
     assert spy.passed, spy
-    good = call(portal, one, GOOD, [Case(b"21\n", b"42"), Case(b"5\n", b"10")])
+    good = run_program(portal, solo_pool, GOOD, cases=[Case(b"21\n", b"42"), Case(b"5\n", b"10")])
     assert good.passed, good
 
 
@@ -121,46 +121,49 @@ print(sorted(f.decode() for f in found if f.decode() not in own))
 """
 
 
-def test_8_no_other_test_in_memory(one: SandboxPool, portal: Any) -> None:
+def test_8_no_other_test_in_memory(solo_pool: SandboxPool, portal: Any) -> None:
     """A scan of the whole heap finds no other test's input, no expected output, no other program."""
     secret = "xyzzy-secret-"
-    call(
-        portal, one, f"x = '{secret}900'\nprint(input())", [Case(f"{secret}{i}".encode(), b"no") for i in range(20, 30)]
+    run_program(
+        portal,
+        solo_pool,
+        f"x = '{secret}900'\nprint(input())",
+        cases=[Case(f"{secret}{i}".encode(), b"no") for i in range(20, 30)],
     )
     cases = [Case(f"{secret}{i}\n".encode(), f"{secret}{500 + i}".encode()) for i in range(10)]
-    result = call(portal, one, SCAN, cases, stop_at_first_failure=False, keep_output=True)
+    result = run_program(portal, solo_pool, SCAN, cases=cases, stop_at_first_failure=False, keep_output=True)
     assert [r.output for r in result.runs] == [b"[]\n"] * 10, result
 
 
-def test_8b_expected_outputs_never_enter(one: SandboxPool, portal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_8b_expected_outputs_never_enter(solo_pool: SandboxPool, portal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything sent to the container is recorded: the expected output is not in it."""
     from archon_eval.sandbox.container import Container
 
     sent: list[bytes] = []
     original = Container.send
     monkeypatch.setattr(Container, "send", lambda self, k, p: (sent.append(p), original(self, k, p))[1])
-    assert call(portal, one, "print('the-' + 'answer')", [Case(b"question", b"the-answer")]).passed
+    assert run_program(portal, solo_pool, "print('the-' + 'answer')", cases=[Case(b"question", b"the-answer")]).passed
     assert any(b"question" in p for p in sent) and not any(b"the-answer" in p for p in sent)
 
 
-CHEATS = sections("cheats.txt")
+CHEATS = read_sections("cheats.txt")
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_calls_cannot_be_faked(name: str, one: SandboxPool, portal: Any) -> None:
+def test_calls_cannot_be_faked(name: str, solo_pool: SandboxPool, portal: Any) -> None:
     case = CallCase("assert f(3) == 4\nassert f(4) == 5\n", ("f",))
-    result = call(portal, one, CHEATS[name], [case], limits=SandboxLimits(time_limit=1))
+    result = run_program(portal, solo_pool, CHEATS[name], cases=[case], limits=SandboxLimits(time_limit=1))
     assert not result.passed, result
-    assert call(portal, one, "def f(x): return x + 1", [case]).passed
-    assert call(portal, one, SPY, [Case(b"", b"clean")]).passed
+    assert run_program(portal, solo_pool, "def f(x): return x + 1", cases=[case]).passed
+    assert run_program(portal, solo_pool, SPY, cases=[Case(b"", b"clean")]).passed
 
 
-def test_the_program_never_holds_its_function_call_tests(one: SandboxPool, portal: Any) -> None:
+def test_the_program_never_holds_its_function_call_tests(solo_pool: SandboxPool, portal: Any) -> None:
     """A scan of the heap from within a call finds the argument, but neither the expected value nor the tests."""
     scan = SCAN.partition("own = ")[0] + "def f(own):\n    found = set()\n"
     scan += "    " + SCAN.partition("found = set()\n")[2].replace("\n", "\n    ").replace("print(", "return (")
     tests = (
         "got = f('given')\nassert got == [], got\nassert 'xyzzy-secret-' + str(len(got) + 770) != 'xyzzy-secret-771'"
     )
-    result = call(portal, one, scan, [CallCase(tests, ("f",), "hidden = 'xyzzy-secret-772'")])
+    result = run_program(portal, solo_pool, scan, cases=[CallCase(tests, ("f",), "hidden = 'xyzzy-secret-772'")])
     assert result.passed, result

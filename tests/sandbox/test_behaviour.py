@@ -28,9 +28,9 @@ def test_like_plain_python(name: str, run: Run, tmp_path: Path) -> None:
     with (tmp_path / "in").open("wb") as f:
         f.write(INPUT)
     environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
-    with (tmp_path / "in").open("rb") as given, (tmp_path / "out").open("wb") as out:
+    with (tmp_path / "in").open("rb") as stdin, (tmp_path / "out").open("wb") as out:
         plain = subprocess.run(
-            [sys.executable, "main.py"], stdin=given, stdout=out, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
+            [sys.executable, "main.py"], stdin=stdin, stdout=out, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
         )
     result = run(program, [Case(INPUT)], keep_output=True)
     assert result.compile_error is None
@@ -39,9 +39,9 @@ def test_like_plain_python(name: str, run: Run, tmp_path: Path) -> None:
     assert ours.stderr.splitlines()[-1:] == plain.stderr.decode(errors="replace").splitlines()[-1:]
 
 
-def one(result: ProgramRun) -> Any:
-    (single,) = result.runs
-    return single
+def get_only_run(result: ProgramRun) -> Any:
+    (only,) = result.runs
+    return only
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_verdicts(program: str, verdict: ProgramVerdict, run: Run) -> None:
     assert result.verdict is verdict and result.passed is (verdict is ProgramVerdict.ACCEPTED), result
 
 
-def test_what_a_run_says(run: Run) -> None:
+def test_a_run_reports_exit_code_stderr_and_usage(run: Run) -> None:
     burn = "import sys, time\nt = time.process_time()\nwhile time.process_time() - t < .1: pass\n"
     burn += "sys.stderr.write('e' * 5000 + 'end'); sys.exit(7)"
-    ours = one(run(burn, [Case(b"", b"")]))
+    ours = get_only_run(run(burn, [Case(b"", b"")]))
     assert ours.exit_code == 7 and ours.verdict is ProgramVerdict.RUNTIME_ERROR
     assert ours.stderr.endswith("eend") and len(ours.stderr) == 2000
     assert 0.1 <= ours.cpu <= 1 and ours.wall >= 0.1 and 5 << 20 < ours.memory < 60 << 20
-    assert one(run("import os; os.kill(os.getpid(), 11)", [Case(b"", b"")])).exit_code == -11
+    assert get_only_run(run("import os; os.kill(os.getpid(), 11)", [Case(b"", b"")])).exit_code == -11
     broken = run("x = (\n", [Case(b"", b"")])
     assert broken.runs == () and "SyntaxError" in str(broken.compile_error) and "main.py" in str(broken.compile_error)
 
@@ -87,22 +87,22 @@ def test_stops_at_the_first_failure_unless_asked(run: Run) -> None:
     assert not full.passed and full.verdict is ProgramVerdict.WRONG_ANSWER
 
 
-def own_containers(client: Any) -> set[str]:
+def list_own_containers(client: Any) -> set[str]:
     """Running ones of this process: other workers of a parallel test run have theirs."""
-    found = client.api.containers(filters={"label": LABEL})
-    return {c["Id"] for c in found if f":{os.getpid()}:" in c["Labels"][LABEL]}
+    running = client.api.containers(filters={"label": LABEL})
+    return {c["Id"] for c in running if f":{os.getpid()}:" in c["Labels"][LABEL]}
 
 
 def test_abandoned_tests_do_not_hold_up_the_next_program(run: Run, client: Any) -> None:
     """Tests sent ahead of a failure are dropped and the container stays: a stall would have it replaced."""
     run("print(1)", [Case(b"", b"1")])
-    before = own_containers(client)
+    before = list_own_containers(client)
     program = "import time\nx = input()\nif x != '0': time.sleep(60)\nprint('no')"
     for _ in range(10):
         result = run(program, [Case(b"%d" % i, b"yes") for i in range(50)], SandboxLimits(time_limit=60))
         assert len(result.runs) == 1
     assert run("print(1)", [Case(b"", b"1")]).passed
-    assert before and before <= own_containers(client)
+    assert before and before <= list_own_containers(client)
 
 
 def test_process_1_survives_interrupts_while_it_wears_the_slots_uid(run: Run, client: Any) -> None:
@@ -113,9 +113,9 @@ def test_process_1_survives_interrupts_while_it_wears_the_slots_uid(run: Run, cl
         "time.sleep(.03)\nprint(input(), flush=True)\nos._exit(0)"
     )
     run("print(1)", [Case(b"", b"1")])
-    before = own_containers(client)
+    before = list_own_containers(client)
     assert run(program, [Case(b"1", b"1")] * 40).passed
-    assert before and before <= own_containers(client)
+    assert before and before <= list_own_containers(client)
 
 
 def test_waiting_for_a_core_does_not_count_by_the_clock(run: Run) -> None:
@@ -126,7 +126,7 @@ def test_waiting_for_a_core_does_not_count_by_the_clock(run: Run) -> None:
         "        while time.process_time() - t < .2: pass\n        os._exit(0)\n"
         "while True:\n    try: os.wait()\n    except ChildProcessError: break\nprint('done')"
     )
-    result = one(
+    result = get_only_run(
         run(program, [Case(b"", b"done")], SandboxLimits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5))
     )
     assert result.verdict is ProgramVerdict.ACCEPTED and result.wall > 0.5, result
@@ -164,7 +164,7 @@ def test_a_gigabyte_of_output_is_cut_short(run: Run) -> None:
         [Case(b"", b"x")],
     )
     assert result.verdict is ProgramVerdict.OUTPUT_LIMIT
-    ours = one(run("print('x' * (1 << 30))", [Case(b"", b"x")], keep_output=True))
+    ours = get_only_run(run("print('x' * (1 << 30))", [Case(b"", b"x")], keep_output=True))
     assert (
         ours.verdict in (ProgramVerdict.OUTPUT_LIMIT, ProgramVerdict.MEMORY_LIMIT)
         and len(ours.output or b"") <= 1 << 20

@@ -1,4 +1,4 @@
-"""One factor per machine, measured once, wherever programs have a time limit."""
+"""One time factor per machine, measured once, for every program with a time limit."""
 
 import json
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from archon_eval.sandbox.calibration import REFERENCE_CPU, REFERENCE_PROGRAM
 from archon_eval.sandbox.shared_pool import SharedRunner
 
 
-class Slow:
+class SlowRunner:
     """A runner on a machine three times slower than the reference."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, float]] = []
+        self.calls: list[tuple[str, float]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -26,13 +26,13 @@ class Slow:
         return None
 
     async def run(self, program: str, cases: Sequence[AnyCase], *, limits: SandboxLimits, **options: Any) -> ProgramRun:
-        self.seen.append((program, limits.time_limit))
-        run = TestRun(ProgramVerdict.ACCEPTED, 1.0, 3 * REFERENCE_CPU, 1, output=b"1")
+        self.calls.append((program, limits.time_limit))
+        run = TestRun(ProgramVerdict.ACCEPTED, wall=1.0, cpu=3 * REFERENCE_CPU, memory=1, output=b"1")
         return ProgramRun((run,) * len(cases), len(cases))
 
 
 def test_tests_written_by_models_use_the_machines_factor(monkeypatch: Any) -> None:
-    runner = Slow()
+    runner = SlowRunner()
     programs = CandidateProgramRunner()
     monkeypatch.setattr(programs, "_shared", SharedRunner(lambda: runner))
     state: Any = SimpleNamespace(tests=(json.dumps({"input": "", "output": "1"}),))
@@ -43,4 +43,4 @@ def test_tests_written_by_models_use_the_machines_factor(monkeypatch: Any) -> No
             assert await programs.run(candidate, state, compare=True) == [b"1"]
 
     anyio.run(twice)
-    assert runner.seen == [(REFERENCE_PROGRAM, 60.0)] * 3 + [("print(1)", 3 * TEST_CPU_SECONDS)] * 2
+    assert runner.calls == [(REFERENCE_PROGRAM, 60.0)] * 3 + [("print(1)", 3 * TEST_CPU_SECONDS)] * 2

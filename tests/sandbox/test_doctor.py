@@ -1,4 +1,4 @@
-"""What the doctor and the image builder say, with and without what they look for."""
+"""Findings of the doctor and errors of the image builder, with and without daemon and image."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +14,14 @@ from archon_eval.sandbox.doctor import diagnose
 def test_a_working_machine(client: Any) -> None:
     findings = diagnose()
     assert all(f.ok for f in findings if f.required), findings
-    assert "a worker container starts" in findings[-1].what
+    assert "a worker container starts" in findings[-1].subject
     assert all(f.fix for f in findings if not f.ok)
 
 
 def test_no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     last = diagnose()[-1]
-    assert not last.ok and "no Docker daemon answers" in last.what and "DOCKER_HOST" in last.fix
+    assert not last.ok and "no Docker daemon answers" in last.subject and "DOCKER_HOST" in last.fix
 
 
 def test_no_image(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_no_image(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_image_without_python(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such an image is found out by the trial, with the engine's own words."""
+    """The trial container shows it, with the engine's own message."""
     empty = client.api.import_image_from_data(b"\0" * 10240, repository="archon-sandbox-test", tag="empty")
     assert "error" not in str(empty)
     monkeypatch.setenv("ARCHON_SANDBOX_IMAGE", "archon-sandbox-test:empty")
@@ -39,7 +39,7 @@ def test_an_image_without_python(client: Any, monkeypatch: pytest.MonkeyPatch) -
         last = diagnose()[-1]
     finally:
         client.images.remove("archon-sandbox-test:empty", force=True)
-    assert not last.ok and "python3" in last.what and "ARCHON_SANDBOX_IMAGE" in last.fix
+    assert not last.ok and "python3" in last.subject and "ARCHON_SANDBOX_IMAGE" in last.fix
 
 
 def test_build_finds_what_it_built(client: Any) -> None:

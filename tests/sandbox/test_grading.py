@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archon_eval import sandbox
 from archon_eval.sandbox import extract_program, match_outputs, pass_at_k
 from archon_eval.sandbox.grading import prepend_prelude
 
@@ -129,3 +130,12 @@ def test_a_prelude_leaves_every_other_program_alone() -> None:
     assert prepend_prelude("", "X = 1\n") == "X = 1\n"
     late = "X = 1\nfrom __future__ import annotations"
     assert prepend_prelude("a = 1", late) == f"a = 1\n{late}"
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [("Limits", "SandboxLimits"), ("Verdict", "ProgramVerdict"), ("outputs_match", "match_outputs")],
+)
+def test_former_names_work_and_name_the_new_ones(name: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"archon_eval\.sandbox\.{name} is now .*{new}"):
+        assert getattr(sandbox, name) is getattr(sandbox, new)

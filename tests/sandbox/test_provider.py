@@ -1,4 +1,4 @@
-"""Inspect's own conformance kit on `archon_docker`, and what it does not look at."""
+"""Inspect's own conformance kit on `archon_docker`, and guarantees that the kit does not check."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +23,7 @@ def anyio_backend() -> str:
 async def shared_env(client: Any, anyio_backend: str) -> AsyncIterator[SandboxEnvironment]:
     environments = await ArchonDocker.sample_init("t", None, {})
     yield environments["default"]
-    await ArchonDocker.sample_cleanup("t", None, environments, False)
+    await ArchonDocker.sample_cleanup("t", None, environments, interrupted=False)
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ async def test_timeout_kills_the_whole_group(sandbox_env: SandboxEnvironment) ->
     """The kit looks with `ps`, which this image lacks."""
     with pytest.raises(TimeoutError):
         await sandbox_env.exec(["sh", "-c", "sleep 3141 & sleep 3141"], timeout=1)
-    left = await sandbox_env.exec(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"])
-    assert "sleep 3141" not in left.stdout
+    leftover = await sandbox_env.exec(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"])
+    assert "sleep 3141" not in leftover.stdout
 
 
 async def test_an_agent_cannot_end_its_sandbox_by_a_signal(sandbox_env: SandboxEnvironment) -> None:
@@ -85,7 +85,7 @@ async def test_memory_is_limited(client: Any, anyio_backend: str) -> None:
         assert result.returncode == 137
         assert (await environments["default"].exec(["echo", "alive"])).success
     finally:
-        await ArchonDocker.sample_cleanup("t", config, environments, False)
+        await ArchonDocker.sample_cleanup("t", config, environments, interrupted=False)
     with pytest.raises(SandboxUnavailableError):
         await environments["default"].exec(["true"])
 

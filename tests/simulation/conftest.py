@@ -3,8 +3,8 @@
 import pytest
 
 from archon_eval.simulation.check import make_question
-from archon_eval.simulation.pool import Simulator
 from archon_eval.simulation.questions import QuestionBank
+from archon_eval.simulation.simulator import Simulator
 
 
 @pytest.fixture(scope="session")

@@ -17,16 +17,17 @@ from archon_eval.engine.engine import Engine
 from archon_eval.errors import ModelError, ParseError
 from archon_eval.simulation import pool_names
 from archon_eval.simulation.client import SimCaller
-from archon_eval.simulation.pool import FORMAT_ERROR_RATE, Simulator
 from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, recognize_prompt
 from archon_eval.simulation.provider import FaultInjection
 from archon_eval.simulation.questions import SimulatedQuestion
+from archon_eval.simulation.reply_writers import FORMAT_ERROR_RATE
+from archon_eval.simulation.simulator import Simulator
 from archon_eval.types import Candidate, Message, State
 
 JUDGE = "sim/gpt-4o"
 
 
-def component(kind: str) -> Any:
+def make_component(kind: str) -> Any:
     """A component of that kind with the judge's model and the built-in wording."""
     extra: list[Any] = [{"unit_test_evaluator": JUDGE}] if kind == "unit_test_generator" else []
     extra = [{"fuser": JUDGE}] if kind == "critic" else extra
@@ -35,25 +36,27 @@ def component(kind: str) -> Any:
     return build_component(load_architecture({"layers": layers}).layers[len(before) + 1][0], "test")
 
 
-def states(pool: Simulator, models: tuple[str, ...] = pool_names("math")[:6]) -> list[tuple[SimulatedQuestion, State]]:
-    found = []
+def make_states(
+    pool: Simulator, models: tuple[str, ...] = pool_names("math")[:6]
+) -> list[tuple[SimulatedQuestion, State]]:
+    pairs = []
     for question in pool.known.questions:
         messages = (Message("user", question.turns[0]),)
         candidates = tuple(Candidate(f"1.{n}", pool.reply(m, messages).text) for n, m in enumerate(models))
-        found.append((question, State(messages, candidates)))
-    return found
+        pairs.append((question, State(messages, candidates)))
+    return pairs
 
 
-def right(pool: Simulator, state: State) -> list[bool]:
+def mark_right(pool: Simulator, state: State) -> list[bool]:
     prompt = recognize_prompt(state.conversation, pool.known)
     return [parse_answer(candidate.text, prompt) == RIGHT for candidate in state.candidates]
 
 
-def auc(good: list[float], bad: list[float]) -> float:
+def compute_auc(good: list[float], bad: list[float]) -> float:
     return fmean((g > b) + 0.5 * (g == b) for g in good for b in bad)
 
 
-def slips(replies: list[str], parse: Callable[[str], Any]) -> float:
+def measure_parse_errors(replies: list[str], parse: Callable[[str], Any]) -> float:
     def failed(reply: str) -> bool:
         try:
             parse(reply)
@@ -65,39 +68,45 @@ def slips(replies: list[str], parse: Callable[[str], Any]) -> float:
 
 
 def test_rankings_are_readable_and_informative(math_pool: Simulator) -> None:
-    ranker, replies, good, bad = component("ranker"), [], [], []
-    for _, state in states(math_pool):
+    ranker, replies, good, bad = make_component("ranker"), [], [], []
+    for _, state in make_states(math_pool):
         reply = math_pool.reply(JUDGE, ranker.build_prompt(state)).text
         replies.append(reply)
-        marks = right(math_pool, state)
-        if any(marks) and not all(marks) and slips([reply], lambda text: parse_ranking(text, 6, 6)) == 0:
+        marks = mark_right(math_pool, state)
+        if any(marks) and not all(marks) and measure_parse_errors([reply], lambda text: parse_ranking(text, 6, 6)) == 0:
             for place, number in enumerate(parse_ranking(reply, 6, 6)):
                 (good if marks[number] else bad).append(-place)
-    assert slips(replies, lambda text: parse_ranking(text, 6, 6)) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
-    assert 0.55 < auc(good, bad) < 0.9
+    assert measure_parse_errors(replies, lambda text: parse_ranking(text, 6, 6)) == pytest.approx(
+        FORMAT_ERROR_RATE, abs=0.03
+    )
+    assert 0.55 < compute_auc(good, bad) < 0.9
 
 
 def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> None:
-    critic, fuser, replies = component("critic"), component("fuser"), []
+    critic, fuser, replies = make_component("critic"), make_component("fuser"), []
     with_critiques, without = [], []
-    for _, state in states(math_pool, ("gpt-4o", "llama-3.1-8b-instruct", "deepseek-llm-67b", "qwen1.5-110b-chat")):
+    for _, state in make_states(
+        math_pool, ("gpt-4o", "llama-3.1-8b-instruct", "deepseek-llm-67b", "qwen1.5-110b-chat")
+    ):
         reply = math_pool.reply(JUDGE, critic.build_prompt(state)).text
         replies.append(reply)
-        if slips([reply], lambda text: parse_critiques(text, 4)):
+        if measure_parse_errors([reply], lambda text: parse_critiques(text, 4)):
             continue
-        found, marks = parse_critiques(reply, 4), right(math_pool, state)
+        critiques, marks = parse_critiques(reply, 4), mark_right(math_pool, state)
         honest = {
             n: "The result holds up when checked." if ok else "It contains an error." for n, ok in enumerate(marks)
         }
-        assert set(found) == set(honest)
+        assert set(critiques) == set(honest)
         critiqued = State(
             state.conversation,
             tuple(Candidate(c.id, c.text, critique=honest[n]) for n, c in enumerate(state.candidates)),
         )
-        for given, results in ((critiqued, with_critiques), (state, without)):
-            fused = math_pool.reply("sim/qwen1.5-72b-chat", fuser.build_prompt(given)).text
+        for shown, results in ((critiqued, with_critiques), (state, without)):
+            fused = math_pool.reply("sim/qwen1.5-72b-chat", fuser.build_prompt(shown)).text
             results.append(parse_answer(fused, recognize_prompt(state.conversation, math_pool.known)) == RIGHT)
-    assert slips(replies, lambda text: parse_critiques(text, 4)) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
+    assert measure_parse_errors(replies, lambda text: parse_critiques(text, 4)) == pytest.approx(
+        FORMAT_ERROR_RATE, abs=0.03
+    )
     assert fmean(with_critiques) > fmean(without) + 0.03
 
 
@@ -110,39 +119,39 @@ def test_verdicts_are_readable_and_informative(math_pool: Simulator, custom: boo
         "Q: {instruction}\nProposed: {candidate}\nWhy it may hold: {reasons}\nSay [Correct] or [Incorrect] at the end."
     )
     replies, verdicts = [], []
-    for _, state in states(math_pool, ("llama-3.1-8b-instruct",)):
+    for _, state in make_states(math_pool, ("llama-3.1-8b-instruct",)):
         fields = {"instruction": state.instruction, "candidate": state.candidates[0].text, "reasons": "It adds up."}
         prompt = render(own if custom else VERDICT_PROMPT, **fields)
         replies.append(math_pool.reply(JUDGE, (Message("user", prompt),)).text)
-        verdicts.append((replies[-1].endswith("[Correct]"), *right(math_pool, state)))
-    assert slips(replies, parse_verdict) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
+        verdicts.append((replies[-1].endswith("[Correct]"), *mark_right(math_pool, state)))
+    assert measure_parse_errors(replies, parse_verdict) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     kept, dropped = [v for v, ok in verdicts if ok], [v for v, ok in verdicts if not ok]
     assert fmean(kept) > fmean(dropped) + 0.15
     assert 0.05 < fmean(dropped) < 0.7
 
 
 def test_unit_tests_are_readable_and_informative(math_pool: Simulator) -> None:
-    writer, evaluator = component("unit_test_generator"), component("unit_test_evaluator")
-    desk = Listener(math_pool)
+    writer, evaluator = make_component("unit_test_generator"), make_component("unit_test_evaluator")
+    ctx = SingleAttemptContext(math_pool)
     passed: dict[bool, list[bool]] = {True: [], False: []}
-    for _, state in states(math_pool, ("llama-3.1-8b-instruct",))[:200]:
-        values = anyio.run(writer.prepare, state.conversation, desk)
-        judged = anyio.run(evaluator.judge, State(state.conversation, (), values), state.candidates[0], desk)
+    for _, state in make_states(math_pool, ("llama-3.1-8b-instruct",))[:200]:
+        values = anyio.run(writer.prepare, state.conversation, ctx)
+        judged = anyio.run(evaluator.judge, State(state.conversation, (), values), state.candidates[0], ctx)
         if values["tests"] and None not in judged.tests:
             assert 5 <= len(judged.tests) <= 10
-            passed[right(math_pool, state)[0]].append(all(judged.tests))
-    assert desk.failed / desk.asked == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
+            passed[mark_right(math_pool, state)[0]].append(all(judged.tests))
+    assert ctx.failed / ctx.calls == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
     assert fmean(passed[True]) > fmean(passed[False]) + 0.15
 
 
-class Listener:
-    """A desk that asks once."""
+class SingleAttemptContext:
+    """A call context that never asks again and counts what its parsers rejected."""
 
     def __init__(self, pool: Simulator) -> None:
-        self.pool, self.asked, self.failed = pool, 0, 0
+        self.pool, self.calls, self.failed = pool, 0, 0
 
     async def generate_parsed(self, purpose: str, messages: Any, parse: Callable[[str], Any], **_: Any) -> Any:
-        self.asked += 1
+        self.calls += 1
         try:
             return parse(self.pool.reply(JUDGE, messages).text)
         except ParseError:
@@ -170,7 +179,7 @@ def test_the_test_writer_keeps_to_the_number(math_pool: Simulator) -> None:
 
 
 def test_a_fuser_rarely_makes_right_from_wrong(math_pool: Simulator) -> None:
-    fuser, results = component("fuser"), []
+    fuser, results = make_component("fuser"), []
     for question in math_pool.known.questions:
         wrong = tuple(Candidate(str(n), f"So $\\boxed{{{question.wrong[n % 2]}}}$.") for n in range(6))
         messages = fuser.build_prompt(State((Message("user", question.turns[0]),), wrong))
@@ -181,21 +190,21 @@ def test_a_fuser_rarely_makes_right_from_wrong(math_pool: Simulator) -> None:
 
 
 def test_a_weaker_model_judges_worse(math_pool: Simulator) -> None:
-    ranker = component("ranker")
+    ranker = make_component("ranker")
 
-    def first_right(judge: str) -> float:
+    def measure_first_right(judge: str) -> float:
         marks = []
-        for _, state in states(math_pool, pool_names("math")[-6:]):
+        for _, state in make_states(math_pool, pool_names("math")[-6:]):
             reply = math_pool.reply(judge, ranker.build_prompt(state)).text
-            marks.append(right(math_pool, state)[int(reply[1 : reply.index("]")]) - 1])
+            marks.append(mark_right(math_pool, state)[int(reply[1 : reply.index("]")]) - 1])
         return fmean(marks)
 
-    assert first_right("claude-3.5-sonnet") > first_right("deepseek-llm-67b")
+    assert measure_first_right("claude-3.5-sonnet") > measure_first_right("deepseek-llm-67b")
 
 
 def test_a_reply_asked_for_again_is_another_draw_of_the_same_task(math_pool: Simulator) -> None:
-    _, state = states(math_pool)[0]
-    prompt = component("ranker").build_prompt(state)
+    _, state = make_states(math_pool)[0]
+    prompt = make_component("ranker").build_prompt(state)
     again = (*prompt, Message("assistant", "no idea"), Message("user", "no ranking of the form [2] > [1]; reply again"))
     assert len(parse_ranking(math_pool.reply(JUDGE, again, draw=5).text, 6, 6)) == 6
 

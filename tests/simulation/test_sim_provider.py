@@ -17,15 +17,15 @@ from archon_eval.models.draw import set_draw
 QUESTION = "Solve for $x$: $7x - 5 = 3x + 19$."
 
 
-def run(tmp_path: Path, task: Task, **how: Any) -> EvalLog:
-    return eval(task, log_dir=str(tmp_path), display="none", log_realtime=False, **how)[0]
+def run_eval(tmp_path: Path, task: Task, **options: Any) -> EvalLog:
+    return eval(task, log_dir=str(tmp_path), display="none", log_realtime=False, **options)[0]
 
 
 def test_epochs_are_draws_of_their_own_and_runs_repeat(tmp_path: Path) -> None:
     task = Task(dataset=[Sample(input=QUESTION, target="6")], solver=generate())
     texts = []
     for _ in range(2):
-        log = run(tmp_path, task, model="sim/deepseek-llm-67b", epochs=4)
+        log = run_eval(tmp_path, task, model="sim/deepseek-llm-67b", epochs=4)
         assert log.status == "success" and log.samples
         texts.append([sample.output.completion for sample in log.samples])
     assert texts[0] == texts[1]
@@ -36,7 +36,7 @@ def test_epochs_are_draws_of_their_own_and_runs_repeat(tmp_path: Path) -> None:
 
 def test_inspects_multiple_choice(tmp_path: Path) -> None:
     sample = Sample(input="Who is it?", choices=["me", "you"], target="A")
-    log = run(tmp_path, Task(dataset=[sample], solver=multiple_choice()), model="sim/gpt-4o")
+    log = run_eval(tmp_path, Task(dataset=[sample], solver=multiple_choice()), model="sim/gpt-4o")
     assert log.status == "success" and log.samples
     assert log.samples[0].output.completion.rstrip()[-9:] in ("ANSWER: A", "ANSWER: B")
 
@@ -45,11 +45,11 @@ def test_choices_are_consecutive_draws() -> None:
     async def texts() -> tuple[list[str], str]:
         many = await get_model("sim/gpt-4o").generate(QUESTION, config=GenerateConfig(num_choices=3))
         with set_draw(2, 1):
-            one = await get_model("sim/gpt-4o").generate(QUESTION)
-        return [choice.message.text for choice in many.choices], one.completion
+            third = await get_model("sim/gpt-4o").generate(QUESTION)
+        return [choice.message.text for choice in many.choices], third.completion
 
-    many, third = anyio.run(texts)
-    assert len(set(many)) == 3 and many[2] == third
+    many, single = anyio.run(texts)
+    assert len(set(many)) == 3 and many[2] == single
 
 
 def test_log_probabilities_of_the_letter() -> None:
@@ -71,8 +71,8 @@ def test_data_of_ones_own_and_bad_arguments(tmp_path: Path) -> None:
     file.write_text('{"question": "What is the codeword of the day?", "answer": "swordfish"}\n')
 
     async def reply() -> str:
-        found = await get_model("sim/gpt-4o", data=str(file)).generate("What is the codeword of the day?")
-        return found.completion
+        output = await get_model("sim/gpt-4o", data=str(file)).generate("What is the codeword of the day?")
+        return output.completion
 
     assert "Final answer: " in anyio.run(reply)
     with pytest.raises(DataError, match=r"absent\.jsonl"):
@@ -89,5 +89,5 @@ def test_data_of_ones_own_and_bad_arguments(tmp_path: Path) -> None:
 
 def test_asked_for_failures_fail_the_sample(tmp_path: Path) -> None:
     task = Task(dataset=[Sample(input=QUESTION, target="6")], solver=generate())
-    log = run(tmp_path, task, model="sim/gpt-4o", model_args={"failures": 1})
+    log = run_eval(tmp_path, task, model="sim/gpt-4o", model_args={"failures": 1})
     assert log.status == "error" and "simulated failure" in str(log.error)

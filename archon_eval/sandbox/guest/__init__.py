@@ -1,9 +1,9 @@
-"""What runs inside a worker container: a supervisor (process 1), a zygote, and one fresh process per test.
+"""The runner inside a worker container: a supervisor (process 1), a zygote, and one fresh process per test.
 
 The supervisor talks to the host and holds inputs; the zygote holds nothing but a warm interpreter and forks a child
 per test; the child drops to the slot's uid before it loads the compiled program. Inputs, outputs and code travel as
 memory files whose descriptors are passed along, so no process ever holds another test's data. After each test every
-process of the slot's uids is killed and waited for. Standard library only: `bundle()` is sent as it stands.
+process of the slot's uids is killed and waited for. It uses the standard library only: `bundle()` is sent as it stands.
 
     python3 -c BUNDLE UID        (the host speaks to it over stdin and stdout)
 """

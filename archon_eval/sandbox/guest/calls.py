@@ -33,12 +33,21 @@ STDLIB_ENCODERS: dict[str, Callable[[Any], list[object]]] = {
     "datetime.datetime": lambda v: [v.isoformat()],
     "datetime.timedelta": lambda v: [v.days, v.seconds, v.microseconds],
 }
-"""Types of the standard library that go by value too: how each is taken apart."""
+"""How values of the standard library that go by value, too, are taken apart."""
+MAX_LINE = 64 * MEBI
+"""Bytes of one answer: more would be the program's attempt to fill the tests' memory."""
+MAX_ERROR_CHARACTERS = 1000
+"""Characters of an error's text that the tests get."""
 ISO_FORMAT_TYPES = ("datetime.time", "datetime.datetime")
+"""Types that are rebuilt from their ISO text."""
 
 
 def rebuild_value(name: str, parts: list[Any]) -> object:
-    """What `STDLIB_ENCODERS` took apart; a `ValueError` for anything else."""
+    """Rebuild a value that `STDLIB_ENCODERS` took apart; a `ValueError` for any other type.
+
+    >>> rebuild_value("fractions.Fraction", [1, 2])
+    Fraction(1, 2)
+    """
     if name not in STDLIB_ENCODERS:
         raise ValueError(f"no standard type: {name!r}")
     module, _, kind = name.partition(".")
@@ -49,7 +58,11 @@ def rebuild_value(name: str, parts: list[Any]) -> object:
 
 
 def encode(value: object, keep: Callable[[object], int]) -> object:
-    """A value as JSON: plain data by value, everything else by the number that `keep` gives it."""
+    """A value as JSON: plain data by value, everything else by the number that `keep` gives it.
+
+    >>> encode((1, "a"), keep=id)
+    {'t': [{'i': '0x1'}, 'a']}
+    """
     if value is None or isinstance(value, (bool, str)):
         return value
     for kind, tag in ((int, "i"), (float, "f")):
@@ -73,7 +86,11 @@ def encode(value: object, keep: Callable[[object], int]) -> object:
 
 
 def decode(data: object, number: object) -> object:
-    """The value of `encode`'s JSON; `number` turns a reference into an object. Builds nothing but plain data."""
+    """The value of `encode`'s JSON; `number` turns a reference into an object. Builds nothing but plain data.
+
+    >>> decode({"t": [{"i": "0x1"}, "a"]}, int)
+    (1, 'a')
+    """
     if not isinstance(data, dict):
         return data
     ((tag, body),) = data.items()
@@ -91,7 +108,7 @@ def decode(data: object, number: object) -> object:
 class RemoteObject:
     """In the tests' process: an object that lives in the program's process (attributes, calls, items, text).
 
-    It equals no plain value, whatever it says; two of them are equal if the program says so.
+    It equals no plain value, whatever the program claims; two of them are equal if the program says so.
     """
 
     def __init__(self, number: object, ask: object) -> None:
@@ -114,7 +131,7 @@ class RemoteObject:
 
 
 def delegate(operation: str) -> Callable[..., object]:
-    """A special method that has the program's process do it."""
+    """A special method that the program's process carries out."""
     return lambda self, *values: object.__getattribute__(self, "ask")(operation, self, *values)
 
 
@@ -142,7 +159,7 @@ for special in SPECIAL_METHODS:
 
 
 def serve(code: bytes, wire: int) -> int:
-    """The program's process: run it, then answer the tests' process until it hangs up."""
+    """The program's process: run it, then answer the tests' process until that disconnects."""
     namespace = create_main_namespace("program")
     status = run_program(code, namespace)
     flush(0)
@@ -162,7 +179,7 @@ def serve(code: bytes, wire: int) -> int:
             try:
                 reply = {"ok": encode(operations[operation](*values), keep)}
             except BaseException as e:
-                reply = {"error": type(e).__name__, "text": str(e)[:1000]}
+                reply = {"error": type(e).__name__, "text": str(e)[:MAX_ERROR_CHARACTERS]}
             lines.write(json.dumps(reply).encode() + b"\n")
             lines.flush()
     return finish(0)
@@ -191,7 +208,7 @@ def run_tests(code: bytes, wire: int) -> int:
         try:
             lines.write(json.dumps([operation, *(encode(a, reject_argument) for a in arguments)]).encode() + b"\n")
             lines.flush()
-            line = lines.readline(64 * MEBI)
+            line = lines.readline(MAX_LINE)
         except OSError:
             line = b""
         if not line.endswith(b"\n"):
@@ -222,7 +239,7 @@ def run_tests(code: bytes, wire: int) -> int:
 
 
 def compile_harness() -> int:
-    """Like `compile_program`, for `[setup, tests, names]` as JSON."""
+    """As `compile_program`, for `[setup, tests, names]` as JSON."""
     try:
         setup, tests, names = json.loads(os.pread(0, os.fstat(0).st_size, 0))
         parts = [marshal.dumps(compile(text, "tests.py", "exec", dont_inherit=True)) for text in (setup, tests)]

@@ -13,33 +13,36 @@ import sys
 import threading
 import types
 
-from archon_eval.sandbox.guest.wire import MAX_PROCESSES, ProcessSpec
+from archon_eval.sandbox.guest.wire import BACKSTOP_SECONDS, MAX_PROCESSES, ProcessSpec
 
 INTERRUPTED = 256
+"""Stands for an uncaught KeyboardInterrupt: beyond every exit code."""
+PR_SET_DUMPABLE = 4
+"""From <linux/prctl.h>; a process that has changed its user cannot open files of its own in /proc without it."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def drop_privileges(uid: int, order: ProcessSpec, files: list[int], code: int) -> bytes:
-    """Take the test's files as 0, 1, 2, set its limits, drop to `uid`; return the content of `code`, if any."""
-    _, cpu, _, space, cap = order
+def drop_privileges(uid: int, spec: ProcessSpec, files: list[int], *, code: int) -> bytes:
+    """Take the test's files as 0, 1, 2, set its limits, drop to `uid`; return the content of descriptor `code`."""
     adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     os.write(adjust, b"1000")
     os.setsid()
     for target in range(3):
         os.dup2(files[target], target)
     blob = os.pread(code, os.fstat(code).st_size, 0) if code >= 0 else b""
-    seconds = int(cpu) + 2  # a backstop: the supervisor watches the exact limit
+    seconds = int(spec.cpu) + BACKSTOP_SECONDS  # the supervisor watches the exact limit
+    space, largest_file = spec.address_space, spec.largest_file
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (cap, cap))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     os.setresuid(uid, uid, uid)
     resource.setrlimit(resource.RLIMIT_NPROC, (MAX_PROCESSES, MAX_PROCESSES))
-    LIBC.prctl(4, 1, 0, 0, 0)
+    LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     return blob
 
 
 def compile_program() -> int:
-    """Source on descriptor 0, the marshalled code object to descriptor 1; the error's text to stderr."""
+    """Compile the source on descriptor 0; the marshalled code goes to descriptor 1, an error's text to stderr."""
     try:
         code = compile(os.pread(0, os.fstat(0).st_size, 0), "main.py", "exec", dont_inherit=True)
         os.write(1, marshal.dumps(code))
@@ -50,7 +53,7 @@ def compile_program() -> int:
 
 
 def run_program(code: bytes, namespace: dict[str, object]) -> int:
-    """Run the code as `__main__` and say the exit code plain `python main.py` would give."""
+    """Run the code as `__main__`; return the exit code that plain `python main.py` would give."""
     try:
         try:
             exec(marshal.loads(code), namespace)

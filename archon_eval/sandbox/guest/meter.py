@@ -1,4 +1,4 @@
-"""What a test has used so far, read from the kernel's accounts: CPU, out-of-memory kills, time without a core.
+"""Resources a test has used so far, read from the kernel's accounts: CPU, out-of-memory kills, time without a core.
 
 meter = ResourceMeter(zygote_pid)
 before = meter.read_cpu_seconds()
@@ -17,7 +17,7 @@ CPU_COUNTERS = (
     "/sys/fs/cgroup/cpu.stat",
 )
 OWN_CGROUP = "/sys/fs/cgroup/cgroup.type"
-"""Not there in the machine's own group, which a container may see in place of its own: that counts everything."""
+"""Missing in the machine's own control group, which counts everything; a container may see that one in its place."""
 
 
 class ResourceMeter:
@@ -34,9 +34,9 @@ class ResourceMeter:
         return int(words[words.index(b"oom_kill") + 1]) if b"oom_kill" in words else 0
 
     def read_cpu_seconds(self) -> float:
-        """CPU seconds so far of everything in the container but this process and the zygote; 0 where nobody counts.
+        """CPU seconds so far of everything in the container but this process and the zygote; 0 without an account.
 
-        Children that nobody waited for are in it, which no process's own account says.
+        It includes children that nobody waited for, which no process's own account has.
         """
         words = os.pread(self.usage, 4096, 0).split() if self.usage >= 0 else []
         if not words:

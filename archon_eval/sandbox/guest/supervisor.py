@@ -15,8 +15,15 @@ from archon_eval.sandbox.guest.zygote import WARM_MODULES, run_zygote
 
 STDIN = 0
 FLUSH_SECONDS = 0.01
+"""Replies are held back this long, so that many short tests share one write."""
 POLL_SECONDS = 0.1
+"""Pause between two looks at a running test's CPU and memory: the error of a limit."""
 KILL_SECONDS = 0.02
+"""Pause between two blows at a process that has not dropped its privileges yet."""
+SWEEP_SECONDS, SWEEP_PAUSE = 10, 0.0005
+"""How long the slot may take to become empty, and the pause between two looks."""
+ZYGOTE_ENDED, SLOT_NOT_EMPTY = 71, 72
+"""Exit codes with which the container gives up; the host replaces it."""
 CHILDREN_FILES = ("/proc/1/task/1/children",)
 
 
@@ -55,7 +62,7 @@ class Supervisor:
         self.flushed = time.monotonic()
 
     def receive(self) -> None:
-        """Take what the host has sent; the end of the stream ends the container."""
+        """Read frames from the host into the queue; the end of the stream ends the container."""
         data = os.read(0, wire.MEBI)
         if not data:
             os._exit(0)
@@ -101,22 +108,25 @@ class Supervisor:
             and len(os.pread(self.children, 64, 0).split()) == 1
         ):
             return
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + SWEEP_SECONDS
         while any(p.isdigit() and p not in ("1", str(self.zygote)) for p in os.listdir("/proc")):  # noqa: PTH208
             self.kill_all()
             while (gone := os.waitpid(-1, os.WNOHANG)[0]) > 0:
                 if gone == self.zygote:
-                    os._exit(71)
+                    os._exit(ZYGOTE_ENDED)
             if time.monotonic() > deadline:
-                os._exit(72)
-            time.sleep(0.0005)
+                os._exit(SLOT_NOT_EMPTY)
+            time.sleep(SWEEP_PAUSE)
 
-    def wait_for_report(self, cpu: float, started: float, wall: float, before: float) -> int:
-        """Wait for the zygote's report (0) or what ends the test: the flag; meanwhile serve the host.
+    def wait_for_report(self, spec: wire.ProcessSpec, *, started: float, cpu_before: float) -> int:
+        """Wait for the zygote's report or for a reason to end the test; meanwhile serve the host.
 
         The clock's limit is against sleepers: time spent waiting for a core, on a busy machine, does not count.
+
+        Returns:
+            0 for a report, else the flag that says why the test must end.
         """
-        deadline = started + wall
+        deadline = started + spec.wall
         while True:
             now = time.monotonic()
             pause = min(POLL_SECONDS, max(0.0, deadline - now))
@@ -134,25 +144,26 @@ class Supervisor:
                 self.flush()
                 if self.meter.count_ooms() != self.oom_count:
                     return wire.OOM
-                if self.meter.measure_test_cpu(before) > cpu:
+                if self.meter.measure_test_cpu(cpu_before) > spec.cpu:
                     return wire.STOPPED
             if late:
-                later = started + min(wall + self.meter.measure_core_wait(), wall * wire.MAX_WAIT_FACTOR)
+                longest = spec.wall * wire.MAX_WAIT_FACTOR
+                later = started + min(spec.wall + self.meter.measure_core_wait(), longest)
                 if later < deadline + POLL_SECONDS / 10:
                     return wire.STOPPED
                 deadline = max(later, time.monotonic() + POLL_SECONDS)
                 self.send(b"W", b"")
                 self.flush()
 
-    def execute(self, order: wire.ProcessSpec, fds: list[int]) -> wire.Outcome:
-        """Have the zygote run it, then clear the slot."""
-        started, before = time.monotonic(), self.meter.read_cpu_seconds()
-        socket.send_fds(self.link, [wire.PROCESS_SPEC.pack(*order)], fds)
+    def execute(self, spec: wire.ProcessSpec, fds: list[int]) -> wire.Outcome:
+        """Have the zygote run a process, then clear the slot."""
+        started, cpu_before = time.monotonic(), self.meter.read_cpu_seconds()
+        socket.send_fds(self.link, [wire.PROCESS_SPEC.pack(*spec)], fds)
         outstanding, flags = 2 if len(fds) == 5 else 1, 0
         cpu, peak, status = 0.0, 0, None
         while status is None or outstanding:
             if not flags and status is None:
-                flags = self.wait_for_report(order[1], started, order[2], before)
+                flags = self.wait_for_report(spec, started=started, cpu_before=cpu_before)
             if flags or status is not None:
                 self.kill_until_reported()
             role, code, seconds, resident = wire.REAPED.unpack(self.link.recv(64))
@@ -164,23 +175,28 @@ class Supervisor:
         count = self.meter.count_ooms()
         if count != self.oom_count:
             flags, self.oom_count = flags | wire.OOM, count
-        return status, flags, max(cpu, self.meter.read_cpu_seconds() - before), wall, peak
+        cpu = max(cpu, self.meter.read_cpu_seconds() - cpu_before)
+        return wire.Outcome(status=status, flags=flags, cpu=cpu, wall=wall, peak=peak)
 
     def compile(self, kind: int, source: bytes) -> tuple[int, bytes]:
-        """Compile in a dropped child: descriptor of the code (or -1) and the reply's payload."""
+        """Compile in a child without privileges.
+
+        Returns:
+            A descriptor of the code (or -1), and the reply's payload.
+        """
         files = [create_memory_file(source), create_memory_file(b""), create_memory_file(b"")]
-        outcome = self.execute((kind, *wire.COMPILE_LIMITS), files)
+        outcome = self.execute(wire.ProcessSpec(kind, *wire.COMPILE_LIMITS), files)
         reply = wire.RESULT.pack(*outcome, 0, 0, (size := min(get_file_size(files[2]), wire.STDERR_TAIL)))
         reply += os.pread(files[2], size, max(0, get_file_size(files[2]) - size))
         os.close(files[0])
         os.close(files[2])
-        if outcome[0] or outcome[1]:
+        if outcome.status or outcome.flags:
             os.close(files[1])
             return -1, reply
         return files[1], reply
 
     def run_test(self, payload: bytes) -> bytes:
-        """Run one test; the reply's payload."""
+        """Run one test and return the reply's payload."""
         calls, cpu, wall, space, cap, length = wire.TEST.unpack_from(payload)
         text = payload[wire.TEST.size : wire.TEST.size + length]
         codes = [self.program]
@@ -193,9 +209,16 @@ class Supervisor:
             codes.append(harness)
         files = [create_memory_file(text), create_memory_file(b""), create_memory_file(b"")]
         largest = max(cap, wire.STDERR_CAP)
-        outcome = self.execute((wire.JUDGE if calls else wire.MAIN, cpu, wall, space, largest + 1), files + codes)
-        if calls and outcome[0] == wire.UNFIT_EXIT_CODE << 8:
-            outcome = flag_harness_failure(outcome)
+        spec = wire.ProcessSpec(
+            kind=wire.JUDGE if calls else wire.MAIN,
+            cpu=cpu,
+            wall=wall,
+            address_space=space,
+            largest_file=largest + 1,
+        )
+        outcome = self.execute(spec, files + codes)
+        if calls and os.waitstatus_to_exitcode(outcome.status) == wire.UNFIT_EXIT_CODE:
+            outcome = wire.Outcome(*flag_harness_failure(outcome))
         out, err = get_file_size(files[1]), get_file_size(files[2])
         sent, tail = 0 if out > cap else out, min(err, wire.STDERR_TAIL)
         reply = wire.RESULT.pack(*outcome, max(out, err if err > largest else 0), sent, tail)

@@ -25,64 +25,98 @@ from archon_eval.sandbox.guest.wire import COMPILE, JUDGE, MAIN, PROCESS_SPEC, R
 
 STREAMS = (("stdin", "surrogateescape"), ("stdout", "surrogateescape"), ("stderr", "backslashreplace"))
 WARM_MODULES = "bisect collections functools heapq itertools math operator random re string threading"
-"""Imported once: what most programs import. Each further module makes every fork dearer."""
+"""Modules that most programs import, imported once. Each further module makes every fork dearer."""
 DENIED_SYSCALLS = {
     "x86_64": "101 29 30 31 67 64 65 66 220 68 69 70 71 240 248 249 250 272 308 298 310 311 321 323 425 426 427"
     " 434 438",
     "aarch64": "117 194 195 196 197 190 191 192 193 186 187 188 189 180 217 218 219 97 268 241 270 271 280 282 425"
     " 426 427 434 438",
 }
-"""ptrace, System V memory, semaphores and messages, mq_open, keys, unshare, setns, perf, process_vm_*, bpf,
-userfaultfd, io_uring, pidfd_open, pidfd_getfd: what could leave state for the next test or reach another process."""
+"""Numbers of system calls that could leave state for the next test or reach another process: ptrace, System V memory,
+semaphores and messages, mq_open, keys, unshare, setns, perf, process_vm_*, bpf, userfaultfd, io_uring, pidfd_open,
+pidfd_getfd."""
 ARCHITECTURE = {"x86_64": (0xC000003E, 41, 56), "aarch64": (0xC00000B7, 198, 220)}
+"""Audit number of the architecture, and its numbers of `socket` and `clone`."""
 CLONE3, CLONE_PARENT = 435, 0x8000
+"""Number of `clone3` (the same on both), and the flag that makes a child the caller's sibling."""
+X32_BIT = 0x40000000
+"""Set in the numbers of x86's other call table, which would pass by the list."""
+AF_UNIX = 1
+BPF_LOAD, BPF_EQUAL, BPF_ABOVE, BPF_ANY_BIT, BPF_RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+"""The filter's instructions, from <linux/bpf_common.h>: load; jump if equal, not below, sharing a bit; return."""
+CALL_NUMBER, CALL_ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
+"""Offsets in `struct seccomp_data`."""
+ALLOW, KILL_PROCESS, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
+"""The filter's answers, from <linux/seccomp.h>; FAIL is or-ed with the error number."""
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+CHILD_FAILED = 70
+"""Exit code of a child that ended before it ran anything."""
+MAX_DESCRIPTORS = 256
+"""Open files of one process: far below what could exhaust the container."""
 
 
 def filter_calls() -> None:
-    """A seccomp filter on top of Docker's: none of DENIED_SYSCALLS, no socket but a Unix one, no foreign call table,
-    no process that passes for the zygote's child (clone3, whose flags a filter cannot see, counts as unknown)."""
+    """Install a seccomp filter on top of Docker's.
+
+    It denies DENIED_SYSCALLS, every socket but a Unix one, foreign call tables, and processes that pass for the
+    zygote's children (clone3, whose flags a filter cannot see, counts as unknown).
+    """
     machine = platform.machine()
     if machine not in ARCHITECTURE:
         return
     arch, socket_call, clone = ARCHITECTURE[machine]
     denied = [int(n) for n in DENIED_SYSCALLS[machine].split()]
-    load, equal, above, some, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    program = [(load, 0, 0, 4), (equal, 1, 0, arch), (give, 0, 0, 0x80000000), (load, 0, 0, 0)]
-    program += [(above, 0, 1, 0x40000000), (give, 0, 0, 0x00050026)]
-    program += [(equal, 0, 1, CLONE3), (give, 0, 0, 0x00050000 | errno.ENOSYS)]
-    program += [(equal, 0, 2, clone), (load, 0, 0, 16), (some, len(denied) + 3, len(denied) + 4, CLONE_PARENT)]
-    program += [(equal, len(denied) - i + 2, 0, n) for i, n in enumerate(denied)]
-    program += [(equal, 0, 3, socket_call), (load, 0, 0, 16), (equal, 1, 0, 1)]
-    program += [(give, 0, 0, 0x00050001), (give, 0, 0, 0x7FFF0000)]
+    count = len(denied)
+    # Each instruction is (code, jump if true, jump if false, value); jumps count the instructions to skip.
+    program = [(BPF_LOAD, 0, 0, CALL_ARCHITECTURE), (BPF_EQUAL, 1, 0, arch), (BPF_RETURN, 0, 0, KILL_PROCESS)]
+    program += [(BPF_LOAD, 0, 0, CALL_NUMBER)]
+    program += [(BPF_ABOVE, 0, 1, X32_BIT), (BPF_RETURN, 0, 0, FAIL | errno.ENOSYS)]
+    program += [(BPF_EQUAL, 0, 1, CLONE3), (BPF_RETURN, 0, 0, FAIL | errno.ENOSYS)]
+    program += [(BPF_EQUAL, 0, 2, clone), (BPF_LOAD, 0, 0, FIRST_ARGUMENT)]
+    program += [(BPF_ANY_BIT, count + 3, count + 4, CLONE_PARENT)]
+    program += [(BPF_EQUAL, count - i + 2, 0, number) for i, number in enumerate(denied)]
+    program += [(BPF_EQUAL, 0, 3, socket_call), (BPF_LOAD, 0, 0, FIRST_ARGUMENT), (BPF_EQUAL, 1, 0, AF_UNIX)]
+    program += [(BPF_RETURN, 0, 0, FAIL | errno.EPERM), (BPF_RETURN, 0, 0, ALLOW)]
     raw = b"".join(struct.pack("=HBBI", *line) for line in program)
     lines = ctypes.create_string_buffer(raw, len(raw))
     header = struct.pack("@HP", len(program), ctypes.addressof(lines))
-    LIBC.prctl(38, 1, 0, 0, 0)
-    if LIBC.prctl(22, 2, ctypes.create_string_buffer(header, len(header)), 0, 0):
+    LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.create_string_buffer(header, len(header)), 0, 0):
         raise OSError(ctypes.get_errno(), "seccomp filter refused")
 
 
-def run_child(kind: int, uid: int, order: ProcessSpec, fds: list[int], wire: int) -> None:
-    """Never returns. Each kind is given its own code only: the program's process never holds the tests."""
-    status = 70
+def run_child(role: int, uid: int, spec: ProcessSpec, *, fds: list[int], wire: int) -> None:
+    """Do the work of one role and never return.
+
+    Each role gets its own code only: the program's process never holds the tests.
+
+    Args:
+        role: `COMPILE`, `MAIN`, `SERVE` or `JUDGE`.
+        uid: the user to become.
+        spec: the limits, and for a compilation the kind of code.
+        fds: input, output, errors, then the program's code, then the tests' code.
+        wire: the socket between program and tests, or -1.
+    """
+    status = CHILD_FAILED
     try:
-        code = drop_privileges(uid, order, fds, -1 if kind == COMPILE else fds[4] if kind == JUDGE else fds[3])
+        code = -1 if role == COMPILE else fds[4] if role == JUDGE else fds[3]
+        content = drop_privileges(uid, spec, fds, code=code)
         if wire >= 0:
             os.dup2(wire, 3)
-        os.closerange(3 + (wire >= 0), 256)
-        if kind == COMPILE:
-            status = compile_harness() if order[0] == JUDGE else compile_program()
-        elif kind == MAIN:
-            status = finish(run_program(code, create_main_namespace()))
+        os.closerange(3 + (wire >= 0), MAX_DESCRIPTORS)
+        if role == COMPILE:
+            status = compile_harness() if spec.kind == JUDGE else compile_program()
+        elif role == MAIN:
+            status = finish(run_program(content, create_main_namespace()))
         else:
-            status = serve(code, 3) if kind == SERVE else run_tests(code, 3)
+            status = serve(content, 3) if role == SERVE else run_tests(content, 3)
     finally:
         flush(0)
         os._exit(status)
 
 
 def run_zygote(link: socket.socket, uid: int) -> None:
-    """Fork a child (two for function calls) per order; report each as it is reaped. Never returns."""
+    """Fork a child (two for function calls) per `ProcessSpec`; report each as it is reaped. Never returns."""
     null = os.memfd_create("null")
     for fd in range(3):
         os.dup2(null, fd)
@@ -94,7 +128,7 @@ def run_zygote(link: socket.socket, uid: int) -> None:
     sys.orig_argv[:] = ["python3", "main.py"]
     os.setgroups([])
     os.setresgid(uid, uid, uid)
-    for name, value in (("CORE", 0), ("NOFILE", 256), ("MSGQUEUE", 0), ("MEMLOCK", 0)):
+    for name, value in (("CORE", 0), ("NOFILE", MAX_DESCRIPTORS), ("MSGQUEUE", 0), ("MEMLOCK", 0)):
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     filter_calls()
     gc.collect()
@@ -103,15 +137,15 @@ def run_zygote(link: socket.socket, uid: int) -> None:
         data, fds, _, _ = socket.recv_fds(link, 512, 8)
         if not data:
             os._exit(0)
-        order = PROCESS_SPEC.unpack(data)
-        calls = order[0] == JUDGE and len(fds) == 5
+        spec = ProcessSpec(*PROCESS_SPEC.unpack(data))
+        calls = spec.kind == JUDGE and len(fds) == 5  # a compilation has three descriptors, a program four
         roles = (SERVE, JUDGE) if calls else (MAIN,) if len(fds) == 4 else (COMPILE,)
         wires = [s.detach() for s in socket.socketpair()] if calls else [-1]
         pids = {}
         for role, wire in zip(roles, wires, strict=True):
             pid = os.fork()
             if not pid:
-                run_child(role, uid + (role == JUDGE), order, fds, wire)
+                run_child(role, uid + (role == JUDGE), spec, fds=fds, wire=wire)
             pids[pid] = role
         for fd in fds + wires:
             if fd >= 0:
@@ -124,7 +158,7 @@ def run_zygote(link: socket.socket, uid: int) -> None:
 
 
 def open_text_stream(name: str, fd: int, errors: str) -> io.TextIOWrapper:
-    """A standard stream as the interpreter makes it (modes and names included)."""
+    """A standard stream as the interpreter makes it, modes and names included."""
     stream = open(fd, "wb" if fd else "rb", closefd=False)  # noqa: SIM115
     stream.raw.name = name  # type: ignore[attr-defined]
     text = io.TextIOWrapper(stream, "utf-8", errors, line_buffering=fd == 2)

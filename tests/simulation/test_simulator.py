@@ -1,6 +1,8 @@
 """The statistics of the pool: published marginals, correlated errors, determinism, settings, unknown questions."""
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 from itertools import combinations
@@ -15,9 +17,10 @@ from hypothesis import strategies as st
 from archon_eval.errors import SimulationError
 from archon_eval.simulation import pool_names, skills
 from archon_eval.simulation.check import make_question
-from archon_eval.simulation.pool import Simulator
-from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, parse_quality, recognize_prompt
+from archon_eval.simulation.prompt_recognition import RIGHT, TASKS, parse_answer, parse_quality, recognize_prompt
 from archon_eval.simulation.questions import QuestionBank
+from archon_eval.simulation.reply_writers import REPLY_WRITERS
+from archon_eval.simulation.simulator import Simulator
 from archon_eval.simulation.skills import (
     FAMILIES,
     OPEN_ENDED,
@@ -28,13 +31,13 @@ from archon_eval.simulation.skills import (
 from archon_eval.types import Message
 
 
-def ask(pool: Simulator, model: str, text: str, **how: int) -> str:
+def ask(pool: Simulator, model: str, text: str, **options: int) -> str:
     """The answer of a reply: `right`, or a wrong one in normal form."""
     messages = (Message("user", text),)
-    return parse_answer(pool.reply(model, messages, **how).text, recognize_prompt(messages, pool.known))
+    return parse_answer(pool.reply(model, messages, **options).text, recognize_prompt(messages, pool.known))
 
 
-def fuse_prompt(question: str, candidates: list[str]) -> str:
+def build_fuse_prompt(question: str, candidates: list[str]) -> str:
     shown = "\n\n".join(f'<response id="[{n}]">\n{text}\n</response>' for n, text in enumerate(candidates, 1))
     return f"Write a better response.\n\n<query>\n{question}\n</query>\n\n{shown}\n\nYour response:"
 
@@ -43,8 +46,8 @@ def fuse_prompt(question: str, candidates: list[str]) -> str:
 def test_single_model_accuracy_is_the_published_one(family: str) -> None:
     pool = Simulator(QuestionBank([make_question(family, number) for number in range(400)]))
     for model in list_models():
-        found = fmean(ask(pool, model, q.turns[0]) == RIGHT for q in pool.known.questions)
-        assert found == pytest.approx(get_generation_accuracy(model, family), abs=0.06), model
+        accuracy = fmean(ask(pool, model, q.turns[0]) == RIGHT for q in pool.known.questions)
+        assert accuracy == pytest.approx(get_generation_accuracy(model, family), abs=0.06), model
 
 
 def test_bundled_problems_give_the_published_accuracy() -> None:
@@ -64,7 +67,7 @@ def test_fusing_ten_random_models_gives_the_published_fusion_figure(family: str)
         for number, question in enumerate(pool.known.questions):
             drawn = Random(number).sample(list_models(), 10)
             answers = [pool.reply(name, (Message("user", question.turns[0]),)).text for name in drawn]
-            messages = (Message("user", fuse_prompt(question.turns[0], answers)),)
+            messages = (Message("user", build_fuse_prompt(question.turns[0], answers)),)
             fused = pool.reply(model, messages).text
             if family in OPEN_ENDED:
                 results.append(NormalDist().cdf(parse_quality(fused)))
@@ -80,7 +83,7 @@ def test_errors_of_one_model_are_correlated_and_models_differ(math_pool: Simulat
         draws = {m: [ask(math_pool, m, question.turns[0], draw=d) for d in range(4)] for m in list_models()[:6]}
         wrong = {m: [a for a in answers if a != RIGHT] for m, answers in draws.items()}
         same += [a == b for answers in wrong.values() for a, b in combinations(answers, 2)]
-        across += [a == b for one, two in combinations(wrong.values(), 2) for a, b in zip(one, two, strict=False)]
+        across += [a == b for x, y in combinations(wrong.values(), 2) for a, b in zip(x, y, strict=False)]
     assert fmean(same) > fmean(across) + 0.1
     assert fmean(across) > 0.2 + 0.05  # five wrong answers
 
@@ -93,7 +96,7 @@ def test_questions_differ_in_difficulty_for_all_models(math_pool: Simulator) -> 
 
 SCRIPT = """
 from archon_eval.types import Message
-from archon_eval.simulation.pool import Simulator
+from archon_eval.simulation.simulator import Simulator
 pool = Simulator(seed=3)
 for q in pool.known.questions[:30]:
     print(repr(pool.reply("gpt-4o", (Message("user", q.turns[0]),), draw=1, epoch=2).text))
@@ -103,14 +106,18 @@ for q in pool.known.questions[:30]:
 def test_replies_are_the_same_in_every_process() -> None:
     runs = [
         subprocess.run(
-            [sys.executable, "-c", SCRIPT], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", SCRIPT],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1] != ""
 
 
-def test_what_a_reply_depends_on(math_pool: Simulator) -> None:
+def test_a_reply_depends_on_all_of_these(math_pool: Simulator) -> None:
     text = math_pool.known.questions[0].turns[0]
     messages = (Message("user", text),)
     base = math_pool.reply("gpt-4o", messages)
@@ -255,3 +262,18 @@ def test_the_table_of_strengths_is_the_papers(shared_data: Path) -> None:
     rows = notes.read_text(encoding="utf-8").replace(" ", "")
     for line in skills._TABLE.strip().splitlines():
         assert "|" + "|".join(line.split()[1:]) + "|" in rows, line
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [("core", "Simulator", "simulator.Simulator"), ("caller", "SimCaller", "client.SimCaller")],
+)
+def test_former_names_work_and_name_the_new_ones(module: str, name: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"is now archon_eval.simulation.{new}"):
+        moved = getattr(importlib.import_module(f"archon_eval.simulation.{module}"), name)
+    assert moved.__name__ == name
+
+
+def test_every_task_has_a_writer() -> None:
+    """`letter` has none: its reply is the more probable of two letters."""
+    assert set(REPLY_WRITERS) | {"letter"} == set(TASKS)
