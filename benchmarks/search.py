@@ -30,8 +30,10 @@ import numpy as np
 from search_tables import EPOCHS, FURTHER, Table, build
 from threadpoolctl import threadpool_limits
 
-from archon_eval.search import optimizers as optimisers
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE, MIN_FINALISTS
+from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
+from archon_eval.search.optimizers import build_optimizer
+from archon_eval.search.smac_optimizer import SmacOptimizer
 from archon_eval.search.space import compute_features
 from archon_eval.search.surrogate import Observation, Surrogate, _compute_matern
 from archon_eval.simulation.skills import FAMILIES
@@ -116,23 +118,23 @@ def ours(run: Run, race: bool = False) -> None:
     table = run.table
     calls = table.calls.tolist()
     rows = compute_features(table.configurations, calls)
-    optimiser = optimisers.build_optimizer("smac", table.configurations, calls, np.zeros(len(calls)), run.seed)
-    assert isinstance(optimiser, optimisers.SmacOptimizer)
+    optimizer = build_optimizer("smac", table.configurations, calls, penalty=np.zeros(len(calls)), seed=run.seed)
+    assert isinstance(optimizer, SmacOptimizer)
     budgets, before = list(BUDGETS), None
     while budgets:
         start = time.perf_counter()
-        epoch = len(optimiser.observations) % DRAWS
-        place = optimiser.ask(frozenset(), epoch)
+        epoch = len(optimizer.observations) % DRAWS
+        place = optimizer.ask({}, epoch)
         took = time.perf_counter() - start
         if place is None:
             return
-        value, share = raced(run, optimiser, place, epoch) if race else (run.trial(place, epoch), 1.0)
+        value, share = raced(run, optimizer, place, epoch) if race else (run.trial(place, epoch), 1.0)
         start = time.perf_counter()
-        optimiser.tell(place, value, epoch, share)
-        estimate = optimiser.estimate()
+        optimizer.tell(place, value, epoch, share=share)
+        estimate = optimizer.estimate()
         run.overhead.append(took + time.perf_counter() - start)
         assert estimate is not None
-        state = State(run.calls, list(optimiser.observations), *estimate)
+        state = State(run.calls, list(optimizer.observations), *estimate)
         while budgets and state.calls + finalists(run, state, budgets[0])[1] > budgets[0]:
             budget = budgets.pop(0)
             if before is not None:
@@ -141,18 +143,18 @@ def ours(run: Run, race: bool = False) -> None:
         before = state
 
 
-def raced(run: Run, optimiser: optimisers.SmacOptimizer, place: int, epoch: int) -> tuple[float, float]:
+def raced(run: Run, optimizer: SmacOptimizer, place: int, epoch: int) -> tuple[float, float]:
     """The score of a trial that is stopped half-way when it is hopeless, and the share of questions it answered.
 
     The half is corrected by what the other half brought to earlier trials with the same draws.
     """
-    right, seen = run.answers(place, epoch), optimiser.observations
+    right, seen = run.answers(place, epoch), optimizer.observations
     same = [run.answers(one.number, epoch) for one in seen if one.draws == epoch and one.share == 1]
     run.pay(place, epoch, (0,))
-    if same and len(seen) >= optimisers.INITIAL_DESIGN_SIZE:
+    if same and len(seen) >= INITIAL_DESIGN_SIZE:
         value = float(right[:BLOCK].mean() + np.mean([other.mean() - other[:BLOCK].mean() for other in same]))
-        optimiser.surrogate.fit(seen, [Observation(place, epoch, value, 0.5)])
-        mean, deviation = optimiser.surrogate.mean, optimiser.surrogate.deviation
+        optimizer.surrogate.fit(seen, [Observation(place, epoch, value, 0.5)])
+        mean, deviation = optimizer.surrogate.mean, optimizer.surrogate.deviation
         best = max(float(mean[one.number]) for one in seen)
         if mean[place] + HOPELESS * deviation[place] < best:
             run.stopped += 1
@@ -190,16 +192,16 @@ def confirmed(run: Run, state: State, budget: int, rows: Any) -> int:
 
 
 def baseline(run: Run, algorithm: str) -> None:
-    """An optimiser of the product without a model of ours; its dev winner is taken."""
+    """An optimizer of the product without a model of ours; its dev winner is taken."""
     table = run.table
     calls = table.calls.tolist()
-    optimiser = optimisers.build_optimizer(algorithm, table.configurations, calls, np.zeros(len(calls)), run.seed)
+    optimizer = build_optimizer(algorithm, table.configurations, calls, penalty=np.zeros(len(calls)), seed=run.seed)
     while run.calls < BUDGETS[-1]:
         start = time.perf_counter()
-        place = optimiser.ask(frozenset())
+        place = optimizer.ask({})
         if place is None:
             return
-        optimiser.tell(place, run.trial(place))
+        optimizer.tell(place, run.trial(place))
         run.overhead.append(time.perf_counter() - start)
         run.step()
 

@@ -5,7 +5,9 @@ $ archon search --task archon_eval/math -T sample=true --models sim/pool --space
 
 import argparse
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         found = forecast(settings, options.call_seconds, options.workers)
         print(json.dumps(found, indent=1) if options.json else _format_forecast(found))
         return 0
+    _silence_smac()
     console = Console(stderr=options.json)
     folder = options.output.absolute()
     try:
@@ -96,6 +99,12 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_summary(summary, options.output, console)
     return 0
+
+
+def _silence_smac() -> None:
+    """SMAC3 logs and warns of what is normal here, in the middle of the progress bar."""
+    warnings.filterwarnings("ignore", module="smac.*")
+    logging.getLogger("smac").setLevel(logging.CRITICAL)
 
 
 def build_settings(options: argparse.Namespace) -> Any:

@@ -20,7 +20,7 @@ from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.models.prices import load_prices
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.journal import Journal
-from archon_eval.search.optimizers import Optimizer
+from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture
 from archon_eval.search.scheduler import Trial, TrialRequest, TrialScheduler

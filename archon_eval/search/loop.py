@@ -27,7 +27,8 @@ from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import Confirmation, build_from_layers, build_request, build_single_model
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
-from archon_eval.search.optimizers import Optimizer, build_optimizer
+from archon_eval.search.optimizer import Optimizer
+from archon_eval.search.optimizers import build_optimizer
 from archon_eval.search.prepare import PlannedArchitecture, estimate_cost, plan_space, prepare_questions
 from archon_eval.search.scheduler import Trial, TrialRequest, TrialScheduler
 
@@ -231,13 +232,15 @@ class SearchRun:
         listed = [option.configuration for option in self.options]
         penalty = settings.cost_weight * self._cost
         pareto = self._cost if settings.pareto else None
-        return build_optimizer(settings.algorithm, listed, self._calls, penalty, settings.seed, pareto)
+        return build_optimizer(
+            settings.algorithm, listed, self._calls, penalty=penalty, seed=settings.seed, pareto=pareto
+        )
 
     def _run_trials(self, optimiser: Optimizer) -> dict[int, Trial]:
         """Ask, evaluate, tell, until the budget for it is spent; configuration number -> its trial, in order."""
         self._report_progress("searching", total=self._max_trials)
         tried: dict[int, Trial] = {}
-        pending: dict[str, int] = {}
+        pending: dict[str, tuple[int, int]] = {}
         places = {option.architecture.fingerprint: place for place, option in enumerate(self.options)}
         open_orders = []
         for line in self._journal.list_entries("ask"):
@@ -257,7 +260,7 @@ class SearchRun:
                 if not open_orders:
                     if asked >= self.settings.budget.trials or self._is_out_of_time():
                         break
-                    chosen = optimiser.ask(frozenset(pending.values()), self._pick_draw_set(asked))
+                    chosen = optimiser.ask(dict(pending.values()), self._pick_draw_set(asked))
                     if chosen is None:
                         break
                     fingerprint = self.options[chosen].architecture.fingerprint
@@ -274,11 +277,11 @@ class SearchRun:
                     if not pending:  # or what these do not need of their worst case is free again
                         spent = str(exc)
                     break
-                pending[order.key] = number
+                pending[order.key] = (number, order.first_epoch)
             if not pending:
                 return self._require_success(tried, spent)
             for order in self.scheduler.wait_for_finished():
-                self._record_trial(optimiser, tried, pending.pop(order.key), order)
+                self._record_trial(optimiser, tried, pending.pop(order.key)[0], order)
 
     def _build_request(self, asked: int, number: int) -> TrialRequest:
         option = self.options[number]
@@ -292,7 +295,7 @@ class SearchRun:
     def _record_trial(self, optimiser: Optimizer, tried: dict[int, Trial], number: int, order: TrialRequest) -> None:
         trial = tried[number] = self.scheduler.build_trial(order)
         share = len(trial.scores) / self.scheduler.count_questions(order)
-        optimiser.tell(number, trial.performance, order.first_epoch, share or 1.0)
+        optimiser.tell(number, trial.performance, order.first_epoch, share=share or 1.0)
         if trial.performance is None:
             self.notes.append(f"{order.key} ({self.options[number].configuration.key}) failed: {trial.error}")
         failed = [one for one in tried.values() if one.performance is None]
