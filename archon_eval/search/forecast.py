@@ -11,6 +11,7 @@ from archon_eval.errors import SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
 from archon_eval.search.prepare import plan_space, prepare_questions
+from archon_eval.search.trial import count_questions
 
 EXPECTED_REUSE_SHARE = 0.5
 """Share of the trials' calls that the call store answers, roughly: measured in docs/search.md."""
@@ -28,19 +29,19 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     """
     if workers < 1 or not 0 < call_seconds < inf:
         raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
-    parts, _ = prepare_questions(settings)
+    splits, _ = prepare_questions(settings)
     models = settings.models
-    found = plan_space(settings, models, models)
-    questions = {part: sum(len(each[part]) for each in parts.values()) for part in ("trial", "dev", "test")}
-    turns = fmean(answers for each in parts.values() for answers in each["dev"].values())
-    calls = sorted(turns * fmean(option.plan.calls) for option in found)
-    dollars = [fmean(option.plan.dollars) for option in found if option.plan.dollars]
-    unpriced = sorted({model for option in found for model in option.plan.unpriced})
+    options = plan_space(settings, models, models)
+    questions = {part: count_questions(splits, part) for part in ("trial", "dev", "test")}
+    turns = fmean(answers for parts in splits.values() for answers in parts["dev"].values())
+    calls = sorted(turns * fmean(option.plan.calls) for option in options)
+    dollars = [fmean(option.plan.dollars) for option in options if option.plan.dollars]
+    unpriced = sorted({model for option in options for model in option.plan.unpriced})
     mean = fmean(calls)
-    per_call = turns * fmean(dollars) / mean if len(dollars) == len(found) else None
-    trials = ceil(min(settings.budget.trials, len(found)))
+    per_call = turns * fmean(dollars) / mean if len(dollars) == len(options) else None
+    trials = ceil(min(settings.budget.trials, len(options)))
     finalists = min(settings.finalists, trials)
-    ranked = 0 if settings.given_order else 2 * len(models) - (len(models) == 1)  # fusers share the generators' calls
+    ranked = 0 if settings.skip_ranking else 2 * len(models) - (len(models) == 1)  # fusers share the generators' calls
     ranking = turns * questions["dev"] * ranked
     confirm = settings.confirm_epochs * questions["dev"] * (finalists * mean + turns)
     report = questions["test"] * (2 * mean + turns)
@@ -48,7 +49,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     budget = min(settings.budget.calls, settings.budget.dollars / per_call if per_call else inf)
     kept = report
     if budget < inf:  # a trial must leave what the report may take at worst, up to half of the budget
-        worst = turns * fmean(option.plan.calls[1] + option.plan.reasks for option in found)
+        worst = turns * fmean(option.plan.calls[1] + option.plan.reasks for option in options)
         kept = min(questions["test"] * (2 * worst + turns), budget / 2)
         confirm = min(confirm, CONFIRM_BUDGET_SHARE * (budget - kept))
     total = ranking + trials * per_trial * (1 - EXPECTED_REUSE_SHARE) + confirm + report
@@ -57,14 +58,14 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         fit = max(0, int((budget - ranking - confirm - kept) / (per_trial * (1 - EXPECTED_REUSE_SHARE))))
         short = f"it is expected to pay for about {fit} of {trials} trials" if fit else "it may not pay for all stages"
         trials = max(1, fit)
-    chain = turns * fmean(option.plan.sequential for option in found) * call_seconds
+    chain = turns * fmean(option.plan.sequential for option in options) * call_seconds
     evals = trials + finalists + 4 + ranked
     answers = questions["dev"] * (ranked + (finalists + 1) * settings.confirm_epochs) + 3 * questions["test"]
     tried = trials * per_trial
     shown = min(ranking + tried * (1 - EXPECTED_REUSE_SHARE) + confirm + report, budget)
     judges = ", ".join(f"{role}={model}" for role, model in settings.model_roles)
     return {
-        "architectures": len(found),
+        "architectures": len(options),
         "questions": questions,
         "calls_per_question": {"least": calls[0], "median": calls[len(calls) // 2], "most": calls[-1]},
         "calls": {

@@ -52,11 +52,11 @@ class GreedySearch(ListOptimizer):
 
     def _find_neighbours(self, here: int) -> list[int]:
         if here not in self._neighbour_cache:
-            mine = self._points[here]
+            point = self._points[here]
             self._neighbour_cache[here] = [
                 number
                 for number, other in enumerate(self._points)
-                if sum(map(ne, mine, other)) == 1 and _is_one_step(mine[2], other[2])
+                if sum(map(ne, point, other)) == 1 and _is_one_step(point[2], other[2])
             ]
         return self._neighbour_cache[here]
 
