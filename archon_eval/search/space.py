@@ -1,7 +1,8 @@
 """Which architectures a search may try: axes, their combinations, and what tells one combination from another.
 
-    space = load_space("paper")                   # or "my-space.yaml"
-    len(space.list_configurations(models=10))          # 9576 (v6 section 3.3)
+    >>> space = load_space("paper")  # or "my-space.yaml"; v6 section 3.3
+    >>> len(space.list_configurations(models=10))
+    9576
 
 A configuration is a point on the axes; with models ranked as generators and as fusers it becomes an architecture:
 

@@ -124,7 +124,7 @@ class Surrogate:
         if new := numbers[shared:]:
             scaled = self._rows / lengths
             # one by one, so that the last digit does not depend on how many are new
-            more = [signal * _compute_matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
+            more = [signal * compute_matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
             rows = np.concatenate([rows[:shared], np.array(more)])
         self._covariance_cache = (parameters, list(numbers), rows[: len(numbers)])
         return self._covariance_cache[2]
@@ -193,7 +193,8 @@ def _compute_noise_scales(scores: Sequence[Observation]) -> Array:
     return np.array([1 / score.share for score in scores])
 
 
-def _compute_matern(squares: Array) -> Array:
+def compute_matern(squares: Array) -> Array:
+    """Correlation at squared distances, in lengths: Matern 5/2."""
     r = np.sqrt(5 * squares)
     covariance: Array = (1 + r + r * r / 3) * np.exp(-r)
     return covariance
