@@ -57,7 +57,7 @@ class World:
     Worlds with other `draws` have the same questions and models, and other answers.
     """
 
-    def __init__(self, family: str, questions: int, seed: int, draws: int = 0) -> None:
+    def __init__(self, family: str, questions: int, seed: int, *, draws: int = 0) -> None:
         self.rng = np.random.default_rng([seed, len(family)])
         self.family, self.open, self.size = family, family in OPEN_ENDED, EPOCHS * questions
         self.names = rank_models(family)
@@ -116,8 +116,8 @@ class World:
                 + (1 - m.CANDIDATE_QUALITY_WEIGHT) * (self.strength[name] + self.leaning[name])
                 + self.bonus[name]
             )
-            found = level + math.sqrt(m.SAMPLE_VARIANCE) * self._normal(self.size)
-            return found, _phi(found)  # the judge's own noise, of variance 1, against the baseline's 0
+            quality = level + math.sqrt(m.SAMPLE_VARIANCE) * self._normal(self.size)
+            return quality, _phi(quality)  # the judge's own noise, of variance 1, against the baseline's 0
         weights = np.exp(evidence + place)
         weights = weights if keep is None else weights * keep
         own = self.answer(name)
@@ -145,26 +145,26 @@ def _phi(x: Any) -> Any:
     return 1 / (1 + np.exp(-1.702 * x))
 
 
-def build(family: str, questions: int = 1000, seed: int = 0, keep: Path | None = None) -> Table:
+def build(family: str, questions: int = 1000, seed: int = 0, *, keep: Path | None = None) -> Table:
     """The table of one family, the same for the same arguments; a minute or two, unless it was kept in a folder."""
     path = keep / f"{family}-{questions}-{seed}.pickle" if keep else None
     if path and path.is_file():
-        found: Table = pickle.loads(path.read_bytes())
-        return found
-    found = _answered(family, questions, seed, 0)
-    total = np.zeros(found.right.shape[1:], dtype=np.float32)
+        table: Table = pickle.loads(path.read_bytes())
+        return table
+    table = _answer_all(family, questions, seed, draws=0)
+    total = np.zeros(table.right.shape[1:], dtype=np.float32)
     for draws in range(1, 1 + FURTHER // EPOCHS):
-        total += _answered(family, questions, seed, draws).right.sum(axis=0, dtype=np.uint32)
-    found.expected = total / np.float32(255 * FURTHER)
+        total += _answer_all(family, questions, seed, draws=draws).right.sum(axis=0, dtype=np.uint32)
+    table.expected = total / np.float32(255 * FURTHER)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".part").write_bytes(pickle.dumps(found))
+        path.with_suffix(".part").write_bytes(pickle.dumps(table))
         path.with_suffix(".part").replace(path)
-    return found
+    return table
 
 
-def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
-    world = World(family, questions, seed, draws)
+def _answer_all(family: str, questions: int, seed: int, *, draws: int) -> Table:
+    world = World(family, questions, seed, draws=draws)
     space = PRESETS["paper"]
     listed = space.list_configurations(len(world.names))
     places = {(c.generators, c.samples, c.fusers, c.evaluation): n for n, c in enumerate(listed)}
@@ -210,11 +210,11 @@ def _answered(family: str, questions: int, seed: int, draws: int) -> Table:
     single = first[(judge, 0)]
     shown = _phi(single) if world.open else (single == 0).astype(np.float64)
     return Table(
-        family,
-        tuple(listed),
-        right.reshape(EPOCHS, questions, -1),
-        None,
-        np.array([sum(n for _, n in node) for node in nodes]),
-        tuple(nodes),
-        shown.reshape(EPOCHS, questions),
+        family=family,
+        configurations=tuple(listed),
+        right=right.reshape(EPOCHS, questions, -1),
+        expected=None,
+        calls=np.array([sum(n for _, n in node) for node in nodes]),
+        nodes=tuple(nodes),
+        single=shown.reshape(EPOCHS, questions),
     )

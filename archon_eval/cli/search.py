@@ -5,7 +5,9 @@ $ archon search --task archon_eval/math -T sample=true --models sim/pool --space
 
 import argparse
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,16 @@ from archon_eval.cli.progress import ProgressUpdate
 def add(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser("search", help="find the best architecture for a benchmark under a budget")
-    what = command.add_argument_group("what")
-    what.add_argument("file", nargs="?", type=Path, help="a YAML file with any of these settings; options win over it")
-    what.add_argument("--task", action="append", help="benchmark as Inspect finds it; repeat for several at once")
-    what.add_argument("-T", dest="task_args", action="append", default=[], metavar="NAME=VALUE", help="task parameter")
-    what.add_argument("--models", help="separated by commas; sim/pool for the simulated ones")
-    what.add_argument("--given-order", action="store_true", help="the models are given best first: do not rank them")
-    what.add_argument("--space", help="a preset (paper, paper-v1, small, high-sample) or a YAML file")
-    what.add_argument("--algorithm", help="smac (default), random, greedy or smac-stock")
-    what.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    task = command.add_argument_group("what")
+    task.add_argument("file", nargs="?", type=Path, help="a YAML file with any of these settings; options win over it")
+    task.add_argument("--task", action="append", help="benchmark as Inspect finds it; repeat for several at once")
+    task.add_argument("-T", dest="task_args", action="append", default=[], metavar="NAME=VALUE", help="task parameter")
+    task.add_argument("--models", help="separated by commas; sim/pool for the simulated ones")
+    task.add_argument("--skip-ranking", action="store_true", help="the models are given best first: do not rank them")
+    task.add_argument("--given-order", action="store_true", help="the old name of --skip-ranking")
+    task.add_argument("--space", help="a preset (paper, paper-v1, small, high-sample) or a YAML file")
+    task.add_argument("--algorithm", help="smac (default), random, greedy or smac-stock")
+    task.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
     limits = command.add_argument_group("limits, per question")
     for name, text in (
         ("calls", "model calls"),
@@ -69,28 +72,27 @@ def run(options: argparse.Namespace) -> int:
     """Run the search and print what came of it."""
     from rich.console import Console
 
-    from archon_eval.search.executors import dask, local
-    from archon_eval.search.loop import search
-    from archon_eval.search.summary import write
+    from archon_eval.search import dask, local, search, write_results
 
     settings = build_settings(options)
     if options.dry_run:
         from archon_eval.search.forecast import forecast
 
-        found = forecast(settings, options.call_seconds, options.workers)
-        print(json.dumps(found, indent=1) if options.json else _format_forecast(found))
+        expected = forecast(settings, options.call_seconds, options.workers)
+        print(json.dumps(expected, indent=1) if options.json else _format_forecast(expected))
         return 0
+    _silence_smac()
     console = Console(stderr=options.json)
     folder = options.output.absolute()
     try:
         with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
-            found_ = search(
-                settings, folder, runs, workers=options.workers, watch=lambda one: bar(convert_progress(one))
+            result = search(
+                settings, folder, runs, workers=options.workers, on_progress=lambda step: bar(convert_progress(step))
             )
     except KeyboardInterrupt:
         print("archon: stopped; the same command goes on where it was", file=sys.stderr)
         raise
-    summary = write(found_, folder)
+    summary = write_results(result, folder)
     if options.json:
         print(json.dumps(summary, indent=1))
     else:
@@ -98,39 +100,103 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _silence_smac() -> None:
+    """SMAC3 logs and warns of what is normal here, in the middle of the progress bar."""
+    warnings.filterwarnings("ignore", module="smac.*")
+    logging.getLogger("smac").setLevel(logging.CRITICAL)
+
+
 def build_settings(options: argparse.Namespace) -> Any:
     """The settings of a command line; what it leaves out is the file's."""
-    from archon_eval.architecture.load import parse_text
-    from archon_eval.errors import ArchitectureError, SearchError
+    from archon_eval.errors import SearchError
     from archon_eval.search.config import load_settings
 
-    data: dict[str, Any] = {}
-    if options.file is not None:
-        try:
-            text, what = options.file.read_text(encoding="utf-8"), "a search is a mapping with `tasks` and `models`"
-            data = dict(parse_text(text, str(options.file), what))
-        except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
-            raise SearchError(f"search file {options.file}: {exc}") from exc
+    data, lines = ({}, {}) if options.file is None else _read_search_file(options.file)
     if options.task_args and not options.task:
         raise SearchError("-T is for the tasks that --task names; in a search file, give a task `args:`")
+    chosen = _collect_options(options)
+    data |= chosen
+    # the file's line says nothing of an option's value
+    lines = {path: line for path, line in lines.items() if path[0] not in chosen}
+    for key, more in _collect_nested_options(options).items():
+        _merge_setting(data, key, more)
+        lines |= {(key, name): 0 for name in more}
+    if not data.get("budget"):
+        data["budget"] = {"trials": 100}
+    _rename_settings(data, lines)
+    return load_settings(data, str(options.file or "search"), lines=lines)
+
+
+def _read_search_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:
+    """What the file says, and in which lines."""
+    from archon_eval.architecture.load import parse_text
+    from archon_eval.errors import ArchitectureError, SearchError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = dict(parse_text(text, str(path), "a search is a mapping with `tasks` and `models`"))
+    except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
+        raise SearchError(f"search file {path}: {exc}") from exc
+    return data, _find_lines(text)
+
+
+def _find_lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """The line of every key and item of a YAML text, by its path."""
+    import yaml
+
+    lines: dict[tuple[str | int, ...], int] = {}
+
+    def visit(node: yaml.Node, path: tuple[str | int, ...]) -> None:
+        children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+        if isinstance(node, yaml.MappingNode):
+            children = [(str(key.value), key, value) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            children = [(place, item, item) for place, item in enumerate(node.value)]
+        for name, mark, child in children:
+            lines[*path, name] = mark.start_mark.line + 1
+            visit(child, (*path, name))
+
+    if (root := yaml.compose(text, yaml.SafeLoader)) is not None:
+        visit(root, ())
+    return lines
+
+
+def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that options give as a whole."""
+    data: dict[str, Any] = {}
     if options.task:
         data["tasks"] = [{"name": name, "args": parse_pairs(options.task_args, "-T")} for name in options.task]
     names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
-    data |= {name: True for name in ("pareto", "given_order") if getattr(options, name)}
-    limits = {
-        name: getattr(options, f"max_{name}")
-        for name in ("calls", "input_tokens", "output_tokens", "dollars", "latency")
+    data |= {name: True for name in ("pareto", "skip_ranking", "given_order") if getattr(options, name)}
+    return data
+
+
+def _collect_nested_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The settings of which options give parts."""
+    limits = ("calls", "input_tokens", "output_tokens", "dollars", "latency")
+
+    def pick_given(names: Mapping[str, str]) -> dict[str, Any]:
+        return {name: value for name, option in names.items() if (value := getattr(options, option)) is not None}
+
+    return {
+        "limits": pick_given({name: f"max_{name}" for name in limits}),
+        "budget": parse_pairs(options.budget, "--budget") | pick_given({"trials": "trials", "seconds": "seconds"}),
+        "solver_args": parse_pairs(options.solver_args, "-S"),
+        "model_roles": parse_pairs(options.model_role, "--model-role"),
     }
-    _merge_setting(data, "limits", {name: value for name, value in limits.items() if value is not None})
-    spent = parse_pairs(options.budget, "--budget")
-    spent |= {name: value for name in ("trials", "seconds") if (value := getattr(options, name)) is not None}
-    _merge_setting(data, "budget", spent)
-    if not data.get("budget"):
-        data["budget"] = {"trials": 100}
-    _merge_setting(data, "solver_args", parse_pairs(options.solver_args, "-S"))
-    _merge_setting(data, "model_roles", parse_pairs(options.model_role, "--model-role"))
-    return load_settings(data, str(options.file or "search"))
+
+
+def _rename_settings(data: dict[str, Any], lines: dict[tuple[str | int, ...], int]) -> None:
+    """Take old names of settings for the new ones, with a note."""
+    from archon_eval.search.config import RENAMED_SETTINGS
+
+    for old, new in RENAMED_SETTINGS.items():
+        if old in data:
+            option = f"--{old.replace('_', '-')} is now --{new.replace('_', '-')}"
+            print(f"archon: {old} is now {new} ({option}); the old name goes with the next release", file=sys.stderr)
+            data[new] = data.pop(old)
+            lines[new,] = lines.get((old,), 0)
 
 
 def _merge_setting(data: dict[str, Any], key: str, more: Mapping[str, Any]) -> None:
@@ -144,13 +210,13 @@ def parse_pairs(items: Sequence[str], option: str) -> dict[str, Any]:
 
     from archon_eval.errors import SearchError
 
-    found = {}
+    pairs = {}
     for item in items:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SearchError(f"{option} {item}: must be NAME=VALUE")
-        found[name] = yaml.safe_load(value)
-    return found
+        pairs[name] = yaml.safe_load(value)
+    return pairs
 
 
 def convert_progress(progress: Any) -> ProgressUpdate:
@@ -162,15 +228,21 @@ def convert_progress(progress: Any) -> ProgressUpdate:
     note = "\n".join(filter(None, [note, progress.note]))
     unit = "trials" if progress.stage == "searching" else "evals" if progress.total else ""
     return ProgressUpdate(
-        progress.stage, progress.done, progress.total, unit, progress.spent, progress.seconds_left, note
+        progress.stage,
+        progress.done,
+        progress.total,
+        unit=unit,
+        spent=progress.spent,
+        seconds_left=progress.seconds_left,
+        note=note,
     )
 
 
-def _format_forecast(found: Mapping[str, Any]) -> str:
+def _format_forecast(expected: Mapping[str, Any]) -> str:
     """A line per value, `calls, ranking: 690`; what is not known before is left out."""
-    parts = [(name, value if isinstance(value, Mapping) else {"": value}) for name, value in found.items()]
-    rows = [(f"{name}, {part}" if part else name, one) for name, each in parts for part, one in each.items()]
-    return "\n".join(f"{name.replace('_', ' ')}: {one}" for name, one in rows if one is not None)
+    parts = [(name, value if isinstance(value, Mapping) else {"": value}) for name, value in expected.items()]
+    rows = [(f"{name}, {part}" if part else name, value) for name, values in parts for part, value in values.items()]
+    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in rows if value is not None)
 
 
 def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> None:

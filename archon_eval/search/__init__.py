@@ -1,9 +1,39 @@
 """Architecture search: the best architecture for a benchmark under a budget, with an honest held-out number.
 
+    from pathlib import Path
+    from archon_eval.search import load_settings, local, search, write_results
+
     settings = load_settings({"tasks": "archon_eval/math", "models": "openai/gpt-4o,openai/gpt-4o-mini"})
     with local(workers=2) as run:
-        write(search(settings, Path("out"), run, workers=2), Path("out"))
+        summary = write_results(search(settings, Path("out"), run, workers=2), Path("out"))
 
-`space` says what is possible, `settings` what is wanted, `optimisers` which architecture is tried next, `worker` and
-`runners` evaluate it, `driver` goes through the stages, `journal` forgets nothing, `outcome` says what came of it.
+`config` says what is wanted, `space` what is possible, `optimizers` which architecture is tried next, `executors` where
+evals run, `scheduler` and `budget` which may begin, `loop` what comes when, `journal` what is known for good,
+`summary` what came of it.
 """
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from archon_eval.search.config import load_settings
+    from archon_eval.search.executors import dask, local
+    from archon_eval.search.loop import search
+    from archon_eval.search.summary import write_results
+
+__all__ = ["dask", "load_settings", "local", "search", "write_results"]
+
+_LAZY_EXPORTS = {
+    "load_settings": "config",
+    "dask": "executors",
+    "local": "executors",
+    "search": "loop",
+    "write_results": "summary",
+}
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported when first used: some need seconds."""
+    if name not in _LAZY_EXPORTS:
+        raise AttributeError(f"module 'archon_eval.search' has no attribute {name!r}")
+    return getattr(import_module(f"archon_eval.search.{_LAZY_EXPORTS[name]}"), name)

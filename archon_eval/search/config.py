@@ -2,36 +2,124 @@
 
     load_settings({"tasks": "archon_eval/math", "models": "openai/gpt-4o,openai/gpt-4o-mini", "space": "small"})
 
-Two searches with the same `identity` may share a folder: the second goes on where the first stopped.
+Two searches with the same `identity` may share a folder: the second goes on where the first stopped. The annotations
+of the fields say what a search file may hold; `load_settings` checks all of them at once.
 """
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from math import inf, isfinite
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    Strict,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import SearchError, did_you_mean
+from archon_eval.integrations.model_names import parse_model_names
 from archon_eval.search.space import Space, load_space
 
-ALGORITHMS = ("smac", "random", "greedy", "smac-stock")
-COST_UNITS = ("calls", "kilotokens", "dollars")
+Algorithm = Literal["smac", "random", "greedy", "smac-stock"]
+CostUnit = Literal["calls", "kilotokens", "dollars"]
+ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+RENAMED_SETTINGS = {"given_order": "skip_ranking"}
+"""Old name in a search file -> the name now; the old ones go with the next release."""
+Lines = Mapping[tuple[str | int, ...], int]
+"""Where a search file says what: path such as ("tasks", 0, "name") -> line; 0 for what an option says instead."""
 _NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
 """Arguments of the solver that change no answer."""
+_DECIDED_SOLVER_ARGS = ("architecture", "models", "epoch_offset", "first_epoch")
+"""Arguments of the solver that the search decides."""
+_FORM = ConfigDict(extra="forbid")
+
+
+def _require(is_legal: Callable[[Any], bool], words: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not is_legal(value):
+            raise PydanticCustomError("range", words)
+        return value
+
+    return AfterValidator(check)
+
+
+def _parse_pairs(value: Any) -> Any:
+    """A mapping as sorted pairs, which can be hashed."""
+    if isinstance(value, Mapping):
+        return tuple(sorted(value.items()))
+    if not isinstance(value, tuple):
+        raise PydanticCustomError("expected", "a mapping")
+    return value
+
+
+def _parse_task_args(value: Any) -> Any:
+    pairs = _parse_pairs(value)
+    if "split" in dict(pairs):
+        raise PydanticCustomError("whole", "the search makes the 20/80 split itself; leave out `split`")
+    return pairs
+
+
+def _parse_solver_args(value: Any) -> Any:
+    pairs = _parse_pairs(value)
+    for name in _DECIDED_SOLVER_ARGS:
+        if name in dict(pairs):
+            raise PydanticCustomError("whole", f"solver argument {name!r} is what the search decides: leave it out")
+    return pairs
+
+
+def _parse_scale(value: Any) -> Any:
+    def is_number(end: Any) -> bool:
+        return isinstance(end, int | float) and not isinstance(end, bool)
+
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(is_number, value)):
+        raise PydanticCustomError("expected", "two numbers, e.g. [1, 10]")
+    return tuple(value)
+
+
+def _parse_tasks(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple({"name": item} if isinstance(item, str) else item for item in items)
+
+
+def _parse_models(value: Any) -> Any:
+    if not isinstance(value, str | list | tuple | None):
+        raise PydanticCustomError("expected", "a list of names")
+    return parse_model_names(value)
+
+
+_Count = Annotated[int, Strict(), _require(lambda count: count >= 1, "must be 1 or more")]
+_Limit = Annotated[float, Strict(), _require(lambda limit: limit > 0, "a limit must be above 0")]
+_Pairs = Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_parse_pairs)]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """A benchmark, and how its scores count."""
 
-    name: str
+    __pydantic_config__ = _FORM
+    name: StrictStr
     """As Inspect finds it: `archon_eval/math`, `my_tasks.py@name`."""
-    args: tuple[tuple[str, Any], ...] = ()
+    args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_parse_task_args)] = ()
     """Task parameters (`-T`), without `split`: the search splits by itself."""
-    weight: float = 1.0
-    scale: tuple[float, float] = (0.0, 1.0)
+    weight: Annotated[float, Strict(), _require(lambda weight: 0 < weight < inf, "a weight must be above 0")] = 1.0
+    scale: Annotated[
+        tuple[float, float],
+        BeforeValidator(_parse_scale),
+        _require(lambda scale: scale[0] != scale[1] and all(map(isfinite, scale)), "must be two different numbers"),
+    ] = (0.0, 1.0)
     """The scores that count as 0 and as 1, e.g. (1, 10) for grades."""
 
     @property
@@ -55,11 +143,12 @@ class TaskSpec:
 class ArchitectureLimits:
     """What an architecture may cost per question at most (plan's worst case, re-asks apart); None for no limit."""
 
-    calls: float | None = None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    dollars: float | None = None
-    latency: float | None = None
+    __pydantic_config__ = _FORM
+    calls: _Limit | None = None
+    input_tokens: _Limit | None = None
+    output_tokens: _Limit | None = None
+    dollars: _Limit | None = None
+    latency: _Limit | None = None
     """Model calls that wait for each other: the longest chain."""
 
     def find_exceeded(self, plan: Plan) -> dict[str, float]:
@@ -87,48 +176,52 @@ class ArchitectureLimits:
 class SearchBudget:
     """What the whole search may spend: exact for calls and dollars, between trials for the others."""
 
-    calls: float = inf
+    __pydantic_config__ = _FORM
+    calls: _Limit = inf
     """Model calls paid (calls answered from the call store are free)."""
-    dollars: float = inf
-    trials: float = inf
+    dollars: _Limit = inf
+    trials: _Limit = inf
     """Architectures tried in the search stage."""
-    seconds: float = inf
+    seconds: _Limit = inf
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
     """One search."""
 
-    tasks: tuple[TaskSpec, ...]
-    models: tuple[str, ...]
-    space: Space = field(default_factory=Space)
+    __pydantic_config__ = _FORM
+    tasks: Annotated[tuple[TaskSpec, ...], BeforeValidator(_parse_tasks)]
+    models: Annotated[tuple[str, ...], PlainValidator(_parse_models)]
+    space: Annotated[Space, PlainValidator(lambda space: space if isinstance(space, Space) else load_space(space))] = (
+        field(default_factory=Space)
+    )
     limits: ArchitectureLimits = ArchitectureLimits()
     budget: SearchBudget = SearchBudget(trials=100)
-    algorithm: str = "smac"
-    cost_weight: float = 0.0
+    algorithm: Algorithm = "smac"
+    cost_weight: Annotated[float, Strict(), _require(lambda weight: 0 <= weight < inf, "must be 0 or more")] = 0.0
     """Lambda: performance (0 to 1) that one unit of cost per question must bring."""
-    cost_unit: str = "calls"
-    pareto: bool = False
+    cost_unit: CostUnit = "calls"
+    pareto: StrictBool = False
     """Look for the set of architectures of which none is both better and cheaper (in `cost_unit`) than another."""
-    finalists: int = 10
-    draws: int = 3
+    finalists: _Count = 10
+    draws: _Count = 3
     """Sets of draws that trials take in turn: fewer share more calls, more average out the luck of shared draws."""
-    confirm_epochs: int = 2
+    confirm_epochs: _Count = 2
     """Fresh draws per question for each finalist."""
-    trial_questions: int | None = None
+    trial_questions: _Count | None = None
     """Dev questions per trial; finalists always answer all of them."""
-    given_order: bool = False
-    """Take the models as ranked already, without a ranking stage."""
-    seed: int = 0
-    solver_args: tuple[tuple[str, Any], ...] = ()
+    skip_ranking: StrictBool = False
+    """Take the models as ranked already, best first, without a ranking stage."""
+    seed: StrictInt = 0
+    solver_args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_parse_solver_args)] = ()
     """Further arguments of the `archon` solver, e.g. `store`."""
-    model_roles: tuple[tuple[str, str], ...] = ()
+    model_roles: _Pairs = ()
     """Roles of the task's scorers, e.g. a judge. Their calls are not in the budget."""
-    prices: str | None = None
+    prices: StrictStr | None = None
 
     def __post_init__(self) -> None:
-        for problem in _find_problems(self):
-            raise SearchError(problem)
+        if problems := _find_contradictions(self):
+            raise SearchError("; ".join(problems))
 
     @property
     def identity(self) -> str:
@@ -142,10 +235,15 @@ class SearchSettings:
 
     @property
     def _identity_fields(self) -> dict[str, Any]:
-        plain = asdict(replace(self, budget=SearchBudget(), finalists=1))
+        plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
         del plain["prices"]
         plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NEUTRAL_SOLVER_ARGS}
         return plain
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values under the names that summaries and journals have had from the first: they are read later."""
+        recorded = {new: old for old, new in RENAMED_SETTINGS.items()}
+        return {recorded.get(name, name): value for name, value in asdict(self).items()}
 
     def compute_cost(self, calls: float, tokens: float, dollars: float | None) -> float:
         """Cost per question in the objective's unit.
@@ -168,122 +266,85 @@ def _hash_json(plain: Any) -> str:
     return sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
-def _find_problems(given: SearchSettings) -> list[str]:
-    found = []
-    if not given.tasks:
-        found.append("no task: name one, e.g. --task archon_eval/math")
-    if not given.models:
-        found.append("no model: name them, e.g. --models openai/gpt-4o,openai/gpt-4o-mini or --models sim/pool")
-    if len(set(given.models)) < len(given.models):
-        found.append(f"models are named twice: {', '.join(given.models)}")
-    if given.algorithm not in ALGORITHMS:
-        found.append(f"unknown algorithm {given.algorithm!r}{did_you_mean(given.algorithm, ALGORITHMS)}")
-    if given.cost_unit not in COST_UNITS:
-        found.append(f"unknown cost unit {given.cost_unit!r}{did_you_mean(given.cost_unit, COST_UNITS)}")
-    for task in given.tasks:
-        if "split" in dict(task.args):
-            found.append(f"{task.name}: the search makes the 20/80 split itself; leave out `split`")
-        if task.scale[0] == task.scale[1] or not all(map(isfinite, (*task.scale, task.weight))) or task.weight <= 0:
-            found.append(f"{task.name}: the scale must be two different numbers and the weight above 0")
-    for name in ("architecture", "models", "epoch_offset", "first_epoch"):
-        if name in dict(given.solver_args):
-            found.append(f"solver argument {name!r} is what the search decides: leave it out")
-    for name, members in given.space.pools:
-        if missing := [model for model in members if model not in given.models]:
-            found.append(f"pool {name!r}: {missing[0]} is none of the models{did_you_mean(missing[0], given.models)}")
+def _find_contradictions(settings: SearchSettings) -> list[str]:
+    """What no field shows by itself."""
+    problems, models = [], settings.models
+    if not settings.tasks:
+        problems.append("no task: name one, e.g. --task archon_eval/math")
+    if not models:
+        problems.append("no model: name them, e.g. --models openai/gpt-4o,openai/gpt-4o-mini or --models sim/pool")
+    if len(set(models)) < len(models):
+        problems.append(f"models are named twice: {', '.join(models)}")
+    keys = [task.key for task in settings.tasks]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        problems.append(f"task {twice[0]} is named twice: give it more `weight` instead")
+    for name, members in settings.space.pools:
+        if missing := [model for model in members if model not in models]:
+            problems.append(f"pool {name!r}: {missing[0]} is none of the models{did_you_mean(missing[0], models)}")
         if not members:
-            found.append(f"pool {name!r} is empty")
-    for group in (given.limits, given.budget):
-        for one in fields(group):
-            value = getattr(group, one.name)
-            if value is not None and not value > 0:
-                found.append(f"{one.name}={value}: a limit must be above 0")
-    if keys := [task.key for task in given.tasks if [one.key for one in given.tasks].count(task.key) > 1]:
-        found.append(f"task {keys[0]} is named twice: give it more `weight` instead")
-    if not 0 <= given.cost_weight < inf:
-        found.append(f"cost_weight={given.cost_weight}: must be 0 or more")
-    for name in ("finalists", "confirm_epochs", "draws", "trial_questions"):
-        if (value := getattr(given, name)) is not None and value < 1:
-            found.append(f"{name}={value}: must be 1 or more")
-    return found
+            problems.append(f"pool {name!r} is empty")
+    return problems
 
 
-def load_settings(data: Mapping[str, Any], where: str = "search") -> SearchSettings:
+def load_settings(data: Mapping[str, Any], where: str = "search", *, lines: Lines | None = None) -> SearchSettings:
     """SearchSettings from a mapping, as a search file holds it; nested like the fields of `SearchSettings`.
 
+    Args:
+        lines: where the file has each value, for messages.
+
     Raises:
-        SearchError: an unknown key, or a value that is not legal.
+        SearchError: unknown keys and values that are not legal, all of them, with their lines.
     """
-    from archon_eval.integrations.model_names import parse_model_names
-
-    given = dict(_check_keys(data, SearchSettings, where))
-    if "tasks" in given:
-        items = given["tasks"] if isinstance(given["tasks"], list | tuple) else [given["tasks"]]
-        given["tasks"] = tuple(_parse_task(item, where) for item in items)
-    _check_value_types(given, where)
-    if "models" in given:
-        given["models"] = parse_model_names(given["models"])
-    if "space" in given and not isinstance(given["space"], Space):
-        given["space"] = load_space(given["space"])
-    for key, kind in (("limits", ArchitectureLimits), ("budget", SearchBudget)):
-        if key in given and not isinstance(given[key], kind):
-            values = _check_keys(given[key], kind, f"{where}: `{key}`")
-            if wrong := [k for k, v in values.items() if not _is_number(v)]:
-                raise SearchError(f"{where}: `{key}: {wrong[0]}` must be a number, not {values[wrong[0]]!r}")
-            given[key] = kind(**values)
-    for key in ("solver_args", "model_roles"):
-        if isinstance(given.get(key), Mapping):
-            given[key] = tuple(sorted(given[key].items()))
-    try:
-        return SearchSettings(**{"tasks": (), "models": (), **given})
-    except TypeError as exc:
-        raise SearchError(f"{where}: a value is of the wrong kind: {exc}") from exc
-
-
-def _check_value_types(given: Mapping[str, Any], where: str) -> None:
-    """Refuse a value of the wrong kind where it was written, before anything is computed with it."""
-    kinds: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-        ("a whole number", int, ("finalists", "draws", "confirm_epochs", "trial_questions", "seed")),
-        ("a number", int | float, ("cost_weight",)),
-        ("true or false", bool, ("pareto", "given_order")),
-        ("text", str, ("algorithm", "cost_unit", "prices")),
-        ("a list of names", str | list | tuple, ("models",)),
-        ("a mapping", Mapping | tuple, ("solver_args", "model_roles")),
-    )
-    for words, kind, keys in kinds:
-        for key in keys:
-            value = given.get(key)
-            unset = value is None and key in ("trial_questions", "prices", "models")
-            wrong = isinstance(value, bool) and kind is not bool
-            if key in given and not unset and (wrong or not isinstance(value, kind)):
-                raise SearchError(f"{where}: `{key}` must be {words}, not {value!r}")
-
-
-def _parse_task(item: Any, where: str) -> TaskSpec:
-    if isinstance(item, TaskSpec):
-        return item
-    values = dict(_check_keys({"name": item} if isinstance(item, str) else item, TaskSpec, f"{where}: a task"))
-    if not isinstance(values.get("name"), str):
-        raise SearchError(f"{where}: a task needs `name:`, e.g. archon_eval/math; got {item!r}")
-    if not isinstance(args := values.get("args", {}), Mapping):
-        raise SearchError(f"{where}: {values['name']}: `args` must be a mapping, not {args!r}")
-    scale, weight = values.get("scale", (0.0, 1.0)), values.get("weight", 1.0)
-    if not isinstance(scale, list | tuple) or len(scale) != 2 or not all(map(_is_number, scale)):
-        raise SearchError(f"{where}: {values['name']}: `scale` must be two numbers, e.g. [1, 10], not {scale!r}")
-    if not _is_number(weight):
-        raise SearchError(f"{where}: {values['name']}: `weight` must be a number, not {weight!r}")
-    return TaskSpec(values["name"], tuple(sorted(args.items())), weight, (float(scale[0]), float(scale[1])))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_keys(data: Any, kind: type, where: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise SearchError(f"{where} must be a mapping, not {data!r}")
-    legal = [one.name for one in fields(kind)]
-    for key in data:
-        if key not in legal:
-            raise SearchError(f"{where}: unknown key {key!r}{did_you_mean(str(key), legal)}")
-    return data
+    values = {"tasks": (), "models": (), **data}
+    for old, new in RENAMED_SETTINGS.items():
+        if old in values:
+            warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 2)
+            values[new] = values.pop(old)
+    try:
+        return TypeAdapter(SearchSettings).validate_python(values)
+    except ValidationError as exc:
+        located = [(_find_line(error["loc"], lines or {}), error) for error in exc.errors()]
+        located.sort(key=lambda pair: pair[0])
+        raise SearchError("\n".join(_describe_error(error, where, line) for line, error in located)) from exc
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dataclass_type": "a mapping",
+}
+_OWNERS: dict[Any, Any] = {"tasks": TaskSpec, "limits": ArchitectureLimits, "budget": SearchBudget}
+
+
+def _find_line(path: tuple[str | int, ...], lines: Lines) -> int:
+    """The line of a value, or of what it is in; 0 where it has none."""
+    return next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 0)
+
+
+def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
+    """`my.yaml, line 7: budget: unknown key 'call'; did you mean 'calls'?`"""
+    path, kind, value = error["loc"], error["type"], error["input"]
+    if not path:  # a contradiction between fields
+        return str(error["ctx"]["error"])
+    name, owner = path[-1], ".".join(map(str, path[:-1]))
+    place = where + (f", line {line}" if line else "") + (f": {owner}" if owner else "")
+    if kind == "unexpected_keyword_argument":
+        legal = [legal.name for legal in fields(_OWNERS[path[0]] if owner else SearchSettings)]
+        return f"{place}: unknown key {name!r}{did_you_mean(str(name), legal)}"
+    if kind == "literal_error":
+        legal = list(get_args(Algorithm if name == "algorithm" else CostUnit))
+        return f"{place}: unknown {str(name).replace('_', ' ')} {value!r}{did_you_mean(str(value), legal)}"
+    if kind == "missing":
+        return f"{place}: a task needs `name:`, e.g. archon_eval/math; got {value!r}"
+    if kind == "range":
+        return f"{place}: {name}={value}: {error['msg']}"
+    if kind == "value_error":
+        return f"{place}: {error['ctx']['error']}"
+    if kind == "whole":
+        return f"{place}: {error['msg']}"
+    expected = error["msg"] if kind == "expected" else _EXPECTED.get(kind, error["msg"])
+    return f"{place}: `{name}` must be {expected}, not {value!r}"

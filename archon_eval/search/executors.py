@@ -1,7 +1,7 @@
 """Where evals run: worker processes on this machine, or an existing Dask cluster.
 
     with local(workers=2) as run:
-        future = run(job)          # a concurrent.futures.Future of a EvalResult
+        future = run(job)          # a concurrent.futures.Future of an EvalResult
 
 A worker that dies takes nothing with it: its job is run again, and what it had paid for is in the call store.
 """
@@ -30,8 +30,8 @@ def local(workers: int = 1) -> Iterator[SubmitEval]:
     if workers < 1:
         raise SearchError(f"workers={workers}: must be 1 or more")
     idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
-    all_of_them = [WorkerProcess() for _ in range(workers)]
-    for worker in all_of_them:
+    workers_started = [WorkerProcess() for _ in range(workers)]
+    for worker in workers_started:
         idle.put(worker)
 
     def run(job: EvalJob) -> EvalResult:
@@ -45,7 +45,7 @@ def local(workers: int = 1) -> Iterator[SubmitEval]:
     try:
         yield lambda job: pool.submit(run, job)
     finally:
-        for worker in all_of_them:
+        for worker in workers_started:
             worker.close()
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -87,25 +87,25 @@ def dask(address: str) -> Iterator[SubmitEval]:
         client.close()
 
 
-def _convert_dask_future(job: EvalJob, theirs: "Future[EvalResult]") -> "Future[EvalResult]":
+def _convert_dask_future(job: EvalJob, future: "Future[EvalResult]") -> "Future[EvalResult]":
     """A job that Dask gives up because its workers keep dying has failed; without a cluster the search ends."""
     from distributed import KilledWorker
 
-    mine: Future[EvalResult] = Future()
+    converted: Future[EvalResult] = Future()
 
-    def done(theirs: "Future[EvalResult]") -> None:
+    def convert(future: "Future[EvalResult]") -> None:
         try:
-            mine.set_result(theirs.result())
+            converted.set_result(future.result())
         except KilledWorker as exc:
-            mine.set_result(EvalResult(job.key, error=f"given up by Dask: {exc}"))
+            converted.set_result(EvalResult(job.key, error=f"given up by Dask: {exc}"))
         except Exception as exc:  # noqa: BLE001 (whatever it is, the search must hear of it)
             why = f"{type(exc).__name__} {exc}".strip()
-            mine.set_exception(
+            converted.set_exception(
                 SearchError(f"the Dask cluster is lost ({why}): with one, the same command goes on where it was")
             )
 
-    theirs.add_done_callback(done)
-    return mine
+    future.add_done_callback(convert)
+    return converted
 
 
 def run_on_dask(job: EvalJob) -> EvalResult:

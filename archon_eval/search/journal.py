@@ -2,7 +2,7 @@
 
     journal = Journal(folder)
     journal.add("result", {...})           # on disk when this returns
-    journal.list_entries("result")              # what was added, also by an earlier process
+    journal.list_entries("result")         # what was added, also by an earlier process
 
 A line cut short by a crash can only be the last; it is dropped when the journal is opened again.
 """
@@ -63,7 +63,7 @@ class Journal:
 
     def list_entries(self, *kinds: str) -> list[dict[str, Any]]:
         """All lines of these kinds, oldest first."""
-        return [line for found, line in self._lines if found in kinds]
+        return [line for kind, line in self._lines if kind in kinds]
 
     def close(self) -> None:
         """Let another process have it."""

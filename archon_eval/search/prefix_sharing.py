@@ -1,8 +1,10 @@
 """Which calls of an architecture earlier trials have paid for already: architectures share all up to where they differ.
 
-shared = PaidCallTracker(configurations, calls)
-shared.mark_paid(3, draws=1)
-shared.count_unpaid(draws=1)[141]      # calls per question that 141 would still take with the same draws
+>>> configurations = [Configuration(generators=2), Configuration(generators=3)]
+>>> tracker = PaidCallTracker(configurations, calls=[5.0, 6.0])
+>>> tracker.mark_paid(0, draws=1)
+>>> tracker.count_unpaid(draws=1).tolist()  # a third generator, then critic, ranker and fuser on other candidates
+[0.0, 4.0]
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,30 +15,32 @@ import numpy as np
 from archon_eval.search.space import Array, Configuration
 
 
-def group_calls(one: Configuration, calls: float) -> Iterator[tuple[Any, float]]:
+def group_calls(configuration: Configuration, calls: float) -> Iterator[tuple[Any, float]]:
     """What a configuration's calls are, in groups: (key, calls per question); equal keys are the same calls.
 
     Args:
         calls: of the whole, from its plan; what no other group takes is the evaluation before the last fuser.
     """
-    base = (one.pool, one.temperature)
-    for model in range(one.generators):
-        for sample in range(one.samples):
+    base = (configuration.pool, configuration.temperature)
+    for model in range(configuration.generators):
+        for sample in range(configuration.samples):
             yield (base, model, sample), 1.0
-    rest = calls - one.candidates
-    stem = (base, one.generators, one.samples, one.critic_ranker)
-    for place, width in enumerate(one.fusers):
-        before = (stem, one.fusers[:place])
-        last = place == len(one.fusers) - 1
-        if one.critic_ranker:
-            judged = 2.0 if (one.fusers[place - 1] if place else one.candidates) > 1 else 1.0  # no ranking of one
+    rest = calls - configuration.candidates
+    stem = (base, configuration.generators, configuration.samples, configuration.critic_ranker)
+    for place, width in enumerate(configuration.fusers):
+        before = (stem, configuration.fusers[:place])
+        last = place == len(configuration.fusers) - 1
+        if configuration.critic_ranker:
+            judged = (
+                2.0 if (configuration.fusers[place - 1] if place else configuration.candidates) > 1 else 1.0
+            )  # no ranking of one
             rest -= judged
             yield (before, "critic_ranker"), judged
         for fuser in range(width):
             rest -= 1
-            yield (before, one.evaluation if last else "", fuser), 1.0
+            yield (before, configuration.evaluation if last else "", fuser), 1.0
     if rest > 0:
-        yield (stem, one.fusers, one.evaluation), rest
+        yield (stem, configuration.fusers, configuration.evaluation), rest
 
 
 class PaidCallTracker:
@@ -44,7 +48,7 @@ class PaidCallTracker:
 
     def __init__(self, configurations: Sequence[Configuration], calls: Sequence[float]) -> None:
         numbers: dict[Any, int] = {}
-        groups = [list(group_calls(one, count)) for one, count in zip(configurations, calls, strict=True)]
+        groups = [list(group_calls(*pair)) for pair in zip(configurations, calls, strict=True)]
         self._ids = np.array([numbers.setdefault(key, len(numbers)) for group in groups for key, _ in group])
         self._calls = np.array([count for group in groups for _, count in group])
         sizes = [len(group) for group in groups]
@@ -54,9 +58,9 @@ class PaidCallTracker:
 
     def count_unpaid(self, draws: int) -> Array:
         """Calls per question that each configuration would still take with a set of draws."""
-        open_ = np.where(self._get_paid_mask(draws)[self._ids], 0.0, self._calls)
-        found: Array = np.add.reduceat(open_, self._starts[:-1])
-        return found
+        unpaid = np.where(self._get_paid_mask(draws)[self._ids], 0.0, self._calls)
+        totals: Array = np.add.reduceat(unpaid, self._starts[:-1])
+        return totals
 
     def mark_paid(self, number: int, draws: int) -> None:
         """The configuration is tried with these draws."""

@@ -1,7 +1,7 @@
 """Before anything is paid: the questions and their split, and the architectures that the space and the limits leave.
 
-parts, digest = prepare_questions(settings)
-found = plan_space(settings, generators, fusers)     # with a plan each
+splits, digest = prepare_questions(settings)
+space = PlannedSpace.build(settings, generators, fusers, turns=1.0)
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from inspect_ai.dataset import Sample
 
 from archon_eval.architecture.spec import Architecture
@@ -20,12 +21,12 @@ from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.models.prices import load_prices
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.questions import load_questions
-from archon_eval.search.scheduler import QuestionSplits
-from archon_eval.search.space import Configuration
+from archon_eval.search.space import Array, Configuration
+from archon_eval.search.trial import QuestionSplits
 from archon_eval.tasks._data import DEV_SHARE, split_samples
 
 MIN_DEV_QUESTIONS = 5
-"""Dev questions below which scores say nothing."""
+"""With fewer dev questions scores say nothing: one question is worth over 20 points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,41 @@ class PlannedArchitecture:
     plan: Plan
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedSpace:
+    """All that may be tried, with what a question takes of each, in the mean of the plan's least and most."""
+
+    options: tuple[PlannedArchitecture, ...]
+    calls: tuple[float, ...]
+    """Of each option, per answer."""
+    cost: Array
+    """[options], per question, in the objective's unit."""
+
+    @classmethod
+    def build(
+        cls, settings: SearchSettings, generators: Sequence[str], fusers: Sequence[str], *, turns: float
+    ) -> "PlannedSpace":
+        """
+        Args:
+            turns: answers per question.
+
+        Raises:
+            SearchError: nothing is within the limits.
+        """
+        options = plan_space(settings, generators, fusers)
+        calls = tuple(fmean(option.plan.calls) for option in options)
+        cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
+        return cls(tuple(options), calls, cost)
+
+
 def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
-    """Each task's questions in parts, and a digest of all the data.
+    """Each task's questions, split into `trial`, `dev` and `test`, and a digest of all the data.
 
     Raises:
         SearchError: a task that cannot be read, or has too few questions; or what would stop the search later.
     """
     _check_settings(settings)
-    parts, digests = {}, []
+    splits, digests = {}, []
     for task in settings.tasks:
         answers, digest = load_questions(task)
         ids = list(answers)
@@ -54,12 +82,12 @@ def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
                 f"{task.key}: {len(ids)} questions leave {few} for the search, which says nothing; "
                 f"at least {MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions are needed"
             )
-        split = {part: [str(s.id) for s in split_samples(samples, part)] for part in ("dev", "test")}
-        order = sorted(split["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
-        split["trial"] = order[: settings.trial_questions]
-        parts[task.key] = {part: {id: answers[id] for id in mine} for part, mine in split.items()}
+        parts = {part: [str(s.id) for s in split_samples(samples, part)] for part in ("dev", "test")}
+        order = sorted(parts["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
+        parts["trial"] = order[: settings.trial_questions]
+        splits[task.key] = {part: {id: answers[id] for id in chosen} for part, chosen in parts.items()}
         digests.append(digest)
-    return parts, " ".join(digests)
+    return splits, " ".join(digests)
 
 
 def _check_settings(settings: SearchSettings) -> None:
@@ -107,26 +135,26 @@ def plan_space(
             f"the space has no valid architecture for {len(generators)} models: fewest generators "
             f"{min(space.generators, default=0)}, at most {space.max_candidates} candidates"
         )
-    found: dict[str, PlannedArchitecture] = {}
+    options: dict[str, PlannedArchitecture] = {}
     broken: dict[str, list[float]] = {}
     memo: dict[Any, Any] = {}
-    for one in configurations:
-        architecture = space.build_architecture(one, generators, fusers)
+    for configuration in configurations:
+        architecture = space.build_architecture(configuration, generators, fusers)
         planned = plan(architecture, prices=prices, memo=memo)
         problems = settings.limits.find_exceeded(planned)
         for name, takes in problems.items():
             broken.setdefault(name, []).append(takes)
         if not problems:
-            found.setdefault(architecture.fingerprint, PlannedArchitecture(one, architecture, planned))
+            options.setdefault(architecture.fingerprint, PlannedArchitecture(configuration, architecture, planned))
             if first:
                 break
-    if not found:
-        each = ", ".join(
+    if not options:
+        reasons = ", ".join(
             f"{name} at most {getattr(settings.limits, name):g} excludes {len(takes)} (they take {min(takes):.4g} up)"
             for name, takes in broken.items()
         )
-        raise SearchError(f"the limits exclude all {len(configurations)} architectures of the space: {each}")
-    return list(found.values())
+        raise SearchError(f"the limits exclude all {len(configurations)} architectures of the space: {reasons}")
+    return list(options.values())
 
 
 def estimate_cost(settings: SearchSettings, planned: Plan) -> float:

@@ -1,7 +1,8 @@
 """Which architectures a search may try: axes, their combinations, and what tells one combination from another.
 
-    space = load_space("paper")                   # or "my-space.yaml"
-    len(space.list_configurations(models=10))          # 9576 (v6 section 3.3)
+    >>> space = load_space("paper")  # or "my-space.yaml"; v6 section 3.3
+    >>> len(space.list_configurations(models=10))
+    9576
 
 A configuration is a point on the axes; with models ranked as generators and as fusers it becomes an architecture:
 
@@ -91,7 +92,7 @@ class Space:
         further draws of the best.
         """
         sizes = {name: len(members) for name, members in self.pools} or {"": models}
-        found = []
+        configurations = []
         for pool, size in sizes.items():
             for count, (g, s, cr, e, t) in product(
                 self.layers,
@@ -99,48 +100,63 @@ class Space:
             ):
                 for inner in product(self.fusers, repeat=max(0, count - 1)):
                     fusers = (*inner, 1) if count else ()
-                    one = Configuration(g, s, fusers, cr, e, t, pool)
-                    if g <= size and self._is_valid(one):
-                        found.append(one)
-        return sorted(found)
+                    configuration = Configuration(
+                        generators=g,
+                        samples=s,
+                        fusers=fusers,
+                        critic_ranker=cr,
+                        evaluation=e,
+                        temperature=t,
+                        pool=pool,
+                    )
+                    if g <= size and self._is_valid(configuration):
+                        configurations.append(configuration)
+        return sorted(configurations)
 
-    def _is_valid(self, one: Configuration) -> bool:
-        read_together = bool(one.fusers) or one.critic_ranker
+    def _is_valid(self, configuration: Configuration) -> bool:
+        read_together = bool(configuration.fusers) or configuration.critic_ranker
         if read_together:
-            return one.candidates <= self.max_candidates
+            return configuration.candidates <= self.max_candidates
         # nothing reads them: without a verdict on each, the first candidate is the answer whatever the rest are
-        return one.evaluation != "none" or one.candidates == 1
+        return configuration.evaluation != "none" or configuration.candidates == 1
 
-    def build_architecture(self, one: Configuration, generators: Sequence[str], fusers: Sequence[str]) -> Architecture:
+    def build_architecture(
+        self, configuration: Configuration, generators: Sequence[str], fusers: Sequence[str]
+    ) -> Architecture:
         """The configuration with models; both lists are ranked, best first, and cut to the configuration's pool."""
-        members = dict(self.pools).get(one.pool)
+        members = dict(self.pools).get(configuration.pool)
         if members is not None:
             generators = [model for model in generators if model in members]
             fusers = [model for model in fusers if model in members]
-        settings = GenerationSettings(temperature=one.temperature)
+        settings = GenerationSettings(temperature=configuration.temperature)
         judge = self.judge or generators[0]
 
-        def spec(kind: str, model: str = judge, **options: Any) -> ComponentSpec:
-            return ComponentSpec(kind, model, settings, tuple(sorted(options.items())))
+        def build_spec(kind: str, model: str = judge, **options: Any) -> ComponentSpec:
+            return ComponentSpec(kind, model, settings, options=tuple(sorted(options.items())))
 
         ranked: list[Layer] = []
-        if one.critic_ranker:
-            ranked += [(spec("critic"),), (spec("ranker") if one.fusers else spec("ranker", top_k=1),)]
+        if configuration.critic_ranker:
+            ranked += [
+                (build_spec("critic"),),
+                (build_spec("ranker") if configuration.fusers else build_spec("ranker", top_k=1),),
+            ]
         evaluation: list[Layer] = []
-        if one.evaluation == "verifier":
-            evaluation += [(spec("verifier"),)]
-        if one.evaluation == "unit_tests":
-            evaluation += [(spec("unit_test_generator"),), (spec("unit_test_evaluator"),)]
-        sampled = {"samples": one.samples} if one.samples > 1 else {}
-        first: Layer = tuple(spec("generator", model, **sampled) for model in generators[: one.generators])
+        if configuration.evaluation == "verifier":
+            evaluation += [(build_spec("verifier"),)]
+        if configuration.evaluation == "unit_tests":
+            evaluation += [(build_spec("unit_test_generator"),), (build_spec("unit_test_evaluator"),)]
+        sampled = {"samples": configuration.samples} if configuration.samples > 1 else {}
+        first: Layer = tuple(
+            build_spec("generator", model, **sampled) for model in generators[: configuration.generators]
+        )
         layers = [first]
-        for place, width in enumerate(one.fusers, 1):
-            last = place == len(one.fusers)
+        for place, width in enumerate(configuration.fusers, 1):
+            last = place == len(configuration.fusers)
             layers += [*ranked, *(evaluation if last else [])]
-            layers.append(tuple(spec("fuser", fusers[n % len(fusers)]) for n in range(width)))
-        if not one.fusers:
+            layers.append(tuple(build_spec("fuser", fusers[n % len(fusers)]) for n in range(width)))
+        if not configuration.fusers:
             layers += [*evaluation, *ranked]
-        return Architecture(one.key, tuple(layers))
+        return Architecture(configuration.key, tuple(layers))
 
 
 def compute_features(configurations: Sequence[Configuration], calls: Sequence[float]) -> Array:
@@ -149,25 +165,25 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
     Args:
         calls: expected calls per question of each.
     """
-    pools = sorted({one.pool for one in configurations})
+    pools = sorted({configuration.pool for configuration in configurations})
     rows = []
-    for one, count in zip(configurations, calls, strict=True):
-        inner = one.fusers[:-1]
+    for configuration, count in zip(configurations, calls, strict=True):
+        inner = configuration.fusers[:-1]
         rows.append(
             [
-                one.generators,
-                log2(one.samples),
-                log2(one.candidates),
-                len(one.fusers),
+                configuration.generators,
+                log2(configuration.samples),
+                log2(configuration.candidates),
+                len(configuration.fusers),
                 log2(1 + sum(inner)),
                 log2(inner[0]) if inner else 0.0,
                 log2(inner[-1]) if inner else 0.0,
                 log2(inner[-1] / inner[0]) if inner else 0.0,
                 log2(1 + count),
-                float(one.critic_ranker),
-                one.temperature,
-                *(float(one.evaluation == name) for name in EVALUATIONS[1:]),
-                *(float(one.pool == name) for name in pools[1:]),
+                float(configuration.critic_ranker),
+                configuration.temperature,
+                *(float(configuration.evaluation == name) for name in EVALUATIONS[1:]),
+                *(float(configuration.pool == name) for name in pools[1:]),
             ]
         )
     table = np.array(rows, dtype=np.float64)
@@ -180,8 +196,17 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
 PRESETS: Mapping[str, Space] = {
     "paper": Space(),
     "paper-v1": Space(evaluations=("none",)),
-    "small": Space((1, 2, 4, 8), (1, 2), (0, 1, 2), (2, 4), (True, False), ("none", "verifier")),
-    "high-sample": Space((1, 2), (1, 10, 100, 500, 1000), (0, 1), (), (False,), EVALUATIONS),
+    "small": Space(
+        generators=(1, 2, 4, 8),
+        samples=(1, 2),
+        layers=(0, 1, 2),
+        fusers=(2, 4),
+        critic_ranker=(True, False),
+        evaluations=("none", "verifier"),
+    ),
+    "high-sample": Space(
+        generators=(1, 2), samples=(1, 10, 100, 500, 1000), layers=(0, 1), fusers=(), critic_ranker=(False,)
+    ),
 }
 """`paper`: 9,576 of Archon v6; `paper-v1`: 3,192; `small`: for a first try; `high-sample`: code and maths (v6 A.4)."""
 
@@ -201,7 +226,7 @@ def load_space(source: str | Path | Mapping[str, Any]) -> Space:
     path = Path(source)
     if not path.is_file():
         raise SearchError(
-            f"no search space {str(source)!r}: neither a file nor a preset{_suggest_legal(str(source), PRESETS)}"
+            f"no search space {str(source)!r}: neither a file nor a preset{did_you_mean(str(source), PRESETS)}"
         )
     try:
         what = "a space is a mapping, e.g. `preset: small`"
@@ -210,19 +235,21 @@ def load_space(source: str | Path | Mapping[str, Any]) -> Space:
         raise SearchError(f"search space {path}: {exc}") from exc
 
 
-def _suggest_legal(given: str, legal: Any) -> str:
-    return did_you_mean(given, legal)
-
-
 def _parse_space(data: Mapping[str, Any], where: str) -> Space:
-    given = dict(data)
-    base = load_space(str(given.pop("preset", "paper")))
+    values = dict(data)
+    base = load_space(str(values.pop("preset", "paper")))
     legal = [field.name for field in fields(Space)]
     changes: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in legal:
-            raise SearchError(f"{where}: unknown key {key!r}{_suggest_legal(str(key), [*legal, 'preset'])}")
-        changes[key] = _parse_axis(str(key), value, where)
+    problems = []
+    for key, value in values.items():
+        try:
+            if key not in legal:
+                raise SearchError(f"{where}: unknown key {key!r}{did_you_mean(str(key), [*legal, 'preset'])}")
+            changes[key] = _parse_axis(str(key), value, where)
+        except SearchError as exc:
+            problems.append(str(exc))
+    if problems:
+        raise SearchError("; ".join(problems))
     return replace(base, **changes)
 
 

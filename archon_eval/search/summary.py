@@ -1,6 +1,6 @@
 """What a search leaves behind: best.yaml, trials.csv, summary.json, and the table a person reads.
 
-    summary = write(found, folder)      # a plain mapping, the content of summary.json
+    summary = write_results(result, folder)      # a plain mapping, the content of summary.json
 
 The score on the held-out questions is the result. The dev score is printed next to it, as what it is: the score of the
 best of many on questions they were chosen by.
@@ -16,118 +16,133 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.report.compare import bonferroni_confidence
-from archon_eval.search.config import TaskSpec
+from archon_eval.search.config import SearchBudget, TaskSpec
+from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
-from archon_eval.search.scheduler import Trial
+from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import PairedComparison, compare, decide_verdict
 from archon_eval.stats.estimates import Estimate, compute_t_quantile, estimate_mean, estimate_proportion
 
 NO_WINNER = "No architecture beats the best single model here."
 
 
-def write(found: SearchResult, folder: Path) -> dict[str, Any]:
+def write_results(result: SearchResult, folder: Path) -> dict[str, Any]:
     """Write the files, each complete or not at all, and return the summary."""
-    best = found.finalists[0][1].architecture
-    named = replace(best, name="best", description=_describe_winner(found))
+    best = result.finalists[0].trial.architecture
+    named = replace(best, name="best", description=_describe_winner(result))
     _write_atomically(folder / "best.yaml", named.to_yaml())
-    rows = list(_build_trial_rows(found, folder))
+    rows = list(_build_trial_rows(result, folder))
     with (folder / "trials.csv.part").open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
     (folder / "trials.csv.part").replace(folder / "trials.csv")
-    summary = summarise(found)
+    summary = summarize(result)
     _write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-def summarise(found: SearchResult) -> dict[str, Any]:
+def summarize(result: SearchResult) -> dict[str, Any]:
     """Everything a reader should know, as plain values."""
-    dev = next((trial for _, trial in found.tried if trial.key == found.winner), None)
-    tasks, report = found.settings.tasks, found.report
-    notes = [f"{name} failed on the held-out questions: {one.error}" for name, one in report.items() if one.error]
-    against = {}
-    others = [name for name in ("single", "best-of-n") if {name, "winner"} <= report.keys() and name != found.winner]
+    dev = next((trial for _, trial in result.tried if trial.key == result.winner), None)
+    tasks, report, ledger, best = result.settings.tasks, result.report, result.ledger, result.finalists[0]
+    against, comparison_notes = _compare_winner(result)
+    failures = [f"{name} failed on the held-out questions: {t.error}" for name, t in report.items() if t.error]
+    summary = {
+        "winner": best.trial.architecture.name,
+        "fingerprint": best.trial.architecture.fingerprint,
+        "verdict": NO_WINNER if result.winner == SINGLE else "",
+        "held_out": {name: _summarize_trial(tasks, trial) for name, trial in report.items()},
+        "winner_against": against,
+        "dev": None if dev is None else dev.performance,
+        "dev_surrogate": result.estimate.get(result.winner),
+        "dev_fresh_draws": best.trial.performance,
+        "optimism": None,
+        "finalists": [
+            {
+                "key": finalist.key,
+                "architecture": finalist.trial.architecture.name,
+                "fresh": finalist.trial.performance,
+                "chosen_by": finalist.value,
+                "cost": finalist.trial.cost,
+            }
+            for finalist in result.finalists
+        ],
+        "generators": list(result.generators),
+        "fusers": list(result.fusers),
+        "algorithm": result.settings.algorithm,
+        "space": len(result.options),
+        "trials": len(result.tried),
+        "failed_trials": sum(trial.performance is None for _, trial in result.tried),
+        "calls_paid": ledger.calls,
+        "calls_reused": ledger.reused,
+        "dollars_paid": ledger.dollars,
+        "judge_tokens_on_top": ledger.judges,
+        "notes": [*result.notes, *failures, *comparison_notes],
+        "settings": {
+            "identity": result.settings.identity,
+            **replace(result.settings, budget=SearchBudget()).to_mapping(),
+        },
+    }
+    scored = report.get("winner")
+    if dev is not None and dev.performance is not None and scored is not None and scored.performance is not None:
+        summary["optimism"] = dev.performance - scored.performance
+    if result.settings.pareto:
+        summary["pareto"] = list(_find_pareto_front(result))
+    return summary
+
+
+def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
+    """The winner against single model and best of n on the held-out questions, and notes."""
+    report = result.report
+    others = [name for name in (SINGLE, "best-of-n") if {name, "winner"} <= report.keys() and name != result.winner]
+    confidence = bonferroni_confidence(len(others))
+    against: dict[str, Any] = {}
+    notes = []
     for name in others:
         paired = _compare_trials(
-            tasks, report["winner"].scores, report[name].scores, bonferroni_confidence(len(others))
+            result.settings.tasks, report["winner"].scores, report[name].scores, confidence=confidence
         )
         if paired is None:
             notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
             continue
-        asked = {"p": paired.permutation_p, "questions": paired.difference.n, "verdict": decide_verdict(paired)}
-        against[name] = {**_dump_interval(paired.difference), "confidence": paired.difference.confidence, **asked}
-    evaluations = found.scheduler
-    result = {
-        "winner": found.finalists[0][1].architecture.name,
-        "fingerprint": found.finalists[0][1].architecture.fingerprint,
-        "verdict": NO_WINNER if found.winner == "single" else "",
-        "held_out": {name: _summarise_trial(tasks, trial) for name, trial in report.items()},
-        "winner_against": against,
-        "dev": None if dev is None else dev.performance,
-        "dev_surrogate": found.estimate.get(found.winner),
-        "dev_fresh_draws": found.finalists[0][1].performance,
-        "optimism": None,
-        "finalists": [
-            {
-                "key": key,
-                "architecture": t.architecture.name,
-                "fresh": t.performance,
-                "chosen_by": value,
-                "cost": t.cost,
-            }
-            for key, t, value in found.finalists
-        ],
-        "generators": list(found.generators),
-        "fusers": list(found.fusers),
-        "algorithm": found.settings.algorithm,
-        "space": len(found.options),
-        "trials": len(found.tried),
-        "failed_trials": sum(trial.performance is None for _, trial in found.tried),
-        "calls_paid": evaluations.calls,
-        "calls_reused": evaluations.reused,
-        "dollars_paid": evaluations.dollars,
-        "judge_tokens_on_top": evaluations.judges,
-        "notes": [*found.notes, *notes],
-        "settings": {
-            "identity": found.settings.identity,
-            **asdict(replace(found.settings, budget=type(found.settings.budget)())),
-        },
-    }
-    scored = found.report.get("winner")
-    if dev is not None and dev.performance is not None and scored is not None and scored.performance is not None:
-        result["optimism"] = dev.performance - scored.performance
-    if found.settings.pareto:
-        result["pareto"] = list(_find_pareto_front(found))
-    return result
+        against[name] = {
+            **_dump_interval(paired.difference),
+            "confidence": paired.difference.confidence,
+            "p": paired.permutation_p,
+            "questions": paired.difference.n,
+            "verdict": decide_verdict(paired),
+        }
+    return against, notes
 
 
-def _find_pareto_front(found: SearchResult) -> Iterator[dict[str, Any]]:
+def _find_pareto_front(result: SearchResult) -> Iterator[dict[str, Any]]:
     """Tried architectures of which none is both better, as the surrogate sees it, and cheaper than another."""
+    usable = []
+    for option, trial in result.tried:
+        if trial.performance is not None:
+            usable.append((trial.cost, -result.estimate.get(trial.key, (trial.performance, 0.0))[0], option, trial))
     best = -1.0
-    usable = [(o, t) for o, t in found.tried if t.performance is not None]
-    seen = {t.key: found.estimate.get(t.key, (t.performance, 0.0))[0] for _, t in usable}
-    for option, trial in sorted(usable, key=lambda pair: (pair[1].cost, -(seen[pair[1].key] or 0.0))):
-        value = seen[trial.key] or 0.0
-        if value > best:
-            best = value
+    for cost, minus_value, option, trial in sorted(usable, key=lambda entry: entry[:2]):
+        if -minus_value > best:
+            best = -minus_value
             yield {
                 "architecture": option.configuration.key,
-                "performance": value,
-                "cost": trial.cost,
-                "unit": found.settings.cost_unit,
+                "performance": best,
+                "cost": cost,
+                "unit": result.settings.cost_unit,
                 "yaml": trial.architecture.to_mapping(),
             }
 
 
-def _build_trial_rows(found: SearchResult, folder: Path) -> Iterator[dict[str, Any]]:
-    for option, trial in found.tried:
-        one, estimate = option.configuration, found.estimate.get(trial.key, ("", ""))
+def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, Any]]:
+    for option, trial in result.tried:
+        configuration, estimate = option.configuration, result.estimate.get(trial.key, ("", ""))
         yield {
             "trial": trial.key.split("/")[1],
             "fingerprint": option.architecture.fingerprint,
-            "architecture": one.key,
-            **{**asdict(one), "fusers": ".".join(map(str, one.fusers))},
+            "architecture": configuration.key,
+            **{**asdict(configuration), "fusers": ".".join(map(str, configuration.fusers))},
             "performance": "" if trial.performance is None else trial.performance,
             "surrogate": estimate[0],
             "deviation": estimate[1],
@@ -137,11 +152,11 @@ def _build_trial_rows(found: SearchResult, folder: Path) -> Iterator[dict[str, A
             "calls_paid": trial.paid,
             "calls_reused": trial.reused,
             "error": trial.error,
-            "log": " ".join(os.path.relpath(one.log, folder) if one.log else "" for one in trial.results),
+            "log": " ".join(os.path.relpath(r.log, folder) if r.log else "" for r in trial.results),
         }
 
 
-def _summarise_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
+def _summarize_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
     return {
         "architecture": trial.architecture.name,
         "fingerprint": trial.architecture.fingerprint,
@@ -165,17 +180,17 @@ def _estimate_score(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> E
     own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
     parts = [(weight, estimate_proportion(sum(values), len(values))) for weight, values in own if values]
     total = sum(weight for weight, _ in parts)
-    value = sum(weight / total * one.value for weight, one in parts)
-    ends = [(weight / total, one.value, one.low, one.high) for weight, one in parts]
+    value = sum(weight / total * part.value for weight, part in parts)
+    ends = [(weight / total, part.value, part.low, part.high) for weight, part in parts]
     below = [w * (middle - low) for w, middle, low, _ in ends if low is not None]
     above = [w * (high - middle) for w, middle, _, high in ends if high is not None]
     if len(below) < len(parts):
-        return Estimate(value, None, None, None, len(scores))
-    return Estimate(value, None, value - hypot(*below), value + hypot(*above), len(scores))
+        return Estimate(value, None, None, high=None, n=len(scores))
+    return Estimate(value, None, value - hypot(*below), high=value + hypot(*above), n=len(scores))
 
 
 def _compare_trials(
-    tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
+    tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], *, confidence: float = 0.95
 ) -> PairedComparison | None:
     """Two trials on the questions that both have a score of, tasks by weight; None if there are none."""
     both = sorted(first.keys() & second.keys())
@@ -203,32 +218,33 @@ def _estimate_weighted_mean(
     own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
     parts = [(weight, estimate_mean(values, None, confidence)) for weight, values in own if values]
     if len(parts) < 2:
-        return parts[0][1] if parts else Estimate(nan, None, None, None, 0, confidence)
+        return parts[0][1] if parts else Estimate(nan, None, None, high=None, n=0, confidence=confidence)
     total = sum(weight for weight, _ in parts)
-    value = sum(weight / total * one.value for weight, one in parts)
-    n = sum(one.n for _, one in parts)
-    spread = [(weight / total * one.stderr) ** 2 for weight, one in parts if one.stderr is not None]
+    value = sum(weight / total * part.value for weight, part in parts)
+    n = sum(part.n for _, part in parts)
+    spread = [(weight / total * part.stderr) ** 2 for weight, part in parts if part.stderr is not None]
     if len(spread) < len(parts):
-        return Estimate(value, None, None, None, n, confidence)
-    least = sum(s**2 / (one.n - 1) for s, (_, one) in zip(spread, parts, strict=True))
+        return Estimate(value, None, None, high=None, n=n, confidence=confidence)
+    least = sum(s**2 / (part.n - 1) for s, (_, part) in zip(spread, parts, strict=True))
     freedom = max(1, int(sum(spread) ** 2 / least)) if least else n - len(parts)
     stderr = sqrt(sum(spread))
     half = compute_t_quantile(confidence, freedom) * stderr
-    return Estimate(value, stderr, value - half, value + half, n, confidence)
+    return Estimate(value, stderr, value - half, high=value + half, n=n, confidence=confidence)
 
 
 def _dump_interval(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def _describe_winner(found: SearchResult) -> str:
-    winner = found.report.get("winner")
-    text = f"Found by archon search ({found.settings.algorithm}, {len(found.tried)} trials, seed {found.settings.seed})"
-    text += f" on {', '.join(task.key for task in found.settings.tasks)}."
+def _describe_winner(result: SearchResult) -> str:
+    winner = result.report.get("winner")
+    settings = result.settings
+    text = f"Found by archon search ({settings.algorithm}, {len(result.tried)} trials, seed {settings.seed})"
+    text += f" on {', '.join(task.key for task in settings.tasks)}."
     if winner and winner.performance is not None:
-        scored = _summarise_trial(found.settings.tasks, winner)
+        scored = _summarize_trial(settings.tasks, winner)
         text += f" Held-out: {format_percent(scored)} on {scored['questions']} questions."
-    return text + (f" {NO_WINNER}" if found.winner == "single" else "")
+    return text + (f" {NO_WINNER}" if result.winner == SINGLE else "")
 
 
 def format_percent(shown: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A Gaussian process over the features of architectures: what their performance probably is, tried or not.
 
-    surrogate = Surrogate(features(configurations, calls))
+    surrogate = Surrogate(compute_features(configurations, calls))
     surrogate.fit([Observation(3, 0, 0.62), Observation(141, 1, 0.71)])
     surrogate.mean, surrogate.deviation      # of every configuration, without the noise of a trial
 
@@ -12,15 +12,17 @@ noisy trials are not over-read. Fitting them again at every trial would cost mor
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from archon_eval.search.space import Array
 
 REFIT_GROWTH = 1.3
-"""The kernel's parameters are fitted again when there are this many times the scores of the last time."""
+"""The kernel's parameters are fitted again when there are this many times the scores of the last time: at every score,
+fitting would take most of an ask and change lengths by less than their uncertainty."""
 _JITTER = 1e-9
+"""Keeps the covariance matrix positive definite where two rows of features are equal."""
 _MEAN_PRIOR_VARIANCE = 9.0
 """Prior variance of the mean of all, of standardised scores."""
 
@@ -37,6 +39,19 @@ class Observation:
     """Performance from 0 to 1."""
     share: float = 1.0
     """Of the questions that it is the mean of: fewer, more noise."""
+
+
+class _FitData(NamedTuple):
+    """What the kernel's parameters are fitted to."""
+
+    apart: Array
+    """[scores, scores, features]: squared distances."""
+    same: Array
+    """[scores, scores]: 1 where the set of draws is the same."""
+    spread: Array
+    """[scores]: what the noise variance is multiplied by."""
+    y: Array
+    """[scores], standardised."""
 
 
 class Surrogate:
@@ -76,19 +91,19 @@ class Surrogate:
 
     def _fit(self, seen: Sequence[Observation], scores: Sequence[Observation]) -> None:
         first = tuple(seen[: _find_refit_size(len(seen))])
-        known = np.array([one.value for one in first])
-        centre, scale = known.mean(), max(known.std(), 1e-3)
+        known = np.array([score.value for score in first])
+        centre, scale = (known.mean(), max(known.std(), 1e-3)) if len(known) else (0.0, 1.0)
         if self._parameter_cache[0] != first:
             self._parameter_cache = (first, self._fit_parameters(first, (known - centre) / scale))
         theta = self._parameter_cache[1]
         signal, noise, common = np.exp(theta[-3:])
-        numbers = [one.number for one in scores]
+        numbers = [score.number for score in scores]
         between = self._compute_covariances(numbers, np.exp(theta[:-3]), signal)
         same = _match_draws(scores)
         own = between[:, numbers] + common * same + np.diag(noise * _compute_noise_scales(scores) + _JITTER)
         half = np.linalg.inv(np.linalg.cholesky(own))
         inverse = half.T @ half
-        y = (np.array([one.value for one in scores]) - centre) / scale
+        y = (np.array([score.value for score in scores]) - centre) / scale
         weight = inverse.sum(axis=1)
         middle = float(weight @ y) / (float(weight.sum()) + 1 / _MEAN_PRIOR_VARIANCE)
         weights = inverse @ (y - middle)
@@ -96,22 +111,22 @@ class Surrogate:
         explained = half @ between
         self.deviation = scale * np.sqrt(np.maximum(signal - np.einsum("ij,ij->j", explained, explained), 1e-12))
         shifts = scale * common * (same @ weights)
-        self.draw_effects = {one.draws: float(found) for one, found in zip(scores, shifts, strict=True)}
+        self.draw_effects = {score.draws: float(shift) for score, shift in zip(scores, shifts, strict=True)}
 
     def _compute_covariances(self, numbers: list[int], lengths: Array, signal: float) -> Array:
         """Covariances of the scored configurations with all; rows are kept while the parameters stay."""
-        key, kept, rows = self._covariance_cache
-        mine = lengths.tobytes() + np.float64(signal).tobytes()
-        if key != mine:
+        cached, kept, rows = self._covariance_cache
+        parameters = lengths.tobytes() + np.float64(signal).tobytes()
+        if cached != parameters:
             kept, rows = [], rows[:0]
         shared = next((n for n, (a, b) in enumerate(zip(kept, numbers, strict=False)) if a != b), len(kept))
         shared = min(shared, len(numbers))
         if new := numbers[shared:]:
             scaled = self._rows / lengths
             # one by one, so that the last digit does not depend on how many are new
-            more = [signal * _compute_matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
+            more = [signal * compute_matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
             rows = np.concatenate([rows[:shared], np.array(more)])
-        self._covariance_cache = (mine, list(numbers), rows[: len(numbers)])
+        self._covariance_cache = (parameters, list(numbers), rows[: len(numbers)])
         return self._covariance_cache[2]
 
     def _fit_parameters(self, scores: Sequence[Observation], y: Array) -> Array:
@@ -119,16 +134,24 @@ class Surrogate:
 
         if len(y) < 3:
             return self._prior
-        rows = self._rows[[one.number for one in scores]]
+        rows = self._rows[[score.number for score in scores]]
         apart = np.square(rows[:, None, :] - rows[None, :, :])
-        bounds = [(mean - 4, mean + 4) for mean in self._prior]
-        given = (apart, _match_draws(scores), _compute_noise_scales(scores), y)
-        options = {"maxiter": 40, "maxfun": 60}
-        found = minimize(self._compute_loss, self._prior, given, "L-BFGS-B", True, bounds=bounds, options=options)
-        return np.asarray(found.x)
+        data = _FitData(apart, _match_draws(scores), _compute_noise_scales(scores), y=y)
+        fit = minimize(
+            self._compute_loss,
+            self._prior,
+            (data,),
+            method="L-BFGS-B",
+            jac=True,
+            bounds=[(mean - 4, mean + 4) for mean in self._prior],
+            # a few steps come near enough to the most probable parameters, which few noisy scores leave vague anyway
+            options={"maxiter": 40, "maxfun": 60},
+        )
+        return np.asarray(fit.x)
 
-    def _compute_loss(self, theta: Array, apart: Array, same: Array, spread: Array, y: Array) -> tuple[float, Array]:
+    def _compute_loss(self, theta: Array, data: _FitData) -> tuple[float, Array]:
         """Negative log posterior of the parameters, and its gradient."""
+        apart, same, spread, y = data
         inverse = np.exp(-2 * theta[:-3])
         signal, noise, common = np.exp(theta[-3:])
         r = np.sqrt(5 * (apart @ inverse) + 1e-12)
@@ -162,15 +185,16 @@ def _find_refit_size(count: int) -> int:
 
 
 def _match_draws(scores: Sequence[Observation]) -> Any:
-    draws = np.array([one.draws for one in scores])
+    draws = np.array([score.draws for score in scores])
     return (draws[:, None] == draws[None, :]).astype(np.float64)
 
 
 def _compute_noise_scales(scores: Sequence[Observation]) -> Array:
-    return np.array([1 / one.share for one in scores])
+    return np.array([1 / score.share for score in scores])
 
 
-def _compute_matern(squares: Array) -> Array:
+def compute_matern(squares: Array) -> Array:
+    """Correlation at squared distances, in lengths: Matern 5/2."""
     r = np.sqrt(5 * squares)
-    found: Array = (1 + r + r * r / 3) * np.exp(-r)
-    return found
+    covariance: Array = (1 + r + r * r / 3) * np.exp(-r)
+    return covariance

@@ -20,7 +20,7 @@ from archon_eval.search.summary import (
     _estimate_score,
     _estimate_weighted_mean,
     format_percent,
-    write,
+    write_results,
 )
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
@@ -39,8 +39,8 @@ def worst(job):
 
 def test_a_whole_search(tmp_path, fake_run):
     seen = []
-    found = search(settings(), tmp_path, fake_run, watch=seen.append)
-    summary = write(found, tmp_path)
+    found = search(settings(), tmp_path, fake_run, on_progress=seen.append)
+    summary = write_results(found, tmp_path)
     stages = list(dict.fromkeys(progress.stage.split()[0] for progress in seen))
     assert stages == ["ranking", "planning", "searching", "confirming", "reporting"]
     ends = {progress.stage: (progress.done, progress.total) for progress in seen}
@@ -62,20 +62,20 @@ def test_a_whole_search(tmp_path, fake_run):
 
 
 def test_the_same_seed_gives_the_same_search(tmp_path, fake_run):
-    first = write(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
-    second = write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
+    first = write_results(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
+    second = write_results(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
     assert first == second
 
 
 @pytest.mark.parametrize("stop", [1, 5, 9, 14, 17, 19])
 def test_a_search_that_is_cut_goes_on_where_it_was(tmp_path, fake_run, stop):
-    whole = write(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
+    whole = write_results(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
     jobs, fake_run.jobs = fake_run.jobs, []
     fake_run.stop_after = stop
     with pytest.raises(KeyboardInterrupt):
         search(settings(), tmp_path / "b", fake_run)
     fake_run.stop_after = -1
-    resumed = write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
+    resumed = write_results(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
     assert resumed == whole
     # what was under way when it was cut is run again, nothing else is
     assert {job.key for job in fake_run.jobs} == {job.key for job in jobs}
@@ -94,14 +94,14 @@ def test_trials_under_way_when_it_was_cut_leave_smac_something_to_ask_for(tmp_pa
 @pytest.mark.parametrize("stop", [2, 4, 6, 8, 10])
 def test_being_killed_takes_nothing_from_the_budget(tmp_path, fake_run, stop):
     given = settings(models=MODELS[:2], space={**TINY, "critic_ranker": [True]}, budget={"calls": 1000, "trials": 2})
-    whole = write(search(given, tmp_path / "a", fake_run), tmp_path / "a")
+    whole = write_results(search(given, tmp_path / "a", fake_run), tmp_path / "a")
     assert whole["held_out"].keys() == {"winner", "single", "best-of-n"} and len(fake_run.jobs) == 11
     for _ in range(3):
         fake_run.jobs, fake_run.stop_after = [], max(0, stop - len(done(tmp_path / "b")))
         with pytest.raises(KeyboardInterrupt):
             search(given, tmp_path / "b", fake_run)
     fake_run.stop_after = -1
-    assert write(search(given, tmp_path / "b", fake_run), tmp_path / "b") == whole
+    assert write_results(search(given, tmp_path / "b", fake_run), tmp_path / "b") == whole
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -110,11 +110,11 @@ def test_what_is_finished_needs_no_budget(tmp_path, fake_run, calls, workers):
     given, paid = settings(budget={"calls": calls}, finalists=10), fake_run.result
     if workers > 1:  # less than the worst case, so that what the last trial could not have is free when others end
         fake_run.result = lambda job: replace(paid(job), calls=paid(job).calls // 3)
-    whole = write(search(given, tmp_path, fake_run, workers=workers), tmp_path)
+    whole = write_results(search(given, tmp_path, fake_run, workers=workers), tmp_path)
     what = ("winner", "held_out", "winner_against", "trials", "calls_paid", "notes")
     assert len(whole["finalists"]) > 1
     fake_run.jobs = []
-    again = write(search(given, tmp_path, fake_run, workers=workers), tmp_path)
+    again = write_results(search(given, tmp_path, fake_run, workers=workers), tmp_path)
     assert not fake_run.jobs and [again[key] for key in what] == [whole[key] for key in what]
 
 
@@ -127,7 +127,7 @@ def done(folder):
 
 
 def test_a_full_disk_ends_a_search_in_words_and_the_same_command_goes_on(tmp_path, fake_run, monkeypatch):
-    whole = write(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
+    whole = write_results(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
     written = iter(range(20))
 
     def sync(descriptor):
@@ -138,13 +138,14 @@ def test_a_full_disk_ends_a_search_in_words_and_the_same_command_goes_on(tmp_pat
         patch.setattr("archon_eval.search.journal.os.fsync", sync)
         with pytest.raises(SearchError, match=r"search.jsonl cannot be written .*No space left.*: make room"):
             search(settings(), tmp_path / "b", fake_run)
-    assert write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b") == whole
+    assert write_results(search(settings(), tmp_path / "b", fake_run), tmp_path / "b") == whole
 
 
 def test_time_left_goes_by_the_pace_of_this_process(tmp_path, fake_run, monkeypatch):
     """A trial takes 10 s and replayed ones none; what ends the search first counts."""
     clock = [0.0]
-    monkeypatch.setattr("archon_eval.search.loop.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in ("loop", "trial_loop"):
+        monkeypatch.setattr(f"archon_eval.search.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     whole = fake_run.result
 
     def result(job):
@@ -154,21 +155,21 @@ def test_time_left_goes_by_the_pace_of_this_process(tmp_path, fake_run, monkeypa
     fake_run.result = result
     search(settings(budget={"trials": 4}), tmp_path, fake_run)
     seen = []
-    search(settings(budget={"trials": 8}), tmp_path, fake_run, watch=seen.append)
+    search(settings(budget={"trials": 8}), tmp_path, fake_run, on_progress=seen.append)
     left = {progress.done: progress.seconds_left for progress in seen if progress.trials}
     assert left == {1: None, 2: None, 3: None, 4: None, 5: 30, 6: 20, 7: 10, 8: 0}
     seen.clear()
-    search(settings(budget={"trials": 30, "calls": 5000}), tmp_path / "calls", fake_run, watch=seen.append)
+    search(settings(budget={"trials": 30, "calls": 5000}), tmp_path / "calls", fake_run, on_progress=seen.append)
     ends = [progress for progress in seen if progress.stage == "searching"]
     assert ends[-1].done < 30 and ends[-1].seconds_left < 10 * (30 - ends[-1].done)
 
 
 def test_a_torn_line_is_dropped_and_a_damaged_one_refused(tmp_path, fake_run):
-    whole = write(search(settings(), tmp_path, fake_run), tmp_path)
+    whole = write_results(search(settings(), tmp_path, fake_run), tmp_path)
     path = tmp_path / "search.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
-    assert write(search(settings(), tmp_path, fake_run), tmp_path) == whole
+    assert write_results(search(settings(), tmp_path, fake_run), tmp_path) == whole
     path.write_bytes(lines[0] + b"{]\n" + lines[2])
     with pytest.raises(SearchError, match="line 2 is damaged"):
         search(settings(), tmp_path, fake_run)
@@ -185,9 +186,9 @@ def test_a_journal_of_another_version_is_refused(tmp_path, fake_run):
 @pytest.mark.parametrize("calls", [1000, 1500, 4000])
 def test_the_budget_holds_to_the_call(tmp_path, fake_run, calls):
     found = search(settings(budget={"calls": calls}), tmp_path, fake_run)
-    assert sum(fake_run.result(job).calls for job in fake_run.jobs) == found.scheduler.calls <= calls
+    assert sum(fake_run.result(job).calls for job in fake_run.jobs) == found.ledger.calls <= calls
     assert found.tried
-    write(found, tmp_path)
+    write_results(found, tmp_path)
 
 
 def test_an_eval_that_re_asks_may_not_fit_begins_and_is_held_to_what_is_left(tmp_path, fake_run):
@@ -197,7 +198,7 @@ def test_an_eval_that_re_asks_may_not_fit_begins_and_is_held_to_what_is_left(tmp
         assert job.max_calls <= min(worst(job), 1500 - spent)
         tight += job.max_calls < worst(job)
         spent += fake_run.result(job).calls
-    assert tight and spent == found.scheduler.calls
+    assert tight and spent == found.ledger.calls
 
 
 def test_what_a_killed_eval_with_the_last_of_the_budget_may_have_paid_is_never_spent_again(tmp_path, fake_run):
@@ -213,8 +214,8 @@ def test_what_a_killed_eval_with_the_last_of_the_budget_may_have_paid_is_never_s
         fake_run.stop_after = -1
         found = search(given, tmp_path / str(stop), run)
         again = [job for job in fake_run.jobs if job.key == dead["key"]]
-        assert not dead["whole"] and found.scheduler.calls + dead["calls"] * len(again) <= 1500
-        assert found.scheduler.remaining()[0] >= 0
+        assert not dead["whole"] and found.ledger.calls + dead["calls"] * len(again) <= 1500
+        assert found.ledger.remaining()[0] >= 0
     assert tight
 
 
@@ -248,26 +249,26 @@ def test_time_that_is_over_before_the_first_trial_says_so(tmp_path, fake_run):
 
 def test_a_dollar_budget_holds(tmp_path, fake_run):
     found = search(settings(budget={"dollars": 20, "trials": 5}), tmp_path, fake_run)
-    assert found.scheduler.dollars <= 20
+    assert found.ledger.dollars <= 20
 
 
 def test_judges_tokens_are_told_beside_the_account(tmp_path, fake_run):
     whole = fake_run.result
     fake_run.result = lambda job: replace(whole(job), judges=7)
-    summary = write(search(settings(), tmp_path, fake_run), tmp_path)
+    summary = write_results(search(settings(), tmp_path, fake_run), tmp_path)
     assert summary["judge_tokens_on_top"] == 7 * len(fake_run.jobs)
 
 
 def test_a_model_that_is_left_out_is_told_at_once(tmp_path, fake_run):
     fake_run.error = lambda job: "no key" if "sim/gpt-4o" in str(job.architecture) else ""
     seen = []
-    search(settings(), tmp_path, fake_run, watch=seen.append)
+    search(settings(), tmp_path, fake_run, on_progress=seen.append)
     assert "left out" in next(one for one in seen if one.stage == "searching").note
 
 
 def test_a_failed_trial_is_recorded_and_not_scored(tmp_path, fake_run):
     fake_run.error = lambda job: "judge: no verdict" if job.key.startswith("search/2") else ""
-    summary = write(search(settings(), tmp_path, fake_run), tmp_path)
+    summary = write_results(search(settings(), tmp_path, fake_run), tmp_path)
     assert summary["failed_trials"] == 1 and any("no verdict" in note for note in summary["notes"])
     failed = [row for row in csv.DictReader((tmp_path / "trials.csv").open()) if row["error"]]
     assert [row["performance"] for row in failed] == [""]
@@ -289,7 +290,7 @@ def test_what_failed_altogether_is_tried_again_by_the_next_process(tmp_path, fak
     found = search(settings(budget={"calls": spent, "trials": 8}), tmp_path, fake_run)
     assert len(found.tried) == 8 and not found.notes
     # what the failed ones may have paid stays in the account
-    assert found.scheduler.calls > sum(fake_run.result(job).calls for job in fake_run.jobs)
+    assert found.ledger.calls > sum(fake_run.result(job).calls for job in fake_run.jobs)
 
 
 def test_no_model_reachable(tmp_path, fake_run):
@@ -313,7 +314,7 @@ def test_the_single_model_is_no_finding_where_the_space_has_it_too(tmp_path, fak
     fake_run.chance = lambda job: 0.8 if len(job.architecture["layers"]) == 1 else 0.3
     found = search(settings(budget={"trials": 40}), tmp_path, fake_run)
     assert "g1x1-f0" in [option.configuration.key for option, _ in found.tried]
-    summary = write(found, tmp_path)
+    summary = write_results(found, tmp_path)
     assert summary["verdict"] == NO_WINNER and "single" not in summary["winner_against"]
     assert [job.key.split("/")[1] for job in fake_run.jobs if job.key.startswith("confirm")].count("single") == 1
     assert len({job.key for job in fake_run.jobs if job.key.startswith("confirm")}) == len(found.finalists)
@@ -331,7 +332,7 @@ def test_more_budget_confirms_with_all_draws(tmp_path, fake_run):
 
 def test_nothing_beats_the_single_model(tmp_path, fake_run):
     fake_run.chance = lambda job: 0.9 if len(job.architecture["layers"]) == 1 else 0.3
-    summary = write(search(settings(), tmp_path, fake_run), tmp_path)
+    summary = write_results(search(settings(), tmp_path, fake_run), tmp_path)
     assert summary["verdict"] == NO_WINNER
     assert len(load_architecture(tmp_path / "best.yaml").layers) == 1
 
@@ -352,12 +353,12 @@ def test_two_tasks_count_by_weight(tmp_path, fake_run):
 def test_several_tasks_fit_into_the_budget_together_or_not_at_all(tmp_path, fake_run):
     tasks = [TASK, {"name": "archon_eval/math", "args": {"sample": True, "seed": 1}}]
     found = search(settings(tasks=tasks, budget={"calls": 3000}), tmp_path, fake_run)
-    assert found.scheduler.calls <= 3000
+    assert found.ledger.calls <= 3000
     assert all(len(trial.results) == 2 for _, trial in found.tried)
 
 
 def test_the_pareto_set_rises_with_cost(tmp_path, fake_run):
-    summary = write(search(settings(pareto=True), tmp_path, fake_run), tmp_path)
+    summary = write_results(search(settings(pareto=True), tmp_path, fake_run), tmp_path)
     costs = [point["cost"] for point in summary["pareto"]]
     assert costs == sorted(costs)
     assert [p["performance"] for p in summary["pareto"]] == sorted(p["performance"] for p in summary["pareto"])
@@ -367,13 +368,13 @@ def test_another_winner_is_asked_for_itself(tmp_path, fake_run):
     from archon_eval.report.search_results import _find_report_logs
 
     fake_run.chance = lambda job: 0.9 if len(job.architecture["layers"]) == 1 else 0.3
-    write(search(settings(), tmp_path, fake_run), tmp_path)
+    write_results(search(settings(), tmp_path, fake_run), tmp_path)
     fake_run.chance = lambda job: 0.9 if len(job.architecture["layers"]) > 1 else 0.3
     lines = (tmp_path / "search.jsonl").read_text().splitlines(keepends=True)
     kept = [line for line in lines if '"search/' not in line and '"confirm/' not in line]
     (tmp_path / "search.jsonl").write_text("".join(kept))
     fake_run.jobs = []
-    summary = write(search(settings(), tmp_path, fake_run), tmp_path)
+    summary = write_results(search(settings(), tmp_path, fake_run), tmp_path)
     reported = [job.key.split("@")[0] for job in fake_run.jobs if job.key.startswith("report")]
     assert f"report/winner/{summary['fingerprint'][:8]}" in reported
     assert any("asked for 1 other winner before" in note for note in summary["notes"])
@@ -395,11 +396,11 @@ def test_a_held_out_question_without_a_score(tmp_path, fake_run):
 
     fake_run.result = result
     lost = 1
-    summary = write(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
+    summary = write_results(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
     assert summary["winner_against"]["single"]["questions"] == 61 and not summary["notes"]
     assert summary["winner_against"]["single"]["confidence"] == pytest.approx(0.975)  # both hold together
     lost = 62
-    summary = write(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
+    summary = write_results(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
     assert summary["winner_against"].keys() == {"best-of-n"}
     assert any("both the winner and single" in note for note in summary["notes"])
     assert format_percent(summary["held_out"]["single"]) == "failed"
@@ -421,9 +422,9 @@ def test_what_was_begun_again_and_cut_again_stays_held(tmp_path):
     for kind in ("start", "result", "start", "start"):
         start = {"key": "k", "calls": 10, "dollars": 1.0}
         journal.add(kind, start if kind == "start" else {"result": {"key": "k", "error": "no key", "calls": 4}})
-    evaluations = TrialScheduler(settings(budget={"calls": 100}), tmp_path, journal, None, {})
+    evaluations = TrialScheduler(settings(budget={"calls": 100}), tmp_path, journal, run=None, splits={})
     journal.close()
-    assert evaluations.remaining()[0] == 100 - 4 - 10 and evaluations._retry_keys == {"k"}
+    assert evaluations.ledger.remaining()[0] == 100 - 4 - 10 and evaluations._retry_keys == {"k"}
 
 
 def test_the_interval_of_two_tasks_is_around_the_weighted_score():
@@ -465,4 +466,25 @@ def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["W
     found = search(settings(**given), tmp_path / "out", fake_run)
     singles = [job for job in fake_run.jobs if job.key.startswith("rank/generator")]
     assert singles and all(job.max_calls == 2 * len(job.questions) == 12 for job in singles)
-    assert found.scheduler.turns == 2
+    assert found.ledger.turns == 2
+
+
+def test_a_score_that_is_no_number_counts_in_no_mean(tmp_path, fake_run):
+    whole = fake_run.result
+
+    def result(job):
+        scored = whole(job)
+        if not job.key.startswith("search"):
+            return scored
+        rest = dict(list(scored.scores.items())[lost:])
+        return replace(scored, scores=rest, failed=dict.fromkeys(job.questions[:lost], "math gave 'N/A': no number"))
+
+    fake_run.result = result
+    lost = 1
+    found = search(settings(), tmp_path / "a", fake_run)
+    for _, trial in found.tried:
+        assert len(trial.scores) == 14
+        assert trial.performance == pytest.approx(sum(trial.scores.values()) / 14)
+    lost = 2
+    with pytest.raises(SearchError, match="2 of 15 questions have no score: math gave 'N/A': no number"):
+        search(settings(), tmp_path / "b", fake_run)

@@ -222,7 +222,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
         serial = search(settings, tmp_path / "serial", run)
     assert killed and len(found.tried) == 3 and not marks()
     # what the dead worker had paid for counts as paid, though its second run found it in the store
-    assert stored(tmp_path / "dask") <= found.scheduler.calls
+    assert stored(tmp_path / "dask") <= found.ledger.calls
     assert all(trial.performance is not None for _, trial in found.tried)
     # the same architecture with the same draws scores the same wherever it ran
     draws = {(o.architecture.fingerprint, t.key.split("/")[1]): t.scores for o, t in serial.tried}

@@ -1,0 +1,162 @@
+"""The budget of a search: what is paid, what evals under way may yet take, and what is left.
+
+    ledger = BudgetLedger(settings.budget, splits)
+    ledger.reserve("search/3/archon_eval/math", Reservation(calls=400, dollars=1.0, whole=True))
+    ledger.remaining()          # calls and dollars that are neither spent nor reserved
+    ledger.settle(result)       # an eval is finished: its reservation ends, what it paid counts
+
+Calls that nobody accounted for (of a question that failed, or that a died process had stored) count as paid. Calls on
+their way when a process was killed, at most as many as its connections, are in no account.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, fsum
+from statistics import fmean
+
+from archon_eval.search.config import SearchBudget
+from archon_eval.search.trial import QuestionSplits, TrialRequest
+from archon_eval.search.trial_worker import EvalResult
+
+DOLLAR_SLACK = 4.0
+"""Dollars are estimated, not known, before: an eval may take so many times the estimate, if that much is left. Plans
+estimate tokens within a factor of 2 or 3."""
+
+RESERVED_REASK_SHARE = 0.25
+"""Of all re-asks that there may be: what must fit into the budget before an eval begins. Few replies are asked for
+again; to keep all re-asks free would leave a small budget unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What an eval that was begun may take."""
+
+    calls: int
+    dollars: float
+    whole: bool
+    """Whether that is its worst case, which it and another attempt at it do not exceed together."""
+
+    def merge(self, later: "Reservation") -> "Reservation":
+        """What two attempts at the same eval may take: what the first paid for is in the call store."""
+        if self.whole or later.whole:
+            return Reservation(max(self.calls, later.calls), max(self.dollars, later.dollars), whole=True)
+        return Reservation(self.calls + later.calls, self.dollars + later.dollars, whole=False)
+
+
+class BudgetLedger:
+    """Paid, reserved and remaining calls and dollars, and what requests would take."""
+
+    def __init__(self, budget: SearchBudget, splits: QuestionSplits, failed: Sequence[EvalResult] = ()) -> None:
+        """
+        Args:
+            failed: results of earlier processes without any score, whose evals are run again; what they paid counts.
+        """
+        self._budget, self._splits = budget, splits
+        self._results = list(failed)
+        self._failed_before = len(failed)
+        self._reservations: dict[str, Reservation] = {}
+
+    @property
+    def calls(self) -> int:
+        """Paid so far."""
+        return sum(result.calls for result in self._results)
+
+    @property
+    def reused(self) -> int:
+        """Calls answered from the call store."""
+        return sum(result.reused for result in self._results[self._failed_before :])
+
+    @property
+    def failed(self) -> int:
+        """Questions without a score."""
+        return sum(len(result.failed) for result in self._results)
+
+    @property
+    def judges(self) -> int:
+        """Tokens of models in roles, which no budget holds."""
+        return sum(result.judges for result in self._results)
+
+    @property
+    def dollars(self) -> float | None:
+        """Paid so far; None where a price is unknown."""
+        known = [result.dollars for result in self._results]
+        return None if None in known else fsum(dollars for dollars in known if dollars is not None)
+
+    def remaining(self) -> tuple[float, float]:
+        """Calls and dollars that are neither spent nor reserved for what is under way."""
+        calls = sum(reservation.calls for reservation in self._reservations.values())
+        dollars = sum(reservation.dollars for reservation in self._reservations.values())
+        return self._budget.calls - self.calls - calls, self._budget.dollars - (self.dollars or 0.0) - dollars
+
+    def record(self, result: EvalResult) -> None:
+        """Count a result of an earlier process."""
+        self._results.append(result)
+
+    def reserve(self, key: str, reservation: Reservation) -> None:
+        """Set aside what the eval `key` may take, with what an earlier attempt at it may have taken."""
+        earlier = self._reservations.get(key)
+        self._reservations[key] = earlier.merge(reservation) if earlier else reservation
+
+    def release(self, key: str) -> None:
+        """The eval `key` is over."""
+        self._reservations.pop(key, None)
+
+    def get_reservation(self, key: str) -> Reservation | None:
+        """What is set aside for an eval."""
+        return self._reservations.get(key)
+
+    def list_reserved(self) -> set[str]:
+        """Keys of the evals that are under way, or were when a process ended."""
+        return set(self._reservations)
+
+    def settle(self, result: EvalResult, request: TrialRequest) -> EvalResult:
+        """Count a finished eval in place of its reservation.
+
+        Returns:
+            The result with all calls that count as paid.
+        """
+        reservation = self._reservations.pop(result.key)
+        if result.failed or result.error:
+            result = self._count_lost_calls(result, reservation, request)
+        self._results.append(result)
+        return result
+
+    def _count_lost_calls(self, result: EvalResult, reservation: Reservation, request: TrialRequest) -> EvalResult:
+        turns = max(answers for parts in self._splits.values() for answers in parts[request.part].values())
+        per_question = turns * (request.plan.calls[1] + request.plan.reasks)
+        lost = reservation.calls
+        if not result.error:
+            lost = min(reservation.calls, result.calls + result.lost * per_question)
+        lost = max(lost, result.calls)
+        dollars = result.dollars
+        if dollars is not None:
+            dollars = max(dollars, reservation.dollars * lost / max(1, reservation.calls))
+        return replace(result, calls=lost, dollars=dollars)
+
+    @property
+    def turns(self) -> float:
+        """Answers per dev question, in the mean."""
+        return fmean(answers for parts in self._splits.values() for answers in parts["dev"].values())
+
+    def count_answers(self, request: TrialRequest) -> int:
+        """Answers that a request asks for per epoch: as many as questions, where none has further turns."""
+        return sum(sum(parts[request.part].values()) for parts in self._splits.values())
+
+    def worst_case_cost(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
+        """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate.
+
+        Args:
+            answers: for so many instead of all that it asks for.
+        """
+        return self._estimate_cost(request, 1.0, answers)
+
+    def min_cost_to_start(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
+        """Calls and estimated dollars that must be left before it begins: with few re-asks it takes no more."""
+        return self._estimate_cost(request, RESERVED_REASK_SHARE, answers)
+
+    def _estimate_cost(self, request: TrialRequest, reask_share: float, answers: int | None) -> tuple[int, float]:
+        plan = request.plan
+        times = (self.count_answers(request) if answers is None else answers) * request.epochs
+        calls = ceil(times * (plan.calls[1] + reask_share * plan.reasks))
+        per_call = plan.dollars[1] / max(1, plan.calls[1]) if plan.dollars else 0.0
+        return calls, calls * per_call

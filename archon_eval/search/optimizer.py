@@ -1,0 +1,92 @@
+"""The interface of what chooses the next architecture; `optimizers.build_optimizer` makes one by its name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archon_eval.search.space import Array, Configuration
+
+INITIAL_DESIGN_SIZE = 10
+"""Configurations spread over the space that are tried first: a Gaussian process of fewer scores has no lengths to go
+by, and more are worth less than its own choices (docs/search.md, Measured)."""
+
+
+class Optimizer(ABC):
+    """Chooses from a list of configurations, by number, with ask and tell.
+
+    An answer depends on the seed and on what was told alone, so a resumed search goes on as it would have.
+    """
+
+    def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
+        """
+        Args:
+            penalty: what the objective takes off each configuration's performance for its cost.
+        """
+        self._configurations, self._penalty, self._seed = list(configurations), penalty, seed
+
+    @property
+    @abstractmethod
+    def outcomes(self) -> Mapping[int, float | None]:
+        """Performance of each configuration that was tried, in order; None for a trial that failed."""
+
+    @abstractmethod
+    def ask(self, pending: Mapping[int, int], draws: int = 1) -> int | None:
+        """The configuration to try next, none that is tried or pending; None if none is left.
+
+        Args:
+            pending: configurations under way, with the set of draws of each.
+            draws: the set of draws that the new trial takes.
+        """
+
+    @abstractmethod
+    def tell(self, number: int, performance: float | None, draws: int = 1, *, share: float = 1.0) -> None:
+        """Report a trial.
+
+        Args:
+            performance: from 0 to 1, cost not taken off; None when the trial failed.
+            share: of the questions that have a score.
+        """
+
+    def tell_fresh_score(self, number: int, performance: float, draws: int) -> None:  # noqa: B027 (no model to learn it)
+        """Report what a finalist scored with a set of draws that no trial took."""
+
+    def estimate(self) -> tuple[Array, Array] | None:
+        """Mean and deviation of every configuration's performance; None without a model or a score."""
+        return None
+
+    def estimate_draw_effect(self, draws: int) -> float:
+        """What a set of draws probably added to every score made with it; 0 without a model."""
+        return 0.0
+
+    def _shuffle_order(self) -> Any:
+        return np.random.default_rng(self._seed).permutation(len(self._configurations))
+
+
+class ListOptimizer(Optimizer):
+    """An optimizer that remembers outcomes by itself."""
+
+    def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
+        super().__init__(configurations, penalty, seed)
+        self._outcomes: dict[int, float | None] = {}
+
+    @property
+    def outcomes(self) -> Mapping[int, float | None]:
+        return self._outcomes
+
+    def ask(self, pending: Mapping[int, int], draws: int = 1) -> int | None:
+        free = np.ones(len(self._configurations), dtype=bool)
+        free[[*self._outcomes, *pending]] = False
+        return self._choose(free) if free.any() else None
+
+    @abstractmethod
+    def _choose(self, free: Any) -> int:
+        """One of the configurations for which `free` [configurations] is true; there is one."""
+
+    def tell(self, number: int, performance: float | None, draws: int = 1, *, share: float = 1.0) -> None:
+        self._outcomes[number] = performance
+
+    def _choose_at_random(self, free: Any) -> int:
+        order = self._shuffle_order()
+        return int(order[free[order]][0])

@@ -1,0 +1,187 @@
+"""The search stage: ask the optimizer, evaluate, tell it, until the budget for trials is spent."""
+
+import time
+
+from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.search.confirm import Confirmation
+from archon_eval.search.journal import Journal
+from archon_eval.search.optimizer import Optimizer
+from archon_eval.search.prepare import PlannedSpace
+from archon_eval.search.progress import ProgressReporter
+from archon_eval.search.scheduler import TrialScheduler
+from archon_eval.search.trial import Trial, TrialRequest
+
+MAX_INITIAL_FAILURES = 5
+"""So many failed trials before the first that succeeds end a search: a key or a judge is wrong, not an architecture."""
+
+
+class TrialLoop:
+    """Trials of one process, after those that earlier processes left in the journal."""
+
+    def __init__(
+        self,
+        scheduler: TrialScheduler,
+        space: PlannedSpace,
+        optimizer: Optimizer,
+        *,
+        confirmation: Confirmation,
+        journal: Journal,
+        progress: ProgressReporter,
+        workers: int,
+        began: float,
+    ) -> None:
+        """
+        Args:
+            began: when the search did in this process, by `time.monotonic`.
+        """
+        self._settings, self._scheduler, self._space, self._optimizer = scheduler.settings, scheduler, space, optimizer
+        self._confirmation, self._journal, self._progress = confirmation, journal, progress
+        self._workers, self._began, self._asked = workers, began, 0
+        self._tried: dict[int, Trial] = {}
+        self._open: list[tuple[int, TrialRequest]] = []
+        """Asked for, and not yet begun by this process."""
+        self._pending: dict[str, tuple[int, TrialRequest]] = {}
+        self._pace: tuple[float, int, int] | None = None
+        """When this process had its first trial to run, and how many were tried and calls paid by then."""
+        self._reserved_calls = 0.0
+        """Calls that the last trial had to leave for the end."""
+        self._spent = ""
+        """Why the budget allows no more."""
+
+    def run(self) -> dict[int, Trial]:
+        """Every trial by its configuration's number, in order.
+
+        Raises:
+            SearchError: the budget allows none, or the first ones or all fail.
+        """
+        self._progress.report("searching", total=self._max_trials)
+        self._replay_journal()
+        self._pace = (time.monotonic(), len(self._tried), self._scheduler.ledger.calls)
+        while True:
+            self._start_trials()
+            if not self._pending:
+                self._require_success()
+                return self._tried
+            for request in self._scheduler.wait_for_finished():
+                self._record_trial(*self._pending.pop(request.key))
+
+    def _replay_journal(self) -> None:
+        """Tell the optimizer what earlier processes found out; what they left under way is open."""
+        numbers = {option.architecture.fingerprint: number for number, option in enumerate(self._space.options)}
+        for line in self._journal.list_entries("ask"):
+            number = numbers.get(line["fingerprint"])
+            if number is None:  # models are ranked otherwise than when it was asked for
+                note = f"trial {line['number']} is left out: its architecture is no longer in the space"
+                self._progress.notes.append(note)
+                continue
+            request = self._build_request(line["number"], number)
+            if self._scheduler.is_finished(request.key):
+                self._record_trial(number, request)
+            else:
+                self._open.append((number, request))
+        self._asked = len(self._journal.list_entries("ask"))
+
+    def _start_trials(self) -> None:
+        """Keep as many trials under way as there are workers, while the budget allows it."""
+        while not self._spent and len(self._pending) < self._workers:
+            if not self._open and not self._ask():
+                return
+            number, request = self._open[0]
+            reserve = self._confirmation.compute_reserve(self._optimizer, self._tried)
+            self._reserved_calls = reserve[0]
+            try:
+                self._scheduler.start(request, reserve)
+            except BudgetSpentError as exc:
+                if not self._pending:  # or what these do not need of their worst case is free again
+                    self._spent = str(exc)
+                return
+            self._open.pop(0)
+            self._pending[request.key] = (number, request)
+
+    def _ask(self) -> bool:
+        """Open the next trial; whether there is one."""
+        if self._asked >= self._settings.budget.trials or self._is_out_of_time():
+            return False
+        pending = {number: request.first_epoch for number, request in self._pending.values()}
+        number = self._optimizer.ask(pending, self._pick_draw_set(self._asked))
+        if number is None:
+            return False
+        fingerprint = self._space.options[number].architecture.fingerprint
+        self._journal.add("ask", {"number": self._asked, "fingerprint": fingerprint})
+        self._open.append((number, self._build_request(self._asked, number)))
+        self._asked += 1
+        return True
+
+    def _build_request(self, asked: int, number: int) -> TrialRequest:
+        option = self._space.options[number]
+        return TrialRequest(
+            key=f"search/{asked}/{option.architecture.fingerprint[:6]}",
+            architecture=option.architecture,
+            plan=option.plan,
+            part="trial",
+            first_epoch=self._pick_draw_set(asked),
+        )
+
+    def _pick_draw_set(self, asked: int) -> int:
+        """Trials take the sets of draws in turn."""
+        return 1 + asked % self._settings.draws
+
+    def _record_trial(self, number: int, request: TrialRequest) -> None:
+        trial = self._tried[number] = self._scheduler.build_trial(request)
+        share = len(trial.scores) / self._scheduler.count_questions(request)
+        self._optimizer.tell(number, trial.performance, request.first_epoch, share=share or 1.0)
+        if trial.performance is None:
+            key = self._space.options[number].configuration.key
+            self._progress.notes.append(f"{request.key} ({key}) failed: {trial.error}")
+        failed = sum(tried.performance is None for tried in self._tried.values())
+        if failed == len(self._tried) >= MAX_INITIAL_FAILURES:
+            raise SearchError(f"the first {MAX_INITIAL_FAILURES} trials failed; the last: {trial.error}")
+        self._report_incumbent()
+
+    def _report_incumbent(self) -> None:
+        best = self._confirmation.rank_by_lower_bound(self._optimizer, self._tried, caution=0)[:1]
+        estimate = self._optimizer.estimate()
+        value = deviation = None
+        if best and estimate:
+            value, deviation = float(estimate[0][best[0]]), float(estimate[1][best[0]])
+        elif best:
+            value = self._tried[best[0]].performance
+        self._progress.report(
+            "searching",
+            done=len(self._tried),
+            total=self._max_trials,
+            trials=len(self._tried),
+            options=len(self._space.options),
+            incumbent=self._space.options[best[0]].configuration.key if best else "",
+            value=value,
+            deviation=deviation,
+            seconds_left=self._estimate_seconds_left(),
+        )
+
+    def _estimate_seconds_left(self) -> float | None:
+        """At this process's pace, until all are tried or the calls or the time for trials are spent."""
+        tried, ledger = len(self._tried), self._scheduler.ledger
+        if self._pace is None or tried == self._pace[1]:
+            return None
+        since, before, paid_before = self._pace
+        took, new, paid = time.monotonic() - since, tried - before, ledger.calls - paid_before
+        calls = max(0.0, ledger.remaining()[0] - self._reserved_calls)
+        time_left = self._settings.budget.seconds - (time.monotonic() - self._began)
+        return max(0.0, min(took / new * (self._max_trials - tried), took / max(1, paid) * calls, time_left))
+
+    @property
+    def _max_trials(self) -> int:
+        """As many as there may be."""
+        return int(min(self._settings.budget.trials, len(self._space.options)))
+
+    def _require_success(self) -> None:
+        if any(trial.performance is not None for trial in self._tried.values()):
+            return
+        if self._tried:
+            raise SearchError(f"all {len(self._tried)} trials failed; the last: {[*self._tried.values()][-1].error}")
+        late = "its seconds were over before the first" if self._is_out_of_time() else ""
+        why = f" ({self._spent or late})" if self._spent or late else ""
+        raise SearchError(f"the budget allows no single trial with confirmation and report{why}: raise it")
+
+    def _is_out_of_time(self) -> bool:
+        return time.monotonic() - self._began > self._settings.budget.seconds
