@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     active_controller = _concurrency._active_controller
     check_limits_before_dispatch = _model._check_limits_before_dispatch
 
+INSPECT_COMMAND = "inspect_ai._cli.main"
+"""The module whose `main` the installed script `inspect` imports and calls."""
+
 PRIVATE_NAMES: Mapping[str, str] = {
     "ActiveSample": "inspect_ai.log._samples:ActiveSample",
     "OpenAIAPI": "inspect_ai.model._providers.openai:OpenAIAPI",

@@ -130,6 +130,9 @@ class ComponentType:
     """Whether it must stand directly behind the layer that writes the tests."""
     runs_programs: str = ""
     """The setting with which it runs candidates' programs, as a user writes it; empty where it runs none."""
+    version: int = 1
+    """Raised when the component itself reads replies, or orders candidates, otherwise than before; part of the
+    fingerprint of architectures that have it. What all components share has PROMPTS_VERSION."""
     stand_in: str = ""
     """The component that takes its place at the end of an architecture in an ablation; empty for none."""
 

@@ -123,9 +123,13 @@ class Architecture:
     def fingerprint(self) -> str:
         """16 hex digits over everything that changes an answer, the code of custom components among it: not the name,
         the description or the layout."""
+        kinds = sorted({spec.kind for layer in self.layers for spec in layer})
         parts = [PROMPTS_VERSION, self.to_mapping()["layers"]]
-        code = digest_component_code(spec.kind for layer in self.layers for spec in layer)
-        canonical = json.dumps([*parts, code] if code else parts, sort_keys=True)
+        versions = {kind: resolve_component_type(kind, kind).version for kind in kinds}
+        # what is as it was in the first version adds nothing, so that old fingerprints stay
+        changed = {kind: version for kind, version in versions.items() if version > 1}
+        more = [part for part in (digest_component_code(kinds), changed) if part]
+        canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property

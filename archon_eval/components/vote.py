@@ -32,6 +32,7 @@ class Vote(ListComponent):
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
+        version=2,  # 2: option letters, \text{} and unclosed boxes are read as the scorers read them
     )
 
     @classmethod

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from archon_eval._inspect_compat import INSPECT_COMMAND
+
 COMMAND_PACKAGES = ("inspect_ai", "lm_eval", "archon_eval")
 """Run with `python -m`, a module of these is a command, or a worker of this package."""
 CONSOLE_SCRIPTS = {
-    ("inspect_ai._cli.main", "main"),
+    (INSPECT_COMMAND, "main"),
     ("lm_eval.__main__", "cli_evaluate"),
     ("archon_eval.cli", "main"),
 }

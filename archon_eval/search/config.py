@@ -8,14 +8,13 @@ of the fields say what a search file may hold; `load_settings` checks all of the
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from math import inf, isfinite
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     ConfigDict,
     PlainValidator,
@@ -26,11 +25,21 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import SearchError, did_you_mean
-from archon_eval.integrations.model_names import parse_model_names
+from archon_eval.search.setting_types import (
+    Count,
+    Limit,
+    Pairs,
+    parse_models,
+    parse_scale,
+    parse_solver_args,
+    parse_task_args,
+    parse_tasks,
+    require,
+)
 from archon_eval.search.space import Space, load_space
 
 Algorithm = Literal["smac", "random", "greedy", "smac-stock"]
@@ -42,67 +51,7 @@ Lines = Mapping[tuple[str | int, ...], int]
 """Where a search file says what: path such as ("tasks", 0, "name") -> line; 0 for what an option says instead."""
 _NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
 """Arguments of the solver that change no answer."""
-_DECIDED_SOLVER_ARGS = ("architecture", "models", "epoch_offset", "first_epoch")
-"""Arguments of the solver that the search decides."""
 _FORM = ConfigDict(extra="forbid")
-
-
-def _require(is_legal: Callable[[Any], bool], words: str) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if not is_legal(value):
-            raise PydanticCustomError("range", words)
-        return value
-
-    return AfterValidator(check)
-
-
-def _parse_pairs(value: Any) -> Any:
-    """A mapping as sorted pairs, which can be hashed."""
-    if isinstance(value, Mapping):
-        return tuple(sorted(value.items()))
-    if not isinstance(value, tuple):
-        raise PydanticCustomError("expected", "a mapping")
-    return value
-
-
-def _parse_task_args(value: Any) -> Any:
-    pairs = _parse_pairs(value)
-    if "split" in dict(pairs):
-        raise PydanticCustomError("whole", "the search makes the 20/80 split itself; leave out `split`")
-    return pairs
-
-
-def _parse_solver_args(value: Any) -> Any:
-    pairs = _parse_pairs(value)
-    for name in _DECIDED_SOLVER_ARGS:
-        if name in dict(pairs):
-            raise PydanticCustomError("whole", f"solver argument {name!r} is what the search decides: leave it out")
-    return pairs
-
-
-def _parse_scale(value: Any) -> Any:
-    def is_number(end: Any) -> bool:
-        return isinstance(end, int | float) and not isinstance(end, bool)
-
-    if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(is_number, value)):
-        raise PydanticCustomError("expected", "two numbers, e.g. [1, 10]")
-    return tuple(value)
-
-
-def _parse_tasks(value: Any) -> Any:
-    items = value if isinstance(value, list | tuple) else [value]
-    return tuple({"name": item} if isinstance(item, str) else item for item in items)
-
-
-def _parse_models(value: Any) -> Any:
-    if not isinstance(value, str | list | tuple | None):
-        raise PydanticCustomError("expected", "a list of names")
-    return parse_model_names(value)
-
-
-_Count = Annotated[int, Strict(), _require(lambda count: count >= 1, "must be 1 or more")]
-_Limit = Annotated[float, Strict(), _require(lambda limit: limit > 0, "a limit must be above 0")]
-_Pairs = Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_parse_pairs)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +61,13 @@ class TaskSpec:
     __pydantic_config__ = _FORM
     name: StrictStr
     """As Inspect finds it: `archon_eval/math`, `my_tasks.py@name`."""
-    args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_parse_task_args)] = ()
+    args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_task_args)] = ()
     """Task parameters (`-T`), without `split`: the search splits by itself."""
-    weight: Annotated[float, Strict(), _require(lambda weight: 0 < weight < inf, "a weight must be above 0")] = 1.0
+    weight: Annotated[float, Strict(), require(lambda weight: 0 < weight < inf, "a weight must be above 0")] = 1.0
     scale: Annotated[
         tuple[float, float],
-        BeforeValidator(_parse_scale),
-        _require(lambda scale: scale[0] != scale[1] and all(map(isfinite, scale)), "must be two different numbers"),
+        BeforeValidator(parse_scale),
+        require(lambda scale: scale[0] != scale[1] and all(map(isfinite, scale)), "must be two different numbers"),
     ] = (0.0, 1.0)
     """The scores that count as 0 and as 1, e.g. (1, 10) for grades."""
 
@@ -144,11 +93,11 @@ class ArchitectureLimits:
     """What an architecture may cost per question at most (plan's worst case, re-asks apart); None for no limit."""
 
     __pydantic_config__ = _FORM
-    calls: _Limit | None = None
-    input_tokens: _Limit | None = None
-    output_tokens: _Limit | None = None
-    dollars: _Limit | None = None
-    latency: _Limit | None = None
+    calls: Limit | None = None
+    input_tokens: Limit | None = None
+    output_tokens: Limit | None = None
+    dollars: Limit | None = None
+    latency: Limit | None = None
     """Model calls that wait for each other: the longest chain."""
 
     def find_exceeded(self, plan: Plan) -> dict[str, float]:
@@ -177,12 +126,12 @@ class SearchBudget:
     """What the whole search may spend: exact for calls and dollars, between trials for the others."""
 
     __pydantic_config__ = _FORM
-    calls: _Limit = inf
+    calls: Limit = inf
     """Model calls paid (calls answered from the call store are free)."""
-    dollars: _Limit = inf
-    trials: _Limit = inf
+    dollars: Limit = inf
+    trials: Limit = inf
     """Architectures tried in the search stage."""
-    seconds: _Limit = inf
+    seconds: Limit = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,32 +139,32 @@ class SearchSettings:
     """One search."""
 
     __pydantic_config__ = _FORM
-    tasks: Annotated[tuple[TaskSpec, ...], BeforeValidator(_parse_tasks)]
-    models: Annotated[tuple[str, ...], PlainValidator(_parse_models)]
+    tasks: Annotated[tuple[TaskSpec, ...], BeforeValidator(parse_tasks)]
+    models: Annotated[tuple[str, ...], PlainValidator(parse_models)]
     space: Annotated[Space, PlainValidator(lambda space: space if isinstance(space, Space) else load_space(space))] = (
         field(default_factory=Space)
     )
     limits: ArchitectureLimits = ArchitectureLimits()
     budget: SearchBudget = SearchBudget(trials=100)
     algorithm: Algorithm = "smac"
-    cost_weight: Annotated[float, Strict(), _require(lambda weight: 0 <= weight < inf, "must be 0 or more")] = 0.0
+    cost_weight: Annotated[float, Strict(), require(lambda weight: 0 <= weight < inf, "must be 0 or more")] = 0.0
     """Lambda: performance (0 to 1) that one unit of cost per question must bring."""
     cost_unit: CostUnit = "calls"
     pareto: StrictBool = False
     """Look for the set of architectures of which none is both better and cheaper (in `cost_unit`) than another."""
-    finalists: _Count = 10
-    draws: _Count = 3
+    finalists: Count = 10
+    draws: Count = 3
     """Sets of draws that trials take in turn: fewer share more calls, more average out the luck of shared draws."""
-    confirm_epochs: _Count = 2
+    confirm_epochs: Count = 2
     """Fresh draws per question for each finalist."""
-    trial_questions: _Count | None = None
+    trial_questions: Count | None = None
     """Dev questions per trial; finalists always answer all of them."""
     skip_ranking: StrictBool = False
     """Take the models as ranked already, best first, without a ranking stage."""
     seed: StrictInt = 0
-    solver_args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(_parse_solver_args)] = ()
+    solver_args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_solver_args)] = ()
     """Further arguments of the `archon` solver, e.g. `store`."""
-    model_roles: _Pairs = ()
+    model_roles: Pairs = ()
     """Roles of the task's scorers, e.g. a judge. Their calls are not in the budget."""
     prices: StrictStr | None = None
 

@@ -277,15 +277,11 @@ def _parse_axis(key: str, value: Any, where: str) -> Any:
     if key == "evaluations":
         return _check_items(items, lambda v: v in EVALUATIONS, f"{where}: `{key}` must be of {', '.join(EVALUATIONS)}")
     temperatures = f"{where}: `{key}` must be numbers from 0 to 2"
-    return tuple(map(float, _check_items(items, lambda v: _is_number(v) and 0 <= v <= 2, temperatures)))
+    return tuple(map(float, _check_items(items, lambda v: type(v) in (int, float) and 0 <= v <= 2, temperatures)))
 
 
 def _is_int(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _expand_range(item: Any) -> list[Any]:

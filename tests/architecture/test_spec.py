@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.parse import REASONING_EFFORTS
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings
+from archon_eval.components.vote import Vote
 from archon_eval.errors import ArchitectureError
 
 OWN_CODE = """
@@ -225,3 +226,12 @@ def test_files_say_only_what_differs() -> None:
         {"ranker": [{"model": "a/x", "top_k": 3}]},
     ]
     assert GenerationSettings(temperature=0.0).dump_non_none() == {"temperature": 0.0, "max_tokens": 2048}
+
+
+def test_a_vote_that_reads_otherwise_than_before_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [{"generator": {"model": "a", "samples": 3}}, {"vote": {}}]
+    before = load_architecture({"layers": layers}).fingerprint
+    monkeypatch.setattr(Vote, "kind", replace(Vote.kind, version=Vote.kind.version + 1))
+    assert load_architecture({"layers": layers}).fingerprint != before
+    plain = {"layers": layers[:1]}
+    assert load_architecture(plain).fingerprint == load_architecture(plain).fingerprint

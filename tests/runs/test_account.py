@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fakes.logs import account as logged_account
+from fakes.logs import build_account as logged_account
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ModelOutput
 
