@@ -1,6 +1,6 @@
-"""Old names that still work for one release, each with a DeprecationWarning that says the new one.
+"""Old names that still work for one release, each with a warning that says the new one.
 
-Three forms, for names of a module, for methods that are called, and for methods that a subclass overrides:
+For names of a module, for methods that are called, for methods that a subclass overrides, and for options:
 
     if not TYPE_CHECKING:  # a type checker shall see the new names only
         __getattr__ = deprecated_getattr(__name__, {"Desk": "archon_eval.components.base:CallContext"})
@@ -9,12 +9,16 @@ Three forms, for names of a module, for methods that are called, and for methods
         option = RenamedMethod("get_option")
 
     def __init_subclass__(cls, **kwargs): adopt_renamed_methods(cls, {"survivors": "count_survivors"})
+
+    move_renamed_option(values, "reask", "max_parse_retries")
 """
 
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
+
+from archon_eval.errors import ArchonError
 
 
 def deprecated_getattr(module_name: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
@@ -72,6 +76,35 @@ def adopt_renamed_methods(cls: type, renamed: Mapping[str, str]) -> None:
         elif old in own:
             _warn(f"{cls.__qualname__}.{old}", new, stacklevel=5)  # past __init_subclass__ and ABCMeta
             setattr(cls, new, own[old])
+
+
+def move_renamed_option(values: dict[str, Any], old: str, new: str) -> None:
+    """Put the value of an option's old name under the new one, with a FutureWarning, which users see.
+
+    Args:
+        values: options as a user gave them; changed in place, and left as they are where the old name is not there.
+
+    Raises:
+        ArchonError: both names are there.
+
+    >>> values = {"reask": 1}
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     move_renamed_option(values, "reask", "max_parse_retries")
+    >>> values, str(caught[0].message)
+    ({'max_parse_retries': 1}, '`reask` is now `max_parse_retries`; the old name goes with the next release')
+    """
+    if old not in values:
+        return
+    if new in values:
+        raise ArchonError(f"`{old}` is the old name of `{new}`: give `{new}` alone")
+    warn_renamed_option(old, new)
+    values[new] = values.pop(old)
+
+
+def warn_renamed_option(old: str, new: str) -> None:
+    """Tell the user of an option's new name; Python shows a FutureWarning where it hides a DeprecationWarning."""
+    warnings.warn(f"`{old}` is now `{new}`; the old name goes with the next release", FutureWarning, stacklevel=3)
 
 
 def _warn(old: str, new: str, stacklevel: int) -> None:

@@ -1,8 +1,8 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
 The grammar: `name`, `description`, `layers`; and, for every component at once, generation settings
-(`temperature: 0.7`), `on_error`, `reask` and `prompts` (by kind). A layer is a mapping with one key, its kind; the
-value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
+(`temperature: 0.7`), `on_error`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with one key, its
+kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from unicodedata import category
 
+from archon_eval._deprecated import move_renamed_option
 from archon_eval.architecture.component_types import ComponentType, describe_component, resolve_component_type
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
@@ -20,10 +21,10 @@ from archon_eval.architecture.spec import (
     GenerationSettings,
     Layer,
 )
-from archon_eval.errors import ArchitectureError, did_you_mean, quote
+from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
-TOP_KEYS = ("name", "description", "layers", "settings", "prompts", "on_error", "reask")
-COMPONENT_KEYS = ("model", "settings", "prompts", "on_error", "reask")
+TOP_KEYS = ("name", "description", "layers", "settings", "prompts", "on_error", "max_parse_retries")
+COMPONENT_KEYS = ("model", "settings", "prompts", "on_error", "max_parse_retries")
 NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
@@ -44,6 +45,7 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
     Raises:
         ArchitectureError: malformed, or against a rule of construction; says where and what is legal.
     """
+    data = _rename_options(data, where)
     _check_keys(data, (*TOP_KEYS, *SETTING_NAMES), where)
     layers = data.get("layers")
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
@@ -53,7 +55,7 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
             raise ArchitectureError(f"{where}: `{key}` must be text, not {describe_value(data[key])}")
     if any(category(character) == "Cc" for character in str(data.get("name", name))):
         raise ArchitectureError(f"{where}: `name` holds control characters: {quote(str(data.get('name', name)), 60)}")
-    shared = {key: data[key] for key in ("settings", "on_error", "reask", *SETTING_NAMES) if key in data}
+    shared = {key: data[key] for key in ("settings", "on_error", "max_parse_retries", *SETTING_NAMES) if key in data}
     prompts = _require_mapping(data.get("prompts", {}), f"{where}: `prompts`")
     used: set[str] = set()
     built = []
@@ -66,6 +68,15 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
         return Architecture(str(data.get("name", name)), tuple(built), str(data.get("description", "")))
     except ArchitectureError as exc:
         raise ArchitectureError(str(exc) if where == "architecture" else f"{where}: {exc}") from None
+
+
+def _rename_options(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    values = dict(data)
+    try:
+        move_renamed_option(values, "reask", "max_parse_retries")
+    except ArchonError as exc:
+        raise ArchitectureError(f"{where}: {exc}") from None
+    return values
 
 
 def _parse_layer(
@@ -100,6 +111,7 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
     """
     kind = resolve_component_type(name, where)
     inline = tuple(key for key in SETTING_NAMES if key not in kind.options)
+    own = own if "reask" in kind.options else _rename_options(own, where)
     _check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
     model = own.get("model", "")
     settings = GenerationSettings()
@@ -112,11 +124,19 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
     on_error = own.get("on_error", common.get("on_error", "fail"))
     if on_error not in ("fail", "drop"):
         raise ArchitectureError(f"{where}: `on_error` must be fail or drop, not {on_error!r}")
-    reask = own.get("reask", common.get("reask", 2))
-    if not isinstance(reask, int) or isinstance(reask, bool) or not 0 <= reask <= 10:
-        raise ArchitectureError(f"{where}: `reask` must be a whole number from 0 to 10, not {reask!r}")
+    retries = own.get("max_parse_retries", common.get("max_parse_retries", 2))
+    if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= 10:
+        raise ArchitectureError(f"{where}: `max_parse_retries` must be a whole number from 0 to 10, not {retries!r}")
     model_name = model.strip() if isinstance(model, str) else ""
-    spec = ComponentSpec(name, model_name, settings, options=options, prompts=prompts, on_error=on_error, reask=reask)
+    spec = ComponentSpec(
+        name,
+        model_name,
+        settings,
+        options=options,
+        prompts=prompts,
+        on_error=on_error,
+        max_parse_retries=retries,
+    )
     if not isinstance(model, str) or (not model_name and describe_component(spec, where).needs_model):
         raise ArchitectureError(f"{where} needs `model:`, an Inspect model name such as openai/gpt-4o; got {model!r}")
     return spec

@@ -26,6 +26,9 @@ PROMPTS_VERSION = 1
 """Version of the built-in prompts and parsers; part of every fingerprint, since answers depend on it. A test fails when
 one of them changes and this number does not."""
 
+FIRST_NAMES: Mapping[str, str] = {"max_parse_retries": "reask"}
+"""Renamed options: new name -> the name that fingerprints have."""
+
 PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all))")
 """`$1` the user's strongest model, `$2..8` a range, `$all` every one."""
 
@@ -74,7 +77,7 @@ class ComponentSpec:
     """The user's own prompts by name; a prompt that is not here is the built-in one."""
     on_error: Literal["fail", "drop"] = "fail"
     """What a call that failed for good does: fail the question, or go on without it (counted)."""
-    reask: int = 2
+    max_parse_retries: int = 2
     """How often a reply that cannot be parsed is asked for again before the fallback applies."""
 
     def get_option(self, name: str) -> Any:
@@ -124,7 +127,7 @@ class Architecture:
         """16 hex digits over everything that changes an answer, the code of custom components among it: not the name,
         the description or the layout."""
         kinds = sorted({spec.kind for layer in self.layers for spec in layer})
-        parts = [PROMPTS_VERSION, self.to_mapping()["layers"]]
+        parts = [PROMPTS_VERSION, _restore_first_names(self.to_mapping()["layers"])]
         versions = {kind: resolve_component_type(kind, kind).version for kind in kinds}
         # what is as it was in the first version adds nothing, so that old fingerprints stay
         changed = {kind: version for kind, version in versions.items() if version > 1}
@@ -173,6 +176,13 @@ class Architecture:
         return yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True, width=100)
 
 
+def _restore_first_names(value: Any) -> Any:
+    """A mapping's options under the names they had when fingerprints were first taken, so that a fingerprint stays."""
+    if isinstance(value, Mapping):
+        return {FIRST_NAMES.get(key, key): _restore_first_names(item) for key, item in value.items()}
+    return [_restore_first_names(item) for item in value] if isinstance(value, list) else value
+
+
 def _fill_placeholders(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:
     named = set(spec.model_options)
     options = tuple((key, _fill_model(value, models) if key in named else value) for key, value in spec.options)
@@ -203,7 +213,7 @@ def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
                 extra.setdefault("settings", {}) if name in resolve_component_type(spec.kind, "").options else extra
             )
             target[name] = list(value) if isinstance(value, tuple) else value
-    for name in ("on_error", "reask"):
+    for name in ("on_error", "max_parse_retries"):
         if getattr(spec, name) != getattr(plain, name):
             extra[name] = getattr(spec, name)
     if spec.prompts:

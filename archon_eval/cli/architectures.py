@@ -95,7 +95,7 @@ def _format_settings(spec: ComponentSpec) -> str:
     for name in SETTING_NAMES:
         if (value := getattr(spec.settings, name)) != getattr(plain.settings, name):
             shown[name] = value
-    for name in ("on_error", "reask"):
+    for name in ("on_error", "max_parse_retries"):
         if (value := getattr(spec, name)) != getattr(plain, name):
             shown[name] = value
     own = [f"own wording of {name}" for name, _ in spec.prompts]

@@ -45,7 +45,7 @@ class CallContext(Protocol):
         model: str | None = None,
         about: str = "",
     ) -> T | None:
-        """A parsed reply, asked for again up to `reask` times when `parse` raises ParseError.
+        """A parsed reply, asked for again up to `max_parse_retries` times when `parse` raises ParseError.
 
         Then the fallback is recorded and what could be read (`ParseError.partial`) or None is returned.
 

@@ -135,7 +135,7 @@ class EngineCallContext:
     ) -> T | None:
         """A parsed reply; after the last re-ask the fallback is recorded and what could be read is returned."""
         prompt, partial, problem = messages, None, "the call failed"
-        for attempt in range(self._spec.reask + 1):
+        for attempt in range(self._spec.max_parse_retries + 1):
             label = purpose if attempt == 0 else f"{purpose} (asked again)"
             reply = await self.generate(label, prompt, model=model, draw=attempt, about=about)
             if reply is None:
@@ -145,7 +145,7 @@ class EngineCallContext:
             except ParseError as exc:
                 problem = str(exc)
                 partial = exc.partial if exc.partial is not None else partial
-            if attempt < self._spec.reask:
+            if attempt < self._spec.max_parse_retries:
                 self.record_event("reask", f"{purpose}: {problem}", about)
                 shown = reply.text[:MAX_QUOTED_CHARS].strip() or "(no text)"
                 prompt = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=problem)))

@@ -168,7 +168,9 @@ def _plan_layer(
         (_estimate(component, flow, assumed, place=0), _estimate(component, flow, assumed, place=1))
         for component in components
     ]
-    parsed = [component.count_parsed_calls(flow.candidates) * component.spec.reask for component in components]
+    parsed = [
+        component.count_parsed_calls(flow.candidates) * component.spec.max_parse_retries for component in components
+    ]
     return LayerPlan(
         number=number,
         kind=components[0].spec.kind,

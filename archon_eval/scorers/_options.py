@@ -12,7 +12,6 @@ parameters of their own:
     'never, up to 5'
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
@@ -21,6 +20,8 @@ from typing import Any, TypeVar
 
 from inspect_ai.model import GenerateConfig
 
+from archon_eval._deprecated import warn_renamed_option
+from archon_eval.errors import DataError
 from archon_eval.scorers._judge import Judge, JudgeCachePolicy
 
 ResultT = TypeVar("ResultT")
@@ -43,7 +44,9 @@ class JudgeOptions:
 
     def __post_init__(self) -> None:
         if self.stored is not None:
-            warnings.warn("the option `stored` is now called `judge_cache`", FutureWarning, stacklevel=3)
+            if self.judge_cache != "reuse":
+                raise DataError("`stored` is the old name of `judge_cache`: give `judge_cache` alone")
+            warn_renamed_option("stored", "judge_cache")
             object.__setattr__(self, "judge_cache", self.stored)
 
     def build_judge(self, benchmark: str, protocol: GenerateConfig) -> Judge:

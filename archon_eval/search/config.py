@@ -7,7 +7,6 @@ of the fields say what a search file may hold; `load_settings` checks all of the
 """
 
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
@@ -27,8 +26,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from archon_eval._deprecated import move_renamed_option
 from archon_eval.engine.plan import Plan
-from archon_eval.errors import SearchError, did_you_mean
+from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.search.setting_types import (
     Count,
     Limit,
@@ -248,9 +248,10 @@ def load_settings(data: Mapping[str, Any], where: str = "search", *, lines: Line
         raise SearchError(f"{where} must be a mapping, not {data!r}")
     values = {"tasks": (), "models": (), **data}
     for old, new in RENAMED_SETTINGS.items():
-        if old in values:
-            warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 2)
-            values[new] = values.pop(old)
+        try:
+            move_renamed_option(values, old, new)
+        except ArchonError as exc:
+            raise SearchError(f"{where}: {exc}") from None
     try:
         return TypeAdapter(SearchSettings).validate_python(values)
     except ValidationError as exc:

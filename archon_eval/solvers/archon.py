@@ -5,7 +5,6 @@ one after the other. Multiple-choice samples are formatted and marked by Inspect
 of each question is in `sample.metadata["archon"]` and, with this package's scorers, in the score's metadata.
 """
 
-import logging
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
+from archon_eval._deprecated import warn_renamed_option
 from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
@@ -21,8 +21,6 @@ from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.runs.account import QuestionAccount, record_turn
-
-_LOGGER = logging.getLogger(__name__)
 
 
 @solver
@@ -58,11 +56,7 @@ def archon(
             `first_epoch`, one more, is its deprecated name.
     """
     if "first_epoch" in unknown:
-        _LOGGER.warning(
-            "solver archon: the option first_epoch=N is deprecated, and goes with the next release; "
-            "use epoch_offset=N-1"
-        )
-        epoch_offset = unknown.pop("first_epoch") - 1
+        epoch_offset = _convert_first_epoch(unknown.pop("first_epoch"), epoch_offset)
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
         raise make_prerequisite_error(
@@ -107,6 +101,16 @@ def archon(
         return state
 
     return solve
+
+
+def _convert_first_epoch(first_epoch: Any, epoch_offset: int) -> int:
+    """The offset that the old option `first_epoch`, which counts from 1, means."""
+    if epoch_offset:
+        raise make_prerequisite_error("solver archon: first_epoch is the old name of epoch_offset: give that alone")
+    if type(first_epoch) is not int or first_epoch < 1:
+        raise make_prerequisite_error(f"solver archon: first_epoch must be a whole number from 1, not {first_epoch!r}")
+    warn_renamed_option(f"first_epoch={first_epoch}", f"epoch_offset={first_epoch - 1}")
+    return first_epoch - 1
 
 
 def find_further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -> list[str]:

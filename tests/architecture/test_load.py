@@ -121,7 +121,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ({"temperature": float("nan"), "layers": [{"generator": "a/x"}]}, ["`temperature` must be"]),
         ({"max_tokens": 0, "layers": [{"generator": "a/x"}]}, ["`max_tokens` must be a whole number of at least 1"]),
         ({"stop": [1], "layers": [{"generator": "a/x"}]}, ["`stop` must be text"]),
-        ({"reask": 11, "layers": [{"generator": "a/x"}]}, ["`reask` must be a whole number from 0 to 10"]),
+        (
+            {"max_parse_retries": 11, "layers": [{"generator": "a/x"}]},
+            ["`max_parse_retries` must be a whole number from 0 to 10"],
+        ),
         ({"on_error": ["drop"], "layers": [{"generator": "a/x"}]}, ["`on_error` must be fail or drop"]),
         ({"layers": [{"generator": "$0"}]}, ["placeholder '$0' must be $1, $2..8 or $all"]),
         ({"layers": [{"generator": "$00"}]}, ["placeholder '$00'"]),
@@ -273,3 +276,17 @@ def test_a_bare_preset_name_is_the_preset_also_beside_a_file_of_this_name(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_architecture("moa").name == "moa"
+
+
+def test_the_old_name_of_max_parse_retries_works_with_a_note_and_keeps_the_fingerprint() -> None:
+    new = load_architecture(
+        {"layers": [{"generator": ["a/x", "a/y"]}, {"ranker": {"model": "a/x", "max_parse_retries": 1}}]}
+    )
+    with pytest.warns(FutureWarning, match="`reask` is now `max_parse_retries`"):
+        old = load_architecture({"layers": [{"generator": ["a/x", "a/y"]}, {"ranker": {"model": "a/x", "reask": 1}}]})
+    with pytest.warns(FutureWarning):
+        shared = load_architecture({"reask": 1, "layers": [{"generator": "a/x"}]})
+    assert old == new and shared.layers[0][0].max_parse_retries == 1
+    assert new.fingerprint == "83b66c53cbbe6553", "it was taken when the option had its old name"
+    with pytest.raises(ArchitectureError, match="layer 1: generator: `reask` is the old name of `max_parse_retries`"):
+        load_architecture({"layers": [{"generator": {"model": "a/x", "reask": 1, "max_parse_retries": 2}}]})

@@ -102,7 +102,14 @@ def test_what_the_rules_allow(layers: list[Any]) -> None:
 
 def test_fingerprint_depends_on_behaviour_alone() -> None:
     base = load({"generator": [{"model": "a/x", "samples": 2}]}, {"ranker": "b/y"}, name="one").fingerprint
-    explicit = {"model": "b/y", "top_k": 5, "use_critiques": True, "temperature": 0.7, "max_tokens": 2048, "reask": 2}
+    explicit = {
+        "model": "b/y",
+        "top_k": 5,
+        "use_critiques": True,
+        "temperature": 0.7,
+        "max_tokens": 2048,
+        "max_parse_retries": 2,
+    }
     same = load(
         {"generator": {"samples": 2, "model": "a/x", "on_error": "fail"}},
         {"ranker": explicit},
@@ -117,8 +124,8 @@ def test_fingerprint_depends_on_behaviour_alone() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"temperature": 0.6}, {"samples": 3}, {"model": "a/z"}, {"on_error": "drop"}, {"reask": 1}, {"seed": 7},
-        {"max_tokens": None}, {"stop": ["\n"]},
+        {"temperature": 0.6}, {"samples": 3}, {"model": "a/z"}, {"on_error": "drop"}, {"max_parse_retries": 1},
+        {"seed": 7}, {"max_tokens": None}, {"stop": ["\n"]},
     ],
 )  # fmt: skip
 def test_fingerprint_changes_with_behaviour(change: dict[str, Any]) -> None:
@@ -178,7 +185,7 @@ common = {
     "seed": st.integers(0, 2**31),
     "reasoning_effort": st.sampled_from(REASONING_EFFORTS),
     "on_error": st.sampled_from(["fail", "drop"]),
-    "reask": st.integers(0, 10),
+    "max_parse_retries": st.integers(0, 10),
 }
 
 

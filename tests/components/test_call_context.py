@@ -17,7 +17,9 @@ def notes(answer: Any, what: str) -> list[str]:
 
 @pytest.mark.parametrize("reask", [0, 1, 3])
 def test_asks_again_so_often_and_no_more(run: Any, reask: int) -> None:
-    answer, caller = run([GENERATOR, {"ranker": {"model": "made/r", "reask": reask}}], lambda call: "no idea")
+    answer, caller = run(
+        [GENERATOR, {"ranker": {"model": "made/r", "max_parse_retries": reask}}], lambda call: "no idea"
+    )
     assert len(caller.prompts("made/r")) == 1 + reask
     assert answer.trail.counts["fallback"] == 1
     assert answer.trail.counts.get("reask", 0) == reask

@@ -136,7 +136,7 @@ def test_critic(run: Any, reply: tuple[str, bool], wrong: int, reask: int) -> No
         asked.append(call.messages[0].content)
         return reply[0] if len(asked) <= wrong else "\n".join(line for s in critique("[{}]") for line in s)
 
-    layers = [*GENERATORS, {"critic": {"model": "made/c", "reask": reask}}, {"fuser": "made/f"}]
+    layers = [*GENERATORS, {"critic": {"model": "made/c", "max_parse_retries": reask}}, {"fuser": "made/f"}]
     answer, _ = run(layers, script)
     candidates = answer.trail.layers[1].candidates
     assert [c.id for c in candidates] == IDS
@@ -201,7 +201,7 @@ def test_ranker(run: Any, reply: tuple[str, list[int], bool], top_k: int, wrong:
         asked.append(call.messages[0].content)
         return text if len(asked) <= wrong else "[3] > [1] > [4] > [2]"
 
-    answer, _ = run([*GENERATORS, {"ranker": {"model": "made/r", "top_k": top_k, "reask": reask}}], script)
+    answer, _ = run([*GENERATORS, {"ranker": {"model": "made/r", "top_k": top_k, "max_parse_retries": reask}}], script)
     kept = [candidate.id for candidate in answer.candidates]
     assert len(kept) == len(set(kept)) == min(top_k, N)
     assert set(kept) <= set(IDS)
@@ -265,7 +265,7 @@ def test_verifier(run: Any, replies: list[tuple[bool, str, bool]], wrong: int, r
         truth, text, _ = replies[n - 1]
         return text if asked[n] <= wrong else ("[Correct]" if truth else "[Incorrect]")
 
-    answer, _ = run([*GENERATORS, {"verifier": {"model": "made/v", "reask": reask}}], script)
+    answer, _ = run([*GENERATORS, {"verifier": {"model": "made/v", "max_parse_retries": reask}}], script)
     kept = {candidate.id: candidate for candidate in answer.candidates}
     assert [c.id for c in answer.candidates] == [i for i in IDS if i in kept]
     assert all(candidate.reasons == f"reasons-{id[-1]}" for id, candidate in kept.items())
@@ -350,7 +350,7 @@ def test_evaluator(run: Any, replies: list[tuple[list[bool], str, bool]], wrong:
         right = "\n".join(f"Unit Test #{i}: [{'Passed' if p else 'Failed'}]" for i, p in enumerate(truth, 1))
         return text if asked[n] <= wrong else right
 
-    options = {"model": "made/e", "reask": reask, "keep": "all" if keep else "passing"}
+    options = {"model": "made/e", "max_parse_retries": reask, "keep": "all" if keep else "passing"}
     answer, _ = run([*GENERATORS, {"unit_test_generator": "made/t"}, {"unit_test_evaluator": options}], script)
     kept = {candidate.id: candidate for candidate in answer.candidates}
     assert len(kept) == len(answer.candidates) and set(kept) <= set(IDS)
@@ -410,8 +410,8 @@ def test_test_generator(
 
     layers = [
         *GENERATORS,
-        {"unit_test_generator": {"model": "made/t", "max_tests": most, "reask": reask}},
-        {"unit_test_evaluator": {"model": "made/e", "reask": 0}},
+        {"unit_test_generator": {"model": "made/t", "max_tests": most, "max_parse_retries": reask}},
+        {"unit_test_evaluator": {"model": "made/e", "max_parse_retries": 0}},
     ]
     answer, _ = run(layers, script)
     tests = answer.trail.layers[1].values["tests"]

@@ -97,7 +97,7 @@ def test_stop_after_may_also_cancel_the_judges_before_it() -> None:
 
 
 def test_reasks_are_counted_apart_and_only_for_replies_that_are_parsed() -> None:
-    found = plan(layers({"generator": ["a/x", "b/x"]}, {"verifier": "a/x"}, {"fuser": "a/x"}, reask=3))
+    found = plan(layers({"generator": ["a/x", "b/x"]}, {"verifier": "a/x"}, {"fuser": "a/x"}, max_parse_retries=3))
     assert [layer.reasks for layer in found.layers] == [0, 2 * 3, 0]
     assert found.reasks == 6 and plan(layers({"generator": "a/x"})).reasks == 0
 

@@ -67,7 +67,7 @@ def test_inspect_takes_names_and_defaults_from_the_spread_signature() -> None:
 
 @pytest.mark.parametrize("build", SCORERS)
 def test_the_old_name_of_the_judge_cache_still_works_and_names_the_new_one(build: Callable[..., Scorer]) -> None:
-    with pytest.warns(FutureWarning, match="`stored` is now called `judge_cache`"):
+    with pytest.warns(FutureWarning, match="`stored` is now `judge_cache`"):
         build(stored="only")
     with pytest.warns(FutureWarning), pytest.raises(DataError, match=r"judge_cache='onyl'.*did you mean 'only'"):
         build(stored="onyl")

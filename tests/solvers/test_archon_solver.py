@@ -29,6 +29,7 @@ from inspect_ai.scorer import choice, includes
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 from inspect_ai.tool import bash
 
+from archon_eval._inspect_compat import PrerequisiteError
 from archon_eval.solvers import archon
 
 seen: list[tuple[str, list[tuple[str, str]]]] = []
@@ -308,7 +309,7 @@ def test_mistakes_are_said_before_anything_is_paid(tmp_path: Path, options: list
 
 
 def test_the_offset_of_epochs_chooses_other_draws_and_has_a_deprecated_name(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     store = {"store": str(tmp_path / "calls.db")}
     calls = []
@@ -318,4 +319,13 @@ def test_the_offset_of_epochs_chooses_other_draws_and_has_a_deprecated_name(
         account = log.samples[0].metadata["archon"]
         calls.append(account.get("reused", {}).get("calls", 0))
     assert calls == [0, 0, 1, 1], "3 is the offset 2, and 1 is none"
-    assert "epoch_offset" in caplog.text
+    assert [str(warning.message).partition(";")[0] for warning in recwarn if warning.category is FutureWarning] == [
+        "`first_epoch=3` is now `epoch_offset=2`",
+        "`first_epoch=1` is now `epoch_offset=0`",
+    ]
+    for options, problem in (
+        ({"first_epoch": 3, "epoch_offset": 2}, "give that alone"),
+        ({"first_epoch": "three"}, "must be a whole number from 1, not 'three'"),
+    ):
+        with pytest.raises(PrerequisiteError, match=problem):
+            archon("single", "mockllm/model", **options)

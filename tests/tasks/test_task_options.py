@@ -68,7 +68,7 @@ def test_a_log_keeps_the_options_that_were_given_and_the_defaults(tmp_path: Path
 def test_the_old_name_of_an_option_reaches_the_scorer_under_its_new_name(tmp_path: Path) -> None:
     options = {"sample": True, "n": 1, "stored": "never", "allow_main_model": True}
     model = say("[[A=B]]")
-    with pytest.warns(FutureWarning, match="`stored` is now called `judge_cache`"):
+    with pytest.warns(FutureWarning, match="`stored` is now `judge_cache`"):
         [log] = eval("archon_eval/arena_hard", task_args=options, model=model, log_dir=str(tmp_path), display="none")
     assert log.status == "success" and log.eval.scorers
     assert log.eval.scorers[0].options == {"judge_prompts": None, "judge_cache": "never", "allow_main_model": True}
