@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archon_eval.cli.commands import add_command
 from archon_eval.cli.progress import ProgressDisplay as Bar
 from archon_eval.cli.progress import ProgressUpdate
 
 
 def add(commands: Any) -> None:
     """Add the command."""
-    command = commands.add_parser("search", help="find the best architecture for a benchmark under a budget")
+    command = add_command(commands, "search", "find the best architecture for a benchmark under a budget", run=run)
     task = command.add_argument_group("what")
     task.add_argument("file", nargs="?", type=Path, help="a YAML file with any of these settings; options win over it")
     task.add_argument("--task", action="append", help="benchmark as Inspect finds it; repeat for several at once")
@@ -65,7 +66,6 @@ def add(commands: Any) -> None:
         "--call-seconds", type=float, default=5.0, help="what one call takes, for --dry-run (%(default)s)"
     )
     where.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -30,21 +30,21 @@ _NO_SETTINGS = GenerationSettings(temperature=None, max_tokens=None)
 """A judge's settings are Inspect's configuration."""
 
 
-def share_cache_with_judges(caller: Caller, first_epoch: int = 1) -> None:
+def share_cache_with_judges(caller: Caller, epoch_offset: int = 0) -> None:
     """Let the sample's judges use the store of who answers it; of several the first one's.
 
     Args:
         caller: who answers; only a `ModelClient` has a store.
-        first_epoch: as the solver's, since judges of fresh draws are to judge afresh.
+        epoch_offset: the solver's, since judges of fresh draws are to judge afresh.
     """
     if not isinstance(caller, ModelClient) or store().get(JUDGE_CACHE_KEY) is not None:
         return
     if (cache := caller.store) is not None:
         # the store of a task's file was opened in that file's folder
         path = cache.path if cache.path.absolute() == cache.file else cache.file
-        store().set(JUDGE_CACHE_KEY, [str(path), caller.policy, first_epoch])
+        store().set(JUDGE_CACHE_KEY, [str(path), caller.policy, epoch_offset + 1])
     elif os.environ.get(STORE_VARIABLE):  # which is not for judges of answers that are not kept
-        store().set(JUDGE_CACHE_KEY, ["", "off", first_epoch])
+        store().set(JUDGE_CACHE_KEY, ["", "off", epoch_offset + 1])
 
 
 class JudgeClient:

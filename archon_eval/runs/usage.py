@@ -58,8 +58,12 @@ def summarize_layers(
         layers = [account.layers[number] for account in accounts if len(account.layers) > number]
         models = tuple(part.model for part in layers[0].components)
         if architecture is not None:
-            specs = [spec for spec in architecture.layers[number] if spec.model]
-            models = tuple(spec.model for spec in specs for _ in range(dict(spec.options).get("samples", 1)))
+            models = tuple(
+                model
+                for spec in architecture.layers[number]
+                for model in spec.models
+                for _ in range(dict(spec.options).get("samples", 1))
+            )
         summaries.append(
             LayerUsage(
                 kind=layers[0].kind,

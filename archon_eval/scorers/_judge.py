@@ -5,7 +5,7 @@ A reply without a usable verdict is followed by one more request; if that has no
 verdict is made up. The replies are kept in the score's metadata under `judgments`, so that `inspect score LOG` scores
 again without a call:
 
-    judge = Judge("arena_hard", GenerateConfig(temperature=0), stored="reuse")
+    judge = Judge("arena_hard", GenerateConfig(temperature=0), cache="reuse")
     judged = await judge.ask(state, "game 1", prompt.render(question="Why?"), parse=parse, remind="Reply with [[A]].")
 """
 
@@ -34,6 +34,7 @@ from archon_eval.engine.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
 from archon_eval.models.judge_client import JudgeClient
 from archon_eval.models.replies import get_top_logprobs
+from archon_eval.runs.account import parse_accounts
 from archon_eval.scorers._account import get_account_metadata
 
 VerdictT = TypeVar("VerdictT")
@@ -58,10 +59,8 @@ class JudgeReply:
     @classmethod
     def parse_output(cls, output: ModelOutput) -> "JudgeReply":
         """The reply in a model's output."""
-        account = (output.metadata or {}).get("archon")
-        if isinstance(account, Mapping):
-            reused = 0 < account.get("calls", 0) == account.get("reused", {}).get("calls", 0)
-            return cls(output.completion, fingerprint=str(account["fingerprint"]), reused=reused)
+        if accounts := parse_accounts(output.metadata):
+            return cls(output.completion, fingerprint=accounts[-1].fingerprint, reused=accounts[-1].is_replay)
         return cls(output.completion, get_top_logprobs(output))
 
     def dump(self) -> dict[str, Any]:
@@ -88,15 +87,15 @@ class Judge:
     benchmark: str
     protocol: GenerateConfig
     """Temperature and lengths. Settings bound with the role come first (`judge={model: ..., temperature: 0}`)."""
-    stored: JudgeCachePolicy = "reuse"
+    cache: JudgeCachePolicy = "reuse"
     allow_main_model: bool = False
     """Let the evaluated model judge itself if no judge is bound."""
     _client: JudgeClient = field(default_factory=JudgeClient, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.stored not in get_args(JudgeCachePolicy):
+        if self.cache not in get_args(JudgeCachePolicy):
             legal = get_args(JudgeCachePolicy)
-            raise DataError(f"judge_cache={self.stored!r}{did_you_mean(str(self.stored), legal)}")
+            raise DataError(f"judge_cache={self.cache!r}{did_you_mean(str(self.cache), legal)}")
 
     async def ask(
         self,
@@ -126,7 +125,7 @@ class Judge:
             async def answer(*more: ChatMessage) -> JudgeReply:
                 asked = [*messages, *more]
                 reply = None
-                if self.stored != "never":
+                if self.cache != "never":
                     reply = await self._client.generate(model, asked, config, epoch=state.epoch)
                 if reply is None:
                     return JudgeReply.parse_output(await model.generate(asked, config=config))
@@ -149,11 +148,11 @@ class Judge:
         raise JudgeError(f"{name}, sample {state.sample_id}: {tries}: {result}")
 
     def _find_stored(self, state: TaskState, name: str, digest: str) -> dict[str, Any] | None:
-        if self.stored == "never":
+        if self.cache == "never":
             return None
         bound = model_roles().get(JUDGE_ROLE)
         records = [r for r in _read_stored_records(state) if r.get("name") == name]
-        if self.stored == "reuse":
+        if self.cache == "reuse":
             judge = str(bound[0] if isinstance(bound, list) else bound) if bound else None
             records = [r for r in records if r.get("prompt") == digest and judge in (None, r.get("judge"))]
         elif not records:

@@ -51,7 +51,7 @@ class JudgeOptions:
 
     def build_judge(self, benchmark: str, protocol: GenerateConfig) -> Judge:
         """The judge of a benchmark. DataError for an unknown `judge_cache`."""
-        return Judge(benchmark, protocol, stored=self.judge_cache, allow_main_model=self.allow_main_model)
+        return Judge(benchmark, protocol, cache=self.judge_cache, allow_main_model=self.allow_main_model)
 
     def to_arguments(self) -> dict[str, Any]:
         """The options as keywords of a scorer, under their present names."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from math import ceil, fsum
 from statistics import fmean
 
+from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.search.config import SearchBudget
 from archon_eval.search.trial import QuestionSplits, TrialRequest
-from archon_eval.search.trial_worker import EvalResult
 
 DOLLAR_SLACK = 4.0
 """Dollars are estimated, not known, before: an eval may take so many times the estimate, if that much is left. Plans

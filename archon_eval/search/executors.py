@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.errors import SearchError, WorkerLostError
-from archon_eval.search.trial_worker import EvalJob, EvalResult, WorkerProcess
+from archon_eval.runs.eval_worker import EvalJob, EvalResult
+from archon_eval.runs.worker_process import WorkerProcess
 
 MAX_ATTEMPTS = 3
 """How often a job whose worker dies is run before the trial counts as failed."""

@@ -14,12 +14,12 @@ from math import inf
 from pathlib import Path
 
 from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
-from archon_eval.search.trial_worker import EvalJob, EvalResult
 
 StepCallback = Callable[[int, int], None]
 """Told how many are done, of how many."""

@@ -6,8 +6,9 @@ from statistics import fmean
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan
+from archon_eval.models.usage_totals import sum_dollars
+from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.search.config import SearchSettings, TaskSpec
-from archon_eval.search.trial_worker import EvalResult
 
 MAX_FAILED_SHARE = 0.1
 """A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
@@ -89,8 +90,8 @@ def build_trial(
     times = max(1, count_questions(splits, request.part) * request.epochs)
     calls = sum(result.calls + result.reused for result in results) / times
     tokens = sum(result.tokens for result in results) / times
-    costs = [result.cost for result in results]
-    dollars = None if None in costs else sum(cost for cost in costs if cost is not None) / times
+    total = sum_dollars(result.cost for result in results)
+    dollars = None if total is None else total / times
     shared = sorted(set.intersection(*map(set, epochs)))
     return Trial(
         key=request.key,

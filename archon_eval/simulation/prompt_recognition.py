@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion, extract_boxed, normalize_answer
+from archon_eval.components.parsing.final_answer import extract_last_box
+from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion, normalize_answer
 from archon_eval.types import Message
 
 QUALITY_MARK = "[simulated quality "
@@ -214,7 +215,7 @@ def parse_answer(text: str, prompt: RecognizedPrompt) -> str:
 
 
 def _extract_answer(text: str) -> str:
-    if box := extract_boxed(text):
+    if box := extract_last_box(text):
         return box
     fences = text.split("```")
     if len(fences) > 2:

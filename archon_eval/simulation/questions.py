@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from archon_eval.components.parsing.final_answer import extract_last_box
 from archon_eval.errors import DataError
 from archon_eval.simulation.seeded_random import hash_parts
 from archon_eval.simulation.skills import FAMILIES, OPEN_ENDED
@@ -237,23 +238,8 @@ def _parse_answers(value: Any, choices: Sequence[str]) -> list[str]:
         else:
             text = "" if isinstance(item, Mapping) else str(item).strip("\n")
             text = text.rsplit("####", 1)[-1].strip() if "####" in text else text
-            answers.append(extract_boxed(text) or text)
+            answers.append(extract_last_box(text) or text)
     return [text for text in answers if text.strip()]
-
-
-def extract_boxed(text: str) -> str:
-    """The content of the last `\\boxed{}` of a text; empty if there is none.
-
-    >>> extract_boxed(r"So $\\boxed{\\frac{1}{2}}$.")
-    '\\\\frac{1}{2}'
-    """
-    place = text.rfind("\\boxed{")
-    depth, start = 0, place + len("\\boxed{")
-    for end in range(start, min(len(text), start + 2000) if place >= 0 else 0):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        if depth < 0:
-            return text[start:end]
-    return ""
 
 
 def _infer_family(name: str, has_answer: bool) -> str:

@@ -93,7 +93,7 @@ def archon(
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        share_cache_with_judges(engine.caller, epoch_offset + 1)
+        share_cache_with_judges(engine.caller, epoch_offset)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in find_further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))

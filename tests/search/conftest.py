@@ -10,7 +10,7 @@ import pytest
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.engine.plan import plan
-from archon_eval.search.trial_worker import EvalJob, EvalResult
+from archon_eval.runs.eval_worker import EvalJob, EvalResult
 
 
 class FakeRun:
