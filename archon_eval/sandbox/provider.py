@@ -10,7 +10,6 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, overload
 
@@ -28,7 +27,8 @@ from inspect_ai.util import (
 from pydantic import BaseModel, ConfigDict
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.container import RECEIVE_SIZE, ContainerHandle, build_host_options, pop_records, remove_orphans
+from archon_eval.sandbox.container import ContainerHandle, build_host_options, remove_orphans
+from archon_eval.sandbox.exec_stream import receive_output, send_input
 from archon_eval.sandbox.image import connect, get_default_image, require_image
 
 WORKING_DIR = "/work"
@@ -182,10 +182,10 @@ class ArchonDocker(SandboxEnvironment):
         # Bytes that came with the response's headers are in docker-py's buffered reader, no longer in the socket.
         read = connection._response.raw._fp.fp.read1 if hasattr(connection, "_response") else link.recv
         if stdin is not None:
-            threading.Thread(target=_send_input, args=(link, stdin), daemon=True).start()
+            threading.Thread(target=send_input, args=(link, stdin), daemon=True).start()
         try:
             link.settimeout(timeout + ENGINE_GRACE if timeout else None)
-            streams, truncated, silent = _receive_output(read, limit)
+            streams, truncated, silent = receive_output(read, limit)
         finally:
             link.close()
             connection.close()
@@ -269,38 +269,6 @@ def _start_container(config: ArchonDockerConfig) -> ArchonDocker:
         working_dir=WORKING_DIR,
     )
     return ArchonDocker(client, handle)
-
-
-def _send_input(link: Any, data: bytes) -> None:
-    """Send everything and close the writing half; a command that does not read its input is no error."""
-    import socket
-
-    try:
-        link.sendall(data)
-        link.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-
-
-def _receive_output(read: Callable[[int], bytes], limit: int) -> tuple[dict[int, bytearray], bool, bool]:
-    """Read stdout (1) and stderr (2) up to `limit` bytes each.
-
-    Returns:
-        The streams, whether one was longer, and whether the engine went silent.
-    """
-    streams, pending = {0: bytearray(), 1: bytearray(), 2: bytearray()}, bytearray()
-    while True:
-        try:
-            data = read(RECEIVE_SIZE)
-        except TimeoutError:
-            return streams, False, True
-        if not data:
-            return streams, False, False
-        pending += data
-        for stream, record in pop_records(pending):
-            streams[stream] += record
-        if max(map(len, streams.values())) > limit:
-            return {k: v[:limit] for k, v in streams.items()}, True, False
 
 
 def _raise_file_error(message: str, file: str) -> NoReturn:

@@ -91,7 +91,7 @@ def estimate_proportion(successes: float, n: int, confidence: float = 0.95) -> E
     low = (centre - half) / scale if successes else 0.0
     high = (centre + half) / scale if successes < n else 1.0
     stderr = sqrt(share * (1 - share) / (n - 1))
-    return Estimate(share, stderr, low, high, n=n, confidence=confidence)
+    return Estimate(share, stderr, low=low, high=high, n=n, confidence=confidence)
 
 
 def bootstrap(
@@ -127,7 +127,7 @@ def bootstrap(
         means[draw] = totals[chosen].sum() / counts[chosen].sum()
     tail = (1 - validate_share(confidence)) / 2
     low, high = map(float, np.quantile(means, [tail, 1 - tail]))
-    return Estimate(mean, float(means.std(ddof=1)), low, high, n=groups, confidence=confidence)
+    return Estimate(mean, float(means.std(ddof=1)), low=low, high=high, n=groups, confidence=confidence)
 
 
 def format_score(score: float, scale: float, sign: str = "") -> str:
@@ -165,7 +165,7 @@ def _build_single(value: float, confidence: float) -> Estimate:
 
 def _build_t_estimate(mean: float, stderr: float, n: int, *, confidence: float) -> Estimate:
     half = compute_t_quantile(confidence, n - 1) * stderr
-    return Estimate(mean, stderr, mean - half, mean + half, n=n, confidence=confidence)
+    return Estimate(mean, stderr, low=mean - half, high=mean + half, n=n, confidence=confidence)
 
 
 def compute_t_quantile(confidence: float, freedom: int) -> float:
