@@ -1,6 +1,20 @@
 """Inference-time architectures inside Inspect AI and lm-eval.
 
-from archon_eval import Archon, load_architecture
+    from archon_eval import Archon, load_architecture
+
+Where things happen:
+
+- a file becomes an architecture: `architecture/load.py`, `architecture/rules.py`
+- an architecture answers: `engine/engine.py`; its parts: `components/`
+- a provider's reply gets its meaning: `models/replies.py`
+- a reply becomes an answer, verdict or ranking: `components/parsing/`
+- a call is stored, shared and replayed, for models and judges: `models/client.py`
+- a budget is held: `models/budget.py` for the calls of an eval, `search/budget.py` for the evals of a search
+- a question's calls and costs are written down: `runs/account.py`
+- a score becomes a number: `runs/score.py`; a log is read: `runs/read_log.py`; an eval is run: `runs/run_eval.py`
+- the next architecture is chosen: `search/smac_optimizer.py`
+- two systems are compared: `stats/comparison.py`
+- everything private of Inspect, lm-eval and openai is imported: `_inspect_compat.py`
 """
 
 TYPE_CHECKING = False

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -59,6 +60,12 @@ def test_other_examples_use_names_that_exist(name: str) -> None:
     module = importlib.import_module(name)
     problems = [problem for text in _list_docstrings(module) for problem in _find_unknown_names(text, module)]
     assert not problems, f"{name}: {problems}"
+
+
+def test_the_map_of_the_package_names_files_that_exist() -> None:
+    root = Path(archon_eval.__file__).parent
+    places = re.findall(r"`([\w/]+(?:\.py|/))`", archon_eval.__doc__ or "")
+    assert len(places) > 10 and not [place for place in places if not (root / place).exists()]
 
 
 def test_the_check_finds_a_name_that_is_gone() -> None:
