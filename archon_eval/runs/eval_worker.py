@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from archon_eval.errors import ArchonError
+from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.read_log import measure_seconds
@@ -132,9 +132,12 @@ def run_job(job: EvalJob) -> EvalResult:
             score_display=False,
             tags=["archon search", job.key],
         )
-        result = read_result(job, logs[0])
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
         return EvalResult(job.key, error=f"{type(exc).__name__}: {get_error_text(exc)}")
+    try:
+        result = read_result(job, logs[0])
+    except DataError as exc:  # it was paid for, and its log is all there is of it
+        result = EvalResult(job.key, log=logs[0].location, error=f"{type(exc).__name__}: {exc}")
     return replace(result, log=_rename_log(result.log, job.key))
 
 

@@ -87,3 +87,13 @@ def test_a_job_is_the_same_after_its_way_as_json() -> None:
     assert parse_job(json.loads(json.dumps(asdict(job)))) == job
     theirs = EvalJob("k", {"layers": []}, TaskSpec(task.name, task.args, weight=2.0), ("a", 1))
     assert parse_job(json.loads(json.dumps(asdict(theirs)))).task == task
+
+
+def test_a_damaged_account_leaves_the_path_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "words.py").write_text(WORDS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("archon_eval.runs.account.ACCOUNT_VERSION", 0)  # as a later version had written it
+    architecture = {"layers": [{"generator": "sim/gpt-4o"}]}
+    found = run_job(EvalJob("k", architecture, EvalTask("words.py@words"), ("C",), log_dir=str(tmp_path / "logs")))
+    assert "a question's account has version" in found.error and Path(found.log).is_file()
+    assert Path(found.log).parent == tmp_path / "logs" and Path(found.log).name.startswith("k-")
