@@ -80,7 +80,7 @@ class EvalResult:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Question -> epoch -> score, on the task's own scale. Questions without a score are not here."""
     failed: Mapping[str, str] = field(default_factory=dict)
-    """Question -> why it has no score."""
+    """Question -> why one of its answers failed, by an error of a call, say, so that there was nothing to score."""
     calls: int = 0
     """Model calls paid for."""
     reused: int = 0
@@ -101,6 +101,8 @@ class EvalResult:
     """Answers whose calls are unknown, because they failed before their account was complete."""
     judges: int = 0
     """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """Question -> which scorer gave which value that is no number for one of its answers."""
 
 
 def run_job(job: EvalJob) -> EvalResult:
@@ -144,7 +146,7 @@ def run_job(job: EvalJob) -> EvalResult:
 def read_result(job: EvalJob, log: Any) -> EvalResult:
     """The result of a job's log, also of one that broke off.
 
-    A score that is no number fails its question.
+    A score that is no number is never left out: its question is among the unscored ones.
 
     Raises:
         DataError: an account in the log cannot be read.
@@ -154,12 +156,13 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     samples = log.samples or ()
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
+    unscored: dict[str, str] = {}
     usages: list[UsageTotals] = []
     for record in build_records(samples, choose_scorer(samples)):
         if record.accounts and not record.failed:
             usages.append(record.usage)
         if record.score is None:
-            failed[record.question] = record.problem[:500]
+            (failed if record.failed else unscored)[record.question] = record.problem[:500]
         else:
             scores.setdefault(record.question, {})[str(record.epoch)] = record.score
     usage = UsageTotals.add_up(usages)
@@ -167,6 +170,7 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         key=job.key,
         scores=scores,
         failed=failed,
+        unscored=unscored,
         calls=usage.paid_calls,
         reused=usage.reused_calls,
         tokens=usage.tokens,

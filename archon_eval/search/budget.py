@@ -70,7 +70,7 @@ class BudgetLedger:
     @property
     def failed(self) -> int:
         """Questions without a score."""
-        return sum(len(result.failed) for result in self._results)
+        return sum(len({*result.failed, *result.unscored}) for result in self._results)
 
     @property
     def judges(self) -> int:

@@ -42,9 +42,12 @@ class TrialScheduler:
         except (KeyError, TypeError) as exc:
             why = f"it was written by another version ({exc}): finish it with that one, or choose another -o"
             raise SearchError(f"{journal.path}: {why}") from exc
-        self.results = {result.key: result for result in earlier if result.scores}
-        # an eval without any score is tried again by the next process: a key or a judge may have been mended
-        self.ledger = BudgetLedger(settings.budget, splits, [result for result in earlier if not result.scores])
+        # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
+        # scorer may have been mended
+        self.results = {result.key: result for result in earlier if result.scores and not result.unscored}
+        failed = [result for result in earlier if result.unscored or not result.scores]
+        self._unscored = {result.key: result for result in failed if result.unscored}
+        self.ledger = BudgetLedger(settings.budget, splits, failed)
         for result in self.results.values():
             self.ledger.record(result)
         self._restore_reservations()
@@ -71,6 +74,9 @@ class TrialScheduler:
     def start(self, request: TrialRequest, keep: tuple[float, float] = (0, 0)) -> None:
         """Begin a request, leaving `keep` calls and dollars for later.
 
+        Where they are not left for another attempt at evals with scores that were no numbers, it is finished at once
+        with these.
+
         Raises:
             BudgetSpentError: what is left would not be enough.
         """
@@ -78,7 +84,14 @@ class TrialScheduler:
         if not tasks:
             return
         answers = {task.key: sum(self._splits[task.key][request.part].values()) for task in tasks}
-        free = self._check_budget(request, [f"{request.key}@{task.key}" for task in tasks], keep, answers=answers)
+        keys = [f"{request.key}@{task.key}" for task in tasks]
+        try:
+            free = self._check_budget(request, keys, keep, answers=answers)
+        except BudgetSpentError:
+            if self._unscored.keys() >= {*keys}:
+                self.results.update({key: self._unscored[key] for key in keys})
+                return
+            raise
         most = self.ledger.worst_case_cost(request, sum(answers.values()))
         for task in tasks:
             worst, estimate = self.ledger.worst_case_cost(request, answers[task.key])
