@@ -183,6 +183,22 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     )
 
 
+def reread_scores(result: EvalResult, path: Path) -> EvalResult:
+    """A result with its scores as this version reads them from its log; what was paid stays as it was counted.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    from inspect_ai.log import read_eval_log
+
+    try:
+        log = read_eval_log(str(path), exclude_fields={"events", "events_data", "store", "timelines", "messages"})
+    except Exception as exc:  # a missing or damaged log fails in any layer: zip, zstd, zlib, JSON, schema
+        raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
+    found = read_result(EvalJob(result.key, None, EvalTask("")), log)
+    return replace(result, scores=found.scores, failed=found.failed, unscored=found.unscored)
+
+
 def _rename_log(log: str, key: str) -> str:
     """The log's path with the name of its trial, which equal searches share; as it was where that is taken."""
     words = re.sub(r"[^\w.]+", "-", key, flags=re.ASCII).strip("-")[:100]

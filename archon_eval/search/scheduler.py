@@ -13,10 +13,11 @@ from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
-from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.errors import BudgetSpentError
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
+from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
@@ -37,11 +38,7 @@ class TrialScheduler:
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
         self._splits = splits
-        try:
-            earlier = [EvalResult(**line["result"]) for line in journal.list_entries("result")]
-        except (KeyError, TypeError) as exc:
-            why = f"it was written by another version ({exc}): finish it with that one, or choose another -o"
-            raise SearchError(f"{journal.path}: {why}") from exc
+        earlier = list_results(journal, folder)
         # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
         # scorer may have been mended
         self.results = {result.key: result for result in earlier if result.scores and not result.unscored}
@@ -160,7 +157,7 @@ class TrialScheduler:
         if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
             result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
         result = self.ledger.settle(result, request)
-        self._journal.add("result", {"result": asdict(result)})
+        self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result
 
     def run_all(
