@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from archon_eval.errors import ArchonError
+from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.read_log import measure_seconds
@@ -80,7 +80,7 @@ class EvalResult:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Question -> epoch -> score, on the task's own scale. Questions without a score are not here."""
     failed: Mapping[str, str] = field(default_factory=dict)
-    """Question -> why it has no score."""
+    """Question -> why one of its answers failed, by an error of a call, say, so that there was nothing to score."""
     calls: int = 0
     """Model calls paid for."""
     reused: int = 0
@@ -101,6 +101,8 @@ class EvalResult:
     """Answers whose calls are unknown, because they failed before their account was complete."""
     judges: int = 0
     """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """Question -> which scorer gave which value that is no number for one of its answers."""
 
 
 def run_job(job: EvalJob) -> EvalResult:
@@ -132,16 +134,19 @@ def run_job(job: EvalJob) -> EvalResult:
             score_display=False,
             tags=["archon search", job.key],
         )
-        result = read_result(job, logs[0])
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
         return EvalResult(job.key, error=f"{type(exc).__name__}: {get_error_text(exc)}")
+    try:
+        result = read_result(job, logs[0])
+    except DataError as exc:  # it was paid for, and its log is all there is of it
+        result = EvalResult(job.key, log=logs[0].location, error=f"{type(exc).__name__}: {exc}")
     return replace(result, log=_rename_log(result.log, job.key))
 
 
 def read_result(job: EvalJob, log: Any) -> EvalResult:
     """The result of a job's log, also of one that broke off.
 
-    A score that is no number fails its question.
+    A score that is no number is never left out: its question is among the unscored ones.
 
     Raises:
         DataError: an account in the log cannot be read.
@@ -151,12 +156,13 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     samples = log.samples or ()
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
+    unscored: dict[str, str] = {}
     usages: list[UsageTotals] = []
     for record in build_records(samples, choose_scorer(samples)):
         if record.accounts and not record.failed:
             usages.append(record.usage)
         if record.score is None:
-            failed[record.question] = record.problem[:500]
+            (failed if record.failed else unscored)[record.question] = record.problem[:500]
         else:
             scores.setdefault(record.question, {})[str(record.epoch)] = record.score
     usage = UsageTotals.add_up(usages)
@@ -164,6 +170,7 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         key=job.key,
         scores=scores,
         failed=failed,
+        unscored=unscored,
         calls=usage.paid_calls,
         reused=usage.reused_calls,
         tokens=usage.tokens,
@@ -174,6 +181,22 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         lost=len(samples) - len(usages),
         judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
     )
+
+
+def reread_scores(result: EvalResult, path: Path) -> EvalResult:
+    """A result with its scores as this version reads them from its log; what was paid stays as it was counted.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    from inspect_ai.log import read_eval_log
+
+    try:
+        log = read_eval_log(str(path), exclude_fields={"events", "events_data", "store", "timelines", "messages"})
+    except Exception as exc:  # a missing or damaged log fails in any layer: zip, zstd, zlib, JSON, schema
+        raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
+    found = read_result(EvalJob(result.key, None, EvalTask("")), log)
+    return replace(result, scores=found.scores, failed=found.failed, unscored=found.unscored)
 
 
 def _rename_log(log: str, key: str) -> str:

@@ -11,9 +11,10 @@ their way when a process was killed, at most as many as its connections, are in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, fsum
+from math import ceil
 from statistics import fmean
 
+from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.search.config import SearchBudget
 from archon_eval.search.trial import QuestionSplits, TrialRequest
@@ -69,7 +70,7 @@ class BudgetLedger:
     @property
     def failed(self) -> int:
         """Questions without a score."""
-        return sum(len(result.failed) for result in self._results)
+        return sum(len({*result.failed, *result.unscored}) for result in self._results)
 
     @property
     def judges(self) -> int:
@@ -79,8 +80,7 @@ class BudgetLedger:
     @property
     def dollars(self) -> float | None:
         """Paid so far; None where a price is unknown."""
-        known = [result.dollars for result in self._results]
-        return None if None in known else fsum(dollars for dollars in known if dollars is not None)
+        return sum_dollars(result.dollars for result in self._results)
 
     def remaining(self) -> tuple[float, float]:
         """Calls and dollars that are neither spent nor reserved for what is under way."""
@@ -116,22 +116,22 @@ class BudgetLedger:
             The result with all calls that count as paid.
         """
         reservation = self._reservations.pop(result.key)
-        if result.failed or result.error:
+        if result.lost or result.error:
             result = self._count_lost_calls(result, reservation, request)
         self._results.append(result)
         return result
 
     def _count_lost_calls(self, result: EvalResult, reservation: Reservation, request: TrialRequest) -> EvalResult:
-        turns = max(answers for parts in self._splits.values() for answers in parts[request.part].values())
-        per_question = turns * (request.plan.calls[1] + request.plan.reasks)
-        lost = reservation.calls
+        """The result with the calls that nobody accounted for, as far as the reservation allows them."""
+        unknown = max(0, reservation.calls - result.calls)
         if not result.error:
-            lost = min(reservation.calls, result.calls + result.lost * per_question)
-        lost = max(lost, result.calls)
+            turns = max(answers for parts in self._splits.values() for answers in parts[request.part].values())
+            unknown = min(unknown, result.lost * turns * (request.plan.calls[1] + request.plan.reasks))
         dollars = result.dollars
         if dollars is not None:
-            dollars = max(dollars, reservation.dollars * lost / max(1, reservation.calls))
-        return replace(result, calls=lost, dollars=dollars)
+            more = reservation.dollars * unknown / max(1, reservation.calls)
+            dollars = max(dollars, min(reservation.dollars, dollars + more))
+        return replace(result, calls=result.calls + unknown, dollars=dollars)
 
     @property
     def turns(self) -> float:

@@ -192,6 +192,8 @@ class Confirmation:
             if trial.performance is None:
                 self.notes.append(f"{finalist.key} failed when confirmed: {trial.error}")
                 continue
+            if trial.note:
+                self.notes.append(f"{finalist.key}, when confirmed: {trial.note}")
             scored.append((finalist, trial))
             for epoch, performance in trial.by_epoch.items():
                 if finalist.number is not None:

@@ -49,8 +49,10 @@ def _rank_role(
     for model, trial in zip(architectures, trials, strict=True):
         if trial.performance is None:
             progress.notes.append(f"{model} is left out as a {role}: {trial.error}")
-        else:
-            scores[model] = trial.performance
+            continue
+        scores[model] = trial.performance
+        if trial.note:
+            progress.notes.append(f"{model} as a {role}: {trial.note}")
     if not scores:
         task = scheduler.settings.tasks[0].name
         raise SearchError(f"no model can be used as a {role} on {task}; the first: {trials[0].error}")

@@ -13,10 +13,11 @@ from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
-from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.errors import BudgetSpentError
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
+from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
@@ -37,14 +38,13 @@ class TrialScheduler:
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
         self._splits = splits
-        try:
-            earlier = [EvalResult(**line["result"]) for line in journal.list_entries("result")]
-        except (KeyError, TypeError) as exc:
-            why = f"it was written by another version ({exc}): finish it with that one, or choose another -o"
-            raise SearchError(f"{journal.path}: {why}") from exc
-        self.results = {result.key: result for result in earlier if result.scores}
-        # an eval without any score is tried again by the next process: a key or a judge may have been mended
-        self.ledger = BudgetLedger(settings.budget, splits, [result for result in earlier if not result.scores])
+        earlier = list_results(journal, folder)
+        # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
+        # scorer may have been mended
+        self.results = {result.key: result for result in earlier if result.scores and not result.unscored}
+        failed = [result for result in earlier if result.unscored or not result.scores]
+        self._unscored = {result.key: result for result in failed if result.unscored}
+        self.ledger = BudgetLedger(settings.budget, splits, failed)
         for result in self.results.values():
             self.ledger.record(result)
         self._restore_reservations()
@@ -71,6 +71,9 @@ class TrialScheduler:
     def start(self, request: TrialRequest, keep: tuple[float, float] = (0, 0)) -> None:
         """Begin a request, leaving `keep` calls and dollars for later.
 
+        Where they are not left for another attempt at evals with scores that were no numbers, it is finished at once
+        with these.
+
         Raises:
             BudgetSpentError: what is left would not be enough.
         """
@@ -78,7 +81,14 @@ class TrialScheduler:
         if not tasks:
             return
         answers = {task.key: sum(self._splits[task.key][request.part].values()) for task in tasks}
-        free = self._check_budget(request, [f"{request.key}@{task.key}" for task in tasks], keep, answers=answers)
+        keys = [f"{request.key}@{task.key}" for task in tasks]
+        try:
+            free = self._check_budget(request, keys, keep, answers=answers)
+        except BudgetSpentError:
+            if self._unscored.keys() >= {*keys}:
+                self.results.update({key: self._unscored[key] for key in keys})
+                return
+            raise
         most = self.ledger.worst_case_cost(request, sum(answers.values()))
         for task in tasks:
             worst, estimate = self.ledger.worst_case_cost(request, answers[task.key])
@@ -147,7 +157,7 @@ class TrialScheduler:
         if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
             result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
         result = self.ledger.settle(result, request)
-        self._journal.add("result", {"result": asdict(result)})
+        self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result
 
     def run_all(

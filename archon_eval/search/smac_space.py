@@ -9,6 +9,7 @@ Importing SMAC3 takes seconds, so only its optimizers import this module, and on
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,8 +18,11 @@ import ConfigSpace
 import numpy as np
 from smac import Scenario
 
+from archon_eval.errors import SearchError
 from archon_eval.search.space import Array, Configuration
 
+MAX_CODES = 2**53
+"""Up to here floats hold every whole number."""
 UNLIMITED_TRIALS = 1_000_000
 """SMAC3 wants a number; when to stop is the search's business."""
 
@@ -27,6 +31,10 @@ class ListedSpace:
     """The configurations that may be tried, of all that the axes' product has."""
 
     def __init__(self, configurations: Sequence[Configuration], seed: int) -> None:
+        """
+        Raises:
+            SearchError: the axes have more combinations than there are codes to tell them apart.
+        """
         points = [extract_axes(configuration) for configuration in configurations]
         self.space = build_axes_space(points, seed)
         indexes = {
@@ -38,7 +46,11 @@ class ListedSpace:
         ).reshape(len(points), len(indexes))
         """[configurations, axes]: the index of each axis' value, NaN for an axis that a configuration does not have."""
         sizes = [len(index) + 1 for index in indexes.values()]
-        self._strides = np.array([np.prod(sizes[place + 1 :]) for place in range(len(sizes))])
+        if prod(sizes) > MAX_CODES:
+            axes = ", ".join(f"{name} {len(index)}" for name, index in indexes.items())
+            why = "too many combinations of values for SMAC"
+            raise SearchError(f"the space has {why} ({axes}): leave some out, or take another algorithm")
+        self._strides = np.array([float(prod(sizes[place + 1 :])) for place in range(len(sizes))])
         codes = self._encode(self.vectors)
         self._order = codes.argsort()
         self._sorted_codes = codes[self._order]

@@ -48,6 +48,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     tasks, report, ledger, best = result.settings.tasks, result.report, result.ledger, result.finalists[0]
     against, comparison_notes = _compare_winner(result)
     failures = [f"{name} failed on the held-out questions: {t.error}" for name, t in report.items() if t.error]
+    failures += [f"{name}, on the held-out questions: {t.note}" for name, t in report.items() if t.note]
     summary = {
         "winner": best.trial.architecture.name,
         "fingerprint": best.trial.architecture.fingerprint,
@@ -100,11 +101,12 @@ def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
     against: dict[str, Any] = {}
     notes = []
     for name in others:
-        paired = _compare_trials(
-            result.settings.tasks, report["winner"].scores, report[name].scores, confidence=confidence
-        )
+        first, second = report["winner"], report[name]
+        paired = None
+        if not (first.error or second.error):
+            paired = _compare_trials(result.settings.tasks, first.scores, second.scores, confidence=confidence)
         if paired is None:
-            notes.append(f"no held-out question has a score of both the winner and {name}: they are not compared")
+            notes.append(f"the winner and {name} are not compared: not both have a score on the held-out questions")
             continue
         against[name] = {
             **_dump_interval(paired.difference),
@@ -160,7 +162,7 @@ def _summarize_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
     return {
         "architecture": trial.architecture.name,
         "fingerprint": trial.architecture.fingerprint,
-        **_dump_interval(_estimate_score(tasks, trial.scores)),
+        **_dump_interval(_estimate_score(tasks, {} if trial.error else trial.scores)),
         "value": trial.performance,
         "questions": len(trial.scores),
         "calls_per_question": trial.calls,

@@ -52,6 +52,20 @@ class Trial:
     error: str = ""
 
     @property
+    def is_unscored(self) -> bool:
+        """Whether no answer to a task has a score, and for most of them the scorer gave no number."""
+        return any(not r.scores and len(r.unscored) > len(r.failed) for r in self.results)
+
+    @property
+    def note(self) -> str:
+        """Which answers are left out of a trial that did not fail, and why; empty where none is."""
+        reasons = [reason for result in self.results for reason in result.failed.values()]
+        if self.error or not reasons:
+            return ""
+        many = "1 question lacks an answer" if len(reasons) == 1 else f"{len(reasons)} questions lack an answer"
+        return f"{many}, which is left out: {reasons[0]}"
+
+    @property
     def paid(self) -> int:
         """Calls paid for."""
         return sum(result.calls for result in self.results)
@@ -82,7 +96,7 @@ def build_trial(
     for task, result in zip(settings.tasks, results, strict=True):
         by_question, by_epoch = _normalize_scores(task, result)
         epochs.append({epoch: task.weight * score for epoch, score in by_epoch.items()})
-        error = error or _find_failure(result, len(splits[task.key][request.part]))
+        error = error or _find_failure(task, result, len(splits[task.key][request.part]))
         if by_question:
             performance += task.weight * fmean(by_question.values())
             weight += task.weight
@@ -118,8 +132,12 @@ def _normalize_scores(task: TaskSpec, result: EvalResult) -> tuple[dict[str, flo
     return by_question, {epoch: fmean(values) for epoch, values in by_epoch.items()}
 
 
-def _find_failure(result: EvalResult, asked: int) -> str:
-    """Why a result is none, or nothing: too many questions have no score."""
+def _find_failure(task: TaskSpec, result: EvalResult, asked: int) -> str:
+    """Why a result is none, or nothing: a score is no number, or too many questions failed."""
+    if result.unscored:
+        question, why = next(iter(result.unscored.items()))
+        many = f"{len(result.unscored)} of {asked} questions"
+        return f"{task.key}: no number as the score of {many}; question {question}: {why}"
     missing = asked - len(result.scores)
     if missing <= MAX_FAILED_SHARE * asked and result.scores:
         return ""

@@ -1,6 +1,7 @@
 """The search stage: ask the optimizer, evaluate, tell it, until the budget for trials is spent."""
 
 import time
+from typing import NoReturn
 
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.confirm import Confirmation
@@ -96,7 +97,10 @@ class TrialLoop:
                     self._spent = str(exc)
                 return
             self._open.pop(0)
-            self._pending[request.key] = (number, request)
+            if self._scheduler.is_finished(request.key):
+                self._record_trial(number, request)
+            else:
+                self._pending[request.key] = (number, request)
 
     def _ask(self) -> bool:
         """Open the next trial; whether there is one."""
@@ -130,13 +134,23 @@ class TrialLoop:
         trial = self._tried[number] = self._scheduler.build_trial(request)
         share = len(trial.scores) / self._scheduler.count_questions(request)
         self._optimizer.tell(number, trial.performance, request.first_epoch, share=share or 1.0)
+        name = f"{request.key} ({self._space.options[number].configuration.key})"
         if trial.performance is None:
-            key = self._space.options[number].configuration.key
-            self._progress.notes.append(f"{request.key} ({key}) failed: {trial.error}")
+            self._progress.notes.append(f"{name} failed: {trial.error}")
+        elif trial.note:
+            self._progress.notes.append(f"{name}: {trial.note}")
         failed = sum(tried.performance is None for tried in self._tried.values())
+        if trial.is_unscored and failed == len(self._tried):  # another architecture will not mend a scorer
+            self._stop(f"a scorer gives no numbers: {trial.error}")
         if failed == len(self._tried) >= MAX_INITIAL_FAILURES:
-            raise SearchError(f"the first {MAX_INITIAL_FAILURES} trials failed; the last: {trial.error}")
+            self._stop(f"the first {MAX_INITIAL_FAILURES} trials failed; the last: {trial.error}")
         self._report_incumbent()
+
+    def _stop(self, why: str) -> NoReturn:
+        """End the search, with what is under way in the journal."""
+        while self._scheduler.count_running():
+            self._scheduler.wait_for_finished()
+        raise SearchError(why)
 
     def _report_incumbent(self) -> None:
         best = self._confirmation.rank_by_lower_bound(self._optimizer, self._tried, caution=0)[:1]

@@ -42,11 +42,8 @@ def test_calls_of_answers_that_broke_off_are_not_trusted_to_be_all(tmp_path: Pat
     )
     found = read_result(JOB, log)
     assert found.scores == {"1": {"1": 1.0}, "4": {"1": 1.0}}
-    assert found.failed == {
-        "2": "scorer right: nan is not a finite number",
-        "3": "the model is gone",
-        "4": "the model is gone",
-    }
+    assert found.failed == {"3": "the model is gone", "4": "the model is gone"}
+    assert found.unscored == {"2": "scorer right: nan is not a finite number"}
     assert (found.calls, found.reused, found.tokens, found.lost) == (15, 6, 3 * 7 * 150, 2)
 
 
@@ -63,11 +60,11 @@ def test_an_eval_that_ended_before_its_first_answer_has_failed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("word", ["N/A", "abc", "", float("inf"), {"a": 1}], ids=repr)
-def test_a_score_without_a_number_fails_its_question_in_search_and_demo(tmp_path: Path, word: Any) -> None:
+def test_a_score_without_a_number_is_an_error_in_search_and_demo(tmp_path: Path, word: Any) -> None:
     log = logged(tmp_path, {"1": ["C"], "2": [word]})
     found = read_result(JOB, log)
-    assert found.scores == {"1": {"1": 1.0}} and found.failed.keys() == {"2"}
-    assert found.failed["2"].startswith("scorer right") and (str(word) in found.failed["2"] or word == {"a": 1})
+    assert found.scores == {"1": {"1": 1.0}} and found.unscored.keys() == {"2"} and not found.failed
+    assert found.unscored["2"].startswith("scorer right") and (str(word) in found.unscored["2"] or word == {"a": 1})
     with pytest.raises(DataError, match="scorer right"):
         read_demo_result("best", tmp_path / "a.eval")
 
@@ -78,7 +75,8 @@ def test_a_job_of_a_task_whose_scorer_has_no_number_says_so(tmp_path: Path, monk
     architecture = {"layers": [{"generator": "sim/gpt-4o"}]}
     found = run_job(EvalJob("k", architecture, EvalTask("words.py@words"), ("C", "N"), log_dir=str(tmp_path)))
     assert found.error == "" and found.scores == {"C": {"1": 1.0}}
-    assert found.failed == {"N": "scorer verdict: 'N/A' is no number"} and found.calls == 2 and found.lost == 0
+    assert found.unscored == {"N": "scorer verdict: 'N/A' is no number"} and not found.failed
+    assert found.calls == 2 and found.lost == 0
 
 
 def test_a_job_is_the_same_after_its_way_as_json() -> None:
@@ -87,3 +85,13 @@ def test_a_job_is_the_same_after_its_way_as_json() -> None:
     assert parse_job(json.loads(json.dumps(asdict(job)))) == job
     theirs = EvalJob("k", {"layers": []}, TaskSpec(task.name, task.args, weight=2.0), ("a", 1))
     assert parse_job(json.loads(json.dumps(asdict(theirs)))).task == task
+
+
+def test_a_damaged_account_leaves_the_path_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "words.py").write_text(WORDS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("archon_eval.runs.account.ACCOUNT_VERSION", 0)  # as a later version had written it
+    architecture = {"layers": [{"generator": "sim/gpt-4o"}]}
+    found = run_job(EvalJob("k", architecture, EvalTask("words.py@words"), ("C",), log_dir=str(tmp_path / "logs")))
+    assert "a question's account has version" in found.error and Path(found.log).is_file()
+    assert Path(found.log).parent == tmp_path / "logs" and Path(found.log).name.startswith("k-")

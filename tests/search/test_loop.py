@@ -392,17 +392,20 @@ def test_a_held_out_question_without_a_score(tmp_path, fake_run):
         if not job.key.startswith("report/single"):
             return found
         scores = dict(list(found.scores.items())[lost:])
-        return replace(found, scores=scores, failed=dict.fromkeys(job.questions[:lost], "unscored"))
+        return replace(found, scores=scores, failed=dict.fromkeys(job.questions[:lost], "gone"))
 
     fake_run.result = result
     lost = 1
     summary = write_results(search(settings(), tmp_path / "a", fake_run), tmp_path / "a")
-    assert summary["winner_against"]["single"]["questions"] == 61 and not summary["notes"]
+    assert summary["winner_against"]["single"]["questions"] == 61
+    assert summary["notes"] == [
+        "single, on the held-out questions: 1 question lacks an answer, which is left out: gone"
+    ]
     assert summary["winner_against"]["single"]["confidence"] == pytest.approx(0.975)  # both hold together
     lost = 62
     summary = write_results(search(settings(), tmp_path / "b", fake_run), tmp_path / "b")
     assert summary["winner_against"].keys() == {"best-of-n"}
-    assert any("both the winner and single" in note for note in summary["notes"])
+    assert any("the winner and single are not compared" in note for note in summary["notes"])
     assert format_percent(summary["held_out"]["single"]) == "failed"
 
 
@@ -467,24 +470,3 @@ def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["W
     singles = [job for job in fake_run.jobs if job.key.startswith("rank/generator")]
     assert singles and all(job.max_calls == 2 * len(job.questions) == 12 for job in singles)
     assert found.ledger.turns == 2
-
-
-def test_a_score_that_is_no_number_counts_in_no_mean(tmp_path, fake_run):
-    whole = fake_run.result
-
-    def result(job):
-        scored = whole(job)
-        if not job.key.startswith("search"):
-            return scored
-        rest = dict(list(scored.scores.items())[lost:])
-        return replace(scored, scores=rest, failed=dict.fromkeys(job.questions[:lost], "math gave 'N/A': no number"))
-
-    fake_run.result = result
-    lost = 1
-    found = search(settings(), tmp_path / "a", fake_run)
-    for _, trial in found.tried:
-        assert len(trial.scores) == 14
-        assert trial.performance == pytest.approx(sum(trial.scores.values()) / 14)
-    lost = 2
-    with pytest.raises(SearchError, match="2 of 15 questions have no score: math gave 'N/A': no number"):
-        search(settings(), tmp_path / "b", fake_run)

@@ -6,10 +6,11 @@ import warnings
 import numpy as np
 import pytest
 
+from archon_eval.errors import SearchError
 from archon_eval.search.config import ALGORITHMS
 from archon_eval.search.optimizers import build_optimizer
 from archon_eval.search.prefix_sharing import PaidCallTracker
-from archon_eval.search.space import PRESETS, compute_features, load_space
+from archon_eval.search.space import PRESETS, Configuration, compute_features, load_space
 from archon_eval.search.surrogate import Observation, Surrogate
 
 SMALL = load_space({"preset": "small", "samples": 1, "generators": [1, 2]}).list_configurations(2)
@@ -269,3 +270,16 @@ def test_what_an_earlier_process_left_under_way_is_not_asked_again():
     left = {whole[8][0]: 2, whole[12][0]: 3}
     asked = [resumed.ask(left) for _ in range(6)]
     assert asked[0] == whole[9][0] and not {*asked} & {*left} and len({*asked}) == 6
+
+
+@pytest.mark.parametrize("layers", [33, 34])
+def test_a_space_whose_combinations_cannot_be_told_apart_is_refused(layers):
+    """Each layer but the last has one of two widths, or is not there: 3**33 combinations are below 2**53."""
+    from archon_eval.search.smac_space import ListedSpace
+
+    listed = [Configuration(1, fusers=(*widths, 1)) for widths in ((1,) * layers, (2,) * layers)]
+    if 3**layers < 2**53:
+        assert list(ListedSpace(listed, 0).find_places(ListedSpace(listed, 0).vectors)) == [0, 1]
+        return
+    with pytest.raises(SearchError, match=r"too many combinations of values for SMAC .*width34 2.*: leave some out"):
+        ListedSpace(listed, 0)
