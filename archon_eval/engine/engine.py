@@ -9,11 +9,10 @@ whether any passes, since otherwise all go on.
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
 
 import anyio
 
@@ -22,37 +21,11 @@ from archon_eval.components import build_component
 from archon_eval.components.base import CandidateGenerator, CandidateScorer, Component, ContextComponent, ListComponent
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
-from archon_eval.engine.trace import Answer, LayerResult, Trace
+from archon_eval.engine.observer import NullObserver, Observer
+from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Conversation, State
-
-
-class Observer(Protocol):
-    """Shows what the engine does while it does it (Inspect's transcript)."""
-
-    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
-        """Opened around each layer and each component of a layer with several."""
-
-    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
-        """A layer's outcome, inside its span; None when it failed or was cancelled."""
-
-    def record_question(self, trail: Trace) -> None:
-        """Everything that happened, also when the question failed."""
-
-
-class NullObserver:
-    """An observer that shows nothing."""
-
-    @asynccontextmanager
-    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
-        yield
-
-    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
-        pass
-
-    def record_question(self, trail: Trace) -> None:
-        pass
 
 
 class Engine:
@@ -216,11 +189,12 @@ class _QuestionRun:
         async with self._open_span(number, components[0], outflow):
             jobs: list[SlotJob] = []
             first = 1
-            draws: Counter[str] = Counter()
+            draws: defaultdict[str, int] = defaultdict(int)
             for place, (generator, mine) in enumerate(zip(generators, slots, strict=True), 1):
-                model = generator.spec.model
-                jobs.append(partial(run_generator, place, first, draws[model]))
-                draws[model] += len(mine)
+                models = generator.spec.models or ("",)
+                first_draw = max(draws[model] for model in models)  # free for all of them
+                jobs.append(partial(run_generator, place, first, first_draw))
+                draws.update(dict.fromkeys(models, first_draw + len(mine)))
                 first += len(mine)
             await _run_all(jobs, len(jobs) == 1)
 
