@@ -10,7 +10,7 @@ the same way, when they are first needed.
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -116,7 +116,7 @@ class ComponentType:
     needs_model: bool = True
     """Whether it calls a model."""
     replaces: bool = False
-    """Whether its output replaces the candidates (generator, fuser)."""
+    """Whether its output replaces the candidates; a `CandidateGenerator`'s always does, whatever is said here."""
     filters: bool = False
     """Whether it may reject candidates; when it would reject all, all go on and the trace says so."""
     writes_critiques: bool = False
@@ -195,13 +195,37 @@ def find_imported_class(name: str) -> Any:
 
 def resolve_component_type(name: str, where: str) -> ComponentType:
     """The `kind` of a component's class; raises ArchitectureError with the nearest legal name."""
-    component_type: ComponentType = load_component_class(name, where).kind
-    return component_type
+    component = load_component_class(name, where)
+    return _complete_type(component, component.kind)
 
 
 def describe_component(spec: "ComponentSpec", where: str) -> ComponentType:
     """The type of a spec's component, with what its options change."""
-    component = load_component_class(spec.kind, where)
+    return describe_class(load_component_class(spec.kind, where), spec, where)
+
+
+def describe_class(component: Any, spec: "ComponentSpec", where: str) -> ComponentType:
+    """The type of a component's class, with what the options of a spec change.
+
+    Raises:
+        ArchitectureError: the class's `describe_type` fails, or returns something else; begins with `where`.
+    """
     describe = getattr(component, "describe_type", None)  # a class of no shape has none, and is refused when built
-    described: ComponentType = describe(spec) if describe else component.kind
+    try:
+        described = describe(spec) if describe else component.kind
+    except ArchitectureError:
+        raise
+    except Exception as exc:
+        raise ArchitectureError(f"{where}: describe_type of {spec.kind!r} fails: {type(exc).__name__}: {exc}") from exc
+    if not isinstance(described, ComponentType):
+        raise ArchitectureError(
+            f"{where}: describe_type of {spec.kind!r} must return a ComponentType, not {type(described).__name__}"
+        )
+    return _complete_type(component, described)
+
+
+def _complete_type(component: Any, described: ComponentType) -> ComponentType:
+    """The type with what follows from the class's shape."""
+    if getattr(component, "replaces_candidates", False) and not described.replaces:
+        return replace(described, replaces=True)
     return described

@@ -19,11 +19,11 @@ from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import (
     CandidateGenerator,
     CandidateScorer,
-    Component,
     ContextComponent,
     ListComponent,
 )
 from archon_eval.components.call_context import CallContext
+from archon_eval.components.component import Component
 from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
 from archon_eval.components.token_estimates import CountRange, Workload
 from archon_eval.errors import ArchitectureError, ParseError

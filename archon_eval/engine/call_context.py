@@ -165,7 +165,7 @@ def _number_attempt(draw: int, attempt: int) -> int:
 
     Draw 0 counts its attempts from 0, as the call stores of earlier releases have them. Attempts at other draws are a
     stride apart, so that no attempt at one sample is an attempt at another. Equal numbers remain only between a re-ask
-    of draw 0 and the first attempt at another draw; their prompts differ, since a re-ask holds the reply it is about, and
-    the prompt is part of a stored call's key.
+    of draw 0 and the first attempt at another draw; their prompts differ, since a re-ask holds the reply it is about,
+    and the prompt is part of a stored call's key.
     """
     return draw + attempt * (ATTEMPT_STRIDE if draw else 1)

@@ -18,7 +18,8 @@ import anyio
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_component
-from archon_eval.components.base import CandidateGenerator, CandidateScorer, Component, ContextComponent, ListComponent
+from archon_eval.components.base import CandidateGenerator, CandidateScorer, ContextComponent, ListComponent
+from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
 from archon_eval.engine.observer import NullObserver, Observer

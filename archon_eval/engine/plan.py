@@ -15,7 +15,7 @@ from typing import Any
 
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture
 from archon_eval.components import build_component
-from archon_eval.components.base import Component
+from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, sum_ranges
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
@@ -174,15 +174,18 @@ def _plan_layer(
     return LayerPlan(
         number=number,
         kind=components[0].spec.kind,
-        components=tuple(
-            (model, component.candidate_count) for component in components for model in component.spec.models or ("",)
-        ),
+        components=tuple(pair for component in components for pair in component.list_models()),
         calls=sum_ranges(calls),
         reasks=sum(parsed),
         candidates=after.candidates,
         finished=max(after.candidates_at, after.values_at),
         usage=_sum_usage([(_sum_models(least), _sum_models(most)) for least, most in tokens]),
-        dollars=_sum_dollars([_compute_dollars(least, most, prices) for least, most in tokens]),
+        dollars=_sum_dollars(
+            [
+                _compute_dollars(component.spec.models if most_calls else (), least, most, prices=prices)
+                for component, (_, most_calls), (least, most) in zip(components, calls, tokens, strict=True)
+            ]
+        ),
         leaves=components[0].leaves,
     )
 
@@ -205,12 +208,12 @@ def _sum_models(tokens: Mapping[str, Usage]) -> Usage:
 
 
 def _compute_dollars(
-    least: Mapping[str, Usage], most: Mapping[str, Usage], prices: PriceTable
+    models: Sequence[str], least: Mapping[str, Usage], most: Mapping[str, Usage], *, prices: PriceTable
 ) -> tuple[float, float] | None:
-    """Dollars of one component's calls; None when the price of one of its models is unknown."""
+    """Dollars of one component's calls; None when the price of one of the models it may call is unknown."""
     costs = []
-    for model, usage in most.items():
-        low, high = prices.compute_cost(model, least.get(model, Usage())), prices.compute_cost(model, usage)
+    for model in dict.fromkeys((*models, *most)):
+        low, high = (prices.compute_cost(model, usage.get(model, Usage())) for usage in (least, most))
         costs.append(None if low is None or high is None else (low, high))
     return _sum_dollars(costs)
 
