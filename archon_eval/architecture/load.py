@@ -47,6 +47,20 @@ def load_architecture(source: ArchitectureSource, models: Sequence[str] = ()) ->
     return loaded.with_models(models) if models else loaded
 
 
+def list_named_kinds(source: ArchitectureSource) -> set[str]:
+    """The kinds that a file, a preset, a mapping or an Architecture names; imports none of them.
+
+    Raises:
+        ArchitectureError: unreadable.
+    """
+    if isinstance(source, Architecture):
+        return {spec.kind for layer in source.layers for spec in layer}
+    data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
+    layers = data.get("layers")
+    named = [layer for layer in layers if isinstance(layer, Mapping)] if isinstance(layers, list | tuple) else []
+    return {str(kind) for layer in named for kind in layer}
+
+
 def list_presets() -> list[str]:
     """The names of the architectures that ship with the package, sorted."""
     folder = resources.files("archon_eval.architecture.presets")
