@@ -224,6 +224,13 @@ def describe_class(component: Any, spec: "ComponentSpec", where: str) -> Compone
     return _complete_type(component, described)
 
 
+def find_version(name: str) -> int:
+    """The version of a component: the highest that its class, or a class it inherits from, states."""
+    classes = load_component_class(name, name).__mro__
+    kinds = [kind for cls in classes if isinstance(kind := vars(cls).get("kind"), ComponentType)]
+    return max((kind.version for kind in kinds), default=1)
+
+
 def _complete_type(component: Any, described: ComponentType) -> ComponentType:
     """The type with what follows from the class's shape."""
     if getattr(component, "replaces_candidates", False) and not described.replaces:

@@ -18,7 +18,7 @@ import yaml
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.component_code import digest_component_code
-from archon_eval.architecture.component_types import resolve_component_type
+from archon_eval.architecture.component_types import find_version, resolve_component_type
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
 
@@ -128,7 +128,7 @@ class Architecture:
         the description or the layout."""
         kinds = sorted({spec.kind for layer in self.layers for spec in layer})
         parts = [PROMPTS_VERSION, _restore_first_names(self.to_mapping()["layers"])]
-        versions = {kind: resolve_component_type(kind, kind).version for kind in kinds}
+        versions = {kind: find_version(kind) for kind in kinds}
         # what is as it was in the first version adds nothing, so that old fingerprints stay
         changed = {kind: version for kind, version in versions.items() if version > 1}
         more = [part for part in (digest_component_code(kinds), changed) if part]
