@@ -15,7 +15,7 @@ from archon_eval.architecture.component_types import (
     model_option,
     optional_word,
 )
-from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.architecture.spec import ComponentSpec, Layer
 from archon_eval.components.base import (
     CandidateGenerator,
     CandidateScorer,
@@ -49,6 +49,7 @@ __all__ = [
     "Workload",
     "bool_option",
     "build_component",
+    "build_layer",
     "choice_option",
     "define_prompt",
     "format_candidates",
@@ -68,3 +69,8 @@ def build_component(spec: ComponentSpec, where: str) -> Component:
             "CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
         )
     return component(spec)
+
+
+def build_layer(number: int, layer: Layer) -> list[Component]:
+    """The components of a layer; errors name its number."""
+    return [build_component(spec, f"layer {number}") for spec in layer]

@@ -17,7 +17,7 @@ from functools import partial
 import anyio
 
 from archon_eval.architecture.spec import Architecture
-from archon_eval.components import build_component
+from archon_eval.components import build_layer
 from archon_eval.components.base import CandidateGenerator, CandidateScorer, ContextComponent, ListComponent
 from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
@@ -42,10 +42,7 @@ class Engine:
             architecture.with_models(())
         self.architecture, self.caller = architecture, caller
         self._observer = observer or NullObserver()
-        self._layers = [
-            [build_component(spec, f"layer {number}") for spec in layer]
-            for number, layer in enumerate(architecture.layers, 1)
-        ]
+        self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
                 raise ArchitectureError(

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture
-from archon_eval.components import build_component
+from archon_eval.components import build_layer
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, sum_ranges
 from archon_eval.models.call import Usage
@@ -39,8 +39,10 @@ class LayerPlan:
     usage: tuple[Usage, Usage]
     dollars: tuple[float, float] | None
     """None when a model's price is unknown."""
+    beside: bool = False
+    """Whether it stands beside the candidates' way."""
     leaves: str = ""
-    """What a layer beside the candidates' way leaves for later ones (`tests`); empty for a layer on the way."""
+    """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Plan:
         mapping = asdict(self)
         del mapping["architecture"]
         for layer in mapping["layers"]:
-            del layer["leaves"]
+            del layer["beside"], layer["leaves"]
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
 
@@ -94,7 +96,7 @@ def plan(
     built: list[list[Component]] = []
     for number, layer in enumerate(filled.layers, 1):
         if (number, layer) not in memo:
-            memo[number, layer] = [build_component(spec, f"layer {number}") for spec in layer]
+            memo[number, layer] = build_layer(number, layer)
         built.append(memo[number, layer])
     flow, layers = PlanFlow(), []
     for number, (layer, components, needed) in enumerate(
@@ -186,6 +188,7 @@ def _plan_layer(
                 for component, (_, most_calls), (least, most) in zip(components, calls, tokens, strict=True)
             ]
         ),
+        beside=components[0].beside,
         leaves=components[0].leaves,
     )
 

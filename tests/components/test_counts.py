@@ -25,7 +25,9 @@ from archon_eval.components.component import DEFAULT_TESTS
 from archon_eval.components.token_estimates import TokenAssumptions
 from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import ArchitectureError
+from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.task_settings import _fill_settings
+from archon_eval.models.client import build_client
 from archon_eval.models.prices import Price, PriceTable
 
 HERE = __name__
@@ -133,3 +135,24 @@ def test_tests_that_nobody_counted_are_planned() -> None:
     )
     own = plan_layers({f"{HERE}:Tests": "a/x"}, {"unit_test_evaluator": "a/x"})
     assert own.layers[-1].usage == counted.layers[-1].usage
+
+
+class Enough(Scores):
+    """Stops at once, without an option of that name being set."""
+
+    kind = ComponentType("enough", filters=True, options={"stop_after": int_option(1)})
+
+
+@pytest.mark.parametrize(
+    ("component", "cancels"), [({f"{HERE}:Enough": "sim/gpt-4o"}, True), ({"fuser": "sim/gpt-4o"}, False)]
+)
+def test_the_client_is_told_of_cancelled_calls(monkeypatch: Any, component: Any, cancels: bool) -> None:
+    told: dict[str, Any] = {}
+
+    def build(models: Any, **options: Any) -> Any:
+        told.update(options)
+        return build_client(models, **options)
+
+    monkeypatch.setattr("archon_eval.integrations.build.build_client", build)
+    build_engine({"layers": [{"generator": "sim/gpt-4o"}, component]}, None)
+    assert told["cancels"] is cancels
