@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from archon_eval.architecture.parse import describe_value, parse_architecture
+from archon_eval.architecture.option_values import describe_value
+from archon_eval.architecture.parse import parse_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
 
