@@ -35,6 +35,8 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
+ComponentPlace = Literal["first", "later"]
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentOption:
@@ -107,7 +109,7 @@ class ComponentType:
     """
 
     name: str
-    place: Literal["first", "later"] = "later"
+    place: ComponentPlace = "later"
     """`first`: only in the first layer; `later`: anywhere but there."""
     alone: bool = True
     """Whether it must be the only component of its layer."""
@@ -146,7 +148,7 @@ def load_component_class(name: str, where: str) -> Any:
     """The class behind a component's name: built in, an entry point, or `module:Class`.
 
     Raises:
-        ArchitectureError: there is none, or it cannot be imported; begins with `where`.
+        ArchitectureError: there is none, it cannot be imported, or it is no component; begins with `where`.
     """
     if name in BUILT_IN_COMPONENTS:
         return _load_attribute(BUILT_IN_COMPONENTS[name])
@@ -158,10 +160,10 @@ def load_component_class(name: str, where: str) -> Any:
         hint = " (is it installed, or its folder on PYTHONPATH?)" if isinstance(exc, ModuleNotFoundError) else ""
         problem = f"{type(exc).__name__}: {exc}{hint}"
         raise ArchitectureError(f"{where}: cannot import component {name!r}: {problem}") from exc
-    if not isinstance(getattr(component, "kind", None), ComponentType):
-        raise ArchitectureError(
-            f"{where}: {name!r} is no component: it has no class attribute `kind` of type ComponentType"
-        )
+    from archon_eval.architecture.component_checks import find_class_problem  # it needs the types of this module
+
+    if problem := find_class_problem(component):
+        raise ArchitectureError(f"{where}: {name!r} {problem}")
     return component
 
 
@@ -210,9 +212,8 @@ def describe_class(component: Any, spec: "ComponentSpec", where: str) -> Compone
     Raises:
         ArchitectureError: the class's `describe_type` fails, or returns something else; begins with `where`.
     """
-    describe = getattr(component, "describe_type", None)  # a class of no shape has none, and is refused when built
     try:
-        described = describe(spec) if describe else component.kind
+        described = component.describe_type(spec)
     except ArchitectureError:
         raise
     except Exception as exc:

@@ -23,6 +23,7 @@ from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
 from archon_eval.engine.observer import NullObserver, Observer
+from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
@@ -172,7 +173,8 @@ class _QuestionRun:
         async def fill_slot(
             generator: CandidateGenerator, slot: CandidateSlot, id: str, *, draw: int, ctx: EngineCallContext
         ) -> None:
-            slot.fill(await generator.produce(state, id, draw, ctx))
+            made = await generator.produce(state, id, draw, ctx)
+            slot.fill(None if made is None else require_candidate(made, number, generator))
 
         async def run_generator(place: int, first: int, first_draw: int) -> None:
             generator, mine = generators[place - 1], slots[place - 1]
@@ -211,7 +213,7 @@ class _QuestionRun:
             state = State(self._conversation, (), await inflow.get_values())
             if not scorer.sorts:
                 outflow.put_values(state.values)
-            judged = await scorer.judge(state, candidate, ctx)
+            judged = require_candidate(await scorer.judge(state, candidate, ctx), number, scorer)
             passes = scorer.sorts or scorer.passes(judged)
             gate.report_verdict(slot, judged, passes)
             if not passes:
@@ -229,14 +231,16 @@ class _QuestionRun:
             if none_passed and scorer.type.filters and scorer.arrange(judged):
                 ctx.record_event("fallback", "no candidate passed: all go on")
             if scorer.sorts:
-                outflow.put(State(self._conversation, scorer.arrange(judged), await inflow.get_values()))
+                arranged = require_candidates(scorer.arrange(judged), number, scorer, method="arrange")
+                outflow.put(State(self._conversation, arranged, await inflow.get_values()))
 
     async def _run_list_component(
         self, number: int, component: ListComponent, inflow: LayerFlow, *, outflow: LayerFlow
     ) -> None:
         state = await self._collect_state(number, inflow)
         async with self._open_span(number, component, outflow):
-            outflow.put(await component.run(state, self._create_context(number, component)))
+            after = await component.run(state, self._create_context(number, component))
+            outflow.put(require_state(after, number, component))
 
     async def _run_context_component(
         self, number: int, component: ContextComponent, inflow: LayerFlow, *, outflow: LayerFlow
@@ -244,7 +248,7 @@ class _QuestionRun:
         async with self._open_span(number, component, outflow):
             prepared = await component.prepare(self._conversation, self._create_context(number, component))
             outflow.put_slots(await inflow.get_slots())
-            outflow.put_values({**await inflow.get_values(), **prepared})
+            outflow.put_values({**await inflow.get_values(), **require_values(prepared, number, component)})
 
 
 @asynccontextmanager

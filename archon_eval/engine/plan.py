@@ -17,6 +17,7 @@ from archon_eval.architecture.spec import PLACEHOLDER, Architecture
 from archon_eval.components import build_layer
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, sum_ranges
+from archon_eval.engine.returned_values import check_counts
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
 
@@ -103,6 +104,8 @@ def plan(
         zip(filled.layers, built, _find_needed_candidates(built), strict=True), 1
     ):
         if (part := (number, layer, flow, needed)) not in memo:
+            for component in components:
+                check_counts(number, component, flow.candidates)
             after = _merge_flows([component.advance_flow(flow, assumed) for component in components])
             judged = flow if needed is None else replace(flow, candidates=_limit_least(flow.candidates, needed))
             memo[part] = _plan_layer(number, components, judged, after=after, assumed=assumed, prices=table), after
