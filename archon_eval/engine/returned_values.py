@@ -79,4 +79,4 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_range(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value)) and value[0] <= value[1]
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value))
