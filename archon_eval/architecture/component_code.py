@@ -15,14 +15,27 @@ from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, load_c
 
 
 def digest_component_code(names: Iterable[str]) -> str:
-    """16 hexadecimal digits over the source of the modules that define custom components, not of what those import.
+    """16 hexadecimal digits over the source of the modules that define custom components and the classes they inherit
+    from, not of what those modules import.
 
     Args:
         names: components as an architecture names them; without a custom one the digest is empty.
     """
-    custom = set(names) - set(BUILT_IN_COMPONENTS)
-    sources = {name: get_source(load_component_class(name, name)) for name in sorted(custom)}
+    custom = sorted(set(names) - set(BUILT_IN_COMPONENTS))
+    sources: dict[str, str] = {}
+    for name in custom:
+        component = load_component_class(name, name)
+        sources[name] = get_source(component)
+        for base in filter(_is_custom, component.__mro__[1:]):
+            if (source := get_source(base)) not in sources.values():  # most bases are in the module of the component
+                sources[f"{name}, {base.__module__}:{base.__qualname__}"] = source
     return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
+
+
+def _is_custom(base: type) -> bool:
+    """Whether a class is neither of this package, whose prompts have a version, nor of Python."""
+    package = base.__module__.partition(".")[0]
+    return package != "archon_eval" and package not in sys.stdlib_module_names
 
 
 @cache

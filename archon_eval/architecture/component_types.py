@@ -10,7 +10,7 @@ the same way, when they are first needed.
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -34,6 +34,8 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
 """Import paths of the seven kinds of the papers and of `vote`, by the name that an architecture uses."""
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
+
+ComponentPlace = Literal["first", "later"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class ComponentType:
     """
 
     name: str
-    place: Literal["first", "later"] = "later"
+    place: ComponentPlace = "later"
     """`first`: only in the first layer; `later`: anywhere but there."""
     alone: bool = True
     """Whether it must be the only component of its layer."""
@@ -116,7 +118,7 @@ class ComponentType:
     needs_model: bool = True
     """Whether it calls a model."""
     replaces: bool = False
-    """Whether its output replaces the candidates (generator, fuser)."""
+    """Whether its output replaces the candidates; a `CandidateGenerator`'s always does, whatever is said here."""
     filters: bool = False
     """Whether it may reject candidates; when it would reject all, all go on and the trace says so."""
     writes_critiques: bool = False
@@ -146,7 +148,7 @@ def load_component_class(name: str, where: str) -> Any:
     """The class behind a component's name: built in, an entry point, or `module:Class`.
 
     Raises:
-        ArchitectureError: there is none, or it cannot be imported; begins with `where`.
+        ArchitectureError: there is none, it cannot be imported, or it is no component; begins with `where`.
     """
     if name in BUILT_IN_COMPONENTS:
         return _load_attribute(BUILT_IN_COMPONENTS[name])
@@ -158,10 +160,10 @@ def load_component_class(name: str, where: str) -> Any:
         hint = " (is it installed, or its folder on PYTHONPATH?)" if isinstance(exc, ModuleNotFoundError) else ""
         problem = f"{type(exc).__name__}: {exc}{hint}"
         raise ArchitectureError(f"{where}: cannot import component {name!r}: {problem}") from exc
-    if not isinstance(getattr(component, "kind", None), ComponentType):
-        raise ArchitectureError(
-            f"{where}: {name!r} is no component: it has no class attribute `kind` of type ComponentType"
-        )
+    from archon_eval.architecture.component_checks import find_class_problem  # it needs the types of this module
+
+    if problem := find_class_problem(component):
+        raise ArchitectureError(f"{where}: {name!r} {problem}")
     return component
 
 
@@ -195,13 +197,43 @@ def find_imported_class(name: str) -> Any:
 
 def resolve_component_type(name: str, where: str) -> ComponentType:
     """The `kind` of a component's class; raises ArchitectureError with the nearest legal name."""
-    component_type: ComponentType = load_component_class(name, where).kind
-    return component_type
+    component = load_component_class(name, where)
+    return _complete_type(component, component.kind)
 
 
 def describe_component(spec: "ComponentSpec", where: str) -> ComponentType:
     """The type of a spec's component, with what its options change."""
-    component = load_component_class(spec.kind, where)
-    describe = getattr(component, "describe_type", None)  # a class of no shape has none, and is refused when built
-    described: ComponentType = describe(spec) if describe else component.kind
+    return describe_class(load_component_class(spec.kind, where), spec, where)
+
+
+def describe_class(component: Any, spec: "ComponentSpec", where: str) -> ComponentType:
+    """The type of a component's class, with what the options of a spec change.
+
+    Raises:
+        ArchitectureError: the class's `describe_type` fails, or returns something else; begins with `where`.
+    """
+    try:
+        described = component.describe_type(spec)
+    except ArchitectureError:
+        raise
+    except Exception as exc:
+        raise ArchitectureError(f"{where}: describe_type of {spec.kind!r} fails: {type(exc).__name__}: {exc}") from exc
+    if not isinstance(described, ComponentType):
+        raise ArchitectureError(
+            f"{where}: describe_type of {spec.kind!r} must return a ComponentType, not {type(described).__name__}"
+        )
+    return _complete_type(component, described)
+
+
+def find_version(name: str) -> int:
+    """The version of a component: the highest that its class, or a class it inherits from, states."""
+    classes = load_component_class(name, name).__mro__
+    kinds = [kind for cls in classes if isinstance(kind := vars(cls).get("kind"), ComponentType)]
+    return max((kind.version for kind in kinds), default=1)
+
+
+def _complete_type(component: Any, described: ComponentType) -> ComponentType:
+    """The type with what follows from the class's shape."""
+    if getattr(component, "replaces_candidates", False) and not described.replaces:
+        return replace(described, replaces=True)
     return described

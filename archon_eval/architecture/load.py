@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from archon_eval.architecture.parse import describe_value, parse_architecture
+from archon_eval.architecture.option_values import describe_value
+from archon_eval.architecture.parse import parse_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
 
@@ -45,6 +46,20 @@ def load_architecture(source: ArchitectureSource, models: Sequence[str] = ()) ->
         text, where = _load_text(source)
         loaded = parse_architecture(parse_text(text, where), Path(where).stem, where)
     return loaded.with_models(models) if models else loaded
+
+
+def list_named_kinds(source: ArchitectureSource) -> set[str]:
+    """The kinds that a file, a preset, a mapping or an Architecture names; imports none of them.
+
+    Raises:
+        ArchitectureError: unreadable.
+    """
+    if isinstance(source, Architecture):
+        return {spec.kind for layer in source.layers for spec in layer}
+    data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
+    layers = data.get("layers")
+    named = [layer for layer in layers if isinstance(layer, Mapping)] if isinstance(layers, list | tuple) else []
+    return {str(kind) for layer in named for kind in layer}
 
 
 def list_presets() -> list[str]:

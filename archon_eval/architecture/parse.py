@@ -11,7 +11,13 @@ from typing import Any
 from unicodedata import category
 
 from archon_eval._deprecated import move_renamed_option
-from archon_eval.architecture.component_types import ComponentType, describe_component, resolve_component_type
+from archon_eval.architecture.component_types import (
+    ComponentOption,
+    ComponentType,
+    describe_component,
+    resolve_component_type,
+)
+from archon_eval.architecture.option_values import describe_value, freeze_value
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
     PLACEHOLDER,
@@ -111,7 +117,7 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
     """
     kind = resolve_component_type(name, where)
     inline = tuple(key for key in SETTING_NAMES if key not in kind.options)
-    own = own if "reask" in kind.options else _rename_options(own, where)
+    own = _rename_options(own, where)
     _check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
     model = own.get("model", "")
     settings = GenerationSettings()
@@ -148,33 +154,30 @@ def _parse_options(kind: ComponentType, own: Mapping[str, Any], where: str) -> t
     for key, option in kind.options.items():
         if key not in own:
             continue
-        value = own[key]
-        if not option.is_valid(value):
-            raise ArchitectureError(f"{where}: `{key}` must be {option.legal}, not {value!r}")
+        value, at = own[key], f"{where}: `{key}`"
+        if not _is_valid(option, value, at):
+            raise ArchitectureError(f"{at} must be {option.legal}, not {value!r}")
         if option.names_model and value is not None:
-            _check_further_model(value, f"{where}: `{key}`")
+            value = value.strip()
+            _check_further_model(value, at)
         if value != option.default:
-            options[key] = _freeze_value(value, f"{where}: `{key}`")
+            options[key] = freeze_value(value, at)
     return tuple(sorted(options.items()))
+
+
+def _is_valid(option: ComponentOption, value: Any, where: str) -> bool:
+    try:
+        return bool(option.is_valid(value))
+    except Exception as exc:  # whatever a component's own function does wrong
+        raise ArchitectureError(
+            f"{where} cannot be checked, {value!r} makes the component's own check fail: {type(exc).__name__}: {exc}"
+        ) from exc
 
 
 def _check_further_model(model: str, where: str) -> None:
     match = PLACEHOLDER.fullmatch(model)
     if model.startswith("$") and not (match and match["first"] and int(match["first"]) and not match["last"]):
         raise ArchitectureError(f"{where} is one model: placeholder {model!r} must be $1, $2, ...")
-
-
-def _freeze_value(value: Any, where: str) -> Any:
-    """The value with tuples for lists, so that it cannot change; anything JSON does not know is an error."""
-    if isinstance(value, list | tuple):
-        return tuple(_freeze_value(item, where) for item in value)
-    if isinstance(value, Mapping):
-        return {str(key): _freeze_value(item, where) for key, item in value.items()}
-    if not isinstance(value, str | int | float | bool | None):
-        raise ArchitectureError(
-            f"{where} must be text, numbers, true/false, or lists of them, not {describe_value(value)}"
-        )
-    return value
 
 
 def _expand_placeholder(spec: ComponentSpec, where: str) -> Layer:
@@ -245,11 +248,3 @@ def _require_mapping(value: Any, where: str, wanted: str = "a mapping") -> Mappi
     if not isinstance(value, Mapping):
         raise ArchitectureError(f"{where} must be {wanted}, not {describe_value(value)}")
     return value
-
-
-def describe_value(value: Any) -> str:
-    """What somebody wrote in place of something else: `text ('hello')`."""
-    if value is None:
-        return "nothing"
-    names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true/false"}
-    return f"{names.get(type(value), type(value).__name__)} ({quote(str(value), 60)})"

@@ -14,9 +14,10 @@ from archon_eval.architecture.component_types import (
     load_component_class,
     resolve_component_type,
 )
+from archon_eval.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from archon_eval.architecture.spec import Layer
+    from archon_eval.architecture.spec import ComponentSpec, Layer
 
 
 def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
@@ -35,7 +36,8 @@ def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
     for number, layer in enumerate(layers, 1):
         problems += _check_placement(number, layer)
     firsts = [described[0] for described in types]
-    return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(layers, firsts)]
+    problems += _check_models(layers, types)
+    return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(firsts)]
 
 
 def _check_placement(number: int, layer: "Layer") -> list[str]:
@@ -47,9 +49,33 @@ def _check_placement(number: int, layer: "Layer") -> list[str]:
         problems.append(f"layer 1 is {kind.name}: the first layer holds generators (rule 2)")
     if kind.alone and len(layer) > 1:
         problems.append(f"layer {number} has {len(layer)} components of kind {kind.name}: it stands alone (rule 4)")
-    checks = [(spec, getattr(load_component_class(spec.kind, ""), "check_options", None)) for spec in layer]
-    conflicts = (problem for spec, check in checks if check for problem in check(spec))
+    conflicts = [problem for spec in layer for problem in _find_conflicts(spec, number)]
     return [*problems, *(f"layer {number} is {kind.name}: {problem}" for problem in dict.fromkeys(conflicts))]
+
+
+def _find_conflicts(spec: "ComponentSpec", number: int) -> Sequence[str]:
+    try:
+        return tuple(load_component_class(spec.kind, f"layer {number}").check_options(spec))
+    except ArchitectureError:
+        raise
+    except Exception as exc:  # whatever a component's own function does wrong
+        problem = f"{type(exc).__name__}: {exc}"
+        raise ArchitectureError(f"layer {number}: check_options of {spec.kind!r} fails: {problem}") from exc
+
+
+def _check_models(layers: "Sequence[Layer]", types: Sequence[Sequence[ComponentType]]) -> list[str]:
+    problems = [
+        f"{_describe_place(number, described)}: it calls no model, leave `model` out"
+        for number, (layer, layer_types) in enumerate(zip(layers, types, strict=True), 1)
+        for spec, described in zip(layer, layer_types, strict=True)
+        if spec.model and not described.needs_model
+    ]
+    return list(dict.fromkeys(problems))
+
+
+def _describe_place(number: int, described: ComponentType) -> str:
+    setting = f" with {described.runs_programs}" if described.runs_programs else ""
+    return f"layer {number} is {described.name}{setting}"
 
 
 def _check_critiques(types: Sequence[Sequence[ComponentType]]) -> list[str]:
@@ -80,16 +106,13 @@ def _check_tests(types: Sequence[ComponentType]) -> list[str]:
     return problems
 
 
-def _check_test_forms(layers: "Sequence[Layer]", types: Sequence[ComponentType]) -> list[str]:
+def _check_test_forms(types: Sequence[ComponentType]) -> list[str]:
     """Tests that are inputs with outputs are run, and nothing else is."""
     problems = []
     form = ""
-    for number, (layer, described) in enumerate(zip(layers, types, strict=True), 1):
+    for number, described in enumerate(types, 1):
         form = described.writes_tests or form
-        setting = f" with {described.runs_programs}" if described.runs_programs else ""
-        where = f"layer {number} is {described.name}{setting}"
-        if described.runs_programs and not described.needs_model and layer[0].model:
-            problems.append(f"{where}: it calls no model, leave `model` out")
+        where = _describe_place(number, described)
         if described.reads_tests == "input_output" and form != "input_output":
             problems.append(f"{where}: the unit_test_generator before it needs `form: input_output`")
         if described.reads_tests == "statements" and form == "input_output":

@@ -18,7 +18,8 @@ import yaml
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.component_code import digest_component_code
-from archon_eval.architecture.component_types import resolve_component_type
+from archon_eval.architecture.component_types import find_version, resolve_component_type
+from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
 
@@ -81,8 +82,16 @@ class ComponentSpec:
     """How often a reply that cannot be parsed is asked for again before the fallback applies."""
 
     def get_option(self, name: str) -> Any:
-        """An option's value, its default where it was not set."""
-        return dict(self.options).get(name, resolve_component_type(self.kind, self.kind).options[name].default)
+        """An option's value, its default where it was not set.
+
+        Raises:
+            ArchitectureError: the component declares no option of this name.
+        """
+        options = resolve_component_type(self.kind, self.kind).options
+        if name not in options:
+            declared = ", ".join(options) or "none"
+            raise ArchitectureError(f"{self.kind} reads option {name!r}, which it does not declare ({declared})")
+        return dict(self.options).get(name, options[name].default)
 
     def get_prompt(self, name: str, default: str) -> str:
         """The user's own prompt of this name, or the built-in one."""
@@ -128,7 +137,7 @@ class Architecture:
         the description or the layout."""
         kinds = sorted({spec.kind for layer in self.layers for spec in layer})
         parts = [PROMPTS_VERSION, _restore_first_names(self.to_mapping()["layers"])]
-        versions = {kind: resolve_component_type(kind, kind).version for kind in kinds}
+        versions = {kind: find_version(kind) for kind in kinds}
         # what is as it was in the first version adds nothing, so that old fingerprints stay
         changed = {kind: version for kind, version in versions.items() if version > 1}
         more = [part for part in (digest_component_code(kinds), changed) if part]
@@ -196,16 +205,9 @@ def _fill_model(name: Any, models: Sequence[str]) -> Any:
     return models[(int(match["first"]) - 1) % len(models)] if match and match["first"] else name
 
 
-def _thaw_value(value: Any) -> Any:
-    """Lists for tuples, as a file is written."""
-    if isinstance(value, Mapping):
-        return {key: _thaw_value(item) for key, item in value.items()}
-    return [_thaw_value(item) for item in value] if isinstance(value, tuple) else value
-
-
 def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     plain = ComponentSpec(spec.kind)
-    extra: dict[str, Any] = {k: _thaw_value(v) for k, v in spec.options if v != plain.get_option(k)}
+    extra: dict[str, Any] = {k: thaw_value(v) for k, v in spec.options if v != plain.get_option(k)}
     for name in SETTING_NAMES:
         value = getattr(spec.settings, name)
         if value != getattr(plain.settings, name):

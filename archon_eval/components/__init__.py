@@ -3,6 +3,7 @@
 from archon_eval.components import CallContext, CandidateScorer, ComponentType, int_option, make_user_prompt
 """
 
+from archon_eval.architecture.component_checks import SHAPES
 from archon_eval.architecture.component_types import (
     ComponentOption,
     ComponentType,
@@ -15,18 +16,18 @@ from archon_eval.architecture.component_types import (
     model_option,
     optional_word,
 )
-from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.architecture.spec import ComponentSpec, Layer
 from archon_eval.components.base import (
     CandidateGenerator,
     CandidateScorer,
-    Component,
     ContextComponent,
     ListComponent,
 )
 from archon_eval.components.call_context import CallContext
+from archon_eval.components.component import Component
 from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
 from archon_eval.components.token_estimates import CountRange, Workload
-from archon_eval.errors import ArchitectureError, ParseError
+from archon_eval.errors import ArchitectureError, ArchonError, ParseError
 from archon_eval.types import Candidate, Conversation, Message, State
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Workload",
     "bool_option",
     "build_component",
+    "build_layer",
     "choice_option",
     "define_prompt",
     "format_candidates",
@@ -60,11 +62,26 @@ __all__ = [
 
 
 def build_component(spec: ComponentSpec, where: str) -> Component:
-    """The component a spec describes; raises ArchitectureError for a class that is no Component."""
+    """The component a spec describes.
+
+    Raises:
+        ArchitectureError: its class is no Component, or cannot be built; begins with `where`.
+    """
     component = load_component_class(spec.kind, where)
-    if not (isinstance(component, type) and issubclass(component, Component)):
-        raise ArchitectureError(
-            f"{where}: {spec.kind!r} does not subclass "
-            "CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
-        )
-    return component(spec)
+    if not issubclass(component, Component):
+        raise ArchitectureError(f"{where}: {spec.kind!r} does not subclass {SHAPES}")
+    try:
+        built: Component = component(spec)
+        count: object = built.candidate_count
+    except ArchonError:
+        raise
+    except Exception as exc:  # whatever a class of a user's own does wrong
+        raise ArchitectureError(f"{where}: {spec.kind!r} cannot be built: {type(exc).__name__}: {exc}") from exc
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ArchitectureError(f"{where}: candidate_count of {spec.kind!r} must be a whole number, not {count!r}")
+    return built
+
+
+def build_layer(number: int, layer: Layer) -> list[Component]:
+    """The components of a layer; errors name its number."""
+    return [build_component(spec, f"layer {number}") for spec in layer]

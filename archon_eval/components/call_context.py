@@ -43,6 +43,7 @@ class CallContext(Protocol):
         *,
         fallback: str,
         model: str | None = None,
+        draw: int = 0,
         about: str = "",
     ) -> T | None:
         """A parsed reply, asked for again up to `max_parse_retries` times when `parse` raises ParseError.
@@ -54,6 +55,7 @@ class CallContext(Protocol):
             parse: from the reply's text to a value.
             fallback: in words, what the component does without an answer.
             model: one of the component's models.
+            draw: which sample of this prompt by this model, as for `generate`; its re-asks are samples of their own.
             about: id of the candidate concerned.
 
         Raises:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 REASK_PROMPT = """Your reply could not be used: {problem}
 
 Reply again, in exactly the form asked for."""
+ATTEMPT_STRIDE = 1_000_000
+"""How far the draws of two attempts at one sample are apart: more than a layer has samples."""
 MAX_QUOTED_CHARS = 8000
 """Characters of an unusable reply that are shown to the model when it is asked again."""
 
@@ -131,13 +133,14 @@ class EngineCallContext:
         *,
         fallback: str,
         model: str | None = None,
+        draw: int = 0,
         about: str = "",
     ) -> T | None:
         """A parsed reply; after the last re-ask the fallback is recorded and what could be read is returned."""
         prompt, partial, problem = messages, None, "the call failed"
         for attempt in range(self._spec.max_parse_retries + 1):
             label = purpose if attempt == 0 else f"{purpose} (asked again)"
-            reply = await self.generate(label, prompt, model=model, draw=attempt, about=about)
+            reply = await self.generate(label, prompt, model=model, draw=_number_attempt(draw, attempt), about=about)
             if reply is None:
                 break
             try:
@@ -155,3 +158,14 @@ class EngineCallContext:
     say = RenamedMethod("generate")
     ask = RenamedMethod("generate_parsed")
     note = RenamedMethod("record_event")
+
+
+def _number_attempt(draw: int, attempt: int) -> int:
+    """The draw with which an attempt at a sample is asked for.
+
+    Draw 0 counts its attempts from 0, as the call stores of earlier releases have them. Attempts at other draws are a
+    stride apart, so that no attempt at one sample is an attempt at another. Equal numbers remain only between a re-ask
+    of draw 0 and the first attempt at another draw; their prompts differ, since a re-ask holds the reply it is about,
+    and the prompt is part of a stored call's key.
+    """
+    return draw + attempt * (ATTEMPT_STRIDE if draw else 1)

@@ -9,50 +9,25 @@ whether any passes, since otherwise all go on.
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
 
 import anyio
 
 from archon_eval.architecture.spec import Architecture
-from archon_eval.components import build_component
-from archon_eval.components.base import CandidateGenerator, CandidateScorer, Component, ContextComponent, ListComponent
+from archon_eval.components import build_layer
+from archon_eval.components.base import CandidateGenerator, CandidateScorer, ContextComponent, ListComponent
+from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
-from archon_eval.engine.trace import Answer, LayerResult, Trace
+from archon_eval.engine.observer import NullObserver, Observer
+from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
+from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Conversation, State
-
-
-class Observer(Protocol):
-    """Shows what the engine does while it does it (Inspect's transcript)."""
-
-    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
-        """Opened around each layer and each component of a layer with several."""
-
-    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
-        """A layer's outcome, inside its span; None when it failed or was cancelled."""
-
-    def record_question(self, trail: Trace) -> None:
-        """Everything that happened, also when the question failed."""
-
-
-class NullObserver:
-    """An observer that shows nothing."""
-
-    @asynccontextmanager
-    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
-        yield
-
-    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
-        pass
-
-    def record_question(self, trail: Trace) -> None:
-        pass
 
 
 class Engine:
@@ -68,10 +43,7 @@ class Engine:
             architecture.with_models(())
         self.architecture, self.caller = architecture, caller
         self._observer = observer or NullObserver()
-        self._layers = [
-            [build_component(spec, f"layer {number}") for spec in layer]
-            for number, layer in enumerate(architecture.layers, 1)
-        ]
+        self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
                 raise ArchitectureError(
@@ -201,7 +173,8 @@ class _QuestionRun:
         async def fill_slot(
             generator: CandidateGenerator, slot: CandidateSlot, id: str, *, draw: int, ctx: EngineCallContext
         ) -> None:
-            slot.fill(await generator.produce(state, id, draw, ctx))
+            made = await generator.produce(state, id, draw, ctx)
+            slot.fill(None if made is None else require_candidate(made, number, generator))
 
         async def run_generator(place: int, first: int, first_draw: int) -> None:
             generator, mine = generators[place - 1], slots[place - 1]
@@ -216,11 +189,12 @@ class _QuestionRun:
         async with self._open_span(number, components[0], outflow):
             jobs: list[SlotJob] = []
             first = 1
-            draws: Counter[str] = Counter()
+            draws: defaultdict[str, int] = defaultdict(int)
             for place, (generator, mine) in enumerate(zip(generators, slots, strict=True), 1):
-                model = generator.spec.model
-                jobs.append(partial(run_generator, place, first, draws[model]))
-                draws[model] += len(mine)
+                models = generator.spec.models or ("",)
+                first_draw = max(draws[model] for model in models)  # free for all of them
+                jobs.append(partial(run_generator, place, first, first_draw))
+                draws.update(dict.fromkeys(models, first_draw + len(mine)))
                 first += len(mine)
             await _run_all(jobs, len(jobs) == 1)
 
@@ -239,7 +213,7 @@ class _QuestionRun:
             state = State(self._conversation, (), await inflow.get_values())
             if not scorer.sorts:
                 outflow.put_values(state.values)
-            judged = await scorer.judge(state, candidate, ctx)
+            judged = require_candidate(await scorer.judge(state, candidate, ctx), number, scorer)
             passes = scorer.sorts or scorer.passes(judged)
             gate.report_verdict(slot, judged, passes)
             if not passes:
@@ -257,14 +231,16 @@ class _QuestionRun:
             if none_passed and scorer.type.filters and scorer.arrange(judged):
                 ctx.record_event("fallback", "no candidate passed: all go on")
             if scorer.sorts:
-                outflow.put(State(self._conversation, scorer.arrange(judged), await inflow.get_values()))
+                arranged = require_candidates(scorer.arrange(judged), number, scorer, method="arrange")
+                outflow.put(State(self._conversation, arranged, await inflow.get_values()))
 
     async def _run_list_component(
         self, number: int, component: ListComponent, inflow: LayerFlow, *, outflow: LayerFlow
     ) -> None:
         state = await self._collect_state(number, inflow)
         async with self._open_span(number, component, outflow):
-            outflow.put(await component.run(state, self._create_context(number, component)))
+            after = await component.run(state, self._create_context(number, component))
+            outflow.put(require_state(after, number, component))
 
     async def _run_context_component(
         self, number: int, component: ContextComponent, inflow: LayerFlow, *, outflow: LayerFlow
@@ -272,7 +248,7 @@ class _QuestionRun:
         async with self._open_span(number, component, outflow):
             prepared = await component.prepare(self._conversation, self._create_context(number, component))
             outflow.put_slots(await inflow.get_slots())
-            outflow.put_values({**await inflow.get_values(), **prepared})
+            outflow.put_values({**await inflow.get_values(), **require_values(prepared, number, component)})
 
 
 @asynccontextmanager

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture
-from archon_eval.components import build_component
-from archon_eval.components.base import Component
+from archon_eval.components import build_layer
+from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, sum_ranges
+from archon_eval.engine.returned_values import check_counts
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
 
@@ -39,8 +40,10 @@ class LayerPlan:
     usage: tuple[Usage, Usage]
     dollars: tuple[float, float] | None
     """None when a model's price is unknown."""
+    beside: bool = False
+    """Whether it stands beside the candidates' way."""
     leaves: str = ""
-    """What a layer beside the candidates' way leaves for later ones (`tests`); empty for a layer on the way."""
+    """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Plan:
         mapping = asdict(self)
         del mapping["architecture"]
         for layer in mapping["layers"]:
-            del layer["leaves"]
+            del layer["beside"], layer["leaves"]
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
 
@@ -94,13 +97,15 @@ def plan(
     built: list[list[Component]] = []
     for number, layer in enumerate(filled.layers, 1):
         if (number, layer) not in memo:
-            memo[number, layer] = [build_component(spec, f"layer {number}") for spec in layer]
+            memo[number, layer] = build_layer(number, layer)
         built.append(memo[number, layer])
     flow, layers = PlanFlow(), []
     for number, (layer, components, needed) in enumerate(
         zip(filled.layers, built, _find_needed_candidates(built), strict=True), 1
     ):
         if (part := (number, layer, flow, needed)) not in memo:
+            for component in components:
+                check_counts(number, component, flow.candidates)
             after = _merge_flows([component.advance_flow(flow, assumed) for component in components])
             judged = flow if needed is None else replace(flow, candidates=_limit_least(flow.candidates, needed))
             memo[part] = _plan_layer(number, components, judged, after=after, assumed=assumed, prices=table), after
@@ -174,15 +179,19 @@ def _plan_layer(
     return LayerPlan(
         number=number,
         kind=components[0].spec.kind,
-        components=tuple(
-            (model, component.candidate_count) for component in components for model in component.spec.models or ("",)
-        ),
+        components=tuple(pair for component in components for pair in component.list_models()),
         calls=sum_ranges(calls),
         reasks=sum(parsed),
         candidates=after.candidates,
         finished=max(after.candidates_at, after.values_at),
         usage=_sum_usage([(_sum_models(least), _sum_models(most)) for least, most in tokens]),
-        dollars=_sum_dollars([_compute_dollars(least, most, prices) for least, most in tokens]),
+        dollars=_sum_dollars(
+            [
+                _compute_dollars(component.spec.models if most_calls else (), least, most, prices=prices)
+                for component, (_, most_calls), (least, most) in zip(components, calls, tokens, strict=True)
+            ]
+        ),
+        beside=components[0].beside,
         leaves=components[0].leaves,
     )
 
@@ -205,12 +214,12 @@ def _sum_models(tokens: Mapping[str, Usage]) -> Usage:
 
 
 def _compute_dollars(
-    least: Mapping[str, Usage], most: Mapping[str, Usage], prices: PriceTable
+    models: Sequence[str], least: Mapping[str, Usage], most: Mapping[str, Usage], *, prices: PriceTable
 ) -> tuple[float, float] | None:
-    """Dollars of one component's calls; None when the price of one of its models is unknown."""
+    """Dollars of one component's calls; None when the price of one of the models it may call is unknown."""
     costs = []
-    for model, usage in most.items():
-        low, high = prices.compute_cost(model, least.get(model, Usage())), prices.compute_cost(model, usage)
+    for model in dict.fromkeys((*models, *most)):
+        low, high = (prices.compute_cost(model, usage.get(model, Usage())) for usage in (least, most))
         costs.append(None if low is None or high is None else (low, high))
     return _sum_dollars(costs)
 

@@ -11,6 +11,7 @@ from typing import Any
 from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.architecture.load import ArchitectureSource, load_architecture
 from archon_eval.architecture.spec import Architecture
+from archon_eval.components import build_layer
 from archon_eval.engine.engine import Engine
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
@@ -68,7 +69,8 @@ def build_engine(
             trace=trace,
         )
         loaded = load_architecture(architecture, parse_model_names(models)).with_models(())
-        specs = [spec for layer in loaded.layers for spec in layer]
+        layers = [build_layer(number, layer) for number, layer in enumerate(loaded.layers, 1)]
+        components = [component for layer in layers for component in layer]
         caller = build_client(
             loaded.models,
             store=store,
@@ -76,12 +78,12 @@ def build_engine(
             budget=budget,
             prices=prices,
             trace=trace,
-            cancels=any(dict(spec.options).get("stop_after") for spec in specs),
+            cancels=any(component.stop_after is not None for component in components),
         )
-        for spec in specs:
+        for component in components:
             if caller.allowance.needs_max_tokens:
-                for model in spec.models:
-                    require_max_tokens(model, spec.settings)
+                for model in component.spec.models:
+                    require_max_tokens(model, component.spec.settings)
         return Engine(loaded, caller, TranscriptObserver(trace))
     except ArchonError as exc:
         raise make_prerequisite_error(str(exc)) from None

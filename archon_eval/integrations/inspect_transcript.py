@@ -14,6 +14,7 @@ from itertools import groupby
 from inspect_ai.log import transcript
 from inspect_ai.util import span
 
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
 from archon_eval.models.usage_totals import total_usage
@@ -22,6 +23,8 @@ from archon_eval.types import Conversation
 PREVIEW_CHARS = 60
 """Characters of a candidate in the compact trace."""
 MAX_NOTES = 20
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w]+;)|^[-+=#]")
+"""Characters that mean something in Markdown where they stand; underscores inside a word do not."""
 
 
 class TranscriptObserver:
@@ -77,11 +80,12 @@ def render_components(
 
 
 def _list_models(steps: Iterable[TraceStep]) -> str:
-    return ", ".join(dict.fromkeys(step.model for step in steps))
+    return ", ".join(dict.fromkeys(escape_markdown(step.model) for step in steps))
 
 
 def _format_place(step: TraceStep, components: int) -> str:
-    return f"{step.kind} {step.component} of {components}: " if components > 1 else f"{step.kind}: "
+    kind = escape_markdown(step.kind)
+    return f"{kind} {step.component} of {components}: " if components > 1 else f"{kind}: "
 
 
 def _render_calls(steps: Sequence[TraceStep]) -> Iterator[str]:
@@ -91,15 +95,19 @@ def _render_calls(steps: Sequence[TraceStep]) -> Iterator[str]:
         by_prompt.setdefault(step.messages, []).append(step)
     for messages, asked in by_prompt.items():
         first = asked[0]
-        yield f"Prompt, {first.purpose}{f' about {first.about}' if first.about and len(asked) == 1 else ''}:"
+        about = f" about {escape_markdown(first.about)}" if first.about and len(asked) == 1 else ""
+        yield f"Prompt, {escape_markdown(first.purpose)}{about}:"
         yield from (f"{message.role}\n\n{format_code_block(message.content)}" for message in messages)
         yield from map(_render_reply, asked)
 
 
 def _render_reply(step: TraceStep) -> str:
     reply = step.reply
-    makes_candidate = step.about.startswith(f"{step.layer}.")  # the id of one that this layer makes
-    who = f"candidate {step.about} by {step.model}" if makes_candidate else step.purpose
+    who = escape_markdown(step.purpose)
+    if step.about.startswith(f"{step.layer}."):  # the id of a candidate that this layer makes
+        candidate = escape_markdown(f"candidate {step.about} by {step.model}")
+        # what is built in makes a candidate with one kind of call
+        who = candidate if step.kind in BUILT_IN_COMPONENTS else f"{who}, {candidate}"
     if reply is None:
         return f"No reply ({who}): {format_inline_code(step.problem)}"
     words = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
@@ -117,8 +125,10 @@ def _format_usage(steps: Sequence[TraceStep]) -> str:
 def render_outcome(result: LayerResult, texts: bool) -> Iterator[str]:
     """Candidates in order as their component describes them, and its lists; their texts when asked for."""
     for title, entries in result.lists.items():
-        yield f"{title}:\n" + "\n".join(f"{n}. {format_inline_code(entry)}" for n, entry in enumerate(entries, 1))
-    lines = [f"{place}. {remark}" for place, remark in enumerate(result.remarks, 1)]
+        items = entries if isinstance(entries, list | tuple) else [entries]
+        lines = [f"{n}. {format_inline_code(item)}" for n, item in enumerate(items, 1)]
+        yield f"{escape_markdown(title)}:\n" + "\n".join(lines)
+    lines = [f"{place}. {escape_markdown(remark)}" for place, remark in enumerate(result.remarks, 1)]
     if not texts:
         yield "Goes on:\n" + "\n".join(lines)
         return
@@ -134,23 +144,27 @@ def render_summary(trail: Trace) -> str:
     for result in trail.layers:
         steps = [step for step in trail.steps if step.layer == result.layer]
         lines = [
-            f"{remark}: {format_inline_code(candidate.text, PREVIEW_CHARS)}"
+            f"{escape_markdown(remark)}: {format_inline_code(candidate.text, PREVIEW_CHARS)}"
             for remark, candidate in zip(result.remarks, result.candidates, strict=True)
         ]
         parts.append("\n".join([_format_headline(result), *([_format_usage(steps)] if steps else []), *lines]))
     failed = [
-        f"- {step.purpose} by {step.model}: {format_inline_code(step.problem)}" for step in trail.steps if step.problem
+        f"- {escape_markdown(f'{step.purpose} by {step.model}')}: {format_inline_code(step.problem)}"
+        for step in trail.steps
+        if step.problem
     ]
     return "\n\n".join([*parts, *failed[:MAX_NOTES], *_format_notes(trail.notes)]) or "no layer was finished"
 
 
 def _format_headline(result: LayerResult) -> str:
-    return f"**Layer {result.layer}, {result.kind}: {len(result.candidates)} candidates, {result.seconds:.2f} s**"
+    where = f"Layer {result.layer}, {escape_markdown(result.kind)}"
+    return f"**{where}: {len(result.candidates)} candidates, {result.seconds:.2f} s**"
 
 
 def _format_notes(notes: Sequence[TraceEvent]) -> list[str]:
     shown = [
-        f"- {note.what}{f' ({note.about})' if note.about else ''}: {format_inline_code(note.detail)}"
+        f"- {escape_markdown(f'{note.what} ({note.about})' if note.about else note.what)}: "
+        f"{format_inline_code(note.detail)}"
         for note in notes[:MAX_NOTES]
     ]
     return [*shown, f"- and {len(notes) - MAX_NOTES} more notes"] if len(notes) > MAX_NOTES else shown
@@ -162,6 +176,15 @@ def format_code_block(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def format_inline_code(text: str, limit: int = 500) -> str:
-    """The text's beginning as one line of code."""
-    return "`" + text[:limit].replace("`", "'").replace("\n", " ") + "`"
+def format_inline_code(value: object, limit: int = 500) -> str:
+    """The beginning of a text, or of a value as text, as one line of code."""
+    return "`" + str(value)[:limit].replace("`", "'").replace("\n", " ") + "`"
+
+
+def escape_markdown(value: object) -> str:
+    """A component's own words on one line, in which no Markdown and no HTML holds; plain words stay as they are.
+
+    >>> escape_markdown("candidate 1.1 by a/my_model"), escape_markdown("**now** <b>")
+    ('candidate 1.1 by a/my_model', '\\\\*\\\\*now\\\\*\\\\* \\\\<b\\\\>')
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(str(value).splitlines()).strip())

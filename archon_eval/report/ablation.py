@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archon_eval.architecture.component_types import describe_component
-from archon_eval.architecture.spec import Architecture, ComponentSpec, Layer
-from archon_eval.errors import ArchitectureError
+from archon_eval.architecture.component_types import describe_component, resolve_component_type
+from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec, Layer
+from archon_eval.errors import ArchitectureError, quote
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison
 from archon_eval.report.report_data import format_interval
 from archon_eval.runs.progress import EvalProgressCallback
@@ -79,14 +79,34 @@ def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Laye
             rest = list(layer)
             rest.remove(spec)
             count = layer.count(spec)
-            component = f"one of {count} {spec.model}" if count > 1 else spec.model or spec.kind
+            name = f"{spec.model or spec.kind}{_format_differences(spec, layer)}"
+            component = f"one of {count} {name}" if count > 1 else name
             yield f"{where} without {component}", (*before, tuple(rest), *after)
         if place == 0 and len({spec.model for spec in layer}) > 1:
             same = tuple(replace(spec, model=layer[0].model) for spec in layer)
             yield f"{where} with {layer[0].model} alone, as many draws", (same, *after)
         if not after and described.stand_in and len(layer) == 1:
-            other = ComponentSpec(described.stand_in, layer[0].model, layer[0].settings)
+            other = ComponentSpec(described.stand_in, settings=layer[0].settings)
+            if describe_component(other, where).needs_model:
+                other = replace(other, model=layer[0].model)
             yield f"{where}: {other.kind} in place of the {kind}", (*before, (other,))
+
+
+def _format_differences(spec: ComponentSpec, layer: Layer) -> str:
+    """What tells a component from the others of its layer that have its model, in brackets; empty where none has."""
+    alike = [other for other in layer if other != spec and other.model == spec.model]
+    values, others = _collect_values(spec), list(map(_collect_values, alike))
+    differing = [name for name in values if any(other[name] != values[name] for other in others)]
+    return f" ({', '.join(f'{name}: {quote(str(values[name]), 60)[1:-1]}' for name in differing)})" if alike else ""
+
+
+def _collect_values(spec: ComponentSpec) -> dict[str, Any]:
+    """All that may differ between components of one kind, by the name it has in a file."""
+    names = resolve_component_type(spec.kind, spec.kind).options
+    settings = {name: value for name in SETTING_NAMES if name not in names for value in [getattr(spec.settings, name)]}
+    options = {name: spec.get_option(name) for name in names}
+    common = {name: getattr(spec, name) for name in ("on_error", "max_parse_retries")}
+    return {**options, **settings, **common, "prompts": dict(spec.prompts)}
 
 
 def run_ablation(

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.architecture.spec import Architecture
+from archon_eval.components import build_component
 from archon_eval.errors import ArchonError
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.records import AnswerRecord
@@ -52,18 +54,16 @@ def _price_usage(sample: Any, model: str) -> Costs:
 def summarize_layers(
     accounts: Sequence[QuestionAccount], architecture: Architecture | None = None
 ) -> tuple[LayerUsage, ...]:
-    """Means per layer over the accounts; components from the architecture, where it is known."""
+    """Means per layer over the accounts; models from the architecture, where it is known, of built-in components."""
     summaries = []
     for number in range(max((len(account.layers) for account in accounts), default=0)):
         layers = [account.layers[number] for account in accounts if len(account.layers) > number]
-        models = tuple(part.model for part in layers[0].components)
-        if architecture is not None:
-            models = tuple(
-                model
-                for spec in architecture.layers[number]
-                for model in spec.models
-                for _ in range(dict(spec.options).get("samples", 1))
-            )
+        specs = architecture.layers[number] if architecture is not None else ()
+        if specs and all(spec.kind in BUILT_IN_COMPONENTS for spec in specs):
+            pairs = [pair for spec in specs for pair in build_component(spec, f"layer {number + 1}").list_models()]
+            models = tuple(model for model, count in pairs if model for _ in range(count))
+        else:  # a log must not bring code of a user's to run
+            models = tuple(part.model for part in layers[0].components)
         summaries.append(
             LayerUsage(
                 kind=layers[0].kind,
@@ -78,13 +78,18 @@ def summarize_layers(
 
 
 def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
-    """The architecture that answered, where the arguments in the log still lead to the same one."""
-    from archon_eval.architecture.load import load_architecture
+    """The architecture that answered, where the arguments in the log still lead to the same one.
+
+    None where a component of a user's own is in it: a log must not have a module imported.
+    """
+    from archon_eval.architecture.load import list_named_kinds, load_architecture
     from archon_eval.integrations.model_names import parse_model_names
 
     args = log.eval.solver_args or log.eval.model_args or {}
     source = args.get("architecture") or str(log.eval.model).removeprefix("archon/")
     try:
+        if not list_named_kinds(source) <= set(BUILT_IN_COMPONENTS):
+            return None
         architecture = load_architecture(source, parse_model_names(args.get("models")))
     except (ArchonError, OSError):
         return None

@@ -7,6 +7,7 @@ import pytest
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.cli import main
+from archon_eval.components import CandidateGenerator, ComponentType, model_option
 from archon_eval.report.ablation import list_variants
 
 
@@ -73,3 +74,26 @@ def test_the_command_lists_changes_and_needs_a_task(tmp_path: Path, capsys: pyte
     assert "nothing can be dropped" in capsys.readouterr().out
     assert main(["ablate", "moa-lite", "--models", "sim/pool"]) == 1
     assert "which benchmark?" in capsys.readouterr().err
+
+
+class Pair(CandidateGenerator):
+    """Has a second model."""
+
+    kind = ComponentType("pair", place="first", alone=False, options={"second": model_option()})
+
+    async def produce(self, *args: object) -> None:
+        return None
+
+
+def test_components_with_the_same_model_are_told_apart_by_what_differs() -> None:
+    pairs = [{"model": "a/one", "second": "a/x"}, {"model": "a/one", "second": "a/y"}, {"model": "a/two"}]
+    assert changes({f"{__name__}:Pair": pairs})[:3] == [
+        "layer 1 without a/one (second: a/x)",
+        "layer 1 without a/one (second: a/y)",
+        "layer 1 without a/two",
+    ]
+    warm = {"model": "a/one", "temperature": 1.0}
+    assert changes({"generator": ["a/one", "a/one", warm]}) == [
+        "layer 1 without one of 2 a/one (temperature: 0.7)",
+        "layer 1 without a/one (temperature: 1.0)",
+    ]
