@@ -39,11 +39,10 @@ def _sum_turns(record: AnswerRecord) -> Costs:
 
 def _price_usage(sample: Any, model: str) -> Costs:
     """Of an answer without an architecture: its calls are not in the log."""
-    from archon_eval.models.call import Usage
     from archon_eval.models.prices import load_prices
+    from archon_eval.models.replies import to_usage
 
-    used = (sample.model_usage or {}).get(model)
-    usage = Usage(used.input_tokens, used.output_tokens) if used else None
+    usage = to_usage((sample.model_usage or {}).get(model))
     tokens = float(usage.input_tokens + usage.output_tokens) if usage else None
     dollars = load_prices().compute_cost(model, usage)
     return {"dollars": dollars, "tokens": tokens, "calls": None, "seconds": sample.working_time}
