@@ -93,12 +93,15 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         missing: what a sample without a score does: error, drop its question, or count as zero.
 
     Raises:
-        DataError: an unreadable or unfinished log, no such scorer, or scores missing.
+        DataError: an unreadable or unfinished log, a damaged account, no such scorer, or scores missing; names the log.
     """
     log, samples = _open_log(path)
     chosen = choose_scorer(samples, scorer)
-    check_scorer(samples, chosen)
-    records = build_records(samples, chosen)
+    try:
+        check_scorer(samples, chosen)
+        records = build_records(samples, chosen)
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
     problems = {record.question: record.problem for record in records if record.problem}
     if problems and missing == "error":
         question, why = next(iter(problems.items()))

@@ -73,7 +73,7 @@ def build_records(samples: Sequence[Any], scorer: str) -> tuple[AnswerRecord, ..
     """A record per logged sample, in their order.
 
     Raises:
-        DataError: an account that cannot be read.
+        DataError: an account that cannot be read; names its question.
     """
     name, key = split_scorer(scorer, _list_scorers(samples))
     return tuple(_build_record(sample, name, key) for sample in samples)
@@ -91,13 +91,17 @@ def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
             value = convert_score(score.value, name, key)
         except DataError as exc:
             problem = str(exc)
+    try:
+        accounts = read_accounts(sample)
+    except DataError as exc:
+        raise DataError(f"{sample.id}: {exc}") from exc
     return AnswerRecord(
         question=str(sample.id),
         epoch=sample.epoch,
         score=value,
         problem=problem,
         failed=bool(sample.error),
-        accounts=read_accounts(sample),
+        accounts=accounts,
     )
 
 
