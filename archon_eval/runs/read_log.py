@@ -90,7 +90,8 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
 
     Args:
         scorer: which of several scorers counts, `NAME` or `NAME/KEY` for one that gives several values.
-        missing: what a sample without a score does: error, drop its question, or count as zero.
+        missing: what a sample without a score does: error, drop its question, or count as zero. A score that is no
+            number never counts as zero: there it is an error.
 
     Raises:
         DataError: an unreadable or unfinished log, a damaged account, no such scorer, or scores missing; names the log.
@@ -108,6 +109,11 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         raise DataError(
             f"{path}: {len(problems)} of {len({record.question for record in records})} questions have no score; "
             f"{question}: {why} (--missing drop leaves them out, --missing zero counts them as wrong)"
+        )
+    if missing == "zero" and (found := next((record for record in records if record.unreadable), None)):
+        raise DataError(
+            f"{path}: {found.question}: {found.problem}, which --missing zero does not count as wrong "
+            "(--missing drop leaves the question out)"
         )
     turns = [account for record in records for account in record.accounts]
     last = turns[-1] if turns else None

@@ -26,6 +26,8 @@ class AnswerRecord:
     """On the scorer's own scale; None where there is none."""
     problem: str
     """Why there is no score; empty where there is one."""
+    unreadable: bool
+    """Whether that is because the scorer's value is no number: which is never zero."""
     failed: bool
     """Whether the sample ended in an error, so that its accounts may lack calls."""
     accounts: tuple[QuestionAccount, ...]
@@ -80,7 +82,7 @@ def build_records(samples: Sequence[Any], scorer: str) -> tuple[AnswerRecord, ..
 
 
 def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
-    value, problem = None, ""
+    value, problem, unreadable = None, "", False
     score = (sample.scores or {}).get(name)
     if sample.error:
         problem = str(sample.error.message) or "the sample failed"
@@ -90,7 +92,7 @@ def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
         try:
             value = convert_score(score.value, name, key)
         except DataError as exc:
-            problem = str(exc)
+            problem, unreadable = str(exc), True
     try:
         accounts = read_accounts(sample)
     except DataError as exc:
@@ -100,6 +102,7 @@ def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
         epoch=sample.epoch,
         score=value,
         problem=problem,
+        unreadable=unreadable,
         failed=bool(sample.error),
         accounts=accounts,
     )
