@@ -79,7 +79,7 @@ def summarize_layers(
 def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
     """The architecture that answered, where the arguments in the log still lead to the same one."""
     from archon_eval.architecture.load import load_architecture
-    from archon_eval.integrations.model_names import parse_model_names
+    from archon_eval.simulation.model_names import parse_model_names
 
     args = log.eval.solver_args or log.eval.model_args or {}
     source = args.get("architecture") or str(log.eval.model).removeprefix("archon/")
