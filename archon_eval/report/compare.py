@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError
+from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.read_log import find_logs, read_runs
-from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
 from archon_eval.stats.comparison import (
     PairedComparison,
     compare,

@@ -19,8 +19,8 @@ from archon_eval.report.compare import (
 )
 from archon_eval.report.formatting import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
+from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.read_log import find_logs, read_runs
-from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
 from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, estimate_mean, estimate_proportion, format_score
 

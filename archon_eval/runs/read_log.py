@@ -14,9 +14,9 @@ from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
-from archon_eval.runs.run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.usage import average_cost, reload_architecture, summarize_layers
 
 GROUP_KEYS = ("benchmark", "subject", "category", "part", "dataset")

@@ -10,8 +10,8 @@ from typing import Any
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchonError
 from archon_eval.runs.account import QuestionAccount
+from archon_eval.runs.benchmark_run import COST_NAMES, LayerUsage
 from archon_eval.runs.records import AnswerRecord
-from archon_eval.runs.run import COST_NAMES, LayerUsage
 
 Costs = dict[str, float | None]
 
