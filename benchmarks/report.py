@@ -19,7 +19,7 @@ from archon_eval.report.gate import GateThresholds, decide_outcome
 from archon_eval.report.html.page import render_page
 from archon_eval.report.report_data import ReportData, build_benchmark_report
 from archon_eval.report.search_results import Search, TrialSummary
-from archon_eval.runs.run import BenchmarkQuestion, LayerUsage, Run
+from archon_eval.runs.benchmark_run import BenchmarkQuestion, LayerUsage, Run
 from archon_eval.stats.comparison import compare
 
 

@@ -35,9 +35,9 @@ def add(commands: Any) -> None:
 
 def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.architecture.load import load_architecture
-    from archon_eval.integrations.model_names import parse_model_names
     from archon_eval.report import ablation
     from archon_eval.report.html.vega import require_plotting
+    from archon_eval.simulation.model_names import parse_model_names
 
     whole = load_architecture(options.architecture, parse_model_names(options.models))
     if whole.placeholders:

@@ -14,8 +14,8 @@ from archon_eval.cli.tables import create_table, print_table
 from archon_eval.engine.mermaid import render_mermaid
 from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan
 from archon_eval.errors import ArchitectureError
-from archon_eval.integrations.model_names import parse_model_names
 from archon_eval.models.prices import load_prices
+from archon_eval.simulation.model_names import parse_model_names
 
 ARCHITECTURE_HELP = "a preset's name (`archon presets`) or a YAML or JSON file"
 PLAN_FOOTNOTE = """

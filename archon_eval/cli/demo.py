@@ -7,6 +7,7 @@ ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.table import Table
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.errors import DataError
 from archon_eval.runs.run_eval import Eval, run_eval
+
+if TYPE_CHECKING:
+    from archon_eval.stats.estimates import Estimate
 
 SYSTEMS = (
     ("best model", "single"),
@@ -32,6 +36,8 @@ class DemoResult:
     name: str
     right: dict[str, list[float]]
     """Question -> score of each epoch."""
+    score: "Estimate"
+    """With the interval that reports give it."""
     calls: int
     tokens: int
     dollars: float | None
@@ -77,6 +83,7 @@ def read_result(name: str, path: Path) -> DemoResult:
     Raises:
         DataError: an eval that did not finish, or a question without a score.
     """
+    from archon_eval.report.report_data import estimate_score
     from archon_eval.runs.read_log import read_run
 
     run = read_run(path, missing="drop")
@@ -85,6 +92,7 @@ def read_result(name: str, path: Path) -> DemoResult:
     return DemoResult(
         name=name,
         right={question: list(scores) for question, scores in run.scores.items()},
+        score=estimate_score(run),
         calls=run.usage.calls,
         tokens=run.usage.tokens,
         dollars=run.usage.dollars,
@@ -96,8 +104,6 @@ def read_result(name: str, path: Path) -> DemoResult:
 
 def create_results_table(results: list[DemoResult]) -> Table:
     """One row per system: accuracy with its interval, and what it took."""
-    from archon_eval.stats.estimates import estimate_mean
-
     questions = len(results[0].right)
     runs = sum(map(len, results[0].right.values()))
     title = f"{questions} bundled problems x {runs // questions} epochs; calls, tokens and dollars are per question"
@@ -106,12 +112,9 @@ def create_results_table(results: list[DemoResult]) -> Table:
     for column in ("accuracy", "95%", "calls", "tokens", "$", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
-        scores = [score for epochs in result.right.values() for score in epochs]
-        questions_of_scores = [question for question, epochs in result.right.items() for _ in epochs]
-        accuracy = estimate_mean(scores, questions_of_scores)
-        interval = "unknown"
+        accuracy, interval = result.score, "unknown"
         if accuracy.low is not None and accuracy.high is not None:
-            interval = f"{100 * max(accuracy.low, 0):.0f}-{100 * min(accuracy.high, 1):.0f}"
+            interval = f"{100 * accuracy.low:.0f}-{100 * accuracy.high:.0f}"
         dollars = "unknown" if result.dollars is None else f"{result.dollars / runs:.4f}"
         row = (f"{100 * accuracy.value:.1f}%", interval, f"{result.calls / runs:.1f}", f"{result.tokens / runs:,.0f}")
         table.add_row(result.name, *row, dollars, f"{result.seconds:.0f}")

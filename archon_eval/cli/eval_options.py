@@ -51,5 +51,6 @@ def add_scoring_options(command: argparse.ArgumentParser, missing: str = "error"
         "--missing",
         choices=("error", "drop", "zero"),
         default=missing,
-        help="questions without a score: an error, left out, or wrong (%(default)s)",
+        help="questions without a score: an error, left out, or wrong, which a score that is no number never is: "
+        "there it stays an error (%(default)s)",
     )

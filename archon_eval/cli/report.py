@@ -13,6 +13,9 @@ from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError, sanitize_text
 
+MOST_REASONS = 5
+"""So many of the questions without a score are listed with the reason."""
+
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
@@ -73,10 +76,12 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def print_unscored(run: Any, missing: str) -> None:
-    """Say how many questions have no score, and what was done with them."""
+    """Say how many questions have no score, what was done with them, and why the first of them have none."""
     if run.missing:
         treatment = "count as wrong" if missing == "zero" else "left out"
         print(sanitize_text(f"Without a score: {len(run.missing)} questions of {run.name}, {treatment}."))
+        for question, why in list(run.missing.items())[:MOST_REASONS]:
+            print(sanitize_text(f"  {question}: {why}"))
 
 
 def _print_parts(pair: Any) -> None:

@@ -15,11 +15,11 @@ from archon_eval.components import build_layer
 from archon_eval.engine.engine import Engine
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
-from archon_eval.integrations.model_names import parse_model_names
 from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
 from archon_eval.models.client import build_client
 from archon_eval.models.prices import PriceTable
 from archon_eval.models.store import CallStore
+from archon_eval.simulation.model_names import parse_model_names
 
 PATH_TYPES: Any = str | os.PathLike
 OPTION_TYPES: Mapping[str, tuple[Any, str]] = {

@@ -26,7 +26,7 @@ from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, truncate_at_stop
-from archon_eval.models.call import Usage
+from archon_eval.models.usage_totals import UsageTotals, total_usage
 from archon_eval.types import Conversation, Message
 
 STOP_NAMES = ("until", "stop")
@@ -94,9 +94,9 @@ class ArchonLM(LM):  # type: ignore[misc]
         self._runner = StandaloneRunner(architecture, names, limits, **options)
         freeze_imports_in_command()
         self._num_concurrent = num_concurrent
-        self._model_usage: dict[str, Counter[str]] = {}
+        self._model_usage: dict[str, UsageTotals] = {}
+        self._paid = UsageTotals()
         self._notes: Counter[str] = Counter()
-        self._dollars: float | None = 0.0
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """An answer per request, in order; each goes to the response cache as soon as it is there.
@@ -148,15 +148,12 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     def _count(self, trail: Trace) -> None:
         self._notes.update(trail.counts)
-        for step in trail.steps:
-            if (reply := step.reply) is None:
-                continue
-            usage = reply.usage or Usage()
-            used = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "reused": reply.reused}
-            self._model_usage.setdefault(step.model, Counter()).update(calls=1, **used)
-            if not reply.reused:
-                spent, price = self._dollars, reply.dollars
-                self._dollars = None if spent is None or price is None else spent + price
+        answered = [(step.model, step.reply) for step in trail.steps if step.reply is not None]
+        for model in {model for model, _ in answered}:
+            used = total_usage(reply for asked, reply in answered if asked == model)
+            self._model_usage[model] = UsageTotals.add_up([self._model_usage.get(model, UsageTotals()), used])
+        paid = total_usage(reply for _, reply in answered if not reply.reused)
+        self._paid = UsageTotals.add_up([self._paid, paid])
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> ChatJSON:
         """The turns as they are; the models' providers know their templates."""
@@ -203,12 +200,14 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests."""
+        total = UsageTotals.add_up(self._model_usage.values())
         return {
             "architecture": self._runner.architecture.to_mapping(),
             "fingerprint": self._runner.architecture.fingerprint,
-            "calls": sum(use["calls"] for use in self._model_usage.values()),
-            "models": {model: dict(use) for model, use in sorted(self._model_usage.items())},
-            "dollars": self._dollars,
+            "calls": total.calls,
+            "calls_without_usage": total.calls_without_usage,
+            "models": {model: _dump_usage(used) for model, used in sorted(self._model_usage.items())},
+            "dollars": self._paid.dollars,
             "notes": dict(sorted(self._notes.items())),
         }
 
@@ -246,6 +245,12 @@ def _assign_epochs(requests: Iterable[Any]) -> list[int]:
         epochs.append(1 + RUN_EPOCH_STRIDE * seen[id(request)])
         seen[id(request)] += 1
     return epochs
+
+
+def _dump_usage(used: UsageTotals) -> dict[str, int]:
+    """A model's counts; the tokens are without those of `calls_without_usage`."""
+    names = ("calls", "input_tokens", "output_tokens", "calls_without_usage")
+    return {name: getattr(used, name) for name in names} | {"reused": used.reused_calls}
 
 
 def _explain_no_likelihood(requests: Sequence[Any]) -> str:

@@ -125,6 +125,11 @@ def describe_error(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
 
 
+def make_call_error(model: str, exc: BaseException) -> ModelError:
+    """The error of a call that failed for good, to be raised in place of the provider's, whose text has secrets."""
+    return ModelError(f"{model}: {redact(describe_error(exc))}")
+
+
 def redact(text: str) -> str:
     """The text without the values of secret environment variables, at most 2,000 characters of it."""
     secrets = [(value, name) for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name)]

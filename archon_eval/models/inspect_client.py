@@ -27,7 +27,7 @@ from archon_eval.models.call import Call, Reply
 from archon_eval.models.conversion import (
     config_not_in_settings,
     describe_endpoint,
-    describe_error,
+    make_call_error,
     redact,
     to_chat,
     to_config,
@@ -89,7 +89,7 @@ class InspectClient:
                 raise
             output, limit = events.output, exc
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-            raise ModelError(f"{call.model}: {redact(describe_error(exc))}") from None
+            raise make_call_error(call.model, exc) from None
         reply = to_reply(output, call.model, time.monotonic() - started)
         if events.cached:
             reply = replace(reply, reused=True, seconds=output.time or 0.0)

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, GenerateConfig, Model
-from inspect_ai.util import store
+from inspect_ai.util import LimitExceededError, store
 
 from archon_eval._inspect_compat import resolve_config
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import StoreError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.client import STORE_VARIABLE, ModelClient
-from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, to_conversation
+from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, make_call_error, to_conversation
 from archon_eval.models.replies import get_top_logprobs, to_reply
 from archon_eval.models.store import CallStore
 
@@ -61,7 +61,7 @@ class JudgeClient:
 
         Raises:
             StoreError: a replay has no such call, or a reply could not be kept.
-            ModelError: the judge's answer is an error.
+            ModelError: the judge's call failed for good, or its answer is an error.
         """
         path, policy, first_epoch = _find_shared_cache()
         if not path or str(model).startswith("archon/"):
@@ -98,7 +98,12 @@ class _JudgeSender:
 
     async def __call__(self, call: Call) -> Reply:
         started = time.monotonic()
-        output = await self.model.generate(list(self.messages), config=self.config)
+        try:
+            output = await self.model.generate(list(self.messages), config=self.config)
+        except LimitExceededError:
+            raise
+        except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
+            raise make_call_error(call.model, exc) from None
         if not output.choices:  # a reply without a verdict, as it is where there is no store
             output.choices = [ChatCompletionChoice(message=ChatMessageAssistant(content=""), stop_reason="unknown")]
         reply = to_reply(output, call.model, time.monotonic() - started)

@@ -13,9 +13,10 @@ the one under `reused`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from math import fsum, inf
 from typing import Any
 
+from archon_eval.errors import DataError, quote
 from archon_eval.models.call import Reply
 
 
@@ -70,16 +71,20 @@ class UsageTotals:
 
     @classmethod
     def from_metadata(cls, plain: Mapping[str, Any]) -> "UsageTotals":
-        """Reads what `to_metadata` wrote. Dollars that are not there are unknown."""
-        dollars, reused = plain.get("dollars"), plain.get("reused")
+        """Reads what `to_metadata` wrote. Dollars that are not there are unknown.
+
+        Raises:
+            DataError: a count that is no whole number from 0, or an amount that is no finite number from 0.
+        """
+        reused = plain.get("reused")
         return cls(
-            calls=int(plain.get("calls", 0)),
-            input_tokens=int(plain.get("input_tokens", 0)),
-            output_tokens=int(plain.get("output_tokens", 0)),
-            dollars=None if dollars is None else float(dollars),
-            seconds=float(plain.get("seconds", 0.0)),
-            failed=int(plain.get("failed", 0)),
-            calls_without_usage=int(plain.get("calls_without_usage", 0)),
+            calls=parse_count(plain, "calls"),
+            input_tokens=parse_count(plain, "input_tokens"),
+            output_tokens=parse_count(plain, "output_tokens"),
+            dollars=None if plain.get("dollars") is None else _parse_amount(plain, "dollars"),
+            seconds=_parse_amount(plain, "seconds"),
+            failed=parse_count(plain, "failed"),
+            calls_without_usage=parse_count(plain, "calls_without_usage"),
             reused=cls.from_metadata(reused) if reused else None,
         )
 
@@ -100,6 +105,18 @@ class UsageTotals:
         )
 
 
+def parse_count(plain: Mapping[str, Any], name: str, default: int = 0) -> int:
+    """A count among plain values.
+
+    Raises:
+        DataError: no whole number from 0.
+    """
+    value = plain.get(name, default)
+    if type(value) is not int or value < 0:
+        raise DataError(f"{name} must be a whole number from 0, not {quote(repr(value))}")
+    return value
+
+
 def total_usage(replies: Iterable[Reply | None]) -> UsageTotals:
     """Totals of the replies; None stands for a call that failed or was cancelled."""
     calls = list(replies)
@@ -111,6 +128,13 @@ def total_usage(replies: Iterable[Reply | None]) -> UsageTotals:
         calls_without_usage=sum(reply.usage is None for reply in answered),
         reused=_add_replies(reused) if reused else None,
     )
+
+
+def _parse_amount(plain: Mapping[str, Any], name: str) -> float:
+    value = plain.get(name, 0.0)
+    if type(value) not in (int, float) or not 0 <= value < inf:
+        raise DataError(f"{name} must be a number from 0, not {quote(repr(value))}")
+    return float(value)
 
 
 def _add_replies(replies: Sequence[Reply]) -> UsageTotals:

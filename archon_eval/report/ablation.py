@@ -15,9 +15,9 @@ from archon_eval.architecture.spec import SETTING_NAMES, Architecture, Component
 from archon_eval.errors import ArchitectureError, quote
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison
 from archon_eval.report.report_data import format_interval
+from archon_eval.runs.benchmark_run import MissingPolicy, Run
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import read_run
-from archon_eval.runs.run import MissingPolicy, Run
 from archon_eval.runs.run_eval import Eval, run_eval
 from archon_eval.stats.estimates import Estimate
 

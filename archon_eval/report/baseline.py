@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archon_eval.errors import ArchonError, DataError
-from archon_eval.runs.run import Run
+from archon_eval.runs.benchmark_run import Run
 
 BASELINE_FORMAT = 1
 """Of the file; a later one is refused."""

@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError
+from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.read_log import find_logs, read_runs
-from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
 from archon_eval.stats.comparison import (
     PairedComparison,
     compare,
@@ -21,6 +21,7 @@ from archon_eval.stats.comparison import (
     decide_verdict,
     estimate_more_questions,
 )
+from archon_eval.stats.comparison import bonferroni_confidence as bonferroni_confidence
 from archon_eval.stats.estimates import format_score
 
 MAX_MORE_QUESTIONS = 100_000
@@ -146,11 +147,6 @@ def find_incompatibility(first: Run, second: Run) -> str:
     """Why two runs cannot be compared; empty where they can."""
     no_question = "" if first.scores.keys() & second.scores.keys() else "no question in common"
     return first.find_incompatibility(second) or no_question
-
-
-def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
-    """The confidence of each of several comparisons at which all of them hold together (Bonferroni)."""
-    return 1 - (1 - confidence) / max(1, comparisons)
 
 
 def _compare_part(name: str, first: Run, second: Run, *, questions: Sequence[str], confidence: float) -> PartComparison:

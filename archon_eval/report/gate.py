@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from archon_eval.errors import DataError
 from archon_eval.report.baseline import Baseline
-from archon_eval.runs.run import Run
+from archon_eval.runs.benchmark_run import Run
 from archon_eval.stats.comparison import (
     MIN_DIFFERENCE,
     PairedComparison,

@@ -9,7 +9,7 @@ from archon_eval.report.ci_output import escape_markdown
 from archon_eval.report.formatting import format_cost
 from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_interval
 from archon_eval.report.search_results import Search
-from archon_eval.runs.run import COST_NAMES, UNSCORED_MEANING
+from archon_eval.runs.benchmark_run import COST_NAMES, UNSCORED_MEANING
 
 MAX_TOP_TRIALS = 10
 """Trials of a search that are listed."""

@@ -13,15 +13,15 @@ from typing import Any
 from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.compare import (
     RunComparison,
-    bonferroni_confidence,
     compare_runs,
     dump_comparison,
     find_incompatibility,
 )
 from archon_eval.report.formatting import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
+from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.read_log import find_logs, read_runs
-from archon_eval.runs.run import COST_NAMES, MissingPolicy, Run
+from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, estimate_mean, estimate_proportion, format_score
 
 MAX_LABEL_CHARACTERS = 120

@@ -14,8 +14,8 @@ from typing import Any
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchonError, DataError
+from archon_eval.runs.benchmark_run import Run
 from archon_eval.runs.read_log import read_run
-from archon_eval.runs.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceStep
 from archon_eval.errors import DataError, quote
-from archon_eval.models.usage_totals import UsageTotals, total_usage
+from archon_eval.models.usage_totals import UsageTotals, parse_count, total_usage
 
 ACCOUNT_KEY = "archon"
 """Where an account is in the metadata of a sample, of a model's output and of a score."""
@@ -113,33 +113,52 @@ class QuestionAccount:
         Raises:
             DataError: the account is damaged, or of a later version.
         """
+        version = plain.get("version", 1) if isinstance(plain, Mapping) else None
+        if type(version) is int and version > ACCOUNT_VERSION:
+            raise DataError(
+                f"a question's account has version {version}, and this archon-eval reads up to {ACCOUNT_VERSION}: "
+                "update it to read this log"
+            )
         try:
-            version = int(plain.get("version", 1))
-            if version > ACCOUNT_VERSION:
-                raise DataError(
-                    f"a question's account has version {version}, and this archon-eval reads up to {ACCOUNT_VERSION}: "
-                    "update it to read this log"
-                )
             return cls(
                 architecture=str(plain.get("architecture", "")),
                 fingerprint=str(plain.get("fingerprint", "")),
                 usage=UsageTotals.from_metadata(plain),
                 models={str(k): UsageTotals.from_metadata(v) for k, v in plain.get("models", {}).items()},
                 layers=tuple(map(_parse_layer, plain.get("layers", ()))),
-                notes={str(word): int(count) for word, count in plain.get("notes", {}).items()},
-                version=version,
+                notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
+                version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            if isinstance(exc, DataError):
-                raise
             raise DataError(f"not the account of a question, but {quote(repr(plain))}: {exc}") from exc
+
+
+def refuse_foreign_account(metadata: Mapping[str, Any]) -> None:
+    """Refuse a sample's metadata in which the account's place is taken: before a call is paid that goes into it.
+
+    Raises:
+        DataError: the user's own value is there.
+    """
+    if metadata.get(ACCOUNT_KEY) is None:
+        return
+    try:
+        if _holds_account(metadata):
+            parse_accounts(metadata)
+            return
+        why = f"got {quote(repr(metadata[ACCOUNT_KEY]))}"
+    except DataError as exc:
+        why = str(exc)
+    raise DataError(
+        f"the sample's metadata has a key {ACCOUNT_KEY!r}, which is where the account of its answer goes: {why}; "
+        "give the key another name"
+    )
 
 
 def record_turn(metadata: MutableMapping[str, Any], account: QuestionAccount) -> None:
     """Put a turn's account into a sample's metadata; the accounts of earlier turns stay in it."""
     before = metadata.get(ACCOUNT_KEY)
     metadata[ACCOUNT_KEY] = account.to_metadata()
-    if before is not None:
+    if isinstance(before, Mapping):
         last_turn = {key: value for key, value in before.items() if key != _EARLIER_TURNS}
         metadata[ACCOUNT_KEY][_EARLIER_TURNS] = [*before.get(_EARLIER_TURNS, ()), last_turn]
 
@@ -161,6 +180,8 @@ def read_accounts(sample: Any) -> tuple[QuestionAccount, ...]:
     Raises:
         DataError: an account is damaged, or of a later version.
     """
+    if _holds_account(sample.output.metadata) and not _holds_account(sample.metadata):  # but maybe the user's value
+        return parse_accounts(sample.output.metadata)
     return parse_accounts(sample.metadata) or parse_accounts(sample.output.metadata)
 
 
@@ -170,9 +191,24 @@ def parse_accounts(metadata: Mapping[str, Any] | None) -> tuple[QuestionAccount,
     Raises:
         DataError: an account is damaged, or of a later version.
     """
-    plain = (metadata or {}).get(ACCOUNT_KEY) or ()
-    turns = (*plain.get(_EARLIER_TURNS, ()), plain) if isinstance(plain, Mapping) else plain
+    plain = (metadata or {}).get(ACCOUNT_KEY)
+    if plain is None:
+        return ()
+    turns = _list(plain) if not isinstance(plain, Mapping) else (*_list(plain.get(_EARLIER_TURNS, ())), plain)
     return tuple(map(QuestionAccount.from_metadata, turns))
+
+
+def _holds_account(metadata: Mapping[str, Any] | None) -> bool:
+    plain = (metadata or {}).get(ACCOUNT_KEY)
+    first = plain[0] if isinstance(plain, Sequence) and plain else plain
+    return isinstance(first, Mapping) and "fingerprint" in first
+
+
+def _list(plain: Any) -> Sequence[Any]:
+    """Several accounts, which metadata has as a list."""
+    if isinstance(plain, list | tuple):
+        return plain
+    raise DataError(f"metadata {ACCOUNT_KEY!r}: not the account of a question, but {quote(repr(plain))}")
 
 
 def _total_steps(steps: Sequence[TraceStep]) -> UsageTotals:
@@ -203,7 +239,7 @@ def _parse_layer(plain: Mapping[str, Any]) -> LayerAccount:
     parts = plain.get("components", ())
     return LayerAccount(
         kind=str(plain["kind"]),
-        candidates=int(plain.get("candidates", 0)),
+        candidates=parse_count(plain, "candidates"),
         usage=UsageTotals.from_metadata(plain),
         components=tuple(ComponentAccount(str(part["model"]), UsageTotals.from_metadata(part)) for part in parts),
     )

@@ -6,19 +6,28 @@ watches its standard input, whose other end is the parent's: it ends with the pa
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 LOG_GRACE_SECONDS = 20.0
 """Seconds that an eval which must end has to write its log: a large one takes some on a slow disk."""
-SECRET_PATTERN = re.compile(
-    r"(?i)(?:key|token|secret|password|credential)[\w-]*[\"']?\s*[:=]\s*[\"']?([^\s,;}\"']{8,})"
+_SECRET_NAME = r"(?:key|token|secret|password|passwd|credential|authorization)[\w-]*"
+_OPTION_PATTERN = re.compile(rf"(?is)[\w.-]*{_SECRET_NAME}=(.+)")
+"""An option whose value is a secret: all the rest of its word."""
+_FIELD_PATTERN = re.compile(
+    rf"""(?isx) {_SECRET_NAME} ["']? \s* [:=] \s*
+    ( "(?:[^"\\]|\\.)*" | '(?:[^']|'')*' | (?: (?! ,\s*["']?[\w-]+["']?\s*[:=] ) [^}}\]\n] )+ )"""
 )
-"""A secret among the words of a command; `output_tokens: 10000000` has the same form, and hiding it costs little."""
+"""A secret within a word, as JSON, YAML or a header has it: in quotes, or up to the next field."""
+_URL_PATTERN = re.compile(r"(://)[^\s/\"']+@")
+_BEARER_PATTERN = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
+MIN_SECRET_LENGTH = 8
+"""`output_tokens: 10000000` has a secret's form, and hiding it costs little; hiding each `max_tokens=512` would."""
 
 
 class ChildProcess:
@@ -120,11 +129,33 @@ def follow_parent(on_end: Callable[[], None], on_line: Callable[[str], None] = l
     threading.Thread(target=listen, daemon=True).start()
 
 
+def join_words(words: Sequence[str]) -> str:
+    """A command's words as a shell takes them, without secrets: quoting first would hide a secret from the search."""
+    return shlex.join(hide_secrets(word, [word]) for word in words)
+
+
 def hide_secrets(text: str, words: Sequence[str] = ()) -> str:
-    """The text without what the words give as a key, token, secret, password or credential, and as `redact` has it."""
+    """The text without credentials of URLs and headers, without what `redact` leaves out, and without secrets of words.
+
+    >>> hide_secrets("it's-a-key is wrong: https://user:pass@host", ["api_key=it's-a-key"])
+    '<secret> is wrong: https://<secret>@host'
+
+    Args:
+        words: of a command; what they give as a key, token, secret, password, credential or authorization is left out.
+    """
     from archon_eval.models.conversion import redact
 
-    secrets = {secret for word in words for secret in SECRET_PATTERN.findall(word)}
+    secrets = {secret for word in words for secret in _find_secrets(word)}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "<secret>")
-    return redact(text)
+    return redact(_BEARER_PATTERN.sub(r"\1<secret>", _URL_PATTERN.sub(r"\1<secret>@", text)))
+
+
+def _find_secrets(word: str) -> Iterator[str]:
+    """What to leave out for a word: each secret as it is there, without its quotes, and its parts."""
+    option = _OPTION_PATTERN.fullmatch(word)
+    for value in [option[1]] if option else _FIELD_PATTERN.findall(word):
+        bare = value.strip().strip("\"'")
+        if len(bare) >= MIN_SECRET_LENGTH:
+            yield from (value.strip(), bare)
+            yield from (part for part in re.split(r"[\s,;]+", bare) if len(part) >= MIN_SECRET_LENGTH)

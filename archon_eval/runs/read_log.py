@@ -14,9 +14,9 @@ from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
-from archon_eval.runs.run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.usage import average_cost, reload_architecture, summarize_layers
 
 GROUP_KEYS = ("benchmark", "subject", "category", "part", "dataset")
@@ -90,21 +90,30 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
 
     Args:
         scorer: which of several scorers counts, `NAME` or `NAME/KEY` for one that gives several values.
-        missing: what a sample without a score does: error, drop its question, or count as zero.
+        missing: what a sample without a score does: error, drop its question, or count as zero. A score that is no
+            number never counts as zero: there it is an error.
 
     Raises:
-        DataError: an unreadable or unfinished log, no such scorer, or scores missing.
+        DataError: an unreadable or unfinished log, a damaged account, no such scorer, or scores missing; names the log.
     """
     log, samples = _open_log(path)
     chosen = choose_scorer(samples, scorer)
-    check_scorer(samples, chosen)
-    records = build_records(samples, chosen)
+    try:
+        check_scorer(samples, chosen)
+        records = build_records(samples, chosen)
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
     problems = {record.question: record.problem for record in records if record.problem}
     if problems and missing == "error":
         question, why = next(iter(problems.items()))
         raise DataError(
             f"{path}: {len(problems)} of {len({record.question for record in records})} questions have no score; "
             f"{question}: {why} (--missing drop leaves them out, --missing zero counts them as wrong)"
+        )
+    if missing == "zero" and (found := next((record for record in records if record.unreadable), None)):
+        raise DataError(
+            f"{path}: {found.question}: {found.problem}, which --missing zero does not count as wrong "
+            "(--missing drop leaves the question out)"
         )
     turns = [account for record in records for account in record.accounts]
     last = turns[-1] if turns else None

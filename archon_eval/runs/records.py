@@ -26,6 +26,8 @@ class AnswerRecord:
     """On the scorer's own scale; None where there is none."""
     problem: str
     """Why there is no score; empty where there is one."""
+    unreadable: bool
+    """Whether that is because the scorer's value is no number: which is never zero."""
     failed: bool
     """Whether the sample ended in an error, so that its accounts may lack calls."""
     accounts: tuple[QuestionAccount, ...]
@@ -73,14 +75,14 @@ def build_records(samples: Sequence[Any], scorer: str) -> tuple[AnswerRecord, ..
     """A record per logged sample, in their order.
 
     Raises:
-        DataError: an account that cannot be read.
+        DataError: an account that cannot be read; names its question.
     """
     name, key = split_scorer(scorer, _list_scorers(samples))
     return tuple(_build_record(sample, name, key) for sample in samples)
 
 
 def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
-    value, problem = None, ""
+    value, problem, unreadable = None, "", False
     score = (sample.scores or {}).get(name)
     if sample.error:
         problem = str(sample.error.message) or "the sample failed"
@@ -90,14 +92,19 @@ def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
         try:
             value = convert_score(score.value, name, key)
         except DataError as exc:
-            problem = str(exc)
+            problem, unreadable = str(exc), True
+    try:
+        accounts = read_accounts(sample)
+    except DataError as exc:
+        raise DataError(f"{sample.id}: {exc}") from exc
     return AnswerRecord(
         question=str(sample.id),
         epoch=sample.epoch,
         score=value,
         problem=problem,
+        unreadable=unreadable,
         failed=bool(sample.error),
-        accounts=read_accounts(sample),
+        accounts=accounts,
     )
 
 

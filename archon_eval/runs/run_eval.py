@@ -4,7 +4,6 @@ log = run_eval(Eval("archon_eval/math", ("sample=true",), ("architecture=single"
 """
 
 import re
-import shlex
 import tempfile
 import time
 from contextlib import closing
@@ -15,7 +14,7 @@ from secrets import token_hex
 from typing import IO, TYPE_CHECKING
 
 from archon_eval.errors import ArchonError, DataError, did_you_mean
-from archon_eval.runs.child_process import ChildProcess, hide_secrets
+from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
 from archon_eval.runs.progress import EvalProgress, EvalProgressCallback
 
 if TYPE_CHECKING:
@@ -99,12 +98,12 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
             printed = child.read_printed()
     if not in_time:
         total = "?" if progress.total is None else progress.total
-        text = f"no end after {eval.seconds:g} seconds, {progress.done} of {total} answered: {shlex.join(words)}"
+        text = f"no end after {eval.seconds:g} seconds, {progress.done} of {total} answered: {join_words(words)}"
         raise ArchonError(hide_secrets(text, words))
     logs = sorted(folder.glob(f"*_{mark}_*.eval"))
     if not logs:
         hint = _suggest_task(eval.task) if NO_TASK_MESSAGE in printed else ""
-        text = f"{shlex.join(words)} failed{hint}:\n{HOOKS_BANNER.sub('', printed)}"
+        text = f"{join_words(words)} failed{hint}:\n{HOOKS_BANNER.sub('', printed)}"
         raise ArchonError(hide_secrets(text.strip(), words))
     if len(logs) > 1:
         raise ArchonError(

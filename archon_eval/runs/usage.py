@@ -12,8 +12,8 @@ from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_component
 from archon_eval.errors import ArchonError
 from archon_eval.runs.account import QuestionAccount
+from archon_eval.runs.benchmark_run import COST_NAMES, LayerUsage
 from archon_eval.runs.records import AnswerRecord
-from archon_eval.runs.run import COST_NAMES, LayerUsage
 
 Costs = dict[str, float | None]
 
@@ -41,11 +41,10 @@ def _sum_turns(record: AnswerRecord) -> Costs:
 
 def _price_usage(sample: Any, model: str) -> Costs:
     """Of an answer without an architecture: its calls are not in the log."""
-    from archon_eval.models.call import Usage
     from archon_eval.models.prices import load_prices
+    from archon_eval.models.replies import to_usage
 
-    used = (sample.model_usage or {}).get(model)
-    usage = Usage(used.input_tokens, used.output_tokens) if used else None
+    usage = to_usage((sample.model_usage or {}).get(model))
     tokens = float(usage.input_tokens + usage.output_tokens) if usage else None
     dollars = load_prices().compute_cost(model, usage)
     return {"dollars": dollars, "tokens": tokens, "calls": None, "seconds": sample.working_time}
@@ -83,7 +82,7 @@ def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
     None where a component of a user's own is in it: a log must not have a module imported.
     """
     from archon_eval.architecture.load import list_named_kinds, load_architecture
-    from archon_eval.integrations.model_names import parse_model_names
+    from archon_eval.simulation.model_names import parse_model_names
 
     args = log.eval.solver_args or log.eval.model_args or {}
     source = args.get("architecture") or str(log.eval.model).removeprefix("archon/")

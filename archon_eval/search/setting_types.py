@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Strict
 from pydantic_core import PydanticCustomError
 
-from archon_eval.integrations.model_names import parse_model_names
+from archon_eval.simulation.model_names import parse_model_names
 
 DECIDED_SOLVER_ARGS = ("architecture", "models", "epoch_offset", "first_epoch")
 """Arguments of the solver that the search decides."""

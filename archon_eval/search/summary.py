@@ -15,12 +15,11 @@ from math import hypot, nan, sqrt
 from pathlib import Path
 from typing import Any
 
-from archon_eval.report.compare import bonferroni_confidence
 from archon_eval.search.config import SearchBudget, TaskSpec
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
 from archon_eval.search.trial import Trial
-from archon_eval.stats.comparison import PairedComparison, compare, decide_verdict
+from archon_eval.stats.comparison import PairedComparison, bonferroni_confidence, compare, decide_verdict
 from archon_eval.stats.estimates import Estimate, compute_t_quantile, estimate_mean, estimate_proportion
 
 NO_WINNER = "No architecture beats the best single model here."

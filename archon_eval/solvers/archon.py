@@ -20,7 +20,7 @@ from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.runs.account import QuestionAccount, record_turn
+from archon_eval.runs.account import QuestionAccount, record_turn, refuse_foreign_account
 
 
 @solver
@@ -78,6 +78,7 @@ def archon(
             raise ModelError(
                 "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
             )
+        refuse_foreign_account(state.metadata)
         result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"

@@ -125,6 +125,11 @@ def estimate_more_questions(
     return max(0, ceil(n * (reach / size) ** 2 - 1e-9) - n)
 
 
+def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
+    """The confidence of each of several comparisons at which all of them hold together (Bonferroni)."""
+    return 1 - (1 - confidence) / max(1, comparisons)
+
+
 def _run_sign_test(wins: int, losses: int) -> float:
     n = wins + losses
     tail: float = sum(comb(n, k) for k in range(min(wins, losses) + 1)) / (1 << n)

@@ -17,9 +17,11 @@ from lm_eval.api.model import CachingLM
 from lm_eval.tasks import TaskManager
 
 from archon_eval.architecture.spec import GenerationSettings
+from archon_eval.engine.trace import Trace, TraceStep
 from archon_eval.errors import ArchitectureError, ModelError
 from archon_eval.integrations.lm_eval_model import ArchonLM, parse_gen_kwargs, to_conversation
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
+from archon_eval.models.call import Reply, Usage
 from archon_eval.types import Message
 
 ONE = {"layers": [{"generator": "openai/gpt-4o"}]}
@@ -89,6 +91,22 @@ def test_no_more_questions_at_once_than_asked_for(fake_server: FakeServer) -> No
     assert fake_server.most_in_flight == 3 and len(set(answers)) == 20
     found = lm.get_model_info()
     assert found["calls"] == 20 and found["models"]["openai/gpt-4o"]["output_tokens"] > 20 and found["dollars"] > 0
+
+
+def test_tokens_that_no_provider_reported_are_unknown_not_zero(fake_server: FakeServer) -> None:
+    def count(*replies: Reply | None) -> None:
+        steps = [TraceStep(1, "k", 1, "openai/gpt-4o", "g", "1.1", 0, (), reply) for reply in replies]
+        lm._count(Trace(layers=(), steps=tuple(steps)))
+
+    lm = ArchonLM(ONE)
+    count(Reply("a", usage=Usage(10, 5), dollars=0.25), Reply("a", usage=Usage(10, 5), dollars=0.5, reused=True), None)
+    found = lm.get_model_info()
+    assert (found["calls"], found["calls_without_usage"], found["dollars"]) == (2, 0, 0.25)
+    count(Reply("b"))
+    found = lm.get_model_info()
+    assert (found["calls"], found["calls_without_usage"], found["dollars"]) == (3, 1, None)
+    counts = {"calls": 3, "input_tokens": 20, "output_tokens": 10, "reused": 1, "calls_without_usage": 1}
+    assert found["models"] == {"openai/gpt-4o": counts}
 
 
 def test_settings_without_effect_are_named_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -153,10 +153,11 @@ def test_equal_scores_of_any_value_have_no_interval_of_no_width(tmp_path: Path) 
 
 
 def test_questions_without_a_score_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = str(write_log(tmp_path / "a.eval", {"q": ["C"], "r": ["I"], "s": [float("nan")]}))
+    log = str(write_log(tmp_path / "a.eval", {"q": ["C"], "r": ["I"], "s": [None]}))
     for missing, what in (("drop", "left out"), ("zero", "count as wrong")):
         assert main(["compare", log, log, "--missing", missing]) == 0
-        assert f"Without a score: 1 questions of system (first), {what}." in capsys.readouterr().out
+        said = f"Without a score: 1 questions of system (first), {what}.\n  s: the model is gone"
+        assert said in capsys.readouterr().out
     assert main(["report", log, "--format", "md"]) == 0
     assert "| system | no score (questions that failed: left out" in capsys.readouterr().out
 
@@ -207,6 +208,15 @@ def test_missing_scores_may_be_left_out_or_count_as_wrong(tmp_path: Path) -> Non
     log = write_log(tmp_path / "m.eval", {"q": ["C", None], "r": ["C", "C"]})
     assert read_run(log, missing="drop").means == {"r": 1.0}
     assert read_run(log, missing="zero").means == {"q": 0.5, "r": 1.0}
+
+
+@pytest.mark.parametrize("value", ["N/A", float("nan")], ids=repr)
+def test_a_score_that_is_no_number_is_left_out_but_never_zero(tmp_path: Path, value: Any) -> None:
+    log = write_log(tmp_path / "m.eval", {"q": ["C"], "r": [value], "s": [None]})
+    with pytest.raises(DataError, match=rf"m\.eval: r: scorer right: .*{value}.* is .*number, which --missing zero"):
+        read_run(log, missing="zero")
+    dropped = read_run(log, missing="drop")
+    assert dropped.means == {"q": 1.0} and str(value) in dropped.missing["r"] and dropped.missing.keys() == {"r", "s"}
 
 
 def test_one_of_several_values_of_a_score_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from archon_eval.cli import main
 from archon_eval.report.html.diagram import draw_diagram
 from archon_eval.report.html.samples import build_samples
 from archon_eval.report.report_data import build_benchmark_report
-from archon_eval.runs.run import BenchmarkQuestion, LayerUsage, Run
+from archon_eval.runs.benchmark_run import BenchmarkQuestion, LayerUsage, Run
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
 """Accounts of questions: what is written is read back by name, old logs are read too, and unknown is not zero."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.logs import build_account as logged_account
-from inspect_ai.log import EvalSample
+from fakes.logs import write_log
+from inspect_ai.log import EvalSample, read_eval_log, write_eval_log
 from inspect_ai.model import ModelOutput
 
 from archon_eval.architecture.load import load_architecture
@@ -18,7 +20,9 @@ from archon_eval.runs.account import (
     parse_accounts,
     read_accounts,
     record_turn,
+    refuse_foreign_account,
 )
+from archon_eval.runs.read_log import read_run
 from archon_eval.types import Candidate
 
 ARCHITECTURE = load_architecture({"name": "two", "layers": [{"generator": ["sim/a", "sim/b"]}, {"fuser": "sim/a"}]})
@@ -87,13 +91,52 @@ def test_an_account_of_an_old_log_has_no_version_and_the_same_form() -> None:
     ("damage", "message"),
     [
         ({"version": 2}, "version 2, and this archon-eval reads up to 1"),
+        ({"version": "1"}, "not the account of a question.*version must be a whole number from 0, not \"'1'\""),
         ({"calls": "many"}, "not the account of a question"),
+        ({"calls": 2.7}, "calls must be a whole number from 0, not '2.7'"),
+        ({"calls": True}, "calls must be a whole number"),
+        ({"input_tokens": -1}, "input_tokens must be a whole number from 0, not '-1'"),
+        ({"notes": {"reask": 1.5}}, "reask must be a whole number"),
+        ({"dollars": float("nan")}, "dollars must be a number from 0, not 'nan'"),
+        ({"dollars": "0.5"}, "dollars must be a number from 0"),
+        ({"seconds": -2.0}, "seconds must be a number from 0"),
+        ({"earlier_turns": 3}, "not the account of a question, but '3'"),
         ({"layers": [{}]}, "not the account of a question"),
     ],
 )
 def test_an_account_that_cannot_be_read_is_an_error(damage: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse_accounts({"archon": {**logged_account(), **damage}})
+
+
+@pytest.mark.parametrize("value", [3, "text", True, 0, [3], ["text"]], ids=repr)
+def test_what_is_no_account_is_named_with_its_log_and_question(value: Any, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "a.eval", {"q1": ["C"]})
+    whole = read_eval_log(str(log))
+    assert whole.samples
+    whole.samples[0].metadata["archon"] = value
+    write_eval_log(whole, str(log))
+    with pytest.raises(DataError, match=r"a\.eval: q1: .*not the account of a question"):
+        read_run(log)
+
+
+def test_the_model_doors_account_is_read_beside_a_value_of_the_users() -> None:
+    made = QuestionAccount("two", "f", UsageTotals(calls=3))
+    assert read_accounts(sample({"archon": "mine"}, build_output_metadata([made]))) == (made,)
+
+
+@pytest.mark.parametrize("value", ["mine", 3, 0, ["mine"], {"mine": 1}, {"fingerprint": "f", "earlier_turns": 3}])
+def test_a_value_of_the_users_in_the_accounts_place_is_refused(value: Any) -> None:
+    with pytest.raises(DataError, match=r"metadata has a key 'archon'.*give the key another name"):
+        refuse_foreign_account({"archon": value})
+
+
+def test_an_earlier_turn_in_the_accounts_place_is_not_refused() -> None:
+    metadata: dict[str, Any] = {"archon": None}
+    for _ in range(2):
+        refuse_foreign_account(metadata)
+        record_turn(metadata, QuestionAccount("two", "f", UsageTotals(calls=3)))
+    assert len(parse_accounts(metadata)) == 2
 
 
 def test_unknown_dollars_are_not_zero() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archon_eval.runs.child_process import ChildProcess, hide_secrets
+from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
 
 ECHO = """
 import os, queue
@@ -71,3 +71,28 @@ def test_a_child_ends_with_its_parent_whatever_ends_that(how: signal.Signals) ->
 def test_secrets_among_a_commands_words_are_hidden() -> None:
     words = ["-T", "access_token=abcdefgh", "judge={api_key: 'sk-long-one'}", "n=10"]
     assert hide_secrets("abcdefgh and sk-long-one failed, n=10", words) == "<secret> and <secret> failed, n=10"
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ('api_key="it\'s-a-secret-1"', "'api_key=<secret>'"),
+        ("api_key=abc def ghi jkl", "'api_key=<secret>'"),
+        ("token=abcdefgh,ijklmnop", "'token=<secret>'"),
+        ("headers={Authorization: Bearer sk-123456789012}", "'headers={Authorization: <secret>}'"),
+        ("header=Bearer sk-123456789012", "'header=Bearer <secret>'"),
+        ("base_url=https://user:hunter2@host/v1", "'base_url=https://<secret>@host/v1'"),
+        ("grader={password: correct horse, pass, model: openai/x}", "'grader={password: <secret>, model: openai/x}'"),
+        ('grader={"api_key": "a\\"bcdefgh, }", "n": 1}', """'grader={"api_key": <secret>, "n": 1}'"""),
+        ("grader={api_key: 'it''s-a-secret', n: 1}", "'grader={api_key: <secret>, n: 1}'"),
+        ("max_tokens=512", "max_tokens=512"),
+    ],
+)
+def test_a_commands_secrets_are_hidden_before_its_words_are_quoted(word: str, shown: str) -> None:
+    assert join_words(["inspect", "-T", word]) == f"inspect -T {shown}"
+
+
+def test_a_part_of_a_commands_secret_is_hidden_in_what_it_printed() -> None:
+    words = ["-T", "token=abcdefgh,ijklmnop", 'key="it\'s-a-secret-1"']
+    printed = "no ijklmnop, no it's-a-secret-1, no Authorization: Bearer sk-123456789012"
+    assert hide_secrets(printed, words) == "no <secret>, no <secret>, no Authorization: Bearer <secret>"

@@ -242,6 +242,26 @@ def test_a_judge_that_failed_when_it_was_recorded_fails_in_the_replay_and_is_ask
     assert anew(run(judge.model())) and judge.asked == 2
 
 
+class Refused(Judge):
+    """A judge under the same key whose provider raises, and quotes its key."""
+
+    def __call__(self, *_: Any) -> ModelOutput:
+        raise RuntimeError("401 for https://x?key=from-the-environment")
+
+
+def test_a_provider_that_raised_is_a_failure_like_others_and_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "from-the-environment")
+    silent = Judge("m")
+    for model, policy in ((Refused().model(), "record"), (silent.model(), "replay")):
+        log = run(model, policy, fail_on_error=False)
+        errors = [sample.error for sample in log.samples or () if sample.error]
+        assert len(errors) == 2, errors
+        for error in errors:
+            assert "mockllm/judge: RuntimeError: 401 for https://x?key=<SOME_API_KEY>" in error.message
+            assert "from-the-environment" not in f"{error.message}{error.traceback}"
+    assert not silent.asked
+
+
 def test_nothing_is_kept_of_a_call_that_is_done() -> None:
     client = JudgeClient()
     judge = Judge("m")

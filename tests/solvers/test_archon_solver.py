@@ -177,6 +177,15 @@ def test_a_second_turn_of_the_same_sample_adds_to_the_account(tmp_path: Path) ->
     assert seen[-1][1][:2] == [("user", "First?"), ("assistant", "I am f")]
 
 
+@pytest.mark.parametrize("value", ["mine", {"mine": 1}], ids=repr)
+def test_metadata_of_the_users_in_the_accounts_place_is_refused_before_anything_is_asked(
+    tmp_path: Path, value: Any
+) -> None:
+    log = run(Sample(input="q", target="x", metadata={"archon": value}), FUSED, tmp_path)
+    assert log.status == "error" and log.error and not seen
+    assert "give the key another name" in log.error.message and "mine" in log.error.message
+
+
 @pytest.mark.parametrize("cot", [False, True])
 def test_choices_are_formatted_and_marked_as_inspect_does(tmp_path: Path, cot: bool) -> None:
     answers["a"] = lambda text: "reasons...\nANSWER: B"

@@ -17,7 +17,7 @@ from archon_eval.report.html.samples import build_sample_id, build_samples, coll
 from archon_eval.report.html.score_charts import build_difference_chart
 from archon_eval.report.html.vega import ChartSpec
 from archon_eval.report.report_data import BenchmarkReport, SystemResult, find_frontier, format_interval
-from archon_eval.runs.run import COST_NAMES, UNSCORED_MEANING
+from archon_eval.runs.benchmark_run import COST_NAMES, UNSCORED_MEANING
 
 Row = dict[str, Any]
 """A row of a table or of a chart's data."""

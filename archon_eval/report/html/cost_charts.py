@@ -17,7 +17,7 @@ from archon_eval.report.html.vega import (
     build_tooltip,
     compute_domain,
 )
-from archon_eval.runs.run import COST_NAMES
+from archon_eval.runs.benchmark_run import COST_NAMES
 
 COST_TITLES = {"dollars": "dollars", "tokens": "tokens", "calls": "model calls", "seconds": "seconds"}
 MAX_LABELLED = 5

@@ -11,7 +11,7 @@ from archon_eval.architecture.component_types import find_imported_class
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
 from archon_eval.report.formatting import truncate
-from archon_eval.runs.run import LayerUsage
+from archon_eval.runs.benchmark_run import LayerUsage
 
 WIDTH, BOX, LINE, GAP, COLUMNS = 340, 26, 18, 34, 2
 """Pixels: of the drawing, a box's height, a layer's title, the arrows; and boxes beside each other."""

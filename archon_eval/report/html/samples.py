@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import escape
 
 from archon_eval.report.report_data import SystemResult
-from archon_eval.runs.run import BenchmarkQuestion, Run
+from archon_eval.runs.benchmark_run import BenchmarkQuestion, Run
 
 MAX_TEXT_CHARACTERS = 1_500
 """Characters of a question or an answer that are shown."""

@@ -7,6 +7,8 @@
 from collections.abc import Sequence
 
 from archon_eval.errors import ArchitectureError
+from archon_eval.simulation import pool_names
+from archon_eval.simulation.skills import find_model
 
 SIM_POOL = "sim/pool"
 
@@ -27,13 +29,9 @@ def parse_model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
     for item in items:
         name = item.strip()
         if name == SIM_POOL:
-            from archon_eval.simulation import pool_names
-
             names += pool_names()
         else:
             if name.startswith("sim/"):
-                from archon_eval.simulation.skills import find_model
-
                 find_model(name)
             names.append(name)
     return tuple(names)
