@@ -319,7 +319,9 @@ def test_the_offset_of_epochs_chooses_other_draws_and_has_a_deprecated_name(
         account = log.samples[0].metadata["archon"]
         calls.append(account.get("reused", {}).get("calls", 0))
     assert calls == [0, 0, 1, 1], "3 is the offset 2, and 1 is none"
-    assert [str(warning.message).partition(";")[0] for warning in recwarn if warning.category is FutureWarning] == [
+    assert [
+        str(warning.message).partition(";")[0] for warning in recwarn if issubclass(warning.category, FutureWarning)
+    ] == [
         "`first_epoch=3` is now `epoch_offset=2`",
         "`first_epoch=1` is now `epoch_offset=0`",
     ]
