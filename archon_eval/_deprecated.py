@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from archon_eval._notes import show_note
 from archon_eval.errors import ArchonError
 
 
@@ -79,7 +80,7 @@ def adopt_renamed_methods(cls: type, renamed: Mapping[str, str]) -> None:
 
 
 def move_renamed_option(values: dict[str, Any], old: str, new: str) -> None:
-    """Put the value of an option's old name under the new one, with a FutureWarning, which users see.
+    """Put the value of an option's old name under the new one, with a note.
 
     Args:
         values: options as a user gave them; changed in place, and left as they are where the old name is not there.
@@ -103,8 +104,8 @@ def move_renamed_option(values: dict[str, Any], old: str, new: str) -> None:
 
 
 def warn_renamed_option(old: str, new: str) -> None:
-    """Tell the user of an option's new name; Python shows a FutureWarning where it hides a DeprecationWarning."""
-    warnings.warn(f"`{old}` is now `{new}`; the old name goes with the next release", FutureWarning, stacklevel=3)
+    """Tell the user of an option's new name."""
+    show_note(f"`{old}` is now `{new}`; the old name goes with the next release")
 
 
 def _warn(old: str, new: str, stacklevel: int) -> None:

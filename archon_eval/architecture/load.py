@@ -9,7 +9,6 @@ Reads files and presets; `parse.py` has the grammar.
 
 import json
 import os
-import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from archon_eval._notes import show_note
 from archon_eval.architecture.option_values import describe_value
 from archon_eval.architecture.parse import parse_architecture
 from archon_eval.architecture.spec import Architecture
@@ -86,7 +86,7 @@ def _load_text(source: str | os.PathLike[str]) -> tuple[str, str]:
     try:
         is_preset = isinstance(source, str) and name in presets
         if is_preset and path.is_file():
-            warnings.warn(f"{name!r} is the preset; for the file of this name write './{name}'", stacklevel=3)
+            show_note(f"{name!r} is the preset; for the file of this name write './{name}'")
         elif path.suffix.lower() in FILE_SUFFIXES or path.is_file():
             return read_file(path), name
     except ArchitectureError:

@@ -16,6 +16,7 @@ from errno import EIO, ENOSPC
 from typing import TextIO
 
 from archon_eval import __version__
+from archon_eval._notes import print_notes_plainly
 from archon_eval.cli import ablate, architectures, report, search, store, tools
 from archon_eval.errors import ArchonError, sanitize_text
 
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 0
     try:
         options = build_parser().parse_args(arguments)
-        code = int(options.run(options))
+        with print_notes_plainly():
+            code = int(options.run(options))
     except BrokenPipeError:  # the reader, e.g. `| head`, has seen enough
         pass
     except ArchonError as exc:

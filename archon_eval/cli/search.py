@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from archon_eval._deprecated import warn_renamed_option
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.progress import ProgressDisplay as Bar
 from archon_eval.cli.progress import ProgressUpdate
@@ -115,6 +116,7 @@ def build_settings(options: argparse.Namespace) -> Any:
     if options.task_args and not options.task:
         raise SearchError("-T is for the tasks that --task names; in a search file, give a task `args:`")
     chosen = _collect_options(options)
+    _drop_overridden_old_names(data, chosen)
     data |= chosen
     # the file's line says nothing of an option's value
     lines = {path: line for path, line in lines.items() if path[0] not in chosen}
@@ -123,7 +125,6 @@ def build_settings(options: argparse.Namespace) -> Any:
         lines |= {(key, name): 0 for name in more}
     if not data.get("budget"):
         data["budget"] = {"trials": 100}
-    _rename_settings(data, lines)
     return load_settings(data, str(options.file or "search"), lines=lines)
 
 
@@ -168,8 +169,10 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         data["tasks"] = [{"name": name, "args": parse_pairs(options.task_args, "-T")} for name in options.task]
     names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
-    data |= {name: True for name in ("pareto", "skip_ranking", "given_order") if getattr(options, name)}
-    return data
+    if options.given_order:
+        warn_renamed_option("--given-order", "--skip-ranking")
+    given = {"pareto": options.pareto, "skip_ranking": options.skip_ranking or options.given_order}
+    return data | {name: True for name, is_given in given.items() if is_given}
 
 
 def _collect_nested_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -187,16 +190,14 @@ def _collect_nested_options(options: argparse.Namespace) -> dict[str, dict[str, 
     }
 
 
-def _rename_settings(data: dict[str, Any], lines: dict[tuple[str | int, ...], int]) -> None:
-    """Take old names of settings for the new ones, with a note."""
+def _drop_overridden_old_names(data: dict[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Take from the file's settings what an option says instead, where the file has it under an old name."""
     from archon_eval.search.config import RENAMED_SETTINGS
 
     for old, new in RENAMED_SETTINGS.items():
-        if old in data:
-            option = f"--{old.replace('_', '-')} is now --{new.replace('_', '-')}"
-            print(f"archon: {old} is now {new} ({option}); the old name goes with the next release", file=sys.stderr)
-            data[new] = data.pop(old)
-            lines[new,] = lines.get((old,), 0)
+        if old in data and new in chosen:
+            warn_renamed_option(old, new)
+            del data[old]
 
 
 def _merge_setting(data: dict[str, Any], key: str, more: Mapping[str, Any]) -> None:

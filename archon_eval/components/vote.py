@@ -32,7 +32,7 @@ class Vote(ListComponent):
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
-        version=2,  # 2: option letters, \text{} and unclosed boxes are read as the scorers read them
+        version=2,  # 2: option letters, \text{}, unclosed boxes, dates and products are read otherwise
     )
 
     @classmethod
@@ -49,7 +49,7 @@ class Vote(ListComponent):
         if self._programs:
             self._programs.check_requirements()
 
-    async def run(self, state: State, desk: CallContext) -> State:
+    async def run(self, state: State, ctx: CallContext) -> State:
         ballots: list[Hashable] = [extract_final_answer(candidate.text) for candidate in state.candidates]
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs)
@@ -58,9 +58,9 @@ class Vote(ListComponent):
             if ballot is not None:
                 groups.setdefault(ballot, []).append(candidate)
         if not groups:
-            desk.record_event("fallback", "no candidate gives an answer that can be compared: all go on")
+            ctx.record_event("fallback", "no candidate gives an answer that can be compared: all go on")
         winners = max(groups.values(), key=len, default=list(state.candidates))
-        desk.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
+        ctx.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
     async def _collect_outputs(self, state: State, programs: CandidateProgramRunner) -> list[Hashable]:

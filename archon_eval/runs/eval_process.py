@@ -19,6 +19,7 @@ from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
 
+from archon_eval._notes import print_notes_plainly
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import read_accounts
 from archon_eval.runs.child_process import LOG_GRACE_SECONDS, follow_parent
@@ -55,4 +56,5 @@ if __name__ == "__main__":
     follow_parent(interrupt_main_thread)
     register_progress_hook(sys.argv[1])
     sys.argv = ["inspect", *sys.argv[2:]]
-    runpy.run_module("inspect_ai", run_name="__main__")
+    with print_notes_plainly():
+        runpy.run_module("inspect_ai", run_name="__main__")

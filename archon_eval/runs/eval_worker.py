@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.child_process import follow_parent
@@ -235,4 +236,5 @@ def answer_jobs() -> None:
 
 
 if __name__ == "__main__":
-    answer_jobs()
+    with print_notes_plainly():
+        answer_jobs()

@@ -10,14 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
-from math import inf, isfinite
+from math import inf
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainValidator,
-    Strict,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -30,15 +29,16 @@ from archon_eval._deprecated import move_renamed_option
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.search.setting_types import (
+    CostWeight,
     Count,
     Limit,
     Pairs,
+    Scale,
+    Weight,
     parse_models,
-    parse_scale,
     parse_solver_args,
     parse_task_args,
     parse_tasks,
-    require,
 )
 from archon_eval.search.space import Space, load_space
 
@@ -63,12 +63,8 @@ class TaskSpec:
     """As Inspect finds it: `archon_eval/math`, `my_tasks.py@name`."""
     args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_task_args)] = ()
     """Task parameters (`-T`), without `split`: the search splits by itself."""
-    weight: Annotated[float, Strict(), require(lambda weight: 0 < weight < inf, "a weight must be above 0")] = 1.0
-    scale: Annotated[
-        tuple[float, float],
-        BeforeValidator(parse_scale),
-        require(lambda scale: scale[0] != scale[1] and all(map(isfinite, scale)), "must be two different numbers"),
-    ] = (0.0, 1.0)
+    weight: Weight = 1.0
+    scale: Scale = (0.0, 1.0)
     """The scores that count as 0 and as 1, e.g. (1, 10) for grades."""
 
     @property
@@ -147,7 +143,7 @@ class SearchSettings:
     limits: ArchitectureLimits = ArchitectureLimits()
     budget: SearchBudget = SearchBudget(trials=100)
     algorithm: Algorithm = "smac"
-    cost_weight: Annotated[float, Strict(), require(lambda weight: 0 <= weight < inf, "must be 0 or more")] = 0.0
+    cost_weight: CostWeight = 0.0
     """Lambda: performance (0 to 1) that one unit of cost per question must bring."""
     cost_unit: CostUnit = "calls"
     pareto: StrictBool = False
@@ -247,6 +243,7 @@ def load_settings(data: Mapping[str, Any], where: str = "search", *, lines: Line
     if not isinstance(data, Mapping):
         raise SearchError(f"{where} must be a mapping, not {data!r}")
     values = {"tasks": (), "models": (), **data}
+    given_names = {new: old for old, new in RENAMED_SETTINGS.items() if old in values}
     for old, new in RENAMED_SETTINGS.items():
         try:
             move_renamed_option(values, old, new)
@@ -255,7 +252,10 @@ def load_settings(data: Mapping[str, Any], where: str = "search", *, lines: Line
     try:
         return TypeAdapter(SearchSettings).validate_python(values)
     except ValidationError as exc:
-        located = [(_find_line(error["loc"], lines or {}), error) for error in exc.errors()]
+        errors = exc.errors()
+        for error in errors:  # under the name that the user knows
+            error["loc"] = (*(given_names.get(str(name), name) for name in error["loc"][:1]), *error["loc"][1:])
+        located = [(_find_line(error["loc"], lines or {}), error) for error in errors]
         located.sort(key=lambda pair: pair[0])
         raise SearchError("\n".join(_describe_error(error, where, line) for line, error in located)) from exc
 

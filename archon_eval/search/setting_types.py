@@ -5,6 +5,7 @@ A validator raises one of three errors, which `config` makes a message of: `rang
 """
 
 from collections.abc import Callable, Mapping
+from math import inf, isfinite
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Strict
@@ -70,5 +71,12 @@ def parse_models(value: Any) -> Any:
 
 
 Count = Annotated[int, Strict(), require(lambda count: count >= 1, "must be 1 or more")]
+Weight = Annotated[float, Strict(), require(lambda weight: 0 < weight < inf, "a weight must be above 0")]
+CostWeight = Annotated[float, Strict(), require(lambda weight: 0 <= weight < inf, "must be 0 or more")]
+Scale = Annotated[
+    tuple[float, float],
+    BeforeValidator(parse_scale),
+    require(lambda scale: scale[0] != scale[1] and all(map(isfinite, scale)), "must be two different numbers"),
+]
 Limit = Annotated[float, Strict(), require(lambda limit: limit > 0, "a limit must be above 0")]
 Pairs = Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_pairs)]

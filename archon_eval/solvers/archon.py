@@ -57,6 +57,7 @@ def archon(
     """
     if "first_epoch" in unknown:
         epoch_offset = _convert_first_epoch(unknown.pop("first_epoch"), epoch_offset)
+    _check_whole_number("epoch_offset", epoch_offset, minimum=0)
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
         raise make_prerequisite_error(
@@ -108,10 +109,14 @@ def _convert_first_epoch(first_epoch: Any, epoch_offset: int) -> int:
     """The offset that the old option `first_epoch`, which counts from 1, means."""
     if epoch_offset:
         raise make_prerequisite_error("solver archon: first_epoch is the old name of epoch_offset: give that alone")
-    if type(first_epoch) is not int or first_epoch < 1:
-        raise make_prerequisite_error(f"solver archon: first_epoch must be a whole number from 1, not {first_epoch!r}")
+    _check_whole_number("first_epoch", first_epoch, minimum=1)
     warn_renamed_option(f"first_epoch={first_epoch}", f"epoch_offset={first_epoch - 1}")
-    return first_epoch - 1
+    return int(first_epoch) - 1
+
+
+def _check_whole_number(option: str, value: Any, *, minimum: int) -> None:
+    if type(value) is not int or value < minimum:
+        raise make_prerequisite_error(f"solver archon: {option} must be a whole number from {minimum}, not {value!r}")
 
 
 def find_further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -> list[str]:

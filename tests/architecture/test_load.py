@@ -267,7 +267,7 @@ def test_a_bare_preset_name_is_the_preset_also_beside_a_file_of_this_name(
     preset = load_architecture("single")
     (tmp_path / "single").write_text("layers:\n  - generator: my/own\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.warns(UserWarning, match=r"'single' is the preset; for the file of this name write '\./single'"):
+    with pytest.warns(FutureWarning, match=r"'single' is the preset; for the file of this name write '\./single'"):
         assert load_architecture("single") == preset
     for file in ("./single", tmp_path / "single", Path("single")):
         assert load_architecture(file).models == ("my/own",)

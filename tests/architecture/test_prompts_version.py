@@ -15,7 +15,7 @@ from archon_eval.engine.call_context import REASK_PROMPT
 PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "critiques": "694cd7a34fd3",
-    "final_answer": "5d043813f0dd",
+    "final_answer": "904f52dd3495",
     "io_tests": "3b1c8785a7d0",
     "prompt_parts": "73d65475be7e",
     "prompts": "0a135eb25a5e",

@@ -1,4 +1,4 @@
-r"""Final answers: boxes, letters, last lines; and a vote that counts what the scorers would mark."""
+r"""Final answers: boxes, letters, last lines; and a vote that reads the same boxes as the scorers."""
 
 import asyncio
 from time import perf_counter
@@ -81,10 +81,39 @@ def test_letters_are_read_from_real_replies(reply: str, letter: str | None) -> N
         (r"So it is \boxed{5", None),
         (r"<think>\boxed{3}</think>The answer is 4.", "4"),
         (r"<think>\boxed{3}", None),
+        ("ANSWER: B or C", "borc"),
+        ("Final answer is: 5", "5"),
+        ("**The final answer is:** 5", "5"),
+        ("**Answer: 5**.", "5"),
+        ("It is **5** or *6*", "itis5or6"),
+        ("**2*3**", "2*3"),
+        ("1,200.50 m", "1200.5m"),
+        (r"\boxed{0.50\text{ m}}", "0.5m"),
+        (r"\boxed{.50x + 2.0}", ".5x+2"),
+        ("5.0.", "5"),
+        ("100.00", "100"),
     ],
 )
 def test_ballots(reply: str, ballot: str | None) -> None:
     assert extract_final_answer(reply) == ballot
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1.10.2020", "1.1.2020"),
+        ("v1.20.3", "v1.2.3"),
+        ("v1.20", "v1.2"),
+        ("192.168.10.1", "192.168.1.1"),
+        ("2**3", "23"),
+        ("2 * 3", "2 3"),
+        ("2*3*4", "234"),
+        ("(2)*3*(4)", "(2)3(4)"),
+        ("ANSWER: B or C", "ANSWER: B"),
+    ],
+)
+def test_different_answers_are_different_ballots(one: str, other: str) -> None:
+    assert extract_final_answer(one) != extract_final_answer(other)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +141,13 @@ def test_the_vote_and_the_mathematics_scorer_read_the_same_answer(reply: str) ->
         r"\text{" * 100_000,
         "ANSWER: " * 100_000,
         r"\boxed{0." + "0" * 500_000 + "1}",
+        r"\boxed{" + ".1" * 300_000 + "}",
+        "*a" * 300_000,
+        "**a " * 300_000,
+        "answer is" + " " * 500_000,
+        "ANSWER: A" + "*" * 500_000 + "z",
     ],
-    ids=["lines", "boxes", "texts", "answers", "zeros"],
+    ids=["lines", "boxes", "texts", "answers", "zeros", "dots", "stars", "bold", "spaces", "rule"],
 )
 def test_a_huge_reply_takes_time_in_proportion_to_its_length(text: str) -> None:
     start = perf_counter()

@@ -97,7 +97,7 @@ def anything(**more): return Task(dataset=[Sample("Why?")])
 
 
 def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
-    given = settings(given_order=False, budget={"trials": 2}, finalists=10, confirm_epochs=1)
+    given = settings(skip_ranking=False, budget={"trials": 2}, finalists=10, confirm_epochs=1)
     found = forecast(given)
     search(given, tmp_path, fake_run)
     # a fuser's candidates are those that the generators were ranked by

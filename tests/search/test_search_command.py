@@ -191,7 +191,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
             "space": SPACE,
             "budget": {"trials": 3},
             "finalists": 2,
-            "given_order": True,
+            "skip_ranking": True,
         }
     )
     killed = []

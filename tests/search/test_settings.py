@@ -75,8 +75,17 @@ def test_a_task_without_a_name():
 PLAIN = "tasks: [{name: archon_eval/math, args: {sample: true, n: 25}}]\nmodels: [sim/gpt-4o, sim/qwen2-72b-instruct]\n"
 
 
-@pytest.mark.parametrize(("line", "option"), [("given_order: true\n", ""), ("", "--given-order")])
-def test_the_old_name_of_skip_ranking_works_with_a_note(tmp_path, capsys, line, option):
+@pytest.mark.parametrize(
+    ("line", "option", "note"),
+    [
+        ("given_order: true\n", "", "`given_order` is now `skip_ranking`"),
+        ("given_order: false\n", "--skip-ranking", "`given_order` is now `skip_ranking`"),
+        ("given_order: 'yes'\n", "--skip-ranking", "`given_order` is now `skip_ranking`"),
+        ("", "--given-order", "`--given-order` is now `--skip-ranking`"),
+        ("skip_ranking: false\n", "--given-order", "`--given-order` is now `--skip-ranking`"),
+    ],
+)
+def test_the_old_name_of_skip_ranking_works_with_a_note(tmp_path, capsys, line, option, note):
     calls = {}
     for name, text, words in (("old", PLAIN + line, [option]), ("new", PLAIN, ["--skip-ranking"]), ("none", PLAIN, [])):
         path = tmp_path / "mine.yaml"
@@ -84,14 +93,22 @@ def test_the_old_name_of_skip_ranking_works_with_a_note(tmp_path, capsys, line, 
         assert main(["search", str(path), "--dry-run", *filter(None, words)]) == 0
         printed = capsys.readouterr()
         calls[name] = printed.out
-        note = "archon: given_order is now skip_ranking (--given-order is now --skip-ranking)"
-        assert (note in printed.err) is (name == "old")
+        assert printed.err == (f"note: {note}; the old name goes with the next release\n" if name == "old" else "")
     assert "calls, ranking: 0\n" in calls["old"] and calls["old"] == calls["new"] != calls["none"]
+
+
+def test_a_fault_is_told_under_the_name_that_the_file_has(tmp_path, capsys):
+    note, fault = refuse(tmp_path, capsys, PLAIN + "given_order: 'yes'\n")
+    assert note.startswith("note: ") and fault == (
+        "archon: mine.yaml, line 3: `given_order` must be true or false, not 'yes'"
+    )
+    [fault] = refuse(tmp_path, capsys, PLAIN + "given_order: false\nskip_ranking: true\n")
+    assert "`given_order` is the old name of `skip_ranking`: give `skip_ranking` alone" in fault
 
 
 def test_a_search_begun_under_the_old_name_goes_on():
     task = {"name": "t", "args": {"sample": True}}
-    with pytest.warns(DeprecationWarning, match="given_order is now skip_ranking"):
+    with pytest.warns(FutureWarning, match="`given_order` is now `skip_ranking`"):
         old = load_settings({"tasks": [task], "models": "a,b", "given_order": True})
     new = load_settings({"tasks": [task], "models": "a,b", "skip_ranking": True})
     assert old == new and old.skip_ranking and new.to_mapping()["given_order"] is True

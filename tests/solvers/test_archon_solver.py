@@ -328,13 +328,20 @@ def test_the_offset_of_epochs_chooses_other_draws_and_has_a_deprecated_name(
         account = log.samples[0].metadata["archon"]
         calls.append(account.get("reused", {}).get("calls", 0))
     assert calls == [0, 0, 1, 1], "3 is the offset 2, and 1 is none"
-    assert [str(warning.message).partition(";")[0] for warning in recwarn if warning.category is FutureWarning] == [
+    assert [
+        str(warning.message).partition(";")[0] for warning in recwarn if issubclass(warning.category, FutureWarning)
+    ] == [
         "`first_epoch=3` is now `epoch_offset=2`",
         "`first_epoch=1` is now `epoch_offset=0`",
     ]
     for options, problem in (
         ({"first_epoch": 3, "epoch_offset": 2}, "give that alone"),
-        ({"first_epoch": "three"}, "must be a whole number from 1, not 'three'"),
+        ({"first_epoch": "three"}, "first_epoch must be a whole number from 1, not 'three'"),
+        ({"epoch_offset": "two"}, "epoch_offset must be a whole number from 0, not 'two'"),
+        ({"epoch_offset": None}, "epoch_offset must be a whole number from 0, not None"),
+        ({"epoch_offset": -5}, "epoch_offset must be a whole number from 0, not -5"),
+        ({"epoch_offset": 0.5}, "epoch_offset must be a whole number from 0, not 0.5"),
+        ({"epoch_offset": True}, "epoch_offset must be a whole number from 0, not True"),
     ):
         with pytest.raises(PrerequisiteError, match=problem):
             archon("single", "mockllm/model", **options)

@@ -1,6 +1,8 @@
 r"""Reads the final answer of a reply: its last box, the line `ANSWER: ...`, or its last line.
 
-Scorers and votes read answers here and nowhere else, so that a vote counts what a scorer would mark:
+Scorers and votes read answers here and nowhere else. Both read the same last box. Of option letters a vote reads
+less: in `ANSWER: B or C` a scorer marks `B`, and a vote takes `B or C` for an answer of its own. Of a box and
+a letter a vote takes what stands later.
 
     >>> extract_last_box(r"First \boxed{3}, no: $\boxed{\frac{1}{2}}$.")
     '\\frac{1}{2}'
@@ -25,12 +27,17 @@ _LETTER = re.compile(
     re.MULTILINE,
 )
 """`A`, `I` and lower-case letters are words too, so they must be followed by punctuation or the end of the line."""
-_AFTER_OPTION = re.compile(r"[\s*_]*(?:[).:}\]$*]+(?=\s|$)|$|[ \t]\(|[ \t](?i:because|since|as)\b)", re.MULTILINE)
+_AFTER_OPTION = re.compile(r"[\s*_]*(?:[).:}\]$*]{1,20}(?=\s|$)|$|[ \t]\(|[ \t](?i:because|since|as)\b)", re.MULTILINE)
 """What follows an option's letter. After `ANSWER: n` may stand ` + 1`, and then the letter is a variable."""
-_STATED = re.compile(r"^[^\w\n]*(?:the )?(?:final )?answer\W*(?::|is\b)\s*(\S.*)", re.IGNORECASE | re.MULTILINE)
+_STATED = re.compile(
+    r"^[^\w\n]*(?:the )?(?:final )?answer\W*(?::|is\b(?:\s*:)?)\s*(\S.*)", re.IGNORECASE | re.MULTILINE
+)
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
-_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|[$*]|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
-_DECIMALS = re.compile(r"\.\d+")
+_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
+_DECIMAL = re.compile(r"(?<![\w.])\d*+\.\d++(?!\.\d)")
+"""A number with one dot: neither `v1.20` nor a part of `1.10.2020`, in which zeros tell one from another."""
+_EMPHASIS = re.compile(r"(?<![\w)\]}*])(\*{1,3})(?=[^\s*])([^*\n]*)(?<=\S)\1(?![\w*])")
+"""`**5**`, but neither `2*3*4` nor `2**3`."""
 
 
 def extract_last_box(text: str) -> str | None:
@@ -62,9 +69,13 @@ def extract_final_answer(reply: str) -> str | None:
 
 
 def _normalize_spelling(answer: str) -> str | None:
-    r"""The answer without variants of spelling: spaces, `\left`, `$`, `\text{}`, `1,000`, `0.50`, case, a full stop."""
-    answer = _IGNORED.sub("", _TEXT_COMMAND.sub(r"\1", answer)).casefold()
-    return _DECIMALS.sub(lambda match: match[0].rstrip("0").rstrip("."), answer).rstrip(".") or None
+    r"""The answer without variants of spelling: spaces, `\left`, `$`, `\text{}`, `1,000`, `0.50`, case, bold, a dot.
+
+    An asterisk at an end is half of an emphasis that began or ended outside the answer.
+    """
+    answer = _EMPHASIS.sub(r"\2", answer).lstrip("* \t").rstrip("*. \t")
+    answer = _DECIMAL.sub(lambda match: match[0].rstrip("0").rstrip("."), answer)
+    return _IGNORED.sub("", _TEXT_COMMAND.sub(r"\1", answer)).casefold().rstrip(".") or None
 
 
 def _find_last_letter(text: str) -> re.Match[str] | None:
