@@ -297,3 +297,5 @@ def test_a_message_calls_a_mapping_a_mapping_and_hints_without_a_stray_semicolon
         load_architecture({"layers": {"generator": "a/x"}})
     with pytest.raises(ArchitectureError, match=r"nor a preset \(legal: "):
         load_architecture("qqqqqqqq")
+    with pytest.raises(ArchitectureError, match=r"must be a model or a mapping, not true/false \('False'\)"):
+        load_architecture({"layers": [{"generator": False}]})
