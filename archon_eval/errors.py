@@ -83,11 +83,11 @@ def did_you_mean(name: str, legal: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest legal name, if one is near, and all of them.
 
     >>> did_you_mean("xyz", ["fuser", "ranker"])
-    '; (legal: fuser, ranker)'
+    ' (legal: fuser, ranker)'
     """
     names = sorted(legal)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} (legal: {', '.join(names)})"
 
 

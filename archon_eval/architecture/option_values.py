@@ -64,5 +64,5 @@ def describe_value(value: Any) -> str:
     """What somebody wrote in place of something else: `text ('hello')`."""
     if value is None:
         return "nothing"
-    names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true/false"}
+    names = {dict: "a mapping", list: "a list", str: "text", int: "a number", float: "a number", bool: "true/false"}
     return f"{names.get(type(value), type(value).__name__)} ({quote(str(value), 60)})"

@@ -103,7 +103,11 @@ def _parse_layer(
     specs: list[ComponentSpec] = []
     for position, item in enumerate(items, 1):
         at = f"{where}: {name}" + (f" {position} of {len(items)}" if len(items) > 1 else "")
-        own = {"model": item} if isinstance(item, str) else _require_mapping(item or {}, at, "a model or a mapping")
+        own = (
+            {"model": item}
+            if isinstance(item, str)
+            else _require_mapping({} if item is None else item, at, "a model or a mapping")
+        )
         specs += _expand_placeholder(_parse_component(name, own, common, where=at), at)
     return tuple(specs)
 

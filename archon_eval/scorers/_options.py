@@ -16,17 +16,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from inspect_ai.model import GenerateConfig
 
 from archon_eval._deprecated import warn_renamed_option
-from archon_eval.errors import DataError
+from archon_eval._inspect_compat import make_prerequisite_error
+from archon_eval.errors import DataError, did_you_mean
 from archon_eval.scorers._judge import Judge, JudgeCachePolicy
 
 ResultT = TypeVar("ResultT")
 MAX_POSITIONAL = 3
 """Parameters that may be given by position; the others are keywords, so that their order can change."""
+
+_KIND_NAMES: dict[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list[str]: "a list of texts",
+    NoneType: "left out",
+}
+"""The kinds of options that are checked here; a set of words (`Literal`) is checked by whoever knows the words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +75,10 @@ def spread_options(function: Callable[..., ResultT]) -> Callable[..., ResultT]:
     """Replace each parameter that is a dataclass of options by the fields of the dataclass.
 
     The decorator stands below Inspect's `@task` or `@scorer`. It changes `__signature__`, from which Inspect takes the
-    options of a task and what a log keeps of them. A wrong name is the TypeError of a usual call.
+    options of a task and what a log keeps of them.
+
+    Raises:
+        PrerequisiteError: (what is returned) an unknown option, or a value of another kind than its annotation says.
     """
     parameters: list[Parameter] = []
     groups: dict[str, tuple[type, list[str]]] = {}
@@ -81,7 +96,14 @@ def spread_options(function: Callable[..., ResultT]) -> Callable[..., ResultT]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> ResultT:
+        if unknown := sorted(kwargs.keys() - spread.parameters.keys()):
+            hint = did_you_mean(unknown[0], spread.parameters)
+            raise make_prerequisite_error(f"{function.__name__}: unknown option {unknown[0]!r}{hint}")
         arguments = spread.bind(*args, **kwargs).arguments
+        for name, value in arguments.items():
+            if not _is_of_kind(value, kind := spread.parameters[name].annotation):
+                problem = f"{name} must be {_describe_kind(kind)}, not {value!r}"
+                raise make_prerequisite_error(f"{function.__name__}: {problem}")
         for name, (group, fields) in groups.items():
             arguments[name] = group(**{field: arguments.pop(field) for field in fields if field in arguments})
         return function(**arguments)
@@ -89,3 +111,22 @@ def spread_options(function: Callable[..., ResultT]) -> Callable[..., ResultT]:
     call.__signature__ = spread  # type: ignore[attr-defined]
     call.__annotations__ = {option.name: option.annotation for option in options} | {"return": spread.return_annotation}
     return call
+
+
+def _split_kinds(annotation: Any) -> tuple[Any, ...]:
+    """`str | None` as its two kinds."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _is_of_kind(value: Any, annotation: Any) -> bool:
+    """Whether a value is of the kind that the annotation says; any value, where that is none of `_KIND_NAMES`."""
+    kinds = _split_kinds(annotation)
+    if not all(kind in _KIND_NAMES for kind in kinds):
+        return True
+    if isinstance(value, list):
+        return list[str] in kinds and all(isinstance(item, str) for item in value)
+    return type(value) in kinds or (type(value) is int and float in kinds)
+
+
+def _describe_kind(annotation: Any) -> str:
+    return " or ".join(_KIND_NAMES[kind] for kind in _split_kinds(annotation))

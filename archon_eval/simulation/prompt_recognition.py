@@ -53,9 +53,9 @@ _ANSWER_TAIL = 2000
 _OPEN, _CLOSE = '<response id="[', "</response>"
 _CRITIQUE, _CRITIQUE_END = '<critique of="[', "</critique>"
 _RANKING = re.compile(r"\[\d+\]\s*>\s*\[\d+\]")
-_RATING = re.compile(r"\brat(?:e|ing)\b.*\[\[(?:rating|\d{1,2})\]\]", re.I | re.S)
+_RATING = (re.compile(r"\brat(?:e|ing)\b", re.I), re.compile(r"\[\[(?:rating|\d{1,2})\]\]", re.I))
 _TESTS = re.compile(r"\blist of (?:strings|tests|statements|unit tests)\b|json (?:list|array)")
-_PAIRS = re.compile(r"json list of objects\b.*\"input\":.*\"output\":", re.S)
+_PAIRS = tuple(map(re.compile, (r"json list of objects\b", '"input":', '"output":')))
 _GRADE = re.compile(r"\[\[[01]?\.\d\]\]|GRADE: (?:\$LETTER|C\b)")
 _QUALITY = re.compile(r"-?\d{1,2}\.\d\d")
 _STATED = re.compile(r"(?:\bfinal answer|^\W*answer)\s*:\s*(.+)", re.I | re.M)
@@ -127,7 +127,7 @@ def _recognize_task(system: str, text: str) -> tuple[str, str]:
         return "evaluate", frame
     if "[incorrect]" in low:
         return "verdict", frame
-    if _PAIRS.search(low):
+    if _holds_in_order(_PAIRS, low):
         return "pairs", frame
     if "unit test" in low and _TESTS.search(low):
         return "tests", frame
@@ -152,7 +152,17 @@ def _recognize_judge_task(frame: str) -> str:
         return "pair"
     if "score" in frame.casefold() and _GRADE.search(frame):
         return "grade"
-    return "rate" if _RATING.search(frame) else ""
+    return "rate" if _holds_in_order(_RATING, frame) else ""
+
+
+def _holds_in_order(patterns: Sequence[re.Pattern[str]], text: str) -> bool:
+    """Whether the text holds a match of each pattern, one after the other; in time linear in its length."""
+    end = 0
+    for pattern in patterns:
+        if (match := pattern.search(text, end)) is None:
+            return False
+        end = match.end()
+    return True
 
 
 def _split_candidates(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -289,3 +289,12 @@ def test_the_old_name_of_max_parse_retries_works_with_a_note_and_keeps_the_finge
     assert new.fingerprint == "83b66c53cbbe6553", "it was taken when the option had its old name"
     with pytest.raises(ArchitectureError, match="layer 1: generator: `reask` is the old name of `max_parse_retries`"):
         load_architecture({"layers": [{"generator": {"model": "a/x", "reask": 1, "max_parse_retries": 2}}]})
+
+
+def test_a_message_calls_a_mapping_a_mapping_and_hints_without_a_stray_semicolon() -> None:
+    with pytest.raises(ArchitectureError, match=r"`layers` must be a list of at least one layer, not a mapping \("):
+        load_architecture({"layers": {"generator": "a/x"}})
+    with pytest.raises(ArchitectureError, match=r"nor a preset \(legal: "):
+        load_architecture("qqqqqqqq")
+    with pytest.raises(ArchitectureError, match=r"must be a model or a mapping, not true/false \('False'\)"):
+        load_architecture({"layers": [{"generator": False}]})

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 from statistics import NormalDist, fmean
+from time import perf_counter
 
 import pytest
 from hypothesis import given, settings
@@ -277,3 +278,10 @@ def test_former_names_work_and_name_the_new_ones(module: str, name: str, new: st
 def test_every_task_has_a_writer() -> None:
     """`letter` has none: its reply is the more probable of two letters."""
     assert set(REPLY_WRITERS) | {"letter"} == set(TASKS)
+
+
+@pytest.mark.parametrize("text", ["rate " * 200_000 + "[[x", "json list of objects " * 50_000])
+def test_a_long_prompt_is_recognized_in_time_linear_in_its_length(text: str) -> None:
+    start = perf_counter()
+    assert recognize_prompt((Message("user", text),), QuestionBank([])).task == "generate"
+    assert perf_counter() - start < 5
