@@ -1,6 +1,8 @@
 """Answers without a score: an error of a call is tolerated and told, a score that is no number fails its trial."""
 
 import csv
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -80,6 +82,18 @@ def test_a_scorer_that_gives_only_words_ends_the_search_at_once(tmp_path, fake_r
     lines = (tmp_path / "search.jsonl").read_text()
     # everything that was begun, and nothing else, is finished and in the journal
     assert lines.count('"kind": "result"') == lines.count('"kind": "start"') == (2 if skip else 3)
+
+
+def test_what_is_under_way_when_a_search_ends_is_finished_first(tmp_path, fake_run):
+    lose(fake_run, "unscored", 15)
+
+    def run(job):
+        time.sleep(0.5 * job.key.startswith("search/1/"))
+        return fake_run.result(job)
+
+    with ThreadPoolExecutor(2) as pool, pytest.raises(SearchError, match="a scorer gives no numbers"):
+        search(settings(skip_ranking=True), tmp_path, lambda job: pool.submit(run, job), workers=2)
+    assert (tmp_path / "search.jsonl").read_text().count('"kind": "result"') == 2
 
 
 def test_a_mended_scorer_is_asked_again_by_the_next_process(tmp_path, fake_run):
