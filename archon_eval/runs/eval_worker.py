@@ -21,7 +21,7 @@ from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.child_process import follow_parent
-from archon_eval.runs.read_log import measure_seconds
+from archon_eval.runs.read_log import measure_seconds, open_log
 from archon_eval.runs.records import build_records, choose_scorer
 
 MAX_SAMPLES = 200
@@ -190,14 +190,8 @@ def reread_scores(result: EvalResult, path: Path) -> EvalResult:
     Raises:
         DataError: the log cannot be read.
     """
-    from inspect_ai.log import read_eval_log
-
-    try:
-        log = read_eval_log(str(path), exclude_fields={"events", "events_data", "store", "timelines", "messages"})
-    except Exception as exc:  # a missing or damaged log fails in any layer: zip, zstd, zlib, JSON, schema
-        raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
-    found = read_result(EvalJob(result.key, None, EvalTask("")), log)
-    return replace(result, scores=found.scores, failed=found.failed, unscored=found.unscored)
+    again = read_result(EvalJob(result.key, None, EvalTask("")), open_log(path))
+    return replace(result, scores=again.scores, failed=again.failed, unscored=again.unscored)
 
 
 def _rename_log(log: str, key: str) -> str:

@@ -96,7 +96,7 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
     Raises:
         DataError: an unreadable or unfinished log, a damaged account, no such scorer, or scores missing; names the log.
     """
-    log, samples = _open_log(path)
+    log, samples = _open_finished_log(path)
     chosen = choose_scorer(samples, scorer)
     try:
         check_scorer(samples, chosen)
@@ -156,13 +156,23 @@ def measure_seconds(log: Any) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() if start and end else 0.0
 
 
-def _open_log(path: str | os.PathLike[str]) -> tuple[Any, list[Any]]:
+def open_log(path: str | os.PathLike[str]) -> Any:
+    """A log as Inspect has it, without events and messages, finished or not.
+
+    Raises:
+        DataError: it is not there or damaged.
+    """
     from inspect_ai.log import read_eval_log
 
     try:
         log = read_eval_log(str(path), exclude_fields={"events", "events_data", "store", "timelines", "messages"})
     except Exception as exc:  # a damaged log fails in any layer: zip, zstd, zlib, JSON, schema
         raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
+    return log
+
+
+def _open_finished_log(path: str | os.PathLike[str]) -> tuple[Any, list[Any]]:
+    log = open_log(path)
     if log.status != "success":
         raise DataError(f"{path}: the eval did not finish (status {log.status}): {_find_first_error(log)}")
     if not log.samples:
