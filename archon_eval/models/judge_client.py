@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, GenerateConfig, Model
+from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import LimitExceededError, store
 
 from archon_eval._inspect_compat import resolve_config
 from archon_eval.architecture.spec import GenerationSettings
-from archon_eval.errors import StoreError
+from archon_eval.errors import ArchonError, StoreError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.client import STORE_VARIABLE, ModelClient
 from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, make_call_error, to_conversation
@@ -88,6 +88,20 @@ def _find_shared_cache() -> tuple[str, str, int]:
     return path, policy, first_epoch
 
 
+async def ask_judge(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> ModelOutput:
+    """The model's output, without any store.
+
+    Raises:
+        ModelError: the provider raised; names no secret. Limits and what an architecture raises pass.
+    """
+    try:
+        return await model.generate(list(messages), config=config)
+    except (LimitExceededError, ArchonError):
+        raise
+    except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
+        raise make_call_error(str(model), exc) from None
+
+
 @dataclass(frozen=True, slots=True)
 class _JudgeSender:
     """Sends one call as Inspect's messages, under the judge's own configuration."""
@@ -98,12 +112,7 @@ class _JudgeSender:
 
     async def __call__(self, call: Call) -> Reply:
         started = time.monotonic()
-        try:
-            output = await self.model.generate(list(self.messages), config=self.config)
-        except LimitExceededError:
-            raise
-        except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-            raise make_call_error(call.model, exc) from None
+        output = await ask_judge(self.model, self.messages, self.config)
         if not output.choices:  # a reply without a verdict, as it is where there is no store
             output.choices = [ChatCompletionChoice(message=ChatMessageAssistant(content=""), stop_reason="unknown")]
         reply = to_reply(output, call.model, time.monotonic() - started)

@@ -32,7 +32,7 @@ from inspect_ai.util import collect
 
 from archon_eval.engine.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
-from archon_eval.models.judge_client import JudgeClient
+from archon_eval.models.judge_client import JudgeClient, ask_judge
 from archon_eval.models.replies import get_top_logprobs
 from archon_eval.runs.account import parse_accounts
 from archon_eval.scorers._account import get_account_metadata
@@ -128,7 +128,7 @@ class Judge:
                 if self.cache != "never":
                     reply = await self._client.generate(model, asked, config, epoch=state.epoch)
                 if reply is None:
-                    return JudgeReply.parse_output(await model.generate(asked, config=config))
+                    return JudgeReply.parse_output(await ask_judge(model, asked, config))
                 return JudgeReply(reply.text, reply.top_logprobs, reused=reply.reused)
 
             replies = [await answer()]

@@ -252,8 +252,13 @@ class Refused(Judge):
 def test_a_provider_that_raised_is_a_failure_like_others_and_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "from-the-environment")
     silent = Judge("m")
-    for model, policy in ((Refused().model(), "record"), (silent.model(), "replay")):
-        log = run(model, policy, fail_on_error=False)
+    unstored = alpaca_eval(judge_cache="never")
+    for model, policy, scorer in (
+        (Refused().model(), "record", None),
+        (silent.model(), "replay", None),
+        (Refused().model(), "record", unstored),
+    ):
+        log = run(model, policy, scorer, fail_on_error=False)
         errors = [sample.error for sample in log.samples or () if sample.error]
         assert len(errors) == 2, errors
         for error in errors:
