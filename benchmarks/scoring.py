@@ -18,7 +18,7 @@ from typing import Any
 
 from archon_eval.scorers import alpaca_eval, arena_hard, mixeval
 from archon_eval.scorers._judge import JudgeReply
-from archon_eval.scorers._length_control import JudgedPair, compute_lc_win_rate
+from archon_eval.stats.length_control import JudgedPair, compute_lc_win_rate
 
 
 def main() -> None:

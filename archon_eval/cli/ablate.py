@@ -64,6 +64,7 @@ def _ablate(options: argparse.Namespace) -> int:
             on_eval=lambda change: evals.start_eval(change, plan),
             scorer=options.scorer,
             missing=options.missing,
+            metric=options.metric,
         )
     worth.sort(key=lambda result: -result.value.value)
     _show_worth(run, worth, options)
@@ -81,8 +82,8 @@ def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace) -> 
     else:
         _print_worth(run, worth, options.missing)
         print(
-            f"Worth: points the whole scores above the changed one, on the same questions; intervals and verdicts at "
-            f"{at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"
+            f"Worth: {run.metric.name} of the whole less that of the changed one, on the same questions; intervals "
+            f"and verdicts at {at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"
         )
     if options.png:
         ci_output.write_file(
@@ -95,10 +96,10 @@ def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
     from archon_eval.report.report_data import format_interval
     from archon_eval.stats.estimates import format_score
 
-    columns = ("change", "score", "worth", "verdict", "calls", "tokens", "$")
-    rows = create_table(*columns, numbers="score,calls,tokens,$")
-    scale, means = run.points, run.means.values()
-    rows.add_row("the whole", format_score(sum(means) / len(means), scale), "", "", *_format_costs(run), style="bold")
+    columns = ("change", run.metric.name, "worth", "verdict", "calls", "tokens", "$")
+    rows = create_table(*columns, numbers=f"{run.metric.name},calls,tokens,$")
+    scale = run.points
+    rows.add_row("the whole", format_score(run.estimate.value, scale), "", "", *_format_costs(run), style="bold")
     for result in worth:
         whole = result.pair.overall
         cells = (format_score(whole.second, scale), format_interval(result.value, result.pair.points, "+"))

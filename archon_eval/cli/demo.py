@@ -5,7 +5,7 @@ ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 """
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from archon_eval.errors import DataError
 from archon_eval.runs.run_eval import Eval, run_eval
 
 if TYPE_CHECKING:
-    from archon_eval.stats.estimates import Estimate
+    from archon_eval.runs.benchmark_run import Run
 
 SYSTEMS = (
     ("best model", "single"),
@@ -29,24 +29,7 @@ SYSTEMS = (
 EPOCHS = 2
 
 
-@dataclass(frozen=True)
-class DemoResult:
-    """What came of one system's eval."""
-
-    name: str
-    right: dict[str, list[float]]
-    """Question -> score of each epoch."""
-    score: "Estimate"
-    """With the interval that reports give it."""
-    calls: int
-    tokens: int
-    dollars: float | None
-    seconds: float
-    notes: dict[str, int]
-    log: str
-
-
-def run_demo(models: str, folder: Path, console: Console, *, events: bool = False) -> list[DemoResult]:
+def run_demo(models: str, folder: Path, console: Console, *, events: bool = False) -> "list[Run]":
     """Run the four evals one after the other and print the table; with `events`, only progress as JSON on stderr.
 
     Raises:
@@ -77,66 +60,59 @@ def run_demo(models: str, folder: Path, console: Console, *, events: bool = Fals
     return results
 
 
-def read_result(name: str, path: Path) -> DemoResult:
-    """The figures of one finished log.
+def read_result(name: str, path: Path) -> "Run":
+    """The finished eval of the system `name`.
 
     Raises:
         DataError: an eval that did not finish, or a question without a score.
     """
-    from archon_eval.report.report_data import estimate_score
     from archon_eval.runs.read_log import read_run
 
     run = read_run(path, missing="drop")
     for question, why in run.missing.items():
         raise DataError(f"{path}: question {question} has no score: {why}")
-    return DemoResult(
-        name=name,
-        right={question: list(scores) for question, scores in run.scores.items()},
-        score=estimate_score(run),
-        calls=run.usage.calls,
-        tokens=run.usage.tokens,
-        dollars=run.usage.dollars,
-        seconds=run.seconds,
-        notes=dict(run.notes),
-        log=str(path),
-    )
+    return replace(run, name=name)
 
 
-def create_results_table(results: list[DemoResult]) -> Table:
+def create_results_table(results: "list[Run]") -> Table:
     """One row per system: accuracy with its interval, and what it took."""
-    questions = len(results[0].right)
-    runs = sum(map(len, results[0].right.values()))
-    title = f"{questions} bundled problems x {runs // questions} epochs; calls, tokens and dollars are per question"
+    first = results[0]
+    questions, answers = len(first.scored), sum(map(len, first.scored.values()))
+    title = f"{questions} bundled problems x {answers // questions} epochs; calls, tokens and dollars are per question"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("system", no_wrap=True)
-    for column in ("accuracy", "95%", "calls", "tokens", "$", "seconds"):
+    for column in (first.metric.name, "95%", "calls", "tokens", "$", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
-    for result in results:
-        accuracy, interval = result.score, "unknown"
-        if accuracy.low is not None and accuracy.high is not None:
-            interval = f"{100 * accuracy.low:.0f}-{100 * accuracy.high:.0f}"
-        dollars = "unknown" if result.dollars is None else f"{result.dollars / runs:.4f}"
-        row = (f"{100 * accuracy.value:.1f}%", interval, f"{result.calls / runs:.1f}", f"{result.tokens / runs:,.0f}")
-        table.add_row(result.name, *row, dollars, f"{result.seconds:.0f}")
+    for run in results:
+        score, interval = run.estimate, "unknown"
+        if score.low is not None and score.high is not None:
+            interval = f"{100 * score.low:.0f}-{100 * score.high:.0f}"
+        dollars = "unknown" if run.usage.dollars is None else f"{run.usage.dollars / answers:.4f}"
+        row = (
+            f"{100 * score.value:.1f}%",
+            interval,
+            f"{run.usage.calls / answers:.1f}",
+            f"{run.usage.tokens / answers:,.0f}",
+        )
+        table.add_row(run.name, *row, dollars, f"{run.seconds:.0f}")
     return table
 
 
-def describe_results(results: list[DemoResult]) -> list[str]:
+def describe_results(results: "list[Run]") -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
-    from archon_eval.report.compare import bonferroni_confidence, explain_doubt
-    from archon_eval.stats.comparison import compare, decide_verdict
+    from archon_eval.report.compare import bonferroni_confidence, compare_runs, explain_doubt
 
     lines, confidence = [], bonferroni_confidence(len(results) - 1)
-    for result in results[1:]:
-        paired = compare(result.right, results[0].right, confidence=confidence)
-        low, high = paired.difference.low, paired.difference.high
+    for run in results[1:]:
+        part = compare_runs(run, results[0], confidence).overall
+        low, high = part.paired.difference.low, part.paired.difference.high
         at = f", {100 * confidence:.3g}%"
         interval = "" if low is None or high is None else f"{at} {100 * low:+.1f} to {100 * high:+.1f}"
-        difference = f"{100 * paired.difference.value:+.1f} points{interval}"
-        why = f" ({explain_doubt(paired)})" if explain_doubt(paired) else ""
-        lines.append(f"{result.name} - {results[0].name}: {difference}: {decide_verdict(paired)}{why}")
-    for result in results:
-        if result.notes:
-            notes = ", ".join(f"{count} {word}" for word, count in result.notes.items())
-            lines.append(f"{result.name}, notes: {notes}")
+        difference = f"{100 * part.paired.difference.value:+.1f} points{interval}"
+        why = f" ({explain_doubt(part.paired)})" if explain_doubt(part.paired) else ""
+        lines.append(f"{run.name} - {results[0].name}: {difference}: {part.verdict}{why}")
+    for run in results:
+        if run.notes:
+            notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
+            lines.append(f"{run.name}, notes: {notes}")
     return lines

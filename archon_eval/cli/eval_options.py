@@ -47,10 +47,18 @@ def _parse_seconds(text: str) -> float:
 def add_scoring_options(command: argparse.ArgumentParser, missing: str = "error") -> None:
     """The options that say which scores count."""
     command.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
+    add_metric_option(command)
     command.add_argument(
         "--missing",
         choices=("error", "drop", "zero"),
         default=missing,
         help="questions without a score: an error, left out, or wrong, which a score that is no number never is: "
         "there it stays an error (%(default)s)",
+    )
+
+
+def add_metric_option(command: Any, default: str = "the benchmark's own") -> None:
+    """The option that says by which figure systems are reported and compared."""
+    command.add_argument(
+        "--metric", metavar="NAME", help=f"which figure counts, such as win_rate, pass@5 or mean (default: {default})"
     )

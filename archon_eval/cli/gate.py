@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_eval_options, build_eval
+from archon_eval.cli.eval_options import add_eval_options, add_metric_option, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
 from archon_eval.errors import ArchonError, DataError, sanitize_text
 
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     gate.add_argument("--save-baseline", action="store_true", help="make the baseline file of this run instead")
     add_eval_options(gate)
     gate.add_argument("--scorer", metavar="NAME", help="which score counts (default: the baseline's)")
+    add_metric_option(gate, "the baseline's")
     gate.add_argument("--margin", type=float, default=0.0, help="points of drop that are tolerated (%(default)s)")
     gate.add_argument("--detect", type=float, help="points beyond it that must be found (5 where scores lie in 0 to 1)")
     gate.add_argument("--confidence", type=float, default=0.95, help="one-sided, of an alarm (%(default)s)")
@@ -71,6 +72,7 @@ def _check_with_progress(source: Any, limits: Any, options: argparse.Namespace) 
             options.log_dir,
             limits=limits,
             scorer=options.scorer,
+            metric=options.metric,
             on_progress=on_progress,
         )
 
@@ -101,22 +103,26 @@ def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
 
 def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     from archon_eval.report.baseline import save_baseline
+    from archon_eval.report.report_data import describe_score
     from archon_eval.runs.read_log import find_single_log, read_run
     from archon_eval.runs.run_eval import run_eval
 
     with ProgressDisplay("gate", options.json) as progress:
         on_progress = _create_progress_callback(progress, source)
         log = find_single_log(source) if isinstance(source, Path) else run_eval(source, options.log_dir, on_progress)
-        run = read_run(log, options.scorer, missing="drop")
+        run = read_run(log, options.scorer, missing="drop", metric=options.metric)
     if run.missing:
         question, why = next(iter(run.missing.items()))
         raise DataError(f"{log}: a baseline needs every score; {len(run.missing)} have none; {question}: {why}")
     save_baseline(run, options.baseline)
-    summary = {"baseline": str(options.baseline), "questions": len(run.scores), "task": run.task, "name": run.name}
+    summary = {"baseline": str(options.baseline), "questions": len(run.scored), "task": run.task, "name": run.name}
+    summary |= {"metric": run.metric.name, "value": run.estimate.value}
     print(
         json.dumps(summary, indent=2)
         if options.json
-        else sanitize_text(f"{options.baseline}: {len(run.scores)} questions of {run.task}, {run.name}")
+        else sanitize_text(
+            f"{options.baseline}: {len(run.scored)} questions of {run.task}, {run.name}, {describe_score(run)}"
+        )
     )
     return 0
 

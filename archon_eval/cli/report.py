@@ -52,6 +52,7 @@ def _compare(options: argparse.Namespace) -> int:
             options.second,
             scorer=options.scorer,
             missing=options.missing,
+            metric=options.metric,
             confidence=options.confidence,
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )
@@ -123,6 +124,7 @@ def _write_report(options: argparse.Namespace) -> int:
             options.paths,
             options.scorer,
             options.missing,
+            metric=options.metric,
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )
         progress(ProgressUpdate("writing the report"))

@@ -14,6 +14,7 @@ from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
 from archon_eval.cli.commands import add_command
+from archon_eval.cli.eval_options import add_metric_option
 from archon_eval.cli.progress import ProgressDisplay as Bar
 from archon_eval.cli.progress import ProgressUpdate
 
@@ -25,6 +26,8 @@ def add(commands: Any) -> None:
     task.add_argument("file", nargs="?", type=Path, help="a YAML file with any of these settings; options win over it")
     task.add_argument("--task", action="append", help="benchmark as Inspect finds it; repeat for several at once")
     task.add_argument("-T", dest="task_args", action="append", default=[], metavar="NAME=VALUE", help="task parameter")
+    task.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
+    add_metric_option(task)
     task.add_argument("--models", help="separated by commas; sim/pool for the simulated ones")
     task.add_argument("--skip-ranking", action="store_true", help="the models are given best first: do not rank them")
     task.add_argument("--given-order", action="store_true", help="the old name of --skip-ranking")
@@ -113,8 +116,11 @@ def build_settings(options: argparse.Namespace) -> Any:
     from archon_eval.search.config import load_settings
 
     data, lines = ({}, {}) if options.file is None else _read_search_file(options.file)
-    if options.task_args and not options.task:
-        raise SearchError("-T is for the tasks that --task names; in a search file, give a task `args:`")
+    if (options.task_args or options.scorer or options.metric) and not options.task:
+        raise SearchError(
+            "-T, --scorer and --metric are for the tasks that --task names; in a search file, give a task `args:`, "
+            "`scorer:` and `metric:`"
+        )
     chosen = _collect_options(options)
     _drop_overridden_old_names(data, chosen)
     data |= chosen
@@ -166,7 +172,9 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that options give as a whole."""
     data: dict[str, Any] = {}
     if options.task:
-        data["tasks"] = [{"name": name, "args": parse_pairs(options.task_args, "-T")} for name in options.task]
+        chosen = {name: value for name in ("scorer", "metric") if (value := getattr(options, name)) is not None}
+        args = parse_pairs(options.task_args, "-T")
+        data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
     names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
@@ -252,7 +260,7 @@ def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> No
     from archon_eval.search.summary import format_percent
 
     table = Table(title="On the held-out questions", title_justify="left")
-    for column in ("system", "score (95%)", "calls", "winner against it"):
+    for column in ("system", f"{summary['metric']} (95%)", "calls", "winner against it"):
         table.add_column(column, no_wrap=True)
     for name, shown in summary["held_out"].items():
         other = summary["winner_against"].get(name)

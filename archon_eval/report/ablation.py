@@ -118,13 +118,14 @@ def run_ablation(
     on_eval: Callable[[str], EvalProgressCallback] = lambda change: lambda progress: None,
     scorer: str | None = None,
     missing: MissingPolicy = "error",
+    metric: str | None = None,
 ) -> tuple[Run, list[AblationResult]]:
     """Run the whole and every variant, one after the other, with the call store `folder/calls.db`.
 
     Args:
         plan: task and further solver arguments; architecture and store are filled in here.
         on_eval: called with the change whose eval begins; returns the callback for that eval's progress.
-        scorer, missing: as for `read_run`.
+        scorer, missing, metric: as for `read_run`.
 
     Raises:
         ArchonError: an eval that fails.
@@ -137,7 +138,7 @@ def run_ablation(
         file.write_text(architecture.to_yaml(), encoding="utf-8")
         solver_args = (f"architecture={file}", f"store={folder / 'calls.db'}", *plan.solver_args)
         log = run_eval(replace(plan, solver_args=solver_args), folder / "logs", on_eval(change))
-        runs.append(read_run(log, scorer, missing))
+        runs.append(read_run(log, scorer, missing, metric=metric))
     confidence = bonferroni_confidence(len(changed))
     worth = [
         AblationResult(change=variant.change, run=run, pair=compare_runs(runs[0], run, confidence), log=run.log)
@@ -160,4 +161,10 @@ def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
 def dump_ablation(whole: Run, worth: Sequence[AblationResult]) -> Mapping[str, Any]:
     """Plain values for JSON."""
     changes = [{"change": result.change, "log": result.log, **dump_comparison(result.pair)} for result in worth]
-    return {"architecture": whole.name, "fingerprint": whole.fingerprint, "cost": dict(whole.cost), "changes": changes}
+    return {
+        "architecture": whole.name,
+        "metric": whole.metric.name,
+        "fingerprint": whole.fingerprint,
+        "cost": dict(whole.cost),
+        "changes": changes,
+    }

@@ -9,12 +9,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.runs.benchmark_run import Run
+from archon_eval.stats.metrics import ScoredAnswer
 
-BASELINE_FORMAT = 1
-"""Of the file; a later one is refused."""
+BASELINE_FORMAT = 2
+"""Of the file; a later one is refused. Format 1 had plain scores alone, for a metric that is their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Baseline:
     task: str
     version: str
     scorer: str
+    metric: str
+    """Its name; empty in a file of format 1."""
     judges: tuple[str, ...]
     name: str
     fingerprint: str
-    scores: Mapping[str, tuple[float, ...]]
-    """Question -> score of each epoch."""
+    scored: Mapping[str, tuple[ScoredAnswer, ...]]
+    """Question -> the score of each epoch's answer, with what the metric reads besides."""
     digests: Mapping[str, str]
     """Question -> digest of its prompt and expected answer."""
     cost: Mapping[str, float | None]
@@ -38,15 +42,16 @@ class Baseline:
 
 def create_baseline(run: Run) -> Baseline:
     """The run as a baseline."""
-    digests = {question: run.questions[question].digest for question in run.scores}
+    digests = {question: run.questions[question].digest for question in run.scored}
     return Baseline(
         task=run.task,
         version=run.version,
         scorer=run.scorer,
+        metric=run.metric.name,
         judges=run.judges,
         name=run.name,
         fingerprint=run.fingerprint,
-        scores=dict(run.scores),
+        scored=dict(run.scored),
         digests=digests,
         cost=dict(run.cost),
     )
@@ -59,15 +64,17 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
         DataError: the file cannot be written.
     """
     baseline = create_baseline(run)
-    head = {name: getattr(baseline, name) for name in ("format", "task", "version", "scorer", "judges", "name")}
+    head = {
+        name: getattr(baseline, name) for name in ("format", "task", "version", "scorer", "metric", "judges", "name")
+    }
     head |= {
         "fingerprint": baseline.fingerprint,
         "cost": {k: v and round(v, 8) for k, v in baseline.cost.items() if k != "seconds"},
     }
     lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
     rows = [
-        f"  {json.dumps(question)}: {json.dumps([baseline.digests[question], *scores])}"
-        for question, scores in sorted(baseline.scores.items())
+        f"  {json.dumps(question)}: {json.dumps([baseline.digests[question], *map(_dump_answer, answers)])}"
+        for question, answers in sorted(baseline.scored.items())
     ]
     text = "\n".join(["{", *lines, ' "questions": {', ",\n".join(rows), " }", "}", ""])
     try:
@@ -85,19 +92,20 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] != BASELINE_FORMAT:
+        if data["format"] not in (1, BASELINE_FORMAT):
             raise DataError(
-                f"baseline {path} has format {data['format']}, this version reads {BASELINE_FORMAT}: save it again"
+                f"baseline {path} has format {data['format']}, this version reads 1 and {BASELINE_FORMAT}: save it again"
             )
         questions = data["questions"]
         return Baseline(
             task=str(data["task"]),
             version=str(data["version"]),
             scorer=str(data["scorer"]),
+            metric=str(data["metric"]) if data["format"] > 1 else "",
             judges=tuple(map(str, data["judges"])),
             name=str(data["name"]),
             fingerprint=str(data["fingerprint"]),
-            scores={question: tuple(map(float, row[1:])) for question, row in questions.items()},
+            scored={question: tuple(map(_parse_answer, row[1:])) for question, row in questions.items()},
             digests={question: str(row[0]) for question, row in questions.items()},
             cost={str(name): None if value is None else float(value) for name, value in data["cost"].items()},
         )
@@ -109,3 +117,16 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
         raise DataError(
             f"{path} is no baseline file ({type(exc).__name__}: {exc}); make one with --save-baseline"
         ) from exc
+
+
+def _dump_answer(answer: ScoredAnswer) -> Any:
+    """The value alone where the metric reads nothing besides."""
+    if answer.weight == 1 and not answer.facts:
+        return answer.value
+    return {"value": answer.value, "weight": answer.weight, "facts": dict(answer.facts)}
+
+
+def _parse_answer(plain: Any) -> ScoredAnswer:
+    if isinstance(plain, Mapping):
+        return ScoredAnswer(float(plain["value"]), float(plain["weight"]), dict(plain["facts"]))
+    return ScoredAnswer(float(plain))

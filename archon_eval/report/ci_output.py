@@ -31,7 +31,7 @@ def format_text(outcome: GateOutcome) -> str:
         paired = outcome.paired
         scores = [format_score(score, outcome.points) for score in (outcome.run, outcome.baseline)]
         lines.append(
-            f"{paired.difference.n} questions: {', baseline '.join(scores)}; "
+            f"{outcome.metric} of {paired.difference.n} questions: {', baseline '.join(scores)}; "
             f"{paired.wins} better, {paired.losses} worse, {paired.ties} equal"
         )
     if outcome.lost:
@@ -44,7 +44,7 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
     lines = [f"### {LIGHTS[outcome.code]} {escape_markdown(name)}: {outcome.verdict}", ""]
     lines += [f"- {escape_markdown(reason)}" for reason in outcome.reasons]
     if outcome.paired is not None:
-        rows = [("score", outcome.points * outcome.baseline, outcome.points * outcome.run), *outcome.cost]
+        rows = [(outcome.metric, outcome.points * outcome.baseline, outcome.points * outcome.run), *outcome.cost]
         lines += ["", "| per question | baseline | this run |", "|---|---:|---:|"]
         lines += [
             f"| {escape_markdown(name)} | {_format_number(before)} | {_format_number(now)} |"

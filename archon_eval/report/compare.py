@@ -8,7 +8,6 @@ import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError
@@ -16,13 +15,13 @@ from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.stats.comparison import (
     PairedComparison,
-    compare,
     compute_detectable_effect,
     decide_verdict,
     estimate_more_questions,
 )
 from archon_eval.stats.comparison import bonferroni_confidence as bonferroni_confidence
 from archon_eval.stats.estimates import format_score
+from archon_eval.stats.metrics import Metric
 
 MAX_MORE_QUESTIONS = 100_000
 """Of more further questions than this the number is not given: no benchmark has so many."""
@@ -33,7 +32,9 @@ class PartComparison:
     """The comparison on a benchmark or a sub-benchmark."""
 
     name: str
+    metric: Metric
     first: float
+    """The first system's figure, on the questions that both have."""
     second: float
     paired: PairedComparison
 
@@ -58,7 +59,7 @@ class RunComparison:
     @property
     def points(self) -> float:
         """What a score of 1 is shown as."""
-        return min(self.first.points, self.second.points)
+        return self.overall.metric.points
 
     @property
     def cost_ratio(self) -> dict[str, float | None]:
@@ -73,6 +74,7 @@ def compare_paths(
     *,
     scorer: str | None = None,
     missing: MissingPolicy = "error",
+    metric: str | None = None,
     confidence: float = 0.95,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[RunComparison]:
@@ -89,7 +91,10 @@ def compare_paths(
     def count_log() -> None:
         on_progress(next(counts), total)
 
-    sides = [_index_by_task(read_runs(path, scorer, missing, on_log=count_log), path) for path in (first, second)]
+    sides = [
+        _index_by_task(read_runs(path, scorer, missing, metric=metric, on_log=count_log), path)
+        for path in (first, second)
+    ]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
         raise DataError(
             f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
@@ -125,40 +130,43 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunCompar
     """
     if why := find_incompatibility(first, second):
         raise DataError(f"{first.log} and {second.log} cannot be compared: {why}")
-    shared = [question for question in first.scores if question in second.scores]
+    shared = [question for question in first.scored if question in second.scored]
     groups: dict[str, list[str]] = {}
     for question in shared:
         groups.setdefault(first.questions[question].group, []).append(question)
     part_confidence = bonferroni_confidence(len(groups), confidence)
+    metric = first.metric.widen(second.scored)
     parts = [
-        _compare_part(name, first, second, questions=questions, confidence=part_confidence)
+        _compare_part(name, first, second, metric=metric.part_metric, questions=questions, confidence=part_confidence)
         for name, questions in groups.items()
     ]
     return RunComparison(
         first=first,
         second=second,
-        overall=_compare_part("all", first, second, questions=shared, confidence=confidence),
+        overall=_compare_part("all", first, second, metric=metric, questions=shared, confidence=confidence),
         parts=tuple(parts) if len(parts) > 1 else (),
-        unpaired=len(first.scores.keys() ^ second.scores.keys()),
+        unpaired=len(first.scored.keys() ^ second.scored.keys()),
     )
 
 
 def find_incompatibility(first: Run, second: Run) -> str:
     """Why two runs cannot be compared; empty where they can."""
-    no_question = "" if first.scores.keys() & second.scores.keys() else "no question in common"
+    no_question = "" if first.scored.keys() & second.scored.keys() else "no question in common"
     return first.find_incompatibility(second) or no_question
 
 
-def _compare_part(name: str, first: Run, second: Run, *, questions: Sequence[str], confidence: float) -> PartComparison:
-    a, b = ({question: run.scores[question] for question in questions} for run in (first, second))
-    means = [fmean(fmean(epochs) for epochs in scores.values()) for scores in (a, b)]
-    return PartComparison(name, first=means[0], second=means[1], paired=compare(a, b, confidence=confidence))
+def _compare_part(
+    name: str, first: Run, second: Run, *, metric: Metric, questions: Sequence[str], confidence: float
+) -> PartComparison:
+    a, b = ({question: run.scored[question] for question in questions} for run in (first, second))
+    figures = metric.compute(a), metric.compute(b)
+    return PartComparison(name, metric, *figures, paired=metric.compare(a, b, confidence))
 
 
 def summarize_comparison(pair: RunComparison) -> str:
     """The answer in one line."""
     part, difference, scale = pair.overall, pair.overall.paired.difference, pair.points
-    unit = "points" if scale == 100 else "on the score's scale"
+    unit = f"points of {part.metric.name}" if scale == 100 else f"in {part.metric.name}"
     low, high, interval = difference.low, difference.high, ""
     if low is not None and high is not None and low < high:  # equal: none moved, or all alike
         ends = (format_score(end, scale, "+") for end in (low, high))
@@ -199,6 +207,7 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
     def dump_part(part: PartComparison) -> dict[str, Any]:
         return {
             "name": part.name,
+            "metric": part.metric.name,
             "first": part.first,
             "second": part.second,
             "verdict": part.verdict,

@@ -13,6 +13,7 @@ it is left to chance.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from archon_eval.errors import DataError
 from archon_eval.report.baseline import Baseline
@@ -20,11 +21,11 @@ from archon_eval.runs.benchmark_run import Run
 from archon_eval.stats.comparison import (
     MIN_DIFFERENCE,
     PairedComparison,
-    compare,
     compute_detectable_effect,
     estimate_more_questions,
 )
 from archon_eval.stats.estimates import format_score
+from archon_eval.stats.metrics import ScoredAnswer, is_mean, list_values
 
 VERDICTS = ("no regression", "regression", "cannot decide")
 """What the exit codes mean."""
@@ -67,8 +68,11 @@ class GateOutcome:
     limits: GateThresholds
     paired: PairedComparison | None = None
     """The run against the baseline; None where they cannot be compared."""
+    metric: str = ""
+    """The figure that was compared."""
     points: float = 100.0
     baseline: float = 0.0
+    """The baseline's figure, on the questions that are compared."""
     run: float = 0.0
     lost: tuple[tuple[str, float], ...] = ()
     """Questions with lower scores, the largest drops first, and by how much."""
@@ -89,27 +93,27 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
     limits = limits or GateThresholds()
     if problems := _find_mismatches(baseline, run):
         return GateOutcome(2, tuple(problems), limits, task=run.task)
-    questions = list(baseline.scores)
-    scores = {question: run.scores[question] for question in questions}
-    values = [score for epochs in (*scores.values(), *baseline.scores.values()) for score in epochs]
-    scale = 100.0 if all(0 <= value <= 1 for value in values) else 1.0
-    paired = compare(scores, baseline.scores, confidence=2 * limits.confidence - 1)
-    if _is_exact_replay(baseline, run) and all(scores[q] == baseline.scores[q] for q in questions):
+    questions = list(baseline.scored)
+    before, now = ({question: side[question] for question in questions} for side in (baseline.scored, run.scored))
+    metric = run.metric.widen(before)
+    paired = metric.compare(now, before, 2 * limits.confidence - 1)
+    if _is_exact_replay(baseline, run) and now == before:
         code, reason = 0, "every score is the same, from recorded calls alone: no chance is in it"
     else:
-        span = 1.0 if scale == 100 else max(1.0, max(values) - min(values))
-        code, reason = decide_outcome(paired, limits, scale, span=span)
-    drops = {q: _average(baseline.scores[q]) - _average(scores[q]) for q in questions}
+        values = [*list_values(before), *list_values(now)]
+        low, high = metric.bounds or (min(values), max(min(values) + 1.0, max(values)))
+        code, reason = decide_outcome(paired, limits, metric.points, span=high - low)
+    drops = {question: _average(before[question]) - _average(now[question]) for question in questions}
     lost = [(question, drop) for question, drop in drops.items() if drop > MIN_DIFFERENCE]
-    before, now = (sum(_average(side[q]) for q in questions) / len(questions) for side in (baseline.scores, scores))
     return GateOutcome(
         code=code,
         reasons=(reason,),
         limits=limits,
         paired=paired,
-        points=scale,
-        baseline=before,
-        run=now,
+        metric=metric.name,
+        points=metric.points,
+        baseline=metric.compute(before),
+        run=metric.compute(now),
         lost=tuple(sorted(lost, key=lambda item: (-item[1], item[0]))),
         cost=tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items()),
         notes=tuple(_collect_notes(baseline, run)),
@@ -122,7 +126,7 @@ def _collect_notes(baseline: Baseline, run: Run) -> list[str]:
     notes = [f"{count} {word}" for word, count in run.notes.items()]
     if baseline.fingerprint != run.fingerprint:
         notes.append(f"another architecture than the baseline's: {run.name} {run.fingerprint}, before {baseline.name}")
-    if extra := len(run.scores) - len(baseline.scores):
+    if extra := len(run.scored) - len(baseline.scored):
         notes.append(f"{extra} questions are not in the baseline and do not count")
     return notes
 
@@ -205,6 +209,7 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         ("benchmark", baseline.task, run.task),
         ("version of the benchmark", baseline.version, run.version),
         ("scorer", baseline.scorer, run.scorer),
+        ("metric", baseline.metric or _name_old_metric(run), run.metric.name),
     ):
         if before != now:
             mismatches.append(f"another {aspect}: {now}, in the baseline {before}")
@@ -214,15 +219,20 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         mismatches.append(f"the judge changed: {', '.join(new) or 'nothing'}, in the baseline {', '.join(gone)}")
     elif new:
         mismatches.append(f"the judge changed: {', '.join(new)} is new")
-    scored = [question for question in baseline.scores if question in run.scores]
-    if lacking := len(baseline.scores) - len(scored):
-        question = next(question for question in baseline.scores if question not in run.scores)
+    scored = [question for question in baseline.scored if question in run.scored]
+    if lacking := len(baseline.scored) - len(scored):
+        question = next(question for question in baseline.scored if question not in run.scored)
         why = run.missing.get(question, "not in the run")
-        mismatches.append(f"{lacking} of {len(baseline.scores)} questions have no score; {question}: {why}")
+        mismatches.append(f"{lacking} of {len(baseline.scored)} questions have no score; {question}: {why}")
     if changed := [q for q in scored if run.questions[q].digest != baseline.digests[q]]:
         mismatches.append(f"{len(changed)} questions have another prompt or expected answer: {', '.join(changed[:3])}")
     return mismatches
 
 
-def _average(scores: Sequence[float]) -> float:
-    return sum(scores) / len(scores)
+def _name_old_metric(run: Run) -> str:
+    """What a baseline of format 1 was compared by: the mean, which some benchmarks have under a name of their own."""
+    return run.metric.name if is_mean(run.metric) else "the mean of values (a file of format 1: save it again)"
+
+
+def _average(answers: Sequence[ScoredAnswer]) -> float:
+    return fmean(answer.value for answer in answers)

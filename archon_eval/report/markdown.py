@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from archon_eval.report.ci_output import escape_markdown
 from archon_eval.report.formatting import format_cost
-from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_interval
+from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_beside, format_interval
 from archon_eval.report.search_results import Search
 from archon_eval.runs.benchmark_run import COST_NAMES, UNSCORED_MEANING
 
@@ -34,10 +34,20 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
         verdict = pair.overall.verdict if pair else benchmark.not_compared.get(system.label, "")
         difference = format_interval(pair.overall.paired.difference, benchmark.scale, "+") if pair else ""
         mark = "yes" if system.label in best else ""
-        rows.append([system.label, format_interval(system.score, benchmark.scale), *cost, mark, difference, verdict])
+        score = [format_interval(system.score, benchmark.scale), *format_beside(benchmark, system)]
+        rows.append([system.label, *score, *cost, mark, difference, verdict])
     yield from (f"## {escape_markdown(benchmark.task)}", "")
     yield from _render_table(
-        ["system", "score (95%)", *COST_NAMES, "on the frontier of calls", f"against {first}", ""], rows
+        [
+            "system",
+            f"{benchmark.metric} (95%)",
+            *benchmark.beside,
+            *COST_NAMES,
+            "on the frontier of calls",
+            f"against {first}",
+            "",
+        ],
+        rows,
     )
     if benchmark.confidence_note:
         yield from (benchmark.confidence_note, "")

@@ -7,7 +7,7 @@ data.benchmarks[0].systems[0].label
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from archon_eval.errors import DataError, sanitize_text
@@ -22,7 +22,7 @@ from archon_eval.report.search_results import Search, has_journal, is_search, re
 from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.stats.comparison import bonferroni_confidence
-from archon_eval.stats.estimates import Estimate, estimate_mean, estimate_proportion, format_score
+from archon_eval.stats.estimates import Estimate, format_score
 
 MAX_LABEL_CHARACTERS = 120
 """Characters of a system's name that are shown."""
@@ -35,8 +35,16 @@ class SystemResult:
     label: str
     """Its name, made unique."""
     run: Run
-    score: Estimate
-    """On the scale of the scores; within 0 to 1 where they are."""
+
+    @property
+    def score(self) -> Estimate:
+        """Its figure by the benchmark's metric, with the interval."""
+        return self.run.estimate
+
+    @property
+    def beside(self) -> dict[str, Estimate]:
+        """Figures that belong beside it, by name: the raw win rate, or the log's own figure, which has no interval."""
+        return self.run.estimate_companions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,16 @@ class BenchmarkReport:
     """Label -> the comparison with the cheapest system, of every other one that can be compared."""
     not_compared: Mapping[str, str]
     """Label -> why there is none."""
+
+    @property
+    def metric(self) -> str:
+        """The name of the benchmark's metric, which heads the column of scores."""
+        return self.systems[0].run.metric.name
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the figures beside it that some system has."""
+        return tuple(dict.fromkeys(name for system in self.systems for name in system.beside))
 
     @property
     def scale(self) -> float:
@@ -81,6 +99,7 @@ def read_report_data(
     scorer: str | None = None,
     missing: MissingPolicy = "drop",
     *,
+    metric: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReportData:
     """Read logs, folders of logs and folders of searches.
@@ -105,17 +124,21 @@ def read_report_data(
     problems = [
         f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
     ]
-    runs = [run for path in others for run in read_runs(path, scorer, missing, problems=problems, on_log=count_log)]
+    runs = [
+        run
+        for path in others
+        for run in read_runs(path, scorer, missing, metric=metric, problems=problems, on_log=count_log)
+    ]
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
-    problems += [f"{run.log}: no question has a score" for run in runs if not run.scores]
-    runs = [run for run in runs if run.scores]
+    problems += [f"{run.log}: no question has a score" for run in runs if not run.scored]
+    runs = [run for run in runs if run.scored]
     if not runs and not searches:
         raise DataError(f"no log can be used; {problems[-1]}")
-    tasks: dict[str, list[Run]] = {}
+    tasks: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        tasks.setdefault(f"{run.task}, {run.scorer}", []).append(run)
-    benchmarks = tuple(build_benchmark_report(task, runs_of_task) for task, runs_of_task in tasks.items())
+        tasks.setdefault((f"{run.task}, {run.scorer}", run.metric.name), []).append(run)
+    benchmarks = tuple(build_benchmark_report(task, runs_of_task) for (task, _), runs_of_task in tasks.items())
     return ReportData(benchmarks, tuple(searches), tuple(problems))
 
 
@@ -129,7 +152,7 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
         while label in taken:
             label, number = f"{name} ({number})", number + 1
         taken.add(label)
-        systems.append(SystemResult(label, run, estimate_score(run)))
+        systems.append(SystemResult(label, run))
     reasons = {s.label: truncate(sanitize_text(find_incompatibility(s.run, ordered[0]))) for s in systems[1:]}
     alike = [system for system in systems[1:] if not reasons[system.label]]
     confidence = bonferroni_confidence(len(alike))
@@ -139,20 +162,6 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
         pairs={system.label: compare_runs(system.run, ordered[0], confidence) for system in alike},
         not_compared={label: reason for label, reason in reasons.items() if reason},
     )
-
-
-def estimate_score(run: Run) -> Estimate:
-    """A run's score: Wilson's interval for right/wrong, t over the questions' means else, cut at the scale's ends.
-
-    Several answers per question, all right or all wrong, show no spread, and say as much as one answer per question.
-    """
-    scores, n = [score for epochs in run.scores.values() for score in epochs], len(run.scores)
-    if set(scores) <= {0.0, 1.0} and (len(scores) == n or len(set(scores)) == 1):
-        return estimate_proportion(scores[0] * n if len(set(scores)) == 1 else sum(scores), n)
-    mean = estimate_mean(list(run.means.values()))
-    if run.points == 1 or mean.low is None or mean.high is None:
-        return mean
-    return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
 
 
 def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
@@ -174,6 +183,23 @@ def format_interval(estimate: Estimate, scale: float, sign: str = "") -> str:
     return f"{value} ({format_score(estimate.low, scale, sign)} to {format_score(estimate.high, scale, sign)})"
 
 
+def format_beside(benchmark: BenchmarkReport, system: SystemResult) -> list[str]:
+    """The figures beside a system's score, in the benchmark's order; empty for one that the system does not have."""
+
+    def format_figure(figure: Estimate | None) -> str:
+        if figure is None:
+            return ""
+        is_share = figure.low is not None or 0 <= figure.value <= 1  # the log's own figure may be of any kind
+        return format_interval(figure, benchmark.scale if is_share else 1.0)
+
+    return [format_figure(system.beside.get(name)) for name in benchmark.beside]
+
+
+def describe_score(run: Run) -> str:
+    """The run's figure by its name: `win rate 23.3 (20.1 to 26.7)`."""
+    return f"{run.metric.name} {format_interval(run.estimate, run.points)}"
+
+
 def dump_report(data: ReportData) -> dict[str, Any]:
     """Plain values for JSON."""
     searches = [
@@ -188,6 +214,9 @@ def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
     systems = [
         {
             "label": system.label,
+            "metric": system.run.metric.name,
+            "metric_note": system.run.metric_note,
+            "beside": {name: asdict(figure) for name, figure in system.beside.items()},
             "score": asdict(system.score),
             "cost": dict(system.run.cost),
             "layers": [asdict(layer) for layer in system.run.layers],

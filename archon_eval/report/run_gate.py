@@ -22,18 +22,20 @@ def run_gate(
     *,
     limits: GateThresholds | None = None,
     scorer: str | None = None,
+    metric: str | None = None,
     on_progress: EvalProgressCallback = lambda progress: None,
 ) -> GateOutcome:
     """Compare a finished log, or an eval that is run now with its log in `folder`, with a baseline file.
 
     Args:
-        scorer: as for `read_run`; None for the baseline's.
+        scorer, metric: as for `read_run`; None for the baseline's.
         on_progress: called with how far the eval is.
     """
     limits = limits or GateThresholds()
     try:
         expected = load_baseline(baseline)
         log = run_eval(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
-        return check_regression(expected, read_run(log, scorer or expected.scorer, missing="drop"), limits)
+        run = read_run(log, scorer or expected.scorer, missing="drop", metric=metric or expected.metric or None)
+        return check_regression(expected, run, limits)
     except ArchonError as exc:
         return GateOutcome(2, (str(exc),), limits)

@@ -6,13 +6,15 @@ run.scores["alg-01"], run.cost["calls"]         # (1.0, 0.0), 11.0
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
+from functools import cached_property
 from typing import Literal
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.stats.estimates import Estimate
+from archon_eval.stats.metrics import MeanMetric, Metric, ScoredAnswer
 
 COST_NAMES = ("dollars", "tokens", "calls", "seconds")
 """What a question costs, in the order in which it is shown."""
@@ -50,7 +52,7 @@ class LayerUsage:
     dollars: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """One system on one benchmark."""
 
@@ -58,8 +60,14 @@ class Run:
     task: str
     scorer: str
     questions: Mapping[str, BenchmarkQuestion]
-    scores: Mapping[str, tuple[float, ...]]
-    """Question -> score of each epoch, on the scorer's own scale."""
+    scored: Mapping[str, tuple[ScoredAnswer, ...]]
+    """Question -> the score of each epoch's answer, with what the metric reads besides."""
+    metric: Metric = field(default_factory=lambda: MeanMetric("mean of values"))
+    """The figure by which the system is reported and compared."""
+    headline: tuple[str, float] | None = None
+    """The log's own figure where the metric is not that, and so has no value per question: its name and value."""
+    metric_note: str = ""
+    """Why the metric is not the benchmark's headline; empty where it is."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Question -> why an epoch of it has no score."""
     answers: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +93,24 @@ class Run:
     """Digest of what else makes the system: a solver around it, settings of generation, a model's own arguments."""
     log: str = ""
     """Path of the log, or of several, for messages."""
+
+    @cached_property
+    def scores(self) -> dict[str, tuple[float, ...]]:
+        """Question -> score of each epoch, on the scorer's own scale."""
+        return {question: tuple(answer.value for answer in answers) for question, answers in self.scored.items()}
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The metric's figure with its interval."""
+        return self.metric.estimate(self.scored)
+
+    def estimate_companions(self) -> dict[str, Estimate]:
+        """The figures that belong beside the metric's, by name; the log's own has no interval."""
+        figures = {metric.name: metric.estimate(self.scored) for metric in self.metric.companions}
+        if self.headline is not None:
+            name, value = self.headline
+            figures[name] = Estimate(value, None, None, high=None, n=len(self.scored))
+        return figures
 
     @property
     def calls(self) -> int:
@@ -113,8 +139,8 @@ class Run:
 
     @property
     def points(self) -> float:
-        """What a score of 1 is shown as: 100 (percent) where every score lies in 0 to 1, else 1."""
-        return 100.0 if all(0 <= score <= 1 for each in self.scores.values() for score in each) else 1.0
+        """What a score of 1 is shown as: 100 (percent) where the metric lies in 0 to 1, else 1."""
+        return self.metric.points
 
     def find_incompatibility(self, other: "Run") -> str:
         """Why the scores of the two are not of the same thing, in words; empty where they are."""
@@ -122,6 +148,7 @@ class Run:
             ("benchmarks", self.task, other.task),
             ("versions of the benchmark", self.version, other.version),
             ("scorers", self.scorer, other.scorer),
+            ("metrics", self.metric.name, other.metric.name),
         ):
             if mine != others:
                 return f"different {aspect}: {mine} and {others}"
@@ -135,11 +162,6 @@ class Run:
             return f"{text} ({', '.join(changed[:3])})"
         return ""
 
-    @property
-    def means(self) -> dict[str, float]:
-        """Question -> mean over its epochs."""
-        return {question: fmean(scores) for question, scores in self.scores.items()}
-
 
 def merge_runs(first: Run, second: Run) -> Run:
     """More epochs of the same system in one run; means are weighted by the number of answers.
@@ -149,21 +171,23 @@ def merge_runs(first: Run, second: Run) -> Run:
     """
     if why := first.find_incompatibility(second):
         raise DataError(f"{first.log} and {second.log}: the same system, but {why}")
-    counts = [sum(map(len, run.scores.values())) for run in (first, second)]
+    counts = [sum(map(len, run.scored.values())) for run in (first, second)]
 
     def average_cost(name: str) -> float | None:
         a, b = first.cost[name], second.cost[name]
         return None if a is None or b is None else (a * counts[0] + b * counts[1]) / max(1, sum(counts))
 
-    scores = {**first.scores}
-    for question, more in second.scores.items():
-        scores[question] = (*scores.get(question, ()), *more)
+    scored = {**first.scored}
+    for question, more in second.scored.items():
+        scored[question] = (*scored.get(question, ()), *more)
     lost = ((run, question) for run in (first, second) for question in run.missing)
-    missing = {q: run.missing[q] for run, q in lost if q in run.scores or q not in scores}  # zeros, or still without
+    missing = {q: run.missing[q] for run, q in lost if q in run.scored or q not in scored}  # zeros, or still without
     return replace(
         first,
         questions={**second.questions, **first.questions},
-        scores=scores,
+        scored=scored,
+        metric=first.metric.widen(scored),
+        headline=_average_headlines(first.headline, second.headline, counts),
         missing=missing,
         answers={**second.answers, **first.answers},
         cost={name: average_cost(name) for name in COST_NAMES},
@@ -173,3 +197,12 @@ def merge_runs(first: Run, second: Run) -> Run:
         judged_anew=first.judged_anew or second.judged_anew,
         log=f"{first.log} {second.log}",
     )
+
+
+def _average_headlines(
+    first: tuple[str, float] | None, second: tuple[str, float] | None, counts: Sequence[int]
+) -> tuple[str, float] | None:
+    """The mean of two logs' own figures, weighted by their answers; None where they are not of the same name."""
+    if first is None or second is None or first[0] != second[0]:
+        return None
+    return first[0], (first[1] * counts[0] + second[1] * counts[1]) / max(1, sum(counts))

@@ -12,6 +12,7 @@ import queue
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +22,10 @@ from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.child_process import follow_parent
+from archon_eval.runs.metrics import choose_metric, find_declaration
 from archon_eval.runs.read_log import measure_seconds, open_log
 from archon_eval.runs.records import build_records, choose_scorer
+from archon_eval.stats.metrics import ScoredAnswer
 
 MAX_SAMPLES = 200
 """Questions that are asked at once at most; connections limit the calls."""
@@ -41,6 +44,16 @@ class TaskReference(Protocol):
         """Task parameters (`-T`)."""
         ...
 
+    @property
+    def scorer(self) -> str | None:
+        """Which scorer counts; None for the first."""
+        ...
+
+    @property
+    def metric(self) -> str | None:
+        """Which of its metrics counts; None for the benchmark's own."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EvalTask:
@@ -48,6 +61,8 @@ class EvalTask:
 
     name: str
     args: tuple[tuple[str, Any], ...] = ()
+    scorer: str | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +88,7 @@ class EvalJob:
     log_dir: str = "logs"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EvalResult:
     """What came of an eval."""
 
@@ -102,8 +117,25 @@ class EvalResult:
     """Answers whose calls are unknown, because they failed before their account was complete."""
     judges: int = 0
     """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
+    scorer: str = ""
+    """Whose scores these are; empty in records of earlier versions."""
+    metric: str = ""
+    """The name of the figure that counts; empty in records of earlier versions, whose figure is the mean of scores."""
+    details: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Question -> epoch -> `weight` and `facts` of its score, where the metric reads more than the score."""
     unscored: Mapping[str, str] = field(default_factory=dict)
     """Question -> which scorer gave which value that is no number for one of its answers."""
+
+    @cached_property
+    def answers(self) -> dict[str, dict[int, ScoredAnswer]]:
+        """Question -> epoch -> scored answer, by question."""
+        return {
+            question: {
+                int(epoch): ScoredAnswer(value, **self.details.get(question, {}).get(epoch, {}))
+                for epoch, value in by_epoch.items()
+            }
+            for question, by_epoch in sorted(self.scores.items())
+        }
 
 
 def run_job(job: EvalJob) -> EvalResult:
@@ -156,22 +188,33 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         return EvalResult(job.key, log=log.location, error=str(log.error.message if log.error else log.status))
     samples = log.samples or ()
     scores: dict[str, dict[str, float]] = {}
+    details: dict[str, dict[str, dict[str, Any]]] = {}
     failed: dict[str, str] = {}
     unscored: dict[str, str] = {}
     usages: list[UsageTotals] = []
-    for record in build_records(samples, choose_scorer(samples)):
+    scorer = choose_scorer(samples, job.task.scorer)
+    for record in build_records(samples, scorer, find_declaration(log, scorer)):
         if record.accounts and not record.failed:
             usages.append(record.usage)
-        if record.score is None:
+        if record.answer is None:
             (failed if record.failed else unscored)[record.question] = record.problem[:500]
         else:
-            scores.setdefault(record.question, {})[str(record.epoch)] = record.score
+            answer, epoch = record.answer, str(record.epoch)
+            scores.setdefault(record.question, {})[epoch] = answer.value
+            if answer.weight != 1 or answer.facts:
+                facts = {"weight": answer.weight, "facts": dict(answer.facts)}
+                details.setdefault(record.question, {})[epoch] = facts
     usage = UsageTotals.add_up(usages)
+    answers = {q: [ScoredAnswer(v, **details.get(q, {}).get(e, {})) for e, v in by.items()] for q, by in scores.items()}
+    metric = choose_metric(log, scorer, answers, job.task.metric).metric.name if answers else ""
     return EvalResult(
         key=job.key,
         scores=scores,
         failed=failed,
         unscored=unscored,
+        scorer=scorer,
+        metric=metric,
+        details=details,
         calls=usage.paid_calls,
         reused=usage.reused_calls,
         tokens=usage.tokens,
@@ -184,14 +227,15 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     )
 
 
-def reread_scores(result: EvalResult, path: Path) -> EvalResult:
+def reread_scores(result: EvalResult, path: Path, task: TaskReference | None = None) -> EvalResult:
     """A result with its scores as this version reads them from its log; what was paid stays as it was counted.
 
     Raises:
         DataError: the log cannot be read.
     """
-    again = read_result(EvalJob(result.key, None, EvalTask("")), open_log(path))
-    return replace(result, scores=again.scores, failed=again.failed, unscored=again.unscored)
+    again = read_result(EvalJob(result.key, None, task or EvalTask("")), open_log(path))
+    names = ("scores", "failed", "unscored", "scorer", "metric", "details")
+    return replace(result, **{name: getattr(again, name) for name in names})
 
 
 def _rename_log(log: str, key: str) -> str:
@@ -210,7 +254,12 @@ def parse_job(plain: Mapping[str, Any]) -> EvalJob:
     def to_pairs(items: Any) -> tuple[Any, ...]:
         return tuple((name, value) for name, value in items)
 
-    task = EvalTask(plain["task"]["name"], to_pairs(plain["task"]["args"]))
+    task = EvalTask(
+        plain["task"]["name"],
+        to_pairs(plain["task"]["args"]),
+        plain["task"].get("scorer"),
+        plain["task"].get("metric"),
+    )
     changes = {"task": task, "questions": tuple(plain["questions"])}
     changes |= {name: to_pairs(plain[name]) for name in ("solver_args", "model_roles")}
     return EvalJob(**{**plain, **changes})

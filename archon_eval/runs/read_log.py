@@ -16,8 +16,10 @@ from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
+from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_cost, reload_architecture, summarize_layers
+from archon_eval.stats.metrics import ScoredAnswer
 
 GROUP_KEYS = ("benchmark", "subject", "category", "part", "dataset")
 """Sample metadata that names a sub-benchmark; the first that a task has counts."""
@@ -59,6 +61,7 @@ def read_runs(
     scorer: str | None = None,
     missing: MissingPolicy = "error",
     *,
+    metric: str | None = None,
     problems: list[str] | None = None,
     on_log: Callable[[], None] = lambda: None,
 ) -> list[Run]:
@@ -75,7 +78,7 @@ def read_runs(
     for file in find_logs(path):
         on_log()
         try:
-            run = read_run(file, scorer, missing)
+            run = read_run(file, scorer, missing, metric=metric)
             key = (run.task, run.name, run.fingerprint, run.setup, run.judges)
             runs[key] = merge_runs(runs[key], run) if key in runs else run
         except DataError as exc:
@@ -85,22 +88,31 @@ def read_runs(
     return [runs[key] for key in sorted(runs)]
 
 
-def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: MissingPolicy = "error") -> Run:
+def read_run(
+    path: str | os.PathLike[str],
+    scorer: str | None = None,
+    missing: MissingPolicy = "error",
+    *,
+    metric: str | None = None,
+) -> Run:
     """One finished log.
 
     Args:
         scorer: which of several scorers counts, `NAME` or `NAME/KEY` for one that gives several values.
         missing: what a sample without a score does: error, drop its question, or count as zero. A score that is no
             number never counts as zero: there it is an error.
+        metric: which of the scorer's metrics counts; None for the benchmark's own (`archon_eval.runs.metrics`).
 
     Raises:
-        DataError: an unreadable or unfinished log, a damaged account, no such scorer, or scores missing; names the log.
+        DataError: an unreadable or unfinished log, a damaged account, no such scorer or metric, or scores missing;
+            names the log.
     """
     log, samples = _open_finished_log(path)
     chosen = choose_scorer(samples, scorer)
+    declaration = find_declaration(log, chosen)
     try:
         check_scorer(samples, chosen)
-        records = build_records(samples, chosen)
+        records = build_records(samples, chosen, declaration)
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
     problems = {record.question: record.problem for record in records if record.problem}
@@ -115,6 +127,11 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
             f"{path}: {found.question}: {found.problem}, which --missing zero does not count as wrong "
             "(--missing drop leaves the question out)"
         )
+    try:
+        scored = _collect_answers(samples, records, missing, declaration=declaration)
+        choice = choose_metric(log, chosen, scored, metric)
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
     turns = [account for record in records for account in record.accounts]
     last = turns[-1] if turns else None
     fingerprint = last.fingerprint if last else ""
@@ -124,7 +141,10 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         task=str(log.eval.task),
         scorer=chosen,
         questions={str(sample.id): _build_question(sample, group) for sample in samples},
-        scores=_collect_scores(records, missing),
+        scored=scored,
+        metric=choice.metric,
+        headline=choice.headline,
+        metric_note=choice.note,
         missing=problems,
         answers={str(sample.id): sample.output.completion for sample in reversed(samples) if sample.output.choices},
         cost=average_cost(samples, records, str(log.eval.model)),
@@ -141,13 +161,24 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
     )
 
 
-def _collect_scores(records: Sequence[AnswerRecord], missing: MissingPolicy) -> dict[str, tuple[float, ...]]:
-    """Question -> score of each epoch; a question that lacks one counts as the policy says."""
-    scores: dict[str, list[float]] = {}
-    for record in records:
-        scores.setdefault(record.question, []).append(0.0 if record.score is None else record.score)
-    lacking = {record.question for record in records if record.score is None and missing != "zero"}
-    return {question: tuple(values) for question, values in scores.items() if question not in lacking}
+def _collect_answers(
+    samples: Sequence[Any], records: Sequence[AnswerRecord], missing: MissingPolicy, *, declaration: Declaration
+) -> dict[str, tuple[ScoredAnswer, ...]]:
+    """Question -> answer of each epoch; a question that lacks one counts as the policy says."""
+    answers: dict[str, list[ScoredAnswer]] = {}
+    lacking = set[str]()
+    for sample, record in zip(samples, records, strict=True):
+        answer = record.answer
+        if answer is None and missing == "zero":
+            try:
+                answer = declaration.build_lost_answer(sample.metadata or {})
+            except DataError as exc:
+                raise DataError(f"{record.question}: {exc}; --missing drop leaves the question out") from exc
+        if answer is None:
+            lacking.add(record.question)
+        else:
+            answers.setdefault(record.question, []).append(answer)
+    return {question: tuple(values) for question, values in answers.items() if question not in lacking}
 
 
 def measure_seconds(log: Any) -> float:

@@ -11,7 +11,9 @@ from typing import Any
 from archon_eval.errors import DataError, did_you_mean
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount, read_accounts
+from archon_eval.runs.metrics import UNKNOWN_SCORER, Declaration
 from archon_eval.runs.score import convert_score, select_value
+from archon_eval.stats.metrics import ScoredAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class AnswerRecord:
     """The sample's id."""
     epoch: int
     """From 1."""
-    score: float | None
-    """On the scorer's own scale; None where there is none."""
+    answer: ScoredAnswer | None
+    """Its score on the scorer's own scale, with what the metric reads besides; None where there is none."""
     problem: str
     """Why there is no score; empty where there is one."""
     unreadable: bool
@@ -32,6 +34,11 @@ class AnswerRecord:
     """Whether the sample ended in an error, so that its accounts may lack calls."""
     accounts: tuple[QuestionAccount, ...]
     """One per turn; empty where no architecture answered."""
+
+    @property
+    def score(self) -> float | None:
+        """On the scorer's own scale; None where there is none."""
+        return None if self.answer is None else self.answer.value
 
     @property
     def usage(self) -> UsageTotals:
@@ -71,18 +78,23 @@ def split_scorer(scorer: str, names: Sequence[str]) -> tuple[str, str]:
     return name, key
 
 
-def build_records(samples: Sequence[Any], scorer: str) -> tuple[AnswerRecord, ...]:
+def build_records(
+    samples: Sequence[Any], scorer: str, declaration: Declaration = UNKNOWN_SCORER
+) -> tuple[AnswerRecord, ...]:
     """A record per logged sample, in their order.
 
+    Args:
+        declaration: the scorer's, see `archon_eval.runs.metrics`.
+
     Raises:
-        DataError: an account that cannot be read; names its question.
+        DataError: an account that cannot be read, or a score without what its metric reads; names its question.
     """
     name, key = split_scorer(scorer, _list_scorers(samples))
-    return tuple(_build_record(sample, name, key) for sample in samples)
+    return tuple(_build_record(sample, name, key, declaration=declaration) for sample in samples)
 
 
-def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
-    value, problem, unreadable = None, "", False
+def _build_record(sample: Any, name: str, key: str, *, declaration: Declaration) -> AnswerRecord:
+    answer, problem, unreadable = None, "", False
     score = (sample.scores or {}).get(name)
     if sample.error:
         problem = str(sample.error.message) or "the sample failed"
@@ -95,12 +107,14 @@ def _build_record(sample: Any, name: str, key: str) -> AnswerRecord:
             problem, unreadable = str(exc), True
     try:
         accounts = read_accounts(sample)
+        if score is not None and not problem:
+            answer = declaration.read_answer(value, score.metadata or {})
     except DataError as exc:
         raise DataError(f"{sample.id}: {exc}") from exc
     return AnswerRecord(
         question=str(sample.id),
         epoch=sample.epoch,
-        score=value,
+        answer=answer,
         problem=problem,
         unreadable=unreadable,
         failed=bool(sample.error),

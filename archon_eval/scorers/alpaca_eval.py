@@ -11,7 +11,6 @@ The length-controlled rate is the regression of the package `alpaca-eval` (Duboi
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from importlib.metadata import version
 from importlib.util import find_spec
 from math import exp
@@ -24,11 +23,12 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
+from archon_eval.runs.metrics import RAW_WIN_RATE, collect_answers
 from archon_eval.scorers._judge import JudgeReply, Judgment, build_score_metadata, require_metadata_text
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
-from archon_eval.scorers._length_control import JudgedPair, compute_lc_win_rate, get_calibration_file, is_controllable
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import estimate_mean
+from archon_eval.stats.length_control import find_calibration_file, fit_win_rate, has_length_control, list_epochs
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=1, temperature=1, logprobs=True, top_logprobs=5)
 OFFICIAL_PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
@@ -116,22 +116,21 @@ def alpaca_eval_metrics() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
-        epochs: dict[int, list[JudgedPair]] = {}
-        for facts in (sample.score.metadata or {} for sample in scores):
-            row = JudgedPair(**{field.name: facts[field.name] for field in fields(JudgedPair)})
-            epochs.setdefault(facts["epoch"], []).append(row)
+        if not scores:
+            return {}
+        answers = collect_answers("alpaca_eval", scores)
+        facts = scores[0].score.metadata or {}
+        is_controlled = facts["length_controlled"] and has_length_control(answers)
         runs = []
-        for rows in epochs.values():
+        for rows in list_epochs(answers):
             figures = compute_win_rates([row.preference for row in rows])
             figures["avg_length"] = fmean(row.length for row in rows)
-            if facts["length_controlled"] and is_controllable(rows):
-                figures |= compute_lc_win_rate(rows, get_calibration_file(facts["calibration"]))
+            if is_controlled:
+                figures |= fit_win_rate(rows, find_calibration_file(facts["calibration"]))
             runs.append(figures)
-        if not runs:
-            return {}
         means = {key: fmean(run[key] for run in runs if key in run) for key in runs[0]}
-        pooled = estimate_mean([100 * s.score.as_float() for s in scores], [s.sample_id for s in scores]).stderr
-        return means | ({"standard_error": pooled} if pooled is not None else {})
+        stderr = RAW_WIN_RATE.estimate(answers).stderr
+        return means | ({"standard_error": 100 * stderr} if stderr is not None else {})
 
     return compute
 

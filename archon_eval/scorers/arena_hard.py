@@ -3,16 +3,17 @@
 A game gives one row, or three if a side is "much better". With a single baseline the Bradley-Terry win rate is the mean
 of the rows (win 1, tie 1/2), also for a model that never wins:
 
-    >>> score_game(1, "B>>A") + score_game(2, "A=B")
+    >>> rows = score_game(1, "B>>A") + score_game(2, "A=B")
+    >>> rows
     [1.0, 1.0, 1.0, 0.5]
-    >>> round(compute_win_rate([1.0, 1.0, 1.0, 0.5], ["q1"] * 4)["win_rate"], 1)
+    >>> compute_win_rate({"q1": [ScoredAnswer(sum(rows) / 4, weight=4)]})["win_rate"]
     87.5
 
-Games of one question depend on each other, so the interval resamples questions. The official interval, which resamples
+Games of one question depend on each other, so the interval is over questions. The official interval, which resamples
 rows and comes out too narrow, is computed too, for comparison with the leaderboard.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -21,6 +22,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
+from archon_eval.runs.metrics import WIN_RATE, collect_answers
 from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
@@ -32,6 +34,7 @@ from archon_eval.scorers._judge import (
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import bootstrap
+from archon_eval.stats.metrics import Answers
 
 JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=4096)
 RETRY_PROMPT = "Finish with your verdict: exactly one of [[A>>B]], [[A>B]], [[A=B]], [[B>A]], [[B>>A]]"
@@ -50,33 +53,41 @@ def score_game(game: int, verdict: str) -> list[float]:
     return [result if game == 1 else 1 - result] * weight
 
 
-def compute_win_rate(results: Sequence[float], questions: Sequence[Hashable]) -> dict[str, float]:
+def compute_win_rate(answers: Answers) -> dict[str, float]:
     """Win rate in percent with two 95% intervals, left out where a single question or row cannot give one.
 
     Args:
-        results: weighted rows, each 0, 0.5 or 1.
-        questions: the question of each row.
+        answers: question -> its scored answers, whose value is the mean of `weight` rows.
 
     Returns:
-        `win_rate`; `ci_low`, `ci_high` over questions; `row_ci_low`, `row_ci_high` over rows, as upstream; and
-        `n_questions`.
+        `win_rate`; `ci_low`, `ci_high` over questions, as reports show them; and `n_questions`.
 
     Raises:
-        DataError: no rows, a row of another value, or lengths that differ.
+        DataError: no answers.
+    """
+    rate = WIN_RATE.estimate(answers)
+    figures = {"win_rate": rate.value, "ci_low": rate.low, "ci_high": rate.high}
+    percents = {key: 100 * value for key, value in figures.items() if value is not None}
+    return percents | {"n_questions": rate.n}
+
+
+def compute_row_interval(results: Sequence[float]) -> dict[str, float]:
+    """The official interval in percent, from resampling rows; empty for a single row.
+
+    Args:
+        results: weighted rows, each 0 (loss), 0.5 (tie) or 1 (win).
+
+    Returns:
+        `row_ci_low` and `row_ci_high`.
+
+    Raises:
+        DataError: no rows, or a row of another value.
     """
     if bad := set(results) - {0.0, 0.5, 1.0}:
         raise DataError(f"result {bad.pop()}: legal is 0 (loss), 0.5 (tie), 1 (win)")
-    percents = [100 * result for result in results]
-    by_question, by_row = bootstrap(percents, questions), bootstrap(percents)
-    figures = {
-        "win_rate": by_question.value,
-        "ci_low": by_question.low,
-        "ci_high": by_question.high,
-        "row_ci_low": by_row.low,
-        "row_ci_high": by_row.high,
-        "n_questions": by_question.n,
-    }
-    return {key: value for key, value in figures.items() if value is not None}
+    by_row = bootstrap([100 * result for result in results])
+    ends = {"row_ci_low": by_row.low, "row_ci_high": by_row.high}
+    return {key: value for key, value in ends.items() if value is not None}
 
 
 def load_judge_prompt(path: str | None = None) -> JudgePrompt:
@@ -97,15 +108,11 @@ def load_judge_prompt(path: str | None = None) -> JudgePrompt:
 
 @metric(scores="unreduced")
 def arena_hard_metrics() -> Metric:
-    """`compute_win_rate` of all games of all epochs, with its intervals."""
+    """Win rate over the games of all epochs with its intervals, see `compute_win_rate` and `compute_row_interval`."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
-        results, questions = [], []
-        for sample in scores:
-            won = [row for game in (sample.score.metadata or {})["games"] for row in game["rows"]]
-            results += won
-            questions += [sample.sample_id] * len(won)
-        return compute_win_rate(results, questions) if results else {}
+        rows = [row for s in scores for game in (s.score.metadata or {})["games"] for row in game["rows"]]
+        return compute_win_rate(collect_answers("arena_hard", scores)) | compute_row_interval(rows) if rows else {}
 
     return compute
 

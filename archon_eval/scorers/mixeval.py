@@ -9,9 +9,6 @@ names the option chosen. The overall score is the mean of the two parts' accurac
 
 import re
 from collections.abc import Sequence
-from functools import reduce
-from math import hypot
-from operator import add
 from statistics import fmean
 
 from inspect_ai.model import GenerateConfig
@@ -19,6 +16,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, did_you_mean, quote
+from archon_eval.runs.metrics import MIXEVAL_OVERALL, MIXEVAL_PARTS, collect_answers
 from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
@@ -28,11 +26,11 @@ from archon_eval.scorers._judge import (
 )
 from archon_eval.scorers._judge_prompts import read_prompts
 from archon_eval.scorers._options import JudgeOptions, spread_options
-from archon_eval.stats.estimates import estimate_mean
+from archon_eval.stats.metrics import average_rounded
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=999)
 """Upstream sets neither temperature nor seed."""
-PARTS = ("free-form", "multiple-choice")
+PARTS = MIXEVAL_PARTS
 NO_OPTION = "none"
 SCORE_RETRY_PROMPT = "Finish with the score, a number from 0.0 to 1.0 in double brackets: [[0.5]]"
 OPTION_RETRY_PROMPT = (
@@ -80,9 +78,9 @@ def compute_accuracies(
         if bad := [score for _, score in scores if not 0 <= score <= 1]:
             raise DataError(f"{part}: score {bad[0]}; legal is 0 to 1")
         if scores:
-            result[part] = _average_scores([score for _, score in scores])
+            result[part] = average_rounded([score for _, score in scores])
         for name in sorted({name for name, _ in scores}):
-            result[f"{part}/{name}"] = _average_scores([score for n, score in scores if n == name])
+            result[f"{part}/{name}"] = average_rounded([score for n, score in scores if n == name])
     if not result:
         raise DataError("no scores: there is nothing to average")
     if free_form and multiple_choice:
@@ -92,22 +90,20 @@ def compute_accuracies(
 
 @metric(scores="unreduced")
 def mixeval_metrics() -> Metric:
-    """`compute_accuracies` over all epochs; `stderr` of the overall score, clustered by question within each part."""
+    """`compute_accuracies` of each epoch, averaged; `stderr` of the overall score, clustered by question in a part."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         runs: dict[int, dict[str, list[tuple[str, float]]]] = {}
-        pooled: dict[str, list[tuple[float, str | int | None]]] = {}
         for sample in scores:
-            facts, value = sample.score.metadata or {}, sample.score.as_float()
+            facts = sample.score.metadata or {}
             run = runs.setdefault(facts["epoch"], {part: [] for part in PARTS})
-            run[facts["part"]].append((facts["benchmark"], value))
-            pooled.setdefault(facts["part"], []).append((value, sample.sample_id))
+            run[facts["part"]].append((facts["benchmark"], sample.score.as_float()))
         results = [compute_accuracies(run[PARTS[0]], run[PARTS[1]]) for run in runs.values()]
-        means = {key: fmean(r[key] for r in results if key in r) for key in (results[0] if results else ())}
-        errors = [estimate_mean([v for v, _ in part], [q for _, q in part]).stderr for part in pooled.values()]
-        known = [error for error in errors if error is not None]
-        complete = known and len(known) == len(errors)
-        return means | ({"stderr": hypot(*known) / len(known)} if complete else {})
+        if not results:
+            return {}
+        means = {key: fmean(r[key] for r in results if key in r) for key in results[0]}
+        stderr = MIXEVAL_OVERALL.estimate(collect_answers("mixeval", scores)).stderr
+        return means | ({"stderr": stderr} if stderr is not None else {})
 
     return compute
 
@@ -148,8 +144,3 @@ def mixeval(judging: JudgeOptions) -> Scorer:
         return Score(value=value, answer=answer, metadata=metadata)
 
     return score
-
-
-def _average_scores(scores: Sequence[float]) -> float:
-    # Not `sum`: from Python 3.12 on it compensates for rounding errors, and half-way means would come out differently.
-    return round(reduce(add, scores, 0.0) / len(scores), 3)

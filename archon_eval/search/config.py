@@ -65,7 +65,11 @@ class TaskSpec:
     """Task parameters (`-T`), without `split`: the search splits by itself."""
     weight: Weight = 1.0
     scale: Scale = (0.0, 1.0)
-    """The scores that count as 0 and as 1, e.g. (1, 10) for grades."""
+    """The scores that count as 0 and as 1, e.g. (1, 10) for grades; the metric's own bounds where it has others."""
+    scorer: StrictStr | None = None
+    """Which scorer counts, `NAME` or `NAME/KEY`; None for the first."""
+    metric: StrictStr | None = None
+    """Which of its metrics counts; None for the benchmark's own."""
 
     @property
     def key(self) -> str:
@@ -182,6 +186,9 @@ class SearchSettings:
     def _identity_fields(self) -> dict[str, Any]:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
         del plain["prices"]
+        plain["tasks"] = [
+            {name: value for name, value in task.items() if value is not None} for task in plain["tasks"]
+        ]  # scorer and metric: a search from before them is the same without
         plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NEUTRAL_SOLVER_ARGS}
         return plain
 

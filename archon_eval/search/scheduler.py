@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
-from archon_eval.errors import BudgetSpentError
+from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
@@ -21,6 +21,7 @@ from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
+from archon_eval.stats.metrics import Metric, is_mean
 
 StepCallback = Callable[[int, int], None]
 """Told how many are done, of how many."""
@@ -38,7 +39,8 @@ class TrialScheduler:
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
         self._splits = splits
-        earlier = list_results(journal, folder)
+        self._metrics: dict[str, Metric] = {}
+        earlier = list_results(journal, folder, settings.tasks)
         # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
         # scorer may have been mended
         self.results = {result.key: result for result in earlier if result.scores and not result.unscored}
@@ -179,6 +181,18 @@ class TrialScheduler:
         return [self.build_trial(request) for request in requests]
 
     def build_trial(self, request: TrialRequest) -> Trial:
-        """The trial of a finished request."""
+        """The trial of a finished request.
+
+        Raises:
+            SearchError: its figures are by another metric than those of the trials before it.
+        """
         results = [self.results[f"{request.key}@{task.key}"] for task in self.settings.tasks]
-        return build_trial(request, results, self.settings, splits=self._splits)
+        trial = build_trial(request, results, self.settings, splits=self._splits)
+        for part in trial.parts:
+            known = self._metrics.setdefault(part.task.key, part.metric) if part.answers else part.metric
+            if known.name != part.metric.name and not (is_mean(known) and is_mean(part.metric)):
+                raise SearchError(
+                    f"{request.key}: {part.task.key} is scored by {part.metric.name}, and in the trials before it by "
+                    f"{known.name}: bring their logs back, or choose another -o"
+                )
+        return trial

@@ -9,18 +9,18 @@ best of many on questions they were chosen by.
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from math import hypot, nan, sqrt
 from pathlib import Path
 from typing import Any
 
-from archon_eval.search.config import SearchBudget, TaskSpec
+from archon_eval.search.config import SearchBudget
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
+from archon_eval.search.performance import compare_performance, estimate_performance
 from archon_eval.search.trial import Trial
-from archon_eval.stats.comparison import PairedComparison, bonferroni_confidence, compare, decide_verdict
-from archon_eval.stats.estimates import Estimate, compute_t_quantile, estimate_mean, estimate_proportion
+from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict
+from archon_eval.stats.estimates import Estimate
 
 NO_WINNER = "No architecture beats the best single model here."
 
@@ -44,15 +44,16 @@ def write_results(result: SearchResult, folder: Path) -> dict[str, Any]:
 def summarize(result: SearchResult) -> dict[str, Any]:
     """Everything a reader should know, as plain values."""
     dev = next((trial for _, trial in result.tried if trial.key == result.winner), None)
-    tasks, report, ledger, best = result.settings.tasks, result.report, result.ledger, result.finalists[0]
+    report, ledger, best = result.report, result.ledger, result.finalists[0]
     against, comparison_notes = _compare_winner(result)
     failures = [f"{name} failed on the held-out questions: {t.error}" for name, t in report.items() if t.error]
     failures += [f"{name}, on the held-out questions: {t.note}" for name, t in report.items() if t.note]
     summary = {
         "winner": best.trial.architecture.name,
         "fingerprint": best.trial.architecture.fingerprint,
+        "metric": _name_metric(best.trial),
         "verdict": NO_WINNER if result.winner == SINGLE else "",
-        "held_out": {name: _summarize_trial(tasks, trial) for name, trial in report.items()},
+        "held_out": {name: _summarize_trial(trial) for name, trial in report.items()},
         "winner_against": against,
         "dev": None if dev is None else dev.performance,
         "dev_surrogate": result.estimate.get(result.winner),
@@ -92,6 +93,12 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     return summary
 
 
+def _name_metric(trial: Trial) -> str:
+    """What performance is: the task's metric, or the mean of the tasks'."""
+    names = [f"{part.metric.name} of {part.task.key}" for part in trial.parts]
+    return trial.parts[0].metric.name if len(names) == 1 else f"mean of {', '.join(names)}, by weight"
+
+
 def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
     """The winner against single model and best of n on the held-out questions, and notes."""
     report = result.report
@@ -103,7 +110,7 @@ def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
         first, second = report["winner"], report[name]
         paired = None
         if not (first.error or second.error):
-            paired = _compare_trials(result.settings.tasks, first.scores, second.scores, confidence=confidence)
+            paired = compare_performance(first.parts, second.parts, confidence)
         if paired is None:
             notes.append(f"the winner and {name} are not compared: not both have a score on the held-out questions")
             continue
@@ -147,7 +154,7 @@ def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, 
             "performance": "" if trial.performance is None else trial.performance,
             "surrogate": estimate[0],
             "deviation": estimate[1],
-            "questions": len(trial.scores),
+            "questions": trial.questions,
             "calls_per_question": trial.calls,
             "cost": trial.cost,
             "calls_paid": trial.paid,
@@ -157,80 +164,19 @@ def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, 
         }
 
 
-def _summarize_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
+def _summarize_trial(trial: Trial) -> dict[str, Any]:
+    estimate = None if trial.error else estimate_performance(trial.parts)
+    interval = {"value": None, "low": None, "high": None} if estimate is None else _dump_interval(estimate)
     return {
         "architecture": trial.architecture.name,
         "fingerprint": trial.architecture.fingerprint,
-        **_dump_interval(_estimate_score(tasks, {} if trial.error else trial.scores)),
+        **interval,
         "value": trial.performance,
-        "questions": len(trial.scores),
+        "questions": trial.questions,
         "calls_per_question": trial.calls,
         "cost_per_question": trial.cost,
         "error": trial.error,
     }
-
-
-def _estimate_score(tasks: Sequence[TaskSpec], scores: Mapping[str, float]) -> Estimate:
-    """A score with its interval: Wilson's for right and wrong, as reports of the same log show it.
-
-    Over several tasks the weighted distances of their intervals' ends are added up in squares (G. Zou, A. Donner,
-    Statistics in Medicine 27, 2008): a task that is always right adds its share of doubt, too.
-    """
-    if not scores or not set(scores.values()) <= {0.0, 1.0}:
-        return _estimate_weighted_mean(tasks, scores)
-    own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
-    parts = [(weight, estimate_proportion(sum(values), len(values))) for weight, values in own if values]
-    total = sum(weight for weight, _ in parts)
-    value = sum(weight / total * part.value for weight, part in parts)
-    ends = [(weight / total, part.value, part.low, part.high) for weight, part in parts]
-    below = [w * (middle - low) for w, middle, low, _ in ends if low is not None]
-    above = [w * (high - middle) for w, middle, _, high in ends if high is not None]
-    if len(below) < len(parts):
-        return Estimate(value, None, None, high=None, n=len(scores))
-    return Estimate(value, None, value - hypot(*below), high=value + hypot(*above), n=len(scores))
-
-
-def _compare_trials(
-    tasks: Sequence[TaskSpec], first: Mapping[str, float], second: Mapping[str, float], *, confidence: float = 0.95
-) -> PairedComparison | None:
-    """Two trials on the questions that both have a score of, tasks by weight; None if there are none."""
-    both = sorted(first.keys() & second.keys())
-    if not both:
-        return None
-    by_task = [(task.weight, keys) for task in tasks if (keys := _select_task_keys(task, both))]
-    total = sum(weight for weight, _ in by_task)
-    # a question counts so much that the plain mean over all is the weighted mean of the tasks' means
-    counts = {key: weight / total * len(both) / len(keys) for weight, keys in by_task for key in keys}
-    a, b = ({key: counts[key] * scores[key] for key in both} for scores in (first, second))
-    differences = {key: first[key] - second[key] for key in both}
-    return replace(
-        compare(a, b, confidence=confidence), difference=_estimate_weighted_mean(tasks, differences, confidence)
-    )
-
-
-def _select_task_keys(task: TaskSpec, keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if key.startswith(f"{task.key}/")]
-
-
-def _estimate_weighted_mean(
-    tasks: Sequence[TaskSpec], scores: Mapping[str, float], confidence: float = 0.95
-) -> Estimate:
-    """Mean of the tasks' means by weight: `se = sqrt(sum((w/W)^2 se^2))`, t with Welch and Satterthwaite's freedom."""
-    own = [(task.weight, [scores[key] for key in _select_task_keys(task, scores)]) for task in tasks]
-    parts = [(weight, estimate_mean(values, None, confidence)) for weight, values in own if values]
-    if len(parts) < 2:
-        return parts[0][1] if parts else Estimate(nan, None, None, high=None, n=0, confidence=confidence)
-    total = sum(weight for weight, _ in parts)
-    value = sum(weight / total * part.value for weight, part in parts)
-    n = sum(part.n for _, part in parts)
-    spread = [(weight / total * part.stderr) ** 2 for weight, part in parts if part.stderr is not None]
-    if len(spread) < len(parts):
-        return Estimate(value, None, None, high=None, n=n, confidence=confidence)
-    least = sum(s**2 / (part.n - 1) for s, (_, part) in zip(spread, parts, strict=True))
-    freedom = max(1, int(sum(spread) ** 2 / least)) if least else n - len(parts)
-    stderr = sqrt(sum(spread))
-    half = compute_t_quantile(confidence, freedom) * stderr
-    return Estimate(value, stderr, value - half, high=value + half, n=n, confidence=confidence)
 
 
 def _dump_interval(estimate: Estimate) -> dict[str, Any]:
@@ -243,7 +189,7 @@ def _describe_winner(result: SearchResult) -> str:
     text = f"Found by archon search ({settings.algorithm}, {len(result.tried)} trials, seed {settings.seed})"
     text += f" on {', '.join(task.key for task in settings.tasks)}."
     if winner and winner.performance is not None:
-        scored = _summarize_trial(settings.tasks, winner)
+        scored = _summarize_trial(winner)
         text += f" Held-out: {format_percent(scored)} on {scored['questions']} questions."
     return text + (f" {NO_WINNER}" if result.winner == SINGLE else "")
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan
+from archon_eval.errors import DataError, SearchError
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
+from archon_eval.runs.metrics import rebuild_metric
 from archon_eval.search.config import SearchSettings, TaskSpec
+from archon_eval.search.performance import TaskAnswers, compute_performance
 
 MAX_FAILED_SHARE = 0.1
 """A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
@@ -40,9 +42,9 @@ class Trial:
     results: tuple[EvalResult, ...]
     """One per task."""
     performance: float | None
-    """Weighted mean of the tasks' normalised scores; None if it failed."""
-    scores: Mapping[str, float]
-    """Question -> normalised score, mean over the epochs that count; questions without a score are not here."""
+    """Weighted mean of the tasks' metrics, each between 0 and 1; None if it failed."""
+    parts: tuple[TaskAnswers, ...]
+    """The answers to each task; questions without a score are not here."""
     calls: float
     """Per question, whoever paid."""
     cost: float
@@ -50,6 +52,11 @@ class Trial:
     by_epoch: Mapping[int, float] = field(default_factory=dict)
     """Performance with each set of draws (1 for the request's first) that every task has scores of."""
     error: str = ""
+
+    @property
+    def questions(self) -> int:
+        """Questions that have a score."""
+        return sum(len(part.answers) for part in self.parts)
 
     @property
     def is_unscored(self) -> bool:
@@ -87,49 +94,60 @@ def build_trial(
     """The trial that results, one per task, make.
 
     Raises:
-        SearchError: a score outside its task's scale.
+        SearchError: a score outside its task's scale, or one that its metric cannot be computed of.
     """
-    scores: dict[str, float] = {}
-    performance = weight = 0.0
-    epochs: list[dict[int, float]] = []
     error = next((result.error for result in results if result.error), "")
-    for task, result in zip(settings.tasks, results, strict=True):
-        by_question, by_epoch = _normalize_scores(task, result)
-        epochs.append({epoch: task.weight * score for epoch, score in by_epoch.items()})
-        error = error or _find_failure(task, result, len(splits[task.key][request.part]))
-        if by_question:
-            performance += task.weight * fmean(by_question.values())
-            weight += task.weight
-        scores |= by_question
+    parts = [_collect_answers(task, result) for task, result in zip(settings.tasks, results, strict=True)]
+    for part, result in zip(parts, results, strict=True):
+        error = error or _find_failure(part.task, result, len(splits[part.task.key][request.part]))
     times = max(1, count_questions(splits, request.part) * request.epochs)
     calls = sum(result.calls + result.reused for result in results) / times
     tokens = sum(result.tokens for result in results) / times
     total = sum_dollars(result.cost for result in results)
     dollars = None if total is None else total / times
-    shared = sorted(set.intersection(*map(set, epochs)))
+    scored = any(part.answers for part in parts) and not error
     return Trial(
         key=request.key,
         architecture=request.architecture,
         results=tuple(results),
-        performance=performance / weight if weight and not error else None,
-        scores=scores,
+        performance=compute_performance(parts) if scored else None,
+        parts=tuple(parts),
         calls=calls,
         cost=settings.compute_cost(calls, tokens, dollars) if not error else 0.0,
-        by_epoch={epoch: sum(by_epoch[epoch] for by_epoch in epochs) / weight for epoch in shared},
+        by_epoch=_compute_by_epoch(parts, results) if scored else {},
         error=error,
     )
 
 
-def _normalize_scores(task: TaskSpec, result: EvalResult) -> tuple[dict[str, float], dict[int, float]]:
-    """Mean score by question (task/question) and by epoch."""
-    by_question: dict[str, float] = {}
-    by_epoch: dict[int, list[float]] = {}
-    for question, raw in sorted(result.scores.items()):
-        normalized = {int(epoch): task.normalize(score) for epoch, score in raw.items()}
-        by_question[f"{task.key}/{question}"] = fmean(normalized.values())
-        for epoch, score in normalized.items():
-            by_epoch.setdefault(epoch, []).append(score)
-    return by_question, {epoch: fmean(values) for epoch, values in by_epoch.items()}
+def _collect_answers(task: TaskSpec, result: EvalResult) -> TaskAnswers:
+    """A task's answers with the metric that its scorer declares.
+
+    Raises:
+        SearchError: a score outside the task's scale, or a metric that cannot be had of these answers.
+    """
+    answers = {question: tuple(by_epoch.values()) for question, by_epoch in result.answers.items()}
+    try:
+        metric = rebuild_metric(result.scorer, result.metric, answers)
+    except DataError as exc:
+        raise SearchError(f"{task.key}: {exc}") from exc
+    part = TaskAnswers(task, metric, answers)
+    for epochs in answers.values():
+        for answer in epochs:
+            part.normalize(answer.value)
+    return part
+
+
+def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult]) -> dict[int, float]:
+    """Performance with each set of draws that every task has scores of."""
+    epochs = [{epoch for by_epoch in result.answers.values() for epoch in by_epoch} for result in results]
+    found = {}
+    for epoch in sorted(set.intersection(*epochs)):
+        selected = [
+            part.select({q: (by_epoch[epoch],) for q, by_epoch in result.answers.items() if epoch in by_epoch})
+            for part, result in zip(parts, results, strict=True)
+        ]
+        found[epoch] = compute_performance(selected)
+    return found
 
 
 def _find_failure(task: TaskSpec, result: EvalResult, asked: int) -> str:

@@ -132,7 +132,7 @@ class TrialLoop:
 
     def _record_trial(self, number: int, request: TrialRequest) -> None:
         trial = self._tried[number] = self._scheduler.build_trial(request)
-        share = len(trial.scores) / self._scheduler.count_questions(request)
+        share = trial.questions / self._scheduler.count_questions(request)
         self._optimizer.tell(number, trial.performance, request.first_epoch, share=share or 1.0)
         name = f"{request.key} ({self._space.options[number].configuration.key})"
         if trial.performance is None:

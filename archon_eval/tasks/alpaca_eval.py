@@ -11,9 +11,9 @@ from inspect_ai.dataset import Sample
 
 from archon_eval.errors import DataError
 from archon_eval.scorers._judge import needs_judge
-from archon_eval.scorers._length_control import HUB_REPO, HUB_REVISION, NUM_QUESTIONS, get_calibration_file
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
+from archon_eval.stats.length_control import HUB_REPO, HUB_REVISION, NUM_QUESTIONS, get_calibration_file
 from archon_eval.tasks._data import Selection, make_stable_id
 from archon_eval.tasks._pinned import load_hub_file
 from archon_eval.tasks._rows import Row

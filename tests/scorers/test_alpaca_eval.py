@@ -14,7 +14,6 @@ from inspect_ai.scorer import SampleScore, Score
 
 from archon_eval.errors import DataError, ParseError
 from archon_eval.scorers._judge import JudgeReply
-from archon_eval.scorers._length_control import JudgedPair, compute_lc_win_rate, get_calibration_file
 from archon_eval.scorers.alpaca_eval import (
     alpaca_eval_metrics,
     compute_preference,
@@ -23,6 +22,7 @@ from archon_eval.scorers.alpaca_eval import (
     load_judge_prompt,
     parse_preference,
 )
+from archon_eval.stats.length_control import JudgedPair, compute_lc_win_rate, get_calibration_file
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "alpaca_eval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")

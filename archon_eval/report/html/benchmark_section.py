@@ -16,7 +16,7 @@ from archon_eval.report.html.diagram import draw_diagram
 from archon_eval.report.html.samples import build_sample_id, build_samples, collect_questions
 from archon_eval.report.html.score_charts import build_difference_chart
 from archon_eval.report.html.vega import ChartSpec
-from archon_eval.report.report_data import BenchmarkReport, SystemResult, find_frontier, format_interval
+from archon_eval.report.report_data import BenchmarkReport, SystemResult, find_frontier, format_beside, format_interval
 from archon_eval.runs.benchmark_run import COST_NAMES, UNSCORED_MEANING
 
 Row = dict[str, Any]
@@ -30,6 +30,11 @@ class BenchmarkSection:
     id: str
     """What the ids of its elements begin with."""
     task: str
+    metric: str
+    """The name of the figure by which systems are reported."""
+    beside: tuple[str, ...]
+    """Names of the figures beside it."""
+    metric_notes: list[str]
     charts: dict[str, ChartSpec]
     """`cost`; `questions` where systems are compared; `layers` where an architecture answered."""
     systems: list[Row]
@@ -54,11 +59,14 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
     return BenchmarkSection(
         id=id,
         task=benchmark.task,
+        metric=benchmark.metric,
+        beside=benchmark.beside,
+        metric_notes=list(dict.fromkeys(s.run.metric_note for s in benchmark.systems if s.run.metric_note)),
         charts=_build_charts(benchmark, id, {sample["id"] for sample in samples}),
         systems=_build_system_rows(benchmark),
         labels=[system.label for system in benchmark.systems],
         confidence_note=benchmark.confidence_note,
-        questions_differ=len({frozenset(system.run.scores) for system in benchmark.systems}) > 1,
+        questions_differ=len({frozenset(system.run.scored) for system in benchmark.systems}) > 1,
         part_names=part_names,
         part_rows=_build_part_rows(benchmark, part_names),
         diagrams=[
@@ -74,7 +82,8 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
 
 def format_axis_title(benchmark: BenchmarkReport) -> str:
     """The title of the axis of scores."""
-    return "score, % (95% interval)" if benchmark.scale == 100 else "score (95% interval)"
+    unit = ", %" if benchmark.scale == 100 else ""
+    return f"{benchmark.metric}{unit} (95% interval)"
 
 
 def build_cost_rows(benchmark: BenchmarkReport, id: str) -> list[Row]:
@@ -124,7 +133,8 @@ def _build_system_rows(benchmark: BenchmarkReport) -> list[Row]:
                 "label": system.label,
                 "on_frontier": system.label in frontier,
                 "score": format_interval(system.score, benchmark.scale),
-                "questions": len(system.run.scores),
+                "beside": format_beside(benchmark, system),
+                "questions": len(system.run.scored),
                 "costs": [format_cost(system.run.cost.get(name)) for name in ("calls", "tokens", "dollars", "seconds")],
                 "verdict": pair.overall.verdict if pair else "",
                 "difference": format_interval(paired.difference, benchmark.scale, "+") if paired else "",

@@ -5,6 +5,7 @@ samples = build_samples(benchmark.systems, "bench1", 100_000)
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from statistics import fmean
 from typing import Any
 
 from markupsafe import escape
@@ -31,7 +32,7 @@ def build_samples(systems: Sequence[SystemResult], id: str, max_characters: int)
     Questions on which systems differ come first when there is not room for all.
     """
     questions = collect_questions(systems)
-    means = [system.run.means for system in systems]
+    means = [{question: fmean(scores) for question, scores in system.run.scores.items()} for system in systems]
     different_scores = {question: len({mean.get(question) for mean in means}) for question in questions}
     samples = {}
     for question in sorted(questions, key=lambda question: -different_scores[question]):

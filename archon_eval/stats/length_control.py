@@ -11,12 +11,17 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from types import ModuleType
 
 from archon_eval.errors import DataError
+from archon_eval.stats.comparison import PairedComparison
+from archon_eval.stats.estimates import Estimate
+from archon_eval.stats.metrics import Answers, MeanMetric, Metric
 
 HUB_REPO = "tatsu-lab/alpaca_eval"
 HUB_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
@@ -36,6 +41,64 @@ class JudgedPair:
     """Characters of the baseline's answer."""
     length: int
     """Characters of the model's answer."""
+
+
+@dataclass(frozen=True)
+class LengthControlledMetric(Metric):
+    """The length-controlled win rate, from 0 to 1; over several epochs the mean of theirs.
+
+    Intervals and comparisons leave out groups of questions and fit the regression again (delete-group jackknife), since
+    the regression is over all questions and no question has a figure of its own.
+    """
+
+    calibration: str | None
+    """As for `get_calibration_file`."""
+    name: str = "LC win rate"
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+
+    @property
+    def companions(self) -> tuple[Metric, ...]:
+        return (self.part_metric,)
+
+    @property
+    def part_metric(self) -> Metric:
+        return MeanMetric("win rate")
+
+    def compute(self, answers: Answers) -> float:
+        calibration = find_calibration_file(self.calibration)
+        rates = [fit_win_rate(rows, calibration)["length_controlled_winrate"] for rows in list_epochs(answers)]
+        return fmean(rates) / 100
+
+    def estimate(self, answers: Answers, confidence: float = 0.95) -> Estimate:
+        raise NotImplementedError
+
+    def compare(self, first: Answers, second: Answers, confidence: float = 0.95) -> PairedComparison:
+        raise NotImplementedError
+
+
+def list_epochs(answers: Answers) -> list[tuple[JudgedPair, ...]]:
+    """The judged pairs of each epoch, from the facts of the answers."""
+    names = [field.name for field in fields(JudgedPair) if field.name != "preference"]
+    return [
+        tuple(
+            JudgedPair(preference=epochs[number].value + 1, **{name: epochs[number].facts[name] for name in names})
+            for epochs in answers.values()
+            if number < len(epochs)
+        )
+        for number in range(max(map(len, answers.values()), default=0))
+    ]
+
+
+def has_length_control(answers: Answers) -> bool:
+    """Whether every epoch of the answers has a length-controlled rate."""
+    epochs = list_epochs(answers)
+    return bool(epochs) and all(is_controllable(rows) for rows in epochs)
+
+
+@lru_cache(maxsize=256)
+def fit_win_rate(rows: tuple[JudgedPair, ...], calibration: str) -> dict[str, float]:
+    """As `compute_lc_win_rate`, once per process for the same rows."""
+    return compute_lc_win_rate(rows, calibration)
 
 
 def is_controllable(rows: Sequence[JudgedPair]) -> bool:
@@ -103,6 +166,25 @@ def get_calibration_file(path: str | None = None) -> str:
         wanted = f"df_gamed.csv of {HUB_REPO} (revision {HUB_REVISION}) is neither cached nor within reach"
         hint = "give it with -T calibration=PATH, or do without: -T length_controlled=false"
         raise DataError(f"{wanted}: {error}; {hint}") from error
+
+
+@lru_cache
+def find_calibration_file(path: str | None) -> str:
+    """As `get_calibration_file`; the official one where a log names a file of another machine.
+
+    Raises:
+        DataError: as `get_calibration_file`.
+    """
+    return get_calibration_file(path if path is None or Path(path).is_file() else None)
+
+
+def find_calibration_problem(path: str | None) -> str:
+    """Why there is no length control on this machine; empty where there is."""
+    try:
+        find_calibration_file(path)
+    except DataError as exc:
+        return str(exc)
+    return ""
 
 
 def _is_baseline(rows: Sequence[JudgedPair]) -> bool:
