@@ -7,23 +7,30 @@
 'cannot tell'
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, comb, sqrt
 from statistics import NormalDist
-from typing import TypeVar
 
 import numpy as np
 
 from archon_eval.errors import DataError
-from archon_eval.stats.estimates import Estimate, FloatArray, compute_z_quantile, estimate_mean, validate_share
+from archon_eval.stats.estimates import (
+    Estimate,
+    FloatArray,
+    QuestionT,
+    combine_strata,
+    compute_z_quantile,
+    estimate_linear,
+    read_questions,
+    split_strata,
+    validate_share,
+)
 
 MAX_EXACT_FLIPS = 20
 """Up to this many questions that differ, the permutation test enumerates every exchange: 2^20 sums are quick."""
 MIN_DIFFERENCE = 1e-12
 """Means of equal scores may differ in the last bit; below this, two scores count as equal."""
-
-QuestionT = TypeVar("QuestionT", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class PairedComparison:
     """Two systems on the same questions; positive differences favour the first."""
 
     difference: Estimate
-    """Mean of the differences per question, with a paired t interval."""
+    """The difference of the two values, with its interval."""
     wins: int
     """Questions where the first system scores higher."""
     losses: int
@@ -41,9 +48,56 @@ class PairedComparison:
     sign_p: float
     """Two-sided exact sign test; for right/wrong scores this is McNemar's exact test."""
     permutation_p: float
-    """Two-sided test of the mean difference under random exchange of the two systems per question."""
+    """Two-sided test of the difference under random exchange of the two systems per question."""
     exact: bool
     """Whether `permutation_p` enumerates all exchanges (else it is a seeded sample of them)."""
+
+
+def compare_scores(
+    first: Mapping[QuestionT, tuple[float, float]],
+    second: Mapping[QuestionT, tuple[float, float]],
+    *,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    strata: Mapping[QuestionT, str] | None = None,
+    shares: Mapping[str, float] | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> PairedComparison:
+    """Paired comparison of two systems by the metric of `estimate_score`, with the same arguments.
+
+    The interval is that of `estimate_score` for the difference, which lies between minus and plus the scale's width: each
+    question adds the difference of its parts in the two values. The permutation test exchanges the two systems per
+    question, sums and weights together, and computes the metric's difference anew: all 2^k exchanges of the k questions
+    that differ if k <= 20 (exact), else `draws` seeded ones with p = (1 + as extreme) / (1 + draws). The sign test is
+    `min(1, 2 * P(Binomial(wins + losses, 1/2) <= min(wins, losses)))`.
+
+    Raises:
+        DataError: as `estimate_score`, or questions that only one run has (named in the message).
+    """
+    if alone := first.keys() ^ second.keys():
+        some = ", ".join(sorted(map(str, alone))[:5])
+        raise DataError(f"the two runs do not share their questions: {len(alone)} are in one only ({some}, ...)")
+    parts = split_strata(first, strata, shares)
+    range_ = None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    estimates, exchanges, wins, losses = [], [], 0, 0
+    for share, keys in parts:
+        one, other = (read_questions(side, keys, bounds) for side in (first, second))
+        estimates.append(_estimate_difference(one, other, range_, confidence))
+        exchanges.append((share, one, other))
+        differences = one[0] / one[1] - other[0] / other[1]
+        wins += int((differences > MIN_DIFFERENCE).sum())
+        losses += int((differences < -MIN_DIFFERENCE).sum())
+    permutation_p, exact = _run_permutation_test(exchanges, draws, seed)
+    return PairedComparison(
+        difference=combine_strata([share for share, _ in parts], estimates, confidence),
+        wins=wins,
+        losses=losses,
+        ties=len(first) - wins - losses,
+        sign_p=_run_sign_test(wins, losses),
+        permutation_p=permutation_p,
+        exact=exact,
+    )
 
 
 def compare(
@@ -54,31 +108,17 @@ def compare(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> PairedComparison:
-    """Paired comparison of two runs: question -> its score, or the scores of its epochs (averaged first).
+    """`compare_scores` of two runs whose metric is a mean: question -> its score, or the scores of its epochs.
 
-    The sign test is `min(1, 2 * P(Binomial(wins + losses, 1/2) <= min(wins, losses)))`. The permutation test exchanges
-    the two systems per question: all 2^k exchanges of the k questions that differ if k <= 20 (exact), else `draws`
-    seeded ones with p = (1 + as extreme) / (1 + draws).
+    The scale is 0 to 1 where all scores lie in it, else unknown.
 
     Raises:
-        DataError: no question, or questions that only one run has (named in the message).
+        DataError: no question, one without a score, or questions that only one run has (named in the message).
     """
-    if alone := first.keys() ^ second.keys():
-        some = ", ".join(sorted(map(str, alone))[:5])
-        raise DataError(f"the two runs do not share their questions: {len(alone)} are in one only ({some}, ...)")
-    differences = np.array([_average(first[key]) - _average(second[key]) for key in first], dtype=np.float64)
-    differences[np.abs(differences) < MIN_DIFFERENCE] = 0.0
-    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    moved = differences[differences != 0]
-    return PairedComparison(
-        difference=estimate_mean([float(d) for d in differences], None, confidence),
-        wins=wins,
-        losses=losses,
-        ties=len(differences) - wins - losses,
-        sign_p=_run_sign_test(wins, losses),
-        permutation_p=_run_permutation_test(moved, draws, seed),
-        exact=len(moved) <= MAX_EXACT_FLIPS,
-    )
+    one, other = ({key: (_average(scores), 1.0) for key, scores in side.items()} for side in (first, second))
+    within = all(0 <= mean <= 1 for side in (one, other) for mean, _ in side.values())
+    bounds = (0.0, 1.0) if within else None
+    return compare_scores(one, other, bounds=bounds, draws=draws, seed=seed, confidence=confidence)
 
 
 def decide_verdict(paired: PairedComparison) -> str:
@@ -136,19 +176,81 @@ def _run_sign_test(wins: int, losses: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def _run_permutation_test(moved: FloatArray, draws: int, seed: int) -> float:
-    observed = abs(float(moved.sum())) * (1 - 1e-9)  # equal sums may differ in the last bits
-    if len(moved) <= MAX_EXACT_FLIPS:
-        sums = np.zeros(1)
-        for difference in moved:
-            sums = np.concatenate([sums + difference, sums - difference])
-        return float((np.abs(sums) >= observed).mean())
+def _estimate_difference(
+    first: tuple[FloatArray, FloatArray],
+    second: tuple[FloatArray, FloatArray],
+    bounds: tuple[float, float] | None,
+    confidence: float,
+) -> Estimate:
+    """The difference of two ratios of sums over the same questions, each given as sums and weights."""
+    values, parts, weights = [], [], []
+    for sums, own in (first, second):
+        total = own.sum()
+        value = float(sums.sum() / total)
+        values.append(value)
+        parts.append((sums - value * own) / total)
+        weights.append(own / total)
+    size = 1 / float(np.square((weights[0] + weights[1]) / 2).sum())
+    return estimate_linear(values[0] - values[1], size * (parts[0] - parts[1]), size, bounds, confidence=confidence)
+
+
+def _run_permutation_test(
+    strata: Sequence[tuple[float, tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]], draws: int, seed: int
+) -> tuple[float, bool]:
+    """p of the test, and whether it is exact; strata: (share, first's sums and weights, second's sums and weights).
+
+    With signs s per question, a system's sum in a stratum is A + s.a and its weight B + s.b; the other's are A - s.a and
+    B - s.b.
+    """
+    columns, fixed = [], []
+    for number, (share, (sums, weights), (other_sums, other_weights)) in enumerate(strata):
+        halves = np.stack([(sums - other_sums) / 2, (weights - other_weights) / 2])
+        halves[np.abs(halves) < MIN_DIFFERENCE] = 0.0
+        moved = halves[:, halves.any(axis=0)]
+        total, weight = float((sums + other_sums).sum()) / 2, float((weights + other_weights).sum()) / 2
+        if moved.shape[1]:
+            columns.append((number, moved))
+            fixed.append((share, total, weight))
+    if not columns:
+        return 1.0, True
+    linear = not any(moved[1].any() for _, moved in columns)
+    if linear:  # equal weights: the metric's difference is a sum over the questions
+        rows = [2 * share / weight * moved[0] for (_, moved), (share, _, weight) in zip(columns, fixed, strict=True)]
+        table = np.concatenate(rows)[:, None]
+    else:
+        count = sum(moved.shape[1] for _, moved in columns)
+        table, start = np.zeros((count, 2 * len(columns))), 0
+        for place, (_, moved) in enumerate(columns):
+            stop = start + moved.shape[1]
+            table[start:stop, 2 * place : 2 * place + 2] = moved.T
+            start = stop
+
+    def compute_differences(sums: FloatArray) -> FloatArray:
+        if linear:
+            return sums[:, 0]
+        result = np.zeros(len(sums))
+        for place, (share, total, weight) in enumerate(fixed):
+            a, b = sums[:, 2 * place], sums[:, 2 * place + 1]
+            result += share * ((total + a) / (weight + b) - (total - a) / (weight - b))
+        return result
+
+    observed = abs(float(compute_differences(table.sum(axis=0)[None])[0])) * (
+        1 - 1e-9
+    )  # equal to the last bits but one
+    if linear and np.ptp(np.abs(table)) < MIN_DIFFERENCE:  # equal moves: the sign test is the same test
+        ups = int((table > 0).sum())
+        return _run_sign_test(ups, len(table) - ups), True
+    if len(table) <= MAX_EXACT_FLIPS:
+        sums = np.zeros((1, table.shape[1]))
+        for row in table:
+            sums = np.concatenate([sums + row, sums - row])
+        return float((np.abs(compute_differences(sums)) >= observed).mean()), True
     generator = np.random.default_rng(seed)
-    extreme, at_once = 0, max(1, 1_000_000 // len(moved))
+    extreme, at_once = 0, max(1, 1_000_000 // len(table))
     for start in range(0, draws, at_once):
-        signs = generator.integers(2, size=(min(at_once, draws - start), len(moved))) * 2 - 1
-        extreme += int((np.abs(signs @ moved) >= observed).sum())
-    return (1 + extreme) / (1 + draws)
+        signs = generator.integers(2, size=(min(at_once, draws - start), len(table))) * 2 - 1
+        extreme += int((np.abs(compute_differences(signs @ table)) >= observed).sum())
+    return (1 + extreme) / (1 + draws), False
 
 
 def _average(scores: Sequence[float] | float) -> float:
