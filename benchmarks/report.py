@@ -21,6 +21,7 @@ from archon_eval.report.report_data import ReportData, build_benchmark_report
 from archon_eval.report.search_results import Search, TrialSummary
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, LayerUsage, Run
 from archon_eval.stats.comparison import compare
+from archon_eval.stats.metrics import ScoredAnswer
 
 
 def make_report(trials: int, questions: int) -> ReportData:
@@ -47,7 +48,7 @@ def make_report(trials: int, questions: int) -> ReportData:
     asked = {f"q{n}": BenchmarkQuestion(f"Question {n}. " * 20, "42", "") for n in range(questions)}
     runs = []
     for name in ("first", "second"):
-        scores = {question: (float(draw.integers(2)),) for question in asked}
+        scored = {question: (ScoredAnswer(float(draw.integers(2))),) for question in asked}
         answers = dict.fromkeys(asked, "An answer of some length. " * 60)
         cost = {"dollars": 0.01, "tokens": 900.0, "calls": 9.0, "seconds": 3.0}
         layers = (
@@ -55,7 +56,7 @@ def make_report(trials: int, questions: int) -> ReportData:
             LayerUsage("fuser", ("a",), 1, calls=1, tokens=500, dollars=0.006),
         )
         runs.append(
-            Run(name, "made up", "right", questions=asked, scores=scores, answers=answers, cost=cost, layers=layers)
+            Run(name, "made up", "right", questions=asked, scored=scored, answers=answers, cost=cost, layers=layers)
         )
     search = Search("made up", tuple(tried), summary, best=None, outcome=f"{trials} trials.", runs=())
     return ReportData((build_benchmark_report("made up", runs),), (search,))

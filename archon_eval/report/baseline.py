@@ -94,7 +94,8 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         if data["format"] not in (1, BASELINE_FORMAT):
             raise DataError(
-                f"baseline {path} has format {data['format']}, this version reads 1 and {BASELINE_FORMAT}: save it again"
+                f"baseline {path} has format {data['format']}, this version reads 1 and {BASELINE_FORMAT}: "
+                "save it again"
             )
         questions = data["questions"]
         return Baseline(

@@ -166,12 +166,12 @@ def _compare_part(
 def summarize_comparison(pair: RunComparison) -> str:
     """The answer in one line."""
     part, difference, scale = pair.overall, pair.overall.paired.difference, pair.points
-    unit = f"points of {part.metric.name}" if scale == 100 else f"in {part.metric.name}"
+    unit = " points" if scale == 100 else ""
     low, high, interval = difference.low, difference.high, ""
     if low is not None and high is not None and low < high:  # equal: none moved, or all alike
         ends = (format_score(end, scale, "+") for end in (low, high))
         interval = f", {100 * difference.confidence:g}% {' to '.join(ends)}"
-    result = f"{format_score(difference.value, scale, '+')} {unit}{interval}"
+    result = f"{part.metric.name} {format_score(difference.value, scale, '+')}{unit}{interval}"
     text = f"{pair.first.name} against {pair.second.name}: {result}: {part.verdict}"
     return text + (f" ({explain_undecided(part.paired, scale)})" if part.verdict == "cannot tell" else "")
 

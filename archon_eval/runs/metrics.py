@@ -6,7 +6,7 @@
 A scorer's declaration says what its score's metadata means to the metric. Inspect's metrics of these scorers compute
 the same figures from the same declarations, so that a report and `inspect view` agree. Of a scorer from elsewhere the
 log has figures by name. Where the first of them is the mean of the values, that is the metric, under its name. Where
-it is not (F1 over a corpus, say), it is shown as it is, and beside it the mean of values, by which systems are compared.
+it is not (F1 over a corpus, say), it is shown as it is, and beside it the mean of values, which comparisons are of.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from archon_eval.cli import main
 from archon_eval.errors import DataError
 from archon_eval.report.compare import compare_paths, summarize_comparison
 from archon_eval.report.markdown import render_markdown
-from archon_eval.report.report_data import ReportData, build_benchmark_report, estimate_score, format_interval
+from archon_eval.report.report_data import ReportData, build_benchmark_report, format_interval
+from archon_eval.runs.benchmark_run import Run
 from archon_eval.runs.read_log import read_run, read_runs
+
+
+def average(run: Run) -> dict[str, float]:
+    """Question -> mean over its epochs."""
+    return {question: fmean(scores) for question, scores in run.scores.items()}
 
 
 def questions(right: int, of: int = 40) -> dict[str, list[str]]:
@@ -26,7 +33,7 @@ def test_a_clear_difference_is_better_one_way_and_worse_the_other(tmp_path: Path
     assert (pair.overall.first, pair.overall.second, pair.overall.paired.wins) == (0.9, 0.25, 26)
     assert pair.overall.verdict == "better" and compare_paths(poor, good)[0].overall.verdict == "worse"
     assert pair.cost_ratio["calls"] == 2.0 and pair.cost_ratio["dollars"] == pytest.approx(2.0)
-    assert summarize_comparison(pair).startswith("good against poor: +65.0 points, 95% +")
+    assert summarize_comparison(pair).startswith("good against poor: mean of values +65.0 points, 95% +")
 
 
 def test_a_small_difference_says_how_many_questions_would_tell(tmp_path: Path) -> None:
@@ -84,17 +91,21 @@ def test_several_systems_share_the_confidence(tmp_path: Path) -> None:
 def test_questions_that_all_tie_are_no_interval_of_no_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = [str(write_log(tmp_path / f"{name}.eval", questions(20), name=name)) for name in "ab"]
     assert main(["compare", *logs]) == 0
-    assert "a against b: +0.0 points: cannot tell (the two score the same on every question)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a against b: mean of values +0.0 points, 95% -" in said
+    assert "cannot tell (the two score the same on every question)" in said
     runs = [read_run(log) for log in logs]
     bench = build_benchmark_report("bench", runs)
-    assert format_interval(bench.pairs["b"].overall.paired.difference, 100.0, "+") == "+0.0"
-    assert "+0.0 to" not in render_markdown(ReportData((bench,), ()))
+    difference = bench.pairs["b"].overall.paired.difference
+    assert difference.low is not None and difference.high is not None
+    assert difference.low == -difference.high and 0.05 < difference.high < 0.2
+    assert f"+0.0 (-{100 * difference.high:.1f} to" in render_markdown(ReportData((bench,), ()))
 
 
 def test_epochs_that_all_agree_are_no_certainty(tmp_path: Path) -> None:
     for letter, value in (("C", 1.0), ("I", 0.0)):
         once, often = (
-            estimate_score(read_run(write_log(tmp_path / "a.eval", {f"q{n}": [letter] * epochs for n in range(10)})))
+            read_run(write_log(tmp_path / "a.eval", {f"q{n}": [letter] * epochs for n in range(10)})).estimate
             for epochs in (1, 3)
         )
         assert once == often and often.value == value
@@ -105,7 +116,7 @@ def test_epochs_are_averaged_and_logs_of_one_system_joined(tmp_path: Path) -> No
     write_log(tmp_path / "a" / "1.eval", {"q": [1, 0], "r": [1, 1]})
     write_log(tmp_path / "a" / "2.eval", {"q": [0, 0], "r": [1, 1]}, calls=5)
     [run] = read_runs(tmp_path / "a")
-    assert run.means == {"q": 0.25, "r": 1.0} and run.cost["calls"] == 4.0
+    assert average(run) == {"q": 0.25, "r": 1.0} and run.cost["calls"] == 4.0
 
 
 def test_a_system_of_more_epochs_on_some_questions_has_one_score_everywhere(tmp_path: Path) -> None:
@@ -113,7 +124,7 @@ def test_a_system_of_more_epochs_on_some_questions_has_one_score_everywhere(tmp_
     write_log(tmp_path / "a" / "2.eval", {"q": ["C"], "t": ["I"]})
     [run] = read_runs(tmp_path / "a")
     other = write_log(tmp_path / "b.eval", {question: ["I"] for question in "qrst"}, name="other")
-    assert estimate_score(run).value == compare_paths(tmp_path / "a", other)[0].overall.first == 0.25
+    assert run.estimate.value == compare_paths(tmp_path / "a", other)[0].overall.first == 0.25
 
 
 def test_a_question_that_another_log_of_the_system_scored_is_not_missing(tmp_path: Path) -> None:
@@ -149,7 +160,9 @@ def test_scores_by_different_judges_are_not_compared(tmp_path: Path, capsys: pyt
 
 def test_equal_scores_of_any_value_have_no_interval_of_no_width(tmp_path: Path) -> None:
     run = read_run(write_log(tmp_path / "a.eval", {f"q{n}": [0.7] for n in range(30)}))
-    assert format_interval(estimate_score(run), 100.0) == "70.0"
+    low, high = run.estimate.low, run.estimate.high
+    assert low is not None and high is not None and low < 0.65 and high > 0.72
+    assert format_interval(run.estimate, 100.0).startswith("70.0 (")
 
 
 def test_questions_without_a_score_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +185,7 @@ def test_a_p_value_just_above_what_is_asked_is_shown_to_be(tmp_path: Path) -> No
 def test_scales_other_than_zero_to_one_keep_their_own(tmp_path: Path) -> None:
     a = write_log(tmp_path / "a.eval", {f"q{n}": [7 + n % 3] for n in range(20)})
     b = write_log(tmp_path / "b.eval", {f"q{n}": [6] for n in range(20)}, name="other")
-    assert "+1.95 on the score's scale, 95% +1.56 to +2.34: better" in summarize_comparison(compare_paths(a, b)[0])
+    assert "mean of values +1.95, 95% +1.56 to +2.34: better" in summarize_comparison(compare_paths(a, b)[0])
 
 
 def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
@@ -206,8 +219,8 @@ def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:
 
 def test_missing_scores_may_be_left_out_or_count_as_wrong(tmp_path: Path) -> None:
     log = write_log(tmp_path / "m.eval", {"q": ["C", None], "r": ["C", "C"]})
-    assert read_run(log, missing="drop").means == {"r": 1.0}
-    assert read_run(log, missing="zero").means == {"q": 0.5, "r": 1.0}
+    assert average(read_run(log, missing="drop")) == {"r": 1.0}
+    assert average(read_run(log, missing="zero")) == {"q": 0.5, "r": 1.0}
 
 
 @pytest.mark.parametrize("value", ["N/A", float("nan")], ids=repr)
@@ -216,12 +229,14 @@ def test_a_score_that_is_no_number_is_left_out_but_never_zero(tmp_path: Path, va
     with pytest.raises(DataError, match=rf"m\.eval: r: scorer right: .*{value}.* is .*number, which --missing zero"):
         read_run(log, missing="zero")
     dropped = read_run(log, missing="drop")
-    assert dropped.means == {"q": 1.0} and str(value) in dropped.missing["r"] and dropped.missing.keys() == {"r", "s"}
+    assert (
+        average(dropped) == {"q": 1.0} and str(value) in dropped.missing["r"] and dropped.missing.keys() == {"r", "s"}
+    )
 
 
 def test_one_of_several_values_of_a_score_is_named(tmp_path: Path) -> None:
     log = write_log(tmp_path / "v.eval", {"q": [{"first": 1, "second": 0}]})
-    assert read_run(log, "right/first").means == {"q": 1.0}
+    assert average(read_run(log, "right/first")) == {"q": 1.0}
     with pytest.raises(DataError, match="gives several values; name one"):
         read_run(log)
     with pytest.raises(DataError, match="no scorer 'wrong'"):

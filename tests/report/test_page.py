@@ -19,6 +19,7 @@ from archon_eval.report.html.diagram import draw_diagram
 from archon_eval.report.html.samples import build_samples
 from archon_eval.report.report_data import build_benchmark_report
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, LayerUsage, Run
+from archon_eval.stats.metrics import ScoredAnswer
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_questions_on_which_systems_differ_are_shown_first_when_there_is_not_roo
     asked = {f"q{n}": BenchmarkQuestion(f"Question {n}?", "42", "") for n in range(6)}
     answers = dict.fromkeys(asked, "<" * 100)
     runs = [
-        Run(name, "t", "s", asked, {q: (float(q in right),) for q in asked}, answers=answers)
+        Run(name, "t", "s", asked, {q: (ScoredAnswer(float(q in right)),) for q in asked}, answers=answers)
         for name, right in (("a", ()), ("b", ("q2", "q4")))
     ]
     systems = build_benchmark_report("t", runs).systems

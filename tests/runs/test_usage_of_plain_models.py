@@ -8,8 +8,9 @@ from archon_eval.models.prices import load_prices
 from archon_eval.models.replies import to_usage
 from archon_eval.runs.records import AnswerRecord
 from archon_eval.runs.usage import average_cost
+from archon_eval.stats.metrics import ScoredAnswer
 
-ANSWERED = AnswerRecord("q", 1, score=1.0, problem="", unreadable=False, failed=False, accounts=())
+ANSWERED = AnswerRecord("q", 1, answer=ScoredAnswer(1.0), problem="", unreadable=False, failed=False, accounts=())
 
 
 def test_cached_input_of_a_plain_model_is_input_and_has_its_price() -> None:

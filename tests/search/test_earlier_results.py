@@ -51,8 +51,8 @@ def test_no_log_is_needed_where_nothing_is_in_doubt(tmp_path: Path) -> None:
 def test_a_folder_whose_log_is_gone_or_that_is_of_a_later_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match=r"written by another version.*a\.eval: not readable.*bring the logs back"):
         read(tmp_path / "a", {**OLD, "log": "a.eval"})
-    with pytest.raises(SearchError, match=r"written by another version \(scoring 3\): finish it with that one"):
-        read(tmp_path / "b", OLD, scoring=3)
+    with pytest.raises(SearchError, match=r"written by another version \(scoring 4\): finish it with that one"):
+        read(tmp_path / "b", OLD, scoring=4)
 
 
 def test_a_search_of_the_older_version_without_words_goes_on(tmp_path: Path, fake_run: Any) -> None:

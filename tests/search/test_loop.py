@@ -16,9 +16,6 @@ from archon_eval.search.loop import search
 from archon_eval.search.questions import load_questions
 from archon_eval.search.summary import (
     NO_WINNER,
-    _compare_trials,
-    _estimate_score,
-    _estimate_weighted_mean,
     format_percent,
     write_results,
 )
@@ -344,8 +341,7 @@ def test_two_tasks_count_by_weight(tmp_path, fake_run):
     other = {"name": "archon_eval/math", "args": {"data": str(data)}, "weight": 3, "scale": [0, 2]}
     found = search(settings(tasks=[TASK, other]), tmp_path / "out", fake_run)
     _, trial = found.tried[0]
-    by_task = [[s for key, s in trial.scores.items() if key.startswith(t.key + "/")] for t in found.settings.tasks]
-    first, second = (sum(scores) / len(scores) for scores in by_task)
+    first, second = (part.compute() for part in trial.parts)
     assert trial.performance == pytest.approx((first + 3 * second) / 4)
     assert second <= 0.5
 
@@ -428,29 +424,6 @@ def test_what_was_begun_again_and_cut_again_stays_held(tmp_path):
     evaluations = TrialScheduler(settings(budget={"calls": 100}), tmp_path, journal, run=None, splits={})
     journal.close()
     assert evaluations.ledger.remaining()[0] == 100 - 4 - 10 and evaluations._retry_keys == {"k"}
-
-
-def test_the_interval_of_two_tasks_is_around_the_weighted_score():
-    tasks = (TaskSpec("a", weight=1), TaskSpec("b", weight=3))
-    scores = {**{f"a/{n}": n % 2 for n in range(40)}, **{f"b/{n}": float(n % 4 == 0) for n in range(12)}}
-    found = _estimate_weighted_mean(tasks, scores)
-    each = [_estimate_weighted_mean((task,), scores) for task in tasks]
-    assert found.value == pytest.approx((0.5 + 3 * 0.25) / 4)
-    assert found.stderr == pytest.approx(((each[0].stderr / 4) ** 2 + (3 * each[1].stderr / 4) ** 2) ** 0.5)
-    paired = _compare_trials(tasks, scores, {key: 0.0 for key in scores if key != "b/3"})
-    assert paired.difference.value == pytest.approx((0.5 + 3 * 3 / 11) / 4) and paired.difference.n == 51
-    assert paired.permutation_p < 0.05
-
-
-def test_tasks_that_are_always_right_leave_doubt() -> None:
-    tasks = (TaskSpec("a"), TaskSpec("b"))
-    right = {f"{task.key}/{n}": 1.0 for task in tasks for n in range(10)}
-    found = _estimate_score(tasks, right)  # Wilson's lower end of 10 of 10 is 0.7225: half of 0.2775, twice, in squares
-    assert found.low == pytest.approx(1 - 0.2775328 / 2**0.5) and found.high == 1.0
-    assert format_percent({"value": found.value, "low": found.low, "high": found.high}) == "100.0% (80 to 100)"
-    mixed = _estimate_score(tasks, {key: float(key.startswith("a/") or n % 2) for n, key in enumerate(right)})
-    assert mixed.value == 0.75 and mixed.low == pytest.approx(0.75 - (0.2775328**2 + 0.2634069**2) ** 0.5 / 2)
-    assert format_percent({"value": 0.5, "low": 0.5, "high": 0.5}) == "50.0%"
 
 
 def test_a_question_of_two_turns_may_take_twice_the_calls(tmp_path, fake_run, monkeypatch):

@@ -96,7 +96,7 @@ def test_the_forecast_in_words_and_what_is_missing(tmp_path):
     words = ["search", str(tmp_path / "mine.yaml"), "-T", "sample=true", "--dry-run"]
     code = "from archon_eval.cli import main; raise SystemExit(main())"
     bad = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=100, check=False)
-    assert bad.returncode == 1 and "-T is for the tasks that --task names" in bad.stderr
+    assert bad.returncode == 1 and "--metric are for the tasks that --task names" in bad.stderr
 
 
 @pytest.mark.parametrize("words", [("--workers", "0"), ("--call-seconds", "0"), ("--call-seconds", "nan")])
@@ -226,9 +226,9 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
     assert stored(tmp_path / "dask") <= found.ledger.calls
     assert all(trial.performance is not None for _, trial in found.tried)
     # the same architecture with the same draws scores the same wherever it ran
-    draws = {(o.architecture.fingerprint, t.key.split("/")[1]): t.scores for o, t in serial.tried}
+    draws = {(o.architecture.fingerprint, t.key.split("/")[1]): t.parts for o, t in serial.tried}
     shared = [
-        draws[key] == t.scores
+        draws[key] == t.parts
         for o, t in found.tried
         if (key := (o.architecture.fingerprint, t.key.split("/")[1])) in draws
     ]

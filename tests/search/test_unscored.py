@@ -41,8 +41,9 @@ def test_one_failed_answer_of_fifteen_is_left_out_and_told_everywhere(tmp_path, 
     lose(fake_run, "failed", 1, why="gone")
     found = search(settings(), tmp_path, fake_run)
     for _, trial in found.tried:
-        assert len(trial.scores) == 14
-        assert trial.performance == pytest.approx(sum(trial.scores.values()) / 14)
+        scores = [answer.value for epochs in trial.parts[0].answers.values() for answer in epochs]
+        assert trial.questions == len(scores) == 14
+        assert trial.performance == pytest.approx(sum(scores) / 14)
     notes = write_results(found, tmp_path)["notes"]
     told = [note.removesuffix("1 question lacks an answer, which is left out: gone") for note in notes]
     assert "sim/gpt-4o as a generator: " in told and "sim/gpt-4o as a fuser: " in told
