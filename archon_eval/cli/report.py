@@ -45,6 +45,7 @@ def add(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from archon_eval.report.compare import compare_paths, dump_comparison, summarize_comparison
+    from archon_eval.report.report_data import describe_score
 
     with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
@@ -63,11 +64,13 @@ def _compare(options: argparse.Namespace) -> int:
         print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
         if pair.parts:
             _print_parts(pair)
+        for run in (pair.first, pair.second):
+            print(sanitize_text(f"{run.name}: {describe_score(run)}"))
         print(sanitize_text(summarize_comparison(pair)))
         ratios = [f"{value:.2g}x {name}" for name, value in pair.cost_ratio.items() if value is not None]
         print(sanitize_text(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
         if pair.unpaired:
-            print(f"Left out: {pair.unpaired} questions that only one of the two has a score of.")
+            print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
             if run.notes:

@@ -29,7 +29,9 @@ def format_text(outcome: GateOutcome) -> str:
     lines = [f"{outcome.verdict}: {truncate(reason, MAX_CHARACTERS)}" for reason in outcome.reasons]
     if outcome.paired is not None:
         paired = outcome.paired
-        scores = [format_score(score, outcome.points) for score in (outcome.run, outcome.baseline)]
+        scores = [
+            format_score(score, outcome.points, digits=outcome.digits) for score in (outcome.run, outcome.baseline)
+        ]
         lines.append(
             f"{outcome.metric} of {paired.difference.n} questions: {', baseline '.join(scores)}; "
             f"{paired.wins} better, {paired.losses} worse, {paired.ties} equal"

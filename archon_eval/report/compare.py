@@ -216,15 +216,16 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
             **asdict(part.paired),
         }
 
-    def dump_system(run: Run) -> Mapping[str, Any]:
-        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
+    def dump_system(run: Run, on_shared: float) -> Mapping[str, Any]:
+        system = {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
+        return {**system, **asdict(run.estimate), "on_shared_questions": on_shared}
 
     return {
         "task": pair.first.task,
         "scorer": pair.first.scorer,
-        "first": dump_system(pair.first),
-        "second": dump_system(pair.second),
         **dump_part(pair.overall),
+        "first": dump_system(pair.first, pair.overall.first),
+        "second": dump_system(pair.second, pair.overall.second),
         "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
         "left_out": pair.unpaired,

@@ -71,6 +71,8 @@ class GateOutcome:
     metric: str = ""
     """The figure that was compared."""
     points: float = 100.0
+    digits: int | None = None
+    """Digits after the point that are shown of a figure."""
     baseline: float = 0.0
     """The baseline's figure, on the questions that are compared."""
     run: float = 0.0
@@ -112,6 +114,7 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
         paired=paired,
         metric=metric.name,
         points=metric.points,
+        digits=metric.digits,
         baseline=metric.compute(before),
         run=metric.compute(now),
         lost=tuple(sorted(lost, key=lambda item: (-item[1], item[0]))),

@@ -34,7 +34,10 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
         verdict = pair.overall.verdict if pair else benchmark.not_compared.get(system.label, "")
         difference = format_interval(pair.overall.paired.difference, benchmark.scale, "+") if pair else ""
         mark = "yes" if system.label in best else ""
-        score = [format_interval(system.score, benchmark.scale), *format_beside(benchmark, system)]
+        score = [
+            format_interval(system.score, benchmark.scale, digits=benchmark.digits),
+            *format_beside(benchmark, system),
+        ]
         rows.append([system.label, *score, *cost, mark, difference, verdict])
     yield from (f"## {escape_markdown(benchmark.task)}", "")
     yield from _render_table(

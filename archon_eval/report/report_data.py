@@ -65,6 +65,11 @@ class BenchmarkReport:
         return self.systems[0].run.metric.name
 
     @property
+    def digits(self) -> int:
+        """Digits after the point that are shown of a score."""
+        return self.systems[0].run.metric.digits
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """Names of the figures beside it that some system has."""
         return tuple(dict.fromkeys(name for system in self.systems for name in system.beside))
@@ -175,12 +180,13 @@ def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
     return frontier
 
 
-def format_interval(estimate: Estimate, scale: float, sign: str = "") -> str:
+def format_interval(estimate: Estimate, scale: float, sign: str = "", *, digits: int | None = None) -> str:
     """`71.4 (66.0 to 77.0)` on the shown scale; only the value where the spread is unknown or zero."""
-    value = format_score(estimate.value, scale, sign)
+    value = format_score(estimate.value, scale, sign, digits=digits)
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return value
-    return f"{value} ({format_score(estimate.low, scale, sign)} to {format_score(estimate.high, scale, sign)})"
+    low, high = (format_score(end, scale, sign, digits=digits) for end in (estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
 
 
 def format_beside(benchmark: BenchmarkReport, system: SystemResult) -> list[str]:
@@ -190,14 +196,14 @@ def format_beside(benchmark: BenchmarkReport, system: SystemResult) -> list[str]
         if figure is None:
             return ""
         is_share = figure.low is not None or 0 <= figure.value <= 1  # the log's own figure may be of any kind
-        return format_interval(figure, benchmark.scale if is_share else 1.0)
+        return format_interval(figure, benchmark.scale if is_share else 1.0, digits=benchmark.digits)
 
     return [format_figure(system.beside.get(name)) for name in benchmark.beside]
 
 
 def describe_score(run: Run) -> str:
     """The run's figure by its name: `win rate 23.3 (20.1 to 26.7)`."""
-    return f"{run.metric.name} {format_interval(run.estimate, run.points)}"
+    return f"{run.metric.name} {format_interval(run.estimate, run.points, digits=run.metric.digits)}"
 
 
 def dump_report(data: ReportData) -> dict[str, Any]:

@@ -34,7 +34,7 @@ MEAN_OF_VALUES = "mean of values"
 PACKAGE = "archon_eval"
 MIXEVAL_PARTS = ("free-form", "multiple-choice")
 WIN_RATE = RatioMetric("win rate")
-RAW_WIN_RATE = MeanMetric("win rate")
+RAW_WIN_RATE = MeanMetric("win rate", shown_digits=2)
 ADJUSTED_WIN_RATE = RatioMetric("adjusted win rate")
 MEAN_GRADE = RatioMetric("mean grade", bounds=(1.0, 10.0))
 MIXEVAL_OVERALL = PartsMetric("overall", MIXEVAL_PARTS)

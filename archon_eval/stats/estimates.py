@@ -332,14 +332,15 @@ def bootstrap(
     return Estimate(mean, float(means.std(ddof=1)), low=low, high=high, n=groups, confidence=confidence)
 
 
-def format_score(score: float, scale: float, sign: str = "") -> str:
+def format_score(score: float, scale: float, sign: str = "", *, digits: int | None = None) -> str:
     """A score in print, as long as a table holds: tenths of points, hundredths on a scale of its own.
 
     Args:
         scale: what a score of 1 is shown as, 100 or 1.
         sign: `+` for differences.
+        digits: how many after the point, where not the usual ones.
     """
-    return f"{scale * score:{sign}.{1 if scale == 100 else 2}f}"
+    return f"{scale * score:{sign}.{digits if digits is not None else 1 if scale == 100 else 2}f}"
 
 
 def _assign_clusters(

@@ -55,6 +55,7 @@ class LengthControlledMetric(Metric):
     """As for `get_calibration_file`."""
     name: str = "LC win rate"
     bounds: tuple[float, float] | None = (0.0, 1.0)
+    digits: int = 2
 
     @property
     def companions(self) -> tuple[Metric, ...]:
@@ -62,7 +63,7 @@ class LengthControlledMetric(Metric):
 
     @property
     def part_metric(self) -> Metric:
-        return MeanMetric("win rate")
+        return MeanMetric("win rate", shown_digits=2)
 
     def compute(self, answers: Answers) -> float:
         calibration = find_calibration_file(self.calibration)

@@ -65,6 +65,11 @@ class Metric(ABC):
         return 100.0 if self.bounds == (0.0, 1.0) else 1.0
 
     @property
+    def digits(self) -> int:
+        """Digits after the point that a table shows of a figure, as the benchmark publishes it."""
+        return 1 if self.points == 100 else 2
+
+    @property
     def companions(self) -> "tuple[Metric, ...]":
         """Metrics that belong beside it in a table."""
         return ()
@@ -157,6 +162,11 @@ class MeanMetric(QuestionMetric):
 
     name: str
     bounds: Bounds | None = (0.0, 1.0)
+    shown_digits: int | None = None
+
+    @property
+    def digits(self) -> int:
+        return super().digits if self.shown_digits is None else self.shown_digits
 
     def sum_question(self, question: str, answers: Sequence[ScoredAnswer]) -> tuple[float, float]:
         return fmean(answer.value for answer in answers), 1.0
@@ -171,6 +181,7 @@ class RatioMetric(QuestionMetric):
 
     name: str
     bounds: Bounds | None = (0.0, 1.0)
+    digits: int = 2
 
     def sum_question(self, question: str, answers: Sequence[ScoredAnswer]) -> tuple[float, float]:
         return sum(answer.value * answer.weight for answer in answers), sum(answer.weight for answer in answers)
@@ -207,8 +218,10 @@ class PartsMetric(QuestionMetric):
     parts: tuple[str, ...]
     """Values of the fact `key`, of equal shares."""
     key: str = "part"
-    digits: int = 3
+    rounding: int = 3
+    """Digits to which a part's mean, from 0 to 1, is rounded."""
     bounds: Bounds | None = (0.0, 1.0)
+    digits: int = 2
 
     @property
     def part_metric(self) -> Metric:
@@ -230,7 +243,7 @@ class PartsMetric(QuestionMetric):
             for question, epochs in answers.items():
                 if epoch < len(epochs):
                     parts[strata[question]].append(epochs[epoch].value)
-            means = [average_rounded(values, self.digits) for values in parts.values() if values]
+            means = [average_rounded(values, self.rounding) for values in parts.values() if values]
             runs.append(sum(means) / len(means))
         return fmean(runs)
 

@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
+from inspect_ai.log import (
+    EvalConfig,
+    EvalDataset,
+    EvalLog,
+    EvalMetric,
+    EvalResults,
+    EvalSample,
+    EvalScore,
+    EvalSpec,
+    write_eval_log,
+)
 from inspect_ai.model import GenerateConfig, ModelOutput
 from inspect_ai.scorer import Score
 
@@ -85,6 +95,55 @@ def write_log(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(EvalLog(status=status, eval=spec, samples=samples), str(path))  # type: ignore[arg-type]
+    return path
+
+
+def write_scored_log(
+    path: Path,
+    scores: Mapping[str, Sequence[Score]],
+    *,
+    scorer: str,
+    name: str = "system",
+    task: str = "bench",
+    metrics: Mapping[str, float] | None = None,
+    reducer: str | None = None,
+    metadata: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
+    """One finished eval of the model `name`: question -> score of each epoch, as a scorer leaves it.
+
+    Args:
+        scorer: registered name, such as `archon_eval/arena_hard`; the samples have it without the package.
+        metrics: the log's own figures.
+        metadata: of samples, by question.
+    """
+    short = scorer.rpartition("/")[2]
+    samples = [
+        EvalSample(
+            id=id,
+            epoch=epoch,
+            input=f"What is {id}?",
+            target="42",
+            metadata=dict((metadata or {}).get(id, {})),
+            output=ModelOutput.from_content(name, "the answer"),
+            scores={short: score},
+        )
+        for id, values in scores.items()
+        for epoch, score in enumerate(values, 1)
+    ]
+    spec = EvalSpec.model_validate(
+        {
+            "created": "2026-01-01T00:00:00+00:00",
+            "task": task,
+            "dataset": {"name": task, "samples": len(scores)},
+            "model": name,
+            "config": {},
+            "scorers": [{"name": scorer}],
+        }
+    )
+    figures = {key: EvalMetric(name=key, value=value) for key, value in (metrics or {}).items()}
+    results = EvalResults(scores=[EvalScore(name=short, scorer=short, reducer=reducer, metrics=figures)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_eval_log(EvalLog(status="success", eval=spec, samples=samples, results=results), str(path))
     return path
 
 

@@ -93,7 +93,7 @@ def build_cost_rows(benchmark: BenchmarkReport, id: str) -> list[Row]:
         {
             "label": system.label,
             "text": " → ".join(_format_kind(layer.kind) for layer in system.run.layers) or system.run.name,
-            "range": format_interval(system.score, scale),
+            "range": format_interval(system.score, scale, digits=benchmark.digits),
             "score": scale * system.score.value,
             "low": None if system.score.low is None else scale * system.score.low,
             "high": None if system.score.high is None else scale * system.score.high,
@@ -132,7 +132,7 @@ def _build_system_rows(benchmark: BenchmarkReport) -> list[Row]:
             {
                 "label": system.label,
                 "on_frontier": system.label in frontier,
-                "score": format_interval(system.score, benchmark.scale),
+                "score": format_interval(system.score, benchmark.scale, digits=benchmark.digits),
                 "beside": format_beside(benchmark, system),
                 "questions": len(system.run.scored),
                 "costs": [format_cost(system.run.cost.get(name)) for name in ("calls", "tokens", "dollars", "seconds")],
