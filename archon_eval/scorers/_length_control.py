@@ -4,6 +4,9 @@ The import of that package takes seconds and changes global settings. So it happ
 and the settings are restored:
 
     compute_lc_win_rate(pairs, get_calibration_file())["length_controlled_winrate"]
+
+The regression knows how difficult each official instruction is. An instruction is known by its text, never by its place
+in a file: `find_official_index`.
 """
 
 import logging
@@ -12,6 +15,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +28,8 @@ HUB_REPO = "tatsu-lab/alpaca_eval"
 HUB_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
 NUM_QUESTIONS = 805
 """Instructions of AlpacaEval; the regression knows the difficulty of each."""
+DIGEST_FILE = "alpaca_eval_instructions.txt"
+"""The digest of each official instruction (`_hash_instruction`), a line each, in official order; no text of theirs."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,15 @@ class JudgedPair:
     """Characters of the baseline's answer."""
     length: int
     """Characters of the model's answer."""
+
+
+def find_official_index(instruction: str) -> int | None:
+    """The official position, 0 to 804, of AlpacaEval's instruction with this text; None where it has none.
+
+    White space does not count, as files lose it at the ends and change line breaks: the official instructions still all
+    differ.
+    """
+    return _read_official_digests().get(_hash_instruction(instruction))
 
 
 def is_controllable(rows: Sequence[JudgedPair]) -> bool:
@@ -103,6 +120,17 @@ def get_calibration_file(path: str | None = None) -> str:
         wanted = f"df_gamed.csv of {HUB_REPO} (revision {HUB_REVISION}) is neither cached nor within reach"
         hint = "give it with -T calibration=PATH, or do without: -T length_controlled=false"
         raise DataError(f"{wanted}: {error}; {hint}") from error
+
+
+def _hash_instruction(instruction: str) -> str:
+    return sha256(" ".join(instruction.split()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+@cache
+def _read_official_digests() -> dict[str, int]:
+    """Digest -> official position."""
+    lines = files("archon_eval.scorers").joinpath(DIGEST_FILE).read_text("ascii").split()
+    return {digest: index for index, digest in enumerate(lines)}
 
 
 def _is_baseline(rows: Sequence[JudgedPair]) -> bool:
