@@ -74,6 +74,36 @@ def test_the_bundled_sample_runs_from_end_to_end(task: Callable[..., Task], key:
     assert figures(log)[key] == (pytest.approx(value) if value is not None else pytest.approx(50, abs=50))
 
 
+def test_unreadable_choices_are_counted_and_each_score_says_which_it_is() -> None:
+    says = {"MMLU": "[[none]]", "PIQA": "[[Z]]", "free": "[[0.5]]"}
+    questions = {s.metadata["question"]: s.metadata for s in mixeval(sample=True).dataset if s.metadata}
+
+    def judge(messages: list[ChatMessage]) -> str:
+        text = messages[-1].text
+        facts = next(facts for question, facts in questions.items() if question in text)
+        return says["free"] if facts["part"] == "free-form" else says.get(facts["benchmark"], "[[A]]")
+
+    roles = {"judge": scripted(judge)}
+    (log,) = eval(
+        mixeval(sample=True),
+        model=scripted(lambda _: "?"),
+        model_roles=roles,
+        epochs=2,
+        display="none",
+        log_dir="memory://m",
+    )
+    assert log.status == "success" and figures(log)["unreadable_choices"] == 2 * 3 and log.samples
+    found: dict[str, set[str]] = {}
+    for sample in log.samples:
+        (score,) = (sample.scores or {}).values()
+        assert score.metadata
+        found.setdefault(score.metadata["status"], set()).add(score.metadata["benchmark"])
+        if score.metadata["status"] != "read":
+            assert score.value == 0 and "which counts as wrong" in str(score.explanation)
+    assert (found["no choice"], found["beyond the options"]) == ({"MMLU"}, {"PIQA"}) and "DROP" in found["read"]
+    assert "unreadable_choices" not in figures(run(mixeval(sample=True, part="free-form")))
+
+
 def test_mt_bench_single_grading_and_the_second_turn_sees_the_first_answer() -> None:
     heard: list[list[ChatMessage]] = []
 
