@@ -46,7 +46,8 @@ class Selection:
     data: str | list[str] | None = None
     """A local file, or several (`-T data=a.jsonl,b.jsonl`); each task's docstring has the form of its rows."""
     n: int | None = None
-    """Number of questions to draw before the split; all by default, if the task has no default of its own."""
+    """Number of questions to draw, from those a filter leaves and before the split; all by default, if the task has no
+    default of its own."""
     seed: int = 0
     """Changes the draw and the split."""
 
