@@ -36,6 +36,7 @@ _KIND_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     list[str]: "a list of texts",
+    list[int]: "a list of whole numbers",
     NoneType: "left out",
 }
 """The kinds of options that are checked here; a set of words (`Literal`) is checked by whoever knows the words."""
@@ -124,7 +125,8 @@ def _is_of_kind(value: Any, annotation: Any) -> bool:
     if not all(kind in _KIND_NAMES for kind in kinds):
         return True
     if isinstance(value, list):
-        return list[str] in kinds and all(isinstance(item, str) for item in value)
+        items = [get_args(kind)[0] for kind in kinds if get_origin(kind) is list]
+        return bool(items) and all(type(item) in items for item in value)
     return type(value) in kinds or (type(value) is int and float in kinds)
 
 

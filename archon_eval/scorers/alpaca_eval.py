@@ -28,11 +28,19 @@ from archon_eval.scorers._judge import JudgeReply, Judgment, build_score_metadat
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import estimate_mean
-from archon_eval.stats.length_control import find_calibration_file, fit_win_rate, has_length_control, list_epochs
+from archon_eval.stats.length_control import (
+    find_calibration_file,
+    find_official_index,
+    fit_win_rate,
+    has_length_control,
+    list_epochs,
+)
 
 JUDGE_CONFIG = GenerateConfig(max_tokens=1, temperature=1, logprobs=True, top_logprobs=5)
 OFFICIAL_PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 RETRY_PROMPT = "Reply with one letter and nothing else: m or M"
+NOT_OFFICIAL = "not an AlpacaEval instruction"
+"""The `length_control` of a score whose instruction has no official difficulty."""
 
 
 def is_switched(instruction: str) -> bool:
@@ -111,8 +119,10 @@ def load_judge_prompt(path: str | None = None) -> JudgePrompt:
 def alpaca_eval_metrics() -> Metric:
     """Raw and length-controlled win rates in percent, averaged over the epochs; raw error clustered by instruction.
 
-    Instructions without an official index (the bundled sample) and single rows have no length-controlled rate. Inspect
-    also computes metrics while samples are still running; `--no-score-display` saves those regressions.
+    Where any instruction is not AlpacaEval's own (as in the bundled sample), and for single rows, there is no
+    length-controlled rate.
+
+    Inspect also computes metrics while samples are still running; `--no-score-display` saves those regressions.
     """
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
@@ -144,8 +154,10 @@ def alpaca_eval(
 ) -> Scorer:
     """Preference of the judge for the answer over the baseline's; the value is the win, 0 to 1.
 
-    Sample metadata: `instruction` (text), `baseline_output` (text), `index` (official position 0..804, or None).
-    Score metadata: preference, index, length, baseline_length, switched, graded_by (`token` where the judge gave no log
+    Sample metadata: `instruction` (text), `baseline_output` (text). The instruction's official position, by which its
+    difficulty is known, goes with its text; an `index` that contradicts it does not count, and the explanation says so.
+    Score metadata: preference, index (official position 0..804, or None), length_control (`possible`, `off`, or
+    `not an AlpacaEval instruction`), length, baseline_length, switched, graded_by (`token` where the judge gave no log
     probabilities), epoch, prompt, judgments.
 
     Args:
@@ -170,11 +182,17 @@ def alpaca_eval(
             )
             judgments, preference = [judged], judged.verdict
             graded_by = "log probabilities" if "top_logprobs" in judged.record["replies"][-1] else "token"
+        index, given = find_official_index(instruction), state.metadata.get("index")
+        status = ("possible" if index is not None else NOT_OFFICIAL) if length_controlled else "off"
+        explanation = f"Preference {preference:.3f} (1: the baseline, 2: this answer). Length control: {status}."
+        if given is not None and given != index:
+            explanation += f" The sample's index {given} is not this instruction's, which is {index}."
         metadata = build_score_metadata(
             state,
             judgments,
             preference=preference,
-            index=state.metadata.get("index"),
+            index=index,
+            length_control=status,
             length=len(answer),
             baseline_length=len(baseline),
             switched=switched,
@@ -183,6 +201,6 @@ def alpaca_eval(
             calibration=calibration,
             prompt=prompt.describe(),
         )
-        return Score(value=preference - 1, answer=answer, metadata=metadata)
+        return Score(value=preference - 1, answer=answer, explanation=explanation, metadata=metadata)
 
     return score

@@ -32,6 +32,9 @@ JUDGE_CONFIG = GenerateConfig(max_tokens=999)
 """Upstream sets neither temperature nor seed."""
 PARTS = MIXEVAL_PARTS
 NO_OPTION = "none"
+READ, NO_CHOICE, BEYOND = "read", "no choice", "beyond the options"
+"""The `status` of a score: the reply's answer could be read; the judge found no choice in it; or it named a letter that
+no option has. The last two are unreadable choices, and wrong."""
 SCORE_RETRY_PROMPT = "Finish with the score, a number from 0.0 to 1.0 in double brackets: [[0.5]]"
 OPTION_RETRY_PROMPT = (
     "Finish with the option in double brackets, such as [[B]]; write [[none]] if none of them was chosen"
@@ -56,6 +59,17 @@ def parse_option(reply: JudgeReply) -> str:
     if re.search(r"\[\[\s*none\b", reply.text, re.IGNORECASE):
         return NO_OPTION
     raise ParseError(f"no option such as [[B]] in {quote(reply.text[-400:])}")
+
+
+def classify_option(option: str, count: int) -> str:
+    """The status of a choice (`parse_option`) among `count` options: `READ`, `NO_CHOICE` or `BEYOND`.
+
+    >>> [classify_option(option, 4) for option in ("D", "E", "none")]
+    ['read', 'beyond the options', 'no choice']
+    """
+    if option == NO_OPTION:
+        return NO_CHOICE
+    return READ if ord(option) - ord("A") < count else BEYOND
 
 
 def compute_accuracies(
@@ -90,7 +104,10 @@ def compute_accuracies(
 
 @metric(scores="unreduced")
 def mixeval_metrics() -> Metric:
-    """`compute_accuracies` of each epoch, averaged; `stderr` of the overall score, clustered by question in a part."""
+    """`compute_accuracies` of each epoch, averaged; `stderr` of the overall score, clustered by question in a part.
+
+    `unreadable_choices` counts the multiple-choice replies, of all epochs, in which no option was recognised.
+    """
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         runs: dict[int, dict[str, list[tuple[str, float]]]] = {}
@@ -103,7 +120,9 @@ def mixeval_metrics() -> Metric:
             return {}
         means = {key: fmean(r[key] for r in results if key in r) for key in results[0]}
         stderr = MIXEVAL_OVERALL.estimate(collect_answers("mixeval", scores)).stderr
-        return means | ({"stderr": stderr} if stderr is not None else {})
+        statuses = [m.get("status") for s in scores if (m := s.score.metadata or {})["part"] == PARTS[1]]
+        unreadable = {"unreadable_choices": sum(s in (NO_CHOICE, BEYOND) for s in statuses)} if statuses else {}
+        return means | ({"stderr": stderr} if stderr is not None else {}) | unreadable
 
     return compute
 
@@ -115,7 +134,8 @@ def mixeval(judging: JudgeOptions) -> Scorer:
 
     Sample metadata: `part` (`free-form` or `multiple-choice`), `benchmark` (name of the sub-benchmark), `question`
     (without its context), and `answers` (known answers), or `options` (texts) and `correct` (indexes of right options).
-    Score metadata: part, benchmark, verdict, epoch, prompt, judgments.
+    Score metadata: part, benchmark, verdict, status (`read`, `no choice`, `beyond the options`), epoch, prompt,
+    judgments.
 
     Args:
         judging: who judges, see `JudgeOptions`; `judge_prompts` is JSON lines with the prompts `free-form` (fields
@@ -135,12 +155,21 @@ def mixeval(judging: JudgeOptions) -> Scorer:
         judged: Judgment[float] | Judgment[str]
         if free_form:
             judged = await judge.ask(state, part, messages, parse=parse_score, remind=SCORE_RETRY_PROMPT)
-            value = judged.verdict
+            value, status = judged.verdict, READ
+            explanation = f"Agreement with the known answers: {value:g}."
         else:
             judged = await judge.ask(state, part, messages, parse=parse_option, remind=OPTION_RETRY_PROMPT)
-            value = float(judged.verdict in [chr(65 + index) for index in state.metadata["correct"]])
+            status, correct = classify_option(judged.verdict, len(listed)), state.metadata["correct"]
+            letters = [chr(65 + index) for index in correct]
+            value = float(judged.verdict in letters)
+            explanation = f"Expected {' or '.join(letters)}. " + {
+                READ: f"The reply chose {judged.verdict}.",
+                NO_CHOICE: "The judge found no choice in the reply, which counts as wrong.",
+                BEYOND: f"The judge read {judged.verdict}, which no option has, which counts as wrong.",
+            }.get(status, "")
         facts = {"part": part, "benchmark": require_metadata_text(state, "benchmark"), "verdict": judged.verdict}
+        facts["status"] = status
         metadata = build_score_metadata(state, [judged], **facts, prompt=prompts[part].describe())
-        return Score(value=value, answer=answer, metadata=metadata)
+        return Score(value=value, answer=answer, explanation=explanation, metadata=metadata)
 
     return score

@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from inspect_ai.dataset import Sample
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan, plan
@@ -23,7 +22,7 @@ from archon_eval.search.config import SearchSettings
 from archon_eval.search.questions import load_questions
 from archon_eval.search.space import Array, Configuration
 from archon_eval.search.trial import QuestionSplits
-from archon_eval.tasks._data import DEV_SHARE, split_samples
+from archon_eval.tasks._data import DEV_SHARE
 
 MIN_DEV_QUESTIONS = 5
 """With fewer dev questions scores say nothing: one question is worth over 20 points."""
@@ -74,15 +73,14 @@ def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
     _check_settings(settings)
     splits, digests = {}, []
     for task in settings.tasks:
-        answers, digest = load_questions(task)
-        ids = list(answers)
-        samples = [Sample(input="", id=id) for id in ids]
-        if (few := round(DEV_SHARE * len(ids))) < MIN_DEV_QUESTIONS:
+        answers, digest, dev = load_questions(task)
+        if len(dev) < MIN_DEV_QUESTIONS or len(dev) == len(answers):
             raise SearchError(
-                f"{task.key}: {len(ids)} questions leave {few} for the search, which says nothing; "
-                f"at least {MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions are needed"
+                f"{task.key}: {len(answers)} questions leave {len(dev)} for the search and {len(answers) - len(dev)} "
+                f"for its report, which says nothing; the search needs {MIN_DEV_QUESTIONS}, a fifth of at least "
+                f"{MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions"
             )
-        parts = {part: [str(s.id) for s in split_samples(samples, part)] for part in ("dev", "test")}
+        parts = {"dev": [id for id in answers if id in dev], "test": [id for id in answers if id not in dev]}
         order = sorted(parts["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
         parts["trial"] = order[: settings.trial_questions]
         splits[task.key] = {part: {id: answers[id] for id in chosen} for part, chosen in parts.items()}

@@ -1,21 +1,24 @@
 """Loads a task's questions before any model is called, and checks that there is such a task with such parameters.
 
->>> answers, digest = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
->>> len(answers)
-77
+>>> answers, digest, dev = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
+>>> len(answers), len(dev)
+(77, 15)
 """
 
 import json
 from hashlib import sha256
 from inspect import Parameter, signature
 
+from inspect_ai.dataset import Sample
+
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.search.config import TaskSpec
+from archon_eval.tasks._data import find_dev_ids
 
 
-def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
-    """The task's question ids in their order, with how many answers each asks for (a turn, an answer), and a digest of
-    questions, further turns, choices and targets.
+def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
+    """The task's question ids in their order, with how many answers each asks for (a turn, an answer); a digest of
+    questions, further turns, choices and targets; and the ids of the dev split (see `find_dev_ids`).
 
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
@@ -35,16 +38,17 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str]:
         near = "" if tasks else did_you_mean(task.name, _list_task_names())
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")
     _check_args(task, tasks[0])
-    digest, answers = sha256(), {}
+    digest, answers, samples = sha256(), {}, []
     for number, sample in enumerate(tasks[0].dataset, 1):
         id = str(number if sample.id is None else sample.id)
         content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
         further = find_further_turns(sample.metadata or {}, sample.input)
         answers[id] = 1 + len(further)
+        samples.append(Sample(input="", id=id, metadata=sample.metadata))
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
-    return answers, digest.hexdigest()[:16]
+    return answers, digest.hexdigest()[:16], find_dev_ids(samples)
 
 
 def _list_task_names() -> list[str]:

@@ -4,6 +4,9 @@ The import of that package takes seconds and changes global settings. So it happ
 and the settings are restored:
 
     compute_lc_win_rate(pairs, get_calibration_file())["length_controlled_winrate"]
+
+The regression knows how difficult each official instruction is. An instruction is known by its text, never by its place
+in a file: `find_official_index`.
 """
 
 import logging
@@ -12,7 +15,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache, lru_cache
+from hashlib import sha256
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +32,8 @@ HUB_REPO = "tatsu-lab/alpaca_eval"
 HUB_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
 NUM_QUESTIONS = 805
 """Instructions of AlpacaEval; the regression knows the difficulty of each."""
+DIGEST_FILE = "alpaca_eval_instructions.txt"
+"""The digest of each official instruction (`_hash_instruction`), a line each, in official order; no text of theirs."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,15 @@ def has_length_control(answers: Answers) -> bool:
 def fit_win_rate(rows: tuple[JudgedPair, ...], calibration: str) -> dict[str, float]:
     """As `compute_lc_win_rate`, once per process for the same rows."""
     return compute_lc_win_rate(rows, calibration)
+
+
+def find_official_index(instruction: str) -> int | None:
+    """The official position, 0 to 804, of AlpacaEval's instruction with this text; None where it has none.
+
+    White space does not count, as files lose it at the ends and change line breaks: the official instructions still all
+    differ.
+    """
+    return _read_official_digests().get(_hash_instruction(instruction))
 
 
 def is_controllable(rows: Sequence[JudgedPair]) -> bool:
@@ -186,6 +202,17 @@ def find_calibration_problem(path: str | None) -> str:
     except DataError as exc:
         return str(exc)
     return ""
+
+
+def _hash_instruction(instruction: str) -> str:
+    return sha256(" ".join(instruction.split()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+@cache
+def _read_official_digests() -> dict[str, int]:
+    """Digest -> official position."""
+    lines = files("archon_eval.stats").joinpath(DIGEST_FILE).read_text("ascii").split()
+    return {digest: index for index, digest in enumerate(lines)}
 
 
 def _is_baseline(rows: Sequence[JudgedPair]) -> bool:

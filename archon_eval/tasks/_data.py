@@ -6,11 +6,12 @@ Rows come from one of three places: the problems bundled with the package (`-T s
     rows = selection.load_rows("math.jsonl", lambda: load_hub_rows(REPO, REVISION))
     return selection.build_task("math", [build_sample(row) for row in rows], math_answer())
 
-Everything here is deterministic: the same rows give the same choice, in whatever order they arrive.
+Everything here is deterministic: the same rows give the same choice, in whatever order they arrive. First each question
+gets its side (dev or test) among all questions of the source, then a filter (`tasks._filters`) and `n` choose.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from inspect_ai import Task
@@ -18,12 +19,16 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Solver, generate
 
+from archon_eval._notes import show_note
 from archon_eval.errors import DataError, did_you_mean
+from archon_eval.tasks._filters import Filter
 from archon_eval.tasks._rows import Row, load_bundled_rows, load_local_rows
 
 SPLITS = ("all", "dev", "test")
 DEV_SHARE = 0.2
 """The share of questions that a search may see (paper v6, section 4.1); the rest is for reporting."""
+SIDE_KEY = "archon_split"
+"""Metadata of every sample of this package's tasks: its side, `dev` or `test`, among all questions of its source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +46,8 @@ class Selection:
     data: str | list[str] | None = None
     """A local file, or several (`-T data=a.jsonl,b.jsonl`); each task's docstring has the form of its rows."""
     n: int | None = None
-    """Number of questions to draw before the split; all by default, if the task has no default of its own."""
+    """Number of questions to draw, from those a filter leaves and before the split; all by default, if the task has no
+    default of its own."""
     seed: int = 0
     """Changes the draw and the split."""
 
@@ -54,23 +60,43 @@ class Selection:
         paths = [self.data] if isinstance(self.data, str) else self.data or []
         return [row for path in paths for row in load_local_rows(path)] if self.data else load_official()
 
-    def limit_official(self, size: int) -> "Selection":
-        """The selection with `n` set to `size` where official rows are used and the user has not given `n`."""
-        is_default = self.n is None and not self.sample and not self.data
-        return replace(self, n=size) if is_default else self
-
     def build_task(
         self,
         name: str,
         samples: Sequence[Sample],
         scorer: Scorer,
         *,
+        where: Filter | None = None,
+        official_size: int | None = None,
+        dropped: Mapping[str, int] | None = None,
+        notes: Sequence[str] = (),
         setup: Solver | None = None,
         solver: Solver | None = None,
     ) -> Task:
-        """The task on the selected samples, answered by the model alone where no other solver is given."""
-        dataset = build_dataset(name, samples, split=self.split, n=self.n, seed=self.seed)
-        return Task(dataset=dataset, setup=setup, solver=solver or generate(), scorer=scorer, version=1)
+        """The task on the selected samples, answered by the model alone where no other solver is given.
+
+        What the task leaves out or changes is said: in a note, and in the task's metadata, which a log keeps
+        (`log.eval.metadata`): `rows` (in the source), `dropped` and `notes`.
+
+        Args:
+            where: which sub-benchmarks are asked; all where None.
+            official_size: `n` where official rows are used and the user has not given it, or all that the filter
+                leaves, if they are fewer.
+            dropped: reason -> number of rows of the source that are not among `samples`.
+            notes: what else the user should know, each a sentence.
+        """
+        n, counts = self.n, {reason: count for reason, count in (dropped or {}).items() if count}
+        rows = len(samples) + sum(counts.values())
+        chosen = list(select_samples(name, samples, where=where, seed=self.seed))
+        if n is None and official_size is not None and not self.sample and not self.data:
+            n = min(official_size, len(chosen))
+        dataset = MemoryDataset(draw_samples(chosen, split=self.split, n=n, seed=self.seed), name=name)
+        said = [f"{count} of {rows} rows are left out: {reason}" for reason, count in counts.items()] + [*notes]
+        for note in said:
+            show_note(f"{name}: {note}")
+        metadata = {"rows": rows} | ({"dropped": counts} if counts else {}) | ({"notes": [*notes]} if notes else {})
+        chain = solver or generate()
+        return Task(dataset=dataset, setup=setup, solver=chain, scorer=scorer, metadata=metadata, version=1)
 
 
 def make_stable_id(prefix: str, *parts: str) -> str:
@@ -86,13 +112,23 @@ def subsample(samples: Sequence[Sample], n: int, seed: int = 0) -> list[Sample]:
     """`n` samples chosen by a hash of their ids, in their order; a smaller `n` gives a part of a larger."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(samples):
         raise DataError(f"n={n!r}: must be a whole number from 1 to {len(samples)}, the number of samples there are")
-    return _select_samples(samples, _rank_ids(samples, f"subsample {seed}")[:n])
+    return _pick_samples(samples, _rank_ids(samples, f"subsample {seed}")[:n])
+
+
+def find_dev_ids(samples: Sequence[Sample], seed: int = 0) -> set[str]:
+    """The ids of the samples on the dev side.
+
+    That is the side each sample names (`SIDE_KEY`), if all do. Otherwise a hash of its id decides on which side a
+    sample falls, so the order of rows does not matter, and exactly `round(0.2 n)` of them are dev.
+    """
+    sides = [(sample.metadata or {}).get(SIDE_KEY) for sample in samples]
+    if all(side in SPLITS[1:] for side in sides):
+        return {str(sample.id) for sample, side in zip(samples, sides, strict=True) if side == "dev"}
+    return set(_rank_ids(samples, f"split {seed}")[: round(DEV_SHARE * len(samples))])
 
 
 def split_samples(samples: Sequence[Sample], split: str = "all", seed: int = 0) -> list[Sample]:
-    """The dev fifth (exactly `round(0.2 n)` samples), the other four fifths (`test`), or all; in their order.
-
-    A hash of its id decides on which side a sample falls, so the order of rows does not matter.
+    """The dev fifth (see `find_dev_ids`), the other four fifths (`test`), or all; in their order.
 
     Raises:
         DataError: an unknown split, or one without samples.
@@ -101,22 +137,22 @@ def split_samples(samples: Sequence[Sample], split: str = "all", seed: int = 0) 
         raise DataError(f"unknown split {split!r}{did_you_mean(str(split), SPLITS)}")
     if split == "all":
         return list(samples)
-    dev = set(_rank_ids(samples, f"split {seed}")[: round(DEV_SHARE * len(samples))])
+    dev = find_dev_ids(samples, seed)
     chosen = [sample for sample in samples if (str(sample.id) in dev) == (split == "dev")]
     if not chosen:
         raise DataError(f"split={split}: empty, as there are only {len(samples)} samples")
     return chosen
 
 
-def build_dataset(
-    name: str, samples: Sequence[Sample], *, split: str = "all", n: int | None = None, seed: int = 0
-) -> MemoryDataset:
-    """An Inspect data set: the split of `n` of the samples (all if None), a fifth of them dev.
+def select_samples(name: str, samples: Sequence[Sample], *, where: Filter | None = None, seed: int = 0) -> list[Sample]:
+    """Copies of the samples that a filter leaves, each with its side (`SIDE_KEY`) in its metadata.
 
-    A question is on the same side whatever `n` is, so that no draw's dev questions are in another's test.
+    The sides are decided among all samples, before the filter. So a question has one side, whatever part of the
+    benchmark is asked: what a search on one subject has seen is never in the test split of the whole benchmark, nor the
+    other way round. The price is that the dev split of a subject is about a fifth of it, not exactly.
 
     Raises:
-        DataError: a missing or repeated id, or an empty split.
+        DataError: a missing or repeated id, or as the filter.
     """
     seen: set[str] = set()
     for sample in samples:
@@ -125,16 +161,35 @@ def build_dataset(
                 f"{name}: {'a sample has no id' if sample.id is None else f'id {sample.id!r} occurs twice'}"
             )
         seen.add(str(sample.id))
+    dev = find_dev_ids(samples, seed)
+    chosen = where.select(name, samples) if where else samples
+    return [
+        sample.model_copy(
+            update={"metadata": {**(sample.metadata or {}), SIDE_KEY: "dev" if str(sample.id) in dev else "test"}}
+        )
+        for sample in chosen
+    ]
+
+
+def draw_samples(samples: Sequence[Sample], *, split: str = "all", n: int | None = None, seed: int = 0) -> list[Sample]:
+    """The split of `n` of the samples (all if None), a fifth of them dev, or as near to it as the two sides allow.
+
+    A question is on the same side whatever `n` is, so that no draw's dev questions are in another's test.
+
+    Raises:
+        DataError: an impossible `n`, or an empty split.
+    """
     if n is None:
-        return MemoryDataset(split_samples(samples, split, seed), name=name)
+        return split_samples(samples, split, seed)
     subsample(samples, n, seed)  # raises for an impossible n, which its part below would accept
-    dev, drawn = round(DEV_SHARE * n), []
+    most = len(find_dev_ids(samples, seed))
+    dev, drawn = min(max(round(DEV_SHARE * n), n - len(samples) + most), most), []
     for side in ("dev", "test") if split == "all" else (split,):
         if size := dev if side == "dev" else n - dev:
             drawn += subsample(split_samples(samples, side, seed), size, seed)
     if not drawn:
         raise DataError(f"split={split}: empty, as n={n} is so small")
-    return MemoryDataset(_select_samples(samples, (str(sample.id) for sample in drawn)), name=name)
+    return _pick_samples(samples, (str(sample.id) for sample in drawn))
 
 
 def _hash_parts(*parts: str) -> str:
@@ -145,6 +200,6 @@ def _rank_ids(samples: Sequence[Sample], salt: str) -> list[str]:
     return sorted((str(sample.id) for sample in samples), key=lambda id: _hash_parts(salt, id))
 
 
-def _select_samples(samples: Sequence[Sample], ids: Iterable[str]) -> list[Sample]:
+def _pick_samples(samples: Sequence[Sample], ids: Iterable[str]) -> list[Sample]:
     chosen = set(ids)
     return [sample for sample in samples if str(sample.id) in chosen]

@@ -44,8 +44,15 @@ class ProgramOptions:
             raise DataError(f"time_factor={self.time_factor!r}: must be auto or a positive number")
 
 
-def build_program_task(name: str, samples: Sequence[Sample], selection: Selection, *, options: ProgramOptions) -> Task:
-    """The task, marked by `programs()`.
+def build_program_task(
+    name: str,
+    samples: Sequence[Sample],
+    selection: Selection,
+    *,
+    options: ProgramOptions,
+    dropped: Mapping[str, int] | None = None,
+) -> Task:
+    """The task, marked by `programs()`; `dropped` as for `Selection.build_task`.
 
     Raises:
         PrerequisiteError: `sandbox=docker` where no program can run; names `archon sandbox doctor`.
@@ -55,7 +62,7 @@ def build_program_task(name: str, samples: Sequence[Sample], selection: Selectio
             check_docker()
         except SandboxError as error:
             raise make_prerequisite_error(f"{name} runs programs in Docker: {error}") from None
-    return selection.build_task(name, samples, programs(**asdict(options)))
+    return selection.build_task(name, samples, programs(**asdict(options)), dropped=dropped)
 
 
 def build_call_metadata(cases: Sequence[CallCase], **facts: Any) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def build_sample(row: Row, answers: dict[str, list[str]]) -> Sample:
     turns = row.get("turns")
     if not turns:
         prompt = row.require_text("prompt")
+    elif not isinstance(turns, list) or len(turns) > 1:
+        raise DataError(f"{row.location}: 'turns' must be a list of one turn, as only one would be asked")
     else:
         prompt = str(turns[0]["content"] if isinstance(turns[0], dict) else turns[0])
     if id not in answers:

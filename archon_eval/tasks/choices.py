@@ -5,7 +5,7 @@
 
 Question, options and the form of the reply are in the sample's prompt, so that `--solver` loses none of them; the
 samples therefore have no `choices` for a solver to format a second time. A question that a source holds twice in the
-same words counts once (MMLU's test set has such rows, some under two subjects).
+same words counts once (MMLU's test set has such rows, some under two subjects); a note says how many there are.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from archon_eval.errors import DataError
 from archon_eval.scorers._options import spread_options
 from archon_eval.scorers.choices import letter_answer
 from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._filters import SubjectFilter
 from archon_eval.tasks._pinned import load_hub_rows
 from archon_eval.tasks._rows import Row
 
@@ -43,43 +44,57 @@ RowReader = Callable[[Row], tuple[str, Sequence[str], int]]
 
 @task
 @spread_options
-def mmlu(selection: Selection) -> Task:
+def mmlu(selection: Selection, where: SubjectFilter) -> Task:
     """MMLU (Hendrycks et al., 2021): four options.
 
     Args:
-        selection: `data` has `question`, `choices` (a list), `answer` (the place from 0, or the letter); `n` is 500 by
-            default for the official test set.
+        selection: `data` has `question`, `choices` (a list), `answer` (the place from 0, or the letter), optionally
+            `subject`; `n` is 500 by default for the official test set, or all that `where` leaves, if they are fewer.
+        where: subjects, see `SubjectFilter`.
     """
     rows = selection.load_rows("mmlu.jsonl", lambda: load_hub_rows(*MMLU, config="all"))
-    samples = _build_samples("mmlu", rows, _make_row_reader("choices"))
-    return selection.limit_official(HUB_SAMPLE_SIZE).build_task("mmlu", samples, letter_answer())
+    return _build_task("mmlu", rows, _make_row_reader("choices"), selection, where=where, size=HUB_SAMPLE_SIZE)
 
 
 @task
 @spread_options
-def mmlu_pro(selection: Selection) -> Task:
-    """MMLU-Pro (Wang et al., 2024): up to ten options. As `mmlu`, with the list of options under `options`."""
+def mmlu_pro(selection: Selection, where: SubjectFilter) -> Task:
+    """MMLU-Pro (Wang et al., 2024): up to ten options. As `mmlu`, with `options` (a list) and `category`."""
     rows = selection.load_rows("mmlu_pro.jsonl", lambda: load_hub_rows(*MMLU_PRO))
-    samples = _build_samples("mmlu_pro", rows, _make_row_reader("options"))
-    return selection.limit_official(HUB_SAMPLE_SIZE).build_task("mmlu_pro", samples, letter_answer())
+    return _build_task("mmlu_pro", rows, _make_row_reader("options"), selection, where=where, size=HUB_SAMPLE_SIZE)
 
 
 @task
 @spread_options
-def gpqa_diamond(selection: Selection) -> Task:
+def gpqa_diamond(selection: Selection, where: SubjectFilter) -> Task:
     """GPQA Diamond (Rein et al., 2023): 198 questions, four options in an order fixed by the question.
 
     Args:
-        selection: `data` has the official columns `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`.
+        selection: `data` has the official columns `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`, optionally
+            `Subdomain`.
+        where: subjects, which are the values of `Subdomain`, see `SubjectFilter`.
     """
     rows = selection.load_rows("gpqa.jsonl", lambda: load_hub_rows(*GPQA, config="gpqa_diamond", split="train"))
-    return selection.build_task("gpqa", _build_samples("gpqa", rows, _read_gpqa_row), letter_answer())
+    return _build_task("gpqa", rows, _read_gpqa_row, selection, where=where)
 
 
-def _build_samples(name: str, rows: Sequence[Row], read: RowReader) -> list[Sample]:
-    """A sample for each row; rows that agree in id and prompt count once."""
-    samples = [_build_sample(name, row, read) for row in rows]
-    return list({(sample.id, str(sample.input)): sample for sample in samples}.values())
+def _build_task(
+    name: str,
+    rows: Sequence[Row],
+    read: RowReader,
+    selection: Selection,
+    *,
+    where: SubjectFilter,
+    size: int | None = None,
+) -> Task:
+    """The task with a sample for each row; rows that agree in id and prompt count once, as the first of them."""
+    samples: dict[tuple[str, str], Sample] = {}
+    for sample in (_build_sample(name, row, read) for row in rows):
+        samples.setdefault((str(sample.id), str(sample.input)), sample)
+    dropped = {"a question that is there before in the same words": len(rows) - len(samples)}
+    return selection.build_task(
+        name, list(samples.values()), letter_answer(), where=where, official_size=size, dropped=dropped
+    )
 
 
 def _build_sample(name: str, row: Row, read: RowReader) -> Sample:

@@ -44,6 +44,8 @@ for to standard output.{limits} Close your reply with the program, whole, in one
 def code_contests(selection: Selection, options: ProgramOptions) -> Task:
     """CodeContests: the 140 problems of the test split without images, the bundled problems, or a file of your own.
 
+    A note says how many problems with images are left out.
+
     Args:
         selection: `data` has the official form (`name`, `description`, `public_tests`, `private_tests`,
             `generated_tests`, `time_limit`, `memory_limit_bytes`), or `tests`, a list of `{input, output}`.
@@ -56,7 +58,8 @@ def code_contests(selection: Selection, options: ProgramOptions) -> Task:
     samples = [build_sample(row) for row in rows if IMAGE_TAG not in row.require_text("description")]
     if not samples:
         raise DataError(f"{selection.data}: every problem has an {IMAGE_TAG} in its description: none is text alone")
-    return build_program_task("code_contests", samples, selection, options=options)
+    dropped = {f"an {IMAGE_TAG} in the description": len(rows) - len(samples)}
+    return build_program_task("code_contests", samples, selection, options=options, dropped=dropped)
 
 
 def build_sample(row: Row) -> Sample:

@@ -19,6 +19,7 @@ from archon_eval.errors import DataError
 from archon_eval.scorers._options import spread_options
 from archon_eval.scorers.math import math_answer
 from archon_eval.tasks._data import Selection, make_stable_id
+from archon_eval.tasks._filters import LevelFilter
 from archon_eval.tasks._pinned import load_hub_rows
 from archon_eval.tasks._rows import Row
 
@@ -44,16 +45,17 @@ only the answer, in LaTeX, inside \\boxed{{}}."""
 
 @task
 @spread_options
-def math(selection: Selection) -> Task:
+def math(selection: Selection, where: LevelFilter) -> Task:
     """MATH: a seeded sample of the test set, the bundled problems, or a file of your own.
 
     Args:
         selection: `data` has `problem`, `answer` (or a boxed `solution`), optionally `id`, `subject`, `level`; `n` is
-            200 by default for the official test set.
+            200 by default for the official test set, or all that `where` leaves, if they are fewer.
+        where: subjects and levels, see `LevelFilter`.
     """
     rows = selection.load_rows("math.jsonl", _load_test_set)
     samples = [build_sample(row) for row in rows]
-    return selection.limit_official(HUB_SAMPLE_SIZE).build_task("math", samples, math_answer())
+    return selection.build_task("math", samples, math_answer(), where=where, official_size=HUB_SAMPLE_SIZE)
 
 
 def build_sample(row: Row) -> Sample:

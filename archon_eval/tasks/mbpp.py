@@ -35,14 +35,15 @@ def mbpp(selection: Selection, options: ProgramOptions) -> Task:
 
     Args:
         selection: `data` has `text`, `test_list`, and optionally `task_id`, `test_setup_code`. Of rows with a number as
-            `task_id`, only 11 to 510 are used.
+            `task_id`, only 11 to 510 are used; a note says how many are not.
         options: where programs run, see `ProgramOptions`.
     """
     rows = selection.load_rows("mbpp.jsonl", lambda: load_hub_rows(*HUB, config="full"))
     samples = [build_sample(row) for row in rows if not isinstance(id := row.get("task_id"), int) or id in TEST_IDS]
     if not samples:
         raise DataError(f"{selection.data}: no task of the test split (task_id 11 to 510)")
-    return build_program_task("mbpp", samples, selection, options=options)
+    dropped = {"a task_id outside the test split (11 to 510)": len(rows) - len(samples)}
+    return build_program_task("mbpp", samples, selection, options=options, dropped=dropped)
 
 
 def build_sample(row: Row) -> Sample:

@@ -17,6 +17,7 @@ from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.scorers.mixeval import PARTS
 from archon_eval.scorers.mixeval import mixeval as mixeval_scorer
 from archon_eval.tasks._data import Selection
+from archon_eval.tasks._filters import BenchmarkFilter
 from archon_eval.tasks._pinned import load_github_file
 from archon_eval.tasks._rows import Row
 
@@ -28,31 +29,32 @@ STEPWISE_BENCHMARKS = ("BBH", "GSM8k", "MATH")
 
 @task
 @spread_options
-def mixeval(selection: Selection, judging: JudgeOptions) -> Task:
+def mixeval(selection: Selection, judging: JudgeOptions, where: BenchmarkFilter) -> Task:
     """Accuracy over both parts and every sub-benchmark.
 
     Args:
         selection: `data` has the form of the official `free-form.json` and `multiple-choice.json`, one or both
             (`-T data=free-form.json,multiple-choice.json`).
         judging: as for the scorer.
+        where: parts and sub-benchmarks, see `BenchmarkFilter`.
     """
-    return _build_task("mixeval", selection, judging)
+    return _build_task("mixeval", selection, judging, where)
 
 
 @task
 @spread_options
-def mixeval_hard(selection: Selection, judging: JudgeOptions) -> Task:
+def mixeval_hard(selection: Selection, judging: JudgeOptions, where: BenchmarkFilter) -> Task:
     """The hard subset; options as for `mixeval`."""
-    return _build_task("mixeval_hard", selection, judging)
+    return _build_task("mixeval_hard", selection, judging, where)
 
 
-def _build_task(name: str, selection: Selection, judging: JudgeOptions) -> Task:
+def _build_task(name: str, selection: Selection, judging: JudgeOptions, where: BenchmarkFilter) -> Task:
     folder = f"{FOLDER}/{name.replace('_', '-')}"
     rows = selection.load_rows(
         f"{name}.jsonl", lambda: [row for part in PARTS for row in load_github_file(*SOURCE, f"{folder}/{part}.json")]
     )
     samples, scorer = [build_sample(row) for row in rows], mixeval_scorer(**judging.to_arguments())
-    return selection.build_task(name, samples, scorer, setup=needs_judge(judging.allow_main_model))
+    return selection.build_task(name, samples, scorer, where=where, setup=needs_judge(judging.allow_main_model))
 
 
 def build_sample(row: Row) -> Sample:

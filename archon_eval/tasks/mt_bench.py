@@ -22,6 +22,7 @@ from archon_eval.scorers._judge import needs_judge
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.scorers.mt_bench import mt_bench_pair, mt_bench_single
 from archon_eval.tasks._data import Selection
+from archon_eval.tasks._filters import CategoryFilter
 from archon_eval.tasks._pinned import collect_model_answers, load_baseline_answers, load_github_file
 from archon_eval.tasks._rows import Row, load_local_rows
 
@@ -40,6 +41,7 @@ GRADINGS = {"pairwise": mt_bench_pair, "single": mt_bench_single}
 def mt_bench(
     selection: Selection,
     judging: JudgeOptions,
+    where: CategoryFilter,
     *,
     grading: str = "pairwise",
     baseline: str = BASELINE,
@@ -50,6 +52,7 @@ def mt_bench(
     Args:
         selection: `data` has the form of FastChat's `question.jsonl`: `question_id`, `category`, `turns`.
         judging: as for the scorers.
+        where: categories, see `CategoryFilter`.
         grading: `pairwise` (adjusted win rate, as in the papers) or `single` (1 to 10).
         baseline: `claude-3-5-sonnet-20240620`, or a local file in the form of FastChat's `model_answer/*.jsonl`.
         reference: a local file in the form of FastChat's `reference_answer/gpt-4.jsonl`; the official one by default.
@@ -69,8 +72,12 @@ def mt_bench(
         official = {BASELINE: partial(load_github_file, *ANSWERS_REPO, f"{FOLDER}/model_answer/{BASELINE}.jsonl")}
         answers = load_baseline_answers(baseline, official) if is_pairwise else {}
     samples = [build_sample(row, references, answers if is_pairwise else None) for row in rows]
+    unsorted = sum(not (sample.metadata or {})["category"] for sample in samples)
+    notes = [f"{unsorted} of {len(rows)} questions have no category, so the judge sees no reference for them"]
     scorer, setup = GRADINGS[grading](**judging.to_arguments()), needs_judge(judging.allow_main_model)
-    return selection.build_task("mt_bench", samples, scorer, setup=setup, solver=each_turn())
+    return selection.build_task(
+        "mt_bench", samples, scorer, where=where, notes=notes if unsorted else (), setup=setup, solver=each_turn()
+    )
 
 
 @solver

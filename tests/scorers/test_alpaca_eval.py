@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from inspect_ai.scorer import SampleScore, Score
 
+import archon_eval
 from archon_eval.errors import DataError, ParseError
 from archon_eval.scorers._judge import JudgeReply
 from archon_eval.scorers.alpaca_eval import (
@@ -22,7 +23,12 @@ from archon_eval.scorers.alpaca_eval import (
     load_judge_prompt,
     parse_preference,
 )
-from archon_eval.stats.length_control import JudgedPair, compute_lc_win_rate, get_calibration_file
+from archon_eval.stats.length_control import (
+    JudgedPair,
+    compute_lc_win_rate,
+    find_official_index,
+    get_calibration_file,
+)
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "alpaca_eval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -156,6 +162,19 @@ def test_metrics_of_a_running_eval_do_not_fail(calibration: Path) -> None:
         assert ("length_controlled_winrate" in figures) == (n > 1)
         assert ("standard_error" in figures) == (n > 1)
     assert figures["length_controlled_winrate"] == compute_lc_win_rate(rows, calibration)["length_controlled_winrate"]
+
+
+@needs_data
+def test_every_official_instruction_is_known_by_its_text() -> None:
+    rows = lines(DATA / "instructions_baseline.jsonl.gz")
+    assert [find_official_index(row["instruction"]) for row in rows] == list(range(805))
+    assert [find_official_index(f" {row['instruction'].strip()}\r\n") for row in rows] == list(range(805))
+    assert not any(find_official_index(row["instruction"] + "?") for row in rows)
+
+
+def test_other_instructions_have_no_official_index() -> None:
+    rows = lines(Path(archon_eval.__file__).parent / "samples" / "alpaca_eval.jsonl")
+    assert {find_official_index(text) for text in ["", "\ud800", *(row["instruction"] for row in rows)]} == {None}
 
 
 def test_the_calibration_file_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

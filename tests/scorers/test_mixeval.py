@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import pytest
 from archon_eval.errors import DataError, ParseError
 from archon_eval.scorers._judge import JudgeReply
 from archon_eval.scorers._judge_prompts import read_prompts
-from archon_eval.scorers.mixeval import NO_OPTION, PARTS, compute_accuracies, parse_option, parse_score
+from archon_eval.scorers.mixeval import (
+    NO_OPTION,
+    PARTS,
+    classify_option,
+    compute_accuracies,
+    parse_option,
+    parse_score,
+)
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "mixeval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -51,20 +59,19 @@ def test_published_scores(row: dict[str, Any]) -> None:
 
 @needs_data
 def test_the_judges_words_give_the_stored_verdicts() -> None:
-    unusable, none, total = 0, 0, 0
+    unusable, statuses = 0, Counter[str]()
     for row in EXPECTED:
         free_form, multiple_choice = judged(row["file"])
         assert all(parse_score(JudgeReply(r["judge_response"])) == r["judge_score"] for r in free_form)
-        total += len(multiple_choice)
         for r in multiple_choice:
             try:
                 option = parse_option(JudgeReply(r["judge_response"]))
             except ParseError:
                 unusable += 1  # upstream drew a random option here
                 continue
-            none += option == NO_OPTION
+            statuses[classify_option(option, r["n_options"])] += 1
             assert option in (NO_OPTION, r["judge_option"])
-    assert total > 14_000 and unusable + none < 60
+    assert statuses == {"read": 14_433, "no choice": 11, "beyond the options": 8} and unusable == 48
 
 
 @needs_data

@@ -8,7 +8,9 @@ from archon_eval.errors import SearchError
 from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.forecast import forecast
 from archon_eval.search.loop import search
+from archon_eval.search.prepare import prepare_questions
 from archon_eval.search.questions import load_questions
+from archon_eval.tasks.math import math
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
@@ -46,6 +48,20 @@ def test_changed_data_are_refused(tmp_path, fake_run):
     data.write_text("\n".join(map(json.dumps, rows[:3])))
     with pytest.raises(SearchError, match="3 questions leave 1"):
         search(settings(tasks=[task]), tmp_path / "few", fake_run)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_search_on_a_part_follows_the_sides_of_the_whole_benchmark(seed):
+    part = {"sample": True, "seed": seed, "subject": "Algebra,Geometry,Prealgebra,Precalculus"}
+    splits, _ = prepare_questions(settings(tasks=[{"name": "archon_eval/math", "args": part}]))
+    [sides] = splits.values()
+    whole = {side: {str(s.id) for s in math(side, sample=True, seed=seed).dataset} for side in ("dev", "test")}
+    assert len(sides["dev"]) + len(sides["test"]) == 44
+    assert set(sides["dev"]) < whole["dev"] and set(sides["test"]) < whole["test"]
+    with pytest.raises(SearchError, match=r"no question has subject='algebra'; did you mean 'Algebra'"):
+        prepare_questions(
+            settings(tasks=[{"name": "archon_eval/math", "args": {"sample": True, "subject": "algebra"}}])
+        )
 
 
 def test_a_dollar_budget_needs_prices(tmp_path, fake_run):

@@ -8,6 +8,7 @@ import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 
+from archon_eval._notes import ArchonNote
 from archon_eval.errors import DataError
 from archon_eval.solvers import archon
 from archon_eval.tasks import choices
@@ -80,6 +81,17 @@ def test_a_row_of_another_form_is_refused(tmp_path: Path, make: Any, row: dict[s
     with pytest.raises(DataError) as error:
         make(data=str(path))
     assert "mine.jsonl, line 1" in str(error.value) and said in str(error.value)
+
+
+def test_a_question_that_is_there_twice_counts_once_and_a_note_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    row = {"question": "q", "choices": ["a", "b"], "answer": 0}
+    rows = [row | {"subject": "law"}, row | {"subject": "ethics"}, row | {"question": "r"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.warns(ArchonNote, match="mmlu: 1 of 3 rows are left out: a question that is there before"):
+        task = mmlu(data=str(path))
+    assert [sample.metadata["subject"] for sample in samples(task) if sample.metadata] == ["law", None]
+    assert task.metadata == {"rows": 3, "dropped": {"a question that is there before in the same words": 1}}
 
 
 @pytest.mark.parametrize("name", TASKS)

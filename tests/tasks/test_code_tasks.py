@@ -11,6 +11,7 @@ from inspect_ai import Task, eval
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
+from archon_eval._notes import ArchonNote
 from archon_eval.errors import DataError, SandboxError
 from archon_eval.sandbox import CallCase, Case
 from archon_eval.sandbox.image import build_image
@@ -112,7 +113,10 @@ def test_the_hub_gives_one_file_at_a_commit_and_images_are_left_out(
 
     monkeypatch.setattr(hub, "hf_hub_download", download)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
-    [sample] = code_contests(sandbox="local").dataset
+    with pytest.warns(ArchonNote, match="code_contests: 1 of 2 rows are left out: an <image> in the description"):
+        task = code_contests(sandbox="local")
+    assert task.metadata == {"rows": 2, "dropped": {"an <image> in the description": 1}}
+    [sample] = task.dataset
     assert sample.id == "1_A. Twice" and len(build_test_cases(sample.metadata or {})) == 4
     [((repo, file), options)] = asked
     assert repo == "deepmind/code_contests" and "test-" in file and len(options["revision"]) == 40
@@ -135,7 +139,8 @@ def test_of_mbpp_only_the_test_split_counts(tmp_path: Path) -> None:
         {"task_id": n, "text": f"Task {n}.", "code": "", "test_list": ["assert f(1) == 2"]} for n in (1, 11, 510, 511)
     ]
     file.write_text("\n".join(map(json.dumps, rows)))
-    samples = list(mbpp(data=str(file), sandbox="local").dataset)
+    with pytest.warns(ArchonNote, match="mbpp: 2 of 4 rows are left out: a task_id outside the test split"):
+        samples = list(mbpp(data=str(file), sandbox="local").dataset)
     assert [s.id for s in samples] == ["11", "510"]
     assert build_test_cases(samples[0].metadata or {}) == (CallCase("assert f(1) == 2", ("f",)),)
     assert str(samples[0].input).startswith("Task 11.") and "assert f(1) == 2" in str(samples[0].input)
@@ -164,7 +169,8 @@ def test_no_docker_is_said_before_anything_is_asked(name: str, monkeypatch: pyte
 
 
 def test_shared_files_load(shared_data: Path) -> None:
-    found = code_contests(data=str(shared_data / "code_contests/problems.jsonl.gz"), sandbox="local").dataset
+    with pytest.warns(ArchonNote, match="code_contests: 11 of 26 rows are left out: an <image> in the description"):
+        found = code_contests(data=str(shared_data / "code_contests/problems.jsonl.gz"), sandbox="local").dataset
     assert len(found) == 15 and "<image>" not in "".join(str(s.input) for s in found)
     assert len(humaneval(data=str(shared_data / "humaneval/problems.jsonl"), sandbox="local").dataset) == 82
     assert len(mbpp(data=str(shared_data / "mbpp/problems.jsonl"), sandbox="local").dataset) == 50

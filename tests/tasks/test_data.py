@@ -10,16 +10,33 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai import Task
 from inspect_ai.dataset import Sample
 
+from archon_eval._notes import ArchonNote
 from archon_eval.errors import DataError
-from archon_eval.tasks._data import Selection, build_dataset, make_stable_id, split_samples, subsample
+from archon_eval.scorers.choices import letter_answer
+from archon_eval.tasks._data import (
+    SIDE_KEY,
+    Selection,
+    draw_samples,
+    find_dev_ids,
+    make_stable_id,
+    select_samples,
+    split_samples,
+    subsample,
+)
+from archon_eval.tasks._filters import Filter, LevelFilter, SubjectFilter
 from archon_eval.tasks._pinned import load_hub_rows
 from archon_eval.tasks._rows import Row, load_local_rows
 
 
 def make(n: int) -> list[Sample]:
     return [Sample(input="q", id=f"s{i}") for i in range(n)]
+
+
+def build(samples: list[Sample], where: Filter | None = None, seed: int = 0, **options: Any) -> list[Sample]:
+    return draw_samples(select_samples("d", samples, where=where, seed=seed), seed=seed, **options)
 
 
 def ids(samples: list[Sample]) -> list[str]:
@@ -55,20 +72,17 @@ def test_a_smaller_subsample_is_part_of_a_larger_one() -> None:
 
 
 def test_the_dev_split_of_a_subsample_is_a_fifth_of_it() -> None:
-    whole = [len(build_dataset("d", make(1000), n=200, split=split)) for split in ("dev", "test", "all")]
+    whole = [len(build(make(1000), n=200, split=split)) for split in ("dev", "test", "all")]
     assert whole == [40, 160, 200]
 
 
 def test_a_question_is_on_the_same_side_whatever_n_is() -> None:
     samples = make(77)
-    sides = {
-        side: [set(ids(build_dataset("d", samples, n=n, split=side))) for n in (10, 40, 77, None)]
-        for side in ("dev", "test")
-    }
+    sides = {side: [set(ids(build(samples, n=n, split=side))) for n in (10, 40, 77, None)] for side in ("dev", "test")}
     assert not set.union(*sides["dev"]) & set.union(*sides["test"])
     for side, (small, middle, whole, default) in sides.items():
         assert small < middle < whole == default, side
-    assert len(build_dataset("d", samples, n=40)) == 40 and len(build_dataset("d", samples, n=2)) == 2
+    assert len(build(samples, n=40)) == 40 and len(build(samples, n=2)) == 2
 
 
 @pytest.mark.parametrize("n", [0, -1, 11, True, "five", 2.5])
@@ -86,9 +100,9 @@ def test_bad_splits_say_what_is_legal() -> None:
 
 def test_ids_must_be_there_and_unique() -> None:
     with pytest.raises(DataError, match="id 's1' occurs twice"):
-        build_dataset("d", [*make(3), Sample(input="q", id="s1")])
+        build([*make(3), Sample(input="q", id="s1")])
     with pytest.raises(DataError, match="no id"):
-        build_dataset("d", [Sample(input="q")])
+        build([Sample(input="q")])
     assert make_stable_id("math", "a", "bc") != make_stable_id("math", "ab", "c")
     assert make_stable_id("math", "x") == make_stable_id("math", "x")
 
@@ -173,10 +187,86 @@ def test_several_files_are_one_source(tmp_path: Path) -> None:
     assert [dict(row.values) for row in rows] == ROWS
 
 
-def test_a_default_number_of_questions_is_for_official_rows_alone() -> None:
-    assert Selection().limit_official(200).n == 200
-    assert Selection(n=5).limit_official(200).n == 5
-    assert Selection(sample=True).limit_official(200).n is Selection(data="x.jsonl").limit_official(200).n is None
+def test_a_default_number_of_questions_is_for_official_rows_alone(recwarn: pytest.WarningsRecorder) -> None:
+    def count(selection: Selection, rows: int = 300) -> int:
+        return len(selection.build_task("d", make(rows), letter_answer(), official_size=200).dataset)
+
+    assert (count(Selection()), count(Selection(n=5)), count(Selection(), rows=30)) == (200, 5, 30)
+    assert count(Selection(sample=True)) == count(Selection(data="x.jsonl")) == 300
+    assert not recwarn.list
+
+
+def test_what_is_left_out_is_said_in_a_note_and_in_the_log() -> None:
+    def build(**options: Any) -> Task:
+        return Selection().build_task("d", make(8), letter_answer(), **options)
+
+    with pytest.warns(ArchonNote) as notes:
+        task = build(dropped={"an image": 2, "no answer": 0}, notes=["Two rows are odd"])
+    assert [str(note.message) for note in notes] == ["d: 2 of 10 rows are left out: an image", "d: Two rows are odd"]
+    assert task.metadata == {"rows": 10, "dropped": {"an image": 2}, "notes": ["Two rows are odd"]}
+    assert build(dropped={"an image": 0}).metadata == {"rows": 8}
+
+
+def make_mixture(n: int) -> list[Sample]:
+    facts = [{"subject": "abc"[i % 3], "level": i % 5} for i in range(n)]
+    return [Sample(input="q", id=f"s{i}", metadata=fact) for i, fact in enumerate(facts)]
+
+
+@given(st.integers(20, 200), st.integers(0, 9), st.data())
+def test_a_question_is_on_the_same_side_whatever_the_filter_is(n: int, seed: int, data: st.DataObject) -> None:
+    samples = make_mixture(n)
+    whole = {side: set(ids(build(samples, split=side, seed=seed))) for side in ("dev", "test")}
+    assert len(whole["dev"]) == round(0.2 * n)
+    where = SubjectFilter(subject=data.draw(st.sampled_from(["a", "b,c", ["a", "c"]])))
+    left = build(samples, where, seed)
+    assert {str(s.metadata["subject"]) for s in left if s.metadata} <= set("abc")
+    drawn = build(samples, where, seed, n=data.draw(st.integers(1, len(left))))
+    for chosen in (left, drawn):
+        assert find_dev_ids(chosen) == whole["dev"] & set(ids(chosen)), "as a search splits them, which has no seed"
+    assert set(ids(drawn)) <= set(ids(left))
+
+
+def test_a_draw_of_a_subject_is_as_near_a_fifth_as_its_sides_allow() -> None:
+    samples = [Sample(input="q", id=f"s{i}", metadata={SIDE_KEY: "dev" if i < 3 else "test"}) for i in range(30)]
+    for n, dev in ((5, 1), (10, 2), (20, 3), (28, 3), (30, 3)):
+        drawn = draw_samples(samples, n=n)
+        assert (len(drawn), len(find_dev_ids(drawn))) == (n, dev)
+    most = [Sample(input="q", id=f"s{i}", metadata={SIDE_KEY: "test" if i < 3 else "dev"}) for i in range(30)]
+    assert [len(find_dev_ids(draw_samples(most, n=n))) for n in (10, 20, 30)] == [7, 17, 27]
+    with pytest.raises(DataError, match="whole number from 1 to 30"):
+        draw_samples(samples, n=31)
+
+
+def test_values_of_a_filter() -> None:
+    samples = make_mixture(30)
+    samples.append(Sample(input="q", id="odd", metadata={"subject": "Life, the rest", "level": None}))
+
+    def find(**options: Any) -> list[str]:
+        return ids(LevelFilter(**options).select("d", samples))
+
+    assert find(subject="a", level=3) == ["s3", "s18"] == find(subject=["a"], level=[3]) == find(subject="a", level="3")
+    assert len(find(level="1, 2")) == 12 == len(find(level=["1", "2"]))
+    assert find(subject="Life, the rest") == ["odd"], "a value with a comma in it"
+    assert len(find()) == 31
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"subject": "d"}, r"d: no question has subject='d' \(legal: Alpha, Beta\)"),
+        ({"subject": "alpha"}, "no question has subject='alpha'; did you mean 'Alpha'"),
+        ({"subject": "Alpha,Bets"}, "no question has subject='Bets'; did you mean 'Beta'"),
+        ({"subject": []}, r"subject is an empty list \(legal: Alpha, Beta\)"),
+        ({"subject": "Alpha", "level": 2}, "no question has subject=Alpha and level=2, though there are some for each"),
+    ],
+)
+def test_a_filter_that_chooses_nothing_says_what_is_legal(options: dict[str, Any], said: str) -> None:
+    facts = [{"subject": "Alpha", "level": 1}, {"subject": "Beta", "level": 2}]
+    samples = [Sample(input="q", id=str(i), metadata=fact) for i, fact in enumerate(facts)]
+    with pytest.raises(DataError, match=said):
+        LevelFilter(**options).select("d", samples)
+    with pytest.raises(DataError, match=r"d: subject=Alpha: no question says its subject"):
+        SubjectFilter(subject="Alpha").select("d", make(3))
 
 
 def test_without_the_hub_library_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

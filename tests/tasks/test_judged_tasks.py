@@ -2,17 +2,22 @@
 
 import gzip
 import json
+import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
+from archon_eval._notes import ArchonNote
 from archon_eval.errors import DataError
+from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
 from archon_eval.tasks import _pinned
 from archon_eval.tasks._pinned import collect_model_answers, load_github_file, load_hub_file
 from archon_eval.tasks._rows import Row, load_local_rows
@@ -67,6 +72,36 @@ def test_the_bundled_sample_runs_from_end_to_end(task: Callable[..., Task], key:
     log = run(task(sample=True))
     assert log.results and log.results.completed_samples == log.results.total_samples >= 8
     assert figures(log)[key] == (pytest.approx(value) if value is not None else pytest.approx(50, abs=50))
+
+
+def test_unreadable_choices_are_counted_and_each_score_says_which_it_is() -> None:
+    says = {"MMLU": "[[none]]", "PIQA": "[[Z]]", "free": "[[0.5]]"}
+    questions = {s.metadata["question"]: s.metadata for s in mixeval(sample=True).dataset if s.metadata}
+
+    def judge(messages: list[ChatMessage]) -> str:
+        text = messages[-1].text
+        facts = next(facts for question, facts in questions.items() if question in text)
+        return says["free"] if facts["part"] == "free-form" else says.get(facts["benchmark"], "[[A]]")
+
+    roles = {"judge": scripted(judge)}
+    (log,) = eval(
+        mixeval(sample=True),
+        model=scripted(lambda _: "?"),
+        model_roles=roles,
+        epochs=2,
+        display="none",
+        log_dir="memory://m",
+    )
+    assert log.status == "success" and figures(log)["unreadable_choices"] == 2 * 3 and log.samples
+    found: dict[str, set[str]] = {}
+    for sample in log.samples:
+        (score,) = (sample.scores or {}).values()
+        assert score.metadata
+        found.setdefault(score.metadata["status"], set()).add(score.metadata["benchmark"])
+        if score.metadata["status"] != "read":
+            assert score.value == 0 and "which counts as wrong" in str(score.explanation)
+    assert (found["no choice"], found["beyond the options"]) == ({"MMLU"}, {"PIQA"}) and "DROP" in found["read"]
+    assert "unreadable_choices" not in figures(run(mixeval(sample=True, part="free-form")))
 
 
 def test_mt_bench_single_grading_and_the_second_turn_sees_the_first_answer() -> None:
@@ -167,15 +202,94 @@ def test_official_files(shared_data: Path, tmp_path: Path) -> None:
     assert len(mixeval(data=files, split="dev").dataset) == 800
 
 
-def test_official_length_control_is_prepared_before_anything_is_paid(shared_data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("alpaca_eval", reason="the extra `alpaca` is not installed")
+def test_official_length_control_is_prepared_before_anything_is_paid(shared_data: Path, calibration: str) -> None:
     data = str(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz")
     with pytest.raises(DataError, match="calibration=absent"):
         alpaca_eval(data=data, calibration="absent.csv")
-    calibration = tmp_path / "df_gamed.csv"
-    calibration.write_bytes(gzip.decompress((shared_data / "alpaca_eval/df_gamed_RECONSTRUCTED.csv.gz").read_bytes()))
-    log = run(alpaca_eval(data=data, calibration=str(calibration)), limit=12)
+    log = run(alpaca_eval(data=data, calibration=calibration), limit=12)
     assert 0 < figures(log)["length_controlled_winrate"] < 100
+
+
+@pytest.fixture(scope="module")
+def alpaca_rows(shared_data: Path) -> list[dict[str, Any]]:
+    return [dict(row.values) for row in load_local_rows(shared_data / "alpaca_eval/instructions_baseline.jsonl.gz")]
+
+
+@pytest.fixture(scope="module")
+def calibration(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    pytest.importorskip("alpaca_eval", reason="the extra `alpaca` is not installed")
+    path = tmp_path_factory.mktemp("calibration") / "df_gamed.csv"
+    path.write_bytes(gzip.decompress((shared_data / "alpaca_eval/df_gamed_RECONSTRUCTED.csv.gz").read_bytes()))
+    return str(path)
+
+
+def test_length_control_goes_with_the_text_and_not_with_the_place(
+    alpaca_rows: list[dict[str, Any]], calibration: str, tmp_path: Path
+) -> None:
+    shuffled = random.Random(3).sample(alpaca_rows, len(alpaca_rows))
+    files = {
+        "in order": write(tmp_path / "ordered.jsonl", *alpaca_rows),
+        "shuffled": write(
+            tmp_path / "shuffled.jsonl", *({k: v for k, v in r.items() if k != "index"} for r in shuffled)
+        ),
+        "numbered anew": write(tmp_path / "anew.jsonl", *(row | {"index": n} for n, row in enumerate(shuffled))),
+    }
+    found = {}
+    for kind, file in files.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ArchonNote)
+            task = alpaca_eval(data=file, calibration=calibration, n=60)
+        said = [str(note.message) for note in caught if note.category is ArchonNote]
+        if kind == "numbered anew":
+            (note,) = said
+            first = shuffled[0]["index"]
+            assert "of 805 rows have another index than their instruction has in AlpacaEval" in note
+            assert f"anew.jsonl, line 1: 0 instead of {first}" in note
+        else:
+            assert not said
+        found[kind] = figures(run(task))
+    assert found["shuffled"] == pytest.approx(found["in order"], abs=1e-9)
+    assert found["numbered anew"] == pytest.approx(found["in order"], abs=1e-9)
+    assert 0 < found["in order"]["length_controlled_winrate"] < 100
+
+
+def test_an_instruction_of_another_text_leaves_no_length_control_and_says_so(
+    alpaca_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    edited = [dict(row) for row in alpaca_rows[:20]]
+    edited[4]["instruction"] += " Answer in French."
+    edited[7]["instruction"] = "  " + edited[7]["instruction"].replace(" ", "\r\n", 1)
+    file = write(tmp_path / "mine.jsonl", *edited)
+    with pytest.warns(
+        ArchonNote, match=r"1 of 20 instructions are not AlpacaEval's .the first: mine.jsonl, line 5.; with"
+    ):
+        task = alpaca_eval(data=file)
+    assert task.metadata and task.metadata["rows"] == 20 and len(task.metadata["notes"]) == 1
+    log = run(task)
+    assert "length_controlled_winrate" not in figures(log) and figures(log)["n_total"] == 20
+    scores = {str(sample.id): next(iter((sample.scores or {}).values())) for sample in log.samples or ()}
+    said = {
+        id: ((score.metadata or {})["index"], (score.metadata or {})["length_control"]) for id, score in scores.items()
+    }
+    other = str(task.dataset[4].id)
+    assert said.pop(other) == (None, "not an AlpacaEval instruction")
+    assert said == {f"alpaca-{index:03d}": (index, "possible") for index in range(20) if index != 4}
+    assert "Length control: not an AlpacaEval instruction." in str(scores[other].explanation)
+
+
+def test_the_scorer_trusts_no_index_that_a_task_from_elsewhere_gives(alpaca_rows: list[dict[str, Any]]) -> None:
+    facts = [
+        {"instruction": alpaca_rows[3]["instruction"], "baseline_output": "x", "index": 9},
+        {"instruction": alpaca_rows[5]["instruction"], "baseline_output": "x"},
+        {"instruction": "Why?", "baseline_output": "x", "index": 7},
+    ]
+    samples = [Sample(input=fact["instruction"], id=n, metadata=fact) for n, fact in enumerate(facts)]
+    log = run(Task(dataset=samples, scorer=alpaca_eval_scorer()))
+    scores = [next(iter((sample.scores or {}).values())) for sample in log.samples or ()]
+    assert [(score.metadata or {})["index"] for score in scores] == [3, 5, None]
+    assert "index 9 is not this instruction's, which is 3" in str(scores[0].explanation)
+    assert "index 7 is not this instruction's, which is None" in str(scores[2].explanation)
+    assert "length_controlled_winrate" not in figures(log)
 
 
 def write(path: Path, *records: object) -> str:
@@ -191,6 +305,9 @@ def test_wrong_files_say_what_is_wrong(tmp_path: Path) -> None:
         alpaca_eval(data=write(file, {"instruction": "Why?"}))
     with pytest.raises(DataError, match="the baseline has no answer to question 'q1'"):
         arena_hard(data=write(file, question), baseline=write(tmp_path / "answers.jsonl", answer))
+    two = {"uid": "q1", "turns": ["Why?", "And then?"]}
+    with pytest.raises(DataError, match=r"file\.jsonl, line 1: 'turns' must be a list of one turn"):
+        arena_hard(data=write(file, two), baseline=write(tmp_path / "answers.jsonl", answer | {"uid": "q1"}))
     with pytest.raises(DataError, match="did you mean 'gpt-4-0314'"):
         arena_hard(data=write(file, question), baseline="gpt-4-0413")
     with pytest.raises(DataError, match="'turns' must be two texts"):
@@ -212,6 +329,16 @@ def test_wrong_files_say_what_is_wrong(tmp_path: Path) -> None:
         mixeval(data=write(file, choice | {"target": [2]}))
     with pytest.raises(DataError, match="give one of them"):
         mixeval(sample=True, data="x.json")
+
+
+def test_questions_without_a_category_are_judged_without_a_reference_and_a_note_says_so(tmp_path: Path) -> None:
+    questions = [
+        {"question_id": n, "turns": ["One?", "Two?"], **facts} for n, facts in enumerate([{}, {"category": "stem"}])
+    ]
+    file = write(tmp_path / "questions.jsonl", *questions)
+    with pytest.warns(ArchonNote, match="mt_bench: 1 of 2 questions have no category, so the judge sees no reference"):
+        task = mt_bench(grading="single", data=file)
+    assert len(task.dataset) == 2
 
 
 def test_forms_of_model_answers() -> None:

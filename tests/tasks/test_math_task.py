@@ -10,6 +10,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from archon_eval.errors import DataError
 from archon_eval.tasks import math as task_module
+from archon_eval.tasks._data import SIDE_KEY
 from archon_eval.tasks._rows import Row
 from archon_eval.tasks.math import build_sample, math
 
@@ -19,7 +20,10 @@ def test_the_sample_holds_the_whole_prompt() -> None:
     text = str(sample.input)
     assert text.startswith(r"How many non-empty subsets of $\{1, 2, 3, \ldots, 12\}$")
     assert text.endswith(r"inside \boxed{}.")
-    assert (sample.target, sample.metadata) == ("440", {"subject": "Counting & Probability", "level": 5})
+    assert (sample.target, sample.metadata) == (
+        "440",
+        {"subject": "Counting & Probability", "level": 5, SIDE_KEY: "test"},
+    )
 
 
 def test_splits_of_the_bundled_problems() -> None:
@@ -48,9 +52,22 @@ def test_the_hub_gives_two_hundred_problems_of_all_subjects_at_a_commit(monkeypa
     assert [config for _, _, config in calls] == list(task_module.CONFIGS)
     assert {len(revision) for _, revision, _ in calls} == {40}
     assert len({str(s.id).rsplit("-", 1)[0] for s in samples}) == 7
-    assert (samples[0].target, samples[0].metadata) == (r"\frac{1}{2}", {"subject": "Algebra", "level": 3})
+    assert (samples[0].target, samples[0].metadata) == (
+        r"\frac{1}{2}",
+        {"subject": "Algebra", "level": 3, SIDE_KEY: "test"},
+    )
     assert len(math("test").dataset) == 160
     assert {s.id for s in math(n=50).dataset} < {s.id for s in samples}
+
+
+def test_the_default_number_is_taken_from_what_a_filter_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub(monkeypatch, [])
+    assert len(math(level=3).dataset) == 200
+    ids = {str(sample.id) for sample in math(n=700).dataset}
+    monkeypatch.setattr(task_module, "CONFIGS", task_module.CONFIGS[:1])
+    few = math(subject="Algebra")
+    assert len(few.dataset) == 100 and few.metadata == {"rows": 100}
+    assert {str(sample.id) for sample in few.dataset} == {id for id in ids if id.startswith("algebra-")}
 
 
 def test_rows_without_an_id_get_one_from_their_text() -> None:

@@ -10,6 +10,9 @@ from inspect_ai import Task, eval, list_tasks
 from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
 
 import archon_eval.tasks
+from archon_eval.errors import DataError
+from archon_eval.runs.read_log import GROUP_KEYS
+from archon_eval.tasks._data import SIDE_KEY
 from archon_eval.tasks.alpaca_eval import alpaca_eval
 from archon_eval.tasks.arena_hard import arena_hard
 from archon_eval.tasks.choices import gpqa_diamond, mmlu, mmlu_pro
@@ -25,19 +28,20 @@ SELECTION: dict[str, Any] = {"split": "all", "sample": False, "data": None, "n":
 PROGRAMS = {"sandbox": "docker", "time_factor": "auto"}
 JUDGING = {"judge_prompts": None, "judge_cache": "reuse", "allow_main_model": False, "stored": None}
 OPTIONS: dict[Callable[..., Task], dict[str, Any]] = {
-    math: {},
+    math: {"subject": None, "level": None},
     gsm8k: {},
-    mmlu: {},
-    mmlu_pro: {},
-    gpqa_diamond: {},
+    mmlu: {"subject": None},
+    mmlu_pro: {"subject": None},
+    gpqa_diamond: {"subject": None},
     code_contests: PROGRAMS,
     humaneval: PROGRAMS,
     mbpp: PROGRAMS,
-    alpaca_eval: JUDGING | {"length_controlled": True, "calibration": None},
+    alpaca_eval: JUDGING | {"dataset": None, "length_controlled": True, "calibration": None},
     arena_hard: JUDGING | {"baseline": "gpt-4-0314"},
-    mixeval: JUDGING,
-    mixeval_hard: JUDGING,
-    mt_bench: JUDGING | {"grading": "pairwise", "baseline": "claude-3-5-sonnet-20240620", "reference": None},
+    mixeval: JUDGING | {"part": None, "benchmark": None},
+    mixeval_hard: JUDGING | {"part": None, "benchmark": None},
+    mt_bench: JUDGING
+    | {"category": None, "grading": "pairwise", "baseline": "claude-3-5-sonnet-20240620", "reference": None},
 }
 
 
@@ -62,7 +66,44 @@ def test_a_log_keeps_the_options_that_were_given_and_the_defaults(tmp_path: Path
     options = {"sample": True, "n": 4}
     [log] = eval("archon_eval/math", task_args=options, model=say("?"), log_dir=str(tmp_path), display="none")
     assert log.status == "success" and log.eval.dataset.samples == 4
-    assert log.eval.task_args == SELECTION | options and log.eval.task_args_passed == options
+    assert log.eval.task_args == SELECTION | OPTIONS[math] | options and log.eval.task_args_passed == options
+
+
+FILTERS: list[tuple[Callable[..., Task], dict[str, Any], int]] = [
+    (mmlu, {"subject": ["biology", "law"]}, 3),
+    (mmlu_pro, {"subject": "math,physics"}, 7),
+    (gpqa_diamond, {"subject": "Physics"}, 4),
+    (math, {"subject": "Counting & Probability", "level": [4, 5]}, 5),
+    (mixeval, {"benchmark": ["GSM8k", "DROP"]}, 4),
+    (mixeval, {"part": "multiple-choice", "benchmark": "AGIEval,MMLU"}, 3),
+    (mixeval_hard, {"part": "free-form"}, 6),
+    (mt_bench, {"category": "math,coding"}, 2),
+    (alpaca_eval, {"dataset": "own"}, 12),
+]
+
+
+@pytest.mark.parametrize(("task", "options", "count"), FILTERS, ids=lambda value: getattr(value, "__name__", None))
+def test_sub_benchmarks_are_chosen_by_the_keys_that_reports_group_by(
+    task: Callable[..., Task], options: dict[str, Any], count: int
+) -> None:
+    chosen, whole = task(sample=True, **options).dataset, task(sample=True).dataset
+    assert len(chosen) == count
+    for key, value in options.items():
+        wanted = {str(item) for item in (value if isinstance(value, list) else value.split(","))}
+        assert {str(sample.metadata[key]) for sample in chosen if sample.metadata} == wanted
+        assert key in (*GROUP_KEYS, "level")
+    sides = {sample.id: sample.metadata[SIDE_KEY] for sample in whole if sample.metadata}
+    assert all(sample.metadata and sides[sample.id] == sample.metadata[SIDE_KEY] for sample in chosen)
+    with pytest.raises(DataError, match=r"no question has .*='GSM'.* .legal: "):
+        task(sample=True, **{next(iter(options)): "GSM"})
+
+
+def test_a_filter_of_a_command_reaches_the_task(tmp_path: Path) -> None:
+    options = {"sample": True, "subject": ["biology", "chemistry"]}
+    [log] = eval("archon_eval/mmlu", task_args=options, model=say("ANSWER: B"), log_dir=str(tmp_path), display="none")
+    assert log.status == "success" and log.samples and log.eval.task_args["subject"] == ["biology", "chemistry"]
+    assert [(sample.metadata or {})["subject"] for sample in log.samples] == ["biology"] * 2 + ["chemistry"] * 2
+    assert log.eval.metadata == {"rows": 24}
 
 
 def test_the_old_name_of_an_option_reaches_the_scorer_under_its_new_name(tmp_path: Path) -> None:
