@@ -3,17 +3,16 @@
 A game gives one row, or three if a side is "much better". With a single baseline the Bradley-Terry win rate is the mean
 of the rows (win 1, tie 1/2), also for a model that never wins:
 
-    >>> rows = score_game(1, "B>>A") + score_game(2, "A=B")
-    >>> rows
+    >>> score_game(1, "B>>A") + score_game(2, "A=B")
     [1.0, 1.0, 1.0, 0.5]
-    >>> compute_win_rate({"q1": [ScoredAnswer(sum(rows) / 4, weight=4)]})["win_rate"]
+    >>> round(compute_win_rate([1.0, 1.0, 1.0, 0.5], ["q1"] * 4)["win_rate"], 1)
     87.5
 
 Games of one question depend on each other, so the interval is over questions. The official interval, which resamples
 rows and comes out too narrow, is computed too, for comparison with the leaderboard.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import yaml
@@ -22,7 +21,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
-from archon_eval.runs.metrics import WIN_RATE, collect_answers
+from archon_eval.runs.metrics import WIN_RATE
 from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
@@ -34,7 +33,7 @@ from archon_eval.scorers._judge import (
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import bootstrap
-from archon_eval.stats.metrics import Answers
+from archon_eval.stats.metrics import ScoredAnswer
 
 JUDGE_CONFIG = GenerateConfig(temperature=0, max_tokens=4096)
 RETRY_PROMPT = "Finish with your verdict: exactly one of [[A>>B]], [[A>B]], [[A=B]], [[B>A]], [[B>>A]]"
@@ -53,41 +52,32 @@ def score_game(game: int, verdict: str) -> list[float]:
     return [result if game == 1 else 1 - result] * weight
 
 
-def compute_win_rate(answers: Answers) -> dict[str, float]:
-    """Win rate in percent with two 95% intervals, left out where a single question or row cannot give one.
+def compute_win_rate(results: Sequence[float], questions: Sequence[Hashable]) -> dict[str, float]:
+    """Win rate in percent with two 95% intervals, left out where they cannot be had: of a single question or row.
 
     Args:
-        answers: question -> its scored answers, whose value is the mean of `weight` rows.
+        results: weighted rows, each 0, 0.5 or 1.
+        questions: the question of each row.
 
     Returns:
-        `win_rate`; `ci_low`, `ci_high` over questions, as reports show them; and `n_questions`.
+        `win_rate`; `ci_low`, `ci_high` over questions, as reports show them; `row_ci_low`, `row_ci_high` over rows, as
+        upstream, which has none where all rows are equal; and `n_questions`.
 
     Raises:
-        DataError: no answers.
-    """
-    rate = WIN_RATE.estimate(answers)
-    figures = {"win_rate": rate.value, "ci_low": rate.low, "ci_high": rate.high}
-    percents = {key: 100 * value for key, value in figures.items() if value is not None}
-    return percents | {"n_questions": rate.n}
-
-
-def compute_row_interval(results: Sequence[float]) -> dict[str, float]:
-    """The official interval in percent, from resampling rows; empty for a single row.
-
-    Args:
-        results: weighted rows, each 0 (loss), 0.5 (tie) or 1 (win).
-
-    Returns:
-        `row_ci_low` and `row_ci_high`.
-
-    Raises:
-        DataError: no rows, or a row of another value.
+        DataError: no rows, a row of another value, or lengths that differ.
     """
     if bad := set(results) - {0.0, 0.5, 1.0}:
         raise DataError(f"result {bad.pop()}: legal is 0 (loss), 0.5 (tie), 1 (win)")
     by_row = bootstrap([100 * result for result in results])
-    ends = {"row_ci_low": by_row.low, "row_ci_high": by_row.high}
-    return {key: value for key, value in ends.items() if value is not None}
+    answers: dict[str, list[ScoredAnswer]] = {}
+    for result, question in zip(results, questions, strict=True):
+        answers.setdefault(str(question), []).append(ScoredAnswer(result))
+    rate = WIN_RATE.estimate(answers)
+    figures = {"win_rate": rate.value, "ci_low": rate.low, "ci_high": rate.high}
+    shown = {key: 100 * value for key, value in figures.items() if value is not None}
+    if by_row.low is not None and by_row.high is not None and by_row.low < by_row.high:
+        shown |= {"row_ci_low": by_row.low, "row_ci_high": by_row.high}
+    return shown | {"n_questions": rate.n}
 
 
 def load_judge_prompt(path: str | None = None) -> JudgePrompt:
@@ -108,11 +98,15 @@ def load_judge_prompt(path: str | None = None) -> JudgePrompt:
 
 @metric(scores="unreduced")
 def arena_hard_metrics() -> Metric:
-    """Win rate over the games of all epochs with its intervals, see `compute_win_rate` and `compute_row_interval`."""
+    """`compute_win_rate` of all games of all epochs, with its intervals."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
-        rows = [row for s in scores for game in (s.score.metadata or {})["games"] for row in game["rows"]]
-        return compute_win_rate(collect_answers("arena_hard", scores)) | compute_row_interval(rows) if rows else {}
+        results, questions = [], []
+        for sample in scores:
+            won = [row for game in (sample.score.metadata or {})["games"] for row in game["rows"]]
+            results += won
+            questions += [sample.sample_id] * len(won)
+        return compute_win_rate(results, questions) if results else {}
 
     return compute
 
