@@ -66,7 +66,7 @@ def compare_scores(
 ) -> PairedComparison:
     """Paired comparison of two systems by the metric of `estimate_score`, with the same arguments.
 
-    The interval is that of `estimate_score` for the difference, which lies between minus and plus the scale's width: each
+    The interval is that of `estimate_score` for the difference, from minus to plus the scale's width: each
     question adds the difference of its parts in the two values. The permutation test exchanges the two systems per
     question, sums and weights together, and computes the metric's difference anew: all 2^k exchanges of the k questions
     that differ if k <= 20 (exact), else `draws` seeded ones with p = (1 + as extreme) / (1 + draws). The sign test is
@@ -191,7 +191,9 @@ def _estimate_difference(
         parts.append((sums - value * own) / total)
         weights.append(own / total)
     size = 1 / float(np.square((weights[0] + weights[1]) / 2).sum())
-    return estimate_linear(values[0] - values[1], size * (parts[0] - parts[1]), size, bounds, confidence=confidence)
+    return estimate_linear(
+        values[0] - values[1], size * (parts[0] - parts[1]), size, bounds, confidence=confidence, paired=True
+    )
 
 
 def _run_permutation_test(
@@ -199,8 +201,7 @@ def _run_permutation_test(
 ) -> tuple[float, bool]:
     """p of the test, and whether it is exact; strata: (share, first's sums and weights, second's sums and weights).
 
-    With signs s per question, a system's sum in a stratum is A + s.a and its weight B + s.b; the other's are A - s.a and
-    B - s.b.
+    With signs s per question, a system's sum in a stratum is A + s.a and its weight B + s.b; the other's have minus.
     """
     columns, fixed = [], []
     for number, (share, (sums, weights), (other_sums, other_weights)) in enumerate(strata):
