@@ -7,7 +7,7 @@
 'cannot tell'
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, comb, sqrt
 from statistics import NormalDist
@@ -66,7 +66,7 @@ def compare_scores(
 ) -> PairedComparison:
     """Paired comparison of two systems by the metric of `estimate_score`, with the same arguments.
 
-    The interval is that of `estimate_score` for the difference, which lies between minus and plus the scale's width: each
+    The interval is that of `estimate_score` for the difference, from minus to plus the scale's width: each
     question adds the difference of its parts in the two values. The permutation test exchanges the two systems per
     question, sums and weights together, and computes the metric's difference anew: all 2^k exchanges of the k questions
     that differ if k <= 20 (exact), else `draws` seeded ones with p = (1 + as extreme) / (1 + draws). The sign test is
@@ -85,16 +85,15 @@ def compare_scores(
         one, other = (read_questions(side, keys, bounds) for side in (first, second))
         estimates.append(_estimate_difference(one, other, range_, confidence))
         exchanges.append((share, one, other))
-        differences = one[0] / one[1] - other[0] / other[1]
-        wins += int((differences > MIN_DIFFERENCE).sum())
-        losses += int((differences < -MIN_DIFFERENCE).sum())
-    permutation_p, exact = _run_permutation_test(exchanges, draws, seed)
+        ups, downs = count_moves(one[0] / one[1] - other[0] / other[1])
+        wins, losses = wins + ups, losses + downs
+    permutation_p, exact = _exchange(exchanges, draws, seed)
     return PairedComparison(
         difference=combine_strata([share for share, _ in parts], estimates, confidence),
         wins=wins,
         losses=losses,
         ties=len(first) - wins - losses,
-        sign_p=_run_sign_test(wins, losses),
+        sign_p=run_sign_test(wins, losses),
         permutation_p=permutation_p,
         exact=exact,
     )
@@ -170,7 +169,13 @@ def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:
     return 1 - (1 - confidence) / max(1, comparisons)
 
 
-def _run_sign_test(wins: int, losses: int) -> float:
+def count_moves(differences: FloatArray) -> tuple[int, int]:
+    """How many differences are above and below zero."""
+    return int((differences > MIN_DIFFERENCE).sum()), int((differences < -MIN_DIFFERENCE).sum())
+
+
+def run_sign_test(wins: int, losses: int) -> float:
+    """Two-sided p of the exact sign test."""
     n = wins + losses
     tail: float = sum(comb(n, k) for k in range(min(wins, losses) + 1)) / (1 << n)
     return min(1.0, 2 * tail)
@@ -191,65 +196,71 @@ def _estimate_difference(
         parts.append((sums - value * own) / total)
         weights.append(own / total)
     size = 1 / float(np.square((weights[0] + weights[1]) / 2).sum())
-    return estimate_linear(values[0] - values[1], size * (parts[0] - parts[1]), size, bounds, confidence=confidence)
+    return estimate_linear(
+        values[0] - values[1], size * (parts[0] - parts[1]), size, bounds, confidence=confidence, paired=True
+    )
 
 
-def _run_permutation_test(
+def _exchange(
     strata: Sequence[tuple[float, tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]], draws: int, seed: int
 ) -> tuple[float, bool]:
-    """p of the test, and whether it is exact; strata: (share, first's sums and weights, second's sums and weights).
+    """`run_permutation_test` of strata: (share, first's sums and weights, second's sums and weights).
 
-    With signs s per question, a system's sum in a stratum is A + s.a and its weight B + s.b; the other's are A - s.a and
-    B - s.b.
+    With signs s per question, a system's sum in a stratum is A + s.a and its weight B + s.b; the other's have minus.
     """
-    columns, fixed = [], []
-    for number, (share, (sums, weights), (other_sums, other_weights)) in enumerate(strata):
-        halves = np.stack([(sums - other_sums) / 2, (weights - other_weights) / 2])
-        halves[np.abs(halves) < MIN_DIFFERENCE] = 0.0
-        moved = halves[:, halves.any(axis=0)]
-        total, weight = float((sums + other_sums).sum()) / 2, float((weights + other_weights).sum()) / 2
-        if moved.shape[1]:
-            columns.append((number, moved))
-            fixed.append((share, total, weight))
-    if not columns:
-        return 1.0, True
-    linear = not any(moved[1].any() for _, moved in columns)
-    if linear:  # equal weights: the metric's difference is a sum over the questions
-        rows = [2 * share / weight * moved[0] for (_, moved), (share, _, weight) in zip(columns, fixed, strict=True)]
-        table = np.concatenate(rows)[:, None]
-    else:
-        count = sum(moved.shape[1] for _, moved in columns)
-        table, start = np.zeros((count, 2 * len(columns))), 0
-        for place, (_, moved) in enumerate(columns):
-            stop = start + moved.shape[1]
-            table[start:stop, 2 * place : 2 * place + 2] = moved.T
-            start = stop
+    halves, fixed = [], []
+    for share, (sums, weights), (other_sums, other_weights) in strata:
+        moves = np.stack([sums - other_sums, weights - other_weights], axis=1) / 2
+        moves[np.abs(moves) < MIN_DIFFERENCE] = 0.0
+        halves.append(moves[moves.any(axis=1)])
+        fixed.append((share, float((sums + other_sums).sum()) / 2, float((weights + other_weights).sum()) / 2))
+    if not any(moves[:, 1].any() for moves in halves):  # equal weights: the difference is a sum over the questions
+        parts = [2 * share / weight * moves[:, :1] for moves, (share, _, weight) in zip(halves, fixed, strict=True)]
+        return run_permutation_test(np.concatenate(parts), draws, seed)
 
     def compute_differences(sums: FloatArray) -> FloatArray:
-        if linear:
-            return sums[:, 0]
         result = np.zeros(len(sums))
         for place, (share, total, weight) in enumerate(fixed):
             a, b = sums[:, 2 * place], sums[:, 2 * place + 1]
             result += share * ((total + a) / (weight + b) - (total - a) / (weight - b))
         return result
 
-    observed = abs(float(compute_differences(table.sum(axis=0)[None])[0])) * (
-        1 - 1e-9
-    )  # equal to the last bits but one
-    if linear and np.ptp(np.abs(table)) < MIN_DIFFERENCE:  # equal moves: the sign test is the same test
-        ups = int((table > 0).sum())
-        return _run_sign_test(ups, len(table) - ups), True
-    if len(table) <= MAX_EXACT_FLIPS:
-        sums = np.zeros((1, table.shape[1]))
-        for row in table:
+    table, start = np.zeros((sum(map(len, halves)), 2 * len(halves))), 0
+    for place, moves in enumerate(halves):
+        table[start : start + len(moves), 2 * place : 2 * place + 2] = moves
+        start += len(moves)
+    return run_permutation_test(table, draws, seed, compute_differences)
+
+
+def run_permutation_test(
+    moves: FloatArray,
+    draws: int,
+    seed: int,
+    compute_statistic: Callable[[FloatArray], FloatArray] = lambda sums: sums[:, 0],
+) -> tuple[float, bool]:
+    """The two-sided p of what was seen among all signs of the rows, and whether it is exact.
+
+    Args:
+        moves: one row per question that differs; signs multiply rows, and the rows are added up.
+        draws: seeded signs beyond `MAX_EXACT_FLIPS` rows; rows of one column and size are exact at any number.
+        compute_statistic: of the sums, one row per choice of signs.
+    """
+    if not moves.any():
+        return 1.0, True
+    if moves.shape[1] == 1 and np.ptp(np.abs(moves)) < MIN_DIFFERENCE:  # the sign test is the same test
+        ups = int((moves > 0).sum())
+        return run_sign_test(ups, len(moves) - ups), True
+    observed = abs(float(compute_statistic(moves.sum(axis=0)[None])[0])) * (1 - 1e-9)  # equal up to the last bits
+    if len(moves) <= MAX_EXACT_FLIPS:
+        sums = np.zeros((1, moves.shape[1]))
+        for row in moves:
             sums = np.concatenate([sums + row, sums - row])
-        return float((np.abs(compute_differences(sums)) >= observed).mean()), True
+        return float((np.abs(compute_statistic(sums)) >= observed).mean()), True
     generator = np.random.default_rng(seed)
-    extreme, at_once = 0, max(1, 1_000_000 // len(table))
+    extreme, at_once = 0, max(1, 1_000_000 // len(moves))
     for start in range(0, draws, at_once):
-        signs = generator.integers(2, size=(min(at_once, draws - start), len(table))) * 2 - 1
-        extreme += int((np.abs(compute_differences(signs @ table)) >= observed).sum())
+        signs = generator.integers(2, size=(min(at_once, draws - start), len(moves)), dtype=np.int8) * 2.0 - 1
+        extreme += int((np.abs(compute_statistic(signs @ moves)) >= observed).sum())
     return (1 + extreme) / (1 + draws), False
 
 
