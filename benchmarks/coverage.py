@@ -24,18 +24,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from archon_eval.scorers._length_control import JudgedPair, compute_lc_leave_outs, compute_lc_win_rate
 from numpy.typing import NDArray
 from scipy.special import gammaln, stdtrit
 from scipy.stats import betabinom, binom, norm
 
-from archon_eval.scorers._length_control import JudgedPair, compute_lc_leave_outs, compute_lc_win_rate
 from archon_eval.stats.comparison import compare_scores, decide_verdict, run_sign_test
 from archon_eval.stats.estimates import compute_score_ends, estimate_proportion, estimate_score
 from archon_eval.stats.jackknife import GROUPS, assign_group, compare_jackknife, estimate_jackknife
@@ -123,7 +123,7 @@ def new_ratio_pair(first: Array, second: Array) -> Ends:
     return 2 * low - 1, 2 * high - 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def tabulate_proportions(n: int) -> Ends:
     estimates = [estimate_proportion(k, n) for k in range(n + 1)]
     return tuple(np.array([getattr(e, end) for e in estimates]) for end in ("low", "high"))  # type: ignore[return-value]
@@ -284,7 +284,7 @@ def measure_pairs(sizes: Sequence[int]) -> tuple[list[dict[str, Any]], list[dict
         values = np.array([-1.0, 0.0, 1.0])
         new, old = new_score(counts, values, n, paired=True), old_t(counts, values, n)
         outside = np.flatnonzero((new[0] > 0) | (new[1] < 0))
-        p = {(w, k): 1.0 for w, k in ()}
+        p = dict.fromkeys((), 1.0)
         verdict = np.zeros(len(won))
         for place in outside:
             key = (int(min(won[place], lost[place])), int(won[place] + lost[place]))
@@ -463,7 +463,7 @@ def measure_strata(sizes: Sequence[int]) -> list[dict[str, Any]]:
         each = n // 2
         right = np.arange(each + 1)
 
-        @lru_cache(maxsize=None)
+        @cache
         def estimate(a: int, b: int, each: int = each) -> tuple[float, float]:
             questions = {(s, i): (float(i < k), 1.0) for s, k in (("a", a), ("b", b)) for i in range(each)}
             result = estimate_score(questions, strata={q: q[0] for q in questions})

@@ -53,6 +53,8 @@ class Declaration:
     """The rows that an answer stands for, from its score's metadata."""
     facts: tuple[str, ...] = ()
     """Keys of the score's metadata that the metric reads."""
+    marks: tuple[str, ...] = ()
+    """Keys of a score's metadata by which the scorer is known from another of the same name."""
     lost_weight: float | None = 1.0
     """The weight of an answer that failed and counts as wrong; None where the metric needs an answer."""
 
@@ -99,23 +101,31 @@ DECLARED: Mapping[str, Declaration] = {
     "alpaca_eval": Declaration(
         _list_alpaca_metrics,
         facts=("index", "length", "baseline_length", "length_controlled", "calibration"),
+        marks=("preference", "baseline_length"),
         lost_weight=None,
     ),
     "arena_hard": Declaration(
         lambda answers: (WIN_RATE,),
         weigh=lambda metadata: float(sum(len(game["rows"]) for game in metadata["games"])),
+        marks=("games",),
         lost_weight=2.0,
     ),
-    "letter_answer": Declaration(lambda answers: (ACCURACY,)),
-    "math_answer": Declaration(lambda answers: (ACCURACY,)),
-    "mixeval": Declaration(_list_mixeval_metrics, facts=("part", "benchmark")),
+    "letter_answer": Declaration(lambda answers: (ACCURACY,), marks=("status",)),
+    "math_answer": Declaration(lambda answers: (ACCURACY,), marks=("extraction", "status")),
+    "mixeval": Declaration(_list_mixeval_metrics, facts=("part", "benchmark"), marks=("part", "verdict")),
     "mt_bench_pair": Declaration(
-        lambda answers: (ADJUSTED_WIN_RATE,), weigh=lambda metadata: float(len(metadata["outcomes"])), lost_weight=2.0
+        lambda answers: (ADJUSTED_WIN_RATE,),
+        weigh=lambda metadata: float(len(metadata["outcomes"])),
+        marks=("outcomes",),
+        lost_weight=2.0,
     ),
     "mt_bench_single": Declaration(
-        lambda answers: (MEAN_GRADE,), weigh=lambda metadata: float(len(metadata["ratings"])), lost_weight=None
+        lambda answers: (MEAN_GRADE,),
+        weigh=lambda metadata: float(len(metadata["ratings"])),
+        marks=("ratings",),
+        lost_weight=None,
     ),
-    "programs": Declaration(lambda answers: (PassAtKMetric(1),)),
+    "programs": Declaration(lambda answers: (PassAtKMetric(1),), marks=("verdict", "tests")),
 }
 """Scorer -> its declaration."""
 UNKNOWN_SCORER = Declaration(lambda answers: ())
@@ -135,11 +145,18 @@ class MetricChoice:
 
 
 def find_declaration(log: Any, scorer: str) -> Declaration:
-    """The declaration of a scorer, by its name in the samples; of one from elsewhere, the one that knows nothing."""
+    """The declaration of a scorer, by its name in the samples; of one from elsewhere, the one that knows nothing.
+
+    A log has the scorer's name with its package or without. So a scorer is also known by what its scores hold.
+    """
     name = re.sub(r"\d+$", "", scorer) if scorer not in DECLARED else scorer  # Inspect numbers equal names
-    registered = [str(used.name) for used in getattr(log.eval, "scorers", None) or ()]
-    foreign = registered and f"{PACKAGE}/{name}" not in registered
-    return UNKNOWN_SCORER if foreign or name not in DECLARED else DECLARED[name]
+    if name not in DECLARED:
+        return UNKNOWN_SCORER
+    packages = {str(used.name).rpartition("/")[0] for used in log.eval.scorers or () if used.name.endswith(name)}
+    found = [(sample.scores or {}).get(scorer) for sample in log.samples or ()]
+    marks = set(DECLARED[name].marks)
+    is_known = any(marks <= (score.metadata or {}).keys() for score in found if score is not None)
+    return DECLARED[name] if is_known and not packages - {"", PACKAGE} else UNKNOWN_SCORER
 
 
 def collect_answers(scorer: str, scores: "Sequence[SampleScore]") -> dict[str, list[ScoredAnswer]]:

@@ -31,7 +31,7 @@ from archon_eval.stats.estimates import estimate_mean
 from archon_eval.stats.length_control import (
     find_calibration_file,
     find_official_index,
-    fit_win_rate,
+    get_lc_win_rate,
     has_length_control,
     list_epochs,
 )
@@ -136,7 +136,7 @@ def alpaca_eval_metrics() -> Metric:
             figures = compute_win_rates([row.preference for row in rows])
             figures["avg_length"] = fmean(row.length for row in rows)
             if is_controlled:
-                figures |= fit_win_rate(rows, find_calibration_file(facts["calibration"]))
+                figures |= get_lc_win_rate(rows, find_calibration_file(facts["calibration"]))
             runs.append(figures)
         means = {key: fmean(run[key] for run in runs if key in run) for key in runs[0]}
         stderr = RAW_WIN_RATE.estimate(answers).stderr

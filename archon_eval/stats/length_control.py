@@ -12,9 +12,10 @@ in a file: `find_official_index`.
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
@@ -26,6 +27,7 @@ from types import ModuleType
 from archon_eval.errors import DataError
 from archon_eval.stats.comparison import PairedComparison
 from archon_eval.stats.estimates import Estimate
+from archon_eval.stats.jackknife import assign_group, compare_jackknife, estimate_jackknife
 from archon_eval.stats.metrics import Answers, MeanMetric, Metric
 
 HUB_REPO = "tatsu-lab/alpaca_eval"
@@ -74,14 +76,42 @@ class LengthControlledMetric(Metric):
 
     def compute(self, answers: Answers) -> float:
         calibration = find_calibration_file(self.calibration)
-        rates = [fit_win_rate(rows, calibration)["length_controlled_winrate"] for rows in list_epochs(answers)]
+        rates = [get_lc_win_rate(rows, calibration)["length_controlled_winrate"] for rows in list_epochs(answers)]
         return fmean(rates) / 100
 
     def estimate(self, answers: Answers, confidence: float = 0.95) -> Estimate:
-        raise NotImplementedError
+        value, sizes = self.compute(answers), Counter[Hashable](map(assign_group, answers))
+        try:
+            left_out = self._leave_groups_out(answers)
+            return estimate_jackknife(value, left_out, sizes, confidence=confidence)
+        except DataError:  # too few rows to leave some out: nothing is known of the spread
+            return Estimate(value, None, None, high=None, n=len(answers), confidence=confidence)
 
     def compare(self, first: Answers, second: Answers, confidence: float = 0.95) -> PairedComparison:
-        raise NotImplementedError
+        if first.keys() ^ second.keys():
+            raise DataError("the two runs do not share their questions")
+        values, sizes = (self.compute(first), self.compute(second)), Counter[Hashable](map(assign_group, first))
+        means = [{q: fmean(a.value for a in epochs) for q, epochs in answers.items()} for answers in (first, second)]
+        differences = [means[0][question] - means[1][question] for question in first]
+        try:
+            one, other = (self._leave_groups_out(answers) for answers in (first, second))
+        except DataError:  # as in `estimate`
+            unknown = Estimate(values[0] - values[1], None, None, high=None, n=len(first), confidence=confidence)
+            return replace(self.part_metric.compare(first, second, confidence), difference=unknown)
+        return compare_jackknife((values[0], one), (values[1], other), sizes, differences, confidence=confidence)
+
+    def _leave_groups_out(self, answers: Answers) -> dict[Hashable, float]:
+        """Group of questions -> the rate without it.
+
+        Raises:
+            DataError: too few questions.
+        """
+        calibration, rates = find_calibration_file(self.calibration), list[dict[Hashable, float]]()
+        for number, rows in enumerate(list_epochs(answers)):
+            groups = tuple(assign_group(question) for question, epochs in answers.items() if number < len(epochs))
+            rate, left_out = get_lc_leave_outs(rows, calibration, groups)
+            rates.append({group: left_out.get(group, rate) for group in map(assign_group, answers)})
+        return {group: fmean(rate[group] for rate in rates) / 100 for group in rates[0]}
 
 
 def list_epochs(answers: Answers) -> list[tuple[JudgedPair, ...]]:
@@ -104,9 +134,17 @@ def has_length_control(answers: Answers) -> bool:
 
 
 @lru_cache(maxsize=256)
-def fit_win_rate(rows: tuple[JudgedPair, ...], calibration: str) -> dict[str, float]:
+def get_lc_win_rate(rows: tuple[JudgedPair, ...], calibration: str) -> dict[str, float]:
     """As `compute_lc_win_rate`, once per process for the same rows."""
     return compute_lc_win_rate(rows, calibration)
+
+
+@lru_cache(maxsize=256)
+def get_lc_leave_outs(
+    rows: tuple[JudgedPair, ...], calibration: str, groups: tuple[int, ...]
+) -> tuple[float, dict[Hashable, float]]:
+    """As `compute_lc_leave_outs`, once per process for the same rows."""
+    return compute_lc_leave_outs(rows, calibration, groups)
 
 
 def find_official_index(instruction: str) -> int | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from fakes.logs import write_scored_log
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log
 from inspect_ai.scorer import Score
 
 from archon_eval.cli import main
@@ -90,3 +92,48 @@ def test_compare_has_the_official_difference_of_every_pair(
 def test_the_mean_of_questions_is_another_figure_and_named_so(arena_hard: dict[str, Path]) -> None:
     run = read_run(arena_hard["gpt-3.5-turbo-0125"], metric="mean")
     assert run.metric.name == "mean of values" and run.estimate.value == pytest.approx(0.278, abs=5e-4)
+
+
+@pytest.fixture(scope="module")
+def alpaca_eval(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Evals of two simulated models on 60 official instructions in two epochs, judged by a simulated judge."""
+    folder = tmp_path_factory.mktemp("alpaca_eval")
+    calibration = folder / "df_gamed.csv"
+    calibration.write_bytes(gzip.decompress((DATA / "alpaca_eval" / "df_gamed_RECONSTRUCTED.csv.gz").read_bytes()))
+    data = str(DATA / "alpaca_eval" / "instructions_baseline.jsonl.gz")
+    logs = []
+    for model in ("sim/gpt-4o", "sim/llama-3.1-8b-instruct"):
+        [log] = inspect_eval(
+            "archon_eval/alpaca_eval",
+            model=model,
+            model_roles={"judge": "sim/gpt-4-turbo"},
+            task_args={"data": data, "n": 60, "calibration": str(calibration)},
+            epochs=2,
+            display="none",
+            log_dir=str(folder / "logs"),
+            score_display=False,
+        )
+        assert log.status == "success"
+        logs.append(Path(log.location))
+    return logs
+
+
+@needs_data
+def test_the_length_controlled_rate_is_the_evals_own(
+    alpaca_eval: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [read_run(log) for log in alpaca_eval]
+    for run, path in zip(runs, alpaca_eval, strict=True):
+        own = read_eval_log(str(path), header_only=True).results.scores[0].metrics
+        assert run.metric.name == "LC win rate" and run.headline is None
+        assert 100 * run.estimate.value == pytest.approx(own["length_controlled_winrate"].value, abs=1e-9)
+        raw = run.estimate_companions()["win rate"]
+        assert 100 * raw.value == pytest.approx(own["win_rate"].value, abs=1e-9)
+        assert run.estimate.low is not None and run.estimate.high is not None
+        assert run.estimate.low < run.estimate.value < run.estimate.high
+    paired = compare_runs(*runs).overall.paired
+    assert paired.difference.value == pytest.approx(runs[0].estimate.value - runs[1].estimate.value, abs=1e-12)
+    assert paired.difference.low is not None and paired.difference.low < paired.difference.value
+    assert main(["report", str(alpaca_eval[0].parent), "--format", "md"]) == 0
+    assert "| system | LC win rate (95%) | win rate |" in capsys.readouterr().out
+    assert read_run(alpaca_eval[0], metric="win_rate").metric.name == "win rate"

@@ -142,7 +142,7 @@ def write_mixeval(path: Path, missing: str = "") -> Path:
     rows = {"f1": ("free-form", [1.0, 0.5]), "f2": ("free-form", [0.2, 0.3]), "f3": ("free-form", [0.6, 0.0])}
     rows |= {"m1": ("multiple-choice", [1.0, 1.0]), "m2": ("multiple-choice", [0.0, 1.0])}
     scores = {
-        question: [Score(value=v, metadata={"part": part, "benchmark": "DROP", "epoch": 1}) for v in values]
+        question: [Score(value=v, metadata={"part": part, "benchmark": "DROP", "verdict": v}) for v in values]
         for question, (part, values) in rows.items()
     }
     facts = {question: {"part": part, "benchmark": "DROP"} for question, (part, _) in rows.items()}
@@ -162,9 +162,15 @@ def test_a_scorer_of_that_name_from_elsewhere_declares_nothing(tmp_path: Path) -
     log = write_scored_log(tmp_path / "a.eval", scores, scorer="theirs/arena_hard", metrics={"elo": 1200.0})
     run = read_run(log)
     assert (run.metric.name, run.headline) == ("mean of values", ("elo", 1200.0))
-    ours = write_scored_log(tmp_path / "b.eval", scores, scorer="archon_eval/arena_hard")
-    with pytest.raises(DataError, match=r"b\.eval: a: the score's metadata lacks what its metric reads: .*games"):
-        read_run(ours)
+    local = write_scored_log(tmp_path / "b.eval", scores, scorer="arena_hard", metrics={"mean": 0.5})
+    assert read_run(local).metric.name == "mean"
+
+
+def test_a_score_of_ours_without_what_its_metric_reads_is_an_error(tmp_path: Path) -> None:
+    scores = {"a": [Score(value=1.0, metadata={"games": [{"rows": [1.0]}]})], "b": [Score(value=0.0, metadata={})]}
+    log = write_scored_log(tmp_path / "a.eval", scores, scorer="arena_hard")
+    with pytest.raises(DataError, match=r"a\.eval: b: the score's metadata lacks what its metric reads: .*games"):
+        read_run(log)
 
 
 def test_a_failed_answer_counts_as_wrong_only_where_the_metric_allows_it(tmp_path: Path) -> None:
