@@ -11,6 +11,7 @@ from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.runs.metrics import rebuild_metric
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.performance import TaskAnswers, compute_performance
+from archon_eval.stats.metrics import list_values
 
 MAX_FAILED_SHARE = 0.1
 """A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
@@ -131,9 +132,9 @@ def _collect_answers(task: TaskSpec, result: EvalResult) -> TaskAnswers:
     except DataError as exc:
         raise SearchError(f"{task.key}: {exc}") from exc
     part = TaskAnswers(task, metric, answers)
-    for epochs in answers.values():
-        for answer in epochs:
-            part.normalize(answer.value)
+    if values := list(list_values(answers)):
+        part.normalize(min(values))
+        part.normalize(max(values))
     return part
 
 
