@@ -5,6 +5,7 @@ ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 """
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ SYSTEMS = (
     ("ensemble, critic, ranker, fuser", "ensemble-critic-ranker-fuser"),
 )
 EPOCHS = 2
+DEMO_COSTS = {"calls": ".1f", "input_tokens": ",.0f", "output_tokens": ",.0f", "dollars": ".4f"}
+"""The costs that the table shows, and how."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ class DemoResult:
     """Question -> score of each epoch."""
     score: "Estimate"
     """With the interval that reports give it."""
-    calls: int
-    tokens: int
-    dollars: float | None
+    cost: Mapping[str, float | None]
+    """As `Run.cost`, per answer."""
+    unknown_costs: Mapping[str, str]
+    """As `Run.unknown_costs`."""
     seconds: float
+    """From the eval's start to its end."""
     notes: dict[str, int]
     log: str
 
@@ -93,9 +98,8 @@ def read_result(name: str, path: Path) -> DemoResult:
         name=name,
         right={question: list(scores) for question, scores in run.scores.items()},
         score=estimate_score(run),
-        calls=run.usage.calls,
-        tokens=run.usage.tokens,
-        dollars=run.usage.dollars,
+        cost=run.cost,
+        unknown_costs=run.unknown_costs,
         seconds=run.seconds,
         notes=dict(run.notes),
         log=str(path),
@@ -106,24 +110,29 @@ def create_results_table(results: list[DemoResult]) -> Table:
     """One row per system: accuracy with its interval, and what it took."""
     questions = len(results[0].right)
     runs = sum(map(len, results[0].right.values()))
-    title = f"{questions} bundled problems x {runs // questions} epochs; calls, tokens and dollars are per question"
+    title = f"{questions} bundled problems x {runs // questions} epochs; calls, tokens in and out, $: per question"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("system", no_wrap=True)
-    for column in ("accuracy", "95%", "calls", "tokens", "$", "seconds"):
+    for column in ("accuracy", "95%", "calls", "in", "out", "$", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         accuracy, interval = result.score, "unknown"
         if accuracy.low is not None and accuracy.high is not None:
             interval = f"{100 * accuracy.low:.0f}-{100 * accuracy.high:.0f}"
-        dollars = "unknown" if result.dollars is None else f"{result.dollars / runs:.4f}"
-        row = (f"{100 * accuracy.value:.1f}%", interval, f"{result.calls / runs:.1f}", f"{result.tokens / runs:,.0f}")
-        table.add_row(result.name, *row, dollars, f"{result.seconds:.0f}")
+        costs = (_format_cost(result.cost, name, form) for name, form in DEMO_COSTS.items())
+        table.add_row(result.name, f"{100 * accuracy.value:.1f}%", interval, *costs, f"{result.seconds:.0f}")
     return table
+
+
+def _format_cost(cost: Mapping[str, float | None], name: str, form: str) -> str:
+    value = cost.get(name)
+    return "unknown" if value is None else format(value, form)
 
 
 def describe_results(results: list[DemoResult]) -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
     from archon_eval.report.compare import bonferroni_confidence, explain_doubt
+    from archon_eval.report.formatting import explain_unknown_costs
     from archon_eval.stats.comparison import compare, decide_verdict
 
     lines, confidence = [], bonferroni_confidence(len(results) - 1)
@@ -136,6 +145,8 @@ def describe_results(results: list[DemoResult]) -> list[str]:
         why = f" ({explain_doubt(paired)})" if explain_doubt(paired) else ""
         lines.append(f"{result.name} - {results[0].name}: {difference}: {decide_verdict(paired)}{why}")
     for result in results:
+        if why := explain_unknown_costs(result.unknown_costs):
+            lines.append(f"{result.name}, cost: {why}")
         if result.notes:
             notes = ", ".join(f"{count} {word}" for word, count in result.notes.items())
             lines.append(f"{result.name}, notes: {notes}")

@@ -193,6 +193,12 @@ def explain_undecided(paired: PairedComparison, scale: float) -> str:
     return "; ".join(part for part in (explain_doubt(paired), needs, shows) if part)
 
 
+def dump_costs(run: Run) -> dict[str, Any]:
+    """A run's costs as plain values for JSON."""
+    by_model = {model: dict(costs) for model, costs in run.cost_by_model.items()}
+    return {"cost": dict(run.cost), "unknown_costs": dict(run.unknown_costs), "cost_by_model": by_model}
+
+
 def dump_comparison(pair: RunComparison) -> dict[str, Any]:
     """Plain values for JSON."""
 
@@ -208,7 +214,7 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
         }
 
     def dump_system(run: Run) -> Mapping[str, Any]:
-        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
+        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, **dump_costs(run)}
 
     return {
         "task": pair.first.task,

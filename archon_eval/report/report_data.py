@@ -6,7 +6,7 @@ data.benchmarks[0].systems[0].label
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from archon_eval.report.compare import (
     RunComparison,
     compare_runs,
     dump_comparison,
+    dump_costs,
     find_incompatibility,
 )
 from archon_eval.report.formatting import truncate
@@ -24,6 +25,8 @@ from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, estimate_mean, estimate_proportion, format_score
 
+DRAWN_COSTS = ("dollars", "tokens", "calls", "seconds")
+"""Names of COST_NAMES that the chart of score against cost can show."""
 MAX_LABEL_CHARACTERS = 120
 """Characters of a system's name that are shown."""
 
@@ -120,8 +123,11 @@ def read_report_data(
 
 
 def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
-    """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together."""
-    ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
+    """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together.
+
+    Runs with unknown calls or tokens come last: they are not the cheapest for all one knows.
+    """
+    ordered = sorted(runs, key=_rank_cost)
     systems, taken = [], set[str]()
     for run in ordered:
         name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
@@ -139,6 +145,11 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
         pairs={system.label: compare_runs(system.run, ordered[0], confidence) for system in alike},
         not_compared={label: reason for label, reason in reasons.items() if reason},
     )
+
+
+def _rank_cost(run: Run) -> list[tuple[bool, float]]:
+    costs = [run.cost.get(name) for name in ("calls", "tokens")]
+    return [(cost is None, cost or 0.0) for cost in costs]
 
 
 def estimate_score(run: Run) -> Estimate:
@@ -166,6 +177,19 @@ def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
     return frontier
 
 
+def list_undrawn(benchmark: BenchmarkReport, costs: Iterable[str] = DRAWN_COSTS) -> list[str]:
+    """Which systems have no point on the chart of score against a cost, and why; a sentence per cost."""
+    lines = []
+    for cost in costs:
+        unknown = {
+            s.label: s.run.unknown_costs.get(cost, "") for s in benchmark.systems if s.run.cost.get(cost) is None
+        }
+        if unknown:
+            systems = (f"{label} ({why})" if why else label for label, why in unknown.items())
+            lines.append(f"Not drawn by {cost}: {', '.join(systems)}.")
+    return lines
+
+
 def format_interval(estimate: Estimate, scale: float, sign: str = "") -> str:
     """`71.4 (66.0 to 77.0)` on the shown scale; only the value where the spread is unknown or zero."""
     value = format_score(estimate.value, scale, sign)
@@ -189,7 +213,7 @@ def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
         {
             "label": system.label,
             "score": asdict(system.score),
-            "cost": dict(system.run.cost),
+            **dump_costs(system.run),
             "layers": [asdict(layer) for layer in system.run.layers],
             "notes": dict(system.run.notes),
             "missing": dict(system.run.missing),
