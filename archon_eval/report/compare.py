@@ -219,8 +219,7 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
     return {
         "task": pair.first.task,
         "scorer": pair.first.scorer,
-        "first": dump_system(pair.first),
-        "second": dump_system(pair.second),
+        "systems": [dump_system(pair.first), dump_system(pair.second)],
         **dump_part(pair.overall),
         "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
