@@ -45,7 +45,13 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
     if benchmark.confidence_note:
         yield from (benchmark.confidence_note, "")
     layers = [
-        [s.label, f"{n} {layer.kind}", f"{layer.calls:.3g}", f"{layer.tokens:,.0f}", f"{layer.candidates:.3g}"]
+        [
+            s.label,
+            f"{n} {layer.kind}",
+            f"{layer.calls:.3g}",
+            "unknown" if layer.tokens is None else f"{layer.tokens:,.0f}",
+            f"{layer.candidates:.3g}",
+        ]
         for s in benchmark.systems
         for n, layer in enumerate(s.run.layers, 1)
     ]

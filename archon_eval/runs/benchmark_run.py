@@ -56,7 +56,8 @@ class LayerUsage:
     """Models, one per component; empty where the log does not say."""
     candidates: float
     calls: float
-    tokens: float
+    tokens: float | None
+    """None where the usage of a call is unknown."""
     dollars: float | None
 
 

@@ -135,7 +135,11 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         cost_by_model=average.cost_by_model,
         usage=UsageTotals.add_up(usage.total for usage in usages),
         seconds=measure_seconds(log),
-        layers=summarize_layers(turns, reload_architecture(log, fingerprint)),
+        layers=summarize_layers(
+            [account for account in turns if account.fingerprint == fingerprint],
+            reload_architecture(log, fingerprint),
+            questions=sum(any(a.fingerprint == fingerprint for a in usage.accounts) for usage in usages),
+        ),
         notes=dict(sum((Counter(account.notes) for account in turns), Counter[str]())),
         judges=collect_judges(log, samples, chosen),
         judged_anew=has_live_judgments(log, samples, chosen),

@@ -65,10 +65,17 @@ def _describe_problems(reasons: Sequence[Sequence[str]]) -> str:
 
 
 def summarize_layers(
-    accounts: Sequence[QuestionAccount], architecture: Architecture | None = None
+    accounts: Sequence[QuestionAccount], architecture: Architecture | None = None, *, questions: int | None = None
 ) -> tuple[LayerUsage, ...]:
-    """Means per layer over the accounts; models from the architecture, where it is known, of built-in components."""
+    """Means per layer and question.
+
+    Args:
+        accounts: of one architecture.
+        architecture: the same, where it is known: it names the models of built-in components.
+        questions: how many the accounts are of, since a question may have several; None: one each.
+    """
     summaries = []
+    questions = questions or len(accounts)
     for number in range(max((len(account.layers) for account in accounts), default=0)):
         layers = [account.layers[number] for account in accounts if len(account.layers) > number]
         specs = architecture.layers[number] if architecture is not None else ()
@@ -77,14 +84,15 @@ def summarize_layers(
             models = tuple(model for model, count in pairs if model for _ in range(count))
         else:  # a log must not bring code of a user's to run
             models = tuple(part.model for part in layers[0].components)
+        total = UsageTotals.add_up(layer.usage for layer in layers)
         summaries.append(
             LayerUsage(
                 kind=layers[0].kind,
                 components=models,
                 candidates=fmean(layer.candidates for layer in layers),
-                calls=fmean(layer.usage.calls for layer in layers),
-                tokens=fmean(layer.usage.tokens for layer in layers),
-                dollars=_average([layer.usage.dollars for layer in layers]),
+                calls=total.calls / questions,
+                tokens=None if total.calls_without_usage else total.tokens / questions,
+                dollars=None if total.dollars is None else total.dollars / questions,
             )
         )
     return tuple(summaries)

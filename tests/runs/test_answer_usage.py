@@ -140,7 +140,7 @@ def test_every_answer_of_an_architecture_as_model_is_charged(folder: Path, trace
     found = read_run(log.location)
     assert found.cost["calls"] == 9.0, "generate, critique, generate: three calls each"
     assert count_log(log) == get_figures(found) and found.unknown_costs == {}
-    assert (found.usage.calls, found.layers[0].calls) == (27, 2.0)
+    assert (found.usage.calls, found.layers[0].calls, found.layers[0].candidates) == (27, 6.0, 2.0)
 
 
 def test_an_architecture_that_judges_is_not_charged(folder: Path) -> None:

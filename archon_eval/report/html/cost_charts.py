@@ -113,7 +113,7 @@ def build_layer_chart(rows: ChartRows) -> ChartSpec:
     return build_chart(
         rows,
         max(60, 34 * len({row["label"] for row in rows})),
-        params=[build_switch("what", "Show: ", options=costs, value="tokens")],
+        params=[build_switch("what", "Show: ", options=costs, value="tokens" if "tokens" in costs else "calls")],
         transform=[{"calculate": "datum[what]", "as": "x"}],
         mark={"type": "bar", "stroke": None},
         encoding={
