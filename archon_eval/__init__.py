@@ -10,7 +10,7 @@ Where things happen:
 - a reply becomes an answer, verdict or ranking: `components/parsing/`
 - a call is stored, shared and replayed, for models and judges: `models/client.py`
 - a budget is held: `models/budget.py` for the calls of an eval, `search/budget.py` for the evals of a search
-- a question's calls and costs are written down: `runs/account.py`
+- a question's calls and costs are written down: `runs/account.py`; what an answer took is read: `runs/answer_usage.py`
 - a score becomes a number: `runs/score.py`; a log is read: `runs/read_log.py`; an eval is run: `runs/run_eval.py`
 - the next architecture is chosen: `search/smac_optimizer.py`
 - two systems are compared: `stats/comparison.py`

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         _replace_unencodable(stream)
-    code = 0
+    code, failures = 0, list[OSError]()
     try:
         options = build_parser().parse_args(arguments)
         with print_notes_plainly():
@@ -51,31 +51,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as exc:
         if exc.errno not in (ENOSPC, EIO) or exc.filename is not None:  # not a full or broken output
             raise
-        _print_write_error(exc)
-        code = 1
+        failures.append(exc)
     except KeyboardInterrupt:
         code = 130
-    return code if all([_flush_stream(sys.stdout), _flush_stream(sys.stderr)]) else code or 1
+    failures += [failure for stream in (sys.stdout, sys.stderr) if (failure := _flush_stream(stream))]
+    if not failures:
+        return code
+    with suppress(OSError):
+        print(f"archon: cannot write: {failures[0].strerror or failures[0]}", file=sys.stderr, flush=True)
+    return code or 1
 
 
-def _flush_stream(stream: TextIO | None) -> bool:
-    """Whether everything was written, or its reader has left; Python's own flush at exit then finds nothing."""
+def _flush_stream(stream: TextIO | None) -> OSError | None:
+    """Why not everything was written to a reader who is still there; Python's own flush at exit then finds nothing."""
     if stream is None:
-        return True
+        return None
     try:
         stream.flush()
     except OSError as exc:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if isinstance(exc, BrokenPipeError):
-            return True
-        _print_write_error(exc)
-        return False
-    return True
-
-
-def _print_write_error(exc: OSError) -> None:
-    with suppress(OSError):
-        print(f"archon: cannot write: {exc.strerror or exc}", file=sys.stderr)
+        return None if isinstance(exc, BrokenPipeError) else exc
+    return None
 
 
 def _replace_unencodable(stream: TextIO) -> None:

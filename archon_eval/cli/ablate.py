@@ -13,7 +13,7 @@ from archon_eval.cli.architectures import ARCHITECTURE_HELP, MODELS_HELP
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.cli.report import print_unscored
+from archon_eval.cli.report import print_unknown_costs, print_unscored
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError
 
@@ -94,10 +94,11 @@ def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace) -> 
 
 def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
     from archon_eval.report.report_data import format_interval
+    from archon_eval.runs.benchmark_run import COST_COLUMNS
     from archon_eval.stats.estimates import format_score
 
-    columns = ("change", run.metric.name, "worth", "verdict", "calls", "tokens", "$")
-    rows = create_table(*columns, numbers=f"{run.metric.name},calls,tokens,$")
+    name, costs = run.metric.name, COST_COLUMNS.values()
+    rows = create_table("change", name, "worth", "verdict", *costs, numbers=",".join((name, *costs)))
     scale = run.points
     rows.add_row("the whole", format_score(run.estimate.value, scale), "", "", *_format_costs(run), style="bold")
     for result in worth:
@@ -105,11 +106,14 @@ def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
         cells = (format_score(whole.second, scale), format_interval(result.value, result.pair.points, "+"))
         rows.add_row(result.change, *cells, PART_VERDICTS[whole.verdict], *_format_costs(result.run))
     print_table(rows)
-    for each_run in (run, *(result.run for result in worth)):
+    runs = [run, *(result.run for result in worth)]
+    print_unknown_costs(*runs)
+    for each_run in runs:
         print_unscored(each_run, missing)
 
 
 def _format_costs(run: Any) -> list[str]:
-    return [
-        "unknown" if (value := run.cost[name]) is None else f"{value:,.4g}" for name in ("calls", "tokens", "dollars")
-    ]
+    from archon_eval.report.formatting import format_cost
+    from archon_eval.runs.benchmark_run import COST_COLUMNS
+
+    return [format_cost(run.cost.get(name)) for name in COST_COLUMNS]

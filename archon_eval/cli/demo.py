@@ -5,6 +5,7 @@ ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 """
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ SYSTEMS = (
     ("ensemble, critic, ranker, fuser", "ensemble-critic-ranker-fuser"),
 )
 EPOCHS = 2
+DEMO_COSTS = {"calls": ".1f", "input_tokens": ",.0f", "output_tokens": ",.0f", "dollars": ".4f"}
+"""The costs that the table shows, and how."""
 
 
 def run_demo(models: str, folder: Path, console: Console, *, events: bool = False) -> "list[Run]":
@@ -78,29 +81,29 @@ def create_results_table(results: "list[Run]") -> Table:
     """One row per system: accuracy with its interval, and what it took."""
     first = results[0]
     questions, answers = len(first.scored), sum(map(len, first.scored.values()))
-    title = f"{questions} bundled problems x {answers // questions} epochs; calls, tokens and dollars are per question"
+    title = f"{questions} bundled problems x {answers // questions} epochs; calls, tokens in and out, $: per question"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("system", no_wrap=True)
-    for column in (first.metric.name, "95%", "calls", "tokens", "$", "seconds"):
+    for column in (first.metric.name, "95%", "calls", "in", "out", "$", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for run in results:
         score, interval = run.estimate, "unknown"
         if score.low is not None and score.high is not None:
             interval = f"{100 * score.low:.0f}-{100 * score.high:.0f}"
-        dollars = "unknown" if run.usage.dollars is None else f"{run.usage.dollars / answers:.4f}"
-        row = (
-            f"{100 * score.value:.1f}%",
-            interval,
-            f"{run.usage.calls / answers:.1f}",
-            f"{run.usage.tokens / answers:,.0f}",
-        )
-        table.add_row(run.name, *row, dollars, f"{run.seconds:.0f}")
+        costs = (_format_cost(run.cost, name, form) for name, form in DEMO_COSTS.items())
+        table.add_row(run.name, f"{100 * score.value:.1f}%", interval, *costs, f"{run.seconds:.0f}")
     return table
+
+
+def _format_cost(cost: Mapping[str, float | None], name: str, form: str) -> str:
+    value = cost.get(name)
+    return "unknown" if value is None else format(value, form)
 
 
 def describe_results(results: "list[Run]") -> list[str]:
     """How each system compares with the first on the same questions, and what went otherwise than planned."""
     from archon_eval.report.compare import bonferroni_confidence, compare_runs, explain_doubt
+    from archon_eval.report.formatting import explain_unknown_costs
 
     lines, confidence = [], bonferroni_confidence(len(results) - 1)
     for run in results[1:]:
@@ -112,6 +115,8 @@ def describe_results(results: "list[Run]") -> list[str]:
         why = f" ({explain_doubt(part.paired)})" if explain_doubt(part.paired) else ""
         lines.append(f"{run.name} - {results[0].name}: {difference}: {part.verdict}{why}")
     for run in results:
+        if why := explain_unknown_costs(run.unknown_costs):
+            lines.append(f"{run.name}, cost: {why}")
         if run.notes:
             notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
             lines.append(f"{run.name}, notes: {notes}")

@@ -67,8 +67,7 @@ def _compare(options: argparse.Namespace) -> int:
         for run in (pair.first, pair.second):
             print(sanitize_text(f"{run.name}: {describe_score(run)}"))
         print(sanitize_text(summarize_comparison(pair)))
-        ratios = [f"{value:.2g}x {name}" for name, value in pair.cost_ratio.items() if value is not None]
-        print(sanitize_text(f"Cost of {pair.first.name} per question: {', '.join(ratios) or 'unknown'}"))
+        _print_costs(pair)
         if pair.unpaired:
             print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
@@ -77,6 +76,28 @@ def _compare(options: argparse.Namespace) -> int:
                 notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
                 print(sanitize_text(f"Notes on {run.name}: {notes}"))
     return 0
+
+
+def _print_costs(pair: Any) -> None:
+    from archon_eval.report.formatting import format_cost
+    from archon_eval.runs.benchmark_run import COST_COLUMNS
+
+    rows = create_table("cost per question", *COST_COLUMNS.values(), numbers=",".join(COST_COLUMNS.values()))
+    for run in (pair.first, pair.second):
+        rows.add_row(run.name, *(format_cost(run.cost.get(name)) for name in COST_COLUMNS))
+    ratios = (pair.cost_ratio[name] for name in COST_COLUMNS)
+    rows.add_row("ratio", *("" if ratio is None else f"{ratio:.2g}x" for ratio in ratios))
+    print_table(rows)
+    print_unknown_costs(pair.first, pair.second)
+
+
+def print_unknown_costs(*runs: Any) -> None:
+    """Say which costs of the runs are unknown, and why."""
+    from archon_eval.report.formatting import explain_unknown_costs
+
+    for run in runs:
+        if why := explain_unknown_costs(run.unknown_costs):
+            print(sanitize_text(f"Cost of {run.name}: {why}"))
 
 
 def print_unscored(run: Any, missing: str) -> None:
@@ -114,7 +135,7 @@ def _print_parts(pair: Any) -> None:
 def _write_report(options: argparse.Namespace) -> int:
     from archon_eval.report.ci_output import write_file
     from archon_eval.report.html.vega import require_plotting
-    from archon_eval.report.report_data import dump_report, read_report_data
+    from archon_eval.report.report_data import dump_report, list_undrawn, read_report_data
 
     form = options.format or (options.output.suffix.lstrip(".") if options.output else "html")
     if form not in ("html", "md", "json", "png"):
@@ -152,5 +173,8 @@ def _write_report(options: argparse.Namespace) -> int:
     write_file(output, content)
     for problem in data.problems:
         print(sanitize_text(f"left out: {problem}"), file=sys.stderr)
+    if form == "png" and data.benchmarks:  # the picture is of the first
+        for sentence in list_undrawn(data.benchmarks[0], [options.cost]):
+            print(sanitize_text(sentence), file=sys.stderr)
     print(f"{output}: {sum(len(bench.systems) for bench in data.benchmarks)} runs, {len(data.searches)} searches")
     return 0

@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 
 import anyio
-from inspect_ai.log import Transcript
+from inspect_ai.log import Transcript, transcript
 from inspect_ai.model import GenerateConfig
 
 from archon_eval._inspect_compat import (
@@ -35,6 +35,7 @@ from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.task_settings import EngineCache
+from archon_eval.runs.account import ACCOUNT_SOURCE, QuestionAccount
 from archon_eval.types import Conversation
 
 T = TypeVar("T")
@@ -104,7 +105,10 @@ class StandaloneRunner:
     async def _answer(self, conversation: Conversation, epoch: int, task: GenerationSettings) -> Answer:
         engine = self._engines(task)
         if sample_active() is not None:
-            return await engine.run(conversation, epoch)
+            answer = await engine.run(conversation, epoch)
+            account = QuestionAccount.from_answer(engine.architecture, answer)
+            transcript().info(account.to_metadata(), source=ACCOUNT_SOURCE)
+            return answer
         answers: list[Answer] = []
 
         async def answer_alone() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from archon_eval.architecture.component_types import describe_component, resolve_component_type
 from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError, quote
-from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison
+from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison, dump_costs
 from archon_eval.report.report_data import format_interval
 from archon_eval.runs.benchmark_run import MissingPolicy, Run
 from archon_eval.runs.progress import EvalProgressCallback
@@ -161,10 +161,5 @@ def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
 def dump_ablation(whole: Run, worth: Sequence[AblationResult]) -> Mapping[str, Any]:
     """Plain values for JSON."""
     changes = [{"change": result.change, "log": result.log, **dump_comparison(result.pair)} for result in worth]
-    return {
-        "architecture": whole.name,
-        "metric": whole.metric.name,
-        "fingerprint": whole.fingerprint,
-        "cost": dict(whole.cost),
-        "changes": changes,
-    }
+    system = {"architecture": whole.name, "metric": whole.metric.name, "fingerprint": whole.fingerprint}
+    return {**system, **dump_costs(whole), "changes": changes}

@@ -36,7 +36,7 @@ class Baseline:
     digests: Mapping[str, str]
     """Question -> digest of its prompt and expected answer."""
     cost: Mapping[str, float | None]
-    """A name of COST_NAMES -> mean per answer; None is unknown."""
+    """A name of COST_NAMES -> mean per answer; None is unknown. Older files lack some names."""
     format: int = BASELINE_FORMAT
 
 

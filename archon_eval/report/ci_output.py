@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.formatting import truncate
 from archon_eval.report.gate import GateOutcome
+from archon_eval.runs.benchmark_run import COST_COLUMNS
 from archon_eval.stats.estimates import format_score
 
 LIGHTS = ("🟢", "🔴", "🟡")
@@ -38,6 +39,7 @@ def format_text(outcome: GateOutcome) -> str:
         )
     if outcome.lost:
         lines.append(f"worse: {', '.join(truncate(question) for question, _ in outcome.lost[:MAX_LISTED])}")
+    lines += [truncate(why, MAX_CHARACTERS) for why in outcome.unknown_costs]
     return sanitize_text("\n".join([*lines, *(f"note: {truncate(note, MAX_CHARACTERS)}" for note in outcome.notes)]))
 
 
@@ -46,12 +48,15 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
     lines = [f"### {LIGHTS[outcome.code]} {escape_markdown(name)}: {outcome.verdict}", ""]
     lines += [f"- {escape_markdown(reason)}" for reason in outcome.reasons]
     if outcome.paired is not None:
-        rows = [(outcome.metric, outcome.points * outcome.baseline, outcome.points * outcome.run), *outcome.cost]
+        scores = (outcome.points * outcome.baseline, outcome.points * outcome.run)
+        rows = [(outcome.metric, *scores), *((COST_COLUMNS[name], before, now) for name, before, now in outcome.cost)]
         lines += ["", "| per question | baseline | this run |", "|---|---:|---:|"]
         lines += [
-            f"| {escape_markdown(name)} | {_format_number(before)} | {_format_number(now)} |"
-            for name, before, now in rows
+            f"| {escape_markdown(title)} | {_format_number(before)} | {_format_number(now)} |"
+            for title, before, now in rows
         ]
+        if outcome.unknown_costs:
+            lines += ["", *(f"- {escape_markdown(why)}" for why in outcome.unknown_costs)]
     if outcome.lost:
         lines += ["", f"<details><summary>{len(outcome.lost)} questions are worse</summary>", ""]
         lines += [

@@ -201,6 +201,12 @@ def explain_undecided(paired: PairedComparison, scale: float) -> str:
     return "; ".join(part for part in (explain_doubt(paired), needs, shows) if part)
 
 
+def dump_costs(run: Run) -> dict[str, Any]:
+    """A run's costs as plain values for JSON."""
+    by_model = {model: dict(costs) for model, costs in run.cost_by_model.items()}
+    return {"cost": dict(run.cost), "unknown_costs": dict(run.unknown_costs), "cost_by_model": by_model}
+
+
 def dump_comparison(pair: RunComparison) -> dict[str, Any]:
     """Plain values for JSON."""
 
@@ -216,16 +222,15 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
             **asdict(part.paired),
         }
 
-    def dump_system(run: Run, on_shared: float) -> Mapping[str, Any]:
-        system = {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
-        return {**system, **asdict(run.estimate), "on_shared_questions": on_shared}
+    def dump_system(run: Run) -> Mapping[str, Any]:
+        system = {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "score": asdict(run.estimate)}
+        return {**system, **dump_costs(run)}
 
     return {
         "task": pair.first.task,
         "scorer": pair.first.scorer,
+        "systems": [dump_system(pair.first), dump_system(pair.second)],
         **dump_part(pair.overall),
-        "first": dump_system(pair.first, pair.overall.first),
-        "second": dump_system(pair.second, pair.overall.second),
         "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
         "left_out": pair.unpaired,

@@ -11,13 +11,14 @@ it is left to chance.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from archon_eval.errors import DataError
 from archon_eval.report.baseline import Baseline
-from archon_eval.runs.benchmark_run import Run
+from archon_eval.report.formatting import explain_unknown_costs
+from archon_eval.runs.benchmark_run import COST_COLUMNS, Run
 from archon_eval.stats.comparison import (
     MIN_DIFFERENCE,
     PairedComparison,
@@ -27,6 +28,8 @@ from archon_eval.stats.comparison import (
 from archon_eval.stats.estimates import format_score
 from archon_eval.stats.metrics import ScoredAnswer, is_mean, list_values
 
+GATE_COSTS = tuple(name for name in COST_COLUMNS if name != "seconds")
+"""Names of the costs that are shown: a baseline has no seconds, which differ from run to run."""
 VERDICTS = ("no regression", "regression", "cannot decide")
 """What the exit codes mean."""
 DEFAULT_DETECT = 5.0
@@ -79,7 +82,9 @@ class GateOutcome:
     lost: tuple[tuple[str, float], ...] = ()
     """Questions with lower scores, the largest drops first, and by how much."""
     cost: tuple[tuple[str, float | None, float | None], ...] = ()
-    """(name, baseline, run) per question."""
+    """(name, baseline, run) per question; without seconds, of which a baseline has none."""
+    unknown_costs: tuple[str, ...] = ()
+    """What of the costs is unknown, and why."""
     notes: tuple[str, ...] = ()
     task: str = ""
     """The benchmark of the run; empty where it could not be read."""
@@ -118,10 +123,25 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
         baseline=metric.compute(before),
         run=metric.compute(now),
         lost=tuple(sorted(lost, key=lambda item: (-item[1], item[0]))),
-        cost=tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items()),
+        cost=tuple((name, baseline.cost.get(name), run.cost.get(name)) for name in GATE_COSTS),
+        unknown_costs=tuple(_explain_unknown(baseline, run)),
         notes=tuple(_collect_notes(baseline, run)),
         task=run.task,
     )
+
+
+def _explain_unknown(baseline: Baseline, run: Run) -> Iterator[str]:
+    """Which costs of the run and of the baseline are unknown, and why."""
+    unknown = {name: why for name, why in run.unknown_costs.items() if name in GATE_COSTS}
+    if why := explain_unknown_costs(unknown):
+        yield f"cost of this run: {why}"
+    reasons = {
+        name: "so when it was saved" if name in baseline.cost else "not in its file, which an earlier version saved"
+        for name in GATE_COSTS
+        if baseline.cost.get(name) is None
+    }
+    if why := explain_unknown_costs(reasons):
+        yield f"cost of the baseline: {why}"
 
 
 def _collect_notes(baseline: Baseline, run: Run) -> list[str]:

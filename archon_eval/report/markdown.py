@@ -6,10 +6,10 @@ print(render_markdown(read_report_data(["logs"])))
 from collections.abc import Iterable, Sequence
 
 from archon_eval.report.ci_output import escape_markdown
-from archon_eval.report.formatting import format_cost
+from archon_eval.report.formatting import explain_unknown_costs, format_cost
 from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_beside, format_interval
 from archon_eval.report.search_results import Search
-from archon_eval.runs.benchmark_run import COST_NAMES, UNSCORED_MEANING
+from archon_eval.runs.benchmark_run import COST_COLUMNS, UNSCORED_MEANING
 
 MAX_TOP_TRIALS = 10
 """Trials of a search that are listed."""
@@ -30,7 +30,7 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
     rows = []
     for system in benchmark.systems:
         pair = benchmark.pairs.get(system.label)
-        cost = [format_cost(system.run.cost.get(name)) for name in COST_NAMES]
+        cost = [format_cost(system.run.cost.get(name)) for name in COST_COLUMNS]
         verdict = pair.overall.verdict if pair else benchmark.not_compared.get(system.label, "")
         difference = format_interval(pair.overall.paired.difference, benchmark.scale, "+") if pair else ""
         mark = "yes" if system.label in best else ""
@@ -45,17 +45,26 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
             "system",
             f"{benchmark.metric} (95%)",
             *benchmark.beside,
-            *COST_NAMES,
+            *COST_COLUMNS.values(),
             "on the frontier of calls",
             f"against {first}",
             "",
         ],
         rows,
     )
+    for system in benchmark.systems:
+        if why := explain_unknown_costs(system.run.unknown_costs):
+            yield from (escape_markdown(f"{system.label}: {why}"), "")
     if benchmark.confidence_note:
         yield from (benchmark.confidence_note, "")
     layers = [
-        [s.label, f"{n} {layer.kind}", f"{layer.calls:.3g}", f"{layer.tokens:,.0f}", f"{layer.candidates:.3g}"]
+        [
+            s.label,
+            f"{n} {layer.kind}",
+            f"{layer.calls:.3g}",
+            "unknown" if layer.tokens is None else f"{layer.tokens:,.0f}",
+            f"{layer.candidates:.3g}",
+        ]
         for s in benchmark.systems
         for n, layer in enumerate(s.run.layers, 1)
     ]

@@ -6,7 +6,7 @@ data.benchmarks[0].systems[0].label
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from archon_eval.report.compare import (
     RunComparison,
     compare_runs,
     dump_comparison,
+    dump_costs,
     find_incompatibility,
 )
 from archon_eval.report.formatting import truncate
@@ -24,6 +25,8 @@ from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, format_score
 
+DRAWN_COSTS = ("dollars", "tokens", "calls", "seconds")
+"""Names of COST_NAMES that the chart of score against cost can show."""
 MAX_LABEL_CHARACTERS = 120
 """Characters of a system's name that are shown."""
 
@@ -148,8 +151,11 @@ def read_report_data(
 
 
 def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
-    """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together."""
-    ordered = sorted(runs, key=lambda run: [run.cost.get(name) or 0.0 for name in ("calls", "tokens")])
+    """Runs of one benchmark beside each other, compared with the cheapest so that all of it holds together.
+
+    Runs with unknown calls or tokens come last: they are not the cheapest for all one knows.
+    """
+    ordered = sorted(runs, key=_rank_cost)
     systems, taken = [], set[str]()
     for run in ordered:
         name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
@@ -169,6 +175,11 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
     )
 
 
+def _rank_cost(run: Run) -> list[tuple[bool, float]]:
+    costs = [run.cost.get(name) for name in ("calls", "tokens")]
+    return [(cost is None, cost or 0.0) for cost in costs]
+
+
 def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
     """Labels of the systems of which none other is both at least as good and cheaper."""
     costs = [(system.run.cost.get(cost), -system.score.value, system.label) for system in systems]
@@ -178,6 +189,19 @@ def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
             best = -negative_score
             frontier.add(label)
     return frontier
+
+
+def list_undrawn(benchmark: BenchmarkReport, costs: Iterable[str] = DRAWN_COSTS) -> list[str]:
+    """Which systems have no point on the chart of score against a cost, and why; a sentence per cost."""
+    lines = []
+    for cost in costs:
+        unknown = {
+            s.label: s.run.unknown_costs.get(cost, "") for s in benchmark.systems if s.run.cost.get(cost) is None
+        }
+        if unknown:
+            systems = (f"{label} ({why})" if why else label for label, why in unknown.items())
+            lines.append(f"Not drawn by {cost}: {', '.join(systems)}.")
+    return lines
 
 
 def format_interval(estimate: Estimate, scale: float, sign: str = "", *, digits: int | None = None) -> str:
@@ -224,7 +248,7 @@ def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
             "metric_note": system.run.metric_note,
             "beside": {name: asdict(figure) for name, figure in system.beside.items()},
             "score": asdict(system.score),
-            "cost": dict(system.run.cost),
+            **dump_costs(system.run),
             "layers": [asdict(layer) for layer in system.run.layers],
             "notes": dict(system.run.notes),
             "missing": dict(system.run.missing),

@@ -24,6 +24,8 @@ from archon_eval.models.usage_totals import UsageTotals, parse_count, total_usag
 
 ACCOUNT_KEY = "archon"
 """Where an account is in the metadata of a sample, of a model's output and of a score."""
+ACCOUNT_SOURCE = "archon_account"
+"""The source of an info event in a sample's transcript whose data are an account: of `Archon` in a solver."""
 ACCOUNT_VERSION = 1
 """Of the account's form. Logs older than this number have none written down, and the same form."""
 _EARLIER_TURNS = "earlier_turns"
@@ -142,7 +144,7 @@ def refuse_foreign_account(metadata: Mapping[str, Any]) -> None:
     if metadata.get(ACCOUNT_KEY) is None:
         return
     try:
-        if _holds_account(metadata):
+        if holds_account(metadata):
             parse_accounts(metadata)
             return
         why = f"got {quote(repr(metadata[ACCOUNT_KEY]))}"
@@ -175,12 +177,14 @@ def copy_account_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_accounts(sample: Any) -> tuple[QuestionAccount, ...]:
-    """The accounts of a logged sample, one per turn or choice; empty where no architecture answered.
+    """The accounts in a logged sample's metadata, or else in its last output's, one per turn or choice.
+
+    With `--model archon/...` these are the last answer's; `archon_eval.runs.answer_usage` has those of all answers.
 
     Raises:
         DataError: an account is damaged, or of a later version.
     """
-    if _holds_account(sample.output.metadata) and not _holds_account(sample.metadata):  # but maybe the user's value
+    if holds_account(sample.output.metadata) and not holds_account(sample.metadata):  # but maybe the user's value
         return parse_accounts(sample.output.metadata)
     return parse_accounts(sample.metadata) or parse_accounts(sample.output.metadata)
 
@@ -198,7 +202,8 @@ def parse_accounts(metadata: Mapping[str, Any] | None) -> tuple[QuestionAccount,
     return tuple(map(QuestionAccount.from_metadata, turns))
 
 
-def _holds_account(metadata: Mapping[str, Any] | None) -> bool:
+def holds_account(metadata: Mapping[str, Any] | None) -> bool:
+    """Whether an account is in its place in the metadata of a sample or an output, damaged or not."""
     plain = (metadata or {}).get(ACCOUNT_KEY)
     first = plain[0] if isinstance(plain, Sequence) and plain else plain
     return isinstance(first, Mapping) and "fingerprint" in first

@@ -16,8 +16,18 @@ from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.stats.estimates import Estimate
 from archon_eval.stats.metrics import MeanMetric, Metric, ScoredAnswer
 
-COST_NAMES = ("dollars", "tokens", "calls", "seconds")
-"""What a question costs, in the order in which it is shown."""
+COST_NAMES = ("dollars", "tokens", "input_tokens", "output_tokens", "calls", "seconds")
+"""What an answer costs; `tokens` are input and output together."""
+COST_COLUMNS: Mapping[str, str] = {
+    "calls": "calls",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+    "dollars": "$",
+    "seconds": "seconds",
+}
+"""The names of COST_NAMES that tables show, in their order -> the headings."""
+MODEL_COST_NAMES = ("calls", "input_tokens", "output_tokens", "dollars")
+"""Names of COST_NAMES that are told apart by model."""
 MissingPolicy = Literal["error", "drop", "zero"]
 """What a sample without a score does: an error, its question is left out, or it counts as zero."""
 UNSCORED_MEANING = "questions that failed: left out, or wrong where --missing zero says so"
@@ -48,7 +58,8 @@ class LayerUsage:
     """Models, one per component; empty where the log does not say."""
     candidates: float
     calls: float
-    tokens: float
+    tokens: float | None
+    """None where the usage of a call is unknown."""
     dollars: float | None
 
 
@@ -73,9 +84,13 @@ class Run:
     answers: Mapping[str, str] = field(default_factory=dict)
     """Question -> the first epoch's answer."""
     cost: Mapping[str, float | None] = field(default_factory=dict)
-    """A name of COST_NAMES -> mean per answer, reused calls included; None is unknown."""
+    """A name of COST_NAMES -> mean per answer, reused calls included, judges' left out; None is unknown."""
+    unknown_costs: Mapping[str, str] = field(default_factory=dict)
+    """Each name whose cost is unknown -> what is unknown, and of how many answers where not of all, in words."""
+    cost_by_model: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Model -> calls, input_tokens, output_tokens and dollars -> mean per answer; empty where the log does not say."""
     usage: UsageTotals = field(default_factory=UsageTotals)
-    """What the architecture's calls took for all answers together; zero where none answered."""
+    """What the calls for all answers took together, as far as the log says it."""
     seconds: float = 0.0
     """From the eval's start to its end."""
     layers: tuple[LayerUsage, ...] = ()
@@ -173,13 +188,15 @@ def merge_runs(first: Run, second: Run) -> Run:
         raise DataError(f"{first.log} and {second.log}: the same system, but {why}")
     counts = [sum(map(len, run.scored.values())) for run in (first, second)]
 
-    def average_cost(name: str) -> float | None:
-        a, b = first.cost[name], second.cost[name]
-        return None if a is None or b is None else (a * counts[0] + b * counts[1]) / max(1, sum(counts))
+    def average(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> dict[str, float | None]:
+        return {name: _weigh(one[name], other[name], counts) for name in one}
 
     scored = {**first.scored}
     for question, more in second.scored.items():
         scored[question] = (*scored.get(question, ()), *more)
+    zeros: Mapping[str, float | None] = dict.fromkeys(MODEL_COST_NAMES, 0.0)
+    by_model = [run.cost_by_model for run in (first, second)]
+    models = sorted({*by_model[0], *by_model[1]}) if all(by_model) else ()
     lost = ((run, question) for run in (first, second) for question in run.missing)
     missing = {q: run.missing[q] for run, q in lost if q in run.scored or q not in scored}  # zeros, or still without
     return replace(
@@ -190,7 +207,9 @@ def merge_runs(first: Run, second: Run) -> Run:
         headline=_average_headlines(first.headline, second.headline, counts),
         missing=missing,
         answers={**second.answers, **first.answers},
-        cost={name: average_cost(name) for name in COST_NAMES},
+        cost=average(first.cost, second.cost),
+        unknown_costs=_merge_reasons(first.unknown_costs, second.unknown_costs),
+        cost_by_model={model: average(*(each.get(model, zeros) for each in by_model)) for model in models},
         usage=UsageTotals.add_up((first.usage, second.usage)),
         seconds=first.seconds + second.seconds,
         notes=dict(Counter(first.notes) + Counter(second.notes)),
@@ -205,4 +224,17 @@ def _average_headlines(
     """The mean of two logs' own figures, weighted by their answers; None where they are not of the same name."""
     if first is None or second is None or first[0] != second[0]:
         return None
-    return first[0], (first[1] * counts[0] + second[1] * counts[1]) / max(1, sum(counts))
+    value = _weigh(first[1], second[1], counts)
+    return None if value is None else (first[0], value)
+
+
+def _weigh(first: float | None, second: float | None, counts: Sequence[int]) -> float | None:
+    """The weighted mean; None where a value is unknown."""
+    if first is None or second is None:
+        return None
+    return (first * counts[0] + second * counts[1]) / max(1, sum(counts))
+
+
+def _merge_reasons(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    names = dict.fromkeys([*first, *second])
+    return {name: "; ".join(dict.fromkeys(each[name] for each in (first, second) if name in each)) for name in names}

@@ -14,11 +14,12 @@ from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.answer_usage import read_answer_usages
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
-from archon_eval.runs.usage import average_cost, reload_architecture, summarize_layers
+from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
 from archon_eval.stats.metrics import ScoredAnswer
 
 GROUP_KEYS = ("benchmark", "subject", "category", "part", "dataset")
@@ -113,6 +114,7 @@ def read_run(
     try:
         check_scorer(samples, chosen)
         records = build_records(samples, chosen, declaration)
+        usages = read_answer_usages(path, log)
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
     problems = {record.question: record.problem for record in records if record.problem}
@@ -132,7 +134,8 @@ def read_run(
         choice = choose_metric(log, chosen, scored, metric)
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
-    turns = [account for record in records for account in record.accounts]
+    turns = [account for usage in usages for account in usage.accounts]
+    average = average_usages([usage for usage, record in zip(usages, records, strict=True) if not record.failed])
     last = turns[-1] if turns else None
     fingerprint = last.fingerprint if last else ""
     group = next((key for key in GROUP_KEYS if all((s.metadata or {}).get(key) for s in samples)), "")
@@ -147,10 +150,16 @@ def read_run(
         metric_note=choice.note,
         missing=problems,
         answers={str(sample.id): sample.output.completion for sample in reversed(samples) if sample.output.choices},
-        cost=average_cost(samples, records, str(log.eval.model)),
-        usage=UsageTotals.add_up(account.usage for account in turns),
+        cost=average.cost,
+        unknown_costs=average.unknown_costs,
+        cost_by_model=average.cost_by_model,
+        usage=UsageTotals.add_up(usage.total for usage in usages),
         seconds=measure_seconds(log),
-        layers=summarize_layers(turns, reload_architecture(log, fingerprint)),
+        layers=summarize_layers(
+            [account for account in turns if account.fingerprint == fingerprint],
+            reload_architecture(log, fingerprint),
+            questions=sum(any(a.fingerprint == fingerprint for a in usage.accounts) for usage in usages),
+        ),
         notes=dict(sum((Counter(account.notes) for account in turns), Counter[str]())),
         judges=collect_judges(log, samples, chosen),
         judged_anew=has_live_judgments(log, samples, chosen),

@@ -1,9 +1,11 @@
-"""What the answers of a run took on average, in all and per layer.
+"""What the answers of a run took on average: in all, per model and per layer.
 
-average_cost(samples, records, "openai/gpt-4o")["calls"]        # 11.0
+average_usages(read_answer_usages(path, log)).cost["calls"]        # 11.0
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -11,50 +13,69 @@ from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_component
 from archon_eval.errors import ArchonError
+from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
-from archon_eval.runs.benchmark_run import COST_NAMES, LayerUsage
-from archon_eval.runs.records import AnswerRecord
-
-Costs = dict[str, float | None]
+from archon_eval.runs.answer_usage import AnswerUsage
+from archon_eval.runs.benchmark_run import COST_NAMES, MODEL_COST_NAMES, LayerUsage
 
 
-def average_cost(samples: Sequence[Any], records: Sequence[AnswerRecord], model: str) -> Costs:
-    """A name of COST_NAMES -> its mean over the answers that did not fail; None where it is unknown of one.
+@dataclass(frozen=True, slots=True)
+class AverageUsage:
+    """What the answers of a run took on average; the fields are those of `Run`."""
 
-    Args:
-        samples: Inspect's, in the order of the records; read where no architecture answered.
-        model: whose usage counts there.
-    """
-    costs = [
-        _sum_turns(record) if record.accounts else _price_usage(sample, model)
-        for sample, record in zip(samples, records, strict=True)
-        if not record.failed
-    ]
-    return {name: _average([cost[name] for cost in costs]) for name in COST_NAMES}
+    cost: Mapping[str, float | None]
+    unknown_costs: Mapping[str, str]
+    cost_by_model: Mapping[str, Mapping[str, float | None]]
 
 
-def _sum_turns(record: AnswerRecord) -> Costs:
-    usage = record.usage
-    tokens, calls = float(usage.tokens), float(usage.calls)
-    return {"dollars": usage.dollars, "tokens": tokens, "calls": calls, "seconds": usage.seconds}
+def average_usages(usages: Sequence[AnswerUsage]) -> AverageUsage:
+    """Means over answers, of which none is known where it is unknown of one answer: no part passes for the whole."""
+    problems = [usage.find_problems() for usage in usages]
+    costs = [usage.get_costs() for usage in usages]
+    unknown = {name: _describe_problems([found.get(name, ()) for found in problems]) for name in COST_NAMES}
+    unknown = {name: why or "no answer without an error" for name, why in unknown.items() if why or not usages}
+    return AverageUsage(
+        cost={name: _average([cost[name] for cost in costs]) for name in COST_NAMES},
+        unknown_costs=unknown,
+        cost_by_model=_average_models(usages) if all(usage.has_models for usage in usages) else {},
+    )
 
 
-def _price_usage(sample: Any, model: str) -> Costs:
-    """Of an answer without an architecture: its calls are not in the log."""
-    from archon_eval.models.prices import load_prices
-    from archon_eval.models.replies import to_usage
+def _average_models(usages: Sequence[AnswerUsage]) -> dict[str, dict[str, float | None]]:
+    """Model -> a name of MODEL_COST_NAMES -> its mean; None where that cost is unknown of an answer."""
+    unsaid = {name for usage in usages for name in usage.unknown}
+    each = [usage.models for usage in usages]
+    models = sorted({model for models in each for model in models})
+    averages: dict[str, dict[str, float | None]] = {}
+    for model in models:
+        costs = [AnswerUsage(other={model: models.get(model, UsageTotals())}).get_costs() for models in each]
+        averages[model] = {
+            name: None if name in unsaid else _average([cost[name] for cost in costs]) for name in MODEL_COST_NAMES
+        }
+    return averages
 
-    usage = to_usage((sample.model_usage or {}).get(model))
-    tokens = float(usage.input_tokens + usage.output_tokens) if usage else None
-    dollars = load_prices().compute_cost(model, usage)
-    return {"dollars": dollars, "tokens": tokens, "calls": None, "seconds": sample.working_time}
+
+def _describe_problems(reasons: Sequence[Sequence[str]]) -> str:
+    """The reasons of all answers, each with how many answers it holds for where not for all."""
+    counts = Counter(reason for each in reasons for reason in dict.fromkeys(each))
+    total = len(reasons)
+    return "; ".join(
+        reason if count == total else f"{reason} in {count} of {total} answers" for reason, count in counts.items()
+    )
 
 
 def summarize_layers(
-    accounts: Sequence[QuestionAccount], architecture: Architecture | None = None
+    accounts: Sequence[QuestionAccount], architecture: Architecture | None = None, *, questions: int | None = None
 ) -> tuple[LayerUsage, ...]:
-    """Means per layer over the accounts; models from the architecture, where it is known, of built-in components."""
+    """Means per layer and question.
+
+    Args:
+        accounts: of one architecture.
+        architecture: the same, where it is known: it names the models of built-in components.
+        questions: how many the accounts are of, since a question may have several; None: one each.
+    """
     summaries = []
+    questions = questions or len(accounts)
     for number in range(max((len(account.layers) for account in accounts), default=0)):
         layers = [account.layers[number] for account in accounts if len(account.layers) > number]
         specs = architecture.layers[number] if architecture is not None else ()
@@ -63,14 +84,15 @@ def summarize_layers(
             models = tuple(model for model, count in pairs if model for _ in range(count))
         else:  # a log must not bring code of a user's to run
             models = tuple(part.model for part in layers[0].components)
+        total = UsageTotals.add_up(layer.usage for layer in layers)
         summaries.append(
             LayerUsage(
                 kind=layers[0].kind,
                 components=models,
                 candidates=fmean(layer.candidates for layer in layers),
-                calls=fmean(layer.usage.calls for layer in layers),
-                tokens=fmean(layer.usage.tokens for layer in layers),
-                dollars=_average([layer.usage.dollars for layer in layers]),
+                calls=total.calls / questions,
+                tokens=None if total.calls_without_usage else total.tokens / questions,
+                dollars=None if total.dollars is None else total.dollars / questions,
             )
         )
     return tuple(summaries)

@@ -249,7 +249,11 @@ def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.Captu
     b = write_log(tmp_path / "b.eval", {**questions(10), "q99": ["C"]}, name="poor", subjects={**subjects, "q99": "x"})
     assert main(["compare", str(a), str(b)]) == 0
     out = capsys.readouterr().out
-    assert "algebra" in out and ": better" in out and "1x calls" in out
+    assert "algebra" in out and ": better" in out
+    table = out[out.index("cost per question") :].splitlines()
+    assert table[0].split()[3:] == ["calls", "input", "tokens", "output", "tokens", "$", "seconds"]
+    assert table[1].split() == ["good", "3", "300", "150", "0.003", "2"]
+    assert table[3].split() == ["ratio", *["1x"] * 5]
     assert "Left out: 1 questions" in out and "Notes on good: 40 reask" in out
     assert main(["compare", str(a), str(b), "--json"]) == 0
     [found] = json.loads(capsys.readouterr().out)

@@ -85,7 +85,7 @@ def test_compare_has_the_official_difference_of_every_pair(
     assert "gpt-3.5-turbo-0125 against Nexusflow__Athene-V2-Chat: win rate -63.0 points" in said
     assert main(["compare", first, second, "--json"]) == 0
     [shown] = json.loads(capsys.readouterr().out)
-    assert round(100 * shown["first"]["value"], 2) == 23.34 and round(100 * shown["second"]["value"], 2) == 86.33
+    assert [round(100 * system["score"]["value"], 2) for system in shown["systems"]] == [23.34, 86.33]
 
 
 @needs_data

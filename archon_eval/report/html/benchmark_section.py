@@ -10,14 +10,22 @@ from typing import Any
 from markupsafe import Markup
 
 from archon_eval.engine.trace import EVENT_TYPES
-from archon_eval.report.formatting import format_cost, truncate
+from archon_eval.report.formatting import explain_unknown_costs, format_cost, truncate
 from archon_eval.report.html.cost_charts import build_cost_chart, build_layer_chart
 from archon_eval.report.html.diagram import draw_diagram
 from archon_eval.report.html.samples import build_sample_id, build_samples, collect_questions
 from archon_eval.report.html.score_charts import build_difference_chart
 from archon_eval.report.html.vega import ChartSpec
-from archon_eval.report.report_data import BenchmarkReport, SystemResult, find_frontier, format_beside, format_interval
-from archon_eval.runs.benchmark_run import COST_NAMES, UNSCORED_MEANING
+from archon_eval.report.report_data import (
+    DRAWN_COSTS,
+    BenchmarkReport,
+    SystemResult,
+    find_frontier,
+    format_beside,
+    format_interval,
+    list_undrawn,
+)
+from archon_eval.runs.benchmark_run import COST_COLUMNS, MODEL_COST_NAMES, UNSCORED_MEANING
 
 Row = dict[str, Any]
 """A row of a table or of a chart's data."""
@@ -40,6 +48,16 @@ class BenchmarkSection:
     systems: list[Row]
     labels: list[str]
     """The systems' names, in the order of the tables."""
+    cost_columns: list[str]
+    """Headings of the costs in the table of systems."""
+    unknown_costs: list[str]
+    """Which costs in the table are unknown, and why; a sentence per system."""
+    undrawn: list[str]
+    """Which systems the chart of score against cost cannot show, and why; a sentence per cost."""
+    model_columns: list[str]
+    """Headings of the costs by model."""
+    model_rows: list[list[str]]
+    """Of the systems with several models: system, model and costs."""
     confidence_note: str
     questions_differ: bool
     """Whether systems have scores of different questions."""
@@ -65,6 +83,20 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
         charts=_build_charts(benchmark, id, {sample["id"] for sample in samples}),
         systems=_build_system_rows(benchmark),
         labels=[system.label for system in benchmark.systems],
+        cost_columns=list(COST_COLUMNS.values()),
+        unknown_costs=[
+            f"{system.label}: {why}."
+            for system in benchmark.systems
+            if (why := explain_unknown_costs(system.run.unknown_costs))
+        ],
+        undrawn=list_undrawn(benchmark),
+        model_columns=[COST_COLUMNS[name] for name in MODEL_COST_NAMES],
+        model_rows=[
+            [system.label, model, *(format_cost(costs.get(name)) for name in MODEL_COST_NAMES)]
+            for system in benchmark.systems
+            if len(system.run.cost_by_model) > 1
+            for model, costs in system.run.cost_by_model.items()
+        ],
         confidence_note=benchmark.confidence_note,
         questions_differ=len({frozenset(system.run.scored) for system in benchmark.systems}) > 1,
         part_names=part_names,
@@ -97,7 +129,7 @@ def build_cost_rows(benchmark: BenchmarkReport, id: str) -> list[Row]:
             "score": scale * system.score.value,
             "low": None if system.score.low is None else scale * system.score.low,
             "high": None if system.score.high is None else scale * system.score.high,
-            **{name: system.run.cost.get(name) for name in COST_NAMES},
+            **{name: system.run.cost.get(name) for name in DRAWN_COSTS},
             "link": _build_diagram_id(id, number),
         }
         for number, system in enumerate(benchmark.systems)
@@ -135,7 +167,7 @@ def _build_system_rows(benchmark: BenchmarkReport) -> list[Row]:
                 "score": format_interval(system.score, benchmark.scale, digits=benchmark.digits),
                 "beside": format_beside(benchmark, system),
                 "questions": len(system.run.scored),
-                "costs": [format_cost(system.run.cost.get(name)) for name in ("calls", "tokens", "dollars", "seconds")],
+                "costs": [format_cost(system.run.cost.get(name)) for name in COST_COLUMNS],
                 "verdict": pair.overall.verdict if pair else "",
                 "difference": format_interval(paired.difference, benchmark.scale, "+") if paired else "",
                 "games": f"{paired.wins}/{paired.losses}" if paired else "",

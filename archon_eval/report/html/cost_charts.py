@@ -17,7 +17,6 @@ from archon_eval.report.html.vega import (
     build_tooltip,
     compute_domain,
 )
-from archon_eval.runs.benchmark_run import COST_NAMES
 
 COST_TITLES = {"dollars": "dollars", "tokens": "tokens", "calls": "model calls", "seconds": "seconds"}
 MAX_LABELLED = 5
@@ -32,7 +31,7 @@ def build_cost_chart(rows: ChartRows, cost: str, title: str) -> ChartSpec:
         cost: the cost that is shown first.
         title: of the scores' axis; with a `%` in it scores end at 100.
     """
-    costs = {n: COST_TITLES[n] for n in COST_NAMES if any(row.get(n) is not None for row in rows)}
+    costs = {n: title for n, title in COST_TITLES.items() if any(row.get(n) is not None for row in rows)}
     costs = costs or {"calls": COST_TITLES["calls"]}
     switch = build_switch("cost", "Cost: ", options=costs, value=cost if cost in costs else next(iter(costs)))
     if len(costs) == 1:
@@ -114,7 +113,7 @@ def build_layer_chart(rows: ChartRows) -> ChartSpec:
     return build_chart(
         rows,
         max(60, 34 * len({row["label"] for row in rows})),
-        params=[build_switch("what", "Show: ", options=costs, value="tokens")],
+        params=[build_switch("what", "Show: ", options=costs, value="tokens" if "tokens" in costs else "calls")],
         transform=[{"calculate": "datum[what]", "as": "x"}],
         mark={"type": "bar", "stroke": None},
         encoding={

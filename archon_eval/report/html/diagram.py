@@ -79,7 +79,8 @@ def _draw_layer(number: int, layer: LayerUsage, y: float) -> tuple[str, float]:
     height = LINE + rows * (BOX + 4) + 8
     dashed = " side" if _stands_beside(layer) else ""
     kind = escape(layer.kind.replace("_", " "))
-    figures = f"{layer.calls:.3g} call{'' if layer.calls == 1 else 's'}, {layer.tokens:,.0f} tokens"
+    tokens = "unknown" if layer.tokens is None else f"{layer.tokens:,.0f}"
+    figures = f"{layer.calls:.3g} call{'' if layer.calls == 1 else 's'}, {tokens} tokens"
     parts = [
         f'<rect class="layer{dashed}" x="1" y="{y:g}" width="{WIDTH - 2}" height="{height:g}" rx="6"/>',
         f'<text class="kind" x="10" y="{y + 15:g}">{number} {kind}</text>',

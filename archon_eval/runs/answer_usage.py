@@ -1,0 +1,299 @@
+"""What a logged answer took, of any solver and any door: architectures' accounts, and all other calls of models.
+
+for usage in read_answer_usages("logs/2026-11-20_math.eval", log): print(usage.models, usage.unknown)
+
+What the log says, in this order:
+
+- An account counts as it is, reused calls included: of the solver `archon`, of each answer of `--model archon/...`,
+  and of each answer of `Archon` in a solver of one's own. Inspect's events of the same calls (`trace=calls`) do not.
+- Every other call is Inspect's model event: one request, whatever `num_choices`. An event with an error is a failed
+  call: Inspect writes one per attempt, so a call that was answered at the second attempt is one call and one failed.
+  A reply from Inspect's own cache counts like any other, as reused calls of an architecture do.
+- What happens in Inspect's span of scorers is the judges' and is left out, whichever model or role it was. A scorer
+  that the solver itself asks (`inspect_ai.scorer.score`, an agent's attempts) is a part of the solver.
+- Inspect's own count of the sample's tokens must not be higher than all of these together. Where it is, somebody called
+  a model and left no trace, and what the answer took is unknown.
+
+Events are read only where calls may be outside of the sample's metadata, and a few samples at a time.
+"""
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import fsum
+from typing import Any
+
+from archon_eval.errors import DataError
+from archon_eval.models.call import Usage
+from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.account import (
+    ACCOUNT_SOURCE,
+    QuestionAccount,
+    holds_account,
+    parse_accounts,
+    read_accounts,
+)
+
+ARCHON_SOLVERS = ("archon", "archon_eval/archon")
+"""The solver's names in a log's plan."""
+SAMPLES_AT_ONCE = 25
+"""Samples whose events are held in memory at a time."""
+TOKEN_COSTS = ("tokens", "input_tokens", "output_tokens")
+CALL_COSTS = ("calls", *TOKEN_COSTS, "dollars")
+"""Of `archon_eval.runs.benchmark_run.COST_NAMES`, those that come from calls."""
+NO_EVENTS = "the log holds no model events"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerUsage:
+    """What one answer took."""
+
+    accounts: tuple[QuestionAccount, ...] = ()
+    """Of each answer of an architecture in it; empty where none answered."""
+    other: Mapping[str, UsageTotals] = field(default_factory=dict)
+    """Model -> its calls that are in no account."""
+    seconds: float | None = None
+    """The accounts' and those of the other calls; without accounts, the working time until the scorers begin."""
+    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of a cost -> why the log does not say it, besides what `UsageTotals` say of themselves."""
+
+    @property
+    def total(self) -> UsageTotals:
+        """All calls together."""
+        return UsageTotals.add_up([*(account.usage for account in self.accounts), *self.other.values()])
+
+    @property
+    def models(self) -> dict[str, UsageTotals]:
+        """Model -> all its calls; without those of an account that does not tell its models apart."""
+        parts: dict[str, list[UsageTotals]] = {}
+        for models in (*(account.models for account in self.accounts), self.other):
+            for model, usage in models.items():
+                parts.setdefault(model, []).append(usage)
+        return {model: UsageTotals.add_up(several) for model, several in sorted(parts.items())}
+
+    @property
+    def has_models(self) -> bool:
+        """Whether `models` has all of its calls."""
+        return all(account.models or not account.usage.calls for account in self.accounts)
+
+    def find_problems(self) -> dict[str, tuple[str, ...]]:
+        """Name of a cost -> what makes it unknown; none for a cost that is known."""
+        found = {name: list(reasons) for name, reasons in self.unknown.items()}
+        if self.seconds is None:
+            found.setdefault("seconds", []).append("no time in the log")
+        for model, usage in self.models.items():
+            for name, why in _list_unknown(usage, model).items():
+                found.setdefault(name, []).append(why)
+        for name, why in _list_unknown(self.total, "a model").items():
+            found.setdefault(name, [why])
+        return {name: tuple(reasons) for name, reasons in found.items()}
+
+    def get_costs(self) -> dict[str, float | None]:
+        """A name of `COST_NAMES` -> what the answer took; None where a part of it is unknown."""
+        total, unknown = self.total, self.find_problems()
+        costs = {name: getattr(total, name) for name in CALL_COSTS} | {"seconds": self.seconds}
+        return {name: None if name in unknown else float(value) for name, value in costs.items()}
+
+
+def read_answer_usages(path: str | os.PathLike[str], log: Any) -> list[AnswerUsage]:
+    """What each sample of a log took, in their order.
+
+    Args:
+        path: of the log, whose events are read where they are needed.
+        log: Inspect's, with its samples, whose events may be left out.
+
+    Raises:
+        DataError: an account is damaged, or of a later version; names its question. Or the events cannot be read.
+    """
+    samples = log.samples or ()
+    usages = []
+    accounts_say_all = log.plan.steps and all(step.solver in ARCHON_SOLVERS for step in log.plan.steps)
+    events: Iterable[Sequence[Any]] = itertools.repeat(()) if accounts_say_all else _read_events(path, samples)
+    for sample, happened in zip(samples, events, strict=False):
+        try:
+            usages.append(read_account_usage(sample) if accounts_say_all else read_answer_usage(sample, happened))
+        except DataError as exc:
+            raise DataError(f"{sample.id}: {exc}") from exc
+    return usages
+
+
+def _read_events(path: str | os.PathLike[str], samples: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The events of each sample, in their order."""
+    from inspect_ai.log import EvalSample, read_eval_log_samples_by_id
+
+    needless = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "events", "events_data"}
+    for start in range(0, len(samples), SAMPLES_AT_ONCE):
+        part = samples[start : start + SAMPLES_AT_ONCE]
+        if any(sample.events for sample in part):  # a log as JSON is always read whole
+            yield from (sample.events for sample in part)
+            continue
+        try:
+            read = read_eval_log_samples_by_id(str(path), [(s.id, s.epoch) for s in part], exclude_fields=needless)
+        except Exception as exc:  # a damaged log fails in any layer: zip, zstd, zlib, JSON, schema
+            raise DataError(f"its events are not readable: {type(exc).__name__}: {exc}") from exc
+        yield from (sample.events for sample in read)
+
+
+def read_account_usage(sample: Any) -> AnswerUsage:
+    """What a sample took that the solver `archon` alone answered: what its accounts say.
+
+    Raises:
+        DataError: an account is damaged, or of a later version.
+    """
+    if accounts := read_accounts(sample):
+        return AnswerUsage(accounts, seconds=fsum(account.usage.seconds for account in accounts))
+    reasons = ("no account of the architecture",)
+    return AnswerUsage(seconds=sample.working_time, unknown=dict.fromkeys((*CALL_COSTS, "seconds"), reasons))
+
+
+def read_answer_usage(sample: Any, events: Sequence[Any]) -> AnswerUsage:
+    """What a sample took that anything answered.
+
+    Args:
+        sample: Inspect's.
+        events: all events of it; empty where the log has none.
+
+    Raises:
+        DataError: an account is damaged, or of a later version.
+    """
+    if not events:
+        return _read_without_events(sample)
+    calls = _sort_calls(events)
+    if holds_account(sample.metadata) or not calls.accounts:  # else the user's own value may be there
+        for account in parse_accounts(sample.metadata):
+            calls.add_account(account)
+    other = {model: _total_calls(model, mine) for model, mine in calls.by_model.items()}
+    seconds = sample.working_time if calls.scored_at is None else calls.scored_at
+    if calls.accounts:
+        parts = (*(account.usage for account in calls.accounts), *other.values())
+        seconds = fsum(usage.seconds for usage in parts)
+    hidden = calls.find_hidden_models(sample.model_usage)
+    reasons = (f"tokens of {', '.join(hidden)} that belong to no call in the log",)
+    return AnswerUsage(
+        accounts=tuple(calls.accounts),
+        other=other,
+        seconds=seconds,
+        unknown=dict.fromkeys(CALL_COSTS, reasons) if hidden else {},
+    )
+
+
+def _list_unknown(usage: UsageTotals, model: str) -> dict[str, str]:
+    """Name of a cost -> why the totals do not say it."""
+    if usage.calls_without_usage:
+        return dict.fromkeys((*TOKEN_COSTS, "dollars"), f"no usage reported by {model}")
+    return {"dollars": f"no price of {model}"} if usage.dollars is None else {}
+
+
+def _read_without_events(sample: Any) -> AnswerUsage:
+    """By accounts and Inspect's counts alone, which tell neither judges from solvers nor how many calls there were."""
+    if accounts := read_accounts(sample):
+        seconds, calls = fsum(account.usage.seconds for account in accounts), _SortedCalls()
+        for account in accounts:
+            calls.add_account(account)
+        if holds_account(sample.metadata) or not calls.find_hidden_models(sample.model_usage):
+            return AnswerUsage(accounts, seconds=seconds)
+        reasons = (f"{NO_EVENTS}, so that only the last answer's account is known",)
+        return AnswerUsage(accounts, seconds=seconds, unknown=dict.fromkeys((*CALL_COSTS, "seconds"), reasons))
+    counts, unknown = sample.model_usage or {}, {"calls": (NO_EVENTS,)}
+    if not counts:
+        unknown |= dict.fromkeys((*TOKEN_COSTS, "dollars"), (f"{NO_EVENTS}, and no usage",))
+    elif sample.role_usage:
+        roles = ", ".join(sorted(sample.role_usage))
+        reasons = (f"{NO_EVENTS}, which would say whether the role {roles} answers or judges",)
+        unknown |= dict.fromkeys((*TOKEN_COSTS, "dollars"), reasons)
+    other = {model: _total_usages(model, [counted]) for model, counted in counts.items()}
+    return AnswerUsage(other=other, seconds=sample.working_time, unknown=unknown)
+
+
+@dataclass(slots=True)
+class _SortedCalls:
+    """A sample's calls, without the judges'."""
+
+    accounts: list[QuestionAccount] = field(default_factory=list)
+    by_model: dict[str, list[Any]] = field(default_factory=dict)
+    """Model -> its events, also of failed calls."""
+    explained: Counter[str] = field(default_factory=Counter)
+    """Model -> its tokens that Inspect has counted too, judges' included; "" for an account without models."""
+    has_failures: bool = False
+    """Whether an account has failed calls, whose tokens Inspect may have counted."""
+    scored_at: float | None = None
+    """The working time at which the scorers began."""
+
+    def add_account(self, account: QuestionAccount, *, judges: bool = False, cached: bool = False) -> None:
+        """Take up an account, `cached` for one out of Inspect's cache."""
+        if not judges:
+            self.accounts.append(account)
+        for model, usage in (account.models or {"": account.usage}).items():
+            self.explained[model] += 0 if cached else usage.tokens - (usage.reused.tokens if usage.reused else 0)
+        self.has_failures = self.has_failures or account.usage.failed > 0
+
+    def add_call(self, event: Any, *, judges: bool = False) -> None:
+        """Take up a model event."""
+        replied, cached = not (event.error or event.pending), event.cache == "read"
+        if replied and holds_account(event.output.metadata):
+            for account in parse_accounts(event.output.metadata):
+                self.add_account(account, judges=judges, cached=cached)
+            return
+        if not judges:
+            self.by_model.setdefault(event.model, []).append(event)
+        if replied and not cached:
+            self.explained[event.model] += _total_usages(event.model, [event.output.usage]).tokens
+
+    def find_hidden_models(self, counts: Mapping[str, Any] | None) -> list[str]:
+        """The models of which Inspect has counted more tokens than are explained, where it has so of all together."""
+        counted = {model: _total_usages(model, [usage]).tokens for model, usage in (counts or {}).items()}
+        if self.has_failures or sum(counted.values()) <= sum(self.explained.values()):
+            return []
+        return sorted(model for model, tokens in counted.items() if tokens > self.explained[model])
+
+
+def _sort_calls(events: Sequence[Any]) -> _SortedCalls:
+    calls, scoring, answering, in_step = _SortedCalls(), set[str](), set[str](), False
+    for event in events:
+        if event.event == "span_begin":
+            if event.parent_id is None and event.name == "scorers":
+                scoring.add(event.id)
+                calls.scored_at = event.working_start if calls.scored_at is None else calls.scored_at
+            if str(event.type).startswith("archon_"):
+                answering.add(event.id)
+            for spans in (scoring, answering):
+                if event.parent_id in spans:
+                    spans.add(event.id)
+        elif event.event == "step" and event.type == "scorer":  # in logs from before Inspect had spans
+            in_step = event.action == "begin"
+        judges = event.span_id in scoring or in_step
+        if event.event == "info" and event.source == ACCOUNT_SOURCE:
+            calls.add_account(QuestionAccount.from_metadata(event.data), judges=judges)
+        elif event.event == "model" and event.span_id not in answering:
+            calls.add_call(event, judges=judges)
+    return calls
+
+
+def _total_calls(model: str, events: Sequence[Any]) -> UsageTotals:
+    """Of the model events of one model."""
+    replied = [event for event in events if not (event.error or event.pending)]
+    return replace(
+        _total_usages(model, [event.output.usage for event in replied]),
+        calls=len(replied),
+        seconds=fsum(event.working_time or event.output.time or 0.0 for event in replied),
+        failed=len(events) - len(replied),
+    )
+
+
+def _total_usages(model: str, counts: Sequence[Any]) -> UsageTotals:
+    """Tokens and dollars of Inspect's counts for calls of one model; None is a call without one."""
+    from archon_eval.models.prices import load_prices
+    from archon_eval.models.replies import to_usage
+
+    known = [usage for usage in map(to_usage, counts) if usage is not None]
+    total = sum(known, Usage())
+    missing = len(counts) - len(known)
+    dollars = None if missing else load_prices().compute_cost(model, total) if counts else 0.0
+    return UsageTotals(
+        input_tokens=total.input_tokens,
+        output_tokens=total.output_tokens,
+        dollars=dollars,
+        calls_without_usage=missing,
+    )
