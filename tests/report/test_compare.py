@@ -254,7 +254,7 @@ def test_the_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.Captu
     assert table[0].split()[3:] == ["calls", "input", "tokens", "output", "tokens", "$", "seconds"]
     assert table[1].split() == ["good", "3", "300", "150", "0.003", "2"]
     assert table[3].split() == ["ratio", *["1x"] * 5]
-    assert "Left out: 1 questions" in out and "Notes on good: 40 reask" in out
+    assert "Left out of the difference: 1 questions" in out and "Notes on good: 40 reask" in out
     assert main(["compare", str(a), str(b), "--json"]) == 0
     [found] = json.loads(capsys.readouterr().out)
     assert (found["verdict"], found["wins"], found["left_out"]) == ("better", 26, 1)
