@@ -20,7 +20,9 @@ from typing import Any, Protocol
 from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.child_process import follow_parent
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.read_log import measure_seconds, open_log
 from archon_eval.runs.records import build_records, choose_scorer
 
@@ -104,6 +106,8 @@ class EvalResult:
     """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
     unscored: Mapping[str, str] = field(default_factory=dict)
     """Question -> which scorer gave which value that is no number for one of its answers."""
+    health: Mapping[str, Any] = field(default_factory=dict)
+    """What `RunHealth.from_metadata` reads: which layers worked. Empty where it was not counted."""
 
 
 def run_job(job: EvalJob) -> EvalResult:
@@ -159,9 +163,11 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     failed: dict[str, str] = {}
     unscored: dict[str, str] = {}
     usages: list[UsageTotals] = []
+    turns: list[QuestionAccount] = []
     for record in build_records(samples, choose_scorer(samples)):
         if record.accounts and not record.failed:
             usages.append(record.usage)
+        turns += record.accounts
         if record.score is None:
             (failed if record.failed else unscored)[record.question] = record.problem[:500]
         else:
@@ -181,6 +187,7 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         log=log.location,
         lost=len(samples) - len(usages),
         judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
+        health=RunHealth.from_accounts(turns).to_metadata() if turns else {},
     )
 
 

@@ -16,6 +16,7 @@ from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_cost, reload_architecture, summarize_layers
 
@@ -138,6 +139,7 @@ def read_run(path: str | os.PathLike[str], scorer: str | None = None, missing: M
         fingerprint=fingerprint,
         setup=hash_setup(log),
         log=str(path),
+        health=RunHealth.from_accounts(turns),
     )
 
 
