@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, sanitize_text
 from archon_eval.runs.run_eval import Eval, run_eval
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class DemoResult:
     seconds: float
     notes: dict[str, int]
     log: str
+    warnings: tuple[str, ...] = ()
+    """Sentences on layers that never worked, and on replies that were cut or lost."""
 
 
 def run_demo(models: str, folder: Path, console: Console, *, events: bool = False) -> list[DemoResult]:
@@ -68,6 +70,8 @@ def run_demo(models: str, folder: Path, console: Console, *, events: bool = Fals
             results.append(read_result(name, run_eval(eval, folder, evals.start_eval(name, eval))))
     if events:
         return results
+    for warning in (f"{result.name}: {text}" for result in results for text in result.warnings):
+        console.print(sanitize_text(f"Warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
     console.print(create_results_table(results))
     for line in describe_results(results):
         console.print(line, highlight=False, soft_wrap=True)
@@ -99,6 +103,7 @@ def read_result(name: str, path: Path) -> DemoResult:
         seconds=run.seconds,
         notes=dict(run.notes),
         log=str(path),
+        warnings=run.health.sentences,
     )
 
 

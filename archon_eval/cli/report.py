@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     for number, pair in enumerate(pairs):
         print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
+        print_warnings(f"{run.name}: {text}" for run in (pair.first, pair.second) for text in run.health.sentences)
         if pair.parts:
             _print_parts(pair)
         print(sanitize_text(summarize_comparison(pair)))
@@ -73,6 +75,12 @@ def _compare(options: argparse.Namespace) -> int:
                 notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
                 print(sanitize_text(f"Notes on {run.name}: {notes}"))
     return 0
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """What a reader must know before the scores: layers that never worked, replies that were cut or lost."""
+    for warning in warnings:
+        print(sanitize_text(f"Warning: {warning}"))
 
 
 def print_unscored(run: Any, missing: str) -> None:
@@ -145,6 +153,7 @@ def _write_report(options: argparse.Namespace) -> int:
         print(content, end="")
         return 0
     write_file(output, content)
+    print_warnings(data.warnings)
     for problem in data.problems:
         print(sanitize_text(f"left out: {problem}"), file=sys.stderr)
     print(f"{output}: {sum(len(bench.systems) for bench in data.benchmarks)} runs, {len(data.searches)} searches")

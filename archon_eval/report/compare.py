@@ -208,7 +208,9 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
         }
 
     def dump_system(run: Run) -> Mapping[str, Any]:
-        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
+        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)} | {
+            "warnings": list(run.health.sentences)
+        }
 
     return {
         "task": pair.first.task,

@@ -77,6 +77,8 @@ class GateOutcome:
     notes: tuple[str, ...] = ()
     task: str = ""
     """The benchmark of the run; empty where it could not be read."""
+    warnings: tuple[str, ...] = ()
+    """Layers of the run that never worked and replies that were cut or lost: scores do not show them."""
 
     @property
     def verdict(self) -> str:
@@ -88,7 +90,7 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
     """Compare a run with a baseline. Read the run with `missing="drop"`: the outcome then names what it lacks."""
     limits = limits or GateThresholds()
     if problems := _find_mismatches(baseline, run):
-        return GateOutcome(2, tuple(problems), limits, task=run.task)
+        return GateOutcome(2, tuple(problems), limits, task=run.task, warnings=run.health.sentences)
     questions = list(baseline.scores)
     scores = {question: run.scores[question] for question in questions}
     values = [score for epochs in (*scores.values(), *baseline.scores.values()) for score in epochs]
@@ -114,6 +116,7 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
         cost=tuple((name, baseline.cost.get(name), value) for name, value in run.cost.items()),
         notes=tuple(_collect_notes(baseline, run)),
         task=run.task,
+        warnings=run.health.sentences,
     )
 
 
