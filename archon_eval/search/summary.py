@@ -9,6 +9,7 @@ best of many on questions they were chosen by.
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from math import hypot, nan, sqrt
@@ -22,6 +23,8 @@ from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import PairedComparison, bonferroni_confidence, compare, decide_verdict
 from archon_eval.stats.estimates import Estimate, compute_t_quantile, estimate_mean, estimate_proportion
 
+MAX_NAMED_LAYERS = 5
+"""Layers that never worked which the sentence on trials names."""
 NO_WINNER = "No architecture beats the best single model here."
 
 
@@ -49,6 +52,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     failures = [f"{name} failed on the held-out questions: {t.error}" for name, t in report.items() if t.error]
     failures += [f"{name}, on the held-out questions: {t.note}" for name, t in report.items() if t.note]
     summary = {
+        "warnings": list(_list_warnings(result)),
         "winner": best.trial.architecture.name,
         "fingerprint": best.trial.architecture.fingerprint,
         "verdict": NO_WINNER if result.winner == SINGLE else "",
@@ -65,6 +69,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
                 "fresh": finalist.trial.performance,
                 "chosen_by": finalist.value,
                 "cost": finalist.trial.cost,
+                "warnings": list(finalist.trial.warnings),
             }
             for finalist in result.finalists
         ],
@@ -74,6 +79,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "space": len(result.options),
         "trials": len(result.tried),
         "failed_trials": sum(trial.performance is None for _, trial in result.tried),
+        "trials_with_dead_layers": sum(bool(trial.dead_layers) for _, trial in result.tried),
         "calls_paid": ledger.calls,
         "calls_reused": ledger.reused,
         "dollars_paid": ledger.dollars,
@@ -90,6 +96,22 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     if result.settings.pareto:
         summary["pareto"] = list(_find_pareto_front(result))
     return summary
+
+
+def _list_warnings(result: SearchResult) -> Iterator[str]:
+    """Layers that never worked and replies that were cut or lost: of the architectures that the held-out questions were
+    asked of, of the finalists, and how many trials had such layers."""
+    single = result.winner == SINGLE  # the same trial by two names
+    for name, trial in result.report.items():
+        yield from (f"{name}: {text}" for text in trial.warnings if not (single and name == SINGLE))
+    for finalist in result.finalists:
+        yield from (f"finalist {finalist.key}: {text}" for text in finalist.trial.warnings)
+    dead = [trial.dead_layers for _, trial in result.tried if trial.dead_layers]
+    if dead:
+        often = Counter(name for names in dead for name in names).most_common()
+        shown = ", ".join(f"{name} in {count}" for name, count in often[:MAX_NAMED_LAYERS])
+        more = f", and {len(often) - MAX_NAMED_LAYERS} more" if len(often) > MAX_NAMED_LAYERS else ""
+        yield f"{len(dead)} of {len(result.tried)} trials had a layer that never worked: {shown}{more}."
 
 
 def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
@@ -167,6 +189,7 @@ def _summarize_trial(tasks: Sequence[TaskSpec], trial: Trial) -> dict[str, Any]:
         "calls_per_question": trial.calls,
         "cost_per_question": trial.cost,
         "error": trial.error,
+        "warnings": list(trial.warnings),
     }
 
 
