@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from archon_eval.report.compare import compare_paths, dump_comparison, summarize_comparison
+    from archon_eval.report.compare import compare_paths, dump_comparison, list_warnings, summarize_comparison
 
     with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
@@ -61,7 +61,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     for number, pair in enumerate(pairs):
         print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
-        print_warnings(f"{run.name}: {text}" for run in (pair.first, pair.second) for text in run.health.sentences)
+        print_warnings(list_warnings(pair))
         if pair.parts:
             _print_parts(pair)
         print(sanitize_text(summarize_comparison(pair)))

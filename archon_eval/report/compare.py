@@ -6,7 +6,7 @@ pairs[0].overall.verdict                        # "better"
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -208,9 +208,7 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
         }
 
     def dump_system(run: Run) -> Mapping[str, Any]:
-        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)} | {
-            "warnings": list(run.health.sentences)
-        }
+        return {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "cost": dict(run.cost)}
 
     return {
         "task": pair.first.task,
@@ -221,4 +219,11 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
         "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
         "left_out": pair.unpaired,
+        "warnings": list(list_warnings(pair)),
     }
+
+
+def list_warnings(pair: RunComparison) -> Iterator[str]:
+    """Sentences on layers that never worked and on replies that were cut or lost, each with its system's name."""
+    for run in (pair.first, pair.second):
+        yield from (f"{run.name}: {text}" for text in run.health.sentences)

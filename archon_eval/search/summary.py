@@ -99,19 +99,18 @@ def summarize(result: SearchResult) -> dict[str, Any]:
 
 
 def _list_warnings(result: SearchResult) -> Iterator[str]:
-    """Layers that never worked and replies that were cut or lost: of the architectures that the held-out questions were
-    asked of, of the finalists, and how many trials had such layers."""
-    single = result.winner == SINGLE  # the same trial by two names
+    """Layers that never worked and replies that were cut or lost, of the architectures that the held-out questions were
+    asked of; and how many finalists and trials had such layers."""
     for name, trial in result.report.items():
-        yield from (f"{name}: {text}" for text in trial.warnings if not (single and name == SINGLE))
-    for finalist in result.finalists:
-        yield from (f"finalist {finalist.key}: {text}" for text in finalist.trial.warnings)
-    dead = [trial.dead_layers for _, trial in result.tried if trial.dead_layers]
-    if dead:
-        often = Counter(name for names in dead for name in names).most_common()
-        shown = ", ".join(f"{name} in {count}" for name, count in often[:MAX_NAMED_LAYERS])
-        more = f", and {len(often) - MAX_NAMED_LAYERS} more" if len(often) > MAX_NAMED_LAYERS else ""
-        yield f"{len(dead)} of {len(result.tried)} trials had a layer that never worked: {shown}{more}."
+        if not (result.winner == SINGLE and name == SINGLE):  # the same trial as the winner's
+            yield from (f"{name}: {text}" for text in trial.warnings)
+    finalists = [finalist.trial for finalist in result.finalists]
+    for name, trials in (("finalists", finalists), ("trials", [trial for _, trial in result.tried])):
+        if dead := [trial.dead_layers for trial in trials if trial.dead_layers]:
+            often = Counter(layer for layers in dead for layer in layers).most_common()
+            shown = ", ".join(f"{layer} in {count}" for layer, count in often[:MAX_NAMED_LAYERS])
+            more = f", and {len(often) - MAX_NAMED_LAYERS} more" if len(often) > MAX_NAMED_LAYERS else ""
+            yield f"{len(dead)} of {len(trials)} {name} had a layer that never worked: {shown}{more}."
 
 
 def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
