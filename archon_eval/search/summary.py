@@ -79,7 +79,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "space": len(result.options),
         "trials": len(result.tried),
         "failed_trials": sum(trial.performance is None for _, trial in result.tried),
-        "trials_with_dead_layers": sum(bool(trial.dead_layers) for _, trial in result.tried),
+        "trials_with_dead_layers": _count_dead_trials(result),
         "calls_paid": ledger.calls,
         "calls_reused": ledger.reused,
         "dollars_paid": ledger.dollars,
@@ -111,6 +111,16 @@ def _list_warnings(result: SearchResult) -> Iterator[str]:
             shown = ", ".join(f"{layer} in {count}" for layer, count in often[:MAX_NAMED_LAYERS])
             more = f", and {len(often) - MAX_NAMED_LAYERS} more" if len(often) > MAX_NAMED_LAYERS else ""
             yield f"{len(dead)} of {len(trials)} {name} had a layer that never worked: {shown}{more}."
+    if uncounted := sum(not trial.layers_counted for _, trial in result.tried):
+        many = f"{uncounted} of {len(result.tried)} trials"
+        yield f"Whether layers of {many} worked is unknown: their results do not say."
+
+
+def _count_dead_trials(result: SearchResult) -> int | None:
+    """Trials with a layer that never worked; None where that is unknown of one."""
+    if not all(trial.layers_counted for _, trial in result.tried):
+        return None
+    return sum(bool(trial.dead_layers) for _, trial in result.tried)
 
 
 def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:

@@ -77,6 +77,11 @@ class Trial:
         )
 
     @property
+    def layers_counted(self) -> bool:
+        """Whether it is known which layers worked; not of results that an earlier version left."""
+        return all(result.health or not result.scores for result in self.results)
+
+    @property
     def dead_layers(self) -> tuple[str, ...]:
         """The components that never worked, on one task at least: `verifier openai/x`."""
         healths = (RunHealth.from_metadata(result.health) for result in self.results)

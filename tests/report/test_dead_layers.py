@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from inspect_ai.scorer import includes
 from rich.console import Console
 
 from archon_eval.cli import ablate, demo, main
+from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.report.ablation import AblationResult, dump_ablation
 from archon_eval.report.baseline import create_baseline, save_baseline
 from archon_eval.report.ci_output import format_junit, format_markdown, format_text
@@ -112,6 +114,9 @@ def test_a_gate_that_passes_says_it_all_the_same(
     assert f"warning: {RANKER}" in format_text(outcome).splitlines()[1]
     assert "- **warning:** Layer 2 (ranker mute/prose) never worked" in format_markdown(outcome, "gate")
     assert RANKER in format_junit(outcome, "gate")
+    replayed = replace(run, usage=UsageTotals(calls=9, reused=UsageTotals(calls=9)))
+    passed = check_regression(create_baseline(replayed), replayed)
+    assert passed.code == 0 and passed.warnings == outcome.warnings, "the baseline's layers are as dead"
     healthy = read_run(logs["healthy"])
     assert check_regression(create_baseline(healthy), healthy).warnings == ()
     save_baseline(run, tmp_path / "b.json")
@@ -192,3 +197,14 @@ def test_hostile_names_have_no_power(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["compare", str(log), str(log)]) == 0
     said = capsys.readouterr().out
     assert "never worked" in said and "\x1b" not in said
+
+
+def test_many_warnings_are_folded_in(tmp_path: Path) -> None:
+    for n in range(14):
+        write_log(tmp_path / "logs" / f"{n}.eval", {"q1": ["C"], "q2": ["I"]}, name=f"s{n:02}", notes={"truncated": 1})
+    assert main(["report", str(tmp_path / "logs"), "-o", str(tmp_path / "r.html")]) == 0
+    head, _, _ = (tmp_path / "r.html").read_text(encoding="utf-8").partition("<h2>")
+    assert (
+        '<details><summary class="worse">and 2 more</summary>' in head
+        and head.count("were cut at the token limit") == 14
+    )

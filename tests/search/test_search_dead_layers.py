@@ -63,6 +63,14 @@ def test_dead_layers_of_held_out_runs_finalists_and_trials(tmp_path: Path) -> No
     assert again["warnings"] == summary["warnings"]
 
 
+def test_results_of_an_earlier_version_are_unknown(tmp_path: Path, fake_run: Any) -> None:
+    given = {"tasks": [{"name": TASK["name"], "args": {"sample": True}}], "models": ["sim/gpt-4o"], "space": "small"}
+    found = search(load_settings({**given, "budget": {"trials": 3}, "finalists": 1}), tmp_path, fake_run)
+    summary = write_results(found, tmp_path)
+    assert summary["trials_with_dead_layers"] is None
+    assert summary["warnings"] == ["Whether layers of 3 of 3 trials worked is unknown: their results do not say."]
+
+
 def test_a_search_whose_layers_work_says_nothing(tmp_path: Path) -> None:
     summary, lines = search_with("mute/good", tmp_path)
     assert summary["warnings"] == [] and summary["trials_with_dead_layers"] == 0
