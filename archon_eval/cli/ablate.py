@@ -13,7 +13,7 @@ from archon_eval.cli.architectures import ARCHITECTURE_HELP, MODELS_HELP
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.cli.report import print_unknown_costs, print_unscored
+from archon_eval.cli.report import print_unknown_costs, print_unscored, print_warnings
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError
 
@@ -93,10 +93,12 @@ def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace) -> 
 
 
 def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
+    from archon_eval.report.ablation import list_warnings
     from archon_eval.report.report_data import format_interval
     from archon_eval.runs.benchmark_run import COST_COLUMNS
     from archon_eval.stats.estimates import format_score
 
+    print_warnings(list_warnings(run, worth))
     name, costs = run.metric.name, COST_COLUMNS.values()
     rows = create_table("change", name, "worth", "verdict", *costs, numbers=",".join((name, *costs)))
     scale = run.points

@@ -6,16 +6,16 @@ ensemble that is fused, and an ensemble that is criticised, ranked and fused.
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, sanitize_text
 from archon_eval.runs.run_eval import Eval, run_eval
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def run_demo(models: str, folder: Path, console: Console, *, events: bool = Fals
             results.append(read_result(name, run_eval(eval, folder, evals.start_eval(name, eval))))
     if events:
         return results
+    for warning in (f"{result.name}: {text}" for result in results for text in result.health.sentences):
+        console.print(sanitize_text(f"Warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
     console.print(create_results_table(results))
     for line in describe_results(results):
         console.print(line, highlight=False, soft_wrap=True)
@@ -75,6 +77,25 @@ def read_result(name: str, path: Path) -> "Run":
     for question, why in run.missing.items():
         raise DataError(f"{path}: question {question} has no score: {why}")
     return replace(run, name=name)
+
+
+def dump_results(results: "list[Run]") -> list[dict[str, Any]]:
+    """Plain values for JSON: each system's figures and scores."""
+    return [
+        {
+            "name": run.name,
+            "metric": run.metric.name,
+            "score": asdict(run.estimate),
+            "right": {question: list(scores) for question, scores in run.scores.items()},
+            "cost": dict(run.cost),
+            "unknown_costs": dict(run.unknown_costs),
+            "seconds": run.seconds,
+            "notes": dict(run.notes),
+            "log": run.log,
+            "warnings": list(run.health.sentences),
+        }
+        for run in results
+    ]
 
 
 def create_results_table(results: "list[Run]") -> Table:

@@ -115,8 +115,11 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
         question, why = next(iter(run.missing.items()))
         raise DataError(f"{log}: a baseline needs every score; {len(run.missing)} have none; {question}: {why}")
     save_baseline(run, options.baseline)
+    warnings = run.health.sentences  # a gate compares with this run, also where a layer of it never worked
+    for warning in warnings:
+        _print_error(f"warning: {warning}")
     summary = {"baseline": str(options.baseline), "questions": len(run.scored), "task": run.task, "name": run.name}
-    summary |= {"metric": run.metric.name, "value": run.estimate.value}
+    summary |= {"metric": run.metric.name, "value": run.estimate.value, "warnings": list(warnings)}
     print(
         json.dumps(summary, indent=2)
         if options.json

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from archon_eval.report.compare import compare_paths, dump_comparison, summarize_comparison
+    from archon_eval.report.compare import compare_paths, dump_comparison, list_warnings, summarize_comparison
     from archon_eval.report.report_data import describe_score
 
     with ProgressDisplay("compare", options.json) as progress:
@@ -62,6 +63,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     for number, pair in enumerate(pairs):
         print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
+        print_warnings(list_warnings(pair))
         if pair.parts:
             _print_parts(pair)
         for run in (pair.first, pair.second):
@@ -98,6 +100,12 @@ def print_unknown_costs(*runs: Any) -> None:
     for run in runs:
         if why := explain_unknown_costs(run.unknown_costs):
             print(sanitize_text(f"Cost of {run.name}: {why}"))
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """What a reader must know before the scores: layers that never worked, replies that were cut or lost."""
+    for warning in warnings:
+        print(sanitize_text(f"Warning: {warning}"))
 
 
 def print_unscored(run: Any, missing: str) -> None:
@@ -171,6 +179,7 @@ def _write_report(options: argparse.Namespace) -> int:
         print(content, end="")
         return 0
     write_file(output, content)
+    print_warnings(data.warnings)
     for problem in data.problems:
         print(sanitize_text(f"left out: {problem}"), file=sys.stderr)
     if form == "png" and data.benchmarks:  # the picture is of the first

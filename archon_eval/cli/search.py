@@ -257,8 +257,11 @@ def _format_forecast(expected: Mapping[str, Any]) -> str:
 def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
     from rich.table import Table
 
+    from archon_eval.errors import sanitize_text
     from archon_eval.search.summary import format_percent
 
+    for warning in summary["warnings"]:
+        console.print(sanitize_text(f"Warning: {warning}"), highlight=False, markup=False, soft_wrap=True)
     table = Table(title="On the held-out questions", title_justify="left")
     for column in ("system", f"{summary['metric']} (95%)", "calls", "winner against it"):
         table.add_column(column, no_wrap=True)

@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,11 @@ def add(commands: Any) -> None:
 def _run_demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from archon_eval.cli.demo import run_demo
+    from archon_eval.cli.demo import dump_results, run_demo
 
     results = run_demo(options.models, options.log_dir, Console(), events=options.json)
     if options.json:
-        print(json.dumps([asdict(result) for result in results], indent=2))
+        print(json.dumps(dump_results(results), indent=2))
     return 0
 
 

@@ -45,6 +45,7 @@ class CallContext(Protocol):
         model: str | None = None,
         draw: int = 0,
         about: str = "",
+        outcomes: int = 1,
     ) -> T | None:
         """A parsed reply, asked for again up to `max_parse_retries` times when `parse` raises ParseError.
 
@@ -57,10 +58,15 @@ class CallContext(Protocol):
             model: one of the component's models.
             draw: which sample of this prompt by this model, as for `generate`; its re-asks are samples of their own.
             about: id of the candidate concerned.
+            outcomes: how many a reply holds, e.g. a critique per candidate, for the account of what worked; of a
+                `ParseError.partial`, which then has a length, so many did.
 
         Raises:
             ArchitectureError: a model that the component has not declared.
         """
 
     def record_event(self, event: str, detail: str, about: str = "") -> None:
-        """Record something a reader must know: `event` is one of `trace.EVENT_TYPES` or a component's own word."""
+        """Record something a reader must know: `event` is one of `trace.EVENT_TYPES` or a component's own word.
+
+        `fallback` says that the component did not do its work this time; so the account counts it.
+        """

@@ -44,6 +44,10 @@ class Component(ABC):
     """Whether, by its shape, its output replaces the candidates."""
     beside: ClassVar[bool] = False
     """Whether it stands beside the candidates' way, so that they pass it by untouched."""
+    outcome_name: ClassVar[str] = "outcome"
+    """What it makes, one at a time, in a word for reports: `verdict`."""
+    fallback: ClassVar[str] = ""
+    """What it does without one, in words: for the trace and for reports."""
 
     def __init__(self, spec: ComponentSpec) -> None:
         self.spec = spec

@@ -43,6 +43,9 @@ class Critic(ListComponent):
         reads_tests="",
     )
 
+    outcome_name = "critique"
+    fallback = "candidates without a section go on without a critique"
+
     def build_prompt(self, state: State) -> Conversation:
         """One user turn with the query and the numbered candidates."""
         return make_user_prompt(
@@ -60,7 +63,8 @@ class Critic(ListComponent):
             "critique",
             self.build_prompt(state),
             lambda reply: parse_critiques(reply, count),
-            fallback="candidates without a section go on without a critique",
+            fallback=self.fallback,
+            outcomes=count,
         )
         candidates = (replace(c, critique=(critiques or {}).get(n)) for n, c in enumerate(state.candidates))
         return replace(state, candidates=tuple(candidates))

@@ -43,6 +43,8 @@ class Fuser(CandidateGenerator):
         stand_in="ranker",
     )
 
+    outcome_name = "text"
+
     def build_prompt(self, state: State) -> Conversation:
         """The earlier turns as they were, then one user turn with the query and the candidates."""
         text = render(

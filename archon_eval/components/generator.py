@@ -24,6 +24,8 @@ class Generator(CandidateGenerator):
         reads_tests="",
     )
 
+    outcome_name = "reply"
+
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("generate", state.conversation, draw=draw, about=id)
         return Candidate(id, reply.text, self.spec.model) if reply else None

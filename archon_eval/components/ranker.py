@@ -39,6 +39,9 @@ class Ranker(ListComponent):
         stand_in="fuser",
     )
 
+    outcome_name = "ranking"
+    fallback = "unranked candidates stay in their order, after the ranked ones"
+
     @property
     def top_k(self) -> int:
         """How many candidates go on."""
@@ -65,7 +68,7 @@ class Ranker(ListComponent):
             "rank",
             self.build_prompt(state),
             lambda reply: parse_ranking(reply, count, self.top_k),
-            fallback="unranked candidates stay in their order, after the ranked ones",
+            fallback=self.fallback,
         )
         order = [*(ranked or ()), *(place for place in range(count) if place not in (ranked or ()))]
         return replace(state, candidates=tuple(state.candidates[place] for place in order[: self.top_k]))

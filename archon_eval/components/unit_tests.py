@@ -88,6 +88,8 @@ class UnitTestGenerator(ContextComponent):
         reads_critiques=False,
         reads_tests="",
     )
+    outcome_name = "list of tests"
+    fallback = "no tests: every candidate passes"
 
     @classmethod
     def describe_type(cls, spec: ComponentSpec) -> ComponentType:
@@ -105,7 +107,7 @@ class UnitTestGenerator(ContextComponent):
             "tests",
             make_user_prompt(prompt),
             lambda reply: parse(reply, max_tests),
-            fallback="no tests: every candidate passes",
+            fallback=self.fallback,
         )
         return {"tests": tests or ()}
 
@@ -140,6 +142,8 @@ class UnitTestEvaluator(CandidateScorer):
         reads_tests="statements",
         follows_tests=True,
     )
+    outcome_name = "test result"
+    fallback = "tests without a verdict count neither for nor against the candidate"
 
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)
@@ -189,7 +193,7 @@ class UnitTestEvaluator(CandidateScorer):
             "evaluate",
             make_user_prompt(prompt),
             lambda reply: parse_test_verdicts(reply, len(tests)),
-            fallback="tests without a verdict count neither for nor against the candidate",
+            fallback=self.fallback,
             about=candidate.id,
         )
         return replace(candidate, tests=results or (None,) * len(tests))

@@ -61,6 +61,9 @@ class Verifier(CandidateScorer):
         reads_tests="",
     )
 
+    outcome_name = "verdict"
+    fallback = "the candidate is kept, unverified"
+
     async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
         reason = render(
             self.spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text
@@ -77,7 +80,7 @@ class Verifier(CandidateScorer):
             "verdict",
             make_user_prompt(verdict),
             parse_verdict,
-            fallback="the candidate is kept, unverified",
+            fallback=self.fallback,
             about=candidate.id,
         )
         return replace(candidate, verified=correct, reasons=reasons or None)

@@ -34,6 +34,8 @@ class Vote(ListComponent):
         reads_tests="",
         version=2,  # 2: option letters, \text{}, unclosed boxes, dates and products are read otherwise
     )
+    outcome_name = "vote"
+    fallback = "no candidate gives an answer that can be compared: all go on"
 
     @classmethod
     def describe_type(cls, spec: ComponentSpec) -> ComponentType:
@@ -58,8 +60,9 @@ class Vote(ListComponent):
             if ballot is not None:
                 groups.setdefault(ballot, []).append(candidate)
         if not groups:
-            ctx.record_event("fallback", "no candidate gives an answer that can be compared: all go on")
-        winners = max(groups.values(), key=len, default=list(state.candidates))
+            ctx.record_event("fallback", self.fallback)
+            return replace(state, candidates=state.candidates[: self.spec.get_option("top_k")])
+        winners = max(groups.values(), key=len)
         ctx.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 

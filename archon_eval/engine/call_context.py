@@ -11,7 +11,7 @@ import anyio
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.spec import ComponentSpec
-from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
+from archon_eval.engine.trace import EVENT_TYPES, UNREAD, LayerResult, Trace, TraceEvent, TraceOutcome, TraceStep
 from archon_eval.errors import ArchitectureError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.types import Conversation, Message
@@ -35,6 +35,7 @@ class TraceRecorder:
     steps: list[TraceStep] = field(default_factory=list)
     notes: list[TraceEvent] = field(default_factory=list)
     layers: list[LayerResult] = field(default_factory=list)
+    outcomes: list[TraceOutcome] = field(default_factory=list)
 
     def build_trace(self) -> Trace:
         """All of it, in the order of layers."""
@@ -42,6 +43,7 @@ class TraceRecorder:
             layers=tuple(sorted(self.layers, key=lambda layer: layer.layer)),
             steps=tuple(sorted(self.steps, key=lambda step: step.layer)),
             notes=tuple(sorted(self.notes, key=lambda note: note.layer)),
+            outcomes=tuple(sorted(self.outcomes, key=lambda outcome: (outcome.layer, outcome.component))),
         )
 
 
@@ -58,15 +60,42 @@ class EngineCallContext:
         self._layer, self._place = layer, place
 
     def record_event(self, event: str, detail: str, about: str = "") -> None:
-        """Record something a reader must know."""
+        """Record something a reader must know, and the outcome of which its type speaks."""
+        self._add_note(event, detail, about)
+        if event in EVENT_TYPES and (worked := EVENT_TYPES[event].worked) is not None:
+            self._add_outcome(None, "" if worked else event)
+
+    def _add_note(self, event: str, detail: str, about: str) -> None:
         self._recorder.notes.append(
             TraceEvent(layer=self._layer, kind=self._spec.kind, what=event, detail=detail, about=about)
         )
+
+    def _add_outcome(
+        self, model: str | None, problem: str = "", *, count: int = 1, worked: int = 0, is_text: bool = False
+    ) -> None:
+        """Outcomes of a call of a model (None: the component's own); without a problem all of them worked."""
+        outcome = TraceOutcome(
+            layer=self._layer,
+            component=self._place,
+            model=self._spec.model if model is None else model,
+            problems={problem: count - worked} if problem and worked < count else {},
+            count=count,
+            is_text=is_text,
+        )
+        self._recorder.outcomes.append(outcome)
 
     async def generate(
         self, purpose: str, messages: Conversation, *, model: str | None = None, draw: int = 0, about: str = ""
     ) -> Reply | None:
         """A free-text reply; None when it failed for good and may be dropped."""
+        reply, problem = await self._call(purpose, messages, model=model, draw=draw, about=about)
+        self._add_outcome(model, problem, is_text=True)
+        return reply
+
+    async def _call(
+        self, purpose: str, messages: Conversation, *, model: str | None, draw: int, about: str
+    ) -> tuple[Reply | None, str]:
+        """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
         model, spec, settings = self._choose_model(model), self._spec, self._spec.settings
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
             settings = replace(settings, seed=settings.seed + draw)
@@ -76,16 +105,15 @@ class EngineCallContext:
         except ModelError as exc:
             self._record_step(call, purpose, about=about, problem=str(exc))
             if spec.on_error == "drop":
-                self.record_event("dropped", str(exc), about)
-                return None
+                self._add_note("dropped", str(exc), about)
+                return None, "dropped"
             raise ModelError(f"layer {self._layer} ({spec.kind}), {purpose}: {exc}") from exc
         except anyio.get_cancelled_exc_class():
             self._record_step(call, purpose, about=about, problem="cancelled")
-            self.record_event("cancelled", f"{purpose} by {model}", about)
+            self._add_note("cancelled", f"{purpose} by {model}", about)
             raise
         self._record_step(call, purpose, about=about, reply=reply)
-        self._record_reply_problems(reply, f"{purpose} by {model}", about)
-        return reply
+        return reply, self._record_reply_problems(reply, f"{purpose} by {model}", about)
 
     def _choose_model(self, model: str | None) -> str:
         chosen = self._spec.model if model is None else model
@@ -115,15 +143,20 @@ class EngineCallContext:
             )
         )
 
-    def _record_reply_problems(self, reply: Reply, detail: str, about: str) -> None:
+    def _record_reply_problems(self, reply: Reply, detail: str, about: str) -> str:
+        """Notes on a reply; the word of the first for which it is no whole text, or nothing."""
+        found = {}
         if reply.stop_reason in ("max_tokens", "model_length"):
-            self.record_event("truncated", f"{detail} ({reply.stop_reason})", about)
+            found["truncated"] = f"{detail} ({reply.stop_reason})"
         if reply.stop_reason == "content_filter":
-            self.record_event("filtered", detail, about)
+            found["filtered"] = detail
         if not reply.text.strip():
-            self.record_event("empty", detail, about)
+            found["empty"] = detail
         if reply.cleaned:
-            self.record_event("cleaned", f"{detail}: {reply.cleaned} characters", about)
+            found["cleaned"] = f"{detail}: {reply.cleaned} characters"
+        for event, text in found.items():
+            self._add_note(event, text, about)
+        return next((event for event in found if EVENT_TYPES[event].worked is False), "")
 
     async def generate_parsed(
         self,
@@ -135,24 +168,31 @@ class EngineCallContext:
         model: str | None = None,
         draw: int = 0,
         about: str = "",
+        outcomes: int = 1,
     ) -> T | None:
         """A parsed reply; after the last re-ask the fallback is recorded and what could be read is returned."""
         prompt, partial, problem = messages, None, "the call failed"
         for attempt in range(self._spec.max_parse_retries + 1):
             label = purpose if attempt == 0 else f"{purpose} (asked again)"
-            reply = await self.generate(label, prompt, model=model, draw=_number_attempt(draw, attempt), about=about)
+            attempt_draw = _number_attempt(draw, attempt)
+            reply, _ = await self._call(label, prompt, model=model, draw=attempt_draw, about=about)
             if reply is None:
                 break
             try:
-                return parse(reply.text)
+                value = parse(reply.text)
             except ParseError as exc:
                 problem = str(exc)
                 partial = exc.partial if exc.partial is not None else partial
+            else:
+                self._add_outcome(model, count=outcomes)
+                return value
             if attempt < self._spec.max_parse_retries:
-                self.record_event("reask", f"{purpose}: {problem}", about)
+                self._add_note("reask", f"{purpose}: {problem}", about)
                 shown = reply.text[:MAX_QUOTED_CHARS].strip() or "(no text)"
                 prompt = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=problem)))
-        self.record_event("fallback", f"{purpose}: {problem}; {fallback}", about)
+        self._add_note("fallback", f"{purpose}: {problem}; {fallback}", about)
+        read = 0 if partial is None else min(outcomes, len(partial)) if outcomes > 1 else 1
+        self._add_outcome(model, "dropped" if reply is None else UNREAD, count=outcomes, worked=read)
         return partial
 
     say = RenamedMethod("generate")

@@ -229,7 +229,7 @@ class _QuestionRun:
                 raise self._create_empty_error(number - 1, self._kinds[number - 2])
             none_passed = not any(scorer.passes(candidate) for candidate in judged)
             if none_passed and scorer.type.filters and scorer.arrange(judged):
-                ctx.record_event("fallback", "no candidate passed: all go on")
+                ctx.record_event("unfiltered", "no candidate passed: all go on")
             if scorer.sorts:
                 arranged = require_candidates(scorer.arrange(judged), number, scorer, method="arrange")
                 outflow.put(State(self._conversation, arranged, await inflow.get_values()))

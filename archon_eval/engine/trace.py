@@ -12,16 +12,42 @@ from typing import Any
 from archon_eval.models.call import Reply
 from archon_eval.types import Candidate, Conversation
 
-EVENT_TYPES: Mapping[str, str] = {
-    "reask": "a reply could not be parsed and was asked for again",
-    "fallback": "the stated fallback applied",
-    "dropped": "a call failed for good and on_error: drop went on without it",
-    "cancelled": "a call was cancelled because enough candidates had passed",
-    "truncated": "a reply was cut at its token limit",
-    "filtered": "a reply was stopped by the provider's content filter",
-    "empty": "a reply was empty",
-    "vote": "how many candidates agreed",
-    "cleaned": "characters that cannot be stored were replaced in a reply",
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A word that a note may have, and all that follows from it."""
+
+    meaning: str
+    worked: bool | None = None
+    """What it says of an outcome of the component (see `TraceOutcome`); None where it says nothing of one."""
+    problem: str = ""
+    """What is wrong with the outcomes of which it says that they did not work: `were empty`."""
+    of_reply: str = ""
+    """What it says of a reply, where it says something: `cut at the token limit`."""
+
+
+UNREAD = "unread"
+"""The problem of an outcome whose replies could not be parsed; the notes on it are `reask` and `fallback`."""
+EVENT_TYPES: Mapping[str, EventType] = {
+    "reask": EventType("a reply could not be parsed and was asked for again"),
+    "fallback": EventType("the stated fallback applied", False, "fell back"),
+    "unfiltered": EventType("no candidate passed a filter, so all went on"),
+    "dropped": EventType(
+        "a call failed for good and on_error: drop went on without it", False, "were dropped after failed calls"
+    ),
+    "cancelled": EventType("a call was cancelled because enough candidates had passed"),
+    "truncated": EventType(
+        "a reply was cut at its token limit", False, "were cut at the token limit", of_reply="cut at the token limit"
+    ),
+    "filtered": EventType(
+        "a reply was stopped by the provider's content filter",
+        False,
+        "were refused by the content filter",
+        of_reply="refused by the content filter",
+    ),
+    "empty": EventType("a reply was empty", False, "were empty", of_reply="empty"),
+    "vote": EventType("how many candidates agreed", True),
+    "cleaned": EventType("characters that cannot be stored were replaced in a reply"),
 }
 """The words a note may have, and what they mean."""
 
@@ -59,6 +85,27 @@ class TraceEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceOutcome:
+    """What a component was to make, and whether it came about: a verdict, a ranking, a text.
+
+    Each `generate_parsed` has one (or as many as it says); so has a note whose type says whether it worked. A component
+    that has none of these has the texts of its `generate`.
+    """
+
+    layer: int
+    component: int
+    """Its place in the layer, from 1."""
+    model: str
+    """Empty where no model was asked."""
+    problems: Mapping[str, int] = field(default_factory=dict)
+    """`UNREAD` or a word of EVENT_TYPES -> how many did not work for that reason."""
+    count: int = 1
+    """How many outcomes: the critiques that one reply holds."""
+    is_text: bool = False
+    """Whether it is an unparsed reply, which may be no more than a step on the component's way."""
+
+
+@dataclass(frozen=True, slots=True)
 class LayerResult:
     """What left a layer."""
 
@@ -81,6 +128,7 @@ class Trace:
     layers: tuple[LayerResult, ...] = ()
     steps: tuple[TraceStep, ...] = ()
     notes: tuple[TraceEvent, ...] = ()
+    outcomes: tuple[TraceOutcome, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

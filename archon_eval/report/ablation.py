@@ -161,5 +161,11 @@ def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
 def dump_ablation(whole: Run, worth: Sequence[AblationResult]) -> Mapping[str, Any]:
     """Plain values for JSON."""
     changes = [{"change": result.change, "log": result.log, **dump_comparison(result.pair)} for result in worth]
-    system = {"architecture": whole.name, "metric": whole.metric.name, "fingerprint": whole.fingerprint}
-    return {**system, **dump_costs(whole), "changes": changes}
+    head = {"architecture": whole.name, "metric": whole.metric.name, "fingerprint": whole.fingerprint}
+    return {"warnings": list(list_warnings(whole, worth)), **head, **dump_costs(whole), "changes": changes}
+
+
+def list_warnings(whole: Run, worth: Sequence[AblationResult]) -> Iterator[str]:
+    """Sentences on layers that never worked and on replies that were cut or lost, of the whole and of every change."""
+    for change, run in (("the whole", whole), *((result.change, result.run) for result in worth)):
+        yield from (f"{change}: {text}" for text in run.health.sentences)

@@ -28,6 +28,7 @@ ILLEGAL_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def format_text(outcome: GateOutcome) -> str:
     """The outcome in plain lines."""
     lines = [f"{outcome.verdict}: {truncate(reason, MAX_CHARACTERS)}" for reason in outcome.reasons]
+    lines += [f"warning: {truncate(warning, MAX_CHARACTERS)}" for warning in outcome.warnings]
     if outcome.paired is not None:
         paired = outcome.paired
         scores = [
@@ -47,6 +48,7 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
     """The outcome as a section for a job page."""
     lines = [f"### {LIGHTS[outcome.code]} {escape_markdown(name)}: {outcome.verdict}", ""]
     lines += [f"- {escape_markdown(reason)}" for reason in outcome.reasons]
+    lines += [f"- **warning:** {escape_markdown(warning)}" for warning in outcome.warnings]
     if outcome.paired is not None:
         scores = (outcome.points * outcome.baseline, outcome.points * outcome.run)
         rows = [(outcome.metric, *scores), *((COST_COLUMNS[name], before, now) for name, before, now in outcome.cost)]

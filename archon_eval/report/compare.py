@@ -6,7 +6,7 @@ pairs[0].overall.verdict                        # "better"
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -234,4 +234,11 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
         "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
         "left_out": pair.unpaired,
+        "warnings": list(list_warnings(pair)),
     }
+
+
+def list_warnings(pair: RunComparison) -> Iterator[str]:
+    """Sentences on layers that never worked and on replies that were cut or lost, each with its system's name."""
+    for run in (pair.first, pair.second):
+        yield from (f"{run.name}: {text}" for text in run.health.sentences)

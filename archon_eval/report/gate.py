@@ -88,6 +88,8 @@ class GateOutcome:
     notes: tuple[str, ...] = ()
     task: str = ""
     """The benchmark of the run; empty where it could not be read."""
+    warnings: tuple[str, ...] = ()
+    """Layers of the run that never worked and replies that were cut or lost: scores do not show them."""
 
     @property
     def verdict(self) -> str:
@@ -99,7 +101,7 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
     """Compare a run with a baseline. Read the run with `missing="drop"`: the outcome then names what it lacks."""
     limits = limits or GateThresholds()
     if problems := _find_mismatches(baseline, run):
-        return GateOutcome(2, tuple(problems), limits, task=run.task)
+        return GateOutcome(2, tuple(problems), limits, task=run.task, warnings=run.health.sentences)
     questions = list(baseline.scored)
     before, now = ({question: side[question] for question in questions} for side in (baseline.scored, run.scored))
     metric = run.metric.widen(before)
@@ -127,6 +129,7 @@ def check_regression(baseline: Baseline, run: Run, limits: GateThresholds | None
         unknown_costs=tuple(_explain_unknown(baseline, run)),
         notes=tuple(_collect_notes(baseline, run)),
         task=run.task,
+        warnings=run.health.sentences,
     )
 
 

@@ -18,6 +18,7 @@ MAX_TOP_TRIALS = 10
 def render_markdown(report: ReportData) -> str:
     """The whole report."""
     lines = ["# Report", "", *(f"Left out: {escape_markdown(problem)}\n" for problem in report.problems)]
+    lines += [f"**Warning:** {escape_markdown(warning)}\n" for warning in report.warnings]
     for search in report.searches:
         lines += _render_search(search)
     for benchmark in report.benchmarks:

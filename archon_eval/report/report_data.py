@@ -101,6 +101,21 @@ class ReportData:
     problems: tuple[str, ...] = ()
     """Logs that could not be used, and why."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on layers that never worked and on replies that were cut or lost, each with its system's name."""
+        shown = {run.log for search in self.searches for run in search.runs if search.warnings}
+        return (
+            *(f"Search in {search.folder}: {text}" for search in self.searches for text in search.warnings),
+            *(
+                f"{f'{bench.task}: ' if len(self.benchmarks) > 1 else ''}{system.label}: {text}"
+                for bench in self.benchmarks
+                for system in bench.systems
+                if system.run.log not in shown
+                for text in system.run.health.sentences
+            ),
+        )
+
 
 def read_report_data(
     paths: Sequence[str | os.PathLike[str]],
@@ -237,7 +252,8 @@ def dump_report(data: ReportData) -> dict[str, Any]:
         for search in data.searches
     ]
     benches = [_dump_benchmark(bench) for bench in data.benchmarks]
-    return {"benches": benches, "searches": searches, "left_out": list(data.problems)}
+    warnings = list(data.warnings)
+    return {"warnings": warnings, "benches": benches, "searches": searches, "left_out": list(data.problems)}
 
 
 def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
@@ -251,6 +267,8 @@ def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
             **dump_costs(system.run),
             "layers": [asdict(layer) for layer in system.run.layers],
             "notes": dict(system.run.notes),
+            "warnings": list(system.run.health.sentences),
+            "health": system.run.health.to_metadata(),
             "missing": dict(system.run.missing),
             "fingerprint": system.run.fingerprint,
             "log": system.run.source,

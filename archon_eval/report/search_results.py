@@ -56,6 +56,11 @@ class Search:
     """Held-out evals that cannot be used, and why."""
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the summary says of layers that never worked; nothing where an earlier version wrote it."""
+        return tuple(map(str, self.summary.get("warnings", ())))
+
+    @property
     def cost_unit(self) -> str:
         """What `TrialSummary.cost` counts."""
         return str(self.summary.get("settings", {}).get("cost_unit", "calls"))

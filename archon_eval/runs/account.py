@@ -13,12 +13,13 @@ A question of several turns (MT-Bench) has one account per turn: the last one in
 `earlier_turns`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archon_eval.architecture.spec import Architecture
-from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceStep
+from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceOutcome, TraceStep
 from archon_eval.errors import DataError, quote
 from archon_eval.models.usage_totals import UsageTotals, parse_count, total_usage
 
@@ -40,6 +41,46 @@ class ComponentAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeCounts:
+    """What one component of a layer was to make, by the model that was asked (`archon_eval.engine.trace.TraceOutcome`).
+
+    Of a component whose replies are parsed these are no texts: a verifier's verdicts, not the reasons before them.
+    """
+
+    count: int
+    problems: Mapping[str, int] = field(default_factory=dict)
+    """Why some did not come about -> how many: `unread` or a word of `archon_eval.engine.trace.EVENT_TYPES`."""
+    component: int = 1
+    """Its place in the layer, from 1."""
+    model: str = ""
+    """Empty where no model was asked."""
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Plain values for JSON; what is as usual is left out."""
+        plain: dict[str, Any] = {"model": self.model, "count": self.count}
+        plain |= {"component": self.component} if self.component > 1 else {}
+        return plain | ({"problems": dict(self.problems)} if self.problems else {})
+
+    @classmethod
+    def from_metadata(cls, plain: Mapping[str, Any]) -> "OutcomeCounts":
+        """Reads what `to_metadata` wrote.
+
+        Raises:
+            DataError: a count that is no whole number from 0, or more problems than outcomes.
+        """
+        problems = {str(word): parse_count(plain["problems"], word) for word in plain.get("problems", {})}
+        counts = cls(
+            count=parse_count(plain, "count"),
+            problems=problems,
+            component=parse_count(plain, "component", 1),
+            model=str(plain.get("model", "")),
+        )
+        if sum(problems.values()) > counts.count:
+            raise DataError(f"{sum(problems.values())} of {counts.count} outcomes cannot have problems")
+        return counts
+
+
+@dataclass(frozen=True, slots=True)
 class LayerAccount:
     """What one layer took."""
 
@@ -50,6 +91,10 @@ class LayerAccount:
     """Its `seconds` are the time until the layer was done."""
     components: tuple[ComponentAccount, ...] = ()
     """In their order; empty for a layer with one component."""
+    outcomes: tuple[OutcomeCounts, ...] = ()
+    """By component and model, in their order; empty in logs of versions that did not count them."""
+    unfiltered: int = 0
+    """1 where no candidate passed a filter, so that all went on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +276,33 @@ def _build_layer(layer: LayerResult, steps: Sequence[TraceStep], trace: Trace) -
         candidates=len(layer.candidates),
         usage=replace(_total_steps(steps), seconds=round(seconds, 3)),
         components=tuple(parts) if len(parts) > 1 else (),
+        outcomes=_count_outcomes([outcome for outcome in trace.outcomes if outcome.layer == layer.layer]),
+        unfiltered=sum(note.layer == layer.layer and note.what == "unfiltered" for note in trace.notes),
+    )
+
+
+def _count_outcomes(outcomes: Sequence[TraceOutcome]) -> tuple[OutcomeCounts, ...]:
+    """Texts count only where their component has nothing else to show."""
+    parsing = {outcome.component for outcome in outcomes if not outcome.is_text}
+    counts: dict[tuple[int, str], int] = {}
+    problems: dict[tuple[int, str], Counter[str]] = {}
+    for outcome in outcomes:
+        if not outcome.is_text or outcome.component not in parsing:
+            key = (outcome.component, outcome.model)
+            counts[key] = counts.get(key, 0) + outcome.count
+            problems.setdefault(key, Counter()).update(outcome.problems)
+    return tuple(
+        OutcomeCounts(count, dict(sorted(problems[key].items())), component=key[0], model=key[1])
+        for key, count in sorted(counts.items())
     )
 
 
 def _dump_layer(layer: LayerAccount) -> dict[str, Any]:
     plain = {**layer.usage.to_metadata(), "kind": layer.kind, "candidates": layer.candidates}
     parts = [{"model": part.model, **part.usage.to_metadata()} for part in layer.components]
-    return plain | ({"components": parts} if parts else {})
+    plain |= {"components": parts} if parts else {}
+    plain |= {"outcomes": [counts.to_metadata() for counts in layer.outcomes]} if layer.outcomes else {}
+    return plain | ({"unfiltered": layer.unfiltered} if layer.unfiltered else {})
 
 
 def _parse_layer(plain: Mapping[str, Any]) -> LayerAccount:
@@ -247,4 +312,6 @@ def _parse_layer(plain: Mapping[str, Any]) -> LayerAccount:
         candidates=parse_count(plain, "candidates"),
         usage=UsageTotals.from_metadata(plain),
         components=tuple(ComponentAccount(str(part["model"]), UsageTotals.from_metadata(part)) for part in parts),
+        outcomes=tuple(map(OutcomeCounts.from_metadata, plain.get("outcomes", ()))),
+        unfiltered=parse_count(plain, "unfiltered"),
     )

@@ -13,6 +13,7 @@ from typing import Literal
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.stats.estimates import Estimate
 from archon_eval.stats.metrics import MeanMetric, Metric, ScoredAnswer
 
@@ -108,6 +109,8 @@ class Run:
     """Digest of what else makes the system: a solver around it, settings of generation, a model's own arguments."""
     log: str = ""
     """Path of the log, or of several, for messages."""
+    health: RunHealth = field(default_factory=RunHealth)
+    """Which layers worked, and what share of the replies was whole."""
 
     @cached_property
     def scores(self) -> dict[str, tuple[float, ...]]:
@@ -215,6 +218,7 @@ def merge_runs(first: Run, second: Run) -> Run:
         notes=dict(Counter(first.notes) + Counter(second.notes)),
         judged_anew=first.judged_anew or second.judged_anew,
         log=f"{first.log} {second.log}",
+        health=first.health.merge(second.health),
     )
 
 

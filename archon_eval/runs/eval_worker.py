@@ -21,7 +21,9 @@ from typing import Any, Protocol
 from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.child_process import follow_parent
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import choose_metric, find_declaration
 from archon_eval.runs.read_log import measure_seconds, open_log
 from archon_eval.runs.records import build_records, choose_scorer
@@ -125,6 +127,8 @@ class EvalResult:
     """Question -> epoch -> `weight` and `facts` of its score, where the metric reads more than the score."""
     unscored: Mapping[str, str] = field(default_factory=dict)
     """Question -> which scorer gave which value that is no number for one of its answers."""
+    health: Mapping[str, Any] = field(default_factory=dict)
+    """What `RunHealth.from_metadata` reads: which layers worked. Empty where it was not counted."""
 
     @cached_property
     def answers(self) -> dict[str, dict[int, ScoredAnswer]]:
@@ -192,10 +196,12 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     failed: dict[str, str] = {}
     unscored: dict[str, str] = {}
     usages: list[UsageTotals] = []
+    turns: list[QuestionAccount] = []
     scorer = choose_scorer(samples, job.task.scorer)
     for record in build_records(samples, scorer, find_declaration(log, scorer)):
         if record.accounts and not record.failed:
             usages.append(record.usage)
+        turns += record.accounts
         if record.answer is None:
             (failed if record.failed else unscored)[record.question] = record.problem[:500]
         else:
@@ -224,6 +230,7 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         log=log.location,
         lost=len(samples) - len(usages),
         judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
+        health=RunHealth.from_accounts(turns).to_metadata() if turns else {},
     )
 
 

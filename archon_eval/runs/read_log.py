@@ -17,6 +17,7 @@ from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.answer_usage import read_answer_usages
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
@@ -167,6 +168,7 @@ def read_run(
         fingerprint=fingerprint,
         setup=hash_setup(log),
         log=str(path),
+        health=RunHealth.from_accounts(turns),
     )
 
 

@@ -9,6 +9,7 @@ best of many on questions they were chosen by.
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict
 from archon_eval.stats.estimates import Estimate
 
+MAX_NAMED_LAYERS = 5
+"""Layers that never worked which the sentence on trials names."""
 NO_WINNER = "No architecture beats the best single model here."
 
 
@@ -49,6 +52,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     failures = [f"{name} failed on the held-out questions: {t.error}" for name, t in report.items() if t.error]
     failures += [f"{name}, on the held-out questions: {t.note}" for name, t in report.items() if t.note]
     summary = {
+        "warnings": list(_list_warnings(result)),
         "winner": best.trial.architecture.name,
         "fingerprint": best.trial.architecture.fingerprint,
         "metric": _name_metric(best.trial),
@@ -66,6 +70,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
                 "fresh": finalist.trial.performance,
                 "chosen_by": finalist.value,
                 "cost": finalist.trial.cost,
+                "warnings": list(finalist.trial.warnings),
             }
             for finalist in result.finalists
         ],
@@ -75,6 +80,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "space": len(result.options),
         "trials": len(result.tried),
         "failed_trials": sum(trial.performance is None for _, trial in result.tried),
+        "trials_with_dead_layers": _count_dead_trials(result),
         "calls_paid": ledger.calls,
         "calls_reused": ledger.reused,
         "dollars_paid": ledger.dollars,
@@ -97,6 +103,31 @@ def _name_metric(trial: Trial) -> str:
     """What performance is: the task's metric, or the mean of the tasks'."""
     names = [f"{part.metric.name} of {part.task.key}" for part in trial.parts]
     return trial.parts[0].metric.name if len(names) == 1 else f"mean of {', '.join(names)}, by weight"
+
+
+def _list_warnings(result: SearchResult) -> Iterator[str]:
+    """Layers that never worked and replies that were cut or lost, of the architectures that the held-out questions were
+    asked of; and how many finalists and trials had such layers."""
+    for name, trial in result.report.items():
+        if not (result.winner == SINGLE and name == SINGLE):  # the same trial as the winner's
+            yield from (f"{name}: {text}" for text in trial.warnings)
+    finalists = [finalist.trial for finalist in result.finalists]
+    for name, trials in (("finalists", finalists), ("trials", [trial for _, trial in result.tried])):
+        if dead := [trial.dead_layers for trial in trials if trial.dead_layers]:
+            often = Counter(layer for layers in dead for layer in layers).most_common()
+            shown = ", ".join(f"{layer} in {count}" for layer, count in often[:MAX_NAMED_LAYERS])
+            more = f", and {len(often) - MAX_NAMED_LAYERS} more" if len(often) > MAX_NAMED_LAYERS else ""
+            yield f"{len(dead)} of {len(trials)} {name} had a layer that never worked: {shown}{more}."
+    if uncounted := sum(not trial.layers_counted for _, trial in result.tried):
+        many = f"{uncounted} of {len(result.tried)} trials"
+        yield f"Whether layers of {many} worked is unknown: their results do not say."
+
+
+def _count_dead_trials(result: SearchResult) -> int | None:
+    """Trials with a layer that never worked; None where that is unknown of one."""
+    if not all(trial.layers_counted for _, trial in result.tried):
+        return None
+    return sum(bool(trial.dead_layers) for _, trial in result.tried)
 
 
 def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
@@ -176,6 +207,7 @@ def _summarize_trial(trial: Trial) -> dict[str, Any]:
         "calls_per_question": trial.calls,
         "cost_per_question": trial.cost,
         "error": trial.error,
+        "warnings": list(trial.warnings),
     }
 
 

@@ -8,6 +8,7 @@ from archon_eval.engine.plan import Plan
 from archon_eval.errors import DataError, SearchError
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import rebuild_metric
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.performance import TaskAnswers, compute_performance
@@ -72,6 +73,27 @@ class Trial:
             return ""
         many = "1 question lacks an answer" if len(reasons) == 1 else f"{len(reasons)} questions lack an answer"
         return f"{many}, which is left out: {reasons[0]}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on layers that never worked and on replies that were cut or lost, with the task where several are
+        asked."""
+        return tuple(
+            f"{result.key.partition('@')[2] + ': ' if len(self.results) > 1 else ''}{text}"
+            for result in self.results
+            for text in RunHealth.from_metadata(result.health).sentences
+        )
+
+    @property
+    def layers_counted(self) -> bool:
+        """Whether it is known which layers worked; not of results that an earlier version left."""
+        return all(result.health or not result.scores for result in self.results)
+
+    @property
+    def dead_layers(self) -> tuple[str, ...]:
+        """The components that never worked, on one task at least: `verifier openai/x`."""
+        healths = (RunHealth.from_metadata(result.health) for result in self.results)
+        return tuple(dict.fromkeys(name for health in healths for name in health.dead))
 
     @property
     def paid(self) -> int:

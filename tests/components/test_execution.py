@@ -186,7 +186,7 @@ def test_those_that_pass_all_go_on_or_else_the_best_comes_first(docker: None) ->
     assert [c.id for c in passing.candidates] == ["1.2", "1.4"]
     none = answer([GENERATE, WRITE, EXECUTE], Scripted([BROKEN, BROKEN, LINE, "no", "?"]))
     assert [c.id for c in none.candidates] == ["1.3", "1.1", "1.2", "1.4", "1.5"]
-    assert [(note.what, note.detail) for note in none.trail.notes] == [("fallback", "no candidate passed: all go on")]
+    assert [(note.what, note.detail) for note in none.trail.notes] == [("unfiltered", "no candidate passed: all go on")]
 
 
 def test_without_readable_tests_everyone_goes_on(docker: None) -> None:

@@ -280,7 +280,7 @@ def test_verifier(run: Any, replies: list[tuple[bool, str, bool]], wrong: int, r
             assert kept[f"1.{n}"].verified is (None if unread else truth)
         assert 1 <= asked[n] <= 1 + reask
     assert list(kept) == (passing or IDS)
-    assert ("" in fallbacks) == (not passing)
+    assert ("unfiltered" in answer.trail.counts) == (not passing)
 
 
 # -- unit tests -------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def test_every_shape_with_its_own_state(run: Any, lengths: list[int], least: int
     assert [c.values["length"] for c in answer.trail.layers[3].candidates] == [lengths[int(i[2:]) - 1] for i in order]
     measured = {note.about: note.detail for note in answer.trail.notes if note.what == "measured"}
     assert measured == {f"1.{n + 1}": f"{length} with HINT" for n, length in enumerate(lengths)}
-    assert ("fallback" in answer.trail.counts) == (max(lengths) < least)
+    assert ("unfiltered" in answer.trail.counts) == (max(lengths) < least)
 
 
 def test_a_component_outlives_a_question() -> None:

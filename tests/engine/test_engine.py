@@ -236,7 +236,7 @@ def test_stop_after_with_too_few_passing_is_the_ordinary_filter() -> None:
 def test_a_filter_that_would_leave_nothing_passes_all_and_says_so(judge: Any) -> None:
     result, _ = answer([{"generator": ["a", "b"]}, judge, {"fuser": "f"}], Scripted(passes=lambda text: False))
     assert [c.text for c in result.trail.layers[1].candidates] == ["a/0", "b/0"]
-    assert [(n.what, n.layer) for n in result.trail.notes] == [("fallback", 2)]
+    assert [(n.what, n.layer) for n in result.trail.notes] == [("unfiltered", 2)]
 
 
 def test_evaluator_orders_by_passes_when_all_are_kept() -> None:

@@ -235,7 +235,7 @@ def _build_notes(systems: Sequence[SystemResult]) -> list[Row]:
     notes = [
         {
             "event": event,
-            "meaning": EVENT_TYPES.get(event, ""),
+            "meaning": EVENT_TYPES[event].meaning if event in EVENT_TYPES else "",
             "counts": [system.run.notes.get(event, 0) for system in systems],
         }
         for event in events

@@ -48,6 +48,7 @@ def render_page(report: ReportData) -> str:
     return template.render(
         title=_format_title(report),
         problems=report.problems,
+        warnings=report.warnings,
         searches=searches,
         benchmarks=benchmarks,
         charts={f"{section.id}-{name}": spec for section in sections for name, spec in section.charts.items()},

@@ -1,0 +1,268 @@
+"""Whether the layers of a run worked: of each component how many outcomes it was to make, and how many fell back.
+
+    health = RunHealth.from_accounts(accounts)
+    health.warnings         # a sentence on each layer that never worked, or mostly did not
+    health.sentences        # those, and what share of all replies was cut, refused, empty or dropped
+
+What an outcome is, and whether it worked, is said where it is made (`archon_eval.engine.trace.TraceOutcome`); what it
+is called and what the fallback is, by the component's class.
+
+    >>> health = RunHealth((LayerHealth("ranker", 9, (OutcomeCounts(9, {"unread": 9}, model="a/b"),)),))
+    >>> print(health.warnings[0])
+    Layer 1 (ranker a/b) never worked: none of its 9 rankings could be read (fallback: unranked candidates stay in \
+their order, after the ranked ones).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, load_component_class
+from archon_eval.engine.trace import EVENT_TYPES, UNREAD
+from archon_eval.errors import DataError, quote
+from archon_eval.models.usage_totals import parse_count
+from archon_eval.runs.account import OutcomeCounts, QuestionAccount
+
+MOSTLY = 0.5
+"""Above this share of fallbacks a layer is named though some of its outcomes worked: it is absent more often than not.
+Below it, the counts of notes tell."""
+MAX_NAME_CHARACTERS = 120
+"""Characters of a component's or a model's name in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHealth:
+    """One layer over all answers of a run."""
+
+    kind: str
+    answers: int
+    """Answers in which it was reached."""
+    outcomes: tuple[OutcomeCounts, ...] = ()
+    """By component and model; empty where the log's version did not count them."""
+    unfiltered: int = 0
+    """Answers for which no candidate passed it, so that all went on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHealth:
+    """All layers of a run, and all replies."""
+
+    layers: tuple[LayerHealth, ...] = ()
+    replies: int = 0
+    """Of all models, re-asks and reused ones included."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """A word of `archon_eval.engine.trace.EVENT_TYPES` that tells of a reply, a dropped call or a fallback -> how
+    often."""
+
+    @classmethod
+    def from_accounts(cls, accounts: Iterable[QuestionAccount]) -> "RunHealth":
+        """Of the accounts of one architecture's answers, in the order of the log."""
+        return cls().merge(*map(_read_account, accounts))
+
+    def merge(self, *others: "RunHealth") -> "RunHealth":
+        """Of more answers of the same architecture."""
+        every = (self, *others)
+        depth = max(len(health.layers) for health in every)
+        places = ([health.layers[n] for health in every if len(health.layers) > n] for n in range(depth))
+        return RunHealth(
+            layers=tuple(map(_merge_layers, places)),
+            replies=sum(health.replies for health in every),
+            notes=dict(sum((Counter(health.notes) for health in every), Counter[str]())),
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence on each layer, or component of a layer, that never worked, or mostly did not."""
+        found = [text for number, layer in enumerate(self.layers, 1) for text in _describe_layer(number, layer)]
+        uncounted = self.notes.get("fallback", 0)
+        if uncounted and not any(layer.outcomes for layer in self.layers):
+            found.append(
+                f"{_format_count(uncounted, 'outcome')} fell back; in which layer, a log of this age does not say."
+            )
+        return tuple(found)
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """The components that never worked, each as `verifier openai/x`."""
+        return tuple(
+            name_component(layer.kind, counts.model)
+            for layer in self.layers
+            for counts in layer.outcomes
+            if 0 < counts.count == _count_fallbacks(counts)
+        )
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The warnings, and a sentence on replies that were cut, refused or empty, and calls that were dropped."""
+        replies = self._describe_replies()
+        return (*self.warnings, replies) if replies else self.warnings
+
+    def _describe_replies(self) -> str:
+        found = [(self.notes[word], EVENT_TYPES[word].of_reply) for word in _REPLY_WORDS if self.notes.get(word)]
+        parts = [
+            f"{count:,} of {_format_count(self.replies, 'reply')} ({_format_share(count, self.replies)}) "
+            f"{_be(count)} {words}"
+            for count, words in found
+        ]
+        if dropped := self.notes.get("dropped", 0):
+            parts.append(f"{_format_count(dropped, 'call')} failed for good and {_be(dropped)} dropped")
+        return f"{', '.join(parts)}." if parts else ""
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        layers = [
+            {
+                "kind": layer.kind,
+                "answers": layer.answers,
+                "outcomes": [counts.to_metadata() for counts in layer.outcomes],
+                "unfiltered": layer.unfiltered,
+            }
+            for layer in self.layers
+        ]
+        return {"layers": layers, "replies": self.replies, "notes": dict(self.notes)}
+
+    @classmethod
+    def from_metadata(cls, plain: Mapping[str, Any]) -> "RunHealth":
+        """Reads what `to_metadata` wrote; of an empty mapping nothing is known.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        try:
+            return cls(
+                layers=tuple(
+                    LayerHealth(
+                        kind=str(layer["kind"]),
+                        answers=parse_count(layer, "answers"),
+                        outcomes=tuple(map(OutcomeCounts.from_metadata, layer["outcomes"])),
+                        unfiltered=parse_count(layer, "unfiltered"),
+                    )
+                    for layer in plain.get("layers", ())
+                ),
+                replies=parse_count(plain, "replies"),
+                notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
+            )
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise DataError(f"no account of a run's layers, but {quote(repr(plain))}: {exc}") from exc
+
+
+_REPLY_WORDS = tuple(word for word, event in EVENT_TYPES.items() if event.of_reply)
+_KEPT_NOTES = frozenset({*_REPLY_WORDS, "dropped", "fallback"})
+
+
+def _read_account(account: QuestionAccount) -> RunHealth:
+    layers = (LayerHealth(layer.kind, 1, layer.outcomes, layer.unfiltered) for layer in account.layers)
+    notes = {word: count for word, count in account.notes.items() if word in _KEPT_NOTES}
+    return RunHealth(tuple(layers), account.usage.calls, notes)
+
+
+def _merge_layers(layers: Sequence[LayerHealth]) -> LayerHealth:
+    """One layer of several healths; by component and model, in the order of their places."""
+    counts: Counter[tuple[int, str]] = Counter()
+    problems: dict[tuple[int, str], Counter[str]] = {}
+    for part in (part for layer in layers for part in layer.outcomes):
+        key = (part.component, part.model)
+        counts[key] += part.count
+        problems.setdefault(key, Counter()).update(part.problems)
+    return LayerHealth(
+        kind=layers[0].kind,
+        answers=sum(layer.answers for layer in layers),
+        outcomes=tuple(
+            OutcomeCounts(counts[key], dict(problems[key]), component=key[0], model=key[1]) for key in sorted(counts)
+        ),
+        unfiltered=sum(layer.unfiltered for layer in layers),
+    )
+
+
+def _count_fallbacks(counts: OutcomeCounts) -> int:
+    return sum(counts.problems.values())
+
+
+def _describe_layer(number: int, layer: LayerHealth) -> Iterable[str]:
+    """A sentence on each of its components that never worked or mostly did not, and one where it passed nothing."""
+    name, consequence = _describe_kind(layer.kind)
+    places = len({counts.component for counts in layer.outcomes})
+    for counts in layer.outcomes:
+        fallbacks = _count_fallbacks(counts)
+        if fallbacks <= MOSTLY * counts.count:
+            continue
+        place = f", component {counts.component}" if places > 1 else ""
+        verdict = "never worked" if fallbacks == counts.count else "mostly did not work"
+        text = f"Layer {number}{place} ({name_component(layer.kind, counts.model)}) {verdict}"
+        yield f"{text}: {_describe_fallbacks(counts, name)}{f' (fallback: {consequence})' if consequence else ''}."
+    if layer.unfiltered == layer.answers > 0:
+        where = f"Layer {number} ({_describe_models(layer)})"
+        many = "the one answer" if layer.answers == 1 else f"all of {layer.answers:,} answers"
+        yield f"{where} never passed a candidate: for {many} it rejected every one, so that all went on."
+
+
+def _describe_models(layer: LayerHealth) -> str:
+    return name_component(layer.kind, ", ".join(dict.fromkeys(counts.model for counts in layer.outcomes)))
+
+
+def _describe_kind(kind: str) -> tuple[str, str]:
+    """What a component of this kind makes, and what it does without; a log must not have a user's module imported."""
+    if kind not in BUILT_IN_COMPONENTS:
+        return "outcome", ""
+    component = load_component_class(kind, kind)
+    return component.outcome_name, component.fallback
+
+
+def name_component(kind: str, model: str) -> str:
+    """`verifier openai/x`, for a sentence; a kind or a model may have any name."""
+    words = " ".join(f"{kind.replace('_', ' ')} {model}".split())
+    return words if len(words) <= MAX_NAME_CHARACTERS else words[: MAX_NAME_CHARACTERS - 1] + "…"
+
+
+def _describe_fallbacks(counts: OutcomeCounts, name: str) -> str:
+    """`none of its 231 verdicts could be read`, `31 of its 40 texts (77.5%) were empty`, or several problems."""
+    fallbacks, problems = _count_fallbacks(counts), {word: n for word, n in counts.problems.items() if n}
+    several = [f"{number:,} {_describe_problem(word, number)}" for word, number in problems.items()]
+    if counts.count == 1:
+        return f"its only {name} {_describe_problem(next(iter(problems)), 1)}"
+    outcomes = _format_count(counts.count, name)
+    if fallbacks < counts.count:
+        outcomes = f"{fallbacks:,} of its {outcomes} ({_format_share(fallbacks, counts.count)})"
+        if len(problems) == 1:
+            return f"{outcomes} {_describe_problem(next(iter(problems)), fallbacks)}"
+        return f"{outcomes} did not: {_join_words(several)}"
+    if [*problems] == [UNREAD]:
+        return f"none of its {outcomes} could be read"
+    if len(problems) == 1:
+        return f"all of its {outcomes} {_describe_problem(next(iter(problems)), fallbacks)}"
+    return f"of its {outcomes} {_join_words(several)}"
+
+
+def _join_words(parts: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def _describe_problem(word: str, number: int) -> str:
+    if word == UNREAD:
+        return "could not be read"
+    text = EVENT_TYPES[word].problem if word in EVENT_TYPES else "fell back"
+    return text.replace("were ", "was ", 1) if number == 1 else text
+
+
+def _be(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _format_count(count: int, name: str) -> str:
+    """`1 reply`, `1,155 replies`, `3 lists of tests`."""
+    if count == 1:
+        return f"1 {name}"
+    head, of, rest = name.partition(" of ")
+    plural = f"{head[:-1]}ies" if head.endswith("y") else f"{head}s"
+    return f"{count:,} {plural}{of}{rest}"
+
+
+def _format_share(part: int, whole: int) -> str:
+    """In percent; never 0% of something, nor all of it where something is left."""
+    share = part / whole if whole else 1.0
+    if 0 < share < 0.001:
+        return "below 0.1%"
+    if 0.999 < share < 1:
+        return "above 99.9%"
+    return f"{100 * share:.3g}%" if share >= 0.1 else f"{100 * share:.2g}%"
