@@ -96,7 +96,8 @@ class Run:
     """From the eval's start to its end."""
     layers: tuple[LayerUsage, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
-    """What went otherwise than planned (`archon_eval.engine.trace.EVENT_TYPES`), counted over all answers."""
+    """What went otherwise than planned (`archon_eval.engine.trace.EVENT_TYPES`), and `answer STATUS` where the scorer
+    could read none (`archon_eval.runs.records.UNREAD_STATUSES`), counted over all answers."""
     judges: tuple[str, ...] = ()
     """Who judged with which prompts; empty where no model did."""
     judged_anew: bool = False

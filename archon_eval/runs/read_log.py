@@ -14,6 +14,7 @@ from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.answer_usage import read_answer_usages
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
@@ -161,7 +162,7 @@ def read_run(
             reload_architecture(log, fingerprint),
             questions=sum(any(a.fingerprint == fingerprint for a in usage.accounts) for usage in usages),
         ),
-        notes=dict(sum((Counter(account.notes) for account in turns), Counter[str]())),
+        notes=_count_notes(turns, records),
         judges=collect_judges(log, samples, chosen),
         judged_anew=has_live_judgments(log, samples, chosen),
         version=str(log.eval.task_version),
@@ -170,6 +171,12 @@ def read_run(
         log=str(path),
         health=RunHealth.from_accounts(turns),
     )
+
+
+def _count_notes(turns: Sequence[QuestionAccount], records: Sequence[AnswerRecord]) -> dict[str, int]:
+    """The notes of the accounts, and `answer STATUS` for answers that the scorer could not read."""
+    counts = sum((Counter(account.notes) for account in turns), Counter[str]())
+    return dict(counts + Counter(f"answer {record.status}" for record in records if record.status))
 
 
 def _collect_answers(

@@ -4,7 +4,7 @@ records = build_records(log.samples, choose_scorer(log.samples))
 records[0].score, records[0].usage.calls
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,17 @@ from archon_eval.runs.account import QuestionAccount, read_accounts
 from archon_eval.runs.metrics import UNKNOWN_SCORER, Declaration
 from archon_eval.runs.score import convert_score, select_value
 from archon_eval.stats.metrics import ScoredAnswer
+
+UNREAD_STATUSES: Mapping[str, str] = {
+    "unreadable": "the scorer could read no answer, which is wrong",
+    "empty": "the reply is empty, which is wrong",
+    "too long": "the answer is too long to compare, which is wrong",
+    "timeout": "comparing the answer took too long, which is wrong",
+    "crashed": "comparing the answer failed twice, which is wrong",
+    "no choice": "the judge found no choice in the reply, which is wrong",
+    "beyond the options": "the judge read a letter that no option has, which is wrong",
+}
+"""A `status` in a score's metadata of this package's scorers, by which no answer was read -> its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,8 @@ class AnswerRecord:
     """Why there is no score; empty where there is one."""
     unreadable: bool
     """Whether that is because the scorer's value is no number: which is never zero."""
+    status: str
+    """Why no answer could be read from the reply, a key of UNREAD_STATUSES; empty where one could."""
     failed: bool
     """Whether the sample ended in an error, so that its accounts may lack calls."""
     accounts: tuple[QuestionAccount, ...]
@@ -117,9 +130,15 @@ def _build_record(sample: Any, name: str, key: str, *, declaration: Declaration)
         answer=answer,
         problem=problem,
         unreadable=unreadable,
+        status=_find_unread_status(score) if declaration is not UNKNOWN_SCORER else "",
         failed=bool(sample.error),
         accounts=accounts,
     )
+
+
+def _find_unread_status(score: Any) -> str:
+    status = (score.metadata or {}).get("status") if score is not None else None
+    return status if isinstance(status, str) and status in UNREAD_STATUSES else ""
 
 
 def _list_scorers(samples: Sequence[Any]) -> list[str]:

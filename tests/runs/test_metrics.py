@@ -180,3 +180,13 @@ def test_a_failed_answer_counts_as_wrong_only_where_the_metric_allows_it(tmp_pat
     with pytest.raises(DataError, match="'N/A' is no number"):
         read_run(log, missing="zero")
     assert read_run(log, missing="drop").estimate.value == 1.0
+
+
+def test_answers_that_could_not_be_read_are_counted(tmp_path: Path) -> None:
+    facts = {"part": "multiple-choice", "benchmark": "MMLU"}
+    statuses = {"a": "read", "b": "no choice", "c": "beyond the options", "d": "no choice"}
+    scores = {q: [Score(value=0.0, metadata={**facts, "verdict": "none", "status": s})] for q, s in statuses.items()}
+    log = write_scored_log(tmp_path / "a.eval", scores, scorer="archon_eval/mixeval")
+    assert read_run(log).notes == {"answer no choice": 2, "answer beyond the options": 1}
+    theirs = write_scored_log(tmp_path / "b.eval", scores, scorer="theirs/mixeval")
+    assert read_run(theirs).notes == {}

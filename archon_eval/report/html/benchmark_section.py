@@ -26,6 +26,7 @@ from archon_eval.report.report_data import (
     list_undrawn,
 )
 from archon_eval.runs.benchmark_run import COST_COLUMNS, MODEL_COST_NAMES, UNSCORED_MEANING
+from archon_eval.runs.records import UNREAD_STATUSES
 
 Row = dict[str, Any]
 """A row of a table or of a chart's data."""
@@ -235,7 +236,7 @@ def _build_notes(systems: Sequence[SystemResult]) -> list[Row]:
     notes = [
         {
             "event": event,
-            "meaning": EVENT_TYPES[event].meaning if event in EVENT_TYPES else "",
+            "meaning": explain_note(event),
             "counts": [system.run.notes.get(event, 0) for system in systems],
         }
         for event in events
@@ -244,6 +245,13 @@ def _build_notes(systems: Sequence[SystemResult]) -> list[Row]:
     if any(missing):
         notes.append({"event": "no score", "meaning": UNSCORED_MEANING, "counts": missing})
     return notes
+
+
+def explain_note(note: str) -> str:
+    """What a note of a run means; empty where nothing is known of it."""
+    if note in EVENT_TYPES:
+        return EVENT_TYPES[note].meaning
+    return UNREAD_STATUSES.get(note.removeprefix("answer "), "")
 
 
 def _build_diagram_id(id: str, number: int) -> str:
