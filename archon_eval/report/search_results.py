@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
@@ -135,11 +135,20 @@ def _load_best(folder: Path) -> Architecture | None:
         return None
 
 
-def _find_report_logs(journal: Path) -> list[tuple[str, str]]:
-    """(name of the held-out run, its last log), of the architectures of the summary, on every task of the search."""
+class _HeldOutLog(NamedTuple):
+    name: str
+    """Of the held-out run."""
+    path: str
+    scorer: str | None
+    metric: str | None
+    """By which the search scored it."""
+
+
+def _find_report_logs(journal: Path) -> list[_HeldOutLog]:
+    """The last log of each held-out run, of the architectures of the summary, on every task of the search."""
     summary = json.loads((journal.parent / "summary.json").read_text(encoding="utf-8"))
     wanted = {name: str(result.get("fingerprint", "")) for name, result in summary.get("held_out", {}).items()}
-    logs: dict[tuple[str, str], str] = {}
+    logs: dict[tuple[str, str], _HeldOutLog] = {}
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else ():
         entry = json.loads(line) if line.endswith("}") else {}
         key = str(entry.get("result", {}).get("key", ""))
@@ -147,16 +156,18 @@ def _find_report_logs(journal: Path) -> list[tuple[str, str]]:
             run, _, task = key.removeprefix("report/").partition("@")
             name, _, fingerprint = run.partition("/")
             if wanted.get(name, "").startswith(fingerprint):
-                logs[task, name] = entry["result"]["log"]
-    return [(name, logs[task, name]) for task, name in sorted(logs)]
+                result = entry["result"]
+                scorer, metric = (result.get(key) or None for key in ("scorer", "metric"))
+                logs[task, name] = _HeldOutLog(name, result["log"], scorer, metric)
+    return [logs[key] for key in sorted(logs)]
 
 
-def _read_runs(logs: Iterable[tuple[str, str]], folder: Path, problems: list[str]) -> Iterator[Run]:
-    for name, path in logs:
+def _read_runs(logs: Iterable[_HeldOutLog], folder: Path, problems: list[str]) -> Iterator[Run]:
+    for name, path, scorer, metric in logs:
         log = Path(path) if Path(path).is_file() else folder / "logs" / Path(path).name  # a folder that was moved
         if log.is_file():
             try:
-                run = read_run(log, missing="drop")
+                run = read_run(log, scorer, missing="drop", metric=metric)
             except DataError as exc:
                 problems.append(str(exc))
                 continue

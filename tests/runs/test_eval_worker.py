@@ -12,7 +12,10 @@ from inspect_ai.log import EvalLog, read_eval_log
 from archon_eval.cli.demo import read_result as read_demo_result
 from archon_eval.errors import DataError
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, EvalTask, parse_job, read_result, run_job
+from archon_eval.runs.metrics import rebuild_metric
+from archon_eval.runs.read_log import read_run
 from archon_eval.search.config import TaskSpec
+from archon_eval.tasks.arena_hard import arena_hard
 
 JOB = EvalJob("k", None, TaskSpec("t"))
 WORDS = """
@@ -95,3 +98,16 @@ def test_a_damaged_account_leaves_the_path_of_the_log(tmp_path: Path, monkeypatc
     found = run_job(EvalJob("k", architecture, EvalTask("words.py@words"), ("C",), log_dir=str(tmp_path / "logs")))
     assert "a question's account has version" in found.error and Path(found.log).is_file()
     assert Path(found.log).parent == tmp_path / "logs" and Path(found.log).name.startswith("k-")
+
+
+def test_a_job_keeps_what_the_benchmarks_figure_reads(tmp_path: Path) -> None:
+    architecture = {"layers": [{"generator": "sim/gpt-4o"}]}
+    task = EvalTask("archon_eval/arena_hard", (("sample", True),))
+    ids = tuple(str(sample.id) for sample in arena_hard(sample=True).dataset)
+    roles = (("judge", "sim/gpt-4-turbo"),)
+    found = run_job(EvalJob("k", architecture, task, ids[:4], model_roles=roles, log_dir=str(tmp_path)))
+    assert found.error == "" and (found.scorer, found.metric) == ("arena_hard", "win rate")
+    run = read_run(found.log)
+    answers = {question: tuple(by_epoch.values()) for question, by_epoch in found.answers.items()}
+    assert run.metric.name == "win rate" and answers == dict(sorted(run.scored.items()))
+    assert rebuild_metric(found.scorer, found.metric, answers).compute(answers) == run.estimate.value

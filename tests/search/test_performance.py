@@ -1,10 +1,16 @@
 """The performance of a trial over one and several tasks."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from archon_eval.errors import SearchError
+from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.runs.metrics import MEAN_GRADE, MIXEVAL_OVERALL, WIN_RATE
-from archon_eval.search.config import TaskSpec
+from archon_eval.search import search, write_results
+from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.performance import (
     TaskAnswers,
     compare_performance,
@@ -12,6 +18,7 @@ from archon_eval.search.performance import (
     estimate_performance,
 )
 from archon_eval.search.summary import format_percent
+from archon_eval.search.trial import Trial
 from archon_eval.stats.metrics import MeanMetric, Metric, ScoredAnswer
 
 
@@ -78,3 +85,55 @@ def test_parts_of_a_benchmark_are_strata_beside_other_tasks() -> None:
     found = estimate_performance(both)
     assert found is not None and found.value == pytest.approx((0.425 + 1) / 2)
     assert compare_performance([mixeval], [make_part(TaskSpec("mixeval"), {"other": 1.0})]) is None
+
+
+def weigh_rows(fake_run: Any) -> Any:
+    """Scores as Arena-Hard's scorer leaves them: questions of six rows are won, those of two are not."""
+    score = fake_run.result
+
+    def result(job: EvalJob) -> EvalResult:
+        found = score(job)
+        details = {
+            question: {epoch: {"weight": 6.0 if value else 2.0, "facts": {}} for epoch, value in by_epoch.items()}
+            for question, by_epoch in found.scores.items()
+        }
+        return replace(found, scorer="arena_hard", metric="win rate", details=details)
+
+    fake_run.result = result
+    return fake_run
+
+
+def test_a_search_chooses_confirms_and_reports_by_the_benchmarks_own_figure(tmp_path: Path, fake_run: Any) -> None:
+    task = {"name": "archon_eval/math", "args": {"sample": True}}
+    asked = {"tasks": [task], "models": ["sim/gpt-4o", "sim/qwen2-72b-instruct"], "space": "small"}
+    settings = load_settings({**asked, "budget": {"trials": 4}, "finalists": 2})
+    found = search(settings, tmp_path, weigh_rows(fake_run))
+    trials = [trial for _, trial in found.tried] + [finalist.trial for finalist in found.finalists]
+    for trial in [*trials, *found.report.values()]:
+        [part] = trial.parts
+        won = sum(answer.value * answer.weight for epochs in part.answers.values() for answer in epochs)
+        rows = sum(answer.weight for epochs in part.answers.values() for answer in epochs)
+        assert trial.performance == pytest.approx(won / rows)
+        for epoch, performance in trial.by_epoch.items():
+            assert performance >= sum(by[epoch].value for by in trial.results[0].answers.values()) / part_size(trial)
+    summary = write_results(found, tmp_path)
+    winner = summary["held_out"]["winner"]
+    assert summary["metric"] == "win rate" and winner["value"] == found.report["winner"].performance
+    assert winner["low"] < winner["value"] < winner["high"]
+    single, first = found.report["single"].performance, found.report["winner"].performance
+    if "single" in summary["winner_against"]:
+        assert summary["winner_against"]["single"]["value"] == pytest.approx(first - single)
+
+
+def part_size(trial: Trial) -> int:
+    return len(trial.parts[0].answers)
+
+
+def test_figures_of_two_kinds_in_one_search_are_refused(tmp_path: Path, fake_run: Any) -> None:
+    weighted = weigh_rows(fake_run).result
+    fake_run.result = lambda job: weighted(job) if len(fake_run.jobs) < 4 else replace(weighted(job), metric="")
+    task = {"name": "archon_eval/math", "args": {"sample": True}}
+    asked = {"tasks": [task], "models": ["sim/gpt-4o", "sim/qwen2-72b-instruct"], "space": "small"}
+    settings = load_settings({**asked, "budget": {"trials": 3}})
+    with pytest.raises(SearchError, match="is scored by mean of values, and in the trials before it by win rate"):
+        search(settings, tmp_path, fake_run)
