@@ -1,14 +1,14 @@
 """Measures whether intervals keep their word: `python benchmarks/coverage.py [--quick] [--repeats 20000]` prints JSON.
 
 Each family has cells (truth, number of questions, epochs, model of how difficulty is spread) with the coverage of the
-stated 95%, the mean width, and both for the method before (`old_`: Wilson's or t, paired t, percentile bootstrap). Right
-or wrong answers of one epoch are counted exactly, also on a fine grid of truths; the others are simulated.
+stated 95%, the mean width, and both for the method before (`old_`: Wilson's or t, paired t, percentile bootstrap).
+Right or wrong answers of one epoch are counted exactly, also on a fine grid of truths; the others are simulated.
 
-`misses` lists cells below 93%, alarms above 5% where two systems are equal (where simulated:
-by more than three standard errors of the simulation), intervals of zero width, and cells more than
-3% wider than before where the method before was right. It was right in a cell if it reached 93% there, and in all models
-at all truths of the family's that the cell's mean interval holds: an interval sees data, not the truth, so it cannot be
-short on data that may come from a truth where short is wrong.
+`misses` lists cells below 93%, alarms above 5% where two systems are equal (where simulated: by more than three
+standard errors of the simulation), intervals of zero width, and cells more than 3% wider than before where the method
+before was right. It was right in a cell if it reached 93% there, and in all models at all truths of the family's that
+the cell's mean interval holds: an interval sees data, not the truth, so it cannot be short on data that may come from a
+truth where short is wrong.
 
 lc: AlpacaEval's length-controlled win rate on simulated judgments, by the regression of the package alpaca-eval (left
 out where it is not installed). Each replicate draws new instructions, answers and judgments, so the truth is the mean
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import NormalDist
@@ -123,7 +123,7 @@ def new_ratio_pair(first: Array, second: Array) -> Ends:
     return 2 * low - 1, 2 * high - 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def tabulate_proportions(n: int) -> Ends:
     estimates = [estimate_proportion(k, n) for k in range(n + 1)]
     return tuple(np.array([getattr(e, end) for e in estimates]) for end in ("low", "high"))  # type: ignore[return-value]
@@ -284,7 +284,7 @@ def measure_pairs(sizes: Sequence[int]) -> tuple[list[dict[str, Any]], list[dict
         values = np.array([-1.0, 0.0, 1.0])
         new, old = new_score(counts, values, n, paired=True), old_t(counts, values, n)
         outside = np.flatnonzero((new[0] > 0) | (new[1] < 0))
-        p = {(w, k): 1.0 for w, k in ()}
+        p: dict[tuple[int, int], float] = {}
         verdict = np.zeros(len(won))
         for place in outside:
             key = (int(min(won[place], lost[place])), int(won[place] + lost[place]))
@@ -463,7 +463,7 @@ def measure_strata(sizes: Sequence[int]) -> list[dict[str, Any]]:
         each = n // 2
         right = np.arange(each + 1)
 
-        @lru_cache(maxsize=None)
+        @cache
         def estimate(a: int, b: int, each: int = each) -> tuple[float, float]:
             questions = {(s, i): (float(i < k), 1.0) for s, k in (("a", a), ("b", b)) for i in range(each)}
             result = estimate_score(questions, strata={q: q[0] for q in questions})

@@ -134,8 +134,8 @@ def decide_verdict(paired: PairedComparison) -> str:
 def get_interval(paired: PairedComparison) -> tuple[float | None, float | None]:
     """The ends of the difference's interval, as far as a verdict needs them.
 
-    Where all questions moved alike on a scale of unknown ends, both are the difference itself: it is no interval, but the
-    test alone decides there.
+    Where all questions moved alike on a scale of unknown ends, both are the difference itself: it is no interval, but
+    the test alone decides there.
     """
     difference = paired.difference
     if difference.low is None and difference.stderr == 0 and paired.wins + paired.losses > 0:
