@@ -283,11 +283,13 @@ def run_permutation_test(
         for row in moves:
             sums = np.concatenate([sums + row, sums - row])
         return float((np.abs(compute_statistic(sums)) >= observed).mean()), True
-    generator = np.random.default_rng(seed)
+    generator, total = np.random.default_rng(seed), moves.sum(axis=0)
     extreme, at_once = 0, max(1, 1_000_000 // len(moves))
     for start in range(0, draws, at_once):
-        signs = generator.integers(2, size=(min(at_once, draws - start), len(moves)), dtype=np.int8) * 2.0 - 1
-        extreme += int((np.abs(compute_statistic(signs @ moves)) >= observed).sum())
+        rows = min(at_once, draws - start)
+        bits = np.frombuffer(generator.bytes(rows * len(moves) // 8 + 1), dtype=np.uint8)
+        ups = np.unpackbits(bits, count=rows * len(moves)).reshape(rows, len(moves)).astype(np.float64)
+        extreme += int((np.abs(compute_statistic(2 * (ups @ moves) - total)) >= observed).sum())
     return (1 + extreme) / (1 + draws), False
 
 
