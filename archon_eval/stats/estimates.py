@@ -26,10 +26,12 @@ FloatArray = NDArray[np.float64]
 QuestionT = TypeVar("QuestionT", bound=Hashable)
 """A question's id."""
 PSEUDO_QUESTIONS = 0.7
-"""So many questions not seen, at the worst or best value, count among those whose values differ (each system's)."""
-FEW_MOVERS = 6.0
-"""Of so many questions that carry the spread (and more), the pseudo questions count the less."""
-FEW_MOVERS_PAIRED = 15.0
+"""So many questions that were not seen, at the worst or best value, count among those that were; twice for two systems."""
+FEW_MOVERS = 4.0
+"""Where more questions than these carry the spread, the pseudo questions count the less."""
+FEW_PAIRED_MOVERS = 1.7
+"""The same of differences, whose spread two discordant questions show better than failures of one system do."""
+SKEWED_MOVERS = 15.0
 """Differences of so few questions that carry the spread are too few to show skewness."""
 BLAKER_STEPS = 48
 """The ends of Blaker's interval are searched in so many steps."""
@@ -269,14 +271,14 @@ def compute_score_ends(
     with np.errstate(divide="ignore", invalid="ignore"):
         movers = np.where(second > 0, second**2 / fourth, 0.0)  # so many questions carry the spread
         pseudo = PSEUDO_QUESTIONS * (
-            np.minimum(2, FEW_MOVERS / movers**2) if paired else np.minimum(1, FEW_MOVERS / movers)
+            2 * np.minimum(1, (FEW_PAIRED_MOVERS / movers) ** 2) if paired else np.minimum(1, FEW_MOVERS / movers)
         )
         arms = []
         for reach, falls in ((m, -third), (1 - m, third)):
             fall = np.where(second > 0, (falls + pseudo * reach**3) / (second + pseudo * reach**2), reach)
             if paired:
-                fall = np.maximum(fall, reach * np.minimum(0.0, FEW_MOVERS_PAIRED / movers - 1))
-                least = np.where(movers <= FEW_MOVERS_PAIRED, np.sqrt(q * variance), 0.0)
+                fall = np.maximum(fall, reach * np.minimum(0.0, SKEWED_MOVERS / movers - 1))
+                least = np.where(movers <= SKEWED_MOVERS, np.sqrt(q * variance), 0.0)
             else:
                 fall = np.maximum(fall, -spread / reach)
                 failures = size * m * (1 - m) / spread  # of equal size, as many as have this spread
