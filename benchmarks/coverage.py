@@ -7,8 +7,8 @@ Right or wrong answers of one epoch are counted exactly, also on a fine grid of 
 `misses` lists cells below 93%, alarms above 5% where two systems are equal (where simulated: by more than three
 standard errors of the simulation), intervals of zero width, and cells more than 3% wider than before where the method
 before was right. It was right in a cell if it reached 94% of the stated 95% there, and in all models at all truths of
-the family's that the cell's mean interval holds: an interval sees data, not the truth, so it cannot be short on data that may come from a
-truth where short is wrong.
+the family's that the cell's mean interval holds: an interval sees data, not the truth, so it cannot be short on data
+that may come from a truth where short is wrong.
 
 lc: AlpacaEval's length-controlled win rate on simulated judgments, by the regression of the package alpaca-eval (left
 out where it is not installed). Each replicate draws new instructions, answers and judgments, so the truth is the mean

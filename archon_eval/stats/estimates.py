@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 QuestionT = TypeVar("QuestionT", bound=Hashable)
 """A question's id."""
 PSEUDO_QUESTIONS = 0.7
-"""So many questions that were not seen, at the worst or best value, count among those that were; twice for two systems."""
+"""So many questions not seen, at the worst or best value, count among those seen; twice as many for two systems."""
 FEW_MOVERS = 4.0
 """Where more questions than these carry the spread, the pseudo questions count the less."""
 FEW_PAIRED_MOVERS = 1.7
