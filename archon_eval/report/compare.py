@@ -20,6 +20,7 @@ from archon_eval.stats.comparison import (
     estimate_more_questions,
 )
 from archon_eval.stats.comparison import bonferroni_confidence as bonferroni_confidence
+from archon_eval.stats.comparison import explain_doubt as explain_doubt
 from archon_eval.stats.estimates import format_score
 from archon_eval.stats.metrics import Metric
 
@@ -174,15 +175,6 @@ def summarize_comparison(pair: RunComparison) -> str:
     result = f"{part.metric.name} {format_score(difference.value, scale, '+')}{unit}{interval}"
     text = f"{pair.first.name} against {pair.second.name}: {result}: {part.verdict}"
     return text + (f" ({explain_undecided(part.paired, scale)})" if part.verdict == "cannot tell" else "")
-
-
-def explain_doubt(paired: PairedComparison) -> str:
-    """Why a comparison is undecided although its interval leaves out zero; empty where it does not."""
-    low, high, alpha = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
-    if low is None or high is None or low <= 0 <= high or paired.permutation_p <= alpha:
-        return ""
-    digits = 3 if round(paired.permutation_p, 3) > round(alpha, 3) else 5  # as many as show that p is above it
-    return f"permutation test: p {paired.permutation_p:.{digits}f}, where {alpha:.{digits}f} is asked"
 
 
 def explain_undecided(paired: PairedComparison, scale: float) -> str:

@@ -163,7 +163,7 @@ def decide_outcome(
     """The exit code and its reason, from the run against the baseline at confidence `2 * limits.confidence - 1`.
 
     Regression: the interval's upper end is below the margin, and the permutation test rules out that nothing changed
-    (the t interval alone calls three lost questions of 200 significant). Where only the interval says so, the gate
+    (an interval alone may call four lost questions of 200 significant). Where only the interval says so, the gate
     cannot decide. No regression: the interval's lower end is above the margin, or a drop of `detect` beyond it would
     have been found with the stated power (as if one question more had moved: few moves say little about spread). Both
     need enough questions: so many that after such a drop, as lost questions, all of them are equal in at most
@@ -174,16 +174,19 @@ def decide_outcome(
         span: the most that one question's score can drop.
     """
     difference, margin = paired.difference, limits.margin / scale
-    if difference.low is None or difference.high is None:
+    if difference.stderr is None:
         return 2, "one question tells nothing about spread"
+    alike = difference.low is None or difference.high is None  # all moved alike, on a scale without known ends
+    low = difference.value if difference.low is None else difference.low
+    high = difference.value if difference.high is None else difference.high
     value = f"{format_score(difference.value, scale, '+')} points"
     tolerated = f"(tolerated: {format_score(0 - margin, scale, '+')})"
-    all_alike = f"{value} on every question {tolerated}" if difference.low == difference.high else ""
+    all_alike = f"{value} on every question {tolerated}" if alike else ""
     certain = f"{value}, {100 * limits.confidence:g}% certain to be"
     by_chance = paired.permutation_p / 2
-    if difference.high < -margin and by_chance <= 1 - limits.confidence:
-        return 1, all_alike or f"{certain} below {format_score(difference.high, scale, '+')} {tolerated}"
-    if difference.high < -margin:
+    if high < -margin and by_chance <= 1 - limits.confidence:
+        return 1, all_alike or f"{certain} below {format_score(high, scale, '+')} {tolerated}"
+    if high < -margin:
         return 2, (
             f"{value}, but {paired.wins} better and {paired.losses} worse questions of "
             f"{difference.n} come about by chance in {by_chance:.0%} of runs: more questions or epochs are needed"
@@ -198,8 +201,8 @@ def decide_outcome(
             f"{value}, but with {drop} all of {difference.n} questions may still come out equal: "
             f"{lacking} more questions are needed"
         )
-    if difference.low >= -margin:
-        return 0, all_alike or f"{certain} {format_score(difference.low, scale, '+')} or better {tolerated}"
+    if low >= -margin:
+        return 0, all_alike or f"{certain} {format_score(low, scale, '+')} or better {tolerated}"
     return _check_power(paired, limits, scale, detect=detect)
 
 

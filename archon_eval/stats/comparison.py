@@ -123,12 +123,39 @@ def compare(
 def decide_verdict(paired: PairedComparison) -> str:
     """`better` or `worse` (the first than the second) where the interval and the exact test agree, else `cannot tell`.
 
-    The t interval alone calls a few one-sided flips among many ties significant; the permutation test does not.
+    `explain_doubt` says where they do not.
     """
-    low, high = paired.difference.low, paired.difference.high
+    low, high = get_interval(paired)
     if low is None or high is None or low <= 0 <= high or paired.permutation_p > 1 - paired.difference.confidence:
         return "cannot tell"
     return "better" if low > 0 else "worse"
+
+
+def get_interval(paired: PairedComparison) -> tuple[float | None, float | None]:
+    """The ends of the difference's interval, as far as a verdict needs them.
+
+    Where all questions moved alike on a scale of unknown ends, both are the difference itself: it is no interval, but
+    the test alone decides there.
+    """
+    difference = paired.difference
+    if difference.low is None and difference.stderr == 0 and paired.wins + paired.losses > 0:
+        return difference.value, difference.value
+    return difference.low, difference.high
+
+
+def explain_doubt(paired: PairedComparison) -> str:
+    """Where interval and permutation test disagree about zero, in words; empty where they agree."""
+    low, high, alpha = paired.difference.low, paired.difference.high, 1 - paired.difference.confidence
+    if low is None or high is None:
+        return ""
+    leaves_out_zero, significant = not low <= 0 <= high, paired.permutation_p <= alpha
+    if leaves_out_zero == significant:
+        return ""
+    digits = 3  # as many as show on which side of alpha p is
+    while digits < 8 and f"{paired.permutation_p:.{digits}f}" == f"{alpha:.{digits}f}":
+        digits += 1
+    p = f"permutation test: p {paired.permutation_p:.{digits}f}, where {alpha:.{digits}f} is asked"
+    return p if leaves_out_zero else f"{p}, but the interval holds zero"
 
 
 def compute_detectable_effect(paired: PairedComparison, power: float = 0.8, unseen: int = 0) -> float | None:
@@ -256,11 +283,13 @@ def run_permutation_test(
         for row in moves:
             sums = np.concatenate([sums + row, sums - row])
         return float((np.abs(compute_statistic(sums)) >= observed).mean()), True
-    generator = np.random.default_rng(seed)
+    generator, total = np.random.default_rng(seed), moves.sum(axis=0)
     extreme, at_once = 0, max(1, 1_000_000 // len(moves))
     for start in range(0, draws, at_once):
-        signs = generator.integers(2, size=(min(at_once, draws - start), len(moves)), dtype=np.int8) * 2.0 - 1
-        extreme += int((np.abs(compute_statistic(signs @ moves)) >= observed).sum())
+        rows = min(at_once, draws - start)
+        bits = np.frombuffer(generator.bytes(rows * len(moves) // 8 + 1), dtype=np.uint8)
+        ups = np.unpackbits(bits, count=rows * len(moves)).reshape(rows, len(moves)).astype(np.float64)
+        extreme += int((np.abs(compute_statistic(2 * (ups @ moves) - total)) >= observed).sum())
     return (1 + extreme) / (1 + draws), False
 
 

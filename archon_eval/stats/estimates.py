@@ -26,10 +26,12 @@ FloatArray = NDArray[np.float64]
 QuestionT = TypeVar("QuestionT", bound=Hashable)
 """A question's id."""
 PSEUDO_QUESTIONS = 0.7
-"""So many questions not seen, at the worst or best value, count among those whose values differ (each system's)."""
-FEW_MOVERS = 6.0
-"""Of so many questions that carry the spread (and more), the pseudo questions count the less."""
-FEW_MOVERS_PAIRED = 15.0
+"""So many questions not seen, at the worst or best value, count among those seen; twice as many for two systems."""
+FEW_MOVERS = 4.0
+"""Where more questions than these carry the spread, the pseudo questions count the less."""
+FEW_PAIRED_MOVERS = 1.7
+"""The same of differences, whose spread two discordant questions show better than failures of one system do."""
+SKEWED_MOVERS = 15.0
 """Differences of so few questions that carry the spread are too few to show skewness."""
 BLAKER_STEPS = 48
 """The ends of Blaker's interval are searched in so many steps."""
@@ -66,10 +68,10 @@ def estimate_score(
     """A metric that is a mean, a ratio of sums, or a weighted mean of those, with an interval that keeps its word.
 
     `value = sum_s share_s * (sum of sums / sum of weights)` over the strata s. `stderr` is clustered by question. The
-    interval is `compute_score_ends` within each stratum (`estimate_proportion` of right/wrong values). The strata's arms
-    are added in squares (G. Zou, A. Donner, Statistics in Medicine 27, 2008), which is too short next to a few failures
-    in several strata; so the interval also holds that of all questions at once. It lies within the bounds and is never of
-    zero width.
+    interval is `compute_score_ends` within each stratum (`estimate_proportion` of right/wrong values). The arms of the
+    strata are added in squares (G. Zou, A. Donner, Statistics in Medicine 27, 2008), which is too short next to a few
+    failures in several strata; so the interval also holds that of all questions at once. It lies within the bounds and
+    is never of zero width.
 
     Args:
         questions: question -> (sum of its values, its weight). Mean over questions of epoch means: (mean, 1.0).
@@ -153,8 +155,8 @@ def estimate_linear(
         confidence=confidence,
         paired=paired,
     )
-    low, high = (bounds[0] + scale * float(end) for end in (low, high))
-    return Estimate(value, stderr, min(low, value), max(high, value), n=n, confidence=confidence)
+    own_low, own_high = (bounds[0] + scale * float(end) for end in (low, high))
+    return Estimate(value, stderr, min(own_low, value), max(own_high, value), n=n, confidence=confidence)
 
 
 def combine_strata(shares: Sequence[float], parts: Sequence[Estimate], confidence: float) -> Estimate:
@@ -238,17 +240,17 @@ def compute_score_ends(
 ) -> tuple[FloatArray, FloatArray]:
     """The ends of a score interval for a mean of values in 0 to 1; arrays of one shape give arrays.
 
-    The interval holds all means mu whose distance from the value m is at most z standard errors *under mu*. As in Wilson's
-    interval (1927), which it is for right/wrong values, the variance depends on mu. Below m it is
+    The interval holds all means mu whose distance from the value m is at most z standard errors *under mu*. As in
+    Wilson's interval (1927), which it is for right/wrong values, the variance depends on mu. Below m it is
 
         V(mu) = (mu/m) (s^2 + g m (m - mu)),   g = (b + s^2/m) / m
 
     with the variance s^2 of the questions' values, times (t/z)^2 n/(n-1) as it is estimated, and b = -sum e^3 / sum e^2
-    over the residuals e: the size of the falls that the values show. To these sums a part of a question is added that is
-    wholly wrong, e = -m, and was not seen (`PSEUDO_QUESTIONS`). So equal values leave the doubt that of n questions,
-    z^2/(n + z^2) may be wholly wrong, and few slips in many epochs do not make it less. Above m the same holds with
-    1 - mu. The exact one-sided bound at 1 - confidence is the least arm, where failures are few (as L. Brown, T. Cai,
-    A. DasGupta, Statistical Science 16, 2001, do with Poisson's).
+    over the residuals e: the size of the falls that the values show. To these sums a part of a question is added that
+    was not seen and is wholly wrong, e = -m (`PSEUDO_QUESTIONS`). So equal values leave the doubt of n questions, of
+    which z^2/(n + z^2) may be wholly wrong, and few slips in many epochs do not make it less. Above m the same holds
+    with 1 - mu. The exact one-sided bound at 1 - confidence is the least arm, where failures are few (as L. Brown,
+    T. Cai, A. DasGupta, Statistical Science 16, 2001, do with Poisson's).
 
     Differences of two systems are mapped to 0 to 1, which is where they can lie, not where they thin out. So while few
     questions differ their arms are at least those by t, and skewness never shortens one.
@@ -269,14 +271,14 @@ def compute_score_ends(
     with np.errstate(divide="ignore", invalid="ignore"):
         movers = np.where(second > 0, second**2 / fourth, 0.0)  # so many questions carry the spread
         pseudo = PSEUDO_QUESTIONS * (
-            np.minimum(2, FEW_MOVERS / movers**2) if paired else np.minimum(1, FEW_MOVERS / movers)
+            2 * np.minimum(1, (FEW_PAIRED_MOVERS / movers) ** 2) if paired else np.minimum(1, FEW_MOVERS / movers)
         )
         arms = []
         for reach, falls in ((m, -third), (1 - m, third)):
             fall = np.where(second > 0, (falls + pseudo * reach**3) / (second + pseudo * reach**2), reach)
             if paired:
-                fall = np.maximum(fall, reach * np.minimum(0.0, FEW_MOVERS_PAIRED / movers - 1))
-                least = np.where(movers <= FEW_MOVERS_PAIRED, np.sqrt(q * variance), 0.0)
+                fall = np.maximum(fall, reach * np.minimum(0.0, SKEWED_MOVERS / movers - 1))
+                least = np.where(movers <= SKEWED_MOVERS, np.sqrt(q * variance), 0.0)
             else:
                 fall = np.maximum(fall, -spread / reach)
                 failures = size * m * (1 - m) / spread  # of equal size, as many as have this spread
@@ -308,16 +310,16 @@ def estimate_mean(
         DataError: no score, a score that is not finite, or lengths that differ.
     """
     values, cluster, _ = _assign_clusters(scores, questions)
-    sums = np.bincount(cluster, weights=values)
+    sums = np.asarray(np.bincount(cluster, weights=values), dtype=np.float64)
     return _estimate_part(sums, np.bincount(cluster).astype(np.float64), None, confidence)
 
 
-def estimate_proportion(successes: int, n: int, confidence: float = 0.95) -> Estimate:
-    """Share of successes among n questions, with Wilson's score interval (1927), widened by a hair where it is too short.
+def estimate_proportion(successes: float, n: int, confidence: float = 0.95) -> Estimate:
+    """Share of successes among n questions, with Wilson's score interval (1927), widened where it is too short.
 
-    Wilson's is `(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`. Its coverage has gaps: 83% of 95% for shares
-    near 0 and 1. So the interval also holds all shares of Blaker's exact one (2000) at `1 - 1.4 (1 - confidence)`, which
-    is 93% for 95%: no true share is left out more often than that. It is up to 3% longer for it.
+    Wilson's is `(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`. Its coverage has gaps, down to 83% of 95%
+    for shares near 0 and 1. So the interval also holds all shares of Blaker's exact one (H. Blaker, Canadian Journal of
+    Statistics 28, 2000) at `1 - 1.4 (1 - confidence)`, which is 93% for 95%: no true share is left out more often.
     The standard error is sqrt(p(1-p)/(n-1)).
 
     Raises:
@@ -328,7 +330,7 @@ def estimate_proportion(successes: int, n: int, confidence: float = 0.95) -> Est
     share = successes / n
     if n == 1:
         return _build_single(share, confidence)
-    low, high = (_compute_proportion_arm_end(k, n, confidence) for k in (successes, n - successes))
+    low, high = (_compute_proportion_arm_end(k, n, confidence) for k in (round(successes), n - round(successes)))
     stderr = sqrt(share * (1 - share) / (n - 1))
     return Estimate(share, stderr, low=low, high=1 - high, n=n, confidence=confidence)
 

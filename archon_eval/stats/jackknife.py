@@ -36,10 +36,10 @@ def estimate_jackknife(
 ) -> Estimate:
     """An estimate from the metric without each group of questions.
 
-    With N questions, G groups of m_g, h_g = N / m_g and the metric's values T and T_g (without g), the pseudo-values are
-    `P_g = h_g T - (h_g - 1) T_g` and `se^2 = sum_g (P_g - mean)^2 / (h_g - 1) / G` with
-    `mean = G T - sum_g (1 - m_g/N) T_g` (F. Busing, E. Meijer, R. van der Leeden, Statistics and Computing 9, 1999). The
-    interval is `compute_score_ends` with that error and t of G-1 degrees: of equal values it is not of zero width.
+    With N questions, G groups of m_g questions, h_g = N / m_g and the metric's values T and, without g, T_g, the
+    pseudo-values are `P_g = h_g T - (h_g - 1) T_g`, and `se^2 = sum_g (P_g - mean)^2 / (h_g - 1) / G` with their mean
+    weighted by m_g (F. Busing, E. Meijer, R. van der Leeden, Statistics and Computing 9, 1999). The interval is
+    `compute_score_ends` with that error and t of G-1 degrees: of equal values it is not of zero width.
 
     Args:
         value: the metric of all questions.
@@ -75,7 +75,7 @@ def compare_jackknife(
     Raises:
         DataError: as `estimate_jackknife`.
     """
-    (one, own), (other, their) = (_compute_pseudo_values(*system, sizes) for system in (first, second))
+    (one, own), (other, _) = (_compute_pseudo_values(*system, sizes) for system in (first, second))
     width, n = bounds[1] - bounds[0], sum(sizes.values())
     if n != len(differences):
         raise DataError(f"{len(differences)} differences of {n} questions")
@@ -125,7 +125,9 @@ def _estimate_pseudo(
     stderr = sqrt(float((np.square(pseudo - mean) / (1 / shares - 1)).mean()))
     stderr = 0.0 if stderr < MIN_SPREAD * scale else stderr
     second = (groups - 1) / groups * (n * stderr / scale) ** 2
-    moments = (second, 0.0, second**2 / n)
-    ends = compute_score_ends((value - bounds[0]) / scale, moments, n, n=groups, confidence=confidence, paired=paired)
+    place = (value - bounds[0]) / scale
+    inside = 0.0 if paired or not 0 < place < 1 else second / n / (place * (1 - place))
+    moments = (second, second * inside * (1 - 2 * place), second**2 / n)  # as skewed as right/wrong of that spread
+    ends = compute_score_ends(place, moments, n, n=groups, confidence=confidence, paired=paired)
     low, high = (bounds[0] + scale * float(end) for end in ends)
     return Estimate(value, stderr, min(low, value), max(high, value), n=n, confidence=confidence)

@@ -122,11 +122,15 @@ def test_few_questions_that_are_all_lost_are_never_green() -> None:
     assert decide_outcome(compare(few, dict.fromkeys(range(200), 1.0), confidence=0.9), GateThresholds())[0] == 2
 
 
-def test_scores_that_all_moved_alike_claim_no_bound() -> None:
+def test_scores_that_all_moved_alike_have_a_bound_where_the_scale_has_ends() -> None:
     equal = compare(dict.fromkeys(range(60), 1.0), dict.fromkeys(range(60), 1.0), confidence=0.9)
-    assert decide_outcome(equal, GateThresholds()) == (0, "+0.0 points on every question (tolerated: +0.0)")
+    power = "+0.0 points; a drop of 5 points would have been found with 80% power"
+    assert decide_outcome(equal, GateThresholds()) == (0, power)
     lower = compare(dict.fromkeys(range(60), 0.7), dict.fromkeys(range(60), 0.9), confidence=0.9)
-    assert decide_outcome(lower, GateThresholds()) == (1, "-20.0 points on every question (tolerated: +0.0)")
+    bound = "-20.0 points, 95% certain to be below -14.8 (tolerated: +0.0)"  # -0.2 + 1.2 z^2 / (60 + z^2), z = 1.645
+    assert decide_outcome(lower, GateThresholds()) == (1, bound)
+    nine = compare(dict.fromkeys(range(60), 8.8), dict.fromkeys(range(60), 9.0), confidence=0.9)
+    assert decide_outcome(nine, GateThresholds(), 1.0)[1] == "-0.20 points on every question (tolerated: +0.00)"
     scale = compare(dict.fromkeys(range(60), 7.75), {n: 8.0 + n % 2 / 8 for n in range(60)}, confidence=0.9)
     assert (
         decide_outcome(scale, GateThresholds(), 1.0)[1]

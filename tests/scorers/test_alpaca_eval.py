@@ -25,6 +25,7 @@ from archon_eval.scorers.alpaca_eval import (
 )
 from archon_eval.stats.length_control import (
     JudgedPair,
+    compute_lc_leave_outs,
     compute_lc_win_rate,
     find_official_index,
     get_calibration_file,
@@ -106,6 +107,21 @@ def test_row_order_does_not_matter_and_rows_may_be_missing(calibration: Path) ->
     assert compute_lc_win_rate(shuffled, calibration) == expected
     fewer = compute_lc_win_rate(rows[:700], calibration)["length_controlled_winrate"]
     assert fewer == pytest.approx(expected["length_controlled_winrate"], abs=3)
+
+
+@needs_data
+def test_leaving_groups_out_is_the_rate_of_the_others(calibration: Path) -> None:
+    rows = comparisons("claude-2")[:300]
+    groups = [row.index % 3 for row in rows if row.index is not None]
+    rate, left_out = compute_lc_leave_outs(rows, calibration, groups)
+    assert rate == compute_lc_win_rate(rows, calibration)["length_controlled_winrate"]
+    others = [row for row, group in zip(rows, groups, strict=True) if group != 1]
+    assert set(left_out) == {0, 1, 2}
+    assert left_out[1] == compute_lc_win_rate(others, calibration)["length_controlled_winrate"]
+    base = [JudgedPair(i, 1.5, 10, 10) for i in range(9)]
+    assert compute_lc_leave_outs(base, calibration, [i % 3 for i in range(9)]) == (50.0, {0: 50.0, 1: 50.0, 2: 50.0})
+    with pytest.raises(DataError, match="300 rows, 1 groups"):
+        compute_lc_leave_outs(rows, calibration, [0] * 300)
 
 
 @needs_data

@@ -1,11 +1,19 @@
 """Paired comparisons against exact tests and values computed by hand."""
 
+from dataclasses import replace
+from itertools import product
 from math import comb, sqrt
 
 import pytest
 
 from archon_eval.errors import DataError
-from archon_eval.stats.comparison import compare, compute_detectable_effect
+from archon_eval.stats.comparison import (
+    compare,
+    compare_scores,
+    compute_detectable_effect,
+    decide_verdict,
+    explain_doubt,
+)
 
 
 def test_sign_test_is_exact() -> None:
@@ -24,14 +32,74 @@ def test_permutation_test_uses_sizes() -> None:
     assert compare(first, second).permutation_p == pytest.approx(2 / 16)
 
 
-def test_sampled_permutation_test_is_seeded_and_near_the_exact_one() -> None:
+def test_moves_of_one_size_are_exact_at_any_number() -> None:
     first = {i: float(i < 16) for i in range(25)}
     second = {i: float(i >= 16) for i in range(25)}
+    result = compare(first, second)
+    assert result.exact
+    assert result.permutation_p == pytest.approx(2 * sum(comb(25, k) for k in range(10)) / 2**25)
+
+
+def test_sampled_permutation_test_is_seeded_and_near_the_exact_one() -> None:
+    first = {i: (0.9 if i % 2 else 0.8) * (i < 16) for i in range(25)}
+    second = {i: (0.9 if i % 2 else 0.8) * (i >= 16) for i in range(25)}
     result = compare(first, second, seed=5)
-    exact = 2 * sum(comb(25, k) for k in range(10)) / 2**25
+    exact = 2 * sum(comb(25, k) for k in range(10)) / 2**25  # about, as the sizes are alike
     assert not result.exact
-    assert result.permutation_p == pytest.approx(exact, abs=0.02)
-    assert result == compare(first, second, seed=5)
+    assert result.permutation_p == pytest.approx(exact, abs=0.06)
+    assert result == compare(first, second, seed=5) != compare(first, second, seed=6)
+
+
+def test_permutation_of_ratios_exchanges_sums_with_their_weights() -> None:
+    first = {"a": (2.0, 3.0), "b": (1.0, 1.0), "c": (0.0, 2.0)}
+    second = {"a": (1.0, 1.0), "b": (1.0, 4.0), "c": (1.0, 2.0)}
+
+    def gap(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> float:
+        ratios = [sum(s for s, _ in side) / sum(w for _, w in side) for side in (one, other)]
+        return ratios[0] - ratios[1]
+
+    gaps = []
+    for choice in product([False, True], repeat=3):
+        pairs = [
+            (second[q], first[q]) if swap else (first[q], second[q]) for q, swap in zip("abc", choice, strict=True)
+        ]
+        gaps.append(abs(gap([one for one, _ in pairs], [other for _, other in pairs])))
+    result = compare_scores(first, second)
+    assert result.difference.value == pytest.approx(3 / 6 - 3 / 7)
+    assert result.permutation_p == pytest.approx(sum(g >= gaps[0] - 1e-12 for g in gaps) / 8) and result.exact
+    assert (result.wins, result.losses, result.ties) == (1, 2, 0)
+
+
+def test_strata_weigh_in_value_and_test() -> None:
+    first = {"a1": (1.0, 1.0), "a2": (1.0, 1.0), "b1": (0.0, 1.0), "b2": (0.0, 1.0), "b3": (0.0, 1.0)}
+    second = {"a1": (0.0, 1.0), "a2": (0.5, 1.0), "b1": (0.0, 1.0), "b2": (0.0, 1.0), "b3": (0.3, 1.0)}
+    strata = {question: question[0] for question in first}
+    result = compare_scores(first, second, strata=strata, shares={"a": 1.0, "b": 3.0})
+    moves = [0.25 / 2, 0.25 / 4, -0.75 * 0.1]
+    assert result.difference.value == pytest.approx(sum(moves))
+    sums = [abs(sum(s * m for s, m in zip(signs, moves, strict=True))) for signs in product([1, -1], repeat=3)]
+    assert result.permutation_p == pytest.approx(sum(x >= sums[0] - 1e-12 for x in sums) / 8)
+
+
+def test_doubt_is_said_in_both_directions() -> None:
+    flips = compare({i: float(i < 4) for i in range(200)}, dict.fromkeys(range(200), 0.0))
+    assert flips.difference.low is not None and flips.difference.low > 0  # but a fair coin does it one time in eight
+    assert decide_verdict(flips) == "cannot tell"
+    assert explain_doubt(flips) == "permutation test: p 0.125, where 0.050 is asked"
+    close = replace(flips, permutation_p=0.0500004)
+    assert explain_doubt(close) == "permutation test: p 0.0500004, where 0.0500000 is asked"
+    held = replace(flips, permutation_p=0.04, difference=replace(flips.difference, low=-0.01))
+    assert decide_verdict(held) == "cannot tell"
+    assert explain_doubt(held) == "permutation test: p 0.040, where 0.050 is asked, but the interval holds zero"
+    agreed = [replace(flips, permutation_p=0.01), replace(held, permutation_p=0.5)]
+    assert [explain_doubt(paired) for paired in agreed] == ["", ""]
+
+
+def test_moves_alike_on_a_scale_without_ends_are_decided_by_the_test() -> None:
+    paired = compare(dict.fromkeys(range(9), 8.0), dict.fromkeys(range(9), 9.0))
+    assert (paired.difference.low, paired.difference.high) == (None, None)
+    assert decide_verdict(paired) == "worse"
+    assert decide_verdict(compare(dict.fromkeys(range(4), 8.0), dict.fromkeys(range(4), 9.0))) == "cannot tell"
 
 
 def test_equal_runs_and_epochs_are_averaged() -> None:
