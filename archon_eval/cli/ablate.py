@@ -13,7 +13,7 @@ from archon_eval.cli.architectures import ARCHITECTURE_HELP, MODELS_HELP
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
-from archon_eval.cli.report import print_unknown_costs, print_unscored, print_warnings
+from archon_eval.cli.report import print_doubts, print_unknown_costs, print_unscored, print_warnings
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError
 
@@ -108,6 +108,7 @@ def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
         cells = (format_score(whole.second, scale), format_interval(result.value, result.pair.points, "+"))
         rows.add_row(result.change, *cells, PART_VERDICTS[whole.verdict], *_format_costs(result.run))
     print_table(rows)
+    print_doubts({result.change: result.pair.overall.paired for result in worth})
     runs = [run, *(result.run for result in worth)]
     print_unknown_costs(*runs)
     for each_run in runs:

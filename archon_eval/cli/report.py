@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,15 @@ def print_warnings(warnings: Iterable[str]) -> None:
         print(sanitize_text(f"Warning: {warning}"))
 
 
+def print_doubts(rows: Mapping[str, Any]) -> None:
+    """Say of each row of a table where its interval and its test disagree."""
+    from archon_eval.stats.comparison import explain_doubt
+
+    for name, paired in rows.items():
+        if doubt := explain_doubt(paired):
+            print(sanitize_text(f"{name}: {doubt}"))
+
+
 def print_unscored(run: Any, missing: str) -> None:
     """Say how many questions have no score, what was done with them, and why the first of them have none."""
     if run.missing:
@@ -134,6 +143,7 @@ def _print_parts(pair: Any) -> None:
         p = f"{part.paired.permutation_p:.3f}"
         rows.add_row(part.name, *means, shown, interval, p, str(difference.n), part.verdict, style=style)
     print_table(rows)
+    print_doubts({part.name: part.paired for part in (*pair.parts, pair.overall)})
     confidence = 100 * pair.parts[0].paired.difference.confidence
     print(
         f"Rows of parts at {confidence:.1f}%, which holds for all {len(pair.parts)} together; p: exact permutation test"

@@ -272,6 +272,9 @@ def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> No
     console.print(table)
     for name, shown in summary["held_out"].items():
         console.print(f"{name}: {shown['architecture']}", highlight=False)
+    for name, other in summary["winner_against"].items():
+        if other["doubt"]:
+            console.print(f"The winner against {name}: {other['doubt']}", highlight=False)
     if summary["verdict"]:
         console.print(summary["verdict"], style="bold")
     if summary["optimism"] is not None:

@@ -154,7 +154,7 @@ def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
         scale, value = result.pair.points, result.value
         low, high = (value.value if end is None else end for end in (value.low, value.high))
         row = {"label": result.change, "value": scale * value.value, "low": scale * low, "high": scale * high}
-        rows.append({**row, "range": format_interval(value, scale, "+"), "text": result.pair.overall.verdict})
+        rows.append({**row, "range": format_interval(value, scale, "+"), "text": result.pair.overall.explained_verdict})
     return rows
 
 

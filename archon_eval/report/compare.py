@@ -44,6 +44,11 @@ class PartComparison:
         """`better` or `worse`: the first than the second; or `cannot tell`."""
         return decide_verdict(self.paired)
 
+    @property
+    def explained_verdict(self) -> str:
+        """The verdict, and in brackets where interval and permutation test disagree."""
+        return f"{self.verdict} ({doubt})" if (doubt := explain_doubt(self.paired)) else self.verdict
+
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
@@ -209,6 +214,7 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
             "first": part.first,
             "second": part.second,
             "verdict": part.verdict,
+            "doubt": explain_doubt(part.paired),
             "more_questions": estimate_more_questions(part.paired),
             "detectable": compute_detectable_effect(part.paired),
             **asdict(part.paired),

@@ -32,7 +32,7 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
     for system in benchmark.systems:
         pair = benchmark.pairs.get(system.label)
         cost = [format_cost(system.run.cost.get(name)) for name in COST_COLUMNS]
-        verdict = pair.overall.verdict if pair else benchmark.not_compared.get(system.label, "")
+        verdict = pair.overall.explained_verdict if pair else benchmark.not_compared.get(system.label, "")
         difference = format_interval(pair.overall.paired.difference, benchmark.scale, "+") if pair else ""
         mark = "yes" if system.label in best else ""
         score = [

@@ -180,8 +180,9 @@ def _describe_outcome(summary: Mapping[str, Any]) -> str:
     if summary.get("verdict"):
         words.append(str(summary["verdict"]))
     for name, against in summary.get("winner_against", {}).items():
+        doubt = f" ({against['doubt']})" if against.get("doubt") else ""
         words.append(
-            f"Against {name} on held-out questions: {100 * against['value']:+.1f} points, {against['verdict']}."
+            f"Against {name} on held-out questions: {100 * against['value']:+.1f} points, {against['verdict']}{doubt}."
         )
     if summary.get("optimism") is not None:
         dev, optimism = 100 * summary["dev"], 100 * summary["optimism"]

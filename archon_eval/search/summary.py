@@ -20,7 +20,7 @@ from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
 from archon_eval.search.performance import compare_performance, estimate_performance
 from archon_eval.search.trial import Trial
-from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict
+from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict, explain_doubt
 from archon_eval.stats.estimates import Estimate
 
 MAX_NAMED_LAYERS = 5
@@ -151,6 +151,7 @@ def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
             "p": paired.permutation_p,
             "questions": paired.difference.n,
             "verdict": decide_verdict(paired),
+            "doubt": explain_doubt(paired),
         }
     return against, notes
 

@@ -279,17 +279,17 @@ def run_permutation_test(
         return run_sign_test(ups, len(moves) - ups), True
     observed = abs(float(compute_statistic(moves.sum(axis=0)[None])[0])) * (1 - 1e-9)  # equal up to the last bits
     if len(moves) <= MAX_EXACT_FLIPS:
-        sums = np.zeros((1, moves.shape[1]))
+        sums: FloatArray = np.zeros((1, moves.shape[1]))
         for row in moves:
             sums = np.concatenate([sums + row, sums - row])
         return float((np.abs(compute_statistic(sums)) >= observed).mean()), True
     generator, total = np.random.default_rng(seed), moves.sum(axis=0)
     extreme, at_once = 0, max(1, 1_000_000 // len(moves))
     for start in range(0, draws, at_once):
-        rows = min(at_once, draws - start)
-        bits = np.frombuffer(generator.bytes(rows * len(moves) // 8 + 1), dtype=np.uint8)
-        ups = np.unpackbits(bits, count=rows * len(moves)).reshape(rows, len(moves)).astype(np.float64)
-        extreme += int((np.abs(compute_statistic(2 * (ups @ moves) - total)) >= observed).sum())
+        size = min(at_once, draws - start)
+        bits = np.frombuffer(generator.bytes(size * len(moves) // 8 + 1), dtype=np.uint8)
+        kept = np.unpackbits(bits, count=size * len(moves)).reshape(size, len(moves)).astype(np.float64)
+        extreme += int((np.abs(compute_statistic(2 * (kept @ moves) - total)) >= observed).sum())
     return (1 + extreme) / (1 + draws), False
 
 

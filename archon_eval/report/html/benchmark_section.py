@@ -27,6 +27,7 @@ from archon_eval.report.report_data import (
 )
 from archon_eval.runs.benchmark_run import COST_COLUMNS, MODEL_COST_NAMES, UNSCORED_MEANING
 from archon_eval.runs.records import UNREAD_STATUSES
+from archon_eval.stats.comparison import explain_doubt
 
 Row = dict[str, Any]
 """A row of a table or of a chart's data."""
@@ -170,6 +171,7 @@ def _build_system_rows(benchmark: BenchmarkReport) -> list[Row]:
                 "questions": len(system.run.scored),
                 "costs": [format_cost(system.run.cost.get(name)) for name in COST_COLUMNS],
                 "verdict": pair.overall.verdict if pair else "",
+                "doubt": explain_doubt(paired) if paired else "",
                 "difference": format_interval(paired.difference, benchmark.scale, "+") if paired else "",
                 "games": f"{paired.wins}/{paired.losses}" if paired else "",
                 "not_compared": benchmark.not_compared.get(system.label, ""),
@@ -183,7 +185,7 @@ def _build_part_rows(benchmark: BenchmarkReport, part_names: Sequence[str]) -> l
     rows = []
     for label, pair in benchmark.pairs.items():
         differences = {
-            part.name: f"{format_interval(part.paired.difference, benchmark.scale, '+')}: {part.verdict}"
+            part.name: f"{format_interval(part.paired.difference, benchmark.scale, '+')}: {part.explained_verdict}"
             for part in pair.parts
         }
         if differences:
