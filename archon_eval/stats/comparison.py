@@ -288,8 +288,8 @@ def run_permutation_test(
     for start in range(0, draws, at_once):
         rows = min(at_once, draws - start)
         bits = np.frombuffer(generator.bytes(rows * len(moves) // 8 + 1), dtype=np.uint8)
-        ups = np.unpackbits(bits, count=rows * len(moves)).reshape(rows, len(moves)).astype(np.float64)
-        extreme += int((np.abs(compute_statistic(2 * (ups @ moves) - total)) >= observed).sum())
+        raised = np.unpackbits(bits, count=rows * len(moves)).reshape(rows, len(moves)).astype(np.float64)
+        extreme += int((np.abs(compute_statistic(2 * (raised @ moves) - total)) >= observed).sum())
     return (1 + extreme) / (1 + draws), False
 
 

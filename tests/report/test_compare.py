@@ -84,7 +84,10 @@ def test_several_systems_share_the_confidence(tmp_path: Path) -> None:
 def test_questions_that_all_tie_are_no_interval_of_no_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = [str(write_log(tmp_path / f"{name}.eval", questions(20), name=name)) for name in "ab"]
     assert main(["compare", *logs]) == 0
-    assert "a against b: +0.0 points: cannot tell (the two score the same on every question)" in capsys.readouterr().out
+    assert (
+        "a against b: +0.0 points, 95% -8.8 to +8.8: cannot tell (the two score the same on every question)"
+        in capsys.readouterr().out
+    )
     runs = [read_run(log) for log in logs]
     bench = build_benchmark_report("bench", runs)
     assert format_interval(bench.pairs["b"].overall.paired.difference, 100.0, "+") == "+0.0"
