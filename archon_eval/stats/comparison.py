@@ -152,8 +152,8 @@ def explain_doubt(paired: PairedComparison) -> str:
     if leaves_out_zero == significant:
         return ""
     digits = 3  # as many as show on which side of alpha p is
-    while digits < 8 and f"{paired.permutation_p:.{digits}f}" == f"{alpha:.{digits}f}":
-        digits += 1
+    while digits < 9 and f"{paired.permutation_p:.{digits}f}" == f"{alpha:.{digits}f}":
+        digits += 2
     p = f"permutation test: p {paired.permutation_p:.{digits}f}, where {alpha:.{digits}f} is asked"
     return p if leaves_out_zero else f"{p}, but the interval holds zero"
 
