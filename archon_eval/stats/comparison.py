@@ -152,8 +152,8 @@ def explain_doubt(paired: PairedComparison) -> str:
     if leaves_out_zero == significant:
         return ""
     digits = 3  # as many as show on which side of alpha p is
-    while digits < 8 and f"{paired.permutation_p:.{digits}f}" == f"{alpha:.{digits}f}":
-        digits += 1
+    while digits < 9 and f"{paired.permutation_p:.{digits}f}" == f"{alpha:.{digits}f}":
+        digits += 2
     p = f"permutation test: p {paired.permutation_p:.{digits}f}, where {alpha:.{digits}f} is asked"
     return p if leaves_out_zero else f"{p}, but the interval holds zero"
 
@@ -286,10 +286,10 @@ def run_permutation_test(
     generator, total = np.random.default_rng(seed), moves.sum(axis=0)
     extreme, at_once = 0, max(1, 1_000_000 // len(moves))
     for start in range(0, draws, at_once):
-        size = min(at_once, draws - start)
-        bits = np.frombuffer(generator.bytes(size * len(moves) // 8 + 1), dtype=np.uint8)
-        kept = np.unpackbits(bits, count=size * len(moves)).reshape(size, len(moves)).astype(np.float64)
-        extreme += int((np.abs(compute_statistic(2 * (kept @ moves) - total)) >= observed).sum())
+        rows = min(at_once, draws - start)
+        bits = np.frombuffer(generator.bytes(rows * len(moves) // 8 + 1), dtype=np.uint8)
+        raised = np.unpackbits(bits, count=rows * len(moves)).reshape(rows, len(moves)).astype(np.float64)
+        extreme += int((np.abs(compute_statistic(2 * (raised @ moves) - total)) >= observed).sum())
     return (1 + extreme) / (1 + draws), False
 
 

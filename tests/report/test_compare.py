@@ -88,7 +88,7 @@ def test_several_systems_share_the_confidence(tmp_path: Path) -> None:
     assert build_benchmark_report("bench", runs[:2]).confidence_note == "Differences to the first at 95%."
 
 
-def test_questions_that_all_tie_are_no_interval_of_no_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_questions_that_all_tie_leave_an_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = [str(write_log(tmp_path / f"{name}.eval", questions(20), name=name)) for name in "ab"]
     assert main(["compare", *logs]) == 0
     said = capsys.readouterr().out

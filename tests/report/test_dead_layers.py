@@ -77,7 +77,7 @@ def test_compare_says_it_before_the_scores(logs: Mapping[str, Path], capsys: pyt
     assert main(["compare", str(logs["dead"]), str(logs["healthy"])]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:5] == [f"Warning: dead: {text}" for text in (RANKER, VERIFIER, FUSER, CUT)]
-    assert lines[5].startswith("dead against healthy") and "Warning: healthy" not in "".join(lines)
+    assert lines[5].startswith("dead: accuracy") and "Warning: healthy" not in "".join(lines)
     assert main(["compare", str(logs["healthy"]), str(logs["dead"]), "--json"]) == 0
     [pair] = json.loads(capsys.readouterr().out)
     assert pair["warnings"] == [f"dead: {text}" for text in (RANKER, VERIFIER, FUSER, CUT)]
