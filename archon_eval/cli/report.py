@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from archon_eval.report.compare import compare_paths, dump_comparison, list_warnings, summarize_comparison
     from archon_eval.report.report_data import describe_score
+    from archon_eval.report.standard_errors import describe_standard_errors
 
     with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
@@ -74,6 +75,8 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
+            if errors := describe_standard_errors(run):
+                print(sanitize_text(errors))
             if run.notes:
                 notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
                 print(sanitize_text(f"Notes on {run.name}: {notes}"))
