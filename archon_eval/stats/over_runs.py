@@ -1,8 +1,8 @@
 """The spread of a system's figure over repeated runs of the same questions: `sd / sqrt(runs)`, as the papers print it.
 
-It says how much the system's own chance moves the figure on these questions. It says nothing of other questions: that is
-the standard error over questions (`archon_eval.stats.estimates`), which is mostly larger. Where all runs draw the same
-answers it is 0, and rightly so.
+It says how much the system's own chance moves the figure on these questions. It says nothing of other questions: that
+is the standard error over questions (`archon_eval.stats.estimates`), which is mostly larger. Where all runs draw the
+same answers it is 0, and rightly so.
 
     >>> from archon_eval.stats.metrics import MeanMetric, ScoredAnswer
     >>> runs = [{"q": [ScoredAnswer(value)]} for value in (1.0, 0.0, 1.0, 0.0)]
