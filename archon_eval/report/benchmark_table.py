@@ -54,6 +54,9 @@ class PartFigure:
     part: str
     metric: str
     scale: float
+    """What a value of 1 is shown as."""
+    digits: int
+    """Digits after the point that are shown."""
     cell: TableCell
 
 
@@ -263,4 +266,4 @@ def _build_parts(benchmark: str, rows: Sequence[_Row]) -> Iterable[PartFigure]:
             scored = {question: run.scored[question] for question in parts[part]}
             repeats = [{q: answers for q, answers in each.items() if q in questions} for each in run.repeats]
             cell = TableCell(metric.estimate(scored), estimate_over_runs(metric, repeats), len(run.repeats))
-            yield PartFigure(row.system, benchmark, part, metric.name, metric.points, cell)
+            yield PartFigure(row.system, benchmark, part, metric.name, metric.points, metric.digits, cell)

@@ -1,6 +1,6 @@
 """The columns of the table of systems x benchmarks, their figures, and which of them are marked.
 
-column = TableColumn("math", "accuracy", 100.0, beside=False)
+column = TableColumn("math", "accuracy", 100.0, 1, beside=False)
 cells, notes = build_cells(column, {"moa": moa, "single": single, "none": None})
 """
 
@@ -26,6 +26,8 @@ class TableColumn:
     metric: str
     scale: float
     """What a value of 1 is shown as: 100 (percent) or 1."""
+    digits: int
+    """Digits after the point that are shown."""
     beside: bool
     """Whether it only stands beside the benchmark's own metric: it is not in the averages."""
 
@@ -54,11 +56,11 @@ def list_columns(bench: BenchmarkReport, name: str) -> Iterable[TableColumn]:
     Args:
         name: the benchmark's, unique in the table.
     """
-    yield TableColumn(name, bench.metric, bench.scale, beside=False)
+    yield TableColumn(name, bench.metric, bench.scale, bench.digits, beside=False)
     for figure in bench.beside:
         values = [system.beside[figure] for system in bench.systems if figure in system.beside]
         is_share = all(value.low is not None or 0 <= value.value <= 1 for value in values)
-        yield TableColumn(name, figure, bench.scale if is_share else 1.0, beside=True)
+        yield TableColumn(name, figure, bench.scale if is_share else 1.0, bench.digits, beside=True)
 
 
 def build_cells(column: TableColumn, runs: Mapping[str, Run | None]) -> tuple[list[TableCell | None], list[str]]:

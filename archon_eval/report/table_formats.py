@@ -227,7 +227,7 @@ def _list_main_rows(table: BenchmarkTable) -> list[list[Text]]:
     scale = next(column.scale for column in table.columns if not column.beside)  # averages are of one scale
     rows: list[list[Text]] = []
     for row in table.rows:
-        figures = [_format_cell(cell, column.scale) for cell, column in zip(row.cells, table.columns, strict=True)]
+        figures = [_format_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
         average = ABSENT if row.average is None else format_score(row.average, scale)
         share = ABSENT if row.share_of_best is None else format_score(row.share_of_best, 100)
         costs = [format_cost(row.cost[name]) for name in TABLE_COSTS]
@@ -235,8 +235,11 @@ def _list_main_rows(table: BenchmarkTable) -> list[list[Text]]:
     return rows
 
 
-def _format_cell(cell: TableCell | None, scale: float) -> Text:
-    return ABSENT if cell is None else (format_interval(cell.estimate, scale), cell.mark)
+def _format_cell(cell: TableCell | None, shown: TableColumn | PartFigure) -> Text:
+    """The figure with its interval, on the scale and in the digits of its column or part."""
+    if cell is None:
+        return ABSENT
+    return format_interval(cell.estimate, shown.scale, digits=shown.digits), cell.mark
 
 
 def _list_further_tables(table: BenchmarkTable) -> Iterable[tuple[str, list[str], list[list[Text]]]]:
@@ -264,7 +267,7 @@ def _list_further_tables(table: BenchmarkTable) -> Iterable[tuple[str, list[str]
             cells = {part.system: part for part in own if part.part == name}
             counts = sorted({part.cell.estimate.n for part in cells.values()})
             questions = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-            figures = [_format_cell(cells[s].cell, cells[s].scale) if s in cells else ABSENT for s in systems]
+            figures = [_format_cell(cells[s].cell, cells[s]) if s in cells else ABSENT for s in systems]
             rows.append([name, questions, *figures])
         yield f"Parts of {benchmark}: {unit}", ["part", "questions", *systems], rows
 
