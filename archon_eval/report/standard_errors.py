@@ -17,7 +17,7 @@ STANDARD_ERROR_NOTE = (
 
 
 def list_standard_errors(systems: Iterable[tuple[str, Run]], scale: float) -> list[list[str]]:
-    """A row per system, given by label and run, under `STANDARD_ERROR_COLUMNS`; none where no system has several runs."""
+    """A row of `STANDARD_ERROR_COLUMNS` per system, given by label and run; none where no system has several runs."""
     pairs = list(systems)
     if all(len(run.repeats) < 2 for _, run in pairs):
         return []
