@@ -27,7 +27,7 @@ ABSENT = "-"
 """What stands where a system has no figure; `unknown` is a figure that there is, but nobody knows."""
 LEGEND = (
     "Figures with their 95% interval over questions. The highest of a column is bold; † is not shown worse than it "
-    "(paired comparison, Bonferroni over the column): with 95% confidence the best system is among the marked.",
+    "(paired comparison, Bonferroni over the column): with 95% confidence the best of those compared is marked.",
     "Average: the mean over the benchmarks. Share of the best: the mean over the benchmarks of the system's figure "
     "divided by the highest in the table. Both only for systems that have all benchmarks.",
     "Costs per question, reused calls included: the mean over the system's benchmarks, each counting the same.",
@@ -224,11 +224,12 @@ def _list_headings(table: BenchmarkTable) -> list[str]:
 
 
 def _list_main_rows(table: BenchmarkTable) -> list[list[Text]]:
-    scale = next(column.scale for column in table.columns if not column.beside)  # averages are of one scale
+    main = [column for column in table.columns if not column.beside]
+    scale, digits = main[0].scale, max(column.digits for column in main)  # averages are of one scale
     rows: list[list[Text]] = []
     for row in table.rows:
         figures = [_format_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
-        average = ABSENT if row.average is None else format_score(row.average, scale)
+        average = ABSENT if row.average is None else format_score(row.average, scale, digits=digits)
         share = ABSENT if row.share_of_best is None else format_score(row.share_of_best, 100)
         costs = [format_cost(row.cost[name]) for name in TABLE_COSTS]
         rows.append([row.system, *figures, average, share, *costs])

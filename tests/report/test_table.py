@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from inspect_ai.log import EvalMetric, EvalResults, EvalScore, read_eval_log, wr
 
 from archon_eval.cli import main
 from archon_eval.report.benchmark_table import build_benchmark_table
-from archon_eval.report.report_data import read_report_data
+from archon_eval.report.report_data import ReportData, build_benchmark_report, read_report_data
 from archon_eval.report.table_formats import TABLE_FORMATS, escape_latex
 from archon_eval.runs.metrics import DECLARED, find_declaration
 from archon_eval.runs.read_log import read_run
 from archon_eval.runs.run_eval import Eval, run_eval
+from archon_eval.stats.metrics import Answers, MeanMetric, Metric
 
 HOSTILE = '=\\input{/etc/passwd} & 100% $x$ #1 _a^b~c "q" | `r` <t> [1]* -- \x1b[31m\u202e\nnew\\\\ line'
 
@@ -215,6 +217,34 @@ def test_the_logs_own_figure_stands_beside_and_is_in_no_average(
     own, f1 = system["cells"]["bench, mean of values"], system["cells"]["bench, f1"]
     assert (own["estimate"]["value"], f1["estimate"]["value"], f1["estimate"]["low"]) == (0.5, 0.8, None)
     assert f1["over_runs"]["why"] == "the log has only the figure" and system["average"] == 0.5
+
+
+@dataclass(frozen=True)
+class HalvedMetric(MeanMetric):
+    """Half of the mean, with the mean itself beside it."""
+
+    @property
+    def companions(self) -> tuple[Metric, ...]:
+        return (MeanMetric("raw"),)
+
+    def _round(self, answers: Answers, value: float) -> float:
+        return value / 2
+
+
+def test_a_figure_that_belongs_beside_the_metric_has_a_column_and_is_in_no_average(tmp_path: Path) -> None:
+    runs = [
+        replace(read_run(write_log(tmp_path / f"{n}.eval", right(n), name=str(n))), metric=HalvedMetric("halved"))
+        for n in (10, 40)
+    ]
+    table = build_benchmark_table(ReportData((build_benchmark_report("bench, right", runs),), ()))
+    assert [(column.heading, column.beside) for column in table.columns] == [
+        ("bench, halved", False),
+        ("bench, raw", True),
+    ]
+    values = [[cell.estimate.value for cell in row.cells if cell] for row in table.rows]
+    assert values == [[0.125, 0.25], [0.5, 1.0]]
+    assert [[cell.mark for cell in row.cells if cell] for row in table.rows] == [["", ""], ["best", "best"]]
+    assert [(row.average, row.share_of_best) for row in table.rows] == [(0.125, 0.25), (0.5, 1.0)]
 
 
 def test_an_unknown_cost_stays_unknown_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
