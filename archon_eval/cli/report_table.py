@@ -39,7 +39,7 @@ def write_table(options: argparse.Namespace) -> int:
         content = TABLE_FORMATS[form](table)
     for problem in table.left_out:
         print(sanitize_text(f"left out: {problem}"), file=sys.stderr)
-    for note in table.notes if form == "csv" else ():  # the other formats have them
+    for note in (*table.warnings, *table.notes) if form == "csv" else ():  # the other formats have them
         print(f"note: {note}", file=sys.stderr)
     if options.output is None:
         print(content, end="")

@@ -13,16 +13,10 @@ from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.formatting import truncate
 from archon_eval.report.report_data import MAX_LABEL_CHARACTERS, BenchmarkReport, ReportData
 from archon_eval.report.table_cells import TableCell, TableColumn, build_cells, list_columns
-from archon_eval.runs.benchmark_run import UNSCORED_MEANING, Run
+from archon_eval.runs.benchmark_run import COST_COLUMNS, UNSCORED_MEANING, Run
 from archon_eval.stats.over_runs import estimate_over_runs
 
-TABLE_COSTS: Mapping[str, str] = {
-    "calls": "calls",
-    "input_tokens": "input tokens",
-    "output_tokens": "output tokens",
-    "dollars": "dollars",
-    "seconds": "seconds",
-}
+TABLE_COSTS: Mapping[str, str] = {**COST_COLUMNS, "dollars": "dollars"}
 """Names of `Run.cost` that the table shows -> their headings."""
 
 
@@ -69,6 +63,8 @@ class BenchmarkTable:
     """Cheapest first."""
     parts: tuple[PartFigure, ...] | None
     """By benchmark, part and system; None where they were not asked for."""
+    warnings: tuple[str, ...]
+    """Which layers never worked, and which replies were not whole."""
     notes: tuple[str, ...]
     """What a reader must know to read it rightly."""
     left_out: tuple[str, ...]
@@ -135,9 +131,15 @@ def build_benchmark_table(report: ReportData, by_part: bool = False) -> Benchmar
             found = list(_build_parts(name, rows))
             parts += found
             notes += [] if found else [f"{name} has no parts."]
-    texts = dict.fromkeys(sanitize_text(note) for note in notes)
+    warnings = [warning for row in rows for warning in _list_warnings(row)]
+    texts = [tuple(dict.fromkeys(map(sanitize_text, group))) for group in (warnings, notes)]
     return BenchmarkTable(
-        tuple(columns), tuple(finished), tuple(parts) if by_part else None, tuple(texts), report.problems
+        columns=tuple(columns),
+        rows=tuple(finished),
+        parts=tuple(parts) if by_part else None,
+        warnings=texts[0],
+        notes=texts[1],
+        left_out=report.problems,
     )
 
 
@@ -237,13 +239,17 @@ def _average_costs(row: _Row) -> tuple[dict[str, float | None], list[str]]:
         known = [value for value in values.values() if value is not None]
         costs[name] = fmean(known) if len(known) == len(values) else None
         for bench in (bench for bench, value in values.items() if value is None):
-            why = getattr(row.runs[bench], "unknown_costs", {}).get(name, "")
+            why = row.runs[bench].unknown_costs.get(name, "")
             unknown.setdefault((bench, why), []).append(heading)
     notes = [
         f"{row.system} on {bench}: unknown {', '.join(headings)}{': ' if why else ''}{why}."
         for (bench, why), headings in unknown.items()
     ]
     return costs, notes
+
+
+def _list_warnings(row: _Row) -> Iterable[str]:
+    return (f"{row.system} on {bench}: {text}" for bench, run in row.runs.items() for text in run.health.sentences)
 
 
 def _list_remarks(row: _Row) -> Iterable[str]:

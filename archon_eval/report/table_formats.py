@@ -30,7 +30,7 @@ LEGEND = (
     "(paired comparison, Bonferroni over the column): with 95% confidence the best of those compared is marked.",
     "Average: the mean over the benchmarks. Share of the best: the mean over the benchmarks of the system's figure "
     "divided by the highest in the table. Both only for systems that have all benchmarks.",
-    "Costs per question, reused calls included: the mean over the system's benchmarks, each counting the same.",
+    "Costs per question, reused calls included, judges left out: the mean over the system's benchmarks, each counting the same.",
 )
 LATEX_CHARACTERS = {
     **{character: f"\\{character}" for character in "{}$&#%_"},
@@ -57,7 +57,7 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 def render_markdown(table: BenchmarkTable) -> str:
     """Tables in text."""
-    lines = ["# Systems by benchmark", ""]
+    lines = ["# Systems by benchmark", "", *(f"**{escape_markdown(warning)}**\n" for warning in table.warnings)]
     rows = [[_format_text(text, escape_markdown, "**{}**", " †") for text in row] for row in _list_main_rows(table)]
     lines += _render_markdown_table([escape_markdown(text) for text in _list_headings(table)], rows)
     for heading, head, texts in _list_further_tables(table):
@@ -77,6 +77,7 @@ def _render_markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -
 def render_latex(table: BenchmarkTable) -> str:
     """Tables in the style of the package booktabs, with the notes beneath."""
     lines = ["% needs \\usepackage{booktabs} and, for names beyond Latin letters, XeLaTeX or LuaLaTeX"]
+    lines += [f"\\par{{\\textbf{{{escape_latex(warning)}}}\\par}}" for warning in table.warnings]
     bodies = [(_list_headings(table), _list_main_rows(table))]
     bodies += [(head, rows) for _, head, rows in _list_further_tables(table)]
     for head, rows in bodies:
@@ -168,6 +169,7 @@ def render_json(table: BenchmarkTable) -> str:
         "columns": [{**asdict(column), "heading": column.heading} for column in table.columns],
         "systems": [_dump_row(row, table.columns) for row in table.rows],
         "parts": [_dump_part(part) for part in table.parts or ()],
+        "warnings": list(table.warnings),
         "notes": [*_list_legend(table), *table.notes],
         "left_out": list(table.left_out),
     }

@@ -56,9 +56,8 @@ def test_compare_says_both_of_a_system_with_several_runs(logs: Path, capsys: pyt
     assert lines == [f"Standard error of several: over questions {OVER_QUESTIONS}, over 4 runs {OVER_RUNS}"]
     assert main([*words, "--json"]) == 0
     (pair,) = json.loads(capsys.readouterr().out)
-    assert (
-        pair["first"]["over_runs"]["values"] == [0.5, 0.25, 0.75, 0.5] and pair["second"]["over_runs"]["stderr"] is None
-    )
+    several, single = (system["over_runs"] for system in pair["systems"])
+    assert several["values"] == [0.5, 0.25, 0.75, 0.5] and single["stderr"] is None
 
 
 def test_a_log_that_two_paths_lead_to_counts_once(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:

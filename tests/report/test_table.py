@@ -16,6 +16,7 @@ from archon_eval.cli import main
 from archon_eval.report.benchmark_table import build_benchmark_table
 from archon_eval.report.report_data import ReportData, build_benchmark_report, read_report_data
 from archon_eval.report.table_formats import TABLE_FORMATS, escape_latex
+from archon_eval.runs.layer_health import LayerHealth, OutcomeCounts, RunHealth
 from archon_eval.runs.metrics import DECLARED, find_declaration
 from archon_eval.runs.read_log import read_run
 from archon_eval.runs.run_eval import Eval, run_eval
@@ -66,11 +67,8 @@ def test_systems_are_rows_and_benchmarks_are_columns(tmp_path: Path, capsys: pyt
     assert dear["share_of_best"] == pytest.approx((1 + 0.45 / 0.9) / 2)
     assert [system["cost"]["calls"] for system in (cheap, dear)] == [3, 12]
     assert dear["cost"]["dollars"] == pytest.approx(0.012) and dear["cost"]["seconds"] == 2
-    for system, name in ((cheap, "cheap"), (dear, "dear")):
-        runs = [read_run(tmp_path / f"{task}-{name}.eval") for task in ("one", "two")]
-        for cost in ("input_tokens", "output_tokens"):
-            known = [value for run in runs if (value := run.cost.get(cost)) is not None]
-            assert system["cost"][cost] == (pytest.approx(sum(known) / 2) if len(known) == 2 else None)
+    assert [system["cost"]["input_tokens"] for system in (cheap, dear)] == [300, 1200]
+    assert [system["cost"]["output_tokens"] for system in (cheap, dear)] == [150, 600]
 
 
 def test_markdown_shows_points_marks_and_both_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,6 +243,18 @@ def test_a_figure_that_belongs_beside_the_metric_has_a_column_and_is_in_no_avera
     assert values == [[0.125, 0.25], [0.5, 1.0]]
     assert [[cell.mark for cell in row.cells if cell] for row in table.rows] == [["", ""], ["best", "best"]]
     assert [(row.average, row.share_of_best) for row in table.rows] == [(0.125, 0.25), (0.5, 1.0)]
+
+
+def test_a_layer_that_never_worked_is_said_before_the_figures(tmp_path: Path) -> None:
+    health = RunHealth((LayerHealth("ranker", 9, (OutcomeCounts(9, {"unread": 9}, model="a/b"),)),))
+    run = replace(read_run(write_log(tmp_path / "a.eval", right(9))), health=health)
+    table = build_benchmark_table(ReportData((build_benchmark_report("bench, right", [run]),), ()))
+    (warning,) = table.warnings
+    assert warning.startswith("system on bench: Layer 1 (ranker a/b) never worked")
+    for form, start in (("md", "| system |"), ("latex", "\\begin{tabular}")):
+        text = TABLE_FORMATS[form](table)
+        assert 0 < text.index("never worked") < text.index(start)
+    assert json.loads(TABLE_FORMATS["json"](table))["warnings"] == [warning]
 
 
 def test_an_unknown_cost_stays_unknown_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
