@@ -30,7 +30,8 @@ LEGEND = (
     "(paired comparison, Bonferroni over the column): with 95% confidence the best of those compared is marked.",
     "Average: the mean over the benchmarks. Share of the best: the mean over the benchmarks of the system's figure "
     "divided by the highest in the table. Both only for systems that have all benchmarks.",
-    "Costs per question, reused calls included, judges left out: the mean over the system's benchmarks, each counting the same.",
+    "Costs per question, reused calls included, judges left out: the mean over the system's benchmarks, each counting "
+    "the same.",
 )
 LATEX_CHARACTERS = {
     **{character: f"\\{character}" for character in "{}$&#%_"},
