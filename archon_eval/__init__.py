@@ -14,6 +14,7 @@ Where things happen:
 - a score becomes a number: `runs/score.py`; a log is read: `runs/read_log.py`; an eval is run: `runs/run_eval.py`
 - the next architecture is chosen: `search/smac_optimizer.py`
 - two systems are compared: `stats/comparison.py`
+- systems and benchmarks become one table: `report/benchmark_table.py`
 - everything private of Inspect, lm-eval and openai is imported: `_inspect_compat.py`
 """
 

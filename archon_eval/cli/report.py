@@ -11,6 +11,7 @@ from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_scoring_options
 from archon_eval.cli.gate import add as add_gate
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
+from archon_eval.cli.report_table import write_table
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError, sanitize_text
 
@@ -36,7 +37,13 @@ def add(commands: Any) -> None:
     )
     report.add_argument("paths", nargs="+", type=Path, metavar="LOGS|SEARCH", help="logs, folders of logs or searches")
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")
-    report.add_argument("--format", choices=("html", "md", "json", "png"), help="default: by the name of the output")
+    report.add_argument(
+        "--format",
+        choices=("html", "md", "json", "png", "csv", "latex"),
+        help="default: by the name of the output; csv and latex for --table",
+    )
+    report.add_argument("--table", action="store_true", help="one table of systems by benchmarks instead, to stdout")
+    report.add_argument("--by-part", action="store_true", help="sub-benchmarks in the table too")
     report.add_argument("--cost", choices=("dollars", "tokens", "calls", "seconds"), default="calls", help="for png")
     report.add_argument(
         "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
@@ -47,6 +54,7 @@ def add(commands: Any) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from archon_eval.report.compare import compare_paths, dump_comparison, list_warnings, summarize_comparison
     from archon_eval.report.report_data import describe_score
+    from archon_eval.report.standard_errors import describe_standard_errors
 
     with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
@@ -74,6 +82,8 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
+            if errors := describe_standard_errors(run):
+                print(sanitize_text(errors))
             if run.notes:
                 notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
                 print(sanitize_text(f"Notes on {run.name}: {notes}"))
@@ -151,6 +161,10 @@ def _print_parts(pair: Any) -> None:
 
 
 def _write_report(options: argparse.Namespace) -> int:
+    if options.table:
+        return write_table(options)
+    if options.by_part or options.format in ("csv", "latex"):
+        raise DataError(f"{'--by-part' if options.by_part else f'--format {options.format}'} needs --table")
     from archon_eval.report.ci_output import write_file
     from archon_eval.report.html.vega import require_plotting
     from archon_eval.report.report_data import dump_report, list_undrawn, read_report_data

@@ -29,6 +29,18 @@ def explain_unknown_costs(unknown: Mapping[str, str]) -> str:
     return ", ".join(f"{' and '.join(names)} unknown ({reason})" for reason, names in by_reason.items())
 
 
+def format_error(value: float | None, scale: float) -> str:
+    """A standard error on the shown scale, to hundredths, or in two digits where that would say 0; `unknown` for None.
+
+    >>> format_error(0.0178, 100), format_error(0.00001, 100), format_error(0.0, 100)
+    ('1.78', '0.001', '0.00')
+    """
+    if value is None:
+        return "unknown"
+    shown = scale * value
+    return f"{shown:.2f}" if shown == 0 or shown >= 0.005 else f"{shown:.2g}"
+
+
 def format_percent(value: float | None) -> str:
     """A share of 1 as percent; empty for None."""
     return "" if value is None else f"{100 * value:.1f}%"

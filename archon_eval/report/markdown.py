@@ -9,6 +9,7 @@ from archon_eval.report.ci_output import escape_markdown
 from archon_eval.report.formatting import explain_unknown_costs, format_cost
 from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_beside, format_interval
 from archon_eval.report.search_results import Search
+from archon_eval.report.standard_errors import STANDARD_ERROR_COLUMNS, STANDARD_ERROR_NOTE, list_standard_errors
 from archon_eval.runs.benchmark_run import COST_COLUMNS, UNSCORED_MEANING
 
 MAX_TOP_TRIALS = 10
@@ -58,6 +59,9 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
             yield from (escape_markdown(f"{system.label}: {why}"), "")
     if benchmark.confidence_note:
         yield from (benchmark.confidence_note, "")
+    if errors := list_standard_errors(((s.label, s.run) for s in benchmark.systems), benchmark.scale):
+        yield from _render_table(STANDARD_ERROR_COLUMNS, errors)
+        yield from (STANDARD_ERROR_NOTE, "")
     layers = [
         [
             s.label,

@@ -8,6 +8,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from archon_eval.errors import DataError, sanitize_text
@@ -21,7 +22,7 @@ from archon_eval.report.compare import (
 from archon_eval.report.formatting import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
 from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
-from archon_eval.runs.read_log import find_logs, read_runs
+from archon_eval.runs.read_log import find_logs, merge_alike, read_runs
 from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, format_score
 
@@ -123,11 +124,13 @@ def read_report_data(
     missing: MissingPolicy = "drop",
     *,
     metric: str | None = None,
+    merge: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReportData:
-    """Read logs, folders of logs and folders of searches.
+    """Read logs, folders of logs and folders of searches. A log that several paths lead to is read once.
 
     Args:
+        merge: whether logs of one system become one run although they are at several paths, as those of a folder do.
         on_progress: called before each log with how many are read, and of how many; a search counts as one.
 
     Raises:
@@ -147,11 +150,13 @@ def read_report_data(
     problems = [
         f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
     ]
+    seen = set[Path]()
     runs = [
         run
         for path in others
-        for run in read_runs(path, scorer, missing, metric=metric, problems=problems, on_log=count_log)
+        for run in read_runs(path, scorer, missing, metric=metric, problems=problems, seen=seen, on_log=count_log)
     ]
+    runs = merge_alike(runs) if merge else runs
     runs += [run for search in searches for run in search.runs]
     problems += [problem for search in searches for problem in search.problems]
     problems += [f"{run.log}: no question has a score" for run in runs if not run.scored]
@@ -264,6 +269,7 @@ def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
             "metric_note": system.run.metric_note,
             "beside": {name: asdict(figure) for name, figure in system.beside.items()},
             "score": asdict(system.score),
+            "over_runs": asdict(system.run.over_runs),
             **dump_costs(system.run),
             "layers": [asdict(layer) for layer in system.run.layers],
             "notes": dict(system.run.notes),

@@ -15,7 +15,8 @@ from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.stats.estimates import Estimate
-from archon_eval.stats.metrics import MeanMetric, Metric, ScoredAnswer
+from archon_eval.stats.metrics import Answers, MeanMetric, Metric, QuestionMetric, ScoredAnswer
+from archon_eval.stats.over_runs import RunsSpread, estimate_over_runs
 
 COST_NAMES = ("dollars", "tokens", "input_tokens", "output_tokens", "calls", "seconds")
 """What an answer costs; `tokens` are input and output together."""
@@ -112,6 +113,8 @@ class Run:
     """Path of the log, or of several, for messages."""
     health: RunHealth = field(default_factory=RunHealth)
     """Which layers worked, and what share of the replies was whole."""
+    scored_by_log: tuple[Mapping[str, tuple[ScoredAnswer, ...]], ...] = ()
+    """`scored` of each log, where several became this run; empty where it is of one."""
 
     @cached_property
     def scores(self) -> dict[str, tuple[float, ...]]:
@@ -122,6 +125,37 @@ class Run:
     def estimate(self) -> Estimate:
         """The metric's figure with its interval."""
         return self.metric.estimate(self.scored)
+
+    @cached_property
+    def repeats(self) -> tuple[Answers, ...]:
+        """The runs in the papers' sense, one answer to each question: every epoch of every log."""
+        return tuple(
+            {question: epochs[place : place + 1] for question, epochs in scored.items() if place < len(epochs)}
+            for scored in self.scored_by_log or (self.scored,)
+            for place in range(max(map(len, scored.values()), default=0))
+        )
+
+    @cached_property
+    def over_runs(self) -> RunsSpread:
+        """The metric's figure of each of `repeats`, and its standard error over them."""
+        return estimate_over_runs(self.metric, self.repeats)
+
+    def list_parts(self) -> dict[str, list[str]]:
+        """Sub-benchmark -> its questions, by name; empty where there are not several.
+
+        Where the metric has parts (MixEval's `free-form`), they come with their own sub-benchmarks (`free-form/DROP`).
+        """
+        strata = self.metric.assign_strata(self.scored) if isinstance(self.metric, QuestionMetric) else None
+        parts: dict[str, list[str]] = {}
+        for question in self.scored:
+            group = self.questions[question].group
+            names = [group]
+            if strata is not None:
+                stratum = strata[0][question]
+                names = [stratum, f"{stratum}/{group}" if group and group != stratum else ""]
+            for name in filter(None, names):
+                parts.setdefault(name, []).append(question)
+        return dict(sorted(parts.items())) if len(parts) > 1 else {}
 
     def estimate_companions(self) -> dict[str, Estimate]:
         """The figures that belong beside the metric's, by name; the log's own has no interval."""
@@ -220,6 +254,7 @@ def merge_runs(first: Run, second: Run) -> Run:
         judged_anew=first.judged_anew or second.judged_anew,
         log=f"{first.log} {second.log}",
         health=first.health.merge(second.health),
+        scored_by_log=tuple(each for run in (first, second) for each in run.scored_by_log or (run.scored,)),
     )
 
 

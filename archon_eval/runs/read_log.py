@@ -66,29 +66,53 @@ def read_runs(
     *,
     metric: str | None = None,
     problems: list[str] | None = None,
+    seen: set[Path] | None = None,
     on_log: Callable[[], None] = lambda: None,
 ) -> list[Run]:
     """The runs at a path, by task and name; logs of one system, judged alike, become one run with more epochs.
 
     Args:
         problems: gets the reason for each log in a folder that cannot be used and is left out; None makes it an error.
+        seen: files that were read before and are passed over; gets those that are read now.
         on_log: called before each log is read.
 
     Raises:
         DataError: as `find_logs` and `read_run`.
     """
-    runs: dict[tuple[str, str, str, str, tuple[str, ...]], Run] = {}
+    runs: dict[tuple[Any, ...], Run] = {}
     for file in find_logs(path):
         on_log()
+        if seen is not None:
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
         try:
             run = read_run(file, scorer, missing, metric=metric)
-            key = (run.task, run.name, run.fingerprint, run.setup, run.judges)
+            key = identify_system(run)
             runs[key] = merge_runs(runs[key], run) if key in runs else run
         except DataError as exc:
             if problems is None or file == Path(path):
                 raise
             problems.append(str(exc))
     return [runs[key] for key in sorted(runs)]
+
+
+def identify_system(run: Run) -> tuple[Any, ...]:
+    """What logs have in common that are further epochs of one run: the task, the system and the judges."""
+    return (run.task, run.name, run.fingerprint, run.setup, run.judges)
+
+
+def merge_alike(runs: Sequence[Run]) -> list[Run]:
+    """Runs of one system, judged alike, as one run with more epochs; those that differ otherwise stay apart."""
+    merged: list[Run] = []
+    for run in runs:
+        for place, other in enumerate(merged):
+            if identify_system(run) == identify_system(other) and not other.find_incompatibility(run):
+                merged[place] = merge_runs(other, run)
+                break
+        else:
+            merged.append(run)
+    return merged
 
 
 def read_run(

@@ -176,6 +176,19 @@ class MeanMetric(QuestionMetric):
 
 
 @dataclass(frozen=True)
+class RoundedMeanMetric(MeanMetric):
+    """The mean of every epoch, rounded; then the mean over epochs: a part of MixEval as it is published."""
+
+    rounding: int = 3
+
+    def _round(self, answers: Answers, value: float) -> float:
+        return fmean(
+            average_rounded([epochs[epoch].value for epochs in answers.values() if epoch < len(epochs)], self.rounding)
+            for epoch in range(max(map(len, answers.values())))
+        )
+
+
+@dataclass(frozen=True)
 class RatioMetric(QuestionMetric):
     """The mean over rows, of which an answer has `weight` many: the ratio of two sums over questions."""
 
@@ -225,7 +238,7 @@ class PartsMetric(QuestionMetric):
 
     @property
     def part_metric(self) -> Metric:
-        return MeanMetric("accuracy")
+        return RoundedMeanMetric("accuracy", self.bounds, rounding=self.rounding)
 
     def sum_question(self, question: str, answers: Sequence[ScoredAnswer]) -> tuple[float, float]:
         return fmean(answer.value for answer in answers), 1.0

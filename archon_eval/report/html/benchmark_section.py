@@ -25,6 +25,7 @@ from archon_eval.report.report_data import (
     format_interval,
     list_undrawn,
 )
+from archon_eval.report.standard_errors import list_standard_errors
 from archon_eval.runs.benchmark_run import COST_COLUMNS, MODEL_COST_NAMES, UNSCORED_MEANING
 from archon_eval.runs.records import UNREAD_STATUSES
 from archon_eval.stats.comparison import explain_doubt
@@ -61,6 +62,8 @@ class BenchmarkSection:
     model_rows: list[list[str]]
     """Of the systems with several models: system, model and costs."""
     confidence_note: str
+    standard_errors: list[list[str]]
+    """Rows of `STANDARD_ERROR_COLUMNS`; empty where every system has a single run."""
     questions_differ: bool
     """Whether systems have scores of different questions."""
     part_names: list[str]
@@ -100,6 +103,7 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
             for model, costs in system.run.cost_by_model.items()
         ],
         confidence_note=benchmark.confidence_note,
+        standard_errors=list_standard_errors(((s.label, s.run) for s in benchmark.systems), benchmark.scale),
         questions_differ=len({frozenset(system.run.scored) for system in benchmark.systems}) > 1,
         part_names=part_names,
         part_rows=_build_part_rows(benchmark, part_names),

@@ -26,6 +26,7 @@ from archon_eval.report.html.search_section import (
 )
 from archon_eval.report.html.vega import bundle_scripts, render_png
 from archon_eval.report.report_data import ReportData
+from archon_eval.report.standard_errors import STANDARD_ERROR_COLUMNS, STANDARD_ERROR_NOTE
 
 MAX_PAGE_CHARACTERS = 1_500_000
 """Characters of all questions and answers in a page, so that a browser still opens it quickly."""
@@ -52,6 +53,8 @@ def render_page(report: ReportData) -> str:
         searches=searches,
         benchmarks=benchmarks,
         charts={f"{section.id}-{name}": spec for section in sections for name, spec in section.charts.items()},
+        standard_error_columns=STANDARD_ERROR_COLUMNS,
+        standard_error_note=STANDARD_ERROR_NOTE,
         vega_scripts=Markup(bundle_scripts()),
     )
 
