@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
     """A function that compares a log, or a run that it makes, with a baseline file.
 
-    Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer; undecided (`fail` or
-    `skip`); margin, detect, confidence, power. It returns the outcome where there is no regression.
+    Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer, metric; undecided (`fail`
+    or `skip`); margin, detect, confidence, power. It returns the outcome where there is no regression.
     """
 
     def gate(
@@ -37,6 +37,7 @@ def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
         roles: Mapping[str, Any] | None = None,
         epochs: int = 1,
         scorer: str | None = None,
+        metric: str | None = None,
         undecided: Literal["fail", "skip"] = "fail",
         **limits: float,
     ) -> "GateOutcome":
@@ -57,7 +58,7 @@ def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
         if log is None:
             source = Eval(task, to_words(task_args), to_words(solver_args), roles=to_words(roles), epochs=epochs)
         folder, thresholds = tmp_path / "archon_gate", GateThresholds(**limits)
-        outcome = run_gate(baseline, source, folder, limits=thresholds, scorer=scorer)
+        outcome = run_gate(baseline, source, folder, limits=thresholds, scorer=scorer, metric=metric)
         if outcome.code == 2 and undecided == "skip":
             pytest.skip(ci.format_text(outcome))
         if outcome.code:
