@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
     """A function that compares a log, or a run that it makes, with a baseline file.
 
-    Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer, metric; undecided (`fail`
-    or `skip`); margin, detect, confidence, power. It returns the outcome where there is no regression.
+    Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer and metric; undecided
+    (`fail` or `skip`); margin, detect, confidence, power. It returns the outcome where there is no regression.
     """
 
     def gate(
