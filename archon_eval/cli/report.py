@@ -156,7 +156,8 @@ def _print_parts(pair: Any) -> None:
     print_doubts({part.name: part.paired for part in (*pair.parts, pair.overall)})
     confidence = 100 * pair.parts[0].paired.difference.confidence
     print(
-        f"Rows of parts at {confidence:.1f}%, which holds for all {len(pair.parts)} together; p: exact permutation test"
+        f"Rows of parts are by {pair.parts[0].metric.name} at {confidence:.1f}%, which holds for all {len(pair.parts)} "
+        "together; p: permutation test"
     )
 
 

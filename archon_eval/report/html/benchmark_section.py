@@ -66,6 +66,8 @@ class BenchmarkSection:
     """Rows of `STANDARD_ERROR_COLUMNS`; empty where every system has a single run."""
     questions_differ: bool
     """Whether systems have scores of different questions."""
+    part_metric: str
+    """The name of the figure of a part."""
     part_names: list[str]
     part_rows: list[list[str]]
     diagrams: list[Row]
@@ -105,6 +107,7 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
         confidence_note=benchmark.confidence_note,
         standard_errors=list_standard_errors(((s.label, s.run) for s in benchmark.systems), benchmark.scale),
         questions_differ=len({frozenset(system.run.scored) for system in benchmark.systems}) > 1,
+        part_metric=benchmark.systems[0].run.metric.part_metric.name,
         part_names=part_names,
         part_rows=_build_part_rows(benchmark, part_names),
         diagrams=[
