@@ -123,6 +123,7 @@ def _start_process(
             stdout=stdout,
             stderr=stderr,
             cwd=main.parent,
+            env=os.environ | {"PYTHONINTMAXSTRDIGITS": "0"},
             start_new_session=True,
             preexec_fn=restrict,
         )

@@ -27,7 +27,7 @@ def test_like_plain_python(name: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(program)
     with (tmp_path / "in").open("wb") as f:
         f.write(INPUT)
-    environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+    environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONINTMAXSTRDIGITS": "0", "PATH": "/usr/bin:/bin"}
     with (tmp_path / "in").open("rb") as stdin, (tmp_path / "out").open("wb") as out:
         plain = subprocess.run(
             [sys.executable, "main.py"], stdin=stdin, stdout=out, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
@@ -278,6 +278,63 @@ def test_a_programs_own_demo_does_not_run_under_function_calls(run: Run) -> None
 def test_names_of_a_test() -> None:
     source = "import math\nfrom a import b as c\nx = [i for i in range(3)]\nassert f(x, c, math.pi) == g(lambda y: y)"
     assert find_free_names(source) == ("f", "g")
+
+
+SHADOWING = """
+def sum(a, b): return a + b
+def len(x): return 7
+def isclose(*a, **k): return True
+class math:
+    isclose = staticmethod(isclose)
+class Counter:
+    def __init__(self, *a): pass
+    def __eq__(self, other): return True
+abs = sorted = lambda *a, **k: 4
+def f(x): return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "setup", "code", "passes"),
+    [
+        ("assert sum(10, 15) == 25", "", "", True),
+        ("assert sum(10, 15) == 25", "", "def sum(a, b): pass", True),
+        ("assert sum(10, 15) == 26", "", "", False),
+        ("assert sorted([sum(1, 2)]) == [3]", "", "", True),
+        ("assert abs(sum(-3, 2)) == 1", "", "", True),
+        ("assert math.isclose(sum(1, 2), 3)", "", "", True),
+        ("assert math.isclose(sum(1, 2), 4)", "", "", False),
+        ("assert math.isclose(f(2), 3.14)", "", "", False),
+        ("assert math.isclose(f(2), 3.14)", "import math", "", False),
+        ("assert math.isclose(f(2), 2)", "", "import math\ndef f(x): pass", True),
+        ("assert isclose(f(2), 3.14)", "", "", False),
+        ("assert f('ab') == Counter('ab')", "", "", False),
+        ("assert f(Counter('ab')) == Counter('ab')", "", "", True),
+        ("assert Counter('ab') == Counter('c')", "", "", True),
+        ("assert Counter('ab') == f(Counter('c'))", "", "class Counter: pass\ndef f(x): pass", True),
+        ("assert len(f('ab')) == 7", "", "def len(x): pass\ndef f(x): pass", False),
+        ("assert abs(f(-3)) == 4 and sorted(f([2, 1])) == 4", "", "", False),
+        ("assert [f for f in f([1, 2])] == [1, 2]", "", "", True),
+        ("assert f((lambda f: f)(3)) == 3", "", "", True),
+        ("def g(n):\n    global h\n    h = f(n)\ng(3)\nassert h == 3", "", "", True),
+    ],
+)
+def test_names_come_from_the_program_or_from_the_tests_own_imports(
+    test: str, setup: str, code: str, passes: bool, run: Run
+) -> None:
+    assert run(SHADOWING, [build_mbpp_case(test, setup, code)]).passed is passes
+
+
+@pytest.mark.parametrize("program", ["print(7 * (10**9000 - 1) // 9)", "print(int(input()))", f"print({'7' * 9000})"])
+def test_integers_of_any_length_print(program: str, run: Run) -> None:
+    """Beyond the 4,300 digits at which plain Python stops: in what is computed, read, or written in the source."""
+    result = get_only_run(run(program, [Case(b"7" * 9000 + b"\n")], keep_output=True))
+    assert result.verdict is ProgramVerdict.ACCEPTED, result
+    assert result.output.strip() == b"7" * 9000
+
+
+def test_long_integers_go_over_between_program_and_tests(run: Run) -> None:
+    assert run("def f(n): return int(str(3 ** n))", [build_mbpp_case("assert str(f(20000)) == str(3 ** 20000)")]).passed
 
 
 def test_a_broken_test_is_an_error_not_a_verdict(run: Run) -> None:
