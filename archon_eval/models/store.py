@@ -130,7 +130,7 @@ class CallStore:
 
     def _find_row(self, digest: bytes) -> tuple[Any, Any] | None:
         """Checksum and reply of the row whose own key is this one, also where the index leads to another row."""
-        row = self._db.execute(FIND_SQL, (digest,)).fetchone()
+        row: tuple[Any, ...] | None = self._db.execute(FIND_SQL, (digest,)).fetchone()
         if row is not None and row[0] != digest:
             logging.getLogger(__name__).warning(
                 "the index of call store %s is damaged and slows it down: `archon store export` and `archon store "
@@ -138,7 +138,7 @@ class CallStore:
                 self.path,
             )
             row = self._db.execute("SELECT key, crc, reply FROM calls NOT INDEXED WHERE key = ?", (digest,)).fetchone()
-        return row and row[1:]
+        return (row[1], row[2]) if row else None
 
     @asynccontextmanager
     async def lock_call(self, key: CallKey) -> AsyncIterator[Reply | None]:

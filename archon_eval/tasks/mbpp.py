@@ -34,8 +34,8 @@ def mbpp(selection: Selection, options: ProgramOptions) -> Task:
     """MBPP: the 500 tasks of the test split, the bundled ones, or a file of your own. Errors as `code_contests`.
 
     Args:
-        selection: `data` has `text`, `test_list`, and optionally `task_id`, `test_setup_code`, `code`. Of rows with a number as
-            `task_id`, only 11 to 510 are used; a note says how many are not.
+        selection: `data` has `text`, `test_list`, and optionally `task_id`, `test_setup_code`, `code`. Of rows with a
+            number as `task_id`, only 11 to 510 are used; a note says how many are not.
         options: where programs run, see `ProgramOptions`.
     """
     rows = selection.load_rows("mbpp.jsonl", lambda: load_hub_rows(*HUB, config="full"))
