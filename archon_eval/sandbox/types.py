@@ -106,8 +106,7 @@ class TestRun:
     cpu: float
     """CPU seconds of the process, its threads and its children."""
     memory: int
-    """Peak resident bytes of the largest process; or what everything took together, where that is more and could be
-    told: the container's highest mark only rises."""
+    """Peak resident bytes of the largest process; or what everything took together, where that is more."""
     exit_code: int = 0
     """The program's exit code; minus the signal's number where a signal ended it."""
     stderr: str = ""

@@ -333,8 +333,21 @@ def test_integers_of_any_length_print(program: str, run: Run) -> None:
     assert result.output.strip() == b"7" * 9000
 
 
-def test_long_integers_go_over_between_program_and_tests(run: Run) -> None:
-    assert run("def f(n): return int(str(3 ** n))", [build_mbpp_case("assert str(f(20000)) == str(3 ** 20000)")]).passed
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return int(str(3 ** n))",
+        "return eval(f'{3 ** n}')",
+        "import json; return json.loads(json.dumps(3 ** n))",
+        "from decimal import Decimal; return int(Decimal(str(3 ** n)))",
+        "from fractions import Fraction; return int(Fraction(str(3 ** n)))",
+        "return int(f'{3 ** n:,}'.replace(',', ''))",
+        "return int('%d' % 3 ** n)",
+        "import subprocess; return int(subprocess.check_output(['python3', '-c', f'print(3 ** {n})']))",
+    ],
+)
+def test_long_integers_go_over_between_program_and_tests(body: str, run: Run) -> None:
+    assert run(f"def f(n):\n    {body}", [build_mbpp_case("assert str(f(20000)) == str(3 ** 20000)")]).passed
 
 
 def test_a_broken_test_is_an_error_not_a_verdict(run: Run) -> None:

@@ -44,6 +44,12 @@ def test_memory_of_compiling_counts_where_it_would_hide_the_programs_own(run: Ru
     assert run(HOG, [Case(b"1", b"done")], SandboxLimits(memory_limit=32 << 20)).passed
 
 
+def test_a_large_input_is_not_the_programs_memory(run: Run) -> None:
+    cases = [Case(b"7" * (40 << 20), b"done")] * 2
+    result = run("print('done')", cases, SandboxLimits(memory_limit=32 << 20))
+    assert result.passed and result.runs[1].memory < 32 << 20, result
+
+
 @pytest.mark.parametrize(
     "program",
     [

@@ -72,16 +72,17 @@ class ResourceMeter:
         return self.peak_before - self.memory_before
 
     def sample_memory(self) -> None:
-        """Note the memory of the test's processes now, for a container that has no account."""
-        if self.memory < 0:
+        """Note the memory of everything that the test has started, as it is now."""
+        if self.memory >= 0:
+            self.sampled = max(self.sampled, read_number(self.memory) - self.memory_before)
+        else:
             pids = [p for p in os.listdir("/proc") if p.isdigit() and p not in ("1", str(self.zygote))]  # noqa: PTH208
             self.sampled = max(self.sampled, sum(map(read_private_bytes, pids)))
 
     def measure_memory(self, files: int) -> int:
         """Peak bytes of everything since `begin_memory`: any child, memory files, the kernel's buffers.
 
-        By the account's highest mark, which only rises: 0 where it has not risen since. Without an account, the largest
-        sum that was sampled.
+        By the account's highest mark where that has risen since; else the largest sum that was sampled.
 
         Args:
             files: bytes that the test has written to its standard streams, which have limits of their own.
@@ -90,7 +91,7 @@ class ResourceMeter:
             return self.sampled
         peak = read_number(self.greatest_memory)
         idle = min(self.memory_before, read_number(self.memory) - files)
-        return max(0, peak - idle - files) if peak > self.peak_before else 0
+        return max(0, self.sampled - files, peak - idle - files if peak > self.peak_before else 0)
 
     def list_children(self) -> list[int]:
         """The zygote's children."""

@@ -52,6 +52,8 @@ class Supervisor:
         self.abandoned = False
         self.children, self.meter = open_first_file(CHILDREN_FILES), ResourceMeter(zygote_pid)
         self.oom_count = self.meter.count_ooms()
+        self.compiled = 0
+        """Bytes by which the highest mark was above what was in use when the program had been compiled."""
         self.used = False
         """Whether anything but the compilation of one program has run in this container."""
 
@@ -212,7 +214,7 @@ class Supervisor:
     def run_test(self, payload: bytes) -> bytes:
         """Run one test and return the reply's payload."""
         calls, cpu, wall, memory, cap, length = wire.TEST.unpack_from(payload)
-        if self.meter.begin_memory() > memory:
+        if self.meter.begin_memory() > memory and (self.used or self.compiled > memory):
             # a program that nothing else has run beside has itself to blame: its compilation counts as its own
             flag, reason = (wire.WORN, b"") if self.used else (wire.OOM, b"compiling took more than the memory limit")
             return wire.RESULT.pack(0, flag, 0.0, 0.0, 0, 0, 0, len(reason)) + reason
@@ -262,6 +264,7 @@ class Supervisor:
                     os.close(self.program)
                     self.used = True
                 self.program, reply = self.compile(wire.MAIN, payload)
+                self.compiled = self.meter.begin_memory()
             else:
                 reply = self.run_test(payload)
             if not self.abandoned:

@@ -127,8 +127,6 @@ def confine_reading(rules: list[bytes]) -> None:
         call(LANDLOCK_ADD_RULE, ruleset, LANDLOCK_PATH_BENEATH, rule, 0)
     if call(LANDLOCK_RESTRICT_SELF, ruleset, 0):
         raise OSError(ctypes.get_errno(), "Landlock refused")
-    os.close(own)
-    os.close(ruleset)
 
 
 def run_child(role: int, uid: int, spec: ProcessSpec, *, fds: list[int], wire: int, readable: list[bytes]) -> None:
