@@ -13,7 +13,7 @@ _FENCE = re.compile(r"([ \t]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)*+)(`{3,}+|~{3,}+)
 _LATE_FENCE = re.compile(r"(?<!`)(`{3,}+)[ \t]*+((?:python|py)[\d.]*+)\s*+$", re.IGNORECASE)
 """The end of a line of prose that opens a block."""
 _PYTHON_TAG = re.compile(r"\{?[. ]{0,2}(?:ipython|python|py)[\d.]*+(?![\w-])", re.IGNORECASE)
-_CODE_LINE = re.compile(r"[ \t]+\S|(?:async|class|def|from|import)\b|[@#]")
+_CODE_LINE = re.compile(r"[ \t]+\S|(?:async|class|def|from|import)\b|[@#]|\w+ ?=|\"{3}|'{3}")
 """How the lines of a program may begin, and prose hardly does."""
 _TOKEN = re.compile(
     r"<\|[^<>|\s]{1,40}\|>|<｜[^<>｜\s]{1,40}｜>|</?s>|<(?:bos|eos|pad|eot|end_of_turn|end_of_text|endoftext)>|\[/?INST\]"

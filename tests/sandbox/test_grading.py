@@ -94,6 +94,9 @@ def test_comparison_corners(actual: bytes, expected: bytes, match: bool) -> None
         ("So: ```python\nx\n```", "x"),
         ("def f():\n    return 1\n```\nIt returns 1.", "def f():\n    return 1"),
         ("    return 1\n```", "    return 1"),
+        ("X = 1\n```\nThat is it.", "X = 1"),
+        ("```python\nx\n````", "x"),
+        ("~~~python\nx\n~~~\n~~~\n42\n~~~", "x"),
         # what comes after the program
         ("```python\nx\n```\n```bash\npython main.py\n```", "x"),
         ("```python\nx\n```\n```text\n42\n```", "x"),
