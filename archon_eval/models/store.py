@@ -34,9 +34,16 @@ MAX_LOCK_WAIT = 600.0
 """Seconds to wait for the reply to a call that another process is sending, which may have been stopped."""
 
 INSERT_SQL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
-UPDATE_SQL = "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply"
-KEEP_SQL = f"{UPDATE_SQL} WHERE substr(calls.reply, 1, 1) = x'{FAILURE_TAG.hex()}'"
+UPDATE_SQL = (
+    "UPDATE SET made = excluded.made, crc = excluded.crc, reply = excluded.reply WHERE calls.key = excluded.key"
+)
+KEEP_SQL = f"{UPDATE_SQL} AND substr(calls.reply, 1, 1) = x'{FAILURE_TAG.hex()}'"
 """A stored reply stays; a stored failure is replaced."""
+FIND_SQL = """
+SELECT found.key, found.crc, found.reply FROM calls AS entry JOIN calls AS found ON found.rowid = entry.rowid
+WHERE entry.key = ?
+"""
+"""The row that the index has under a key, with the row's own key: where the index is damaged, that is another."""
 NEAREST_SQL = """
 SELECT (SELECT text FROM names WHERE hash = endpoint), (SELECT text FROM names WHERE hash = settings),
        messages, epoch, draw
@@ -104,7 +111,7 @@ class CallStore:
         With `failures` a call that failed for good has a reply too, which says why; only a replay asks for that.
         """
         with self._lock, self._translate_errors("read"):
-            row = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
+            row = self._find_row(key.digest)
         if row is None:
             return None
         reply = decode_verified(key.digest, *row)
@@ -118,8 +125,20 @@ class CallStore:
             )
             if not self.read_only:
                 with self._lock, self._translate_errors("write"):
-                    self._db.execute("DELETE FROM calls WHERE key = ? AND crc = ?", (key.digest, row[0]))
+                    self._db.execute("DELETE FROM calls NOT INDEXED WHERE key = ? AND crc = ?", (key.digest, row[0]))
         return reply if failures or reply is None or not reply.failure else None
+
+    def _find_row(self, digest: bytes) -> tuple[Any, Any] | None:
+        """Checksum and reply of the row whose own key is this one, also where the index leads to another row."""
+        row: tuple[Any, ...] | None = self._db.execute(FIND_SQL, (digest,)).fetchone()
+        if row is not None and row[0] != digest:
+            logging.getLogger(__name__).warning(
+                "the index of call store %s is damaged and slows it down: `archon store export` and `archon store "
+                "import` make a sound one",
+                self.path,
+            )
+            row = self._db.execute("SELECT key, crc, reply FROM calls NOT INDEXED WHERE key = ?", (digest,)).fetchone()
+        return (row[1], row[2]) if row else None
 
     @asynccontextmanager
     async def lock_call(self, key: CallKey) -> AsyncIterator[Reply | None]:
@@ -203,10 +222,10 @@ class CallStore:
 
     def _read_existing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
         """What another process stored under the key meanwhile; replaced when it is damaged."""
-        crc, data = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
-        reply = decode_verified(key.digest, crc, data)
-        if reply is None:
-            self._db.execute(INSERT_SQL + UPDATE_SQL, row)
+        found = self._find_row(key.digest)
+        reply = decode_verified(key.digest, *found) if found else None
+        if reply is None and not self._db.execute(INSERT_SQL + UPDATE_SQL, row).rowcount:
+            raise sqlite3.DatabaseError("database disk image is malformed: its index leads to another reply")
         return reply
 
     def list_endpoints(self, model: str) -> list[str]:

@@ -10,7 +10,8 @@
 from typing import TYPE_CHECKING
 
 from archon_eval._deprecated import deprecated_getattr
-from archon_eval.sandbox.grading import extract_program, match_outputs, pass_at_k
+from archon_eval.sandbox.extraction import extract_program
+from archon_eval.sandbox.grading import match_outputs, pass_at_k
 from archon_eval.sandbox.pool import ProgramRunner, SandboxPool
 from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, TestRun
 

@@ -36,8 +36,9 @@ ERROR_TAIL = 1000
 """Bytes of the runner's stderr that an error message quotes."""
 _UID_RANGE = (20_000, 60_000)
 """Users of the programs, two per container: beyond those of an image, below `nobody` (65534)."""
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "HOME": "/", "MALLOC_ARENA_MAX": "2"}
-"""No hash randomisation, so that verdicts repeat; two malloc arenas, so that many threads fit in the address space."""
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONINTMAXSTRDIGITS": "0", "HOME": "/", "MALLOC_ARENA_MAX": "2"}
+"""No hash randomisation, so that verdicts repeat; integers of any length print; two malloc arenas, so that many threads
+fit in the address space."""
 STREAM_HEADER = struct.Struct("!B3xI")
 """The engine's multiplexed stream: stream number (1 stdout, 2 stderr), three empty bytes, length."""
 

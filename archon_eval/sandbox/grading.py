@@ -1,7 +1,5 @@
-"""Pure functions around a program: take it out of a reply, compare its output, estimate pass@k.
+"""Pure functions around a program: put its prelude before it, compare its output, estimate pass@k.
 
->>> extract_program("Here:\\n```python\\nprint(1)\\n```")
-'print(1)'
 >>> match_outputs(b"0.5000001 yes\\n", b"0.5 YES")
 True
 >>> pass_at_k(n=10, c=3, k=1)
@@ -9,37 +7,12 @@ True
 """
 
 import re
-from bisect import bisect
 from math import comb
 
 _WHITESPACE = bytes.maketrans(b"\n\t\r\v", b"    ")
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf(inity)?|nan)", re.ASCII)
-_FENCE = re.compile(r"[ \t]*+(`{3,}+|~{3,}+)([^`]*+)")
 TOLERANCE = 1e-5
 """Absolute difference within which numbers are equal, as in CodeContests."""
-
-
-def extract_program(reply: str) -> str | None:
-    """The last complete fenced block of a reply, or, if there is none, the whole reply; None where that is empty."""
-    program = _find_last_block(reply.split("\n"))
-    program = reply if program is None else program
-    return program.strip("\r\n") if program.strip() else None
-
-
-def _find_last_block(lines: list[str]) -> str | None:
-    """A block ends at the next line that is its opening fence and nothing else; in linear time, whatever the reply."""
-    fences = [(i, match[1], match[2]) for i, line in enumerate(lines) if (match := _FENCE.fullmatch(line))]
-    closing: dict[str, list[int]] = {}
-    for i, fence, rest in fences:
-        if not rest.strip(" \t\r"):
-            closing.setdefault(fence, []).append(i)
-    block, end = None, -1
-    for i, fence, _ in fences:
-        ends = closing.get(fence, [])
-        at = bisect(ends, i)
-        if i > end and at < len(ends):
-            block, end = (i + 1, ends[at]), ends[at]
-    return None if block is None else "\n".join(lines[slice(*block)])
 
 
 def prepend_prelude(prelude: str, program: str) -> str:

@@ -20,9 +20,9 @@ import anyio.to_thread
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.grading import prepend_prelude
-from archon_eval.sandbox.guest.wire import BACKSTOP_SECONDS, STDERR_CAP, STDERR_TAIL, STOPPED
+from archon_eval.sandbox.guest.wire import ADDRESS_SPACE_MARGIN, BACKSTOP_SECONDS, STDERR_CAP, STDERR_TAIL, STOPPED
 from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, SandboxLimits, TestRun
-from archon_eval.sandbox.worker import ADDRESS_SPACE_MARGIN, ProcessResult, ProgramJob, grade_test
+from archon_eval.sandbox.worker import ProcessResult, ProgramJob, grade_test
 
 MODULE_PREAMBLE = "import sys; sys.modules['program'] = sys.modules[__name__]; __name__ = 'program'\n"
 """Before a program under function-call tests, so that its own demo does not run."""
@@ -123,6 +123,7 @@ def _start_process(
             stdout=stdout,
             stderr=stderr,
             cwd=main.parent,
+            env=os.environ | {"PYTHONINTMAXSTRDIGITS": "0"},
             start_new_session=True,
             preexec_fn=restrict,
         )

@@ -64,7 +64,7 @@ class SandboxLimits:
     time_limit: float = 10.0
     """CPU seconds, threads and children included."""
     memory_limit: int = 512 * MEBI
-    """Resident bytes of the largest process; the container's own limit bounds their sum."""
+    """Bytes of everything that the program starts together: processes, memory files, the kernel's buffers."""
     output_limit: int | None = None
     """Bytes of standard output; by default 1 MiB or twice the expected output, whichever is more."""
     wall_limit: float | None = None
@@ -106,7 +106,7 @@ class TestRun:
     cpu: float
     """CPU seconds of the process, its threads and its children."""
     memory: int
-    """Peak resident bytes of the largest process."""
+    """Peak resident bytes of the largest process; or what everything took together, where that is more."""
     exit_code: int = 0
     """The program's exit code; minus the signal's number where a signal ended it."""
     stderr: str = ""

@@ -16,7 +16,7 @@ from archon_eval.errors import ContainerLostError, SandboxError
 from archon_eval.sandbox.container import Container
 from archon_eval.sandbox.grading import match_outputs
 from archon_eval.sandbox.guest import wire
-from archon_eval.sandbox.types import MEBI, AnyCase, CallCase, ProgramRun, ProgramVerdict, SandboxLimits, TestRun
+from archon_eval.sandbox.types import AnyCase, CallCase, ProgramRun, ProgramVerdict, SandboxLimits, TestRun
 
 SEND_WINDOW = 32_768
 """Bytes of input sent ahead of their results: less than a pipe holds, so that sending never waits for receiving."""
@@ -26,8 +26,6 @@ MAX_DEATHS = 3
 """Containers that one test may bring down before the fourth is its own fault: others may have died of the machine."""
 CRASH_EXIT_CODE = -9
 """Exit code reported for a program that was killed with its container (SIGKILL)."""
-ADDRESS_SPACE_MARGIN = 4096 * MEBI
-"""Address space on top of the memory limit: thread stacks and arenas reserve far more than they touch."""
 
 
 @dataclass
@@ -143,6 +141,10 @@ class Worker:
             at = len(job.runs)
             harness = wire.COMPILE_LIMITS[1] if isinstance(job.cases[at], CallCase) else 0.0
             reply = _unpack_result(_receive_result(container, job.limits.wall + harness))
+            if reply.flags & wire.WORN:
+                self._container = None
+                container.close()
+                return
             ahead -= sizes.pop(at)
             try:
                 job.runs.append(grade_test(reply, job.cases[at], job.limits, keep_output=job.keep_output))
@@ -167,7 +169,7 @@ class ProcessResult:
     wall: float
     """Seconds by the clock."""
     peak: int
-    """Peak resident bytes."""
+    """Peak bytes: of the largest process, or of everything together, if more."""
     size: int
     """Bytes written to standard output, also where they are not sent."""
     stdout: bytes
@@ -215,7 +217,7 @@ def _encode_test(case: AnyCase, limits: SandboxLimits) -> bytes:
         calls,
         limits.time_limit,
         limits.wall,
-        limits.memory_limit + ADDRESS_SPACE_MARGIN,
+        limits.memory_limit,
         limits.get_output_limit(case),
     )
     if isinstance(case, CallCase):

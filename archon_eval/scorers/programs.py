@@ -25,7 +25,8 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
 from archon_eval.sandbox import AnyCase, CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
-from archon_eval.sandbox.grading import extract_program, prepend_prelude
+from archon_eval.sandbox.extraction import extract_program
+from archon_eval.sandbox.grading import prepend_prelude
 from archon_eval.sandbox.shared_pool import SharedRunner
 from archon_eval.scorers._account import get_account_metadata
 
@@ -43,7 +44,7 @@ def programs(
     time_factor: TimeFactor = "auto",
     workers: int | None = None,
 ) -> Scorer:
-    """Correct when the reply's program (its last complete fenced block) is accepted on every test.
+    """Correct when the reply's program (see `extract_program`) is accepted on every test.
 
     `sandbox="local"` runs programs unprotected on this machine: for trusted code only. `all_tests` goes on after the
     first failure, for tables; the verdict is the same. `time_factor` multiplies every time limit; "auto" measures

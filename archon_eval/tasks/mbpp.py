@@ -34,8 +34,8 @@ def mbpp(selection: Selection, options: ProgramOptions) -> Task:
     """MBPP: the 500 tasks of the test split, the bundled ones, or a file of your own. Errors as `code_contests`.
 
     Args:
-        selection: `data` has `text`, `test_list`, and optionally `task_id`, `test_setup_code`. Of rows with a number as
-            `task_id`, only 11 to 510 are used; a note says how many are not.
+        selection: `data` has `text`, `test_list`, and optionally `task_id`, `test_setup_code`, `code`. Of rows with a
+            number as `task_id`, only 11 to 510 are used; a note says how many are not.
         options: where programs run, see `ProgramOptions`.
     """
     rows = selection.load_rows("mbpp.jsonl", lambda: load_hub_rows(*HUB, config="full"))
@@ -49,10 +49,11 @@ def mbpp(selection: Selection, options: ProgramOptions) -> Task:
 def build_sample(row: Row) -> Sample:
     """A row in the official form."""
     text, tests, setup = row.require_text("text"), require_texts(row, "test_list"), str(row.get("test_setup_code", ""))
+    code = str(row.get("code") or "")
     if not tests:
         raise DataError(f"{row.location}: no 'test_list', or an empty one")
     return Sample(
         input=PROMPT.format(text=text.strip(), tests="\n".join(tests)),
         id=str(row.get("task_id") or make_stable_id("mbpp", text)),
-        metadata=build_call_metadata([build_mbpp_case(test, setup) for test in tests]),
+        metadata=build_call_metadata([build_mbpp_case(test, setup, code) for test in tests]),
     )

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,37 @@ def test_damage_is_replaced_also_by_who_never_read_it(tmp_path: Path) -> None:
             db.execute("UPDATE calls SET crc = 0")
         assert put(store, 0) == [REPLY]
         assert store.get(key()) is not None
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_damaged_index_never_costs_an_intact_row(
+    tmp_path: Path, replace: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Entries that lead to other rows: reading and storing anew find every reply and delete or overwrite none."""
+    path, draws = tmp_path / "calls.db", range(300, 600)
+    store = CallStore(path)
+    put(store, *range(600))
+    with store.acquire_connection() as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        rows = dict(db.execute("SELECT key, rowid FROM calls"))
+    del store
+    file = bytearray(path.read_bytes())
+    for draw in draws[::5]:  # in the index a row's number follows its key
+        entry = key(draw).digest + rows[key(draw).digest].to_bytes(2)
+        assert file.count(entry) == 1
+        at = file.index(entry) + len(entry) - 2
+        file[at : at + 2] = rows[key(draw + 1).digest].to_bytes(2)
+    path.write_bytes(file)
+    store = CallStore(path)
+    assert all(store.get(key(draw)) for draw in range(600)) and store.damaged == 0
+    assert f"the index of call store {path} is damaged" in caplog.text
+    new = Reply("new") if replace else REPLY
+    for draw in draws:
+        with suppress(StoreError):  # `replace` where the index leads to another reply
+            put(store, draw, reply=new, replace=replace)
+    with store.acquire_connection() as db:
+        assert {k for (k,) in db.execute("SELECT key FROM calls NOT INDEXED")} == set(rows)
+    assert all((found := store.get(key(d))) and found.text in ("hello", "new") for d in range(600))
 
 
 def test_a_file_that_is_no_store_is_said_to_be_none(tmp_path: Path) -> None:

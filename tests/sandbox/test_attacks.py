@@ -62,7 +62,8 @@ def read_attacks() -> Iterator[Attack]:
     for head, program in read_sections("attacks.txt").items():
         name, verdicts, limits = (part.strip() for part in head.split("|"))
         options = {key: float(value) for key, value in (word.split("=") for word in limits.split())}
-        allowed = SandboxLimits(time_limit=options["time"], wall_limit=options.get("wall"))
+        memory = int(options.get("memory", 512)) << 20
+        allowed = SandboxLimits(time_limit=options["time"], wall_limit=options.get("wall"), memory_limit=memory)
         if verdicts == "probe":
             yield Attack(name, f"{PRELUDE}\n{program}\nprint('contained')\n", {ProgramVerdict.ACCEPTED}, allowed)
         else:

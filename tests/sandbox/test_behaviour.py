@@ -27,7 +27,7 @@ def test_like_plain_python(name: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(program)
     with (tmp_path / "in").open("wb") as f:
         f.write(INPUT)
-    environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+    environment = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONINTMAXSTRDIGITS": "0", "PATH": "/usr/bin:/bin"}
     with (tmp_path / "in").open("rb") as stdin, (tmp_path / "out").open("wb") as out:
         plain = subprocess.run(
             [sys.executable, "main.py"], stdin=stdin, stdout=out, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
@@ -119,17 +119,25 @@ def test_process_1_survives_interrupts_while_it_wears_the_slots_uid(run: Run, cl
 
 
 def test_waiting_for_a_core_does_not_count_by_the_clock(run: Run) -> None:
-    """More work at once than the cores can do by the clock's limit, and less than the time limit."""
+    """More work at once than the cores can do by the clock's limit, and less than the time limit.
+
+    How much that is depends on what else the machine does: it grows until it takes longer than the clock's limit.
+    """
     program = (
-        "import os, time\nfor _ in range(3 * os.cpu_count()):\n"
+        "import os, time\nwork = float(input())\nfor _ in range(3 * os.cpu_count()):\n"
         "    if os.fork() == 0:\n        t = time.process_time()\n"
-        "        while time.process_time() - t < .2: pass\n        os._exit(0)\n"
+        "        while time.process_time() - t < work: pass\n        os._exit(0)\n"
         "while True:\n    try: os.wait()\n    except ChildProcessError: break\nprint('done')"
     )
-    result = get_only_run(
-        run(program, [Case(b"", b"done")], SandboxLimits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5))
-    )
-    assert result.verdict is ProgramVerdict.ACCEPTED and result.wall > 0.5, result
+    limits = SandboxLimits(time_limit=4.0 * (os.cpu_count() or 1), wall_limit=0.5)
+    walls = []
+    for work in (b".05", b".1", b".2"):
+        result = get_only_run(run(program, [Case(work, b"done")], limits))
+        assert result.verdict is ProgramVerdict.ACCEPTED, result
+        walls.append(result.wall)
+        if walls[-1] > 0.5:
+            break
+    assert walls[-1] > 0.5, walls
 
 
 @pytest.mark.parametrize("memory", [64, 512])
@@ -278,6 +286,76 @@ def test_a_programs_own_demo_does_not_run_under_function_calls(run: Run) -> None
 def test_names_of_a_test() -> None:
     source = "import math\nfrom a import b as c\nx = [i for i in range(3)]\nassert f(x, c, math.pi) == g(lambda y: y)"
     assert find_free_names(source) == ("f", "g")
+
+
+SHADOWING = """
+def sum(a, b): return a + b
+def len(x): return 7
+def isclose(*a, **k): return True
+class math:
+    isclose = staticmethod(isclose)
+class Counter:
+    def __init__(self, *a): pass
+    def __eq__(self, other): return True
+abs = sorted = lambda *a, **k: 4
+def f(x): return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "setup", "code", "passes"),
+    [
+        ("assert sum(10, 15) == 25", "", "", True),
+        ("assert sum(10, 15) == 25", "", "def sum(a, b): pass", True),
+        ("assert sum(10, 15) == 26", "", "", False),
+        ("assert sorted([sum(1, 2)]) == [3]", "", "", True),
+        ("assert abs(sum(-3, 2)) == 1", "", "", True),
+        ("assert math.isclose(sum(1, 2), 3)", "", "", True),
+        ("assert math.isclose(sum(1, 2), 4)", "", "", False),
+        ("assert math.isclose(f(2), 3.14)", "", "", False),
+        ("assert math.isclose(f(2), 3.14)", "import math", "", False),
+        ("assert math.isclose(f(2), 2)", "", "import math\ndef f(x): pass", True),
+        ("assert isclose(f(2), 3.14)", "", "", False),
+        ("assert f('ab') == Counter('ab')", "", "", False),
+        ("assert f(Counter('ab')) == Counter('ab')", "", "", True),
+        ("assert Counter('ab') == Counter('c')", "", "", True),
+        ("assert Counter('ab') == f(Counter('c'))", "", "class Counter: pass\ndef f(x): pass", True),
+        ("assert len(f('ab')) == 7", "", "def len(x): pass\ndef f(x): pass", False),
+        ("assert abs(f(-3)) == 4 and sorted(f([2, 1])) == 4", "", "", False),
+        ("assert [f for f in f([1, 2])] == [1, 2]", "", "", True),
+        ("assert f((lambda f: f)(3)) == 3", "", "", True),
+        ("def g(n):\n    global h\n    h = f(n)\ng(3)\nassert h == 3", "", "", True),
+    ],
+)
+def test_names_come_from_the_program_or_from_the_tests_own_imports(
+    test: str, setup: str, code: str, passes: bool, run: Run
+) -> None:
+    assert run(SHADOWING, [build_mbpp_case(test, setup, code)]).passed is passes
+
+
+@pytest.mark.parametrize("program", ["print(7 * (10**9000 - 1) // 9)", "print(int(input()))", f"print({'7' * 9000})"])
+def test_integers_of_any_length_print(program: str, run: Run) -> None:
+    """Beyond the 4,300 digits at which plain Python stops: in what is computed, read, or written in the source."""
+    result = get_only_run(run(program, [Case(b"7" * 9000 + b"\n")], keep_output=True))
+    assert result.verdict is ProgramVerdict.ACCEPTED, result
+    assert result.output.strip() == b"7" * 9000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return int(str(3 ** n))",
+        "return eval(f'{3 ** n}')",
+        "import json; return json.loads(json.dumps(3 ** n))",
+        "from decimal import Decimal; return int(Decimal(str(3 ** n)))",
+        "from fractions import Fraction; return int(Fraction(str(3 ** n)))",
+        "return int(f'{3 ** n:,}'.replace(',', ''))",
+        "return int('%d' % 3 ** n)",
+        "import subprocess; return int(subprocess.check_output(['python3', '-c', f'print(3 ** {n})']))",
+    ],
+)
+def test_long_integers_go_over_between_program_and_tests(body: str, run: Run) -> None:
+    assert run(f"def f(n):\n    {body}", [build_mbpp_case("assert str(f(20000)) == str(3 ** 20000)")]).passed
 
 
 def test_a_broken_test_is_an_error_not_a_verdict(run: Run) -> None:

@@ -33,8 +33,8 @@ def test_comparison_cases() -> None:
     assert not wrong
 
 
-POLICIES = {"x06": "print(1)", "x08": "```python\nprint(1)"}
-"""Two blocks: the last one. An unterminated block is no complete block: the whole reply."""
+POLICIES = {"x06": "print(1)", "x08": "print(1)"}
+"""Two blocks: the last one. An unterminated block reaches to the end."""
 
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: the 7 extraction cases are not tested")
@@ -73,14 +73,57 @@ def test_comparison_corners(actual: bytes, expected: bytes, match: bool) -> None
         ("a\n```\nx = 1\n```\nb\n```py\ny = '```'\n```\nc", "y = '```'"),
         ("~~~python\nx\n~~~", "x"),
         ("````\n```\nx\n```\n````", "```\nx\n```"),
-        ("1. do\n   ```python\n   x\n   ```\n", "   x"),
         ("```python\r\nx\r\n```\r\n", "x"),
         ("   \n", None),
         ("```python\n```", None),
+        ("```python\n```\n```python\nx", "x"),
+        # list items
+        ("1. do\n   ```python\n   x\n   ```\n", "x"),
+        ("1. do\n   ```python\n   if x:\n       y\n   ```\n2. done", "if x:\n    y"),
+        ("- ```python\n  if x:\n\n    y\n  ```", "if x:\n\n  y"),
+        ("10) - ```py\n      x\n      ```", "x"),
+        ("\t```python\n\tif x:\n\t\ty\n\t```", "if x:\n\ty"),
+        ("   ```python\n       return 1\n   ```", "    return 1"),
+        ("   ```python\nif x:\n  y\n   ```", "if x:\n  y"),
+        ("  ```python\n  s = '''\nleft\n'''\n  x\n  ```", "s = '''\nleft\n'''\nx"),
+        # no closing fence, or no opening one
+        ("So:\n```python\nif x:\n    y\n", "if x:\n    y"),
+        ("```python\nx\n```python\ny\n```", "y"),
+        ("```python\nx\n```\n\n```", "x"),
+        ("```python\nif x:\n    y```\nThat is it.", "if x:\n    y"),
+        ("So: ```python\nx\n```", "x"),
+        ("def f():\n    return 1\n```\nIt returns 1.", "def f():\n    return 1"),
+        ("    return 1\n```", "    return 1"),
+        ("X = 1\n```\nThat is it.", "X = 1"),
+        ("```python\nx\n````", "x"),
+        ("~~~python\nx\n~~~\n~~~\n42\n~~~", "x"),
+        # what comes after the program
+        ("```python\nx\n```\n```bash\npython main.py\n```", "x"),
+        ("```python\nx\n```\n```text\n42\n```", "x"),
+        ("```python\nx\n```\n```\n42\n```", "x"),
+        ("```\nx\n```\n```sh\npython main.py\n```", "x"),
+        ("```{.python}\nx\n```\n```pycon\n>>> x\n```", "x"),
+        ("```Python 3\nx\n```\n```output\n42", "x"),
+        ("```bash\nls\n```", "ls"),
+        # special tokens
+        ("```python\nx\n```<|im_end|>", "x"),
+        ("```python\nx\n``` </s>\n", "x"),
+        ("```python\nx\n```<|eot_id|><|start_header_id|>user\n```python\ny\n```", "x"),
+        ("```python\nx\n<|im_end|>\n<|im_start|>user\nMore", "x"),
+        ("```python\nx<|endoftext|>", "x"),
+        ("```python\nx```<end_of_turn></s> \n", "x"),
+        ("<s>```python\nx\n```", "x"),
+        ("x = 1</s>", "x = 1"),
+        ("x = '<|im_end|>'", "x = '<|im_end|>'"),
     ],
 )
 def test_extraction_corners(reply: str, program: str | None) -> None:
     assert extract_program(reply) == program
+
+
+def test_fences_in_a_docstring_are_code() -> None:
+    program = "def f():\n    '''\n    ```python\n    f()\n    ```\n    '''\n    return 1"
+    assert extract_program(f"```python\n{program}\n```") == program
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
@@ -108,6 +151,10 @@ def test_hostile_text_is_read_in_linear_time() -> None:
     assert extract_program("```python\nx=1\n" * 300_000) is not None
     assert extract_program("~" * 1_000_000 + "`") is not None
     assert extract_program(" " * 1_000_000 + "`") is not None
+    assert extract_program("- " * 500_000) is not None
+    assert extract_program("`` " * 400_000 + "python") is not None
+    assert extract_program("x" + "</s>" * 300_000) == "x"
+    assert extract_program("```py\n" + "<|a" * 400_000) is not None
 
 
 @pytest.mark.parametrize(

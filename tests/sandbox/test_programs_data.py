@@ -5,15 +5,18 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
 
-from archon_eval.sandbox import Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
+import archon_eval
+from archon_eval.sandbox import Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool, extract_program
 from archon_eval.sandbox.function_calls import build_humaneval_case, build_mbpp_case
 
+SAMPLES = Path(archon_eval.__file__).parent / "samples"
 DATA = Path(__file__).parents[3] / "shared/data"
-pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: real problems are not tested")
+needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"NO DATA at {DATA}: real problems are not tested")
 LIMITS = SandboxLimits(time_limit=12)
 
 
@@ -23,6 +26,7 @@ def rows(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@needs_data
 def test_code_contests(gather: Callable[..., list[ProgramRun]]) -> None:
     """20 references pass, 6 are known false negatives of the official check; every mutated solution fails."""
     problems = rows("code_contests/problems.jsonl.gz")
@@ -43,6 +47,7 @@ def test_code_contests(gather: Callable[..., list[ProgramRun]]) -> None:
     assert passing == [p["wrong_n_pass"] for p in mutated]
 
 
+@needs_data
 def test_humaneval(gather: Callable[..., list[ProgramRun]]) -> None:
     """Canonical solutions pass; the bare prompt and early exits do not."""
     problems = rows("humaneval/problems.jsonl")
@@ -58,6 +63,41 @@ def test_humaneval(gather: Callable[..., list[ProgramRun]]) -> None:
         assert [p["task_id"] for p, r in zip(problems, wrong, strict=False) if r.passed] == []
 
 
+DRESSINGS: dict[str, Callable[[str], str]] = {
+    "in a list item": lambda p: f"1. The function:\n\n   ```python\n{indent(p, '   ')}\n   ```\n\n2. That is all.",
+    "no closing fence": lambda p: f"Here it is:\n\n```python\n{p}",
+    "a shell block after it": lambda p: f"```python\n{p}\n```\nRun it:\n```bash\npython main.py\n```",
+    "a text block after it": lambda p: f"```python\n{p}\n```\nIt prints:\n```text\n42\n```",
+    "an untagged block after it": lambda p: f"```python\n{p}\n```\nOutput:\n\n```\n42\n```",
+    "a special token": lambda p: f"```python\n{p}\n```<|im_end|>",
+}
+
+
+def run_dressed(problems: list[dict[str, Any]], dress: Callable[[str], str], gather: Callable[..., Any]) -> list[str]:
+    """The problems whose right program, so dressed, does not pass."""
+
+    def job(problem: dict[str, Any]) -> Callable[[SandboxPool], Any]:
+        program = extract_program(dress((problem["prompt"] + problem["canonical_solution"]).strip()))
+        case = build_humaneval_case(problem["prompt"], problem["test"], problem["entry_point"])
+        return lambda pool: pool.run(program or "", [case], limits=LIMITS)
+
+    return [p["task_id"] for p, r in zip(problems, gather(*map(job, problems)), strict=True) if not r.passed]
+
+
+@needs_data
+@pytest.mark.parametrize("dressing", DRESSINGS)
+def test_humaneval_in_every_dressing(dressing: str, gather: Callable[..., list[ProgramRun]]) -> None:
+    problems = [p for p in rows("humaneval/problems.jsonl") if "```" not in p["prompt"]][:40]
+    assert len(problems) == 40 and run_dressed(problems, DRESSINGS[dressing], gather) == []
+
+
+@pytest.mark.parametrize("dressing", DRESSINGS)
+def test_bundled_problems_in_every_dressing(dressing: str, gather: Callable[..., list[ProgramRun]]) -> None:
+    problems = [json.loads(line) for line in (SAMPLES / "humaneval.jsonl").read_text().splitlines()]
+    assert len(problems) == 12 and run_dressed(problems, DRESSINGS[dressing], gather) == []
+
+
+@needs_data
 def test_mbpp(gather: Callable[..., list[ProgramRun]]) -> None:
     """Reference code passes all its asserts; the code of the next problem does not."""
     problems = rows("mbpp/problems.jsonl")

@@ -136,6 +136,14 @@ def test_limits_follow_sample_and_machine() -> None:
     assert build_limits({"time_limit": None}, 2.0) == SandboxLimits(20.0)
 
 
+def test_integers_of_any_length_print_also_locally() -> None:
+    async def main() -> ProgramVerdict:
+        case = Case(b"7" * 9000, b"7" * 9000)
+        return (await LocalRunner(trusted=True).run("print(int(input()))", [case])).verdict
+
+    assert anyio.run(main) is ProgramVerdict.ACCEPTED
+
+
 def test_local_is_refused_unless_trusted_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SandboxError, match="only trusted code may run"):
         LocalRunner(trusted=False)

@@ -1,21 +1,35 @@
-"""Resources a test has used so far, read from the kernel's accounts: CPU, out-of-memory kills, time without a core.
+"""Resources a test has used so far, read from the kernel's accounts: CPU, memory, kills for want of it, time without a
+core.
 
 meter = ResourceMeter(zygote_pid)
 before = meter.read_cpu_seconds()
+meter.begin_memory()
 ...
 meter.measure_test_cpu(before)          # CPU seconds of the test, its unawaited children included
+meter.measure_memory(files)             # bytes of everything that the test started, at their peak
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
 
+CGROUP_FOLDER = "/sys/fs/cgroup"
 OOM_COUNTERS = ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events")
 CPU_COUNTERS = (
     "/sys/fs/cgroup/cpuacct/cpuacct.usage",
     "/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage",
     "/sys/fs/cgroup/cpu.stat",
 )
+MEMORY_COUNTERS = (
+    tuple(f"/sys/fs/cgroup/memory/memory.{name}_in_bytes" for name in ("limit", "usage", "max_usage")),
+    tuple(f"/sys/fs/cgroup/memory.{name}" for name in ("max", "current", "peak")),
+)
+"""Limit, use and greatest use so far of a control group, by version."""
+LARGEST_LIMIT = 1 << 50
+"""A greater memory limit, or none, is not a container's own: the account is the machine's."""
+MAX_START_GAP = 32 << 20
+"""Bytes by which the mark may be above what is in use when a container has started: the smallest memory limit."""
 OWN_CGROUP = "/sys/fs/cgroup/cgroup.type"
 """Missing in the machine's own control group, which counts everything; a container may see that one in its place."""
 
@@ -27,6 +41,8 @@ class ResourceMeter:
         self.zygote = zygote_pid
         self.ooms = open_first_file(OOM_COUNTERS)
         self.usage = open_first_file(CPU_COUNTERS if os.path.exists(OWN_CGROUP) else CPU_COUNTERS[:2])  # noqa: PTH110
+        self.memory, self.greatest_memory = open_memory_account()
+        self.peak_before = self.memory_before = self.sampled = 0
 
     def count_ooms(self) -> int:
         """How many processes the memory limit has killed so far in this container."""
@@ -43,6 +59,39 @@ class ResourceMeter:
             return 0.0
         total = int(words[1]) / 1e6 if len(words) > 1 else int(words[0]) / 1e9
         return total - time.process_time() - time.clock_gettime(get_cpu_clock(self.zygote))
+
+    def drop_useless_account(self) -> None:
+        """Do without an account whose highest mark is already so high that no test would raise it."""
+        if self.begin_memory() > MAX_START_GAP:
+            self.memory = self.greatest_memory = -1
+
+    def begin_memory(self) -> int:
+        """Note what is in use before a test; returns the bytes by which a test must exceed that to be noticed."""
+        self.memory_before, self.peak_before = read_number(self.memory), read_number(self.greatest_memory)
+        self.sampled = 0
+        return self.peak_before - self.memory_before
+
+    def sample_memory(self) -> None:
+        """Note the memory of everything that the test has started, as it is now."""
+        if self.memory >= 0:
+            self.sampled = max(self.sampled, read_number(self.memory) - self.memory_before)
+        else:
+            pids = [p for p in os.listdir("/proc") if p.isdigit() and p not in ("1", str(self.zygote))]  # noqa: PTH208
+            self.sampled = max(self.sampled, sum(map(read_private_bytes, pids)))
+
+    def measure_memory(self, files: int) -> int:
+        """Peak bytes of everything since `begin_memory`: any child, memory files, the kernel's buffers.
+
+        By the account's highest mark where that has risen since; else the largest sum that was sampled.
+
+        Args:
+            files: bytes that the test has written to its standard streams, which have limits of their own.
+        """
+        if self.memory < 0:
+            return self.sampled
+        peak = read_number(self.greatest_memory)
+        idle = min(self.memory_before, read_number(self.memory) - files)
+        return max(0, self.sampled - files, peak - idle - files if peak > self.peak_before else 0)
 
     def list_children(self) -> list[int]:
         """The zygote's children."""
@@ -74,6 +123,48 @@ class ResourceMeter:
 def open_first_file(paths: Iterable[str]) -> int:
     """A descriptor of the first of these files that exists, or -1."""
     return next((os.open(p, os.O_RDONLY) for p in paths if os.path.exists(p)), -1)  # noqa: PTH110
+
+
+def open_memory_account() -> tuple[int, int]:
+    """Descriptors of this container's use of memory and of its highest mark; -1 twice where it cannot be told."""
+    for limit, *counters in MEMORY_COUNTERS:
+        if all(map(os.path.exists, (limit, *counters))):
+            fd = os.open(limit, os.O_RDONLY)
+            text = os.read(fd, 64).strip()
+            os.close(fd)
+            if text.isdigit() and int(text) < LARGEST_LIMIT:
+                return os.open(counters[0], os.O_RDONLY), os.open(counters[1], os.O_RDONLY)
+    return -1, -1
+
+
+def has_memory_account() -> bool:
+    """Whether this container can tell how much memory it uses."""
+    fds = open_memory_account()
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
+    return fds[0] >= 0
+
+
+def hide_accounts() -> None:
+    """Close the folder of the accounts to programs where it can be written (version 1); see `confine_reading`."""
+    with contextlib.suppress(OSError):
+        os.chmod(CGROUP_FOLDER, 0o700)  # noqa: PTH101
+
+
+def read_number(fd: int) -> int:
+    """The number in an account's file, from its start; 0 without one."""
+    return int(os.pread(fd, 64, 0)) if fd >= 0 else 0
+
+
+def read_private_bytes(pid: str) -> int:
+    """Resident bytes of a process that are no file's; 0 for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as f:  # noqa: PTH123
+            _, resident, shared, *_ = map(int, f.read().split())
+    except OSError:
+        return 0
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def get_cpu_clock(pid: int) -> int:

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 from archon_eval.sandbox.guest import wire
-from archon_eval.sandbox.guest.meter import ResourceMeter, open_first_file
+from archon_eval.sandbox.guest.meter import ResourceMeter, has_memory_account, hide_accounts, open_first_file
 from archon_eval.sandbox.guest.zygote import WARM_MODULES, run_zygote
 
 STDIN = 0
@@ -24,6 +24,8 @@ SWEEP_SECONDS, SWEEP_PAUSE = 10, 0.0005
 """How long the slot may take to become empty, and the pause between two looks."""
 ZYGOTE_ENDED, SLOT_NOT_EMPTY = 71, 72
 """Exit codes with which the container gives up; the host replaces it."""
+BLOCK_SIZE = 512
+"""Bytes of a block in `stat`, whatever the file system."""
 CHILDREN_FILES = ("/proc/1/task/1/children",)
 
 
@@ -50,6 +52,10 @@ class Supervisor:
         self.abandoned = False
         self.children, self.meter = open_first_file(CHILDREN_FILES), ResourceMeter(zygote_pid)
         self.oom_count = self.meter.count_ooms()
+        self.compiled = 0
+        """Bytes by which the highest mark was above what was in use when the program had been compiled."""
+        self.used = False
+        """Whether anything but the compilation of one program has run in this container."""
 
     def send(self, kind: bytes, payload: bytes) -> None:
         self.replies += wire.FRAME.pack(kind, len(payload)) + payload
@@ -101,22 +107,26 @@ class Supervisor:
 
         Orphans become this process's children, so an only child means that nothing is left.
         """
+        self.meter.sample_memory()
         self.kill_all()
-        if (
-            os.waitpid(-1, os.WNOHANG)[0] == 0
-            and self.children >= 0
-            and len(os.pread(self.children, 64, 0).split()) == 1
-        ):
+        if self.reap() == 0 and self.children >= 0 and len(os.pread(self.children, 64, 0).split()) == 1:
             return
         deadline = time.monotonic() + SWEEP_SECONDS
         while any(p.isdigit() and p not in ("1", str(self.zygote)) for p in os.listdir("/proc")):  # noqa: PTH208
             self.kill_all()
-            while (gone := os.waitpid(-1, os.WNOHANG)[0]) > 0:
+            while (gone := self.reap()) > 0:
                 if gone == self.zygote:
                     os._exit(ZYGOTE_ENDED)
             if time.monotonic() > deadline:
                 os._exit(SLOT_NOT_EMPTY)
             time.sleep(SWEEP_PAUSE)
+
+    def reap(self) -> int:
+        """Wait for an orphan of the test that has ended; its process number, or 0 where there is none."""
+        pid, _, usage = os.wait4(-1, os.WNOHANG)
+        if pid > 0:
+            self.meter.sampled = max(self.meter.sampled, usage.ru_maxrss * 1024)
+        return pid
 
     def wait_for_report(self, spec: wire.ProcessSpec, *, started: float, cpu_before: float) -> int:
         """Wait for the zygote's report or for a reason to end the test; meanwhile serve the host.
@@ -142,6 +152,7 @@ class Supervisor:
             late = time.monotonic() >= deadline
             if late or not ready:
                 self.flush()
+                self.meter.sample_memory()
                 if self.meter.count_ooms() != self.oom_count:
                     return wire.OOM
                 if self.meter.measure_test_cpu(cpu_before) > spec.cpu:
@@ -158,9 +169,10 @@ class Supervisor:
     def execute(self, spec: wire.ProcessSpec, fds: list[int]) -> wire.Outcome:
         """Have the zygote run a process, then clear the slot."""
         started, cpu_before = time.monotonic(), self.meter.read_cpu_seconds()
+        self.meter.begin_memory()
         socket.send_fds(self.link, [wire.PROCESS_SPEC.pack(*spec)], fds)
         outstanding, flags = 2 if len(fds) == 5 else 1, 0
-        cpu, peak, status = 0.0, 0, None
+        cpu, peak, status, testing = 0.0, 0, None, 0
         while status is None or outstanding:
             if not flags and status is None:
                 flags = self.wait_for_report(spec, started=started, cpu_before=cpu_before)
@@ -170,12 +182,16 @@ class Supervisor:
             cpu, peak, outstanding = cpu + seconds, max(peak, resident), outstanding - 1
             if role != wire.SERVE:
                 status = code
+            if role == wire.JUDGE:
+                testing = resident
         wall = time.monotonic() - started
         self.sweep()
         count = self.meter.count_ooms()
         if count != self.oom_count:
             flags, self.oom_count = flags | wire.OOM, count
         cpu = max(cpu, self.meter.read_cpu_seconds() - cpu_before)
+        together = self.meter.measure_memory(sum(os.fstat(fd).st_blocks * BLOCK_SIZE for fd in fds[1:3]))
+        peak = max(peak, together - testing)  # the tests' own process is not the program's
         return wire.Outcome(status=status, flags=flags, cpu=cpu, wall=wall, peak=peak)
 
     def compile(self, kind: int, source: bytes) -> tuple[int, bytes]:
@@ -197,7 +213,12 @@ class Supervisor:
 
     def run_test(self, payload: bytes) -> bytes:
         """Run one test and return the reply's payload."""
-        calls, cpu, wall, space, cap, length = wire.TEST.unpack_from(payload)
+        calls, cpu, wall, memory, cap, length = wire.TEST.unpack_from(payload)
+        if self.meter.begin_memory() > memory and (self.used or self.compiled > memory):
+            # a program that nothing else has run beside has itself to blame: its compilation counts as its own
+            flag, reason = (wire.WORN, b"") if self.used else (wire.OOM, b"compiling took more than the memory limit")
+            return wire.RESULT.pack(0, flag, 0.0, 0.0, 0, 0, 0, len(reason)) + reason
+        self.used = True
         text = payload[wire.TEST.size : wire.TEST.size + length]
         codes = [self.program]
         if calls:
@@ -213,7 +234,7 @@ class Supervisor:
             kind=wire.JUDGE if calls else wire.MAIN,
             cpu=cpu,
             wall=wall,
-            address_space=space,
+            address_space=memory + wire.ADDRESS_SPACE_MARGIN,
             largest_file=largest + 1,
         )
         outcome = self.execute(spec, files + codes)
@@ -241,7 +262,9 @@ class Supervisor:
             if kind == b"P":
                 if self.program >= 0:
                     os.close(self.program)
+                    self.used = True
                 self.program, reply = self.compile(wire.MAIN, payload)
+                self.compiled = self.meter.begin_memory()
             else:
                 reply = self.run_test(payload)
             if not self.abandoned:
@@ -267,11 +290,13 @@ def main(uid: int) -> None:
     pid = os.fork()
     if not pid:
         ours.close()
-        run_zygote(theirs, uid)
+        run_zygote(theirs, uid, memory_files=has_memory_account())
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a program may send it while this process wears the slot's uid
     supervisor = Supervisor(uid, pid, ours)
+    hide_accounts()
     if supervisor.compile(wire.MAIN, b"")[0] < 0:
         raise RuntimeError("the zygote cannot compile an empty program")
+    supervisor.meter.drop_useless_account()
     supervisor.send(b"H", platform.python_version().encode())
     supervisor.run()

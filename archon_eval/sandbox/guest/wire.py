@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 FRAME = struct.Struct("!cI")
 TEST = struct.Struct("!?ddQQI")
-"""calls?, CPU seconds, wall seconds, address space and output cap in bytes, input length (a harness follows)."""
+"""calls?, CPU seconds, wall seconds, memory limit and output cap in bytes, input length (a harness follows)."""
 RESULT = struct.Struct("!iBddQQII")
-"""wait status, flags, CPU and wall seconds, peak resident bytes, output size, lengths of stdout and stderr sent."""
-STOPPED, OOM, ABANDONED, HARNESS = 1, 2, 4, 8
-"""Flags of a result: stopped at a time limit, out of memory, abandoned by the host, the tests themselves at fault."""
+"""wait status, flags, CPU and wall seconds, peak bytes, output size, lengths of stdout and stderr sent."""
+STOPPED, OOM, ABANDONED, HARNESS, WORN = 1, 2, 4, 8, 16
+"""Flags of a result: stopped at a time limit, out of memory, abandoned by the host, the tests themselves at fault, not
+run because only a fresh container can measure its memory."""
 PROCESS_SPEC = struct.Struct("!BddQQ")
 """`ProcessSpec`, from the supervisor to the zygote."""
 REAPED = struct.Struct("!BidQ")
@@ -23,6 +24,8 @@ COMPILE, MAIN, SERVE, JUDGE = range(4)
 MEBI = 1 << 20
 COMPILE_LIMITS = (10.0, 20.0, 1536 * MEBI, 64 * MEBI)
 """CPU seconds, wall seconds, address space, largest file of a compilation: hostile sources can take long to compile."""
+ADDRESS_SPACE_MARGIN = 4096 * MEBI
+"""Address space on top of the memory limit: thread stacks and arenas reserve far more than they touch."""
 MAX_PROCESSES = 128
 """Processes and threads of one test: the tests of the compatibility suite start 101."""
 BACKSTOP_SECONDS = 2
@@ -63,4 +66,4 @@ class Outcome(NamedTuple):
     wall: float
     """Seconds by the clock."""
     peak: int
-    """Peak resident bytes."""
+    """Peak bytes: of the largest process, or of everything together, if more."""

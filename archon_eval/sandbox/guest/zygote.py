@@ -27,16 +27,20 @@ STREAMS = (("stdin", "surrogateescape"), ("stdout", "surrogateescape"), ("stderr
 WARM_MODULES = "bisect collections functools heapq itertools math operator random re string threading"
 """Modules that most programs import, imported once. Each further module makes every fork dearer."""
 DENIED_SYSCALLS = {
-    "x86_64": "101 29 30 31 67 64 65 66 220 68 69 70 71 240 248 249 250 272 308 298 310 311 321 323 425 426 427"
+    "x86_64": "101 29 30 31 67 64 65 66 220 68 69 70 71 221 240 248 249 250 272 308 298 310 311 321 323 425 426 427"
     " 434 438",
-    "aarch64": "117 194 195 196 197 190 191 192 193 186 187 188 189 180 217 218 219 97 268 241 270 271 280 282 425"
+    "aarch64": "117 194 195 196 197 190 191 192 193 186 187 188 189 223 180 217 218 219 97 268 241 270 271 280 282 425"
     " 426 427 434 438",
 }
 """Numbers of system calls that could leave state for the next test or reach another process: ptrace, System V memory,
-semaphores and messages, mq_open, keys, unshare, setns, perf, process_vm_*, bpf, userfaultfd, io_uring, pidfd_open,
-pidfd_getfd."""
-ARCHITECTURE = {"x86_64": (0xC000003E, 41, 56), "aarch64": (0xC00000B7, 198, 220)}
-"""Audit number of the architecture, and its numbers of `socket` and `clone`."""
+semaphores and messages, fadvise (which could lower the account of memory), mq_open, keys, unshare, setns, perf,
+process_vm_*, bpf, userfaultfd, io_uring, pidfd_open, pidfd_getfd."""
+MEMFD_CREATE = {"x86_64": 319, "aarch64": 279}
+"""Denied, too, where no account would show the memory of such files."""
+ARCHITECTURE = {"x86_64": (0xC000003E, 41, 56, 228), "aarch64": (0xC00000B7, 198, 220, 113)}
+"""Audit number of the architecture, and its numbers of `socket`, `clone` and `clock_gettime`."""
+FOREIGN_CLOCK = 1 << 31
+"""Set in the numbers of clocks that count the CPU time of a given process."""
 CLONE3, CLONE_PARENT = 435, 0x8000
 """Number of `clone3` (the same on both), and the flag that makes a child the caller's sibling."""
 X32_BIT = 0x40000000
@@ -49,29 +53,40 @@ CALL_NUMBER, CALL_ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 ALLOW, KILL_PROCESS, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 """The filter's answers, from <linux/seccomp.h>; FAIL is or-ed with the error number."""
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
+"""Numbers of Landlock's calls, the same on every architecture."""
+LANDLOCK_VERSION, LANDLOCK_PATH_BENEATH = 1, 1
+READ_FILE = struct.pack("=Q", 1 << 2)
+"""From <linux/landlock.h>: the right to read files, as the attribute of a rule set and of a rule."""
+READABLE_ACCOUNTS = (
+    "/proc/cpuinfo /proc/meminfo /proc/stat /proc/sys /proc/sysvipc /proc/uptime /sys/devices /sys/kernel"
+)
+"""What programs may read of the machine. Each rule makes every fork dearer."""
 CHILD_FAILED = 70
 """Exit code of a child that ended before it ran anything."""
 MAX_DESCRIPTORS = 256
 """Open files of one process: far below what could exhaust the container."""
 
 
-def filter_calls() -> None:
+def filter_calls(memory_files: bool) -> None:
     """Install a seccomp filter on top of Docker's.
 
-    It denies DENIED_SYSCALLS, every socket but a Unix one, foreign call tables, and processes that pass for the
-    zygote's children (clone3, whose flags a filter cannot see, counts as unknown).
+    It denies DENIED_SYSCALLS, every socket but a Unix one, foreign call tables, other processes' CPU clocks, and
+    processes that pass for the zygote's children (clone3, whose flags a filter cannot see, counts as unknown).
     """
     machine = platform.machine()
     if machine not in ARCHITECTURE:
         return
-    arch, socket_call, clone = ARCHITECTURE[machine]
-    denied = [int(n) for n in DENIED_SYSCALLS[machine].split()]
+    arch, socket_call, clone, clock = ARCHITECTURE[machine]
+    denied = [int(n) for n in DENIED_SYSCALLS[machine].split()] + ([] if memory_files else [MEMFD_CREATE[machine]])
     count = len(denied)
     # Each instruction is (code, jump if true, jump if false, value); jumps count the instructions to skip.
     program = [(BPF_LOAD, 0, 0, CALL_ARCHITECTURE), (BPF_EQUAL, 1, 0, arch), (BPF_RETURN, 0, 0, KILL_PROCESS)]
     program += [(BPF_LOAD, 0, 0, CALL_NUMBER)]
     program += [(BPF_ABOVE, 0, 1, X32_BIT), (BPF_RETURN, 0, 0, FAIL | errno.ENOSYS)]
     program += [(BPF_EQUAL, 0, 1, CLONE3), (BPF_RETURN, 0, 0, FAIL | errno.ENOSYS)]
+    program += [(BPF_EQUAL, 0, 4, clock), (BPF_LOAD, 0, 0, FIRST_ARGUMENT), (BPF_ABOVE, 0, 1, FOREIGN_CLOCK)]
+    program += [(BPF_RETURN, 0, 0, FAIL | errno.EPERM), (BPF_RETURN, 0, 0, ALLOW)]
     program += [(BPF_EQUAL, 0, 2, clone), (BPF_LOAD, 0, 0, FIRST_ARGUMENT)]
     program += [(BPF_ANY_BIT, count + 3, count + 4, CLONE_PARENT)]
     program += [(BPF_EQUAL, count - i + 2, 0, number) for i, number in enumerate(denied)]
@@ -85,7 +100,36 @@ def filter_calls() -> None:
         raise OSError(ctypes.get_errno(), "seccomp filter refused")
 
 
-def run_child(role: int, uid: int, spec: ProcessSpec, *, fds: list[int], wire: int) -> None:
+def build_rules() -> list[bytes]:
+    """What programs may read, as rules for `confine_reading`: all but the container's accounts and others' processes.
+
+    None where the kernel or the engine has no Landlock.
+    """
+    if LIBC.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION) < 1:
+        return []
+    folders = [f"/{name}" for name in os.listdir("/") if name not in ("proc", "sys")]  # noqa: PTH208
+    folders = [p for p in folders if os.path.isdir(p) and not os.path.islink(p) and os.listdir(p)]  # noqa: PTH112, PTH114, PTH208
+    paths = folders + [path for path in READABLE_ACCOUNTS.split() if os.path.exists(path)]  # noqa: PTH110
+    return [READ_FILE + struct.pack("=i", os.open(path, os.O_PATH)) for path in paths]
+
+
+def confine_reading(rules: list[bytes]) -> None:
+    """Let this process and what it starts read files only by these rules and in its own folder in /proc (Landlock).
+
+    The container's accounts, and those of process 1 and the zygote, would tell a test what earlier ones did.
+    """
+    if not rules:
+        return
+    call = LIBC.syscall
+    ruleset = call(LANDLOCK_CREATE_RULESET, READ_FILE, len(READ_FILE), 0)
+    own = os.open("/proc/self", os.O_PATH)
+    for rule in (*rules, READ_FILE + struct.pack("=i", own)):
+        call(LANDLOCK_ADD_RULE, ruleset, LANDLOCK_PATH_BENEATH, rule, 0)
+    if call(LANDLOCK_RESTRICT_SELF, ruleset, 0):
+        raise OSError(ctypes.get_errno(), "Landlock refused")
+
+
+def run_child(role: int, uid: int, spec: ProcessSpec, *, fds: list[int], wire: int, readable: list[bytes]) -> None:
     """Do the work of one role and never return.
 
     Each role gets its own code only: the program's process never holds the tests.
@@ -96,11 +140,13 @@ def run_child(role: int, uid: int, spec: ProcessSpec, *, fds: list[int], wire: i
         spec: the limits, and for a compilation the kind of code.
         fds: input, output, errors, then the program's code, then the tests' code.
         wire: the socket between program and tests, or -1.
+        readable: see `confine_reading`.
     """
     status = CHILD_FAILED
     try:
         code = -1 if role == COMPILE else fds[4] if role == JUDGE else fds[3]
         content = drop_privileges(uid, spec, fds, code=code)
+        confine_reading(readable)
         if wire >= 0:
             os.dup2(wire, 3)
         os.closerange(3 + (wire >= 0), MAX_DESCRIPTORS)
@@ -115,7 +161,7 @@ def run_child(role: int, uid: int, spec: ProcessSpec, *, fds: list[int], wire: i
         os._exit(status)
 
 
-def run_zygote(link: socket.socket, uid: int) -> None:
+def run_zygote(link: socket.socket, uid: int, memory_files: bool) -> None:
     """Fork a child (two for function calls) per `ProcessSpec`; report each as it is reaped. Never returns."""
     null = os.memfd_create("null")
     for fd in range(3):
@@ -130,7 +176,8 @@ def run_zygote(link: socket.socket, uid: int) -> None:
     os.setresgid(uid, uid, uid)
     for name, value in (("CORE", 0), ("NOFILE", MAX_DESCRIPTORS), ("MSGQUEUE", 0), ("MEMLOCK", 0)):
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
-    filter_calls()
+    readable = build_rules()
+    filter_calls(memory_files)
     gc.collect()
     gc.freeze()
     while True:
@@ -145,7 +192,7 @@ def run_zygote(link: socket.socket, uid: int) -> None:
         for role, wire in zip(roles, wires, strict=True):
             pid = os.fork()
             if not pid:
-                run_child(role, uid + (role == JUDGE), spec, fds=fds, wire=wire)
+                run_child(role, uid + (role == JUDGE), spec, fds=fds, wire=wire, readable=readable)
             pids[pid] = role
         for fd in fds + wires:
             if fd >= 0:
