@@ -76,8 +76,9 @@ class LengthControlledMetric(Metric):
 
     def compute(self, answers: Answers) -> float:
         calibration = find_calibration_file(self.calibration)
-        rates = [get_lc_win_rate(rows, calibration)["length_controlled_winrate"] for rows in list_epochs(answers)]
-        return fmean(rates) / 100
+        epochs = list_epochs(answers)
+        rates = [get_lc_win_rate(rows, calibration)["length_controlled_winrate"] for rows in epochs]
+        return fmean(rates, [len(rows) for rows in epochs]) / 100
 
     def estimate(self, answers: Answers, confidence: float = 0.95) -> Estimate:
         value, sizes = self.compute(answers), Counter[Hashable](map(assign_group, answers))

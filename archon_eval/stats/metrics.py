@@ -182,10 +182,7 @@ class RoundedMeanMetric(MeanMetric):
     rounding: int = 3
 
     def _round(self, answers: Answers, value: float) -> float:
-        return fmean(
-            average_rounded([epochs[epoch].value for epochs in answers.values() if epoch < len(epochs)], self.rounding)
-            for epoch in range(max(map(len, answers.values())))
-        )
+        return fmean(average_rounded(list(run.values()), self.rounding) for run in list_runs(answers))
 
 
 @dataclass(frozen=True)
@@ -251,14 +248,19 @@ class PartsMetric(QuestionMetric):
     def _round(self, answers: Answers, value: float) -> float:
         strata, _ = self.assign_strata(answers)
         runs: list[float] = []
-        for epoch in range(max(map(len, answers.values()))):
-            parts: dict[str, list[float]] = {part: [] for part in self.parts}
-            for question, epochs in answers.items():
-                if epoch < len(epochs):
-                    parts[strata[question]].append(epochs[epoch].value)
-            means = [average_rounded(values, self.rounding) for values in parts.values() if values]
+        for run in list_runs(answers):
+            values = [[v for question, v in run.items() if strata[question] == part] for part in self.parts]
+            means = [average_rounded(each, self.rounding) for each in values if each]
             runs.append(sum(means) / len(means))
         return fmean(runs)
+
+
+def list_runs(answers: Answers) -> list[dict[str, float]]:
+    """Question -> value of each epoch; where epochs lack questions, one run of the questions' means over epochs."""
+    counts = set(map(len, answers.values()))
+    if len(counts) > 1:
+        return [{question: fmean(answer.value for answer in epochs) for question, epochs in answers.items()}]
+    return [{question: epochs[n].value for question, epochs in answers.items()} for n in range(max(counts, default=0))]
 
 
 def is_mean(metric: Metric) -> bool:
