@@ -4,41 +4,54 @@ Each family has cells (truth, number of questions, epochs, model of how difficul
 stated 95%, the mean width, and both for the method before (`old_`: Wilson's or t, paired t, percentile bootstrap).
 Right or wrong answers of one epoch are counted exactly, also on a fine grid of truths; the others are simulated.
 
-`misses` lists cells below 93%, alarms above 5% where two systems are equal (where simulated: by more than three
-standard errors of the simulation), intervals of zero width, and cells more than 3% wider than before where the method
-before was right. It was right in a cell if it reached 94% of the stated 95% there, and in all models at all truths of
-the family's that the cell's mean interval holds: an interval sees data, not the truth, so it cannot be short on data
-that may come from a truth where short is wrong.
+`misses` lists cells below 93%, alarms above 5% where two systems are equal, intervals of zero width, and cells more
+than 3% wider than before where the method before was right. It was right in a cell if it reached 94% of the stated 95%
+there, and in all models at all truths of the family's that the cell's mean interval holds: an interval sees data, not
+the truth, so it cannot be short on data that may come from a truth where short is wrong.
+
+`alarms`: a verdict needs the permutation test, which is exact under exchange: of equal systems it finds at most 5%
+significant, whatever the data (`alarms_at_most`). `rate` counts verdicts: over all data sets of right or wrong answers,
+else over drawn ones and many exchanges of each.
 
 lc: AlpacaEval's length-controlled win rate on simulated judgments, by the regression of the package alpaca-eval (left
 out where it is not installed). Each replicate draws new instructions, answers and judgments, so the truth is the mean
-over many. A regression takes a tenth of a second, so `coverage` is the share of the estimates' spread (normal, as
-measured over `fits`) that the intervals' arms hold. --lc-repeats counts covered truths instead, for those who can wait.
+over many. A regression takes a tenth of a second, so `coverage` is the share of the estimates' spread, taken as normal,
+that the intervals' arms hold. The spread is that of the raw rate, which is known, times how much more the estimates
+spread in the same replicates. --lc-repeats counts covered truths instead, for those who can wait.
 """
 
 import argparse
 import csv
 import json
 import math
+import os
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from importlib.util import find_spec
+from inspect import signature
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, stdtrit
-from scipy.stats import betabinom, binom, norm
+from scipy.special import gammaln, ndtr, ndtri, stdtrit
+from scipy.stats import betabinom, binom
 
-from archon_eval.stats.comparison import compare_scores, decide_verdict, run_sign_test
-from archon_eval.stats.estimates import compute_score_ends, estimate_proportion, estimate_score
+from archon_eval.stats.comparison import run_sign_test
+from archon_eval.stats.estimates import compute_score_ends, estimate_mean, estimate_proportion, estimate_score
 from archon_eval.stats.jackknife import GROUPS, assign_group, compare_jackknife, estimate_jackknife
-from archon_eval.stats.length_control import JudgedPair, compute_lc_leave_outs, compute_lc_win_rate
+from archon_eval.stats.length_control import (
+    JudgedPair,
+    compute_lc_leave_outs,
+    compute_lc_win_rate,
+    compute_least_stderr,
+)
 
 Array = NDArray[np.float64]
 Ends = tuple[Array, Array]
@@ -47,6 +60,7 @@ AIM, RIGHT, ALARMS, WIDER = 0.93, 0.94, 0.05, 1.03
 TRUTHS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 SIZES = (10, 20, 40, 100, 200, 500)
 EPOCHS = 4
+EXCHANGES = 1000
 
 
 # The methods before: kept here as the baseline.
@@ -76,8 +90,9 @@ def old_score(counts: Array, values: Array, n: int) -> Ends:
 def old_bootstrap(counts: Array, sums: Array, weights: Array, draw: np.random.Generator) -> Ends:
     n, ends = int(counts[0].sum()), []
     for row in counts:
-        drawn = draw.multinomial(n, row / n, size=500)
-        ends.append(np.quantile((drawn @ sums) / (drawn @ weights), [0.025, 0.975]))
+        seen = row > 0
+        drawn = draw.multinomial(n, row[seen] / n, size=400)
+        ends.append(np.quantile((drawn @ sums[seen]) / (drawn @ weights[seen]), [0.025, 0.975]))
     low, high = np.array(ends).T
     return low, high
 
@@ -170,7 +185,7 @@ def finish_family(name: str, cells: list[dict[str, Any]], alarms: Sequence[dict[
         wide = cell["width_ratio"] is not None and cell["width_ratio"] > WIDER and cell["right_before"]
         if cell["coverage"] < AIM or cell["zero_widths"] or wide:
             misses.append({"family": name, **cell})
-    misses += [{"family": name, **alarm} for alarm in alarms if alarm["rate"] > ALARMS + 3 * alarm["error"]]
+    misses += [{"family": name, **alarm} for alarm in alarms if alarm["rate"] > ALARMS]
     ratios = [cell["width_ratio"] for cell in cells if cell["right_before"] and cell["width_ratio"] is not None]
     return {
         "cells": len(cells),
@@ -179,6 +194,7 @@ def finish_family(name: str, cells: list[dict[str, Any]], alarms: Sequence[dict[
         "zero_widths": sum(cell["zero_widths"] for cell in cells),
         "greatest_width_ratio_where_right_before": max(ratios, default=None),
         "most_alarms": max((alarm["rate"] for alarm in alarms), default=None),
+        "alarms_at_most": ALARMS if alarms else None,
         "misses": misses,
         "alarms": list(alarms),
         "table": cells,
@@ -354,31 +370,74 @@ def measure_epoch_pairs(
                 facts = {"n": n, "epochs": EPOCHS, "model": name, "pair": [first, second]}
                 cells.append(describe_cell(first - second, new, old, **facts))
                 if first == second:
-                    some = counts[: repeats // 10]
-
-                    def compare_row(row: Array, values: Array = values) -> str:
-                        d = np.repeat(values, row)
-                        first_scores, second_scores = np.maximum(d, 0), np.maximum(-d, 0)
-                        sides = [{i: (float(x), 1.0) for i, x in enumerate(s)} for s in (first_scores, second_scores)]
-                        return decide_verdict(compare_scores(sides[0], sides[1], draws=999))
-
-                    rate = count_alarms(some, (new[0][: len(some)], new[1][: len(some)]), compare_row)
-                    alarms.append(
-                        {
-                            "n": n,
-                            "pair": [first, second],
-                            "model": name,
-                            "rate": rate,
-                            "error": estimate_error(len(some)),
-                        }
-                    )
+                    rate, error = count_epoch_alarms(counts[: repeats // 50], values, draw)
+                    facts = {"n": n, "pair": [first, second], "model": name}
+                    alarms.append({**facts, "rate": rate, "error": error})
     return cells, alarms
 
 
-def count_alarms(counts: Array, ends: Ends, compare_row: Callable[[Array], str]) -> float:
-    """The share of verdicts; only intervals without zero can give one."""
-    suspects = np.flatnonzero((ends[0] > 0) | (ends[1] < 0))
-    return round(sum(compare_row(counts[place]) != "cannot tell" for place in suspects) / len(counts), 4)
+def count_epoch_alarms(counts: Array, values: Array, draw: np.random.Generator) -> tuple[float, float]:
+    """As `count_pair_alarms`, of values of which any number of questions have the same."""
+    raised = values > 0
+    sizes, rates = values[raised], []
+    for row in counts:
+        moved = row[raised] + row[~raised][EPOCHS - 1 :: -1]
+        ups = list_exchanges(moved, draw)
+        called = find_significant((2 * ups - moved) @ sizes)
+        flipped = np.concatenate([(moved - ups)[:, ::-1], np.full((len(ups), 1), row[EPOCHS]), ups], axis=1)
+        low, high = new_score(flipped[called], values, int(row.sum()), paired=True)
+        rates.append(((low > 0) | (high < 0)).sum() / len(ups))
+    return summarise_rates(rates)
+
+
+def count_pair_alarms(first: Array, second: Array, draw: np.random.Generator) -> tuple[float, float]:
+    """The share of verdicts between equal systems, and its standard error; games, one row per data set.
+
+    Of equal systems every exchange per question is as likely. So each data set stands for `EXCHANGES` of its exchanges
+    (for all, where there are fewer): each is compared with the others, as `compare_scores` compares what it is given.
+    """
+    rates = []
+    for one, other in zip(first, second, strict=True):
+        moved = np.flatnonzero(one != other)
+        signs = 2 * list_exchanges(np.ones(len(moved), dtype=int), draw) - 1
+        totals = []
+        for column in (SUMS, WEIGHTS):
+            swing = signs @ (column[one[moved]] - column[other[moved]])
+            both = column[one].sum() + column[other].sum()
+            totals += [both + swing, both - swing]
+        called = np.flatnonzero(find_significant(totals[0] / totals[2] - totals[1] / totals[3]))
+        if not len(called):
+            rates.append(0.0)
+            continue
+        sides = [np.repeat(side[None], len(called), axis=0) for side in (one, other)]
+        swapped = signs[called] < 0
+        for side, own, instead in ((sides[0], one, other), (sides[1], other, one)):
+            side[:, moved] = np.where(swapped, instead[moved], own[moved])
+        low, high = new_ratio_pair(*sides)
+        rates.append(((low > 0) | (high < 0)).sum() / len(signs))
+    return summarise_rates(rates)
+
+
+def list_exchanges(moved: Array, draw: np.random.Generator) -> Array:
+    """How many of the questions that moved by each size moved up: all possibilities of few, else `EXCHANGES` drawn."""
+    if moved.max(initial=0) <= 1 and moved.sum() <= math.log2(EXCHANGES):
+        places = np.flatnonzero(moved)
+        ups = np.zeros((1 << len(places), len(moved)), dtype=int)
+        ups[:, places] = np.arange(len(ups))[:, None] >> np.arange(len(places)) & 1
+        return ups
+    return draw.binomial(moved, 0.5, size=(EXCHANGES, len(moved)))
+
+
+def find_significant(differences: Array) -> Array:
+    """Which of the exchanges the permutation test finds significant; exchanges that move nothing are none."""
+    sizes = np.abs(differences)
+    ranks = len(sizes) - np.searchsorted(np.sort(sizes), sizes * (1 - 1e-9) - 1e-12)
+    significant: Array = (ranks <= ALARMS * len(sizes)) & (sizes > 1e-12)
+    return significant
+
+
+def summarise_rates(rates: Sequence[float]) -> tuple[float, float]:
+    return round(float(np.mean(rates)), 4), round(float(np.std(rates)) / math.sqrt(len(rates)), 4)
 
 
 VERDICTS = ((0.0, 3.0), (0.0, 1.0), (0.5, 1.0), (1.0, 1.0), (3.0, 3.0))
@@ -392,12 +451,13 @@ JUDGES = {"decisive": (1.0, 0.3, 1.2), "alike": (0.3, 0.1, 0.8), "far apart": (2
 def make_games(strength: float, judge: str) -> Array:
     """Chances of the verdicts of both games of a question."""
     spread, win, clear = JUDGES[judge]
-    level = strength + spread * norm.ppf((np.arange(61) + 0.5) / 61)
+    level = strength + spread * ndtri((np.arange(61) + 0.5) / 61)
     cuts = np.array([-np.inf, -clear, -win, win, clear, np.inf])
-    one = np.diff(norm.cdf(cuts - level[:, None]), axis=1)
+    one = np.diff(ndtr(cuts - level[:, None]), axis=1)
     return (one[:, :, None] * one[:, None, :]).mean(axis=0).ravel()
 
 
+@cache
 def find_games(truth: float, judge: str) -> Array:
     """The games whose ratio of weighted rows is the truth."""
     low, high = -30.0, 30.0
@@ -411,12 +471,12 @@ def find_games(truth: float, judge: str) -> Array:
 def measure_arena(sizes: Sequence[int], repeats: int, draw: np.random.Generator) -> list[dict[str, Any]]:
     cells = []
     for judge in JUDGES:
-        for truth in (0.005, 0.02, 0.1, 0.3, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995):
+        for truth in (0.005, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995):  # below .5 is the mirror of above
             games = find_games(truth, judge)
             for n in sizes:
                 counts = draw.multinomial(n, games, size=repeats)
                 new = new_ratio(counts, SUMS, WEIGHTS, n)
-                old = old_bootstrap(counts[: max(150, repeats // 60)], SUMS, WEIGHTS, draw)
+                old = old_bootstrap(counts[: repeats // 12], SUMS, WEIGHTS, draw)
                 cells.append(describe_cell(truth, new, old, n=n, epochs=1, model=judge))
     return cells
 
@@ -443,24 +503,11 @@ def measure_arena_pairs(
                 half = stdtrit(n - 1, 0.975) * d.std(axis=1, ddof=1) / math.sqrt(n)
                 old = d.mean(axis=1) - half, d.mean(axis=1) + half
                 new = new_ratio_pair(*drawn)
-                ends = [new, old]
-
-                def compare_row(pair: Array) -> str:
-                    sides = [{i: GAMES[k] for i, k in enumerate(side)} for side in pair.tolist()]
-                    return decide_verdict(compare_scores(sides[0], sides[1], draws=999))
-
-                verdicts = count_alarms(np.stack(drawn, axis=1), new, compare_row) if first == second else 0.0
-                cells.append(describe_cell(first - second, *ends, n=n, epochs=1, model=judge, pair=[first, second]))
+                cells.append(describe_cell(first - second, new, old, n=n, epochs=1, model=judge, pair=[first, second]))
                 if first == second:
-                    alarms.append(
-                        {
-                            "n": n,
-                            "pair": [first, second],
-                            "model": judge,
-                            "rate": verdicts,
-                            "error": estimate_error(repeats),
-                        }
-                    )
+                    rate, error = count_pair_alarms(*(side[: repeats // 25] for side in drawn), draw)
+                    facts = {"n": n, "pair": [first, second], "model": judge}
+                    alarms.append({**facts, "rate": rate, "error": error})
     return cells, alarms
 
 
@@ -490,11 +537,6 @@ def measure_strata(sizes: Sequence[int]) -> list[dict[str, Any]]:
             truth = (one + other) / 2
             cells.append(describe_cell(truth, new, old, joint[a, b], n=n, epochs=1, model=f"{one} and {other}"))
     return cells
-
-
-def estimate_error(repeats: int) -> float:
-    """Of a simulated rate near `ALARMS`."""
-    return round(math.sqrt(ALARMS * (1 - ALARMS) / repeats), 4)
 
 
 def list_extremes() -> list[dict[str, Any]]:
@@ -533,93 +575,146 @@ def simulate_judgments(file: Path, draw: np.random.Generator, strengths: Sequenc
     return systems
 
 
-def measure_lc(jackknives: int, fits: int, draw: np.random.Generator, counted: bool) -> dict[str, Any]:
-    """Two systems on all 805 instructions and on a fifth of them."""
-    if find_spec("alpaca_eval") is None:
-        return {"left_out": "the package alpaca-eval is not installed"}
-    strengths, cells, start, done = (0.0, 1.2), [], time.perf_counter(), 0
+def run_lc(n: int, jackknives: int, fits: int, draw: np.random.Generator) -> list[dict[str, Any]]:
+    """Replicates of two systems on n instructions: each one's figures, some with intervals; the difference is third."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "df_gamed.csv"
-        for n in (805, 161):
-            rates, results = [], []
-            for number in range(fits + jackknives):
-                systems = simulate_judgments(file, draw, strengths)
-                chosen = sorted(draw.choice(805, size=n, replace=False).tolist())
-                systems = [[rows[i] for i in chosen] for rows in systems]
-                if number < fits:
-                    rates.append([compute_lc_win_rate(rows, file)["length_controlled_winrate"] for rows in systems])
-                    done += 2
-                    continue
+        for number in range(fits + jackknives):
+            systems = simulate_judgments(file, draw, (0.0, 1.2))
+            chosen = sorted(draw.choice(805, size=n, replace=False).tolist())
+            systems = [[rows[i] for i in chosen] for rows in systems]
+            wins = [[100 * (row.preference - 1) for row in rows] for rows in systems]
+            gaps = [a - b for a, b in zip(*wins, strict=True)]
+            raw = [estimate_mean(values) for values in (*wins, gaps)]
+            one: dict[str, Any] = {"raw": [e.value for e in raw], "raw_stderr": [e.stderr or 0.0 for e in raw]}
+            if number < fits:
+                rates = [compute_lc_win_rate(rows, file)["length_controlled_winrate"] for rows in systems]
+            else:
                 groups = [assign_group(f"question {i}") for i in chosen]
-                sizes = Counter(groups)
-                own = [compute_lc_leave_outs(rows, file, groups) for rows in systems]
-                done += 2 * (len(sizes) + 1)
-                rates.append([rate for rate, _ in own])
-                gaps = [a.preference - b.preference for a, b in zip(*systems, strict=True)]
-                paired = compare_jackknife(own[0], own[1], sizes, gaps, bounds=(0, 100))
-                results.append([*(estimate_jackknife(*one, sizes, bounds=(0, 100)) for one in own), paired.difference])
-            table = np.array(rates)
-            table = np.column_stack([table, table[:, 0] - table[:, 1]])
-            for place, name in enumerate(("first", "second", "difference")):
-                truth, spread = float(table[:, place].mean()), float(table[:, place].std(ddof=1))
-                estimates = [result[place] for result in results]
-                arms = np.array([(e.value - (e.low or 0.0), (e.high or 0.0) - e.value) for e in estimates])
-                if counted:
-                    coverage = np.mean([(e.low or 0.0) <= truth <= (e.high or 0.0) for e in estimates])
-                else:
-                    coverage = np.mean(norm.cdf(arms[:, 0] / spread) - norm.cdf(-arms[:, 1] / spread))
-                cells.append(
-                    {
-                        "n": n,
-                        "of": name,
-                        "truth": round(truth, 2),
-                        "spread": round(spread, 3),
-                        "mean_stderr": round(float(np.mean([e.stderr for e in estimates])), 3),
-                        "coverage": round(float(coverage), 4),
-                        "width": round(float(arms.sum(axis=1).mean()), 3),
-                        "zero_widths": int((arms.sum(axis=1) <= 0).sum()),
-                    }
-                )
+                sizes, own = Counter(groups), [compute_lc_leave_outs(rows, file, groups) for rows in systems]
+                rates = [rate for rate, _ in own]
+                pairs = [(rate / 100, e.value / 100) for rate, e in zip(rates, raw, strict=False)]
+                used = [pairs[:1], pairs[1:], pairs]
+                least = [compute_least_stderr(e.stderr, rows) for e, rows in zip(raw, used, strict=True)]
+                one["estimates"] = [
+                    estimate_jackknife(*own[0], sizes, bounds=(0, 100), least_stderr=least[0]),
+                    estimate_jackknife(*own[1], sizes, bounds=(0, 100), least_stderr=least[1]),
+                    compare_jackknife(*own, sizes, gaps, bounds=(0, 100), least_stderr=least[2]).difference,
+                ]
+                one["floors"] = least
+            found.append(one | {"rates": [*rates, rates[0] - rates[1]]})
+    return found
+
+
+def finish_lc(replicates: dict[int, list[dict[str, Any]]], counted: bool) -> dict[str, Any]:
+    """As `finish_family`, of number of instructions -> `run_lc`."""
+    cells = []
+    for n, found in replicates.items():
+        rates, raw, raw_stderrs = (np.array([one[key] for one in found]) for key in ("rates", "raw", "raw_stderr"))
+        intervals = [one for one in found if "estimates" in one]
+        for place, name in enumerate(("first", "second", "difference")):
+            truth, raw_stderr = float(rates[:, place].mean()), float(raw_stderrs[:, place].mean())
+            to_raw = float(rates[:, place].std(ddof=1) / raw[:, place].std(ddof=1))
+            estimates = [one["estimates"][place] for one in intervals]
+            arms = np.array([(e.value - e.low, e.high - e.value) for e in estimates])
+            stderrs = np.array([e.stderr for e in estimates])
+            if counted:
+                coverage = np.mean([e.low <= truth <= e.high for e in estimates])
+            else:
+                spread = to_raw * raw_stderr
+                coverage = np.mean(ndtr(arms[:, 0] / spread) - ndtr(-arms[:, 1] / spread))
+            cells.append(
+                {
+                    "n": n,
+                    "of": name,
+                    "truth": round(truth, 2),
+                    "spread": round(to_raw * raw_stderr, 3),
+                    "spread_to_raw": round(to_raw, 3),
+                    "mean_stderr": round(float(stderrs.mean()), 3),
+                    "raised_stderrs": sum(
+                        bool(e.stderr == one["floors"][place]) for e, one in zip(estimates, intervals, strict=True)
+                    ),
+                    "coverage": round(float(coverage), 4),
+                    "width": round(float(arms.sum(axis=1).mean()), 3),
+                    "zero_widths": int((arms.sum(axis=1) <= 0).sum()),
+                }
+            )
     base = estimate_jackknife(
         50.0, dict.fromkeys(range(GROUPS), 50.0), dict.fromkeys(range(GROUPS), 40), bounds=(0, 100)
     )
-    misses = [{"family": "lc", **cell} for cell in cells if cell["coverage"] < AIM or cell["zero_widths"]]
     return {
         "cells": len(cells),
         "least_coverage": min(cell["coverage"] for cell in cells),
-        "regressions": done,
-        "jackknives": jackknives,
-        "fits": fits,
-        "seconds": round(time.perf_counter() - start, 1),
+        "jackknives": {n: sum("estimates" in one for one in found) for n, found in replicates.items()},
+        "replicates": {n: len(found) for n, found in replicates.items()},
         "baseline_against_itself": [base.low, base.high],
-        "misses": misses,
+        "misses": [{"family": "lc", **cell} for cell in cells if cell["coverage"] < AIM or cell["zero_widths"]],
         "table": cells,
     }
 
 
+# All families, on two processes.
+
+
+def run_timed(function: Callable[..., Any], place: int, *args: Any) -> tuple[Any, float]:
+    """The result and the CPU seconds it took; simulations get numbers of their own."""
+    start = time.process_time()
+    draws = [np.random.default_rng([0, place])] if "draw" in signature(function).parameters else []
+    return function(*args, *draws), time.process_time() - start
+
+
 def measure(quick: bool, repeats: int, lc_repeats: int | None) -> dict[str, Any]:
     """All families."""
-    draw, start = np.random.default_rng(0), time.perf_counter()
+    start = time.perf_counter()
     sizes = (10, 40, 200) if quick else SIZES
     repeats = min(repeats, 4000) if quick else repeats
-    pairs, pair_alarms = measure_pairs(sizes)
-    epoch_pairs, epoch_alarms = measure_epoch_pairs(sizes, repeats, draw)
-    arena_pairs, arena_alarms = measure_arena_pairs((10, 40) if quick else (10, 40, 200), repeats // 4, draw)
-    families: dict[str, Any] = {
-        "right_wrong": finish_family("right_wrong", measure_right_wrong(sizes)),
-        "epochs": finish_family("epochs", measure_epochs(sizes, repeats, draw)),
-        "grades": finish_family("grades", measure_grades(sizes, repeats, draw)),
-        "pairs": finish_family("pairs", pairs, pair_alarms),
-        "epoch_pairs": finish_family("epoch_pairs", epoch_pairs, epoch_alarms),
-        "weighted_rows": finish_family(
-            "weighted_rows", measure_arena([n for n in sizes if n != 20], repeats // 2, draw)
-        ),
-        "weighted_row_pairs": finish_family("weighted_row_pairs", arena_pairs, arena_alarms),
-        "strata": finish_family("strata", measure_strata((20, 80) if quick else (20, 80, 400))),
+    tasks: list[tuple[Any, ...]] = []
+    has_lc = lc_repeats != 0 and find_spec("alpaca_eval") is not None
+    if has_lc:  # first, as it takes longest
+        jackknives, fits, parts = lc_repeats or (1 if quick else 6), 15 if quick else 30, 1 if quick else 3
+        instructions = (161,) if quick else (805, 161)
+        tasks += [(run_lc, n, -(-jackknives // parts), fits // parts) for n in instructions for _ in range(parts)]
+    tasks += [
+        (measure_arena_pairs, (10, 40) if quick else (10, 40, 200), repeats // 4),
+        (measure_arena, [n for n in sizes if n != 20], repeats // 2),
+        (measure_epoch_pairs, sizes, repeats),
+        (measure_epochs, sizes, repeats),
+        (measure_pairs, sizes),
+        (measure_grades, sizes, repeats),
+        (measure_strata, (20, 80) if quick else (20, 80, 400)),
+        (measure_fine_grid, (10, 15, 27, 40) if quick else (*range(10, 41), 50, 75, 100, 161, 200, 300, 500)),
+        (measure_right_wrong, sizes),
+    ]
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # the processes share the cores
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(run_timed, task[0], place, *task[1:]) for place, task in enumerate(tasks)]
+        timed = [future.result() for future in futures]
+    results: dict[str, list[Any]] = {}
+    seconds: dict[str, float] = {}
+    for (function, *_), (result, taken) in zip(tasks, timed, strict=True):
+        name = function.__name__.partition("_")[2]
+        results.setdefault(name, []).append(result)
+        seconds[name] = round(seconds.get(name, 0.0) + taken, 1)
+    families = {
+        "right_wrong": finish_family("right_wrong", *results["right_wrong"]),
+        "epochs": finish_family("epochs", *results["epochs"]),
+        "grades": finish_family("grades", *results["grades"]),
+        "pairs": finish_family("pairs", *results["pairs"][0]),
+        "epoch_pairs": finish_family("epoch_pairs", *results["epoch_pairs"][0]),
+        "weighted_rows": finish_family("weighted_rows", *results["arena"]),
+        "weighted_row_pairs": finish_family("weighted_row_pairs", *results["arena_pairs"][0]),
+        "strata": finish_family("strata", *results["strata"]),
     }
-    if lc_repeats != 0:
-        families["lc"] = measure_lc(lc_repeats or (2 if quick else 4), 20 if quick else 40, draw, bool(lc_repeats))
-    grid = measure_fine_grid((10, 15, 27, 40) if quick else (*range(10, 41), 50, 75, 100, 161, 200, 300, 500))
+    if has_lc:
+        by_size: dict[int, list[dict[str, Any]]] = {}
+        for (_, n, *_), part in zip(tasks, results["lc"], strict=False):
+            by_size.setdefault(n, []).extend(part)
+        families["lc"] = finish_lc(by_size, bool(lc_repeats))
+    elif lc_repeats != 0:
+        families["lc"] = {"left_out": "the package alpaca-eval is not installed"}
+    [grid] = results["fine_grid"]
     misses = [miss for family in families.values() for miss in family.pop("misses", [])]
     misses += [{"family": "fine_grid", **row} for row in grid if row["least"] < AIM]
     summary = {name: {k: v for k, v in f.items() if k not in ("table", "alarms")} for name, f in families.items()}
@@ -630,13 +725,14 @@ def measure(quick: bool, repeats: int, lc_repeats: int | None) -> dict[str, Any]
         "arena_hard_extremes": list_extremes(),
         "repeats": repeats,
         "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": {"all": round(sum(seconds.values()), 1), **seconds},
         "families": {name: {k: f[k] for k in ("alarms", "table") if k in f} for name, f in families.items()},
     }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and repeats: half a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and repeats")
     parser.add_argument("--repeats", type=int, default=20_000, help="simulated data sets of a cell")
     parser.add_argument("--lc-repeats", type=int, help="jackknives per number of instructions; 0 leaves lc out")
     options = parser.parse_args()

@@ -32,6 +32,7 @@ def estimate_jackknife(
     sizes: Mapping[Hashable, int],
     *,
     bounds: tuple[float, float] = (0.0, 1.0),
+    least_stderr: float = 0.0,
     confidence: float = 0.95,
 ) -> Estimate:
     """An estimate from the metric without each group of questions.
@@ -45,12 +46,14 @@ def estimate_jackknife(
         value: the metric of all questions.
         left_out: group -> the metric without it.
         sizes: group -> its number of questions.
+        least_stderr: the standard error is at least this, for metrics that fewer questions may leave where they are.
 
     Raises:
         DataError: groups that differ, an empty one, a value that is not finite, or out of bounds.
     """
     pseudo, shares = _compute_pseudo_values(value, left_out, sizes)
-    return _estimate_pseudo(value, pseudo, shares, sum(sizes.values()), bounds, confidence=confidence)
+    n = sum(sizes.values())
+    return _estimate_pseudo(value, pseudo, shares, n, bounds, least_stderr=least_stderr, confidence=confidence)
 
 
 def compare_jackknife(
@@ -60,6 +63,7 @@ def compare_jackknife(
     differences: Sequence[float],
     *,
     bounds: tuple[float, float] = (0.0, 1.0),
+    least_stderr: float = 0.0,
     draws: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -71,6 +75,7 @@ def compare_jackknife(
         second: of the other system.
         sizes: group -> its number of questions.
         differences: per question, what the first has more than the second (in wins and losses only its sign counts).
+        least_stderr: as for `estimate_jackknife`, of the difference.
 
     Raises:
         DataError: as `estimate_jackknife`.
@@ -80,7 +85,14 @@ def compare_jackknife(
     if n != len(differences):
         raise DataError(f"{len(differences)} differences of {n} questions")
     estimate = _estimate_pseudo(
-        first[0] - second[0], one - other, own, n, (-width, width), confidence=confidence, paired=True
+        first[0] - second[0],
+        one - other,
+        own,
+        n,
+        (-width, width),
+        least_stderr=least_stderr,
+        confidence=confidence,
+        paired=True,
     )
     wins, losses = count_moves(np.asarray(differences, dtype=np.float64))
     permutation_p, exact = run_permutation_test(((one - other) * own)[:, None], draws, seed)
@@ -115,6 +127,7 @@ def _estimate_pseudo(
     n: int,
     bounds: tuple[float, float],
     *,
+    least_stderr: float,
     confidence: float,
     paired: bool = False,
 ) -> Estimate:
@@ -122,7 +135,7 @@ def _estimate_pseudo(
         raise DataError(f"the metric is {value:g}: legal is {bounds[0]:g} to {bounds[1]:g}")
     groups, scale = len(pseudo), bounds[1] - bounds[0]
     mean = float((shares * pseudo).sum())
-    stderr = sqrt(float((np.square(pseudo - mean) / (1 / shares - 1)).mean()))
+    stderr = max(least_stderr, sqrt(float((np.square(pseudo - mean) / (1 / shares - 1)).mean())))
     stderr = 0.0 if stderr < MIN_SPREAD * scale else stderr
     second = (groups - 1) / groups * (n * stderr / scale) ** 2
     place = (value - bounds[0]) / scale

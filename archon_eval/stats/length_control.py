@@ -34,6 +34,8 @@ HUB_REPO = "tatsu-lab/alpaca_eval"
 HUB_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
 NUM_QUESTIONS = 805
 """Instructions of AlpacaEval; the regression knows the difficulty of each."""
+LEAST_SHARE = 0.9
+"""The rate's standard error is at least this share of the raw win rate's; measured by `benchmarks/coverage.py`."""
 DIGEST_FILE = "alpaca_eval_instructions.txt"
 """The digest of each official instruction (`_hash_instruction`), a line each, in official order; no text of theirs."""
 
@@ -57,7 +59,8 @@ class LengthControlledMetric(Metric):
     """The length-controlled win rate, from 0 to 1; over several epochs the mean of theirs.
 
     Intervals and comparisons leave out groups of questions and fit the regression again (delete-group jackknife), since
-    the regression is over all questions and no question has a figure of its own.
+    the regression is over all questions and no question has a figure of its own. The standard error is at least
+    `compute_least_stderr`.
     """
 
     calibration: str | None
@@ -84,7 +87,9 @@ class LengthControlledMetric(Metric):
         value, sizes = self.compute(answers), Counter[Hashable](map(assign_group, answers))
         try:
             left_out = self._leave_groups_out(answers)
-            return estimate_jackknife(value, left_out, sizes, confidence=confidence)
+            raw = self.part_metric.estimate(answers)
+            least = compute_least_stderr(raw.stderr, [(value, raw.value)])
+            return estimate_jackknife(value, left_out, sizes, least_stderr=least, confidence=confidence)
         except DataError:  # too few rows to leave some out: nothing is known of the spread
             return Estimate(value, None, None, high=None, n=len(answers), confidence=confidence)
 
@@ -94,12 +99,16 @@ class LengthControlledMetric(Metric):
         values, sizes = (self.compute(first), self.compute(second)), Counter[Hashable](map(assign_group, first))
         means = [{q: fmean(a.value for a in epochs) for q, epochs in answers.items()} for answers in (first, second)]
         differences = [means[0][question] - means[1][question] for question in first]
+        raw = self.part_metric.compare(first, second, confidence)
         try:
             one, other = (self._leave_groups_out(answers) for answers in (first, second))
         except DataError:  # as in `estimate`
             unknown = Estimate(values[0] - values[1], None, None, high=None, n=len(first), confidence=confidence)
-            return replace(self.part_metric.compare(first, second, confidence), difference=unknown)
-        return compare_jackknife((values[0], one), (values[1], other), sizes, differences, confidence=confidence)
+            return replace(raw, difference=unknown)
+        raw_values = [self.part_metric.compute(answers) for answers in (first, second)]
+        least = compute_least_stderr(raw.difference.stderr, list(zip(values, raw_values, strict=True)))
+        systems = (values[0], one), (values[1], other)
+        return compare_jackknife(*systems, sizes, differences, least_stderr=least, confidence=confidence)
 
     def _leave_groups_out(self, answers: Answers) -> dict[Hashable, float]:
         """Group of questions -> the rate without it.
@@ -132,6 +141,22 @@ def has_length_control(answers: Answers) -> bool:
     """Whether every epoch of the answers has a length-controlled rate."""
     epochs = list_epochs(answers)
     return bool(epochs) and all(is_controllable(rows) for rows in epochs)
+
+
+def compute_least_stderr(raw_stderr: float | None, rates: Sequence[tuple[float, float]]) -> float:
+    """The least standard error of a length-controlled rate, or of the difference of two, on a scale from 0 to 1.
+
+    The regression's penalty, which each fit chooses anew by cross-validation, pulls rates near 50% to 50%. Where it
+    does so whichever group is left out, the jackknife sees hardly any spread. So `LEAST_SHARE` of the raw rate's error
+    is the least, times p(1-p) of the length-controlled rate over that of the raw one, if that is below 1: rates spread
+    less near 0 and 1.
+
+    Args:
+        raw_stderr: of the raw win rate, or of the difference of two; None if unknown.
+        rates: each system's length-controlled rate and raw rate; of two systems the larger factor counts.
+    """
+    shrinks = [min(1.0, rate * (1 - rate) / (raw * (1 - raw))) for rate, raw in rates if 0 < raw < 1]
+    return LEAST_SHARE * (raw_stderr or 0.0) * max(shrinks, default=0.0)
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ from inspect_ai.scorer import Score
 from archon_eval.cli import main
 from archon_eval.report.compare import compare_runs
 from archon_eval.runs.read_log import read_run
+from archon_eval.stats.length_control import compute_least_stderr
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no stored judgments in {DATA}")
@@ -131,6 +132,8 @@ def test_the_length_controlled_rate_is_the_evals_own(
         assert 100 * raw.value == pytest.approx(own["win_rate"].value, abs=1e-9)
         assert run.estimate.low is not None and run.estimate.high is not None
         assert run.estimate.low < run.estimate.value < run.estimate.high
+        assert run.estimate.stderr is not None
+        assert run.estimate.stderr >= compute_least_stderr(raw.stderr, [(run.estimate.value, raw.value)]) > 0
     paired = compare_runs(*runs).overall.paired
     assert paired.difference.value == pytest.approx(runs[0].estimate.value - runs[1].estimate.value, abs=1e-12)
     assert paired.difference.low is not None and paired.difference.low < paired.difference.value

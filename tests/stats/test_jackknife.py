@@ -8,6 +8,7 @@ import pytest
 
 from archon_eval.errors import DataError
 from archon_eval.stats.jackknife import assign_group, compare_jackknife, estimate_jackknife
+from archon_eval.stats.length_control import compute_least_stderr
 
 
 def leave_out(values: np.ndarray, groups: list[int]) -> tuple[float, dict[int, float]]:
@@ -32,6 +33,28 @@ def test_equal_values_have_an_interval_of_some_width() -> None:
     base = estimate_jackknife(50.0, dict.fromkeys(sizes, 50.0), sizes, bounds=(0, 100))
     assert base.stderr == 0.0
     assert (base.low, base.high) == (pytest.approx(50 - 50 * 3.841459 / 803.841459), pytest.approx(50.239, abs=1e-3))
+
+
+def test_the_standard_error_is_at_least_what_the_caller_knows() -> None:
+    sizes = dict.fromkeys(range(20), 8)
+    pinned = (50.0, dict.fromkeys(sizes, 50.0))
+    result = estimate_jackknife(*pinned, sizes, bounds=(0, 100), least_stderr=3.0)
+    assert result.stderr == 3.0 and result.low is not None and result.high is not None
+    assert result.high - result.low == pytest.approx(2 * 2.093024 * 3.0, rel=0.05)  # t(0.975, 19)
+    paired = compare_jackknife(pinned, pinned, sizes, [0.0] * 160, bounds=(0, 100), least_stderr=4.0).difference
+    assert paired.stderr == 4.0 and paired.low is not None and paired.low < -8.0
+    moved = (50.0, {group: 50.0 + group for group in sizes})
+    assert estimate_jackknife(*moved, sizes, bounds=(0, 100), least_stderr=3.0) == estimate_jackknife(
+        *moved, sizes, bounds=(0, 100)
+    )
+
+
+def test_the_least_error_of_a_length_controlled_rate_follows_the_raw_one() -> None:
+    assert compute_least_stderr(0.03, [(0.5, 0.5)]) == pytest.approx(0.027)
+    assert compute_least_stderr(0.03, [(0.5, 0.9)]) == pytest.approx(0.027)  # never more than the raw one
+    assert compute_least_stderr(0.03, [(0.98, 0.9)]) == pytest.approx(0.027 * 0.98 * 0.02 / 0.09)
+    assert compute_least_stderr(0.03, [(0.98, 0.9), (0.5, 0.5)]) == pytest.approx(0.027)  # a difference's
+    assert compute_least_stderr(None, [(0.5, 0.5)]) == compute_least_stderr(0.0, [(1.0, 1.0)]) == 0.0
 
 
 def test_pairs_share_the_groups_noise() -> None:
