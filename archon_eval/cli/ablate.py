@@ -15,7 +15,7 @@ from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, 
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.cli.report import print_doubts, print_unknown_costs, print_unscored, print_warnings
 from archon_eval.cli.tables import create_table, print_table
-from archon_eval.errors import DataError
+from archon_eval.errors import DataError, sanitize_text
 
 PART_VERDICTS = {"better": "helps", "worse": "hurts", "cannot tell": "cannot tell"}
 """The verdict on the whole architecture against the changed one -> the verdict on the part that was changed."""
@@ -99,6 +99,8 @@ def _print_worth(run: Any, worth: Sequence[Any], missing: str) -> None:
     from archon_eval.stats.estimates import format_score
 
     print_warnings(list_warnings(run, worth))
+    if run.metric_note:
+        print(sanitize_text(run.metric_note))
     name, costs = run.metric.name, COST_COLUMNS.values()
     rows = create_table("change", name, "worth", "verdict", *costs, numbers=",".join((name, *costs)))
     scale = run.points

@@ -60,5 +60,5 @@ def add_scoring_options(command: argparse.ArgumentParser, missing: str = "error"
 def add_metric_option(command: Any, default: str = "the benchmark's own") -> None:
     """The option that says by which figure systems are reported and compared."""
     command.add_argument(
-        "--metric", metavar="NAME", help=f"which figure counts, such as win_rate, pass@5 or mean (default: {default})"
+        "--metric", metavar="NAME", help=f"which figure counts, such as win_rate or mean (default: {default})"
     )

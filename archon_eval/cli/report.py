@@ -76,6 +76,8 @@ def _compare(options: argparse.Namespace) -> int:
             _print_parts(pair)
         for run in (pair.first, pair.second):
             print(sanitize_text(f"{run.name}: {describe_score(run)}"))
+        for note in dict.fromkeys(run.metric_note for run in (pair.first, pair.second) if run.metric_note):
+            print(sanitize_text(note))
         print(sanitize_text(summarize_comparison(pair)))
         _print_costs(pair)
         if pair.unpaired:

@@ -13,7 +13,7 @@ from typing import Any
 
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.runs.benchmark_run import Run
-from archon_eval.stats.metrics import ScoredAnswer
+from archon_eval.stats.metrics import ScoredAnswer, is_mean
 
 BASELINE_FORMAT = 2
 """Of the file; a later one is refused. Format 1 had plain scores alone, for a metric that is their mean."""
@@ -28,6 +28,8 @@ class Baseline:
     scorer: str
     metric: str
     """Its name; empty in a file of format 1."""
+    is_mean: bool
+    """Whether it is the mean of values, whatever its name."""
     judges: tuple[str, ...]
     name: str
     fingerprint: str
@@ -48,6 +50,7 @@ def create_baseline(run: Run) -> Baseline:
         version=run.version,
         scorer=run.scorer,
         metric=run.metric.name,
+        is_mean=is_mean(run.metric),
         judges=run.judges,
         name=run.name,
         fingerprint=run.fingerprint,
@@ -65,7 +68,8 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
     """
     baseline = create_baseline(run)
     head = {
-        name: getattr(baseline, name) for name in ("format", "task", "version", "scorer", "metric", "judges", "name")
+        name: getattr(baseline, name)
+        for name in ("format", "task", "version", "scorer", "metric", "is_mean", "judges", "name")
     }
     head |= {
         "fingerprint": baseline.fingerprint,
@@ -103,6 +107,7 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
             version=str(data["version"]),
             scorer=str(data["scorer"]),
             metric=str(data["metric"]) if data["format"] > 1 else "",
+            is_mean=bool(data["is_mean"]) if data["format"] > 1 else True,
             judges=tuple(map(str, data["judges"])),
             name=str(data["name"]),
             fingerprint=str(data["fingerprint"]),

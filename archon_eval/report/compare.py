@@ -12,6 +12,7 @@ from typing import Any
 
 from archon_eval.errors import DataError
 from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
+from archon_eval.runs.metrics import join_metrics
 from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.stats.comparison import (
     PairedComparison,
@@ -141,7 +142,7 @@ def compare_runs(first: Run, second: Run, confidence: float = 0.95) -> RunCompar
     for question in shared:
         groups.setdefault(first.questions[question].group, []).append(question)
     part_confidence = bonferroni_confidence(len(groups), confidence)
-    metric = first.metric.widen(second.scored)
+    metric = (join_metrics(first.metric, second.metric) or first.metric).widen({**first.scored}).widen(second.scored)
     parts = [
         _compare_part(name, first, second, metric=metric.part_metric, questions=questions, confidence=part_confidence)
         for name, questions in groups.items()
@@ -186,7 +187,7 @@ def explain_undecided(paired: PairedComparison, scale: float) -> str:
     """What would settle an undecided comparison."""
     reach, more = compute_detectable_effect(paired), estimate_more_questions(paired)
     if reach is None:
-        return "one question tells nothing about spread"
+        return "one question tells nothing about spread" if paired.difference.n == 1 else "the spread is unknown"
     if paired.wins + paired.losses == 0:
         return "the two score the same on every question"
     if reach == 0:

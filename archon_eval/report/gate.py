@@ -26,7 +26,7 @@ from archon_eval.stats.comparison import (
     estimate_more_questions,
 )
 from archon_eval.stats.estimates import format_score
-from archon_eval.stats.metrics import ScoredAnswer, is_mean, list_values
+from archon_eval.stats.metrics import RatioMetric, ScoredAnswer, is_mean, list_values
 
 GATE_COSTS = tuple(name for name in COST_COLUMNS if name != "seconds")
 """Names of the costs that are shown: a baseline has no seconds, which differ from run to run."""
@@ -152,6 +152,8 @@ def _collect_notes(baseline: Baseline, run: Run) -> list[str]:
     notes = [f"{count} {word}" for word, count in run.notes.items()]
     if baseline.fingerprint != run.fingerprint:
         notes.append(f"another architecture than the baseline's: {run.name} {run.fingerprint}, before {baseline.name}")
+    if run.metric_note:
+        notes.append(run.metric_note)
     if extra := len(run.scored) - len(baseline.scored):
         notes.append(f"{extra} questions are not in the baseline and do not count")
     return notes
@@ -175,7 +177,7 @@ def decide_outcome(
     """
     difference, margin = paired.difference, limits.margin / scale
     if difference.stderr is None:
-        return 2, "one question tells nothing about spread"
+        return 2, "one question tells nothing about spread" if difference.n == 1 else "the spread is unknown"
     alike = difference.low is None or difference.high is None  # all moved alike, on a scale without known ends
     low = difference.value if difference.low is None else difference.low
     high = difference.value if difference.high is None else difference.high
@@ -238,10 +240,12 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         ("benchmark", baseline.task, run.task),
         ("version of the benchmark", baseline.version, run.version),
         ("scorer", baseline.scorer, run.scorer),
-        ("metric", baseline.metric or _name_old_metric(run), run.metric.name),
     ):
         if before != now:
             mismatches.append(f"another {aspect}: {now}, in the baseline {before}")
+    before, now = baseline.metric or "the mean of values (a file of format 1: save it again)", run.metric.name
+    if before != now and not (baseline.is_mean and _reads_like_mean(run)):
+        mismatches.append(f"another metric: {now}, in the baseline {before}")
     gone = [judge for judge in baseline.judges if judge not in run.judges]
     new = [judge for judge in run.judges if judge not in baseline.judges]
     if gone:
@@ -258,9 +262,10 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
     return mismatches
 
 
-def _name_old_metric(run: Run) -> str:
-    """What a baseline of format 1 was compared by: the mean, which some benchmarks have under a name of their own."""
-    return run.metric.name if is_mean(run.metric) else "the mean of values (a file of format 1: save it again)"
+def _reads_like_mean(run: Run) -> bool:
+    """Whether the run's figure is the mean of values: by its kind, or because all answers weigh the same."""
+    weights = {answer.weight for answers in run.scored.values() for answer in answers}
+    return is_mean(run.metric) or (isinstance(run.metric, RatioMetric) and len(weights) == 1)
 
 
 def _average(answers: Sequence[ScoredAnswer]) -> float:

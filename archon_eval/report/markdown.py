@@ -54,6 +54,8 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
         ],
         rows,
     )
+    for note in dict.fromkeys(system.run.metric_note for system in benchmark.systems if system.run.metric_note):
+        yield from (escape_markdown(note), "")
     for system in benchmark.systems:
         if why := explain_unknown_costs(system.run.unknown_costs):
             yield from (escape_markdown(f"{system.label}: {why}"), "")

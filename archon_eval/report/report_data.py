@@ -7,7 +7,7 @@ data.benchmarks[0].systems[0].label
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from archon_eval.report.compare import (
 from archon_eval.report.formatting import truncate
 from archon_eval.report.search_results import Search, has_journal, is_search, read_search
 from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
+from archon_eval.runs.metrics import MEAN_OF_VALUES
 from archon_eval.runs.read_log import find_logs, merge_alike, read_runs
 from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, format_score
+from archon_eval.stats.metrics import MeanMetric, is_mean
 
 DRAWN_COSTS = ("dollars", "tokens", "calls", "seconds")
 """Names of COST_NAMES that the chart of score against cost can show."""
@@ -146,7 +148,7 @@ def read_report_data(
     searches = []
     for path in folders:
         count_log()
-        searches.append(read_search(path))
+        searches.append(read_search(path, scorer, missing, metric=metric))
     problems = [
         f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
     ]
@@ -165,7 +167,8 @@ def read_report_data(
         raise DataError(f"no log can be used; {problems[-1]}")
     tasks: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        tasks.setdefault((f"{run.task}, {run.scorer}", run.metric.name), []).append(run)
+        figure = MEAN_OF_VALUES if is_mean(run.metric) else run.metric.name
+        tasks.setdefault((f"{run.task}, {run.scorer}", figure), []).append(run)
     benchmarks = tuple(build_benchmark_report(task, runs_of_task) for (task, _), runs_of_task in tasks.items())
     return ReportData(benchmarks, tuple(searches), tuple(problems))
 
@@ -175,7 +178,7 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
 
     Runs with unknown calls or tokens come last: they are not the cheapest for all one knows.
     """
-    ordered = sorted(runs, key=_rank_cost)
+    ordered = unify_metrics(sorted(runs, key=_rank_cost))
     systems, taken = [], set[str]()
     for run in ordered:
         name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
@@ -186,13 +189,33 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
         systems.append(SystemResult(label, run))
     reasons = {s.label: truncate(sanitize_text(find_incompatibility(s.run, ordered[0]))) for s in systems[1:]}
     alike = [system for system in systems[1:] if not reasons[system.label]]
-    confidence = bonferroni_confidence(len(alike))
+    confidence, pairs = bonferroni_confidence(len(alike)), {}
+    for system in alike:
+        try:
+            pairs[system.label] = compare_runs(system.run, ordered[0], confidence)
+        except DataError as exc:  # too few shared questions for the figure
+            reasons[system.label] = truncate(sanitize_text(str(exc)))
     return BenchmarkReport(
         task=task,
         systems=tuple(systems),
-        pairs={system.label: compare_runs(system.run, ordered[0], confidence) for system in alike},
+        pairs=pairs,
         not_compared={label: reason for label, reason in reasons.items() if reason},
     )
+
+
+def unify_metrics(runs: Sequence[Run]) -> list[Run]:
+    """The runs by one figure: where means have different names in their logs, all of them are means of values, and a
+    log's own name stands beside."""
+    if len({run.metric.name for run in runs}) == 1 or not all(is_mean(run.metric) for run in runs):
+        return list(runs)
+
+    def rename(run: Run) -> Run:
+        if run.metric.name == MEAN_OF_VALUES:
+            return run
+        own = run.headline or (run.metric.name, run.estimate.value)
+        return replace(run, metric=MeanMetric(MEAN_OF_VALUES, run.metric.bounds), headline=own)
+
+    return [rename(run) for run in runs]
 
 
 def _rank_cost(run: Run) -> list[tuple[bool, float]]:
@@ -239,8 +262,9 @@ def format_beside(benchmark: BenchmarkReport, system: SystemResult) -> list[str]
     def format_figure(figure: Estimate | None) -> str:
         if figure is None:
             return ""
-        is_share = figure.low is not None or 0 <= figure.value <= 1  # the log's own figure may be of any kind
-        return format_interval(figure, benchmark.scale if is_share else 1.0, digits=benchmark.digits)
+        if system.run.headline is not None and figure.value == system.run.headline[1] and figure.stderr is None:
+            return f"{figure.value:.4g}"  # as the log has it, of whatever kind
+        return format_interval(figure, benchmark.scale, digits=benchmark.digits)
 
     return [format_figure(system.beside.get(name)) for name in benchmark.beside]
 

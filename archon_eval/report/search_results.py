@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchonError, DataError
-from archon_eval.runs.benchmark_run import Run
+from archon_eval.runs.benchmark_run import MissingPolicy, Run
 from archon_eval.runs.read_log import read_run
 
 
@@ -76,8 +76,18 @@ def has_journal(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / "search.jsonl").is_file()
 
 
-def read_search(path: str | os.PathLike[str]) -> Search:
+def read_search(
+    path: str | os.PathLike[str],
+    scorer: str | None = None,
+    missing: MissingPolicy = "drop",
+    *,
+    metric: str | None = None,
+) -> Search:
     """Read the folder of a finished search.
+
+    Args:
+        scorer, metric: of the evals on the held-out questions; None for those of the search.
+        missing: as for `read_run`.
 
     Raises:
         DataError: a file is missing or not of its form.
@@ -89,7 +99,8 @@ def read_search(path: str | os.PathLike[str]) -> Search:
             trials = tuple(_parse_trial(row) for row in csv.DictReader(stream))
         logs = _find_report_logs(folder / "search.jsonl")
         problems: list[str] = []
-        runs = tuple(_read_runs(logs, folder, problems))
+        chosen = [log._replace(scorer=scorer or log.scorer, metric=metric or log.metric) for log in logs]
+        runs = tuple(_read_runs(chosen, folder, problems, missing=missing))
         return Search(
             folder=str(path),
             trials=trials,
@@ -162,12 +173,14 @@ def _find_report_logs(journal: Path) -> list[_HeldOutLog]:
     return [logs[key] for key in sorted(logs)]
 
 
-def _read_runs(logs: Iterable[_HeldOutLog], folder: Path, problems: list[str]) -> Iterator[Run]:
+def _read_runs(
+    logs: Iterable[_HeldOutLog], folder: Path, problems: list[str], *, missing: MissingPolicy
+) -> Iterator[Run]:
     for name, path, scorer, metric in logs:
         log = Path(path) if Path(path).is_file() else folder / "logs" / Path(path).name  # a folder that was moved
         if log.is_file():
             try:
-                run = read_run(log, scorer, missing="drop", metric=metric)
+                run = read_run(log, scorer, missing, metric=metric)
             except DataError as exc:
                 problems.append(str(exc))
                 continue

@@ -14,6 +14,7 @@ from typing import Literal
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.metrics import join_metrics
 from archon_eval.stats.estimates import Estimate
 from archon_eval.stats.metrics import Answers, MeanMetric, Metric, QuestionMetric, ScoredAnswer
 from archon_eval.stats.over_runs import RunsSpread, estimate_over_runs
@@ -201,10 +202,11 @@ class Run:
             ("benchmarks", self.task, other.task),
             ("versions of the benchmark", self.version, other.version),
             ("scorers", self.scorer, other.scorer),
-            ("metrics", self.metric.name, other.metric.name),
         ):
             if mine != others:
                 return f"different {aspect}: {mine} and {others}"
+        if join_metrics(self.metric, other.metric) is None:
+            return f"different metrics: {self.metric.name} and {other.metric.name}"
         if set(self.judges) != set(other.judges):
             pairs = ((self, other), (other, self))
             own = ([judge for judge in a.judges if judge not in b.judges] for a, b in pairs)
@@ -241,7 +243,7 @@ def merge_runs(first: Run, second: Run) -> Run:
         first,
         questions={**second.questions, **first.questions},
         scored=scored,
-        metric=first.metric.widen(scored),
+        metric=(join_metrics(first.metric, second.metric) or first.metric).widen(scored),
         headline=_average_headlines(first.headline, second.headline, counts),
         missing=missing,
         answers={**second.answers, **first.answers},

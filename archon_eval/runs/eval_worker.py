@@ -24,7 +24,7 @@ from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.layer_health import RunHealth
-from archon_eval.runs.metrics import choose_metric, find_declaration
+from archon_eval.runs.metrics import choose_metric, find_declaration, find_declaring_scorer
 from archon_eval.runs.read_log import measure_seconds, open_log
 from archon_eval.runs.records import build_records, choose_scorer
 from archon_eval.stats.metrics import ScoredAnswer
@@ -121,6 +121,8 @@ class EvalResult:
     """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
     scorer: str = ""
     """Whose scores these are; empty in records of earlier versions."""
+    declared_by: str = ""
+    """The scorer of `archon_eval.runs.metrics.DECLARED` that declares the metric; empty where none does."""
     metric: str = ""
     """The name of the figure that counts; empty in records of earlier versions, whose figure is the mean of scores."""
     details: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -132,13 +134,13 @@ class EvalResult:
 
     @cached_property
     def answers(self) -> dict[str, dict[int, ScoredAnswer]]:
-        """Question -> epoch -> scored answer, by question."""
+        """Question -> epoch -> scored answer, in the order of the log."""
         return {
             question: {
                 int(epoch): ScoredAnswer(value, **self.details.get(question, {}).get(epoch, {}))
                 for epoch, value in by_epoch.items()
             }
-            for question, by_epoch in sorted(self.scores.items())
+            for question, by_epoch in self.scores.items()
         }
 
 
@@ -219,6 +221,8 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         failed=failed,
         unscored=unscored,
         scorer=scorer,
+        error=_find_failed_figures(log),
+        declared_by=find_declaring_scorer(log, scorer),
         metric=metric,
         details=details,
         calls=usage.paid_calls,
@@ -234,6 +238,14 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     )
 
 
+def _find_failed_figures(log: Any) -> str:
+    """Why an eval failed after all of its answers were scored, in its metrics; empty where it did not."""
+    if log.status != "error" or log.results is not None or not all(sample.scores for sample in log.samples or ()):
+        return ""
+    why = str(log.error.message) if log.error else "no reason given"
+    return f"the figures of the eval could not be computed: {why}"
+
+
 def reread_scores(result: EvalResult, path: Path, task: TaskReference | None = None) -> EvalResult:
     """A result with its scores as this version reads them from its log; what was paid stays as it was counted.
 
@@ -241,7 +253,7 @@ def reread_scores(result: EvalResult, path: Path, task: TaskReference | None = N
         DataError: the log cannot be read.
     """
     again = read_result(EvalJob(result.key, None, task or EvalTask("")), open_log(path))
-    names = ("scores", "failed", "unscored", "scorer", "metric", "details")
+    names = ("scores", "failed", "unscored", "scorer", "declared_by", "metric", "details")
     return replace(result, **{name: getattr(again, name) for name in names})
 
 

@@ -9,13 +9,20 @@ log has figures by name. Where the first of them is the mean of the values, that
 it is not (F1 over a corpus, say), it is shown as it is, and beside it the mean of values, which comparisons are of.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from archon_eval.errors import DataError, did_you_mean
-from archon_eval.stats.length_control import LengthControlledMetric, find_calibration_problem, has_length_control
+from archon_eval.stats.length_control import (
+    RAW_WIN_RATE,
+    LengthControlledMetric,
+    find_calibration_problem,
+    find_official_index,
+    has_length_control,
+)
 from archon_eval.stats.metrics import (
     Answers,
     MeanMetric,
@@ -24,6 +31,7 @@ from archon_eval.stats.metrics import (
     PassAtKMetric,
     RatioMetric,
     ScoredAnswer,
+    is_mean,
     is_within,
 )
 
@@ -33,14 +41,16 @@ if TYPE_CHECKING:
 MEAN_OF_VALUES = "mean of values"
 PACKAGE = "archon_eval"
 MIXEVAL_PARTS = ("free-form", "multiple-choice")
+MIXEVAL_NAMES = ("overall", *(f"{part}_accuracy" for part in MIXEVAL_PARTS))
 WIN_RATE = RatioMetric("win rate")
-RAW_WIN_RATE = MeanMetric("win rate", shown_digits=2)
 ADJUSTED_WIN_RATE = RatioMetric("adjusted win rate")
 MEAN_GRADE = RatioMetric("mean grade", bounds=(1.0, 10.0))
 MIXEVAL_OVERALL = PartsMetric("overall", MIXEVAL_PARTS)
 ACCURACY = MeanMetric("accuracy")
-ERROR_WORDS = ("stderr", "std", "var", "ci_", "standard_error", "error", "n_")
-"""What the names of figures begin or end with that say how sure another one is, or of how many it is."""
+ERROR_NAMES = re.compile(r"(bootstrap_|lc_)?(stderr|std|var|standard_error)|(.*_)?ci_(low|high)|n_\w+|.*_stderr")
+"""Names of figures that say how sure another one is, or of how many it is."""
+MEAN_METRICS = ("accuracy", "mean")
+"""Metrics of Inspect that are the mean of values by their definition."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +59,34 @@ class Declaration:
 
     metrics: Callable[[Answers], Sequence[Metric]]
     """Its metrics, the headline first."""
+    names: tuple[str, ...]
+    """All that it may be called by `--metric`."""
     weigh: Callable[[Mapping[str, Any]], float] = lambda metadata: 1.0
     """The rows that an answer stands for, from its score's metadata."""
     facts: tuple[str, ...] = ()
     """Keys of the score's metadata that the metric reads."""
     marks: tuple[str, ...] = ()
     """Keys of a score's metadata by which the scorer is known from another of the same name."""
+    correct: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda facts, sample: facts
+    """The facts as the sample's own metadata has them, where a score of an earlier version may be wrong."""
     lost_weight: float | None = 1.0
     """The weight of an answer that failed and counts as wrong; None where the metric needs an answer."""
 
-    def read_answer(self, value: float, metadata: Mapping[str, Any]) -> ScoredAnswer:
+    def read_answer(
+        self, value: float, metadata: Mapping[str, Any], sample: Mapping[str, Any] | None = None
+    ) -> ScoredAnswer:
         """The scored answer.
+
+        Args:
+            metadata: the score's.
+            sample: the sample's metadata, where it is known.
 
         Raises:
             DataError: the metadata lacks what the metric reads.
         """
         try:
-            return ScoredAnswer(value, self.weigh(metadata), {name: metadata[name] for name in self.facts})
+            facts = {name: metadata[name] for name in self.facts}
+            return ScoredAnswer(value, self.weigh(metadata), dict(self.correct(facts, sample or {})))
         except (KeyError, TypeError) as exc:
             raise DataError(f"the score's metadata lacks what its metric reads: {exc!r}") from exc
 
@@ -90,6 +111,12 @@ def _list_alpaca_metrics(answers: Answers) -> Sequence[Metric]:
     return (LengthControlledMetric(first.facts["calibration"]), RAW_WIN_RATE)
 
 
+def _correct_index(facts: Mapping[str, Any], sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The index that the instruction's text has; earlier versions believed the place in the file."""
+    instruction = sample.get("instruction")
+    return {**facts, "index": find_official_index(instruction)} if isinstance(instruction, str) else facts
+
+
 def _list_mixeval_metrics(answers: Answers) -> Sequence[Metric]:
     parts = {str(epochs[0].facts["part"]) for epochs in answers.values() if epochs}
     if len(parts) == 1:
@@ -100,35 +127,42 @@ def _list_mixeval_metrics(answers: Answers) -> Sequence[Metric]:
 DECLARED: Mapping[str, Declaration] = {
     "alpaca_eval": Declaration(
         _list_alpaca_metrics,
+        ("lc_win_rate", "win_rate"),
         facts=("index", "length", "baseline_length", "length_controlled", "calibration"),
         marks=("preference", "baseline_length"),
+        correct=_correct_index,
         lost_weight=None,
     ),
     "arena_hard": Declaration(
         lambda answers: (WIN_RATE,),
+        ("win_rate",),
         weigh=lambda metadata: float(sum(len(game["rows"]) for game in metadata["games"])),
         marks=("games",),
         lost_weight=2.0,
     ),
-    "letter_answer": Declaration(lambda answers: (ACCURACY,), marks=("status",)),
-    "math_answer": Declaration(lambda answers: (ACCURACY,), marks=("extraction", "status")),
-    "mixeval": Declaration(_list_mixeval_metrics, facts=("part", "benchmark"), marks=("part", "verdict")),
+    "letter_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("status",)),
+    "math_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("extraction", "status")),
+    "mixeval": Declaration(
+        _list_mixeval_metrics, MIXEVAL_NAMES, facts=("part", "benchmark"), marks=("part", "verdict")
+    ),
     "mt_bench_pair": Declaration(
         lambda answers: (ADJUSTED_WIN_RATE,),
+        ("adjusted_win_rate",),
         weigh=lambda metadata: float(len(metadata["outcomes"])),
         marks=("outcomes",),
         lost_weight=2.0,
     ),
     "mt_bench_single": Declaration(
         lambda answers: (MEAN_GRADE,),
+        ("mean_grade",),
         weigh=lambda metadata: float(len(metadata["ratings"])),
         marks=("ratings",),
         lost_weight=None,
     ),
-    "programs": Declaration(lambda answers: (PassAtKMetric(1),), marks=("verdict", "tests")),
+    "programs": Declaration(lambda answers: (PassAtKMetric(1),), ("pass@1",), marks=("verdict", "tests")),
 }
 """Scorer -> its declaration."""
-UNKNOWN_SCORER = Declaration(lambda answers: ())
+UNKNOWN_SCORER = Declaration(lambda answers: (), ())
 
 
 @dataclass(frozen=True)
@@ -145,18 +179,25 @@ class MetricChoice:
 
 
 def find_declaration(log: Any, scorer: str) -> Declaration:
-    """The declaration of a scorer, by its name in the samples; of one from elsewhere, the one that knows nothing.
+    """The declaration of a scorer, by its name in the samples; of one from elsewhere, the one that knows nothing."""
+    name = find_declaring_scorer(log, scorer)
+    return DECLARED[name] if name else UNKNOWN_SCORER
+
+
+def find_declaring_scorer(log: Any, scorer: str) -> str:
+    """The name in DECLARED of a scorer in the samples; empty for one from elsewhere.
 
     A log has the scorer's name with its package or without. So a scorer is also known by what its scores hold.
     """
     name = re.sub(r"\d+$", "", scorer) if scorer not in DECLARED else scorer  # Inspect numbers equal names
     if name not in DECLARED:
-        return UNKNOWN_SCORER
-    packages = {str(used.name).rpartition("/")[0] for used in log.eval.scorers or () if used.name.endswith(name)}
+        return ""
+    named = [str(used.name).rpartition("/") for used in log.eval.scorers or ()]
+    packages = {package for package, _, last in named if last == name}
     found = [(sample.scores or {}).get(scorer) for sample in log.samples or ()]
     marks = set(DECLARED[name].marks)
     is_known = any(marks <= (score.metadata or {}).keys() for score in found if score is not None)
-    return DECLARED[name] if is_known and not packages - {"", PACKAGE} else UNKNOWN_SCORER
+    return name if is_known and not packages - {"", PACKAGE} else ""
 
 
 def collect_answers(scorer: str, scores: "Sequence[SampleScore]") -> dict[str, list[ScoredAnswer]]:
@@ -186,47 +227,54 @@ def choose_metric(log: Any, scorer: str, answers: Answers, wanted: str | None = 
     logged = read_logged_figures(log, scorer)
     declared = list(find_declaration(log, scorer).metrics(answers))
     reducer = _find_reducer(log, scorer)
-    choice = _choose_declared(declared, logged, reducer) if declared else _choose_logged(logged, answers)
+    if declared:
+        choice = _choose_declared(declared, logged, reducer)
+    else:
+        choice = _choose_logged(logged, answers, _list_mean_figures(log, scorer))
     if wanted is None:
-        return choice
+        return _explain_raw_rate(choice, answers)
     offered: list[Metric] = [*declared, choice.metric, fit_mean(MEAN_OF_VALUES, answers)]
-    if match := re.fullmatch(r"pass[@_](?:at_)?(\d+)", wanted):
+    if match := re.fullmatch(r"pass[@_](?:at_)?([1-9]\d*)", wanted):
         metric: Metric = PassAtKMetric(int(match[1]))
         metric.compute(answers)
         return MetricChoice(metric, logged=logged)
     for metric in offered:
         if wanted in (metric.name, metric.option, "mean" if metric.name == MEAN_OF_VALUES else metric.name):
+            if isinstance(metric, LengthControlledMetric) and (why := find_calibration_problem(metric.calibration)):
+                raise DataError(f"scorer {scorer}: {why}")
             return MetricChoice(metric, logged=logged)
     if wanted in logged:
         return MetricChoice(fit_mean(MEAN_OF_VALUES, answers), (wanted, logged[wanted]), logged=logged)
-    names = [*dict.fromkeys(metric.option for metric in offered), "pass@K", *logged]
+    names = dict.fromkeys([*(metric.option for metric in offered), "pass@K", *logged])
     raise DataError(f"scorer {scorer}: no metric {wanted!r}{did_you_mean(wanted, names)}")
 
 
-def rebuild_metric(scorer: str, name: str, answers: Answers) -> Metric:
-    """The metric of that name, of the scorer whose answers these are; where the name is empty, the mean of values.
+def rebuild_metric(declared_by: str, name: str, answers: Answers) -> Metric:
+    """The metric of that name; where the name is empty, the mean of values.
+
+    Args:
+        declared_by: the scorer of this package that declares it; empty where none does.
 
     Raises:
         DataError: the scorer has no such metric for these answers.
     """
     if match := re.fullmatch(r"pass@(\d+)", name):
         return PassAtKMetric(int(match[1]))
-    declared = DECLARED[scorer].metrics(answers) if scorer in DECLARED and _has_facts(scorer, answers) else ()
-    for metric in declared:
+    for metric in DECLARED[declared_by].metrics(answers) if declared_by else ():
         if metric.name == name:
             return metric
-    if any(name == metric.name for metric in _FULL_METRICS):
+    if declared_by and name != MEAN_OF_VALUES:
         raise DataError(f"these answers have no {name}: they lack what it reads")
     return fit_mean(name or MEAN_OF_VALUES, answers)
 
 
-_FULL_METRICS = (WIN_RATE, ADJUSTED_WIN_RATE, MEAN_GRADE, MIXEVAL_OVERALL, LengthControlledMetric(None))
-"""Metrics that read more than the values."""
-
-
-def _has_facts(scorer: str, answers: Answers) -> bool:
-    names = set(DECLARED[scorer].facts)
-    return all(names <= answer.facts.keys() for epochs in answers.values() for answer in epochs)
+def join_metrics(first: Metric, second: Metric) -> Metric | None:
+    """The metric by which two runs are compared; None where there is none. Means of two names are means of values."""
+    if first.name == second.name:
+        return first
+    if is_mean(first) and is_mean(second):
+        return MeanMetric(MEAN_OF_VALUES, first.bounds)
+    return None
 
 
 def fit_mean(name: str, answers: Answers) -> MeanMetric:
@@ -241,7 +289,7 @@ def read_logged_figures(log: Any, scorer: str) -> dict[str, float]:
     for score in _list_results(log, scorer):
         reducer = "" if score.reducer in (None, "mean") else f" ({score.reducer})"
         for key, figure in score.metrics.items():
-            if isinstance(figure.value, int | float):
+            if isinstance(figure.value, int | float) and math.isfinite(figure.value):
                 figures.setdefault(f"{key}{reducer}", float(figure.value))
     return figures
 
@@ -266,12 +314,38 @@ def _choose_declared(declared: Sequence[Metric], logged: Mapping[str, float], re
         return MetricChoice(PassAtKMetric(int(match[1])), logged=logged)
     if isinstance(declared[0], LengthControlledMetric) and (why := find_calibration_problem(declared[0].calibration)):
         value = logged.get("length_controlled_winrate")
-        headline = None if value is None else ("length_controlled_winrate", value / 100)
+        headline = None if value is None else ("length_controlled_winrate", value)
         return MetricChoice(declared[1], headline, f"length control cannot be computed here: {why}", logged)
+    if reducer and (name := next((name for name in _list_headlines(logged) if name.endswith(f"({reducer})")), None)):
+        note = (
+            f"the eval took the {reducer} of each question's answers; the {declared[0].name} here is over all of them"
+        )
+        return MetricChoice(declared[0], (name, logged[name]), note, logged)
     return MetricChoice(declared[0], logged=logged)
 
 
-def _choose_logged(logged: Mapping[str, float], answers: Answers) -> MetricChoice:
+def _explain_raw_rate(choice: MetricChoice, answers: Answers) -> MetricChoice:
+    """The choice, with a word where length control was asked for and these are not AlpacaEval's instructions."""
+    facts = [epochs[0].facts for epochs in answers.values()]
+    if choice.metric != RAW_WIN_RATE or choice.note or not all(each.get("length_controlled") for each in facts):
+        return choice
+    others = sum(each.get("index") is None for each in facts)
+    why = f"{others} of {len(facts)} are not its own" if others else "the answers do not differ in length"
+    return replace(choice, note=f"no length-controlled rate: it needs AlpacaEval's instructions, and {why}")
+
+
+def _list_mean_figures(log: Any, scorer: str) -> set[str]:
+    """Names of the scorer's figures that are the mean of values by definition."""
+    return {
+        key
+        for score in _list_results(log, scorer)
+        if score.reducer in (None, "mean")
+        for key, figure in score.metrics.items()
+        if str(figure.name).rpartition("/")[2] in MEAN_METRICS
+    }
+
+
+def _choose_logged(logged: Mapping[str, float], answers: Answers, means: Collection[str]) -> MetricChoice:
     mean = fit_mean(MEAN_OF_VALUES, answers)
     name = next(iter(_list_headlines(logged)), None)
     if name is None or not answers:
@@ -285,7 +359,7 @@ def _choose_logged(logged: Mapping[str, float], answers: Answers) -> MetricChoic
             is_same = False
         if is_same:
             return MetricChoice(metric, logged=logged)
-    if abs(mean.compute(answers) - own) <= 1e-6 * max(1.0, abs(own)):
+    if name in means or abs(mean.compute(answers) - own) <= 1e-6 * max(1.0, abs(own)):
         return MetricChoice(fit_mean(name, answers), logged=logged)
     return MetricChoice(mean, (name, own), logged=logged)
 
@@ -293,6 +367,5 @@ def _choose_logged(logged: Mapping[str, float], answers: Answers) -> MetricChoic
 def _list_headlines(logged: Mapping[str, float]) -> Iterable[str]:
     """Names of figures that say how good, not how sure."""
     for name in logged:
-        word = name.rpartition("/")[2].partition(" ")[0]
-        if not any(word.startswith(part) or word.endswith(part) for part in ERROR_WORDS):
+        if not ERROR_NAMES.fullmatch(name.rpartition("/")[2].partition(" ")[0]):
             yield name

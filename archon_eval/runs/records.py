@@ -60,8 +60,15 @@ class AnswerRecord:
 
 
 def choose_scorer(samples: Sequence[Any], scorer: str | None = None) -> str:
-    """The scorer that counts: the one asked for, else the first that scored; empty where nothing was scored."""
-    return scorer or next(iter(_list_scorers(samples)), "")
+    """The scorer that counts: the one asked for, else the first that scored; empty where nothing was scored.
+
+    A registered name, such as `archon_eval/arena_hard`, is that of the scores without the package.
+    """
+    names = _list_scorers(samples)
+    if scorer and scorer not in names and scorer.partition("/")[0] not in names:
+        package, _, short = scorer.partition("/")
+        return short if package and short.partition("/")[0] in names else scorer
+    return scorer or next(iter(names), "")
 
 
 def check_scorer(samples: Sequence[Any], scorer: str) -> None:
@@ -79,6 +86,8 @@ def check_scorer(samples: Sequence[Any], scorer: str) -> None:
             hint = f"no scorer {name!r}{did_you_mean(name, names)}" if name else f"{sample.id}: nothing was scored"
             raise DataError(hint)
         score = (sample.scores or {}).get(name)
+        if score is not None and key and not isinstance(score.value, Mapping):
+            raise DataError(f"scorer {name} gives one value and no key: --scorer {name}, not {scorer}")
         if score is not None:
             select_value(score.value, name, key)
 
@@ -121,7 +130,7 @@ def _build_record(sample: Any, name: str, key: str, *, declaration: Declaration)
     try:
         accounts = read_accounts(sample)
         if score is not None and not problem:
-            answer = declaration.read_answer(value, score.metadata or {})
+            answer = declaration.read_answer(value, score.metadata or {}, sample.metadata)
     except DataError as exc:
         raise DataError(f"{sample.id}: {exc}") from exc
     return AnswerRecord(

@@ -17,6 +17,8 @@ from archon_eval.errors import DataError, did_you_mean, quote
 
 LETTER_VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """Inspect's CORRECT, PARTIAL, INCORRECT and NOANSWER, with the values that its own metrics give them."""
+MAX_SCORE = 1e100
+"""Squares of larger scores overflow."""
 WORD_VALUES = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 """In any case, as Inspect's own metrics read them."""
 
@@ -38,8 +40,9 @@ def convert_score(value: Any, scorer: str, key: str = "") -> float:
     except (TypeError, ValueError, OverflowError):
         shown = quote(value) if isinstance(value, str) else repr(value)[:200]
         raise DataError(f"scorer {scorer}: {shown} is no number") from None
-    if not math.isfinite(number):
-        raise DataError(f"scorer {scorer}: {value!r} is not a finite number")
+    if not abs(number) < MAX_SCORE:
+        what = "is too large to be averaged" if math.isfinite(number) else "is not a finite number"
+        raise DataError(f"scorer {scorer}: {value!r} {what}")
     return number
 
 

@@ -23,12 +23,13 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
-from archon_eval.runs.metrics import RAW_WIN_RATE, collect_answers
+from archon_eval.runs.metrics import collect_answers
 from archon_eval.scorers._judge import JudgeReply, Judgment, build_score_metadata, require_metadata_text
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers._options import JudgeOptions, spread_options
 from archon_eval.stats.estimates import estimate_mean
 from archon_eval.stats.length_control import (
+    RAW_WIN_RATE,
     find_calibration_file,
     find_official_index,
     get_lc_win_rate,

@@ -7,6 +7,7 @@ of the fields say what a search file may hold; `load_settings` checks all of the
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
@@ -228,6 +229,11 @@ def _find_contradictions(settings: SearchSettings) -> list[str]:
     if len(set(models)) < len(models):
         problems.append(f"models are named twice: {', '.join(models)}")
     keys = [task.key for task in settings.tasks]
+    for task in settings.tasks:
+        if task.metric and re.fullmatch(r"pass[@_](at_)?\d+", task.metric) and not task.metric.endswith(("@1", "_1")):
+            problems.append(
+                f"task {task.key}: metric {task.metric} needs several answers; a trial asks each question once"
+            )
     if twice := [key for key in keys if keys.count(key) > 1]:
         problems.append(f"task {twice[0]} is named twice: give it more `weight` instead")
     for name, members in settings.space.pools:

@@ -95,7 +95,10 @@ def compare_performance(
         return None
     if len(pairs) == 1:
         [(a, b)] = pairs
-        paired = a.metric.compare(a.answers, b.answers, confidence)
+        try:
+            paired = a.metric.compare(a.answers, b.answers, confidence)
+        except DataError:  # too few shared questions for length control
+            return None
         return replace(paired, difference=_scale_difference(a, paired.difference))
     (one, strata, shares), (other, _, _) = (_merge_tasks([pair[side] for pair in pairs]) for side in (0, 1))
     paired = compare_scores(one, other, strata=strata, shares=shares, confidence=confidence)

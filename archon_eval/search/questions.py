@@ -8,10 +8,12 @@
 import json
 from hashlib import sha256
 from inspect import Parameter, signature
+from typing import Any
 
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
+from archon_eval.runs.metrics import DECLARED
 from archon_eval.search.config import TaskSpec
 from archon_eval.tasks._data import find_dev_ids
 
@@ -38,6 +40,7 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
         near = "" if tasks else did_you_mean(task.name, _list_task_names())
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")
     _check_args(task, tasks[0])
+    _check_metric(task, tasks[0])
     digest, answers, samples = sha256(), {}, []
     for number, sample in enumerate(tasks[0].dataset, 1):
         id = str(number if sample.id is None else sample.id)
@@ -59,6 +62,17 @@ def _list_task_names() -> list[str]:
 
     ensure_entry_points("archon_eval")
     return [registry_info(task).name for task in registry_find(lambda info: info.type == "task")]
+
+
+def _check_metric(task: TaskSpec, loaded: Any) -> None:
+    """Refuse a metric that a scorer of this package does not have; of other scorers only their logs tell."""
+    from inspect_ai.util import registry_info
+
+    scorers = [registry_info(scorer).name.rpartition("/")[2] for scorer in loaded.scorer or ()]
+    name = task.scorer or next(iter(scorers), "")
+    names = [*DECLARED[name].names, "mean", "mean_of_values", "pass@1"] if name in DECLARED else []
+    if task.metric and names and task.metric.lower().replace(" ", "_") not in names:
+        raise SearchError(f"task {task.name}: no metric {task.metric!r} of {name}{did_you_mean(task.metric, names)}")
 
 
 def _check_args(task: TaskSpec, registered: object) -> None:

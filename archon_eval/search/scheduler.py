@@ -188,7 +188,7 @@ class TrialScheduler:
         """
         results = [self.results[f"{request.key}@{task.key}"] for task in self.settings.tasks]
         trial = build_trial(request, results, self.settings, splits=self._splits)
-        for part in trial.parts:
+        for part in trial.parts if not trial.error else ():
             known = self._metrics.setdefault(part.task.key, part.metric) if part.answers else part.metric
             if known.name != part.metric.name and not (is_mean(known) and is_mean(part.metric)):
                 raise SearchError(

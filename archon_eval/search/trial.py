@@ -1,6 +1,7 @@
 """A trial: one architecture's answers to some questions of every task, as wanted and as it came out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from archon_eval.architecture.spec import Architecture
@@ -9,10 +10,10 @@ from archon_eval.errors import DataError, SearchError
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.runs.layer_health import RunHealth
-from archon_eval.runs.metrics import rebuild_metric
+from archon_eval.runs.metrics import MEAN_OF_VALUES, rebuild_metric
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.performance import TaskAnswers, compute_performance
-from archon_eval.stats.metrics import list_values
+from archon_eval.stats.metrics import MeanMetric, list_values
 
 MAX_FAILED_SHARE = 0.1
 """A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
@@ -117,47 +118,54 @@ def build_trial(
     """The trial that results, one per task, make.
 
     Raises:
-        SearchError: a score outside its task's scale, or one that its metric cannot be computed of.
+        SearchError: a score outside its task's scale.
     """
     error = next((result.error for result in results if result.error), "")
-    parts = [_collect_answers(task, result) for task, result in zip(settings.tasks, results, strict=True)]
-    for part, result in zip(parts, results, strict=True):
-        error = error or _find_failure(part.task, result, len(splits[part.task.key][request.part]))
+    parts = []
+    for task, result in zip(settings.tasks, results, strict=True):
+        part, problem = _collect_answers(task, result)
+        parts.append(part)
+        error = error or _find_failure(task, result, len(splits[task.key][request.part])) or problem
     times = max(1, count_questions(splits, request.part) * request.epochs)
     calls = sum(result.calls + result.reused for result in results) / times
     tokens = sum(result.tokens for result in results) / times
     total = sum_dollars(result.cost for result in results)
     dollars = None if total is None else total / times
-    scored = any(part.answers for part in parts) and not error
+    performance = None
+    if any(part.answers for part in parts) and not error:
+        try:
+            performance = compute_performance(parts)
+        except SearchError as exc:
+            error = str(exc)
     return Trial(
         key=request.key,
         architecture=request.architecture,
         results=tuple(results),
-        performance=compute_performance(parts) if scored else None,
+        performance=performance,
         parts=tuple(parts),
         calls=calls,
         cost=settings.compute_cost(calls, tokens, dollars) if not error else 0.0,
-        by_epoch=_compute_by_epoch(parts, results) if scored else {},
+        by_epoch=_compute_by_epoch(parts, results) if performance is not None else {},
         error=error,
     )
 
 
-def _collect_answers(task: TaskSpec, result: EvalResult) -> TaskAnswers:
-    """A task's answers with the metric that its scorer declares.
+def _collect_answers(task: TaskSpec, result: EvalResult) -> tuple[TaskAnswers, str]:
+    """A task's answers with the metric that its scorer declares, and why it cannot be had of them.
 
     Raises:
-        SearchError: a score outside the task's scale, or a metric that cannot be had of these answers.
+        SearchError: a score outside the task's scale.
     """
     answers = {question: tuple(by_epoch.values()) for question, by_epoch in result.answers.items()}
     try:
-        metric = rebuild_metric(result.scorer, result.metric, answers)
+        metric = rebuild_metric(result.declared_by, result.metric, answers)
     except DataError as exc:
-        raise SearchError(f"{task.key}: {exc}") from exc
+        return TaskAnswers(task, MeanMetric(MEAN_OF_VALUES, None), answers), f"{task.key}: {exc}"
     part = TaskAnswers(task, metric, answers)
     if values := list(list_values(answers)):
         part.normalize(min(values))
         part.normalize(max(values))
-    return part
+    return part, ""
 
 
 def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult]) -> dict[int, float]:
@@ -169,7 +177,8 @@ def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult
             part.select({q: (by_epoch[epoch],) for q, by_epoch in result.answers.items() if epoch in by_epoch})
             for part, result in zip(parts, results, strict=True)
         ]
-        found[epoch] = compute_performance(selected)
+        with suppress(SearchError):  # too few answers of this set for the task's figure
+            found[epoch] = compute_performance(selected)
     return found
 
 

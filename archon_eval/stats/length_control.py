@@ -54,6 +54,10 @@ class JudgedPair:
     """Characters of the model's answer."""
 
 
+RAW_WIN_RATE = MeanMetric("win rate", shown_digits=2)
+"""The mean preference, whatever the lengths."""
+
+
 @dataclass(frozen=True)
 class LengthControlledMetric(Metric):
     """The length-controlled win rate, from 0 to 1; over several epochs the mean of theirs.
@@ -75,7 +79,7 @@ class LengthControlledMetric(Metric):
 
     @property
     def part_metric(self) -> Metric:
-        return MeanMetric("win rate", shown_digits=2)
+        return RAW_WIN_RATE
 
     def compute(self, answers: Answers) -> float:
         calibration = find_calibration_file(self.calibration)
@@ -117,11 +121,13 @@ class LengthControlledMetric(Metric):
             DataError: too few questions.
         """
         calibration, rates = find_calibration_file(self.calibration), list[dict[Hashable, float]]()
-        for number, rows in enumerate(list_epochs(answers)):
+        epochs_rows = list_epochs(answers)
+        for number, rows in enumerate(epochs_rows):
             groups = tuple(assign_group(question) for question, epochs in answers.items() if number < len(epochs))
             rate, left_out = get_lc_leave_outs(rows, calibration, groups)
             rates.append({group: left_out.get(group, rate) for group in map(assign_group, answers)})
-        return {group: fmean(rate[group] for rate in rates) / 100 for group in rates[0]}
+        sizes = [len(rows) for rows in epochs_rows]
+        return {group: fmean([rate[group] for rate in rates], sizes) / 100 for group in rates[0]}
 
 
 def list_epochs(answers: Answers) -> list[tuple[JudgedPair, ...]]:
@@ -290,23 +296,30 @@ def get_calibration_file(path: str | None = None) -> str:
         raise DataError(f"{wanted}: {error}; {hint}") from error
 
 
-@lru_cache
 def find_calibration_file(path: str | None) -> str:
     """As `get_calibration_file`; the official one where a log names a file of another machine.
 
     Raises:
         DataError: as `get_calibration_file`.
     """
-    return get_calibration_file(path if path is None or Path(path).is_file() else None)
+    file, problem = _look_for_calibration(path)
+    if problem:
+        raise DataError(problem)
+    return file
 
 
 def find_calibration_problem(path: str | None) -> str:
     """Why there is no length control on this machine; empty where there is."""
+    return _look_for_calibration(path)[1]
+
+
+@lru_cache
+def _look_for_calibration(path: str | None) -> tuple[str, str]:
+    """The file, or why there is none; looked for once, since the Hub may take long to say that it is not there."""
     try:
-        find_calibration_file(path)
+        return get_calibration_file(path if path is None or Path(path).is_file() else None), ""
     except DataError as exc:
-        return str(exc)
-    return ""
+        return "", str(exc)
 
 
 def _hash_instruction(instruction: str) -> str:

@@ -108,6 +108,7 @@ def write_scored_log(
     metrics: Mapping[str, float] | None = None,
     reducer: str | None = None,
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
+    others: Sequence[str] = (),
 ) -> Path:
     """One finished eval of the model `name`: question -> score of each epoch, as a scorer leaves it.
 
@@ -115,6 +116,7 @@ def write_scored_log(
         scorer: registered name, such as `archon_eval/arena_hard`; the samples have it without the package.
         metrics: the log's own figures.
         metadata: of samples, by question.
+        others: further scorers of the eval, without scores.
     """
     short = scorer.rpartition("/")[2]
     samples = [
@@ -137,7 +139,7 @@ def write_scored_log(
             "dataset": {"name": task, "samples": len(scores)},
             "model": name,
             "config": {},
-            "scorers": [{"name": scorer}],
+            "scorers": [{"name": name} for name in (scorer, *others)],
         }
     )
     figures = {key: EvalMetric(name=key, value=value) for key, value in (metrics or {}).items()}

@@ -26,6 +26,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from archon_eval.errors import DataError
 from archon_eval.report.compare import compare_paths
+from archon_eval.report.report_data import format_beside, read_report_data
 from archon_eval.runs.read_log import read_run, read_runs
 
 ANSWERS = {"a": "yy", "b": "yn", "c": "nn", "d": "ny"}
@@ -190,3 +191,90 @@ def test_answers_that_could_not_be_read_are_counted(tmp_path: Path) -> None:
     assert read_run(log).notes == {"answer no choice": 2, "answer beyond the options": 1}
     theirs = write_scored_log(tmp_path / "b.eval", scores, scorer="theirs/mixeval")
     assert read_run(theirs).notes == {}
+
+
+def test_epochs_of_other_questions_do_not_weigh_as_whole_runs(tmp_path: Path) -> None:
+    for name, questions in (("a", "f1 f2 m1 m2"), ("b", "f1 f3 m3 m4")):
+        scores = {}
+        for question in questions.split():
+            part = "free-form" if question.startswith("f") else "multiple-choice"
+            facts = {"part": part, "benchmark": "DROP", "verdict": ""}
+            scores[question] = [Score(value=float(part == "free-form"), metadata=facts)]
+        write_scored_log(tmp_path / f"{name}.eval", scores, scorer="archon_eval/mixeval")
+    for run in read_runs(tmp_path):
+        assert run.estimate.value == 0.5
+        assert run.estimate.low is not None and run.estimate.low < 0.5
+
+
+def test_a_reducer_of_a_scorer_of_ours_is_said(tmp_path: Path) -> None:
+    facts = {"extraction": "box", "status": "verified"}
+    scores = {q: [Score(value=v, metadata=facts) for v in each] for q, each in (("a", "CCI"), ("b", "IIC"))}
+    log = write_scored_log(
+        tmp_path / "a.eval", scores, scorer="archon_eval/math_answer", metrics={"accuracy": 0.5}, reducer="mode"
+    )
+    run = read_run(log)
+    assert (run.metric.name, run.headline) == ("accuracy", ("accuracy (mode)", 0.5))
+    assert "took the mode of each question's answers" in run.metric_note
+
+
+def test_an_index_that_the_text_does_not_have_gives_no_length_control(tmp_path: Path) -> None:
+    facts = {"length_controlled": True, "calibration": None, "preference": 1.5, "baseline_length": 10}
+    scores = {
+        f"q{n}": [Score(value=n % 2, metadata={**facts, "index": n, "length": 10 + n})] for n in range(20)
+    }  # as a version left them that believed the place in the file
+    own = {question: {"instruction": f"Do my own thing, {question}."} for question in scores}
+    run = read_run(write_scored_log(tmp_path / "a.eval", scores, scorer="archon_eval/alpaca_eval", metadata=own))
+    assert run.metric.name == "win rate" and run.headline is None
+    assert run.metric_note.startswith("no length-controlled rate") and "20 of 20 are not its own" in run.metric_note
+
+
+def test_another_scorer_whose_name_ends_alike_changes_nothing(tmp_path: Path) -> None:
+    facts = {"games": [{"rows": [1.0] * 3}, {"rows": [1.0] * 3}]}
+    scores = {
+        "a": [Score(value=1.0, metadata=facts)],
+        "b": [Score(value=0.0, metadata={"games": [{"rows": [0.0] * 2}]})],
+    }
+    log = write_scored_log(tmp_path / "a.eval", scores, scorer="archon_eval/arena_hard", others=["mine/my_arena_hard"])
+    assert read_run(log).metric.name == "win rate" and read_run(log).estimate.value == 0.75
+
+
+@pytest.mark.parametrize("figure", [float("inf"), float("nan")])
+def test_a_figure_that_is_no_number_is_none(tmp_path: Path, figure: float) -> None:
+    scores = {q: [Score(value=v)] for q, v in (("a", 1.0), ("b", 0.0))}
+    log = write_scored_log(tmp_path / "a.eval", scores, scorer="theirs/f1", metrics={"f1": figure})
+    assert (read_run(log).metric.name, read_run(log).headline) == ("mean of values", None)
+
+
+def test_means_of_two_names_are_compared_as_means_of_values(tmp_path: Path) -> None:
+    """One system's F1 is the mean of values by chance, the other's is not."""
+    for name, values, f1 in (("a", (1.0, 1.0), 1.0), ("b", (1.0, 0.0), 0.7)):
+        scores = {q: [Score(value=v)] for q, v in zip("qr", values, strict=True)}
+        write_scored_log(tmp_path / f"{name}.eval", scores, scorer="theirs/f1", name=name, metrics={"f1": f1})
+    [pair] = compare_paths(tmp_path / "a.eval", tmp_path / "b.eval")
+    assert pair.overall.metric.name == "mean of values" and pair.overall.paired.difference.value == 0.5
+    [bench] = read_report_data([tmp_path]).benchmarks
+    assert bench.metric == "mean of values" and bench.beside == ("f1",)
+    assert [format_beside(bench, system) for system in bench.systems] == [["1"], ["0.7"]]
+
+
+def test_a_failed_sample_changes_no_metrics_name(tmp_path: Path) -> None:
+    whole = run_eval(tmp_path / "a", plain())
+    scores: dict[str, list[Score]] = {q: [Score(value=v)] for q, v in (("a", "C"), ("b", "I"), ("c", "N/A"))}
+    cut = write_scored_log(tmp_path / "b.eval", scores, scorer="plain", metrics={"accuracy": 1 / 3})
+    assert read_run(cut, missing="drop").metric.name == read_run(whole).metric.name == "accuracy"
+
+
+def test_registered_names_and_needless_keys(tmp_path: Path) -> None:
+    scores = {"a": [Score(value=1.0, metadata={"games": [{"rows": [1.0]}]})]}
+    log = write_scored_log(tmp_path / "a.eval", scores, scorer="archon_eval/arena_hard")
+    assert read_run(log, "archon_eval/arena_hard").scorer == "arena_hard"
+    with pytest.raises(DataError, match="gives one value and no key"):
+        read_run(log, "arena_hard/x")
+    with pytest.raises(DataError, match="no metric 'pass@0'"):
+        read_run(log, metric="pass@0")
+
+
+def test_a_score_beyond_all_sums_is_none(tmp_path: Path) -> None:
+    log = write_scored_log(tmp_path / "a.eval", {"a": [Score(value=1e308)]}, scorer="theirs/x")
+    with pytest.raises(DataError, match="too large to be averaged"):
+        read_run(log)

@@ -97,7 +97,7 @@ def weigh_rows(fake_run: Any) -> Any:
             question: {epoch: {"weight": 6.0 if value else 2.0, "facts": {}} for epoch, value in by_epoch.items()}
             for question, by_epoch in found.scores.items()
         }
-        return replace(found, scorer="arena_hard", metric="win rate", details=details)
+        return replace(found, scorer="arena_hard", declared_by="arena_hard", metric="win rate", details=details)
 
     fake_run.result = result
     return fake_run
@@ -131,7 +131,9 @@ def part_size(trial: Trial) -> int:
 
 def test_figures_of_two_kinds_in_one_search_are_refused(tmp_path: Path, fake_run: Any) -> None:
     weighted = weigh_rows(fake_run).result
-    fake_run.result = lambda job: weighted(job) if len(fake_run.jobs) < 4 else replace(weighted(job), metric="")
+    fake_run.result = lambda job: (
+        weighted(job) if len(fake_run.jobs) < 4 else replace(weighted(job), declared_by="", metric="")
+    )
     task = {"name": "archon_eval/math", "args": {"sample": True}}
     asked = {"tasks": [task], "models": ["sim/gpt-4o", "sim/qwen2-72b-instruct"], "space": "small"}
     settings = load_settings({**asked, "budget": {"trials": 3}})
