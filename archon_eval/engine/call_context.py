@@ -116,9 +116,11 @@ class EngineCallContext:
         )
 
     def _record_reply_problems(self, reply: Reply, detail: str, about: str) -> None:
-        if reply.stop_reason in ("max_tokens", "model_length"):
+        for remark in reply.remarks:
+            self.record_event("irregular", f"{detail}: {remark}", about)
+        if reply.status == "cut":
             self.record_event("truncated", f"{detail} ({reply.stop_reason})", about)
-        if reply.stop_reason == "content_filter":
+        if reply.status == "filtered":
             self.record_event("filtered", detail, about)
         if not reply.text.strip():
             self.record_event("empty", detail, about)

@@ -202,11 +202,12 @@ class CallStore:
         return named
 
     def _read_existing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
-        """What another process stored under the key meanwhile; replaced when it is damaged."""
+        """What another process stored under the key meanwhile; replaced when it is damaged or no reply."""
         crc, data = self._db.execute("SELECT crc, reply FROM calls WHERE key = ?", (key.digest,)).fetchone()
         reply = decode_verified(key.digest, crc, data)
-        if reply is None:
+        if reply is None or reply.failure:  # a refusal's text, kept by an earlier version
             self._db.execute(INSERT_SQL + UPDATE_SQL, row)
+            return None
         return reply
 
     def list_endpoints(self, model: str) -> list[str]:
