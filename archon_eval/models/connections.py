@@ -27,6 +27,11 @@ class PriorityLock:
         self._waiting: list[tuple[int, int, anyio.Event]] = []
         self._arrivals = itertools.count()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for it."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def acquire(self, rank: int) -> AsyncIterator[None]:
         """Hold the lock."""
@@ -55,7 +60,8 @@ class PriorityLock:
 
 
 PATIENCE = 8
-"""Rounds of successes after which a full endpoint is tried with more requests; doubled each time it refuses them."""
+"""Rounds of successes after which an endpoint is tried with more requests; doubled each time. Four times as many where
+few requests are left: who is refused then waits, perhaps longer than all the others take."""
 
 
 class PressureGate:
@@ -87,28 +93,34 @@ class PressureGate:
         """A request is sent."""
         self._in_flight += 1
 
-    def finish(self, refused: bool | None) -> None:
-        """A request has ended: refused for now, not refused, or (None) cancelled or lost."""
+    def finish(self, refused: bool | None, waiting: int) -> None:
+        """A request has ended.
+
+        Args:
+            refused: for now, or not; None for a request that was cancelled or lost.
+            waiting: requests that are still to be sent.
+        """
         self._in_flight -= 1
         if refused:
             self._lower_limit()
         elif refused is False and self._limit < math.inf:
-            self._raise_limit()
+            self._raise_limit(waiting)
         self._room.set()
 
     def _lower_limit(self) -> None:
         self._successes = 0
         if self._in_flight < self._limit:
-            if self._in_flight == 0 and 2 < self._limit < math.inf:
-                self._recovering_to, self._patience = self._limit / 2, PATIENCE
+            if self._in_flight == 0 and self._limit > 2:
+                self._recovering_to, self._patience = min(self._limit / 2, PATIENCE), PATIENCE
             self._limit = max(1, self._in_flight)
 
-    def _raise_limit(self) -> None:
+    def _raise_limit(self, waiting: int) -> None:
         if self._limit < self._recovering_to:
             self._limit += 1
             return
         self._successes += 1
-        if self._successes >= self._patience * self._limit and self._in_flight + 1 >= self._limit:
+        rounds = self._successes / self._limit
+        if rounds >= self._patience and (waiting >= 4 * self._limit or rounds >= 4 * self._patience):
             self._successes, self._patience = 0, min(2 * self._patience, 32 * PATIENCE)
             self._limit += max(1, self._limit // 4)
 

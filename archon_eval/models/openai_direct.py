@@ -249,7 +249,7 @@ class OpenAIDirect:
                 controller.notify_success()
             return replies
         finally:
-            self._gate.finish(refused)
+            self._gate.finish(refused, self._priority_lock.waiting)
             await pool.__aexit__(None, None, None)
 
     async def _post_request(self, body: bytes, share: _SharedRequest | None) -> "Any | _Refusal | None":

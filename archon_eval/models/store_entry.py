@@ -79,8 +79,13 @@ def encode(reply: Reply) -> bytes:
     return b"j" + data if len(data) < MIN_COMPRESS_BYTES else b"z" + zlib.compress(data, 3)
 
 
-def decode(data: bytes) -> Reply:
-    """A stored reply; raises ValueError or zlib.error for bytes that are none."""
+def decode(data: bytes, *, as_written: bool = False) -> Reply:
+    """A stored reply; raises ValueError or zlib.error for bytes that are none.
+
+    Args:
+        data: the bytes.
+        as_written: with the text of an earlier version's row as that version took it.
+    """
     kind, rest = data[:1], data[1:]
     if kind == FAILURE_TAG:
         return Reply("", "unknown", reused=True, failure=str(json.loads(rest)))
@@ -91,7 +96,8 @@ def decode(data: bytes) -> Reply:
     usage = Usage(*counts) if counts else None
     logprobs = tuple((str(t), float(p)) for t, p in more[0]) if more and more[0] else None
     if len(more) < 2:
-        return _read_older_row(Reply(text, stop_reason, usage, seconds, True, None, cleaned, top_logprobs=logprobs))
+        older = Reply(text, stop_reason, usage, seconds, True, None, cleaned, top_logprobs=logprobs)
+        return older if as_written else _read_older_row(older)
     return Reply(
         text,
         stop_reason,
