@@ -76,7 +76,7 @@ class PressureGate:
         self._in_flight = 0
         self._recovering_to = 0.0
         self._patience, self._successes = PATIENCE, 0
-        self._room = anyio.Event()
+        self._room: anyio.Event | None = None
 
     @property
     def limit(self) -> float:
@@ -87,7 +87,10 @@ class PressureGate:
         """Until another request may be sent; for one caller at a time, who sends it at once."""
         while self._in_flight >= self._limit:
             self._room = anyio.Event()
-            await self._room.wait()
+            try:
+                await self._room.wait()
+            finally:
+                self._room = None
 
     def start(self) -> None:
         """A request is sent."""
@@ -105,7 +108,8 @@ class PressureGate:
             self._lower_limit()
         elif refused is False and self._limit < math.inf:
             self._raise_limit(waiting)
-        self._room.set()
+        if self._room is not None:
+            self._room.set()
 
     def _lower_limit(self) -> None:
         self._successes = 0

@@ -56,7 +56,7 @@ def open_call(retries: int | None) -> Iterator[ObservedCall]:
 
 
 def prepare_provider(model: Model) -> None:
-    """Put our reading of replies before Inspect's; without effect on providers that are not OpenAI-compatible.
+    """Put our reading of replies before Inspect's, within `open_call`; not with providers of other protocols.
 
     Raises:
         ModelError: the provider's address cannot be right.
@@ -109,7 +109,9 @@ def _read_like_direct_path(create: Any) -> Any:
     @wraps(create)
     async def create_tidied(*args: Any, **request: Any) -> Any:
         call = _current.get()
-        retries = MAX_BAD_SUCCESSES if call is None or call.retries is None else min(call.retries, MAX_BAD_SUCCESSES)
+        if call is None:  # somebody else's, who may want the thoughts' signatures or the tools
+            return await create(*args, **request)
+        retries = MAX_BAD_SUCCESSES if call.retries is None else min(call.retries, MAX_BAD_SUCCESSES)
         name, n = str(request.get("model") or ""), request.get("n")
         n = n if isinstance(n, int) else 1
         attempt = 0
@@ -126,11 +128,9 @@ def _read_like_direct_path(create: Any) -> Any:
                 if exc.kind == "permanent" or attempt >= retries:
                     times = f"gave up after {attempt + 1} attempts: " if attempt else ""
                     raise ModelError(f"{name}: {times}{redact(str(exc))}") from None
-                if call is not None:
-                    call.remarks.append(f"asked again after: {redact(str(exc))}")
+                call.remarks.append(f"asked again after: {redact(str(exc))}")
             else:
-                if call is not None:
-                    call.remarks += parsed.remarks
+                call.remarks += parsed.remarks
                 return construct_type(type_=type(completion), value=tidy_completion(payload, parsed))
             await anyio.sleep(FIRST_WAIT * 2**attempt)
             attempt += 1

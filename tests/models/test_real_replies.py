@@ -325,6 +325,35 @@ def test_candidates_are_answers_and_say_that_they_were_cut(fake_server: FakeServ
     assert step.reply is not None and step.reply.thoughts == "hm"
 
 
+@pytest.mark.parametrize(
+    ("fault", "status"), [("ok", "complete"), ("length", "cut"), ("filter", "filtered"), ("400-context", "failed")]
+)
+def test_another_providers_replies_have_the_same_meanings(fake_server: FakeServer, fault: str, status: str) -> None:
+    fake_server.answer = lambda *_: "hm</think>It is 4."
+    fake_server.script(fault)
+    call = Call("anthropic/claude-3-5-sonnet-latest", HI, GenerationSettings(max_tokens=100))
+
+    async def main() -> Reply:
+        return await InspectClient([call.model])(call)
+
+    if status == "failed":
+        with pytest.raises(ModelError, match="maximum context length"):
+            anyio.run(main)
+    else:
+        reply = anyio.run(main)
+        assert (reply.status, reply.text, reply.thoughts) == (status, "It is 4.", "hm")
+
+
+def test_calls_of_others_by_the_same_model_come_as_they_are(fake_server: FakeServer) -> None:
+    async def main() -> str:
+        model = get_model(MODEL)
+        InspectClient([MODEL], trace="full")
+        return (await model.generate("hi")).completion
+
+    fake_server.send(says("hm</think>It is 4."))
+    assert anyio.run(main) == "hm</think>It is 4."
+
+
 def test_a_judge_reads_replies_in_the_same_way(fake_server: FakeServer) -> None:
     async def judge() -> Reply:
         set_active_generate_config(GenerateConfig(max_retries=2))
