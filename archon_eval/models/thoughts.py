@@ -38,8 +38,11 @@ _BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\s])")
 """The channels as they are where a server drops special tokens: `analysis...assistantfinal...`."""
 _BARE_FINAL = "assistantfinal"
 _RESPONSE_MARKS = re.compile(r"<\|(?:START_RESPONSE|END_RESPONSE|begin_of_solution|end_of_solution)\|>")
-_MARKS = ("<", "[/THINK]", "[THINK]", "◁", "analysis")
-"""One of these is in every text that has thoughts."""
+_MARKS = (
+    *("<think", "think>", "thinking>", "<thought", "thought>", "thoughts>", "<reasoning", "reasoning>"),
+    *("think]", "<|", "◁"),
+)
+"""One of these is in every text that has thoughts, but for bare channels: looked for first, as most texts have none."""
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
@@ -47,11 +50,12 @@ def split_thoughts(text: str) -> tuple[str, str]:
 
     A text without thoughts is returned as it is. Thoughts that never end, as in a reply that was cut, leave no answer.
     """
-    if not any(mark in text for mark in _MARKS):
+    lowered = text.lower()
+    if not any(mark in lowered for mark in _MARKS) and _BARE_FINAL not in text:
         return text, ""
     if "<|channel|>" in text:
         return _split_channels(text)
-    if _BARE_CHANNELS.match(text) and _BARE_FINAL in text:
+    if _BARE_FINAL in text and _BARE_CHANNELS.match(text):
         thoughts, _, answer = text.partition(_BARE_FINAL)
         return answer.strip(), thoughts.strip().removeprefix("analysis").strip()
     found, end = _find_leading(text)
