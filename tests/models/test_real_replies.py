@@ -397,12 +397,14 @@ def test_a_refusal_past_the_configured_retries_fails_all_draws_once(fake_server:
 def test_an_endpoint_is_given_as_much_as_it_takes(fake_server: FakeServer, capacity: int) -> None:
     fake_server.latency, fake_server.capacity, fake_server.retry_after = 0.03, capacity, "0.1"
 
+    model = f"{MODEL}-for-{capacity}"  # Inspect keeps the number of connections by a model's name
+
     async def main() -> int:
         set_active_generate_config(GenerateConfig(max_connections=12))
-        fast = OpenAIDirect(get_model(MODEL))
+        fast = OpenAIDirect(get_model(model))
         async with anyio.create_task_group() as group:
             for n in range(40):
-                group.start_soon(fast, Call(MODEL, (Message("user", str(n)),), GenerationSettings()))
+                group.start_soon(fast, Call(model, (Message("user", str(n)),), GenerationSettings()))
         return int(fast._gate.limit)
 
     assert anyio.run(main) <= capacity + 1
