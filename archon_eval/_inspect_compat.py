@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inspect_ai._sentinel._context import is_agent_generate as is_agent_generate
     from inspect_ai._util.entrypoints import ensure_entry_points as ensure_entry_points
     from inspect_ai._util.error import PrerequisiteError as PrerequisiteError
+    from inspect_ai._util.http import parse_retry_after as parse_retry_after
     from inspect_ai._util.registry import has_registry_params as has_registry_params
     from inspect_ai._util.registry import registry_find as registry_find
     from inspect_ai._util.registry import registry_lookup as registry_lookup
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     )
     from inspect_ai.model._model import record_and_check_model_usage as record_and_check_model_usage
     from inspect_ai.model._model import use_model_event_sink as use_model_event_sink
-    from inspect_ai.model._openai import chat_choices_from_openai as chat_choices_from_openai
+    from inspect_ai.model._openai import OpenAIResponseError as OpenAIResponseError
     from inspect_ai.model._providers.openai import OpenAIAPI as OpenAIAPI
     from inspect_ai.model._providers.openai_compatible import OpenAICompatibleAPI as OpenAICompatibleAPI
     from inspect_ai.model._providers.openai_completions import (
@@ -61,10 +62,10 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "ActiveSample": "inspect_ai.log._samples:ActiveSample",
     "OpenAIAPI": "inspect_ai.model._providers.openai:OpenAIAPI",
     "OpenAICompatibleAPI": "inspect_ai.model._providers.openai_compatible:OpenAICompatibleAPI",
+    "OpenAIResponseError": "inspect_ai.model._openai:OpenAIResponseError",
     "PrerequisiteError": "inspect_ai._util.error:PrerequisiteError",
     "active_controller": "inspect_ai.util._concurrency:_active_controller",
     "active_generate_config": "inspect_ai.model._generate_config:active_generate_config",
-    "chat_choices_from_openai": "inspect_ai.model._openai:chat_choices_from_openai",
     "check_limits_before_dispatch": "inspect_ai.model._model:_check_limits_before_dispatch",
     "check_message_limit": "inspect_ai.util._limit:check_message_limit",
     "completion_params_completions": "inspect_ai.model._providers.openai_completions:completion_params_completions",
@@ -78,6 +79,7 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "init_transcript": "inspect_ai.log._transcript:init_transcript",
     "is_agent_generate": "inspect_ai._sentinel._context:is_agent_generate",
     "load_task_spec": "inspect_ai._eval.loader:load_task_spec",
+    "parse_retry_after": "inspect_ai._util.http:parse_retry_after",
     "record_and_check_model_usage": "inspect_ai.model._model:record_and_check_model_usage",
     "record_turn": "inspect_ai.util._limit:record_turn",
     "registry_find": "inspect_ai._util.registry:registry_find",
@@ -159,6 +161,11 @@ def update_event(event: "ModelEvent") -> None:
     from inspect_ai.log import transcript
 
     transcript()._event_updated(event)
+
+
+def get_http_client(client: Any) -> Any:
+    """The HTTP client, with event hooks, under a client of the OpenAI SDK."""
+    return client._client
 
 
 def is_vllm(api: Any) -> bool:

@@ -41,6 +41,8 @@ class Candidate:
     """A verdict per unit test, in the order of the tests; None where the evaluator gave none."""
     values: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Whatever custom components keep with a candidate."""
+    cut: bool = False
+    """Whether the reply it is made of ended at a limit, so that its last line is no final answer by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 FOREIGN = ("inspect_ai", "lm_eval", "openai")
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
+    "OpenAIResponseError": ("code", "message"),
     "PrerequisiteError": ("message",),
     "active_generate_config": (),
-    "chat_choices_from_openai": ("response", "tools"),
     "check_limits_before_dispatch": (),
     "check_message_limit": ("count", "raise_for_equal"),
     "completion_params_completions": ("openai_api", "config", "tools"),
@@ -36,6 +36,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "init_transcript": ("transcript",),
     "is_agent_generate": (),
     "load_task_spec": ("task_spec", "task_args"),
+    "parse_retry_after": ("headers",),
     "record_and_check_model_usage": ("model", "usage", "role"),
     "record_turn": (),
     "registry_find": ("predicate",),

@@ -57,4 +57,4 @@ class Fuser(CandidateGenerator):
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("fuse", self.build_prompt(state), draw=draw, about=id)
-        return Candidate(id, reply.text, self.spec.model) if reply else None
+        return Candidate(id, reply.text, self.spec.model, cut=reply.cut) if reply else None

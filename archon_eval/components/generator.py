@@ -28,7 +28,7 @@ class Generator(CandidateGenerator):
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("generate", state.conversation, draw=draw, about=id)
-        return Candidate(id, reply.text, self.spec.model) if reply else None
+        return Candidate(id, reply.text, self.spec.model, cut=reply.cut) if reply else None
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
         return self._share_calls(work, work.assumed.query, work.assumed.answer)

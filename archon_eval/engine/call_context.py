@@ -145,10 +145,12 @@ class EngineCallContext:
 
     def _record_reply_problems(self, reply: Reply, detail: str, about: str) -> str:
         """Notes on a reply; the word of the first for which it is no whole text, or nothing."""
+        for remark in reply.remarks:
+            self._add_note("irregular", f"{detail}: {remark}", about)
         found = {}
-        if reply.stop_reason in ("max_tokens", "model_length"):
+        if reply.status == "cut":
             found["truncated"] = f"{detail} ({reply.stop_reason})"
-        if reply.stop_reason == "content_filter":
+        if reply.status == "filtered":
             found["filtered"] = detail
         if not reply.text.strip():
             found["empty"] = detail

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -27,21 +28,35 @@ from archon_eval.engine.returned_values import require_candidate, require_candid
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
-from archon_eval.types import Conversation, State
+from archon_eval.types import Candidate, Conversation, State
 
 
 class Engine:
     """An architecture ready to run; build once, run for any number of conversations, also at the same time."""
 
-    def __init__(self, architecture: Architecture, caller: Caller, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        caller: Caller,
+        observer: Observer | None = None,
+        *,
+        stop: tuple[str, ...] = (),
+    ) -> None:
         """
+        Args:
+            architecture: what is run.
+            caller: under every model call.
+            observer: is told of layers and questions.
+            stop: texts of the task's at which every candidate ends, without its leading white space. They are looked
+                for in answers and not sent to the models, whose thoughts may have them.
+
         Raises:
             ArchitectureError: a placeholder without a model, or a custom component that cannot be used.
             SandboxError: a component that runs programs, where none can be run.
         """
         if architecture.placeholders:
             architecture.with_models(())
-        self.architecture, self.caller = architecture, caller
+        self.architecture, self.caller, self._stop = architecture, caller, stop
         self._observer = observer or NullObserver()
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         for number, layer in enumerate(self._layers, 1):
@@ -64,7 +79,9 @@ class Engine:
         started = time.monotonic()
         recorder = TraceRecorder(epoch)
         caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
-        run = _QuestionRun(caller, self._observer, conversation, recorder=recorder, layers=self._layers)
+        run = _QuestionRun(
+            caller, self._observer, conversation, recorder=recorder, layers=self._layers, stop=self._stop
+        )
         flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))
         try:
@@ -91,8 +108,9 @@ class _QuestionRun:
         *,
         recorder: TraceRecorder,
         layers: list[list[Component]],
+        stop: tuple[str, ...],
     ) -> None:
-        self._caller, self._observer = caller, observer
+        self._caller, self._observer, self._stop = caller, observer, stop
         self._conversation, self._recorder = conversation, recorder
         self._kinds = [layer[0].spec.kind for layer in layers]
         self._cancellable = any(layer[0].stop_after is not None for layer in layers)
@@ -174,7 +192,7 @@ class _QuestionRun:
             generator: CandidateGenerator, slot: CandidateSlot, id: str, *, draw: int, ctx: EngineCallContext
         ) -> None:
             made = await generator.produce(state, id, draw, ctx)
-            slot.fill(None if made is None else require_candidate(made, number, generator))
+            slot.fill(None if made is None else end_at_stop(require_candidate(made, number, generator), self._stop))
 
         async def run_generator(place: int, first: int, first_draw: int) -> None:
             generator, mine = generators[place - 1], slots[place - 1]
@@ -267,6 +285,19 @@ async def _run_all(jobs: Sequence[SlotJob], lone: bool = False) -> None:
     async with anyio.create_task_group() as group:
         for job in jobs:
             group.start_soon(job)
+
+
+def end_at_stop(candidate: Candidate, stop: tuple[str, ...]) -> Candidate:
+    """The candidate up to the first of the stop sequences, looked for behind its leading white space.
+
+    >>> end_at_stop(Candidate("1.1", "\\n\\n4. Question: next"), ("Question:", "\\n\\n")).text
+    '4. '
+    """
+    if not stop:
+        return candidate
+    text = candidate.text.lstrip()
+    ends = [end for sequence in stop if sequence and (end := text.find(sequence)) >= 0]
+    return replace(candidate, text=text[: min(ends)], cut=False) if ends else replace(candidate, text=text)
 
 
 def select_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -40,10 +40,13 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a reply was cut at its token limit", False, "were cut at the token limit", of_reply="cut at the token limit"
     ),
     "filtered": EventType(
-        "a reply was stopped by the provider's content filter",
+        "a reply was stopped by the provider's content filter, or is the model's refusal",
         False,
         "were refused by the content filter",
         of_reply="refused by the content filter",
+    ),
+    "irregular": EventType(
+        "a provider gave something else than asked: other draws, another model, an error before the reply"
     ),
     "empty": EventType("a reply was empty", False, "were empty", of_reply="empty"),
     "vote": EventType("how many candidates agreed", True),

@@ -35,7 +35,7 @@ from archon_eval.engine.trace import Answer
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
-from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache, truncate_at_stop
+from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.runs.account import QuestionAccount, build_output_metadata
@@ -119,7 +119,7 @@ class ArchonAPI(ModelAPI):
                     group.start_soon(run, number)
         except BaseExceptionGroup as errors:
             raise select_error(errors) from None
-        return self._build_output([answers[number] for number in sorted(answers)], task.stop)
+        return self._build_output([answers[number] for number in sorted(answers)])
 
     def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:
         """The sample's epoch, and how often it has asked this conversation: a task that asks again wants new draws."""
@@ -130,7 +130,7 @@ class ArchonAPI(ModelAPI):
         asked[conversation] += runs
         return sample.epoch, asked[conversation] - runs
 
-    def _build_output(self, answers: list[Answer], stop: tuple[str, ...]) -> ModelOutput:
+    def _build_output(self, answers: list[Answer]) -> ModelOutput:
         model = f"archon/{self.model_name}"
         accounts = [QuestionAccount.from_answer(self._engines.engine.architecture, answer) for answer in answers]
         # no usage on this output: the inner calls have reported theirs
@@ -138,9 +138,7 @@ class ArchonAPI(ModelAPI):
             model=model,
             choices=[
                 ChatCompletionChoice(
-                    message=ChatMessageAssistant(
-                        content=truncate_at_stop(answer.text, stop), model=model, source="generate"
-                    ),
+                    message=ChatMessageAssistant(content=answer.text, model=model, source="generate"),
                     stop_reason=get_stop_reason(answer),
                 )
                 for answer in answers
@@ -157,6 +155,6 @@ def read_task_settings(config: GenerateConfig) -> GenerationSettings:
 
 def get_stop_reason(answer: Answer) -> StopReason:
     """Why the call that wrote the answer stopped, where that was not its end."""
-    best = answer.candidates[0].id
-    notes = {note.what for note in answer.trail.notes if note.about == best and best.startswith(f"{note.layer}.")}
-    return "content_filter" if "filtered" in notes else "max_tokens" if "truncated" in notes else "stop"
+    best = answer.candidates[0]
+    notes = {note.what for note in answer.trail.notes if note.about == best.id and best.id.startswith(f"{note.layer}.")}
+    return "content_filter" if "filtered" in notes else "max_tokens" if best.cut else "stop"

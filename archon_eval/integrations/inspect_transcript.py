@@ -111,7 +111,8 @@ def _render_reply(step: TraceStep) -> str:
     if reply is None:
         return f"No reply ({who}): {format_inline_code(step.problem)}"
     words = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
-    return f"Reply, {', '.join(words)}:\n\n{format_code_block(reply.text)}"
+    thoughts = f"Thoughts:\n\n{format_code_block(reply.thoughts)}\n\n" if reply.thoughts else ""
+    return f"{thoughts}Reply, {', '.join(words)}:\n\n{format_code_block(reply.text)}"
 
 
 def _format_usage(steps: Sequence[TraceStep]) -> str:

@@ -25,7 +25,7 @@ from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
-from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, truncate_at_stop
+from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
 from archon_eval.models.usage_totals import UsageTotals, total_usage
 from archon_eval.types import Conversation, Message
 
@@ -144,7 +144,7 @@ class ArchonLM(LM):  # type: ignore[misc]
             task = replace(task, seed=task.seed + epoch // RUN_EPOCH_STRIDE)
         answer = await self._runner.answer(to_conversation(context), epoch, task)
         self._count(answer.trail)
-        return truncate_at_stop(answer.text, task.stop)
+        return answer.text
 
     def _count(self, trail: Trace) -> None:
         self._notes.update(trail.counts)

@@ -1,15 +1,11 @@
 """How the generation settings of somebody else's task and those of an architecture go together.
 
 The architecture's own settings win; a setting its file leaves at null (`temperature: null`) is the task's, for the
-components that write answers (generator, fuser). Stop sequences of the task always hold: for the final text.
+components that write answers (generator, fuser). Stop sequences of the task always hold: every candidate ends there.
 
     engine = EngineCache(build_engine("moa-lite", models))(GenerationSettings(temperature=0.0, stop=("Question:",)))
-
->>> truncate_at_stop("4. Question: next", ("Question:",))
-'4. '
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from archon_eval.architecture.component_types import resolve_component_type
@@ -34,8 +30,10 @@ class EngineCache:
             own = self.engine.architecture
             layers = tuple(tuple(_fill_settings(spec, task) for spec in layer) for layer in own.layers)
             filled = replace(own, layers=layers)
-            same = filled == own
-            self._built[task] = self.engine if same else Engine(filled, self.engine.caller, self.engine._observer)
+            same = filled == own and not task.stop
+            self._built[task] = (
+                self.engine if same else Engine(filled, self.engine.caller, self.engine._observer, stop=task.stop)
+            )
         return self._built[task]
 
 
@@ -44,9 +42,3 @@ def _fill_settings(spec: ComponentSpec, task: GenerationSettings) -> ComponentSp
         return spec
     names = [name for name in SETTING_NAMES if name != "stop" and getattr(spec.settings, name) is None]
     return replace(spec, settings=replace(spec.settings, **{name: getattr(task, name) for name in names}))
-
-
-def truncate_at_stop(text: str, stop: Iterable[str]) -> str:
-    """The text before the first of the stop sequences in it."""
-    ends = [end for sequence in stop if sequence and (end := text.find(sequence)) >= 0]
-    return text[: min(ends)] if ends else text

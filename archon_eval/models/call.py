@@ -6,7 +6,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.types import Conversation
@@ -39,13 +39,26 @@ class Call:
     """Number of the question it is for, in the order in which questions start; decides only who goes first."""
 
 
+ReplyStatus = Literal["complete", "cut", "filtered", "failed"]
+"""What a reply is, as everything after the call sees it: whole; cut at a limit; stopped by the provider's filter or a
+refusal by the model; none at all, which a caller raises as ModelError and only the call store keeps, for replays."""
+CUT_REASONS = ("max_tokens", "model_length")
+"""Inspect's stop reasons of a reply that ended at a limit."""
+REFUSALS = {
+    "content_filter": "refused by the provider's content filter",
+    "model_length": "the prompt does not fit the model's context window",
+}
+"""Inspect's stop reasons under which a text may be the provider's own words, and what happened then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """What came back. `replies` decides what it means, for every path and provider."""
 
     text: str
+    """The answer, without thoughts."""
     stop_reason: str = "stop"
-    """`stop`, `max_tokens`, `model_length`, `content_filter` or `unknown`, as Inspect names them."""
+    """`stop`, `max_tokens`, `model_length`, `content_filter`, `tool_calls` or `unknown`, as Inspect names them."""
     usage: Usage | None = None
     """None where the provider reported none: unknown, which is not zero."""
     seconds: float = 0.0
@@ -61,6 +74,29 @@ class Reply:
     """Of a judge's first token: the candidates for it and their log probabilities."""
     limit: Exception | None = field(default=None, compare=False)
     """The harness's limit that this reply went over: to be raised once the reply, which was paid for, is kept."""
+    thoughts: str = ""
+    """What the model thought before it answered, for the transcript alone."""
+    remarks: tuple[str, ...] = ()
+    """What the provider did otherwise than asked: other choices, another model, an error before the reply."""
+
+    @property
+    def status(self) -> ReplyStatus:
+        """Whether it is whole."""
+        if self.failure:
+            return "failed"
+        return "cut" if self.cut else "filtered" if self.stop_reason == "content_filter" else "complete"
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended at a limit, so that its last line is not where the model meant to end."""
+        return self.stop_reason in CUT_REASONS
+
+
+def is_refused_call(text: str, stop_reason: str, usage: Usage | None) -> bool:
+    """Whether no token was generated, so that a text is the provider's refusal and not the model's answer."""
+    if stop_reason not in REFUSALS:
+        return False
+    return usage is None or usage.output_tokens == 0 or (stop_reason == "content_filter" and not text.strip())
 
 
 class Caller(Protocol):

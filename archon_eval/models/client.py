@@ -183,8 +183,8 @@ class ModelClient:
         stored = await store.put(key, reply, replace=anew)
         if stored is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
-            content = {name: getattr(stored, name) for name in ("text", "stop_reason", "cleaned", "top_logprobs")}
-            reply = replace(reply, **content)
+            content = ("text", "stop_reason", "cleaned", "top_logprobs", "thoughts")
+            reply = replace(reply, **{name: getattr(stored, name) for name in content})
         return reply
 
     async def _call_within_budget(self, request: _Request) -> Reply:

@@ -1,6 +1,7 @@
-"""Connections of the fast path: one pool per event loop, and who goes first when they are scarce.
+"""Connections of the fast path: one pool per event loop, who goes first when they are scarce, and how many there are.
 
     async with lock.acquire(call.question):
+        await gate.wait_for_room()              # as many requests as the endpoint has turned out to take
         connection = await pool.acquire()       # only one call at a time waits here: the oldest question's
 
 So questions finish early instead of all at the end.
@@ -9,6 +10,7 @@ So questions finish early instead of all at the end.
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,6 +26,11 @@ class PriorityLock:
         self._taken = False
         self._waiting: list[tuple[int, int, anyio.Event]] = []
         self._arrivals = itertools.count()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for it."""
+        return len(self._waiting)
 
     @asynccontextmanager
     async def acquire(self, rank: int) -> AsyncIterator[None]:
@@ -50,6 +57,76 @@ class PriorityLock:
         self._taken = bool(self._waiting)
         if self._waiting:
             heapq.heappop(self._waiting)[2].set()
+
+
+PATIENCE = 8
+"""Rounds of successes after which an endpoint is tried with more requests; doubled each time. Four times as many where
+few requests are left: who is refused then waits, perhaps longer than all the others take."""
+
+
+class PressureGate:
+    """How many requests an endpoint takes at once, learned from those it refuses.
+
+    Of requests that came together, those still under way when the last refusal arrives are what it takes. A refusal
+    with none under way is no matter of how many at once: one goes first then, and successes soon bring the others back.
+    """
+
+    def __init__(self) -> None:
+        self._limit = math.inf
+        self._in_flight = 0
+        self._recovering_to = 0.0
+        self._patience, self._successes = PATIENCE, 0
+        self._room: anyio.Event | None = None
+
+    @property
+    def limit(self) -> float:
+        """The most requests at once; infinite until one is refused."""
+        return self._limit
+
+    async def wait_for_room(self) -> None:
+        """Until another request may be sent; for one caller at a time, who sends it at once."""
+        while self._in_flight >= self._limit:
+            self._room = anyio.Event()
+            try:
+                await self._room.wait()
+            finally:
+                self._room = None
+
+    def start(self) -> None:
+        """A request is sent."""
+        self._in_flight += 1
+
+    def finish(self, refused: bool | None, waiting: int) -> None:
+        """A request has ended.
+
+        Args:
+            refused: for now, or not; None for a request that was cancelled or lost.
+            waiting: requests that are still to be sent.
+        """
+        self._in_flight -= 1
+        if refused:
+            self._lower_limit()
+        elif refused is False and self._limit < math.inf:
+            self._raise_limit(waiting)
+        if self._room is not None:
+            self._room.set()
+
+    def _lower_limit(self) -> None:
+        self._successes = 0
+        if self._in_flight < self._limit:
+            if self._in_flight == 0 and self._limit > 2:
+                self._recovering_to, self._patience = min(self._limit / 2, PATIENCE), PATIENCE
+            self._limit = max(1, self._in_flight)
+
+    def _raise_limit(self, waiting: int) -> None:
+        if self._limit < self._recovering_to:
+            self._limit += 1
+            return
+        self._successes += 1
+        rounds = self._successes / self._limit
+        if rounds >= self._patience and (waiting >= 4 * self._limit or rounds >= 4 * self._patience):
+            self._successes, self._patience = 0, min(2 * self._patience, 32 * PATIENCE)
+            self._limit += max(1, self._limit // 4)
 
 
 class SessionPool:

@@ -127,6 +127,8 @@ def describe_error(exc: BaseException) -> str:
 
 def make_call_error(model: str, exc: BaseException) -> ModelError:
     """The error of a call that failed for good, to be raised in place of the provider's, whose text has secrets."""
+    if isinstance(exc, ModelError):
+        return ModelError(redact(str(exc) if model in str(exc) else f"{model}: {exc}"))
     return ModelError(f"{model}: {redact(describe_error(exc))}")
 
 

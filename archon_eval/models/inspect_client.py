@@ -21,6 +21,7 @@ from archon_eval._inspect_compat import (
     update_event,
     use_model_event_sink,
 )
+from archon_eval._notes import show_note
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Call, Reply
@@ -33,6 +34,7 @@ from archon_eval.models.conversion import (
     to_config,
 )
 from archon_eval.models.draw import set_draw
+from archon_eval.models.provider_repairs import open_call, prepare_provider
 from archon_eval.models.replies import to_reply
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class InspectClient:
         self._trace_calls = trace == "calls"
         self._models: dict[str, Model] = {}
         self._direct_clients: dict[str, OpenAIDirect | None] = {}
+        self._said: set[tuple[str, str]] = set()
         self._identities: dict[tuple[str, GenerationSettings], tuple[GenerateConfig, str, str]] = {}
         for name in models:
             self._get_model(name)
@@ -62,10 +65,12 @@ class InspectClient:
         if name in self._models:
             return self._models[name]
         try:
-            model = self._models[name] = get_model(name)
-            self._direct_clients[name] = None if self._trace_calls else _find_direct_client(model)
+            model = get_model(name)
+            prepare_provider(model)
+            self._direct_clients[name] = None if self._trace_calls else self._find_direct_client(name, model)
+            self._models[name] = model
             return model
-        except LimitExceededError:
+        except (LimitExceededError, ModelError):
             raise
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
             raise ModelError(
@@ -76,24 +81,47 @@ class InspectClient:
         """The model's reply, or ModelError after the provider's own retries."""
         model = self._get_model(call.model)
         direct = self._direct_clients.get(call.model)
-        if direct is not None and (reply := await direct(call)) is not None:
-            return reply
-        started, cache = time.monotonic(), _build_cache_policy(call)
+        if direct is not None:
+            if (reply := await direct(call)) is not None:
+                return reply
+            self._say_obstacle(call.model, direct.find_obstacle(call))
+        prepare_provider(model)
+        started, cache, config = time.monotonic(), _build_cache_policy(call), _build_config(call)
         events, limit = _ModelEventSink(self._trace_calls), None
+        retries = resolve_config(model, config).max_retries
         try:
-            with set_draw(call.draw, call.epoch), use_model_event_sink(events):
+            with set_draw(call.draw, call.epoch), use_model_event_sink(events), open_call(retries) as observed:
                 messages = [to_chat(message) for message in call.messages]
-                output = await model.generate(messages, config=_build_config(call), cache=cache)
+                output = await model.generate(messages, config=config, cache=cache)
         except LimitExceededError as exc:
             if events.output is None:  # refused before anything was sent
                 raise
             output, limit = events.output, exc
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
             raise make_call_error(call.model, exc) from None
-        reply = to_reply(output, call.model, time.monotonic() - started)
+        reply = replace(to_reply(output, call.model, time.monotonic() - started), remarks=tuple(observed.remarks))
         if events.cached:
             reply = replace(reply, reused=True, seconds=output.time or 0.0)
         return replace(reply, limit=limit) if limit is not None else reply
+
+    def _find_direct_client(self, name: str, model: Model) -> "OpenAIDirect | None":
+        """The model's direct path; none with other providers, or with an Inspect that lacks what the path builds on."""
+        if not any("OpenAI" in base.__name__ for base in type(model.api).__mro__):
+            return None
+        try:
+            from archon_eval.models.openai_direct import create_direct_client
+            from archon_eval.models.openai_request import find_obstacle
+        except ImportError as exc:
+            self._say_obstacle(name, f"this version of Inspect lacks what it builds on ({exc})")
+            return None
+        self._say_obstacle(name, find_obstacle(model))
+        return create_direct_client(model)
+
+    def _say_obstacle(self, model: str, obstacle: str) -> None:
+        """Say once why a model's calls take the slower way."""
+        if obstacle and (model, obstacle) not in self._said:
+            self._said.add((model, obstacle))
+            show_note(f"{model} is called through Inspect's own provider, one call per draw and slower: {obstacle}")
 
     def get_call_identity(self, call: Call) -> tuple[str, str]:
         """What decides a reply besides the call: the endpoint, and configuration that the harness adds, as text."""
@@ -142,14 +170,3 @@ def _build_cache_policy(call: Call) -> bool | CachePolicy:
         return False
     policy = wanted if isinstance(wanted, CachePolicy) else CachePolicy()
     return policy.model_copy(update={"scopes": {**policy.scopes, "archon_draw": f"{call.epoch}/{call.draw}"}})
-
-
-def _find_direct_client(model: Model) -> "OpenAIDirect | None":
-    """The model's direct path; none with other providers, or with an Inspect that lacks what the path builds on."""
-    if not any("OpenAI" in base.__name__ for base in type(model.api).__mro__):
-        return None
-    try:
-        from archon_eval.models.openai_direct import create_direct_client
-    except ImportError:
-        return None
-    return create_direct_client(model)

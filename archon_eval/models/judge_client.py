@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, GenerateConfig, Model, ModelOutput
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
 from inspect_ai.util import LimitExceededError, store
 
 from archon_eval._inspect_compat import resolve_config
@@ -21,6 +21,7 @@ from archon_eval.errors import ArchonError, StoreError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.client import STORE_VARIABLE, ModelClient
 from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, make_call_error, to_conversation
+from archon_eval.models.provider_repairs import open_call, prepare_provider
 from archon_eval.models.replies import get_top_logprobs, to_reply
 from archon_eval.models.store import CallStore
 
@@ -94,8 +95,10 @@ async def ask_judge(model: Model, messages: Sequence[ChatMessage], config: Gener
     Raises:
         ModelError: the provider raised; names no secret. Limits and what an architecture raises pass.
     """
+    prepare_provider(model)
     try:
-        return await model.generate(list(messages), config=config)
+        with open_call(resolve_config(model, config).max_retries):
+            return await model.generate(list(messages), config=config)
     except (LimitExceededError, ArchonError):
         raise
     except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
@@ -113,8 +116,6 @@ class _JudgeSender:
     async def __call__(self, call: Call) -> Reply:
         started = time.monotonic()
         output = await ask_judge(self.model, self.messages, self.config)
-        if not output.choices:  # a reply without a verdict, as it is where there is no store
-            output.choices = [ChatCompletionChoice(message=ChatMessageAssistant(content=""), stop_reason="unknown")]
         reply = to_reply(output, call.model, time.monotonic() - started)
         return replace(reply, top_logprobs=get_top_logprobs(output))
 

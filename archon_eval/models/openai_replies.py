@@ -1,63 +1,303 @@
-"""A chat completion as replies: plain text here, anything more by Inspect's own functions.
+"""Reads chat completions as servers really send them: what each choice says, why it ended, what it took.
 
->>> choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi."}}
->>> parse_plain_choice(choice).text
+>>> choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": [{"text": "Hi."}]}}
+>>> parse_completion({"choices": [choice], "usage": None}).choices[0].text
 'Hi.'
+
+The direct path makes its replies of it; Inspect's own provider gets the completion tidied (`tidy_completion`), so that
+both paths read the same in the same words of a server.
 """
 
-from typing import Any
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from inspect_ai.model import ModelOutput, ModelUsage
-from openai.types.chat import ChatCompletion
+from archon_eval.errors import quote
+from archon_eval.models.thoughts import split_thoughts
 
-from archon_eval._inspect_compat import chat_choices_from_openai, construct_type, report_refusal
-from archon_eval.models.call import Reply
-from archon_eval.models.replies import OPENAI_STOP_REASONS, build_reply, to_reply
+STOP_REASONS = {
+    **{"stop": "stop", "eos": "stop", "length": "max_tokens", "max_tokens": "max_tokens"},
+    **{"content_filter": "content_filter", "model_length": "model_length"},
+    **{"tool_calls": "tool_calls", "function_call": "tool_calls"},
+}
+"""`finish_reason` -> Inspect's name; any other is `unknown`, which says nothing about the reply."""
+FAILED_REASONS = ("error", "abort")
+"""A `finish_reason` of a choice that the server gave up."""
+QUOTA_WORDS = re.compile(r"insufficient_quota|exceeded your current quota|billing_hard_limit_reached")
+"""What a refusal says that no waiting mends."""
+_TRANSIENT_WORDS = re.compile(r"server_error|internal|overloaded|unavailable|timeout|bad_gateway")
+_NEVER_FITS = re.compile(
+    r"context_length|context_size|context length|context window|content_filter|content_policy", re.I
+)
+_VERSION = re.compile(r"(?:[-@:](?:\d{4}-\d\d-\d\d|\d{2,8}|v\d[\w.]*|latest|preview|free))*")
+
+FailureKind = Literal["transient", "rate_limit", "permanent"]
 
 
-def parse_choices(api: Any, payload: Any, choices: list[Any]) -> list[Reply]:
-    """The replies of a completion's choices, without their usage; by Inspect's functions where one is not plain.
+class CompletionError(Exception):
+    """A success by its status that is no reply; never leaves the package's model layer."""
+
+    def __init__(self, message: str, kind: FailureKind = "permanent", *, hopeless: bool = False) -> None:
+        """
+        Args:
+            message: the server's words.
+            kind: whether to ask again.
+            hopeless: nothing that can be changed about the request, or waited for, mends it.
+        """
+        super().__init__(message)
+        self.kind, self.hopeless = kind, hopeless
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One choice of a completion."""
+
+    text: str
+    """The answer, without thoughts."""
+    thoughts: str
+    stop_reason: str
+    """In Inspect's words."""
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """A completion's usage; cached prompt tokens are among the prompt's."""
+
+    prompt: int
+    completion: int
+    """With whatever the total has beyond both, such as thoughts that are counted apart."""
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a server's answer holds."""
+
+    choices: list[Choice]
+    """In order of their indexes; without those that failed and those that came twice."""
+    usage: TokenCounts | None
+    """None for unknown."""
+    remarks: tuple[str, ...] = ()
+    """What was otherwise than asked for."""
+    failed: int = 0
+    """Choices that the server gave up."""
+
+
+def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
+    """A completion as far as it can be used.
+
+    Args:
+        payload: the body of a success.
+        model: the name that was asked for; empty for one that nobody need compare.
+        n: how many choices were asked for.
 
     Raises:
-        Exception: of any type, for a choice that neither can read.
+        CompletionError: there is no usable choice in it; says why in the server's own words.
     """
-    replies = [parse_plain_choice(choice) for choice in choices]
-    plain = [reply for reply in replies if reply is not None]
-    return plain if len(plain) == len(replies) else parse_with_inspect(api, {**payload, "choices": choices})
+    if not isinstance(payload, Mapping):
+        raise CompletionError(f"an answer that is no JSON object: {quote(str(payload))}", "transient")
+    error, found = payload.get("error"), payload.get("choices")
+    if not error and not found and payload.get("object") == "error":
+        error = payload
+    if error:
+        raise classify_error(error)
+    if not isinstance(found, list) or not found:
+        raise CompletionError("the provider's answer has no choice in it", "transient")
+    remarks: list[str] = []
+    choices: list[tuple[int, Choice]] = []
+    failures: list[CompletionError] = []
+    seen: set[tuple[int, str, str]] = set()
+    twice = 0
+    for place, raw in enumerate(found):
+        if not isinstance(raw, Mapping):
+            raise CompletionError(f"a choice that is no JSON object: {quote(str(raw))}")
+        failure = _find_failure(raw)
+        if failure is not None:
+            failures.append(failure)
+            continue
+        choice, index = _parse_choice(raw), raw.get("index")
+        number = index if type(index) is int else place
+        if len(found) > 1:
+            if (number, choice.text, choice.thoughts) in seen:
+                twice += 1
+                continue
+            seen.add((number, choice.text, choice.thoughts))
+        choices.append((number, choice))
+    if not choices:
+        raise failures[0]
+    if failures:
+        remarks.append(f"{len(failures)} of {len(found)} choices failed: {failures[0]}")
+    if twice:
+        remarks.append(f"{twice} of {len(found)} choices came twice under one index")
+    if len(found) != n:
+        remarks.append(f"{len(found)} choices, {n} asked for")
+    if model and not is_same_model(model, served := payload.get("model")):
+        remarks.append(f"answered by {quote(str(served), 80)}, not {model}")
+    ordered = [choice for _, choice in sorted(choices, key=lambda pair: pair[0])]
+    return Completion(ordered, _parse_usage(payload.get("usage"), ordered), tuple(remarks), len(failures))
 
 
-def parse_plain_choice(choice: Any) -> Reply | None:
-    """A choice that is text and nothing else."""
-    message, reason = choice["message"], OPENAI_STOP_REASONS.get(choice["finish_reason"])
-    content = message["content"]
-    more = any(value for name, value in message.items() if name not in ("role", "content"))
-    if reason is None or more or not isinstance(content, str) or "<think" in content:
+def _find_failure(raw: Mapping[str, Any]) -> CompletionError | None:
+    """Why a choice is none, where the server says so."""
+    if error := raw.get("error"):
+        return classify_error(error, "transient")
+    if raw.get("finish_reason") in FAILED_REASONS:
+        return CompletionError(f"the provider ended the reply with finish_reason {raw['finish_reason']!r}", "transient")
+    return None
+
+
+def _parse_choice(raw: Mapping[str, Any]) -> Choice:
+    message = raw.get("message")
+    if message is None and isinstance(raw.get("text"), str):  # of the older completions API
+        message = {"content": raw["text"]}
+    if not isinstance(message, Mapping):
+        raise CompletionError(f"a choice without a message: {quote(str(raw))}")
+    content = message.get("content")
+    thoughts: list[str] = []
+    if not isinstance(content, str):
+        content, thoughts = _join_parts(content)
+    if len(message) > 2:
+        thoughts = _list_reasoning(message) or thoughts
+    reason = STOP_REASONS.get(raw.get("finish_reason") or "", "unknown")
+    if not content and isinstance(refusal := message.get("refusal"), str) and refusal:
+        content, reason = refusal, "content_filter"
+    text, more = split_thoughts(content)
+    if more:
+        thoughts = [*thoughts, more]
+    return Choice(text, "\n\n".join(thoughts), reason, raw)
+
+
+def _join_parts(content: Any) -> tuple[str, list[str]]:
+    """The text and the thoughts of a content that comes in parts (Mistral), or not at all."""
+    if content is None:
+        return "", []
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in [content] if isinstance(content, Mapping) else content if isinstance(content, list) else [None]:
+        if isinstance(part, str):
+            texts.append(part)
+        elif not isinstance(part, Mapping):
+            raise CompletionError(f"content that is neither text nor parts of text: {quote(str(content))}")
+        elif (inner := part.get("thinking", part.get("reasoning"))) is not None:
+            thoughts.append(inner if isinstance(inner, str) else _join_parts(inner)[0])
+        elif isinstance(text := part.get("text", part.get("refusal")), str):
+            texts.append(text)
+    return "".join(texts), [thought.strip() for thought in thoughts if thought.strip()]
+
+
+def _list_reasoning(message: Mapping[str, Any]) -> list[str]:
+    """The thoughts in whichever field a server keeps them."""
+    for name in ("reasoning_content", "reasoning", "reasoning_details", "thinking"):
+        value = message.get(name)
+        if isinstance(value, list):
+            parts = [part.get("text") or part.get("summary") for part in value if isinstance(part, Mapping)]
+            value = "\n\n".join(part for part in parts if isinstance(part, str))
+        if isinstance(value, str) and value.strip():
+            return [value.strip()]
+    return []
+
+
+def _parse_usage(raw: Any, choices: Iterable[Choice]) -> TokenCounts | None:
+    """The counts, also where they come as text; None for unknown: missing, negative, or nothing for some text."""
+    if not isinstance(raw, Mapping):
         return None
-    if reason == "content_filter":
-        report_refusal(content)
-    return build_reply(content, reason)
-
-
-def parse_usage(payload: Any) -> ModelUsage | None:
-    """A completion's usage as Inspect counts it: cached input tokens apart."""
-    if not payload:
+    prompt, completion, total = (_parse_count(raw.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    if prompt is None or (completion is None and total is None):
         return None
-    input_details, output_details = payload.get("prompt_tokens_details"), payload.get("completion_tokens_details")
-    read = input_details.get("cached_tokens") if input_details else None
-    written = input_details.get("cache_write_tokens") if input_details else None
-    return ModelUsage(
-        input_tokens=payload["prompt_tokens"] - (read or 0) - (written or 0),
-        output_tokens=payload["completion_tokens"],
-        input_tokens_cache_read=read,
-        input_tokens_cache_write=written,
-        reasoning_tokens=output_details.get("reasoning_tokens") if output_details else None,
-        total_tokens=payload["total_tokens"],
-    )
+    beyond = 0 if total is None else total - prompt
+    completion = max(completion or 0, beyond)
+    if completion == 0 and (prompt == 0 or any(c.text and c.stop_reason not in REFUSED_REASONS for c in choices)):
+        return None
+    cached = written = 0
+    if isinstance(details := raw.get("prompt_tokens_details"), Mapping):
+        cached = min(_parse_count(details.get("cached_tokens")) or 0, prompt)
+        written = min(_parse_count(details.get("cache_write_tokens")) or 0, prompt - cached)
+    details = raw.get("completion_tokens_details")
+    reasoning = _parse_count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
+    return TokenCounts(prompt, completion, cached, written, reasoning)
 
 
-def parse_with_inspect(api: Any, payload: Any) -> list[Reply]:
-    """Replies with more than text (reasoning, a refusal), by Inspect's own functions."""
-    completion: Any = construct_type(type_=ChatCompletion, value=payload)
-    read = getattr(api, "chat_choices_from_completion", chat_choices_from_openai)
-    outputs = [ModelOutput(model=completion.model, choices=[choice]) for choice in read(completion, [])]
-    return [to_reply(output, api.model_name, 0.0) for output in outputs]
+REFUSED_REASONS = ("content_filter", "model_length")
+"""With these a text may be the provider's own words, for which no token was generated."""
+
+
+def _parse_count(value: Any) -> int | None:
+    if type(value) is int:
+        return value if value >= 0 else None
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and value >= 0 else None
+
+
+def classify_error(error: Any, default: FailureKind = "permanent") -> CompletionError:
+    """An error in the body of an answer: its message, and whether to ask again."""
+    if not isinstance(error, Mapping):
+        return CompletionError(str(error), default)
+    code, kind = error.get("code"), str(error.get("type") or "")
+    message = str(error.get("message") or json.dumps(error, default=str))
+    said = f"{message} ({code})" if code not in (None, "") and str(code) not in message else message
+    if QUOTA_WORDS.search(f"{code} {kind} {message}"):
+        return CompletionError(said, hopeless=True)
+    status = _parse_count(code)
+    words = f"{code} {kind}".lower()
+    if status == 429 or "rate_limit" in words or "too_many_requests" in words:
+        return CompletionError(said, "rate_limit")
+    if (status is not None and (500 <= status < 600 or status == 408)) or _TRANSIENT_WORDS.search(words):
+        return CompletionError(said, "transient")
+    if _NEVER_FITS.search(f"{words} {message}"):
+        return CompletionError(said, hopeless=True)
+    return CompletionError(said, default if status is None else "permanent")
+
+
+def is_same_model(asked: str, served: Any) -> bool:
+    """Whether a server's name for a model may be the one asked for: other dates, versions and owners of it are.
+
+    >>> is_same_model("gpt-4o", "gpt-4o-2024-08-06"), is_same_model("gpt-4o", "gpt-4o-mini")
+    (True, False)
+    """
+    if not isinstance(served, str) or not served or served == asked:
+        return True
+    one, other = (name.rsplit("/", 1)[-1].lower() for name in (asked, served))
+    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
+    return longer.startswith(shorter) and bool(_VERSION.fullmatch(longer, len(shorter)))
+
+
+def tidy_completion(payload: Mapping[str, Any], completion: Completion) -> dict[str, Any]:
+    """The payload as a plain server would have sent what it means, for Inspect's own functions."""
+    return {
+        **payload,
+        "id": str(payload.get("id") or ""),
+        "model": str(payload.get("model") or ""),
+        "choices": [_tidy_choice(place, choice) for place, choice in enumerate(completion.choices)],
+        "usage": _tidy_usage(completion.usage),
+    }
+
+
+def _tidy_choice(place: int, choice: Choice) -> dict[str, Any]:
+    message = {"role": "assistant", "content": choice.text}
+    if choice.thoughts:
+        message["reasoning_content"] = choice.thoughts
+    sent = choice.raw.get("message")
+    for name in ("tool_calls", "function_call"):
+        if isinstance(sent, Mapping) and sent.get(name):
+            message[name] = sent[name]
+    reason = {"max_tokens": "length"}.get(choice.stop_reason, choice.stop_reason)
+    return {**choice.raw, "index": place, "message": message, "finish_reason": reason}
+
+
+def _tidy_usage(counts: TokenCounts | None) -> dict[str, Any] | None:
+    if counts is None:
+        return None
+    cached = {"cached_tokens": counts.cache_read, "cache_write_tokens": counts.cache_write}
+    return {
+        "prompt_tokens": counts.prompt,
+        "completion_tokens": counts.completion,
+        "total_tokens": counts.prompt + counts.completion,
+        "prompt_tokens_details": cached if counts.cache_read or counts.cache_write else None,
+        "completion_tokens_details": None if counts.reasoning is None else {"reasoning_tokens": counts.reasoning},
+    }

@@ -1,6 +1,6 @@
 """Which calls may be sent directly to an OpenAI-compatible endpoint, and the request that Inspect would send for them.
 
-if can_send_directly(model):
+if not find_obstacle(model):
     builder = RequestBuilder(model)
     template = builder.get_template(call.settings)     # its `params` are None where the call is Inspect's
     body = template.build_body(call, n=3)
@@ -38,12 +38,20 @@ BODY_PARAMS = {
 """Parameters that go into the body as they are; a provider that adds others is left to Inspect."""
 
 
-def can_send_directly(model: Model) -> bool:
-    """Whether a request made here cannot differ from Inspect's own in anything that matters."""
-    if model.model_args or urllib.request.getproxies() or telemetry_enabled() or not _is_plain_provider(model.api):
-        return False
+def find_obstacle(model: Model) -> str:
+    """Why a request made here could differ from Inspect's own in anything that matters; empty where it cannot."""
+    if model.model_args:
+        return f"it has model arguments ({', '.join(sorted(model.model_args))})"
+    if urllib.request.getproxies():
+        return "a proxy is set in the environment"
+    if telemetry_enabled():
+        return "INSPECT_TELEMETRY is set"
+    if obstacle := _find_own_ways(model.api):
+        return obstacle
     client: Any = model.api.client  # type: ignore[attr-defined]
-    return bool(isinstance(client.api_key, str) and client.api_key and not client.default_query)
+    if not isinstance(client.api_key, str) or not client.api_key or client.default_query:
+        return "its key or its address is made anew for each request"
+    return ""
 
 
 def telemetry_enabled() -> bool:
@@ -51,19 +59,23 @@ def telemetry_enabled() -> bool:
     return bool(os.environ.get("INSPECT_TELEMETRY"))
 
 
-def _is_plain_provider(api: Any) -> bool:
-    """Whether a provider sends chat completions and adds nothing of its own to them."""
+def _find_own_ways(api: Any) -> str:
+    """What a provider does besides sending chat completions as they are; empty for nothing."""
     if type(api) is OpenAIAPI:
         special = (api.service, api.responses_api, api.service_tier, api.streaming is True, api.is_gpt_5())
         keys = (api.prompt_cache_key, api.prompt_cache_retention, api.safety_identifier)
         reasons = any(special) or any(isinstance(key, str) for key in keys)
-        return not (reasons or api.is_o_series() or "vision" in api.model_family())
+        if reasons or api.is_o_series() or "vision" in api.model_family():
+            return "Inspect sends this kind of model other requests than plain chat completions"
+        return ""
     if isinstance(api, OpenAICompatibleAPI):
         base, missing = OpenAICompatibleAPI, object()
         if any(getattr(type(api), name, None) is not getattr(base, name, missing) for name in DIRECT_PATH_METHODS):
-            return False  # vLLM's, which has no client yet, among others
-        return not (api.emulate_tools or api.responses_api or api.resolve_stream(GenerateConfig()))
-    return False
+            return "its provider has requests of its own"  # vLLM's, which has no client yet, among others
+        if api.emulate_tools or api.responses_api or api.resolve_stream(GenerateConfig()):
+            return "Inspect sends it other requests than plain chat completions"
+        return ""
+    return "its provider is no OpenAI-compatible one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,8 @@ class RequestTemplate:
     config: GenerateConfig
     params: dict[str, Any] | None
     """The body without its messages; None when these settings go Inspect's way."""
+    obstacle: str = ""
+    """Why they do, in words."""
 
     def build_body(self, call: Call, n: int) -> bytes:
         """The body of a request for `n` draws of a call."""
@@ -101,6 +115,7 @@ class RequestBuilder:
         self._api: Any = model.api
         self._templates: dict[GenerationSettings, RequestTemplate] = {}
         self._endpoint: Endpoint | None = None
+        self._model_name = ""
 
     def get_template(self, settings: GenerationSettings) -> RequestTemplate:
         """The template for some settings, made anew when the harness's configuration has changed."""
@@ -109,19 +124,27 @@ class RequestBuilder:
             config = resolve_config(self._model, to_config(settings))
             if config.max_tokens is None:
                 config.max_tokens = self._api.max_tokens_for_config(config) or self._api.max_tokens()
-            template = self._templates[settings] = RequestTemplate(active, config, self._build_params(config))
+            params, obstacle = self._build_params(config)
+            template = self._templates[settings] = RequestTemplate(active, config, params, obstacle)
         return template
 
-    def _build_params(self, config: GenerateConfig) -> dict[str, Any] | None:
-        """The body without its messages, by Inspect's own function."""
+    def _build_params(self, config: GenerateConfig) -> tuple[dict[str, Any] | None, str]:
+        """The body without its messages, by Inspect's own function; or why there is none here."""
         values = config.model_dump(exclude_none=True)
-        if any(name not in SUPPORTED_CONFIG and value is not False for name, value in values.items()):
-            return None
+        if other := [name for name, value in values.items() if name not in SUPPORTED_CONFIG and value is not False]:
+            return None, f"the configuration has {', '.join(other)}"
         if isinstance(self._api, OpenAIAPI):
             params = completion_params_completions(self._api, config, False)
         else:
             params = self._api.completion_params(config, False)
-        return params if params and params.keys() <= BODY_PARAMS else None
+        if params and params.keys() <= BODY_PARAMS:
+            self._model_name = str(params.get("model") or "")
+            return params, ""
+        return None, f"its requests have {', '.join(sorted(set(params) - BODY_PARAMS)) or 'no parameters'}"
+
+    def get_model_name(self) -> str:
+        """The model's name in requests; empty before there was one."""
+        return self._model_name
 
     def get_endpoint(self) -> Endpoint:
         """Where to send, made anew when Inspect has a new client or key."""
@@ -132,7 +155,7 @@ class RequestBuilder:
             endpoint = self._endpoint = Endpoint(
                 client,
                 client.api_key,
-                f"{client.base_url}chat/completions",
+                f"{str(client.base_url).rstrip('/')}/chat/completions",
                 headers={**defaults, "Authorization": f"Bearer {client.api_key}"},
             )
         return endpoint

@@ -1,8 +1,12 @@
-r"""What a provider's reply means: its text, why it ended, its tokens, the log probabilities of its first token.
+r"""What a provider's reply means: its answer and thoughts, whether it is whole, its tokens, its first token's odds.
 
-Inspect's path (`inspect_client`, `judge_client`) and the direct one (`openai_direct`) share it.
+Inspect's path (`inspect_client`, `judge_client`) and the direct one (`openai_direct`) share it, so that equal words of
+a server become equal replies:
 
->>> build_reply("A\x00B", "stop").text
+- complete, cut or filtered: a `Reply`, which says so (`Reply.status`);
+- failed: a ModelError, so that nothing keeps, counts or scores an error's text as an answer.
+
+>>> build_reply("m", "<think>hm</think>A\x00B", "stop").text
 'A�B'
 >>> to_usage(None) is None      # unknown, which is not zero
 True
@@ -10,42 +14,77 @@ True
 
 import re
 
-from inspect_ai.model import ModelOutput, ModelUsage
+from inspect_ai.model import ContentReasoning, ModelOutput, ModelUsage
 
 from archon_eval.errors import ModelError
-from archon_eval.models.call import Reply, Usage
+from archon_eval.models.call import REFUSALS, Reply, Usage, is_refused_call
 from archon_eval.models.conversion import redact
+from archon_eval.models.thoughts import split_thoughts
 
-OPENAI_STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
-"""`finish_reason` of a chat completion -> Inspect's name; with any other a reply is more than text."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def build_reply(text: str, stop_reason: str, usage: Usage | None = None, *, seconds: float = 0.0) -> Reply:
-    """A reply whose text can be stored."""
-    storable, cleaned = replace_unstorable(text)
-    return Reply(storable, stop_reason, usage, seconds=seconds, cleaned=cleaned)
+def build_reply(
+    model: str,
+    text: str,
+    stop_reason: str,
+    usage: Usage | None = None,
+    *,
+    thoughts: str = "",
+    seconds: float = 0.0,
+) -> Reply:
+    """What a provider sent as a reply whose text can be stored.
+
+    Args:
+        model: whose reply it is, for messages.
+        text: what stands where an answer stands; thoughts in it are separated.
+        stop_reason: in Inspect's words.
+        usage: of the whole request; None for unknown.
+        thoughts: those that came apart from the text.
+        seconds: how long it took.
+
+    Raises:
+        ModelError: the text is the provider's own, or there is none: no token was generated.
+    """
+    answer, more = split_thoughts(text)
+    thoughts = "\n\n".join(part for part in (thoughts, more) if part)
+    if is_refused_call(answer or thoughts, stop_reason, usage):
+        said = f": {redact(text.strip())}" if text.strip() else ""
+        raise ModelError(f"{model}: {REFUSALS[stop_reason]}{said}")
+    storable, cleaned = replace_unstorable(answer)
+    thoughts, _ = replace_unstorable(thoughts) if thoughts else ("", 0)
+    return Reply(storable, stop_reason, usage, seconds=seconds, cleaned=cleaned, thoughts=thoughts)
 
 
 def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
     """The first choice of Inspect's output.
 
     Raises:
-        ModelError: an output that says it failed, or that has no choice at all.
+        ModelError: an output that says it failed, that has no choice at all, or whose text no model wrote.
     """
     if output.error:
         raise ModelError(f"{model}: {redact(output.error)}")
     if not output.choices:
         raise ModelError(f"{model}: the provider's answer has no choice in it")
-    return build_reply(output.completion, str(output.stop_reason), to_usage(output.usage), seconds=seconds)
+    thoughts = ""
+    if not isinstance(content := output.choices[0].message.content, str):
+        parts = [part for part in content if isinstance(part, ContentReasoning) and not part.redacted]
+        thoughts = "\n\n".join(filter(None, ((part.reasoning or part.summary or "").strip() for part in parts)))
+    usage = to_usage(output.usage)
+    return build_reply(model, output.completion, str(output.stop_reason), usage, thoughts=thoughts, seconds=seconds)
 
 
 def to_usage(counted: ModelUsage | None) -> Usage | None:
-    """Inspect's count as ours, in which cached input tokens are input tokens; None where there is none."""
+    """Inspect's count as ours, in which cached input tokens are input tokens; None for none or nothing but zeros.
+
+    What the total has beyond input and output was generated too (thoughts that a provider counts apart).
+    """
     if counted is None:
         return None
     cached = (counted.input_tokens_cache_read or 0) + (counted.input_tokens_cache_write or 0)
-    return Usage(counted.input_tokens + cached, counted.output_tokens)
+    input_tokens = counted.input_tokens + cached
+    output_tokens = max(counted.output_tokens, (counted.total_tokens or 0) - input_tokens)
+    return Usage(input_tokens, output_tokens) if input_tokens or output_tokens else None
 
 
 def split_usage(usage: Usage | None, lengths: list[int]) -> list[Usage | None]:

@@ -221,11 +221,13 @@ class CallStore:
         return named
 
     def _read_existing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
-        """What another process stored under the key meanwhile; replaced when it is damaged."""
+        """What another process stored under the key meanwhile; replaced when it is damaged or no reply."""
         found = self._find_row(key.digest)
         reply = decode_verified(key.digest, *found) if found else None
-        if reply is None and not self._db.execute(INSERT_SQL + UPDATE_SQL, row).rowcount:
-            raise sqlite3.DatabaseError("database disk image is malformed: its index leads to another reply")
+        if reply is None or reply.failure:  # a refusal's text, kept by an earlier version
+            if not self._db.execute(INSERT_SQL + UPDATE_SQL, row).rowcount:
+                raise sqlite3.DatabaseError("database disk image is malformed: its index leads to another reply")
+            return None
         return reply
 
     def list_endpoints(self, model: str) -> list[str]:

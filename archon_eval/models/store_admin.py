@@ -232,7 +232,7 @@ def _parse_entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...
         if entry["format"] != FORMAT_VERSION:
             raise ValueError(f"format {entry['format']}")
         key, data = bytes.fromhex(entry["key"]), base64.b64decode(entry["data"], validate=True)
-        if decode(data).text != entry["text"]:
+        if entry["text"] not in (decode(data).text, decode(data, as_written=True).text):
             raise ValueError("text and data differ")
         texts = (str(entry["endpoint"]), str(entry["settings"]))
         places = (bytes.fromhex(entry["messages"]), int(entry["epoch"]), int(entry["draw"]), int(entry["made"]))

@@ -9,12 +9,13 @@ True
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import quote
-from archon_eval.models.call import Call, Reply, Usage
+from archon_eval.models.call import REFUSALS, Call, Reply, Usage, is_refused_call
+from archon_eval.models.thoughts import split_thoughts
 from archon_eval.types import Conversation
 
 FORMAT_VERSION = 1
@@ -64,26 +65,62 @@ def digest_messages(messages: Conversation) -> bytes:
 
 
 def encode(reply: Reply) -> bytes:
-    """A reply as stored: `j` and JSON, or `z` and compressed JSON; `f` and JSON for why there is none."""
+    """A reply as stored: `j` and JSON, or `z` and compressed JSON; `f` and JSON for why there is none.
+
+    The JSON is a list, and its last entry an object with what few replies have; older rows end before it.
+    """
     if reply.failure:
         return FAILURE_TAG + json.dumps(reply.failure).encode()
     usage = [reply.usage.input_tokens, reply.usage.output_tokens] if reply.usage else None
     plain: list[object] = [reply.text, reply.stop_reason, usage, round(reply.seconds, 3), reply.cleaned]
-    plain += [reply.top_logprobs] if reply.top_logprobs else []
+    more = {"thoughts": reply.thoughts, "remarks": reply.remarks}
+    plain += [reply.top_logprobs or [], {name: value for name, value in more.items() if value}]
     data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
     return b"j" + data if len(data) < MIN_COMPRESS_BYTES else b"z" + zlib.compress(data, 3)
 
 
-def decode(data: bytes) -> Reply:
-    """A stored reply; raises ValueError or zlib.error for bytes that are none."""
+def decode(data: bytes, *, as_written: bool = False) -> Reply:
+    """A stored reply; raises ValueError or zlib.error for bytes that are none.
+
+    Args:
+        data: the bytes.
+        as_written: with the text of an earlier version's row as that version took it.
+    """
     kind, rest = data[:1], data[1:]
     if kind == FAILURE_TAG:
         return Reply("", "unknown", reused=True, failure=str(json.loads(rest)))
     if kind not in (b"j", b"z"):
         raise ValueError("neither plain nor compressed")
-    text, stop_reason, usage, seconds, cleaned, *more = json.loads(zlib.decompress(rest) if kind == b"z" else rest)
-    usage, logprobs = Usage(*usage) if usage else None, tuple((str(t), float(p)) for t, p in more[0]) if more else None
-    return Reply(text, stop_reason, usage, seconds=seconds, reused=True, cleaned=cleaned, top_logprobs=logprobs)
+    plain = json.loads(zlib.decompress(rest) if kind == b"z" else rest)
+    text, stop_reason, counts, seconds, cleaned, *more = plain
+    usage = Usage(*counts) if counts else None
+    logprobs = tuple((str(t), float(p)) for t, p in more[0]) if more and more[0] else None
+    if len(more) < 2:
+        older = Reply(text, stop_reason, usage, seconds, True, None, cleaned, top_logprobs=logprobs)
+        return older if as_written else _read_older_row(older)
+    return Reply(
+        text,
+        stop_reason,
+        usage,
+        seconds=seconds,
+        reused=True,
+        cleaned=cleaned,
+        top_logprobs=logprobs,
+        thoughts=str(more[1].get("thoughts", "")),
+        remarks=tuple(map(str, more[1].get("remarks", ()))),
+    )
+
+
+def _read_older_row(reply: Reply) -> Reply:
+    """What a row means that was written when errors' texts and thoughts were still kept as answers.
+
+    Inspect put a provider's refusal (content filter, context window) where an answer stands, without usage: that is a
+    failed call, which a replay repeats and nothing else reuses. A reply that the server broke off cannot be told.
+    """
+    if is_refused_call(reply.text, reply.stop_reason, reply.usage):
+        return replace(reply, text="", failure=f"{REFUSALS[reply.stop_reason]}: {reply.text}".rstrip(": "))
+    text, thoughts = split_thoughts(reply.text)
+    return replace(reply, text=text, thoughts=thoughts) if thoughts else reply
 
 
 def decode_verified(digest: bytes, crc: int, data: bytes) -> Reply | None:

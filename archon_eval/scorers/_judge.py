@@ -32,8 +32,9 @@ from inspect_ai.util import collect
 
 from archon_eval.engine.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
+from archon_eval.models.call import CUT_REASONS
 from archon_eval.models.judge_client import JudgeClient, ask_judge
-from archon_eval.models.replies import get_top_logprobs
+from archon_eval.models.replies import get_top_logprobs, to_reply
 from archon_eval.runs.account import parse_accounts
 from archon_eval.scorers._account import get_account_metadata
 
@@ -55,19 +56,22 @@ class JudgeReply:
     """The architecture's, where one judged."""
     reused: bool = False
     """Whether it came from a call store (of an architecture: every call did), so that no model was asked."""
+    cut: bool = False
+    """Whether it ended at a limit: what it says so far is no verdict, unless its first token was all that counts."""
 
     @classmethod
     def parse_output(cls, output: ModelOutput) -> "JudgeReply":
-        """The reply in a model's output."""
+        """The reply in a model's output; ModelError where there is none."""
         if accounts := parse_accounts(output.metadata):
-            return cls(output.completion, fingerprint=accounts[-1].fingerprint, reused=accounts[-1].is_replay)
-        return cls(output.completion, get_top_logprobs(output))
+            last, cut = accounts[-1], output.stop_reason in CUT_REASONS
+            return cls(output.completion, fingerprint=last.fingerprint, reused=last.is_replay, cut=cut)
+        reply = to_reply(output, output.model, output.time or 0.0)
+        return cls(reply.text, get_top_logprobs(output), cut=reply.cut)
 
     def dump(self) -> dict[str, Any]:
         """The reply as it is stored in the score's metadata."""
-        return {"text": self.text} | (
-            {"top_logprobs": [list(p) for p in self.top_logprobs]} if self.top_logprobs else {}
-        )
+        more: dict[str, Any] = {"top_logprobs": [list(p) for p in self.top_logprobs]} if self.top_logprobs else {}
+        return {"text": self.text} | more | ({"cut": True} if self.cut else {})
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,10 @@ class Judge:
         """
         name, digest = f"{self.benchmark}/{name}", _hash_messages(messages)
         if record := self._find_stored(state, name, digest):
-            replies = [JudgeReply(r["text"], _parse_logprobs(r.get("top_logprobs"))) for r in record["replies"]]
+            replies = [
+                JudgeReply(r["text"], _parse_logprobs(r.get("top_logprobs")), cut=r.get("cut") is True)
+                for r in record["replies"]
+            ]
         else:
             protocol = _drop_unsupported_logprobs(self.protocol)
             model = get_judge_model(self.allow_main_model, protocol)
@@ -129,7 +136,7 @@ class Judge:
                     reply = await self._client.generate(model, asked, config, epoch=state.epoch)
                 if reply is None:
                     return JudgeReply.parse_output(await ask_judge(model, asked, config))
-                return JudgeReply(reply.text, reply.top_logprobs, reused=reply.reused)
+                return JudgeReply(reply.text, reply.top_logprobs, reused=reply.reused, cut=reply.cut)
 
             replies = [await answer()]
             if isinstance(_try_parse(parse, replies[0]), ParseError):
@@ -230,6 +237,8 @@ def require_metadata_text(state: TaskState, key: str) -> str:
 
 
 def _try_parse(parse: Callable[[JudgeReply], VerdictT], reply: JudgeReply) -> VerdictT | ParseError:
+    if reply.cut and not reply.top_logprobs:  # what it has quoted or weighed up to there is no verdict
+        return ParseError(f"the reply was cut at its token limit: {quote(reply.text[-400:])}")
     try:
         return parse(reply)
     except ParseError as error:

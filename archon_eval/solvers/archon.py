@@ -18,6 +18,7 @@ from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
+from archon_eval.integrations.inspect_model import get_stop_reason
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.runs.account import QuestionAccount, record_turn, refuse_foreign_account
@@ -87,7 +88,8 @@ def archon(
         state.messages.append(message)
         # no usage on this output: the inner calls have reported theirs
         state.output = ModelOutput(
-            model=f"archon/{engine.architecture.name}", choices=[ChatCompletionChoice(message=message)]
+            model=f"archon/{engine.architecture.name}",
+            choices=[ChatCompletionChoice(message=message, stop_reason=get_stop_reason(result))],
         )
         record_turn(state.metadata, QuestionAccount.from_answer(engine.architecture, result))
         return state

@@ -22,6 +22,7 @@ import time
 from collections import Counter, deque
 from dataclasses import asdict
 from typing import Any
+from wsgiref.handlers import format_date_time
 
 from aiohttp import web
 from fakes.replies import Answerer, Request, build_completion, build_message, helpful, padded, tokens
@@ -31,12 +32,14 @@ __all__ = ["FAULTS", "FakeServer", "Request", "helpful", "tokens"]
 FAULTS = {
     "429": "too many requests, with a retry-after header",
     "429-long": "too many requests, with a retry-after of a minute",
+    "429-quota": "too many requests, because the quota is used up",
     "400": "bad request",
     "400-context": "the context window is exceeded",
     "400-n": "bad request for n above 1, else fine",
     "401": "bad key",
     "500": "server error",
     "503": "overloaded",
+    "503-after": "overloaded, with a retry-after header",
     "reset": "the connection is cut in the middle of the body",
     "refuse": "the connection is cut before any byte",
     "truncated": "a complete response whose JSON is cut short",
@@ -69,13 +72,25 @@ class FakeServer:
         slow: float = 1.0,
         retry_after: str = "0.05",
         keep_bodies: bool = True,
+        capacity: int = 0,
     ) -> None:
+        """
+        Args:
+            latency: seconds before each reply.
+            port: 0 for any that is free.
+            answer: what the model says.
+            slow: seconds before the first byte of a `slow` reply.
+            retry_after: of a 429; `date` for an HTTP date in a second or two, empty for no header.
+            keep_bodies: whether requests are kept as a whole.
+            capacity: requests at once, further ones get a 429; 0 for any number.
+        """
         self.latency, self.port, self.answer, self.slow = latency, port, answer, slow
-        self.retry_after, self.keep_bodies = retry_after, keep_bodies
+        self.retry_after, self.keep_bodies, self.capacity = retry_after, keep_bodies, capacity
         self.requests: list[Request] = []
         self.most_in_flight = 0
         self._in_flight = 0
         self._script: deque[str] = deque()
+        self._bodies: deque[Any] = deque()
         self._by_model: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -99,10 +114,18 @@ class FakeServer:
             raise ValueError(f"unknown faults {unknown}; legal: ok, {', '.join(FAULTS)}")
         self._script.extend(faults)
 
+    def send(self, *bodies: Any) -> None:
+        """What the next requests get, with status 200, in place of completions: any JSON, or a change of it.
+
+        A function gets the completion and returns what to send.
+        """
+        self._bodies.extend(bodies)
+
     def reset(self) -> None:
         """Forget all requests and the script."""
         self.requests.clear()
         self._script.clear()
+        self._bodies.clear()
         self._by_model.clear()
         self.most_in_flight = 0
 
@@ -167,7 +190,8 @@ class FakeServer:
 
     async def _serve(self, request: web.BaseRequest, body: dict[str, Any]) -> web.StreamResponse:
         number = len(self.requests)
-        fault = self._choose_fault(str(body["model"]))
+        full = 0 < self.capacity < self._in_flight
+        fault = "429" if full else self._choose_fault(str(body["model"]))
         shown = body if self.keep_bodies else {"model": body["model"], "n": body.get("n", 1)}
         headers = {name.lower(): value for name, value in request.headers.items()} if self.keep_bodies else {}
         seen = Request(
@@ -182,7 +206,7 @@ class FakeServer:
         self.requests.append(seen)
         if self._gate is not None:
             await self._gate.wait()
-        wait = {"slow": self.slow, "hang": 3600.0}.get(fault, self.latency)
+        wait = 0.0 if full else {"slow": self.slow, "hang": 3600.0}.get(fault, self.latency)
         if wait:
             await asyncio.sleep(wait)
         if failure := self._build_failure(fault, body, request):
@@ -192,6 +216,9 @@ class FakeServer:
         seen.answered = fault not in UNUSABLE
         if self.keep_bodies and seen.answered:
             seen.texts = [choice["message"]["content"] or "" for choice in reply["choices"]] if chat else []
+        if self._bodies:
+            sent = self._bodies.popleft()
+            reply = sent(reply) if callable(sent) else sent
         return await _send(json.dumps(reply).encode(), fault, request, number=number)
 
     def _completion(self, body: dict[str, Any], seen: Request) -> dict[str, Any]:
@@ -224,12 +251,17 @@ class FakeServer:
             code, message = "context_length_exceeded", "This model's maximum context length is 8192 tokens."
         if fault.startswith("429"):
             kind, code = "rate_limit_error", "rate_limit_exceeded"
+        if fault == "429-quota":
+            kind, code, message = "insufficient_quota", "insufficient_quota", "You exceeded your current quota."
         digits = fault[:3]
         if not digits.isdigit() or fault == "201":
             return None
         headers = {}
-        if fault.startswith("429"):
-            headers["retry-after"] = "60" if fault == "429-long" else self.retry_after
+        if fault.startswith("429") or fault.endswith("-after"):
+            after = "60" if fault == "429-long" else self.retry_after
+            headers |= (
+                {"retry-after": format_date_time(int(time.time()) + 2) if after == "date" else after} if after else {}
+            )
         error = {"message": message, "type": kind, "code": code, "param": None}
         return web.json_response({"type": "error", "error": error}, status=int(digits), headers=headers)
 
@@ -266,7 +298,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each reply")
     parser.add_argument("--slow", type=float, default=1.0, help="seconds before the first byte of a `slow` reply")
-    parser.add_argument("--retry-after", default="0.05")
+    parser.add_argument("--retry-after", default="0.05", help="of a 429: seconds, `date`, or nothing")
+    parser.add_argument("--capacity", type=int, default=0, help="requests at once; further ones get a 429")
     parser.add_argument("--pad", type=int, default=0, help="characters of an answer, at least")
     parser.add_argument("--no-bodies", action="store_true", help="keep only model and n of each request")
     options = parser.parse_args()
@@ -277,6 +310,7 @@ def main() -> None:
         slow=options.slow,
         retry_after=options.retry_after,
         keep_bodies=not options.no_bodies,
+        capacity=options.capacity,
     )
     asyncio.run(_serve_forever(server))
 

@@ -110,7 +110,7 @@ def test_judging_components_keep_their_own_settings(folder: Path, fake_server: F
     assert sent == {"gpt-4o": 0.2, "gpt-4o-mini": 0.2, "gpt-4-turbo": None}
 
 
-async def test_stop_sequences_cut_the_final_text_only(folder: Path, fake_server: FakeServer) -> None:
+async def test_stop_sequences_end_answers_and_are_not_sent(folder: Path, fake_server: FakeServer) -> None:
     (folder / "one.yaml").write_text(ONE)
     config = GenerateConfig(stop_seqs=[", draw", "of"])
     output = await get_model("archon/one.yaml").generate("Hello", config=config)

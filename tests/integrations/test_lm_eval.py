@@ -64,6 +64,20 @@ def test_settings_and_stops_of_a_task_hold_where_the_architecture_leaves_them_op
     assert sent == [(0.7, 2048), (0.3, 50)]
 
 
+def test_an_answer_ends_at_until_behind_its_thoughts_and_its_leading_white_space(fake_server: FakeServer) -> None:
+    fake_server.answer = lambda *_: "<think>First.\n\nThen.</think>\n\n42\n\nQuestion: and"
+    assert ArchonLM(ONE).generate_until([request("a", until=["\n\n"], max_gen_toks=50)]) == ["42"]
+    assert "stop" not in fake_server.requests[0].body
+
+
+def test_candidates_inside_an_architecture_end_at_until_too(fake_server: FakeServer) -> None:
+    fake_server.answer = lambda *_: "42\nQuestion: and"
+    layers = [{"generator": {"model": "openai/gpt-4o", "samples": 2}}, {"fuser": "openai/gpt-4o"}]
+    ArchonLM({"name": "two", "layers": layers}).generate_until([request("a", until=["Question:"], max_gen_toks=50)])
+    read = fake_server.requests[-1].body["messages"][-1]["content"]
+    assert "42" in read and "Question: and" not in read
+
+
 def test_a_chat_survives_its_way_through_lm_eval(fake_server: FakeServer) -> None:
     lm = ArchonLM(ONE)
     turns = [{"role": "system", "content": "S"}, {"role": "user", "content": "ü"}]

@@ -52,6 +52,12 @@ def test_a_components_words_are_no_markup() -> None:
     assert r"\*\*T\*\*:" in outcome
 
 
+def test_thoughts_are_shown_before_the_reply() -> None:
+    step = build_step(reply=Reply("4", thoughts="2 + 2"))
+    (text,) = render_components(1, None, [step], notes=[])
+    assert text.index("2 + 2") < text.index("Reply, draft") < text.rindex("4")
+
+
 def test_entries_that_are_no_text_become_text() -> None:
     lists: Any = {"Scores": [1, None], "Best": 7, "Word": "text"}
     text = "\n".join(render_outcome(build_result(lists=lists), False))

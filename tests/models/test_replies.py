@@ -1,56 +1,127 @@
-"""A provider's reply means the same whichever way it came: directly, or through Inspect's own functions."""
+"""What a server says becomes one meaning: an answer without thoughts, whole or cut, or a failed call."""
 
 from typing import Any
 
 import pytest
-from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob, get_model
+from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob
 
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Reply, Usage
-from archon_eval.models.openai_replies import parse_choices, parse_plain_choice, parse_usage, parse_with_inspect
-from archon_eval.models.replies import get_top_logprobs, split_usage, to_reply, to_usage
+from archon_eval.models.openai_replies import CompletionError, classify_error, is_same_model, parse_completion
+from archon_eval.models.replies import build_reply, get_top_logprobs, split_usage, to_reply, to_usage
+from archon_eval.models.thoughts import split_thoughts
 
 
-def choice(content: str, reason: str | None = "stop", **more: Any) -> dict[str, Any]:
+def choice(content: Any, reason: str | None = "stop", **more: Any) -> dict[str, Any]:
     return {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": content, **more}}
 
 
-def payload(*choices: dict[str, Any]) -> dict[str, Any]:
-    return {"id": "1", "object": "chat.completion", "created": 0, "model": "gpt-4o", "choices": list(choices)}
+def payload(*choices: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"id": "1", "object": "chat.completion", "created": 0, "model": "gpt-4o", "choices": list(choices), **more}
 
 
-@pytest.fixture
-def api() -> Any:
-    return get_model("openai/gpt-4o", api_key="key", memoize=False).api
+@pytest.mark.parametrize(
+    ("text", "answer", "thoughts"),
+    [
+        ("<think>2 + 2</think>\n\n4", "4", "2 + 2"),
+        ("so it is 4\n</think>\n4", "4", "so it is 4"),
+        ("so it is 4</think>4", "4", "so it is 4"),
+        ("<thought>hm</thought>4", "4", "hm"),
+        ("<thinking>a</thinking><reasoning>b</reasoning> 4", "4", "a\n\nb"),
+        ("Sure. <think>hm</think>4", "Sure. 4", "hm"),
+        ("<think>never ends, 4", "", "never ends, 4"),
+        ("<think>a tag <think> in it</think> 4", "4", "a tag <think> in it"),
+        ("<think>\n\n</think>\n\nreally so</think>4", "4", "really so"),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>4<|return|>", "4", "hm"),
+        ("<|channel|>analysis<|message|>cut here", "", "cut here"),
+        ("analysisWe add.assistantfinal4", "4", "We add."),
+        ("[THINK]hm[/THINK]4", "4", "hm"),
+        ("◁think▷hm◁/think▷4", "4", "hm"),
+        ("<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>4<|END_RESPONSE|>", "4", "hm"),
+        ("4 < 5 \n", "4 < 5 \n", ""),
+        ("End with `</think>`.", "End with `</think>`.", ""),
+        ('text.replace("</think>", "")', 'text.replace("</think>", "")', ""),
+        ("analysis of the data", "analysis of the data", ""),
+        ("", "", ""),
+    ],
+)
+def test_thoughts_are_no_part_of_an_answer(text: str, answer: str, thoughts: str) -> None:
+    assert split_thoughts(text) == (answer, thoughts)
+    assert split_thoughts(answer) == (answer, ""), "what is separated once stays as it is"
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
-@pytest.mark.parametrize("text", ["Hi.", "", "a\x00b", "ä\ud83d", " padded \n"])
-def test_both_ways_read_the_same_reply(api: Any, reason: str, text: str) -> None:
-    direct = parse_plain_choice(choice(text, reason))
-    assert direct is not None
-    assert parse_with_inspect(api, payload(choice(text, reason))) == [direct]
+@pytest.mark.parametrize("text", ["<think></think>", "<think>", "</think>", "<|channel|>a<|message|>", "<thought>"])
+def test_a_megabyte_of_tags_is_read(text: str) -> None:
+    split_thoughts(text * (1_000_000 // len(text)))
 
 
-def test_what_is_more_than_text_is_read_by_inspect_with_its_neighbours(api: Any) -> None:
-    thinking = choice("<think>why</think>Because.")
-    assert parse_plain_choice(thinking) is None and parse_plain_choice(choice("x", "tool_calls")) is None
-    replies = parse_choices(api, payload(), [choice("Plain."), thinking | {"index": 1}])
-    assert [reply.text for reply in replies] == ["Plain.", "Because."]
+@pytest.mark.parametrize(
+    ("content", "more", "text", "thoughts"),
+    [
+        ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], {}, "ab", ""),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"text": "a"}], {}, "a", "hm"),
+        (["a", "b"], {}, "ab", ""),
+        ("a", {"reasoning_content": "hm"}, "a", "hm"),
+        ("a", {"reasoning": "hm"}, "a", "hm"),
+        ("a", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}, "a", "hm"),
+        (None, {"reasoning_content": "hm"}, "", "hm"),
+        (None, {}, "", ""),
+    ],
+)
+def test_content_and_thoughts_are_read_wherever_they_are(
+    content: Any, more: dict[str, Any], text: str, thoughts: str
+) -> None:
+    (found,) = parse_completion(payload(choice(content, **more))).choices
+    assert (found.text, found.thoughts) == (text, thoughts)
 
 
-def test_usage_that_nobody_reported_is_unknown_and_cached_tokens_are_input() -> None:
-    assert to_usage(parse_usage(None)) is None and split_usage(None, [1, 2]) == [None, None]
-    counted = parse_usage(
-        {
-            "prompt_tokens": 10,
-            "completion_tokens": 3,
-            "total_tokens": 13,
-            "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 1},
-        }
-    )
-    assert counted is not None and counted.input_tokens == 5 and counted.input_tokens_cache_read == 4
-    assert to_usage(counted) == Usage(10, 3)
+def test_a_refusal_in_the_models_words_is_a_filtered_reply() -> None:
+    (found,) = parse_completion(payload(choice(None, refusal="I cannot."))).choices
+    assert build_reply("m", found.text, found.stop_reason, Usage(3, 2)).status == "filtered"
+
+
+@pytest.mark.parametrize("content", [7, [7], {"text": 7}])
+def test_content_of_no_known_form_is_an_error_or_empty_and_never_a_crash(content: Any) -> None:
+    if isinstance(content, dict):
+        assert parse_completion(payload(choice(content))).choices[0].text == ""
+    else:
+        with pytest.raises(CompletionError, match="neither text nor parts"):
+            parse_completion(payload(choice(content)))
+
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+
+
+@pytest.mark.parametrize(
+    ("usage", "known"),
+    [
+        (USAGE, (10, 3)),
+        (USAGE | {"total_tokens": 20}, (10, 10)),
+        (USAGE | {"total_tokens": 5}, (10, 3)),
+        ({"prompt_tokens": "10", "completion_tokens": "3", "total_tokens": "13"}, (10, 3)),
+        ({"prompt_tokens": 10.0, "completion_tokens": 3.0}, (10, 3)),
+        ({"prompt_tokens": 10, "total_tokens": 13}, (10, 3)),
+        (dict.fromkeys(USAGE, 0), None),
+        (USAGE | {"completion_tokens": 0, "total_tokens": 10}, None),
+        (USAGE | {"prompt_tokens": -1}, None),
+        ({"total_tokens": 13}, None),
+        ({"completion_tokens": 13}, None),
+        (dict.fromkeys(USAGE), None),
+        ({}, None),
+        ("many", None),
+        (None, None),
+    ],
+)
+def test_usage_is_a_pair_of_counts_or_unknown(usage: Any, known: tuple[int, int] | None) -> None:
+    counts = parse_completion(payload(choice("Hi."), usage=usage)).usage
+    assert (counts and (counts.prompt, counts.completion)) == known
+
+
+def test_inspects_counts_mean_the_same() -> None:
+    assert to_usage(None) is None and to_usage(ModelUsage()) is None
+    assert to_usage(ModelUsage(input_tokens=10, output_tokens=3, total_tokens=20)) == Usage(10, 10)
+    cached = ModelUsage(input_tokens=5, input_tokens_cache_read=4, input_tokens_cache_write=1, output_tokens=3)
+    assert to_usage(cached) == Usage(10, 3)
 
 
 @pytest.mark.parametrize("lengths", [[0, 0], [5, 1, 4], [7]])
@@ -58,6 +129,61 @@ def test_a_shared_request_is_paid_once(lengths: list[int]) -> None:
     shares = split_usage(Usage(10, 8), lengths)
     assert sum((share for share in shares if share), Usage()) == Usage(10, 8)
     assert [share.input_tokens for share in shares if share] == [10, *[0] * (len(lengths) - 1)]
+    assert split_usage(None, lengths) == [None] * len(lengths)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "hopeless"),
+    [
+        ({"message": "no", "code": 502}, "transient", False),
+        ({"message": "no", "type": "server_error"}, "transient", False),
+        ({"message": "no", "code": "429"}, "rate_limit", False),
+        ({"message": "no", "type": "rate_limit_error"}, "rate_limit", False),
+        ({"message": "no", "code": 400}, "permanent", False),
+        ({"message": "You exceeded your current quota", "code": 429}, "permanent", True),
+        ({"message": "no", "code": "insufficient_quota"}, "permanent", True),
+        ({"message": "no", "code": "context_length_exceeded"}, "permanent", True),
+        ("no", "permanent", False),
+    ],
+)
+def test_an_error_says_whether_asking_again_helps(error: Any, kind: str, hopeless: bool) -> None:
+    found = classify_error(error)
+    assert (found.kind, found.hopeless) == (kind, hopeless) and ("no" in str(found) or "quota" in str(found))
+
+
+def test_names_of_one_model_are_told_from_another_model() -> None:
+    same = [("gpt-4o", "gpt-4o-2024-08-06"), ("llama-3.1-70b", "meta/Llama-3.1-70B"), ("a-latest", "a-20250101")]
+    assert is_same_model("gpt-4o", None) and all(is_same_model(*pair) for pair in same[:2])
+    assert not any(is_same_model("gpt-4o", other) for other in ("gpt-4o-mini", "gpt-4", "gpt-4o-audio-preview"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "usage", "status"),
+    [
+        ("Hi.", "stop", None, "complete"),
+        ("Hi.", "unknown", None, "complete"),
+        ("Hi", "max_tokens", None, "cut"),
+        ("Hi", "model_length", Usage(9, 1), "cut"),
+        ("", "max_tokens", Usage(9, 50), "cut"),
+        ("Hi", "content_filter", Usage(9, 1), "filtered"),
+    ],
+)
+def test_a_reply_says_whether_it_is_whole(text: str, reason: str, usage: Usage | None, status: str) -> None:
+    assert build_reply("m", text, reason, usage).status == status
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "usage"),
+    [
+        ("The prompt is too long.", "model_length", None),
+        ("The prompt was filtered.", "content_filter", None),
+        ("The prompt was filtered.", "content_filter", Usage(9, 0)),
+        ("", "content_filter", Usage(9, 4)),
+    ],
+)
+def test_a_text_for_which_no_token_was_generated_is_a_failed_call(text: str, reason: str, usage: Usage | None) -> None:
+    with pytest.raises(ModelError, match=f"^m: .*{text}"):
+        build_reply("m", text, reason, usage)
 
 
 def test_an_output_that_failed_or_is_empty_is_an_error() -> None:
@@ -65,9 +191,9 @@ def test_an_output_that_failed_or_is_empty_is_an_error() -> None:
         to_reply(ModelOutput(error="overloaded"), "m", 0.0)
     with pytest.raises(ModelError, match="no choice"):
         to_reply(ModelOutput(), "m", 0.0)
-    usage = ModelUsage(input_tokens=1, output_tokens=2, total_tokens=3)
-    output = ModelOutput.from_content("m", "Hi.", "max_tokens").model_copy(update={"usage": usage})
-    assert to_reply(output, "m", 0.5) == Reply("Hi.", "max_tokens", Usage(1, 2), 0.5)
+    output = ModelOutput.from_content("m", "<think>hm</think>Hi.", "max_tokens")
+    output.usage = ModelUsage(input_tokens=1, output_tokens=2, total_tokens=3)
+    assert to_reply(output, "m", 0.5) == Reply("Hi.", "max_tokens", Usage(1, 2), 0.5, thoughts="hm")
 
 
 def test_log_probabilities_are_of_the_first_token_and_can_be_stored() -> None:

@@ -1,6 +1,7 @@
 """The call store: what is put is found by any process, whatever happens to the process or the file."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -107,6 +109,44 @@ def test_a_failure_is_no_reply_and_never_in_the_way_of_one(tmp_path: Path) -> No
         put(store, 0, reply=Reply("", failure="gone again"))
         kept = store.get(key(), failures=True)
         assert kept is not None and kept == store.get(key())
+
+
+def write_older_row(store: CallStore, draw: int, *plain: object) -> None:
+    """A row as version 0.1's development wrote them before replies had thoughts and remarks."""
+    put(store, draw)
+    data = b"j" + json.dumps(plain).encode()
+    with sqlite3.connect(store.path) as db:
+        db.execute(
+            "UPDATE calls SET reply = ?, crc = ? WHERE draw = ?", (data, zlib.crc32(key(draw).digest + data), draw)
+        )
+
+
+def test_replies_of_earlier_versions_are_read_as_what_they_mean(tmp_path: Path) -> None:
+    with CallStore(tmp_path / "calls.db") as store:
+        write_older_row(store, 0, "hello", "stop", [3, 4], 0.5, 0)
+        write_older_row(store, 1, "hm</think>hello", "max_tokens", None, 0.5, 0, [["h", -0.5]])
+        write_older_row(store, 2, "half a", "content_filter", [3, 4], 0.5, 0)
+        assert store.get(key(0)) == Reply("hello", "stop", Usage(3, 4), 0.5, reused=True)
+        assert store.get(key(1)) == Reply(
+            "hello", "max_tokens", None, 0.5, reused=True, top_logprobs=(("h", -0.5),), thoughts="hm"
+        )
+        assert store.get(key(2)) == Reply("half a", "content_filter", Usage(3, 4), 0.5, reused=True)
+
+
+@pytest.mark.parametrize("reason", ["model_length", "content_filter"])
+def test_errors_kept_as_replies_by_earlier_versions_are_failed_calls(tmp_path: Path, reason: str) -> None:
+    with CallStore(tmp_path / "calls.db") as store:
+        write_older_row(store, 0, "maximum context length is 8192", reason, None, 0.5, 0)
+        assert store.get(key(0)) is None and store.damaged == 0
+        failed = store.get(key(0), failures=True)
+        assert failed is not None and failed.text == "" and "maximum context length is 8192" in failed.failure
+        assert put(store, 0) == [REPLY], "a later reply takes its place"
+        assert store.get(key(0)) is not None
+
+
+def test_thoughts_and_remarks_come_back(tmp_path: Path) -> None:
+    reply = Reply("4", "stop", Usage(3, 4), 0.5, thoughts="hm", remarks=("answered by 'b', not a",))
+    assert decode(encode(reply)) == dataclasses.replace(reply, reused=True)
 
 
 @pytest.mark.parametrize("damage", ["UPDATE calls SET reply = substr(reply, 1, 9)", "UPDATE calls SET crc = crc + 1"])
@@ -271,6 +311,7 @@ def test_a_store_that_may_only_be_read_is_read(tmp_path: Path) -> None:
 WRITER = """
 import sys
 import threading
+import zlib
 sys.path.insert(0, {folder!r})
 from test_store import CallStore, Reply, put, key
 with CallStore({path!r}) as store:

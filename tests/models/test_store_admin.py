@@ -1,6 +1,7 @@
 """Looking after a store, by function and by command."""
 
 import asyncio
+import base64
 import json
 import math
 import os
@@ -125,6 +126,16 @@ def test_an_export_makes_an_equal_store(store: CallStore, tmp_path: Path) -> Non
                 )
                 assert other.get(key) == store.get(key) is not None
         assert other.list_endpoints(MODELS[0]) == store.list_endpoints(MODELS[0])
+
+
+def test_an_export_of_an_earlier_version_is_read(store: CallStore, tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    export(store, path)
+    entry = json.loads(path.read_text().splitlines()[0])
+    data = b'j["<think>hm</think>4","stop",null,0.5,0]'
+    path.write_text(json.dumps(entry | {"text": "<think>hm</think>4", "data": base64.b64encode(data).decode()}) + "\n")
+    with CallStore(tmp_path / "other.db") as other:
+        assert import_(other, path) == 1
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[1]", '{"format": 99}', "[" * 100_000, "epoch", "made", "endpoint"])

@@ -137,6 +137,25 @@ def test_a_reply_without_verdict_is_asked_again_once() -> None:
     assert [r["text"] for r in metadata(log, "arena_hard")["judgments"][0]["replies"]] == ["Hard to say.", "[[A=B]]"]
 
 
+def test_a_judges_cut_reply_is_no_verdict() -> None:
+    def cut(messages: list[ChatMessage]) -> ModelOutput:
+        return ModelOutput.from_content("judge", "[[A>B]] would be too", "max_tokens")
+
+    judge = ScriptedJudge(lambda messages: cut(messages) if len(messages) == 2 else "[[A=B]]")
+    log = run(judge, arena_hard())
+    assert figures(log)["win_rate"] == 50 and len(judge.asked) == 4
+    replies = metadata(log, "arena_hard")["judgments"][0]["replies"]
+    assert replies == [{"text": "[[A>B]] would be too", "cut": True}, {"text": "[[A=B]]"}]
+    judge = ScriptedJudge(cut)
+    again = score(log, arena_hard(), model_roles={"judge": judge.model()}, display="none", action="overwrite")
+    assert figures(again)["win_rate"] == 50 and not judge.asked, "stored replies say that they were cut"
+
+
+def test_a_judges_thoughts_hold_no_verdict() -> None:
+    judge = ScriptedJudge(lambda messages: "<think>[[A>>B]]?</think>My verdict: [[A=B]]")
+    assert figures(run(judge, arena_hard()))["win_rate"] == 50 and len(judge.asked) == 2
+
+
 @pytest.mark.parametrize("says", ["Hard to say.", "", "[[A>B]] or [[B>A]]"])
 def test_no_verdict_is_an_error_never_a_score(says: str) -> None:
     judge = ScriptedJudge(lambda messages: says)

@@ -188,7 +188,7 @@ def test_where_answers_are_not_kept_their_judge_is_not(monkeypatch: pytest.Monke
 def test_odd_replies_are_kept_and_harm_no_others() -> None:
     def odd(messages: list[Any], *_: Any) -> ModelOutput:
         if len(messages) == 2:  # not reminded yet
-            return ModelOutput(model="judge", usage=USAGE)
+            return said("")
         output = said("M")
         tokens = [TopLogprob(token="M", logprob=-0.1), TopLogprob(token="\ud83d", logprob=-3.0)]
         output.choices[0].logprobs = Logprobs(content=[Logprob(token="M", logprob=-0.1, top_logprobs=tokens)])

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from archon_eval.models.thoughts import split_thoughts
+
 MAX_LITERAL_CHARS = 20_000
 """Characters of a Python literal that are tried; what is longer is not one."""
 MAX_PARSE_ATTEMPTS = 50
 """Places in a text where a structured value is looked for."""
 
-_THOUGHTS = re.compile(r"\A(?:\s*<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z))+", re.I | re.S)
-_END_OF_THOUGHT = re.compile(r"^[ \t]*</think(?:ing)?>[ \t]*$", re.I | re.M)
 _CONTROL = [*range(9), *range(14, 32), *range(0x7F, 0x85), *range(0x86, 0xA0), 0xAD, 0x200B, 0x2060, 0xFEFF]
 _PLAIN: Mapping[int, int | str | None] = {
     **dict.fromkeys(_CONTROL),
@@ -45,10 +45,11 @@ _DENIED = tuple(re.compile(rf"{_DENIAL}(?:[^\w,.;:\n]+\w+){{0,{words}}}[^\w,.;:\
 
 
 def normalize_reply(reply: str) -> str:
-    """A reply as a reader sees it: no thinking before it, no fence around it, plain brackets, digits and line ends."""
-    text = _THOUGHTS.sub("", reply.replace("\r\n", "\n"))
-    ends = list(_END_OF_THOUGHT.finditer(text))
-    text = (text[ends[-1].end() :] if ends else text).translate(_PLAIN).strip()
+    """A reply as a reader sees it: no thinking before it, no fence around it, plain brackets, digits and line ends.
+
+    A component's reply has come without its thoughts; an answer of another harness's model, read by a scorer, has not.
+    """
+    text = split_thoughts(reply.replace("\r\n", "\n"))[0].translate(_PLAIN).strip()
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2 and "\n" in text:
         text = text[text.index("\n") : -3].strip()
     return text
