@@ -46,6 +46,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
         of_reply="refused by the content filter",
     ),
     "empty": EventType("a reply was empty", False, "were empty", of_reply="empty"),
+    "overflow": EventType(
+        "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
+    ),
     "vote": EventType("how many candidates agreed", True),
     "cleaned": EventType("characters that cannot be stored were replaced in a reply"),
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from archon_eval.errors import ModelError, StoreError, did_you_mean
+from archon_eval.errors import ContextOverflowError, ModelError, StoreError, did_you_mean
 from archon_eval.models.budget import (
     Budget,
     BudgetConfig,
@@ -28,6 +28,7 @@ from archon_eval.models.budget import (
     reserve,
 )
 from archon_eval.models.call import Call, Caller, Reply, Sender
+from archon_eval.models.context_window import OVERFLOW_TEXT, count_least_tokens
 from archon_eval.models.conversion import ambient_config_key
 from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.prices import Price, PriceTable, load_prices
@@ -102,6 +103,7 @@ class ModelClient:
         self._in_flight: dict[bytes, _InFlight] = {}
         self._recorded: set[bytes] = set()
         self._price_cache: dict[str, Price | None] = {}
+        self._context_cache: dict[str, int | float | None] = {}
         self._question_numbers = itertools.count(1)
 
     def start_question(self) -> Caller:
@@ -189,6 +191,7 @@ class ModelClient:
 
     async def _call_within_budget(self, request: _Request) -> Reply:
         assert request.sender is not None, "only a replay has no sender"
+        self._refuse_overflow(request.call)
         if not request.budgets:
             return await request.sender(request.call)
         prices = self._prices if self.allowance.in_dollars else None
@@ -200,6 +203,21 @@ class ModelClient:
             else:
                 settle(measure_usage(request.call, reply, prices) or worst)
             return reply
+
+    def _refuse_overflow(self, call: Call) -> None:
+        """Refuse a prompt that is certain not to fit the model's context window; what is in doubt, the server decides.
+
+        Raises:
+            ContextOverflowError: it has as many words as the window has tokens.
+        """
+        if call.model not in self._context_cache:
+            self._context_cache[call.model] = self._prices.get_context(call.model)
+        window = self._context_cache[call.model]
+        if window is not None and (least := count_least_tokens(call.messages)) >= window:
+            raise ContextOverflowError(
+                f"{call.model}: {OVERFLOW_TEXT}: at least {least:,} tokens, and it has {window:,} by price table "
+                f"{self._prices.version}"
+            )
 
 
 def _list_configs(request: _Request) -> Iterable[str]:

@@ -12,8 +12,9 @@ import re
 
 from inspect_ai.model import ModelOutput, ModelUsage
 
-from archon_eval.errors import ModelError
+from archon_eval.errors import ContextOverflowError, ModelError
 from archon_eval.models.call import Reply, Usage
+from archon_eval.models.context_window import OVERFLOW_TEXT
 from archon_eval.models.conversion import redact
 
 OPENAI_STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
@@ -37,6 +38,8 @@ def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
         raise ModelError(f"{model}: {redact(output.error)}")
     if not output.choices:
         raise ModelError(f"{model}: the provider's answer has no choice in it")
+    if output.stop_reason == "model_length" and not (output.usage and output.usage.output_tokens):
+        raise ContextOverflowError(f"{model}: {OVERFLOW_TEXT}: {redact(output.completion)}")  # in the provider's words
     return build_reply(output.completion, str(output.stop_reason), to_usage(output.usage), seconds=seconds)
 
 
