@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from archon_eval.architecture.component_types import OverflowPolicy
 from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext
 from archon_eval.errors import ContextOverflowError
@@ -43,10 +42,10 @@ async def fit_candidates(
     Raises:
         ModelError: a call failed for good, or the prompt does not fit with the least of the candidates.
     """
-    policy, whole = component.spec.on_overflow, tuple(candidates)
+    whole = tuple(candidates)
     shown, problem = whole, ""
     try:
-        while (smaller := _shrink(policy, shown, whole)) is not None:
+        while (smaller := _shrink(component, shown, whole)) is not None:
             try:
                 return await work(shown, ctx.with_overflow_raised()), shown
             except (ContextOverflowError, BaseExceptionGroup) as exc:
@@ -60,9 +59,10 @@ async def fit_candidates(
             ctx.record_event("overflow", f"{_describe_change(shown, whole)}: {problem}", about)
 
 
-def _shrink(policy: OverflowPolicy, shown: Candidates, whole: Candidates) -> Candidates | None:
-    """A step less of the candidates; None where nothing more may go."""
-    if policy == "drop_longest" and len(shown) > 1:
+def _shrink(component: Component, shown: Candidates, whole: Candidates) -> Candidates | None:
+    """A step less of the candidates; None where nothing more may go, or would leave the component nothing to do."""
+    policy, fewer = component.spec.on_overflow, len(shown) - 1
+    if policy == "drop_longest" and fewer > 0 and component.count_calls((fewer, fewer))[1]:
         longest = max(range(len(shown)), key=lambda place: len(shown[place].text) + len(shown[place].critique or ""))
         return shown[:longest] + shown[longest + 1 :]
     if policy == "truncate":
