@@ -11,7 +11,8 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from archon_eval.architecture.component_types import OverflowPolicy, list_overflow_policies
+from archon_eval.architecture.component_types import OverflowPolicy, describe_component, list_overflow_policies
+from archon_eval.architecture.spec import Architecture
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import NO_LIMIT, PlanFlow, TokenAssumptions
 from archon_eval.models.prices import PriceTable
@@ -103,3 +104,26 @@ def check_windows(
         for model, window in windows.items()
         if window != math.inf
     ]
+
+
+def describe_judge(architecture: Architecture, judge: str, prices: PriceTable) -> str:
+    """A sentence on a judge whose prompt, with two answers of the architecture's, may not fit; empty where it does.
+
+    Benchmarks compare an answer with another one, or show the answers to two turns.
+    """
+    writers = next((layer for layer in reversed(architecture.layers) if describe_component(layer[0], "").replaces), ())
+    limits = [spec.settings.max_tokens for spec in writers]
+    window = prices.get_context(judge)
+    if window is None or window == math.inf:
+        return ""
+    limit = max((limit for limit in limits if limit is not None), default=0)
+    fixed = TokenAssumptions().wording + TokenAssumptions().query
+    if None not in limits and 2 * limit + fixed <= window:
+        return ""
+    amount = (
+        "answers without a limit (max_tokens: null)" if None in limits else f"two answers of up to {limit:,} tokens"
+    )
+    return (
+        f"the judge {judge} has a context window of {window:,} tokens and may have to read {amount}: a prompt that "
+        "does not fit is an error of the score"
+    )

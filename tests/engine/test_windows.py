@@ -11,6 +11,7 @@ from archon_eval import Archon, load_architecture
 from archon_eval._notes import ArchonNote
 from archon_eval.cli import main
 from archon_eval.engine.plan import Plan, plan
+from archon_eval.engine.windows import describe_judge
 from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import PriceTable, load_prices
 
@@ -156,3 +157,45 @@ def test_the_table_of_the_package_knows_windows() -> None:
     names = ["openai/gpt-4o", "anthropic/claude-3-opus-20240229", "together/meta-llama/Llama-3-70b-chat-hf", "x/y"]
     assert [table.get_context(name) for name in names] == [128_000, 200_000, 8_192, None]
     assert table.get_context("sim/gpt-4o") == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("limit", "window", "says"),
+    [
+        (2_000, 4_319, "may have to read two answers of up to 2,000 tokens"),
+        (2_000, 4_320, ""),
+        (None, 10**9, "may have to read answers without a limit"),
+        (2_000, float("inf"), ""),
+        (2_000, None, ""),
+    ],
+)
+def test_a_judge_must_read_two_answers(limit: int | None, window: float | None, says: str) -> None:
+    fuser = {"fuser": [{"model": "local/f", "max_tokens": limit}, {"model": "local/g", "max_tokens": 100}]}
+    architecture = load_architecture({"layers": [GENERATORS, fuser, {"verifier": "local/j"}]})
+    table = make_table() if window is None else make_table(judge=window)
+    found = describe_judge(architecture, "local/judge", table)
+    assert found == "" if not says else says in found
+
+
+def test_the_solver_says_it_of_the_judge_once_and_before_it_calls(fake_server: Any, tmp_path: Path) -> None:
+    from inspect_ai import Task, eval
+    from inspect_ai.dataset import Sample
+
+    from archon_eval.solvers import archon
+
+    (tmp_path / "small.yaml").write_text("prices: [{models: openai/gpt-4o-judge, context: 4000}]")
+    solver = archon({"layers": [{"generator": "openai/gpt-4o!400"}]}, prices=str(tmp_path / "small.yaml"))
+    with pytest.warns(ArchonNote) as caught:
+        eval(
+            Task([Sample("Why?"), Sample("Why not?")], solver=solver),
+            model=None,
+            model_roles={"judge": "openai/gpt-4o-judge"},
+            log_dir=str(tmp_path),
+            display="none",
+            fail_on_error=False,
+        )
+    notes = [str(note.message) for note in caught if note.category is ArchonNote]
+    assert notes == [
+        "the judge openai/gpt-4o-judge has a context window of 4,000 tokens and may have to read two answers of up to "
+        "2,048 tokens: a prompt that does not fit is an error of the score"
+    ]

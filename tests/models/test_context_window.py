@@ -158,6 +158,16 @@ def test_with_a_known_window_what_is_certain_is_not_sent(fake_server: Any, tmp_p
     assert (again.text, again.trail.notes) == (answer.text, answer.trail.notes)
 
 
+def test_a_refused_prompt_takes_no_tokens_of_a_budget(fake_server: Any) -> None:
+    fake_server.answer = answer_by_length
+    refuse_by_size(fake_server, "llama.cpp", 400)
+    taken = Archon(build("truncate")).generate_sync("Why?").usage.output_tokens
+    refused = len(fake_server.requests) - 4
+    # the last call's reservation fits, and no further one would
+    limited = Archon(build("truncate"), budget={"eval": {"output_tokens": taken + 700}}).generate_sync("Why?")
+    assert refused > 2 and limited.trail.counts == {"overflow": 1}
+
+
 def test_an_eval_has_it_in_the_account_and_the_transcript(fake_server: Any, tmp_path: Path) -> None:
     from inspect_ai import Task, eval
     from inspect_ai.dataset import Sample
