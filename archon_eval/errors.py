@@ -39,6 +39,10 @@ class ModelError(ArchonError):
     """A model that cannot be used, or a call that failed for good."""
 
 
+class ContextOverflowError(ModelError):
+    """A prompt that is longer than the model's context window."""
+
+
 class SimulationError(ModelError):
     """The simulated pool was asked something it cannot answer honestly."""
 

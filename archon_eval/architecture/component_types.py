@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from archon_eval.errors import ArchitectureError, did_you_mean
 
@@ -36,6 +36,8 @@ ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
 ComponentPlace = Literal["first", "later"]
+OverflowPolicy = Literal["fail", "truncate", "drop_longest"]
+OVERFLOW_POLICIES: tuple[OverflowPolicy, ...] = get_args(OverflowPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,15 @@ def describe_class(component: Any, spec: "ComponentSpec", where: str) -> Compone
             f"{where}: describe_type of {spec.kind!r} must return a ComponentType, not {type(described).__name__}"
         )
     return _complete_type(component, described)
+
+
+def list_overflow_policies(spec: "ComponentSpec", where: str) -> tuple[OverflowPolicy, ...]:
+    """The values that `on_overflow` may have on a component, by how many candidates one of its prompts shows."""
+    described = describe_component(spec, where)
+    reads = getattr(load_component_class(spec.kind, where), "candidates_read", "none")
+    if not described.needs_model or described.place == "first" or reads == "none":
+        return OVERFLOW_POLICIES[:1]
+    return OVERFLOW_POLICIES[:2] if reads == "one" else OVERFLOW_POLICIES
 
 
 def find_version(name: str) -> int:

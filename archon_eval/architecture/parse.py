@@ -1,8 +1,8 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
 The grammar: `name`, `description`, `layers`; and, for every component at once, generation settings
-(`temperature: 0.7`), `on_error`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with one key, its
-kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
+(`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with
+one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,17 @@ from unicodedata import category
 
 from archon_eval._deprecated import move_renamed_option
 from archon_eval.architecture.component_types import (
+    OVERFLOW_POLICIES,
     ComponentOption,
     ComponentType,
     describe_component,
+    list_overflow_policies,
     resolve_component_type,
 )
 from archon_eval.architecture.option_values import describe_value, freeze_value
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
+    COMMON_OPTIONS,
     PLACEHOLDER,
     SETTING_NAMES,
     Architecture,
@@ -29,8 +32,8 @@ from archon_eval.architecture.spec import (
 )
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
-TOP_KEYS = ("name", "description", "layers", "settings", "prompts", "on_error", "max_parse_retries")
-COMPONENT_KEYS = ("model", "settings", "prompts", "on_error", "max_parse_retries")
+TOP_KEYS = ("name", "description", "layers", "settings", "prompts", *COMMON_OPTIONS)
+COMPONENT_KEYS = ("model", "settings", "prompts", *COMMON_OPTIONS)
 NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
@@ -61,7 +64,7 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
             raise ArchitectureError(f"{where}: `{key}` must be text, not {describe_value(data[key])}")
     if any(category(character) == "Cc" for character in str(data.get("name", name))):
         raise ArchitectureError(f"{where}: `name` holds control characters: {quote(str(data.get('name', name)), 60)}")
-    shared = {key: data[key] for key in ("settings", "on_error", "max_parse_retries", *SETTING_NAMES) if key in data}
+    shared = {key: data[key] for key in ("settings", *COMMON_OPTIONS, *SETTING_NAMES) if key in data}
     prompts = _require_mapping(data.get("prompts", {}), f"{where}: `prompts`")
     used: set[str] = set()
     built = []
@@ -137,6 +140,9 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
     retries = own.get("max_parse_retries", common.get("max_parse_retries", 2))
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= 10:
         raise ArchitectureError(f"{where}: `max_parse_retries` must be a whole number from 0 to 10, not {retries!r}")
+    overflow = own.get("on_overflow", common.get("on_overflow", "fail"))
+    if overflow not in OVERFLOW_POLICIES:
+        raise ArchitectureError(f"{where}: `on_overflow` must be {' or '.join(OVERFLOW_POLICIES)}, not {overflow!r}")
     model_name = model.strip() if isinstance(model, str) else ""
     spec = ComponentSpec(
         name,
@@ -146,7 +152,10 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
         prompts=prompts,
         on_error=on_error,
         max_parse_retries=retries,
+        on_overflow=overflow,
     )
+    if "on_overflow" not in own and overflow not in list_overflow_policies(spec, where):
+        spec = replace(spec, on_overflow="fail")  # what stands at the top is for the components that have a use for it
     if not isinstance(model, str) or (not model_name and describe_component(spec, where).needs_model):
         raise ArchitectureError(f"{where} needs `model:`, an Inspect model name such as openai/gpt-4o; got {model!r}")
     return spec

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from archon_eval.architecture.component_types import (
     ComponentType,
     describe_component,
+    list_overflow_policies,
     load_component_class,
     resolve_component_type,
 )
@@ -49,7 +50,9 @@ def _check_placement(number: int, layer: "Layer") -> list[str]:
         problems.append(f"layer 1 is {kind.name}: the first layer holds generators (rule 2)")
     if kind.alone and len(layer) > 1:
         problems.append(f"layer {number} has {len(layer)} components of kind {kind.name}: it stands alone (rule 4)")
-    conflicts = [problem for spec in layer for problem in _find_conflicts(spec, number)]
+    conflicts = [
+        problem for spec in layer for problem in (*_find_conflicts(spec, number), *_check_overflow(spec, number))
+    ]
     return [*problems, *(f"layer {number} is {kind.name}: {problem}" for problem in dict.fromkeys(conflicts))]
 
 
@@ -61,6 +64,14 @@ def _find_conflicts(spec: "ComponentSpec", number: int) -> Sequence[str]:
     except Exception as exc:  # whatever a component's own function does wrong
         problem = f"{type(exc).__name__}: {exc}"
         raise ArchitectureError(f"layer {number}: check_options of {spec.kind!r} fails: {problem}") from exc
+
+
+def _check_overflow(spec: "ComponentSpec", number: int) -> Sequence[str]:
+    legal = list_overflow_policies(spec, f"layer {number}")
+    if spec.on_overflow in legal:
+        return ()
+    why = "its prompts show one candidate" if len(legal) > 1 else "no prompt of it shows candidates"
+    return [f"{why}, so `on_overflow` must be {' or '.join(legal)}, not {spec.on_overflow}"]
 
 
 def _check_models(layers: "Sequence[Layer]", types: Sequence[Sequence[ComponentType]]) -> list[str]:

@@ -18,7 +18,7 @@ import yaml
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.component_code import digest_component_code
-from archon_eval.architecture.component_types import find_version, resolve_component_type
+from archon_eval.architecture.component_types import OverflowPolicy, find_version, resolve_component_type
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
@@ -61,6 +61,8 @@ class GenerationSettings:
 
 
 SETTING_NAMES = tuple(f.name for f in fields(GenerationSettings))
+COMMON_OPTIONS = ("on_error", "max_parse_retries", "on_overflow")
+"""Fields of `ComponentSpec` that a file may set on every component, or at its top for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class ComponentSpec:
     """What a call that failed for good does: fail the question, or go on without it (counted)."""
     max_parse_retries: int = 2
     """How often a reply that cannot be parsed is asked for again before the fallback applies."""
+    on_overflow: OverflowPolicy = "fail"
+    """What happens when a prompt does not fit the model's context window: the call fails, or is made again without the
+    longest candidate, or with the longest candidates shortened."""
 
     def get_option(self, name: str) -> Any:
         """An option's value, its default where it was not set.
@@ -215,7 +220,7 @@ def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
                 extra.setdefault("settings", {}) if name in resolve_component_type(spec.kind, "").options else extra
             )
             target[name] = list(value) if isinstance(value, tuple) else value
-    for name in ("on_error", "max_parse_retries"):
+    for name in COMMON_OPTIONS:
         if getattr(spec, name) != getattr(plain, name):
             extra[name] = getattr(spec, name)
     if spec.prompts:

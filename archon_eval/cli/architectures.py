@@ -8,7 +8,7 @@ from typing import Any
 
 from archon_eval.architecture.component_types import resolve_component_type
 from archon_eval.architecture.load import list_presets, load_architecture, parse_text, read_file
-from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec
+from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.engine.mermaid import render_mermaid
@@ -42,6 +42,8 @@ def add(commands: Any) -> None:
 
     validate = add_command(commands, "validate", "check architecture files against the rules", run=_validate)
     validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCHITECTURE_HELP)
+    validate.add_argument("--models", help=MODELS_HELP)
+    validate.add_argument("--prices", metavar="FILE", help="your own prices and context windows")
 
     imported = add_command(commands, "import", "convert a config of the original Archon project", run=_import)
     imported.add_argument("file", type=Path, help="its JSON config")
@@ -95,7 +97,7 @@ def _format_settings(spec: ComponentSpec) -> str:
     for name in SETTING_NAMES:
         if (value := getattr(spec.settings, name)) != getattr(plain.settings, name):
             shown[name] = value
-    for name in ("on_error", "max_parse_retries"):
+    for name in COMMON_OPTIONS:
         if (value := getattr(spec, name)) != getattr(plain, name):
             shown[name] = value
     own = [f"own wording of {name}" for name, _ in spec.prompts]
@@ -133,6 +135,11 @@ def _plan(options: argparse.Namespace) -> int:
     if planned.unpriced:
         then = "name models with --models" if planned.architecture.placeholders else "give yours with --prices FILE"
         print(f"Price unknown: {', '.join(planned.unpriced)} (table {planned.prices}; {then})")
+    if planned.unknown_windows:
+        models = ", ".join(planned.unknown_windows)
+        print(f"Context window unknown: {models} (table {planned.prices}; give it as `context` with --prices FILE)")
+    for warning in planned.warnings:
+        print(f"Warning: {warning}")
     for note in planned.notes:
         print(f"Note: {note}")
     return 0
@@ -159,12 +166,14 @@ def _format_costs(planned: LayerPlan | Plan) -> tuple[str, str, str]:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    bad = 0
+    bad, prices, models = 0, load_prices(options.prices), parse_model_names(options.models)
     for name in options.architectures:
         try:
             architecture = load_architecture(name)
-            plan(architecture)  # a custom component that cannot be built shows here
+            planned = plan(architecture, models, prices=prices)  # a custom component that cannot be built shows here
             print(f"{name}: fine ({len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
+            for warning in planned.warnings:
+                print(f"Warning: {name}: {warning}")
         except ArchitectureError as exc:
             bad += 1
             print(f"archon: {exc}", file=sys.stderr)

@@ -35,6 +35,7 @@ class CandidateGenerator(Component):
 
     work_method = "produce"
     replaces_candidates = True
+    candidates_read = "all"
 
     @property
     def candidate_count(self) -> int:
@@ -66,6 +67,7 @@ class CandidateScorer(Component):
     """Says something about each candidate on its own."""
 
     work_method = "judge"
+    candidates_read = "one"
     sorts: bool = False
     """Whether `arrange` must see all candidates together before any goes on."""
 
@@ -112,6 +114,7 @@ class ListComponent(Component):
     """Works on the full list of candidates at once."""
 
     work_method = "run"
+    candidates_read = "all"
 
     @abstractmethod
     async def run(self, state: State, ctx: CallContext) -> State:
@@ -141,6 +144,7 @@ class ContextComponent(Component):
             flow,
             candidates=self.count_survivors(flow.candidates),
             tests=flow.tests if tests is None else tests,
+            longest_tests=flow.longest_tests if tests is None else self._limit_reply(),
             values_at=max(flow.values_at, self.count_sequential_calls(flow.candidates)),
         )
 

@@ -6,12 +6,13 @@ planned = component.count_calls((8, 8)), component.estimate_tokens(Workload(cand
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from archon_eval._deprecated import adopt_renamed_methods
 from archon_eval.architecture.component_types import ComponentType, describe_class
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.token_estimates import (
+    NO_LIMIT,
     CountRange,
     PlanFlow,
     TokenAssumptions,
@@ -42,6 +43,10 @@ class Component(ABC):
     """The method in which it does its work, by its shape (`run`); empty for a class of no shape."""
     replaces_candidates: ClassVar[bool] = False
     """Whether, by its shape, its output replaces the candidates."""
+    candidates_read: ClassVar[Literal["none", "one", "all"]] = "none"
+    """How many of the candidates, by its shape, one of its prompts shows."""
+    keeps_order: ClassVar[bool] = False
+    """Whether the candidates leave in the order in which they came."""
     beside: ClassVar[bool] = False
     """Whether it stands beside the candidates' way, so that they pass it by untouched."""
     outcome_name: ClassVar[str] = "outcome"
@@ -128,6 +133,17 @@ class Component(ABC):
         """How many incoming candidates are needed where later layers need so many; None for all of them."""
         return None
 
+    def make_workload(self, flow: PlanFlow, assumed: TokenAssumptions, *, place: int) -> Workload:
+        """What it has to do for the least (place 0) or the most (1) candidates of the flow."""
+        return Workload(
+            candidates=flow.candidates[place],
+            calls=self.count_calls(flow.candidates)[place],
+            answer=flow.answer,
+            critiques=flow.critiques,
+            tests=flow.tests,
+            assumed=assumed,
+        )
+
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
         """Tokens of all its calls by model: each reply is as long as an answer."""
         return self._share_calls(work, self.estimate_prompt(work), work.assumed.answer)
@@ -137,6 +153,10 @@ class Component(ABC):
         critiques = work.critiques and self.type.reads_critiques
         shown = self._count_shown(work) * (work.answer + (work.assumed.critique if critiques else 0))
         return work.assumed.wording + work.assumed.query + shown
+
+    def estimate_longest_prompt(self, work: Workload) -> int:
+        """Tokens of the longest of its prompts, which must fit the model's context window."""
+        return self.estimate_prompt(work)
 
     def _count_shown(self, work: Workload) -> int:
         """Candidates that one of its prompts shows."""
@@ -150,13 +170,25 @@ class Component(ABC):
     def advance_flow(self, flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
         """What a plan carries on behind this component."""
         ready, tests = max(flow.candidates_at, flow.values_at), self.count_tests()
+        described, longest = self.type, self._limit_reply()
+        critiques = 0 if described.replaces else flow.longest_critiques
         return replace(
             flow,
             candidates=self.count_survivors(flow.candidates),
-            critiques=self.type.writes_critiques or (flow.critiques and not self.type.replaces),
+            critiques=described.writes_critiques or (flow.critiques and not described.replaces),
             tests=flow.tests if tests is None else tests,
+            longest_answer=longest if described.replaces else flow.longest_answer,
+            longest_critiques=longest * self.count_calls(flow.candidates)[1]
+            if described.writes_critiques
+            else critiques,
+            longest_tests=flow.longest_tests if tests is None else longest,
             candidates_at=ready + self.count_sequential_calls(flow.candidates),
         )
+
+    def _limit_reply(self) -> int:
+        """Tokens of one of its replies at most."""
+        limit = self.spec.settings.max_tokens
+        return NO_LIMIT if limit is None else limit
 
     def describe_candidate(self, candidate: Candidate) -> str:
         """A candidate that has left it, in a few words for a transcript."""

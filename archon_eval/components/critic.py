@@ -43,6 +43,7 @@ class Critic(ListComponent):
         reads_tests="",
     )
 
+    keeps_order = True
     outcome_name = "critique"
     fallback = "candidates without a section go on without a critique"
 

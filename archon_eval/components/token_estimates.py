@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from archon_eval.architecture.spec import ComponentSpec
 
+NO_LIMIT = 10**12
+"""Tokens of a reply that no `max_tokens` limits."""
 CountRange = tuple[int, int]
 """The least and the most of something, both included."""
 
@@ -45,6 +47,12 @@ class PlanFlow:
     """Whether the candidates have critiques."""
     tests: int = 0
     """Unit tests in the state, at most."""
+    longest_answer: int = 0
+    """Tokens of one candidate at most, by the `max_tokens` of who writes it; so are the next two."""
+    longest_critiques: int = 0
+    """Tokens of all critiques together."""
+    longest_tests: int = 0
+    """Tokens of all unit tests together."""
     candidates_at: int = 0
     """Sequential calls after which all candidates are there."""
     values_at: int = 0

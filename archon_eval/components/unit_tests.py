@@ -212,9 +212,11 @@ class UnitTestEvaluator(CandidateScorer):
         least, most = super().count_survivors(candidates)
         return (least, most) if top_k is None else (min(least, top_k), min(most, top_k))
 
+    def estimate_prompt(self, work: Workload) -> int:
+        return super().estimate_prompt(work) + work.tests * work.assumed.test
+
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
-        prompt = self.estimate_prompt(work) + work.tests * work.assumed.test
-        return self._share_calls(work, prompt, work.tests * work.assumed.verdict)
+        return self._share_calls(work, self.estimate_prompt(work), work.tests * work.assumed.verdict)
 
     def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
         return _list_tests(values)

@@ -94,6 +94,9 @@ class Verifier(CandidateScorer):
     def count_parsed_calls(self, candidates: CountRange) -> int:
         return candidates[1]
 
+    def estimate_longest_prompt(self, work: Workload) -> int:
+        return self.estimate_prompt(work) + cap_tokens(work.assumed.reasons, self.spec)
+
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
         reasons = cap_tokens(work.assumed.reasons, self.spec)
         prompts = 2 * self.estimate_prompt(work) + reasons

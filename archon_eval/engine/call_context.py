@@ -12,8 +12,9 @@ import anyio
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.engine.trace import EVENT_TYPES, UNREAD, LayerResult, Trace, TraceEvent, TraceOutcome, TraceStep
-from archon_eval.errors import ArchitectureError, ModelError, ParseError
+from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
+from archon_eval.models.context_window import is_overflow
 from archon_eval.types import Conversation, Message
 
 T = TypeVar("T")
@@ -50,14 +51,30 @@ class TraceRecorder:
 class EngineCallContext:
     """The `CallContext` of one component on one question."""
 
-    def __init__(self, caller: Caller, recorder: TraceRecorder, spec: ComponentSpec, *, layer: int, place: int) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        recorder: TraceRecorder,
+        spec: ComponentSpec,
+        *,
+        layer: int,
+        place: int,
+        raises_overflow: bool = False,
+    ) -> None:
         """
         Args:
             layer: the component's layer, from 1.
             place: its place in the layer, from 1.
+            raises_overflow: whether a prompt that does not fit is a ContextOverflowError, whatever `on_error` says.
         """
         self._caller, self._recorder, self._spec = caller, recorder, spec
-        self._layer, self._place = layer, place
+        self._layer, self._place, self._raises_overflow = layer, place, raises_overflow
+
+    def with_overflow_raised(self) -> "EngineCallContext":
+        """The same for work that is done again with less where a prompt does not fit."""
+        return EngineCallContext(
+            self._caller, self._recorder, self._spec, layer=self._layer, place=self._place, raises_overflow=True
+        )
 
     def record_event(self, event: str, detail: str, about: str = "") -> None:
         """Record something a reader must know, and the outcome of which its type speaks."""
@@ -104,10 +121,13 @@ class EngineCallContext:
             reply = await self._caller(call)
         except ModelError as exc:
             self._record_step(call, purpose, about=about, problem=str(exc))
+            overflowed, failure = is_overflow(str(exc)), f"layer {self._layer} ({spec.kind}), {purpose}: {exc}"
+            if overflowed and self._raises_overflow:
+                raise ContextOverflowError(f"{purpose} by {model}: {exc}") from exc
             if spec.on_error == "drop":
                 self._add_note("dropped", str(exc), about)
                 return None, "dropped"
-            raise ModelError(f"layer {self._layer} ({spec.kind}), {purpose}: {exc}") from exc
+            raise (ContextOverflowError if overflowed else ModelError)(failure) from exc
         except anyio.get_cancelled_exc_class():
             self._record_step(call, purpose, about=about, problem="cancelled")
             self._add_note("cancelled", f"{purpose} by {model}", about)

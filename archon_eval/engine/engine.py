@@ -24,6 +24,7 @@ from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
 from archon_eval.engine.observer import NullObserver, Observer
+from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
@@ -191,7 +192,13 @@ class _QuestionRun:
         async def fill_slot(
             generator: CandidateGenerator, slot: CandidateSlot, id: str, *, draw: int, ctx: EngineCallContext
         ) -> None:
-            made = await generator.produce(state, id, draw, ctx)
+            made, _ = await fit_candidates(
+                generator,
+                state.candidates,
+                lambda shown, ctx: generator.produce(replace(state, candidates=shown), id, draw, ctx),
+                ctx,
+                about=id,
+            )
             slot.fill(None if made is None else end_at_stop(require_candidate(made, number, generator), self._stop))
 
         async def run_generator(place: int, first: int, first_draw: int) -> None:
@@ -231,7 +238,10 @@ class _QuestionRun:
             state = State(self._conversation, (), await inflow.get_values())
             if not scorer.sorts:
                 outflow.put_values(state.values)
-            judged = require_candidate(await scorer.judge(state, candidate, ctx), number, scorer)
+            made, shown = await fit_candidates(
+                scorer, (candidate,), lambda shown, ctx: scorer.judge(state, shown[0], ctx), ctx, about=candidate.id
+            )
+            judged = restore_candidate(require_candidate(made, number, scorer), shown, (candidate,))
             passes = scorer.sorts or scorer.passes(judged)
             gate.report_verdict(slot, judged, passes)
             if not passes:
@@ -257,8 +267,14 @@ class _QuestionRun:
     ) -> None:
         state = await self._collect_state(number, inflow)
         async with self._open_span(number, component, outflow):
-            after = await component.run(state, self._create_context(number, component))
-            outflow.put(require_state(after, number, component))
+            made, shown = await fit_candidates(
+                component,
+                state.candidates,
+                lambda shown, ctx: component.run(replace(state, candidates=shown), ctx),
+                self._create_context(number, component),
+            )
+            after = require_state(made, number, component)
+            outflow.put(restore_state(component, after, shown, state.candidates))
 
     async def _run_context_component(
         self, number: int, component: ContextComponent, inflow: LayerFlow, *, outflow: LayerFlow

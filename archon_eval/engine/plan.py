@@ -16,8 +16,9 @@ from typing import Any
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture
 from archon_eval.components import build_layer
 from archon_eval.components.component import Component
-from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, sum_ranges
+from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, sum_ranges
 from archon_eval.engine.returned_values import check_counts
+from archon_eval.engine.windows import WindowCheck, check_windows
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
 
@@ -40,6 +41,8 @@ class LayerPlan:
     usage: tuple[Usage, Usage]
     dollars: tuple[float, float] | None
     """None when a model's price is unknown."""
+    windows: tuple[WindowCheck, ...] = ()
+    """Of components whose prompts show candidates: whether they fit the model's context window."""
     beside: bool = False
     """Whether it stands beside the candidates' way."""
     leaves: str = ""
@@ -65,12 +68,28 @@ class Plan:
     notes: tuple[str, ...]
     """Fallbacks that may apply and other things to know before paying."""
 
+    @property
+    def windows(self) -> tuple[WindowCheck, ...]:
+        """Of every component whose prompts show candidates: whether they fit the model's context window."""
+        return tuple(check for layer in self.layers for check in layer.windows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence on each component whose prompt may not fit its model's context window."""
+        return tuple(dict.fromkeys(check.warning for check in self.windows if check.warning))
+
+    @property
+    def unknown_windows(self) -> tuple[str, ...]:
+        """Models that read candidates and whose context window is unknown."""
+        return tuple(dict.fromkeys(check.model for check in self.windows if check.window is None))
+
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values for JSON; unknown dollars are null."""
+        """Plain values for JSON; unknown dollars are null. `windows` is there where a model may have one."""
         mapping = asdict(self)
         del mapping["architecture"]
         for layer in mapping["layers"]:
-            del layer["beside"], layer["leaves"]
+            del layer["beside"], layer["leaves"], layer["windows"]
+        mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
 
@@ -149,6 +168,7 @@ def _merge_flows(flows: Sequence[PlanFlow]) -> PlanFlow:
         flows[0],
         candidates=(max(1, least), most),
         answer=max(flow.answer for flow in flows),
+        longest_answer=max(flow.longest_answer for flow in flows),
         candidates_at=max(flow.candidates_at for flow in flows),
     )
 
@@ -170,7 +190,7 @@ def _plan_layer(
     """
     calls = [component.count_calls(flow.candidates) for component in components]
     tokens = [
-        (_estimate(component, flow, assumed, place=0), _estimate(component, flow, assumed, place=1))
+        tuple(component.estimate_tokens(component.make_workload(flow, assumed, place=place)) for place in (0, 1))
         for component in components
     ]
     parsed = [
@@ -191,22 +211,12 @@ def _plan_layer(
                 for component, (_, most_calls), (least, most) in zip(components, calls, tokens, strict=True)
             ]
         ),
+        windows=tuple(
+            check for component in components for check in check_windows(number, component, flow, assumed, prices)
+        ),
         beside=components[0].beside,
         leaves=components[0].leaves,
     )
-
-
-def _estimate(component: Component, flow: PlanFlow, assumed: TokenAssumptions, *, place: int) -> Mapping[str, Usage]:
-    """Tokens by model for the least (place 0) or the most (1) candidates of the flow."""
-    work = Workload(
-        candidates=flow.candidates[place],
-        calls=component.count_calls(flow.candidates)[place],
-        answer=flow.answer,
-        critiques=flow.critiques,
-        tests=flow.tests,
-        assumed=assumed,
-    )
-    return component.estimate_tokens(work)
 
 
 def _sum_models(tokens: Mapping[str, Usage]) -> Usage:

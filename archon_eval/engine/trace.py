@@ -49,6 +49,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a provider gave something else than asked: other draws, another model, an error before the reply"
     ),
     "empty": EventType("a reply was empty", False, "were empty", of_reply="empty"),
+    "overflow": EventType(
+        "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
+    ),
     "vote": EventType("how many candidates agreed", True),
     "cleaned": EventType("characters that cannot be stored were replaced in a reply"),
 }

@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archon_eval._inspect_compat import make_prerequisite_error
+from archon_eval._notes import show_note
 from archon_eval.architecture.load import ArchitectureSource, load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_layer
 from archon_eval.engine.engine import Engine
+from archon_eval.engine.plan import plan
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
 from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
 from archon_eval.models.client import build_client
-from archon_eval.models.prices import PriceTable
+from archon_eval.models.prices import PriceTable, load_prices
 from archon_eval.models.store import CallStore
 from archon_eval.simulation.model_names import parse_model_names
 
@@ -69,6 +71,7 @@ def build_engine(
             trace=trace,
         )
         loaded = load_architecture(architecture, parse_model_names(models)).with_models(())
+        table = prices if isinstance(prices, PriceTable) else load_prices(prices or None)
         layers = [build_layer(number, layer) for number, layer in enumerate(loaded.layers, 1)]
         components = [component for layer in layers for component in layer]
         caller = build_client(
@@ -76,7 +79,7 @@ def build_engine(
             store=store,
             policy=store_policy,
             budget=budget,
-            prices=prices,
+            prices=table,
             trace=trace,
             cancels=any(component.stop_after is not None for component in components),
         )
@@ -84,7 +87,10 @@ def build_engine(
             if caller.allowance.needs_max_tokens:
                 for model in component.spec.models:
                     require_max_tokens(model, component.spec.settings)
-        return Engine(loaded, caller, TranscriptObserver(trace))
+        engine = Engine(loaded, caller, TranscriptObserver(trace))
+        for warning in () if caller.policy == "replay" else plan(loaded, prices=table).warnings:
+            show_note(f"{loaded.name}: {warning}")
+        return engine
     except ArchonError as exc:
         raise make_prerequisite_error(str(exc)) from None
 

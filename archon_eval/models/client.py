@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from archon_eval.errors import ModelError, StoreError, did_you_mean
+from archon_eval.errors import ContextOverflowError, ModelError, StoreError, did_you_mean
 from archon_eval.models.budget import (
     Budget,
     BudgetConfig,
@@ -28,6 +28,7 @@ from archon_eval.models.budget import (
     reserve,
 )
 from archon_eval.models.call import Call, Caller, Reply, Sender
+from archon_eval.models.context_window import OVERFLOW_TEXT, count_least_tokens, is_overflow
 from archon_eval.models.conversion import ambient_config_key
 from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.prices import Price, PriceTable, load_prices
@@ -94,7 +95,7 @@ class ModelClient:
             cancels: as for `build_client`.
         """
         self.store, self.policy, self.allowance = store, policy, allowance or BudgetConfig()
-        self._sender, self._prices, self._cancels = sender, prices or load_prices(), cancels
+        self._sender, self.prices, self._cancels = sender, prices or load_prices(), cancels
         self._recording = Recording(store) if policy == "replay" and store is not None else None
         self._budgets: tuple[Budget, ...] = ()
         if self.allowance.is_limited:
@@ -102,6 +103,7 @@ class ModelClient:
         self._in_flight: dict[bytes, _InFlight] = {}
         self._recorded: set[bytes] = set()
         self._price_cache: dict[str, Price | None] = {}
+        self._context_cache: dict[str, int | float | None] = {}
         self._question_numbers = itertools.count(1)
 
     def start_question(self) -> Caller:
@@ -136,7 +138,7 @@ class ModelClient:
         if reply.limit is not None:
             raise reply.limit
         if model not in self._price_cache:
-            self._price_cache[model] = self._prices.get_price(model)
+            self._price_cache[model] = self.prices.get_price(model)
         price = self._price_cache[model]
         return replace(reply, dollars=price.compute_cost(reply.usage)) if price and reply.usage else reply
 
@@ -189,17 +191,39 @@ class ModelClient:
 
     async def _call_within_budget(self, request: _Request) -> Reply:
         assert request.sender is not None, "only a replay has no sender"
+        if request.sender is self._sender:  # of a judge's window, the eval's price table says nothing
+            self._refuse_overflow(request.call)
         if not request.budgets:
             return await request.sender(request.call)
-        prices = self._prices if self.allowance.in_dollars else None
+        prices = self.prices if self.allowance.in_dollars else None
         worst = estimate_worst_case(request.call, prices, self.allowance.needs_max_tokens)
         async with reserve(request.budgets, worst) as settle:
-            reply = await request.sender(request.call)
+            try:
+                reply = await request.sender(request.call)
+            except ModelError as exc:
+                if is_overflow(str(exc)):  # refused before a token was written, and not billed
+                    settle(ResourceUsage(calls=1))
+                raise
             if reply.reused:  # by Inspect's cache
                 settle(ResourceUsage())
             else:
                 settle(measure_usage(request.call, reply, prices) or worst)
             return reply
+
+    def _refuse_overflow(self, call: Call) -> None:
+        """Refuse a prompt that is certain not to fit the model's context window; what is in doubt, the server decides.
+
+        Raises:
+            ContextOverflowError: it has as many words as the window has tokens.
+        """
+        if call.model not in self._context_cache:
+            self._context_cache[call.model] = self.prices.get_context(call.model)
+        window = self._context_cache[call.model]
+        if window is not None and (least := count_least_tokens(call.messages)) >= window:
+            raise ContextOverflowError(
+                f"{call.model}: {OVERFLOW_TEXT}: at least {least:,} tokens, and it has {window:,} by price table "
+                f"{self.prices.version}"
+            )
 
 
 def _list_configs(request: _Request) -> Iterable[str]:

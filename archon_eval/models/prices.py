@@ -1,10 +1,12 @@
-"""What tokens cost: a versioned table that ships with the package, and a file of the user's before it.
+"""What tokens cost and how many a model takes: a versioned table of the package, and a file of the user's before it.
 
 >>> prices = load_prices()                      # or load_prices("my-prices.yaml")
 >>> prices.compute_cost("openai/gpt-4o", Usage(1_000_000, 200_000))
 8.0
 >>> prices.compute_cost("openai/unheard-of", Usage(1000, 200)) is None      # unknown, which is not zero
 True
+>>> prices.get_context("openai/gpt-4o")
+128000
 """
 
 import math
@@ -39,12 +41,19 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """A table: the first entry whose pattern fits a model's name decides."""
+    """A table: of each column, the first entry whose pattern fits a model's name decides."""
 
     version: str
     """Which prices these are, for records: `2024-11`, or `FILE over 2024-11`."""
     entries: tuple[tuple[str, Price], ...]
     """(pattern, price); patterns are lower-case Inspect model names in which `*` stands for anything."""
+    contexts: tuple[tuple[str, int | float], ...] = ()
+    """(pattern, tokens of the context window); infinite for models without one (simulated ones)."""
+
+    def get_context(self, model: str) -> int | float | None:
+        """Tokens that a prompt and its reply may have together; None when the table does not know."""
+        name = model.lower()
+        return next((tokens for pattern, tokens in self.contexts if fnmatchcase(name, pattern)), None)
 
     def get_price(self, model: str) -> Price | None:
         """The price of an Inspect model name; None when the table does not know it."""
@@ -71,7 +80,9 @@ def load_prices(path: str | os.PathLike[str] | None = None) -> PriceTable:
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read price file {os.fspath(path)}: {exc}") from exc
     own = _parse(text, os.fspath(path))
-    return PriceTable(f"{own.version} over {shipped.version}", own.entries + shipped.entries)
+    return PriceTable(
+        f"{own.version} over {shipped.version}", own.entries + shipped.entries, own.contexts + shipped.contexts
+    )
 
 
 @cache
@@ -91,23 +102,36 @@ def _parse(text: str, where: str) -> PriceTable:
         raise DataError(f"{where}: a price file is a mapping with `version` and a list `prices`")
     _check_keys(data, ("version", "source", "prices"), where)
     entries: list[tuple[str, Price]] = []
+    contexts: list[tuple[str, int | float]] = []
     for number, item in enumerate(items, 1):
-        entries += _parse_entry(item, f"{where}: entry {number}")
-    return PriceTable(str(data.get("version", Path(where).name)), tuple(entries))
+        names, price, context = _parse_entry(item, f"{where}: entry {number}")
+        entries += [(name, price) for name in names if price is not None]
+        contexts += [(name, context) for name in names if context is not None]
+    return PriceTable(str(data.get("version", Path(where).name)), tuple(entries), tuple(contexts))
 
 
-def _parse_entry(item: Any, where: str) -> list[tuple[str, Price]]:
+def _parse_entry(item: Any, where: str) -> tuple[list[str], Price | None, int | float | None]:
+    """The patterns of an entry, and what it says of them: a price, a context window or both."""
     if not isinstance(item, Mapping):
         raise DataError(f"{where} must be {{models: [...], input: 5, output: 15}}, not {quote(str(item), 60)}")
-    _check_keys(item, ("models", "input", "output"), where)
+    _check_keys(item, ("models", "input", "output", "context"), where)
     models = item.get("models")
     names = [models] if isinstance(models, str) else models
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"{where}: `models` must be a list of names such as openai/gpt-4o, not {models!r}")
-    return [
-        (name.lower(), Price(_parse_dollars(item, "input", where), _parse_dollars(item, "output", where)))
-        for name in names
-    ]
+    context = _parse_context(item["context"], where) if "context" in item else None
+    price = None
+    if context is None or "input" in item or "output" in item:
+        price = Price(_parse_dollars(item, "input", where), _parse_dollars(item, "output", where))
+    return [name.lower() for name in names], price, context
+
+
+def _parse_context(value: Any, where: str) -> int | float:
+    if value == "unlimited":
+        return math.inf
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DataError(f"{where}: `context` must be tokens, a whole number from 1, or unlimited, not {value!r}")
+    return value
 
 
 def _parse_dollars(item: Mapping[str, Any], key: str, where: str) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.architecture.component_types import describe_component, resolve_component_type
-from archon_eval.architecture.spec import SETTING_NAMES, Architecture, ComponentSpec, Layer
+from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec, Layer
 from archon_eval.errors import ArchitectureError, quote
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison, dump_costs
 from archon_eval.report.report_data import format_interval
@@ -105,7 +105,7 @@ def _collect_values(spec: ComponentSpec) -> dict[str, Any]:
     names = resolve_component_type(spec.kind, spec.kind).options
     settings = {name: value for name in SETTING_NAMES if name not in names for value in [getattr(spec.settings, name)]}
     options = {name: spec.get_option(name) for name in names}
-    common = {name: getattr(spec, name) for name in ("on_error", "max_parse_retries")}
+    common = {name: getattr(spec, name) for name in COMMON_OPTIONS}
     return {**options, **settings, **common, "prompts": dict(spec.prompts)}
 
 

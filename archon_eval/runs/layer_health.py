@@ -107,6 +107,11 @@ class RunHealth:
         ]
         if dropped := self.notes.get("dropped", 0):
             parts.append(f"{_format_count(dropped, 'call')} failed for good and {_be(dropped)} dropped")
+        if overflowed := self.notes.get("overflow", 0):
+            parts.append(
+                f"{_format_count(overflowed, 'prompt')} did not fit the model's context window, so that candidates "
+                "were left out or shortened"
+            )
         return f"{', '.join(parts)}." if parts else ""
 
     def to_metadata(self) -> dict[str, Any]:
@@ -148,7 +153,7 @@ class RunHealth:
 
 
 _REPLY_WORDS = tuple(word for word, event in EVENT_TYPES.items() if event.of_reply)
-_KEPT_NOTES = frozenset({*_REPLY_WORDS, "dropped", "fallback"})
+_KEPT_NOTES = frozenset({*_REPLY_WORDS, "dropped", "fallback", "overflow"})
 
 
 def _read_account(account: QuestionAccount) -> RunHealth:

@@ -12,7 +12,7 @@ from typing import Any
 from archon_eval.errors import SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
-from archon_eval.search.prepare import PlannedArchitecture, plan_space, prepare_questions
+from archon_eval.search.prepare import PlannedArchitecture, describe_overflows, plan_space, prepare_questions
 from archon_eval.search.trial import count_questions
 
 EXPECTED_REUSE_SHARE = 0.5
@@ -84,6 +84,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
         "hours": round(evals * chain / workers / 3600, 2),
         "answers_to_score": answers + stages.trials * questions["trial"],
+        "context_windows": describe_overflows(options) or None,
         "not_counted": f"calls of judges that score answers ({judges or 'if the task has any'}); no budget holds them",
         "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {EXPECTED_REUSE_SHARE:.0%} of "
         "trial calls shared, models as good as in the order given, tokens as `archon plan` estimates them",

@@ -155,6 +155,21 @@ def plan_space(
     return list(options.values())
 
 
+def describe_overflows(options: Sequence[PlannedArchitecture]) -> str:
+    """How many of the architectures may not fit a context window, with an example; empty for none.
+
+    They stay in the space: whether they fit depends on how long replies really are.
+    """
+    found = {option.configuration.key: warnings[0] for option in options if (warnings := option.plan.warnings)}
+    if not found:
+        return ""
+    name, warning = next(iter(found.items()))
+    return (
+        f"{len(found):,} of {len(options):,} architectures may not fit a model's context window; they are tried all "
+        f"the same. For example {name}: {warning}"
+    )
+
+
 def estimate_cost(settings: SearchSettings, planned: Plan) -> float:
     """Cost per question in the objective's unit, by the plan: the mean of its least and most."""
     tokens = fmean(usage.input_tokens + usage.output_tokens for usage in planned.usage)

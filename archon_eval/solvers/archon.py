@@ -9,16 +9,27 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from inspect_ai.model import ChatCompletionChoice, ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    ModelOutput,
+    model_roles,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
 from archon_eval._deprecated import warn_renamed_option
 from archon_eval._inspect_compat import make_prerequisite_error
+from archon_eval._notes import show_note
 from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.engine import Engine
+from archon_eval.engine.windows import describe_judge
 from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_model import get_stop_reason
+from archon_eval.models.client import ModelClient
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.runs.account import QuestionAccount, record_turn, refuse_foreign_account
@@ -96,7 +107,13 @@ def archon(
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
 
+    judges_checked = False
+
     async def solve(state: TaskState, generate: Generate) -> TaskState:
+        nonlocal judges_checked
+        if not judges_checked:  # the roles are known only now, and nothing is paid yet
+            judges_checked = True
+            _warn_of_judges(engine)
         share_cache_with_judges(engine.caller, epoch_offset)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in find_further_turns(state.metadata, state.input):
@@ -105,6 +122,16 @@ def archon(
         return state
 
     return solve
+
+
+def _warn_of_judges(engine: Engine) -> None:
+    """Say once of a judge that it may not be able to read the answers."""
+    bound, caller = model_roles().get("judge"), engine.caller
+    judges = bound if isinstance(bound, list) else [bound] if bound is not None else []
+    if isinstance(caller, ModelClient) and caller.policy != "replay":
+        for judge in judges:
+            if warning := describe_judge(engine.architecture, str(judge), caller.prices):
+                show_note(warning)
 
 
 def _convert_first_epoch(first_epoch: Any, epoch_offset: int) -> int:

@@ -187,6 +187,7 @@ common = {
     "on_error": st.sampled_from(["fail", "drop"]),
     "max_parse_retries": st.integers(0, 10),
 }
+overflow = st.sampled_from(["fail", "truncate", "drop_longest"])
 
 
 def component(**options: Any) -> st.SearchStrategy[dict[str, Any]]:
@@ -205,8 +206,16 @@ architectures = st.fixed_dictionaries(
             st.fixed_dictionaries(
                 {"critic": component(prompts=st.just({"critique": "{instruction}: {candidates} é"}))}
             ),
-            st.fixed_dictionaries({"ranker": component(top_k=st.integers(1, 9), settings=sampling_k)}),
-            st.fixed_dictionaries({"fuser": st.lists(component(length_control=st.booleans()), min_size=1, max_size=3)}),
+            st.fixed_dictionaries(
+                {"ranker": component(top_k=st.integers(1, 9), settings=sampling_k, on_overflow=overflow)}
+            ),
+            st.fixed_dictionaries(
+                {
+                    "fuser": st.lists(
+                        component(length_control=st.booleans(), on_overflow=overflow), min_size=1, max_size=3
+                    )
+                }
+            ),
             st.fixed_dictionaries({"verifier": component(stop_after=st.one_of(st.none(), st.integers(1, 5)))}),
             st.fixed_dictionaries({"unit_test_generator": component(max_tests=st.integers(1, 20))}),
             st.fixed_dictionaries({"unit_test_evaluator": component(keep=st.sampled_from(["passing", "all"]))}),

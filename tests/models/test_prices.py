@@ -90,3 +90,27 @@ def test_every_simulated_model_costs_what_it_simulates() -> None:
     assert all(prices.get_price(name) for name in pool_names())
     assert prices.get_price("sim/llama-3.1-405b-instruct") == Price(5, 5)
     assert prices.get_price("sim/claude-3.5-sonnet") == Price(3, 15)
+
+
+def test_a_file_may_set_windows_with_and_without_prices(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "prices:\n"
+        "  - {models: [openai/gpt-4o, local/a], context: 4096}\n"
+        "  - {models: local/*, context: unlimited}\n"
+        "  - {models: openai/gpt-4-turbo, input: 1, output: 2, context: 8192}\n"
+    )
+    prices = load_prices(path)
+    assert prices.get_price("openai/gpt-4o") == Price(5, 15) and prices.get_context("OpenAI/gpt-4o") == 4096
+    assert prices.get_price("local/a") is None and prices.get_context("local/a") == 4096
+    assert prices.get_context("local/b") == float("inf")
+    assert (prices.get_price("openai/gpt-4-turbo"), prices.get_context("openai/gpt-4-turbo")) == (Price(1, 2), 8192)
+    assert prices.get_context("openai/gpt-4o-mini") == 128_000
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", "8k", "8192.5", "null", ".inf"])
+def test_a_window_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"prices: [{{models: a/x, context: {value}}}]")
+    with pytest.raises(DataError, match="entry 1: `context` must be tokens, a whole number from 1, or unlimited"):
+        load_prices(path)

@@ -8,7 +8,7 @@ from archon_eval.errors import SearchError
 from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.forecast import forecast
 from archon_eval.search.loop import search
-from archon_eval.search.prepare import prepare_questions
+from archon_eval.search.prepare import plan_space, prepare_questions
 from archon_eval.search.questions import load_questions
 from archon_eval.tasks.math import math
 
@@ -110,6 +110,19 @@ def anything(**more): return Task(dataset=[Sample("Why?")])
     with pytest.raises(SearchError, match=r"some has no parameter 'm'.*legal: n"):
         load_questions(TaskSpec("mine.py@some", (("m", 2),)))
     assert load_questions(TaskSpec("mine.py@anything", (("m", 2),)))[0] == {"1": 1}
+
+
+def test_architectures_that_may_not_fit_a_window_are_counted_and_stay(tmp_path, fake_run):
+    (tmp_path / "small.yaml").write_text("prices: [{models: 'sim/*', context: 9000}]")
+    given = settings(prices=str(tmp_path / "small.yaml"), budget={"trials": 2})
+    options = plan_space(given, given.models, given.models)
+    count = sum(bool(option.plan.warnings) for option in options)
+    found = forecast(given)
+    assert 0 < count < len(options) == found["architectures"] and not fake_run.jobs
+    said = f"{count} of {len(options)} architectures may not fit a model's context window; they are tried all the same."
+    assert found["context_windows"].startswith(said) and "more than the 9,000 of sim/" in found["context_windows"]
+    assert any(note.startswith(said) for note in search(given, tmp_path / "out", fake_run).notes)
+    assert forecast(settings())["context_windows"] is None
 
 
 def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
