@@ -24,7 +24,9 @@ _BOX_OR_BRACE = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)\s*\$")
 _BOX_START = re.compile(r"\\(?:boxed|fbox)\s*\{?\Z")
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)\b")
-_LETTER_STATED = re.compile(r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?)\s{0,3}", re.MULTILINE)
+_LETTER_STATED = re.compile(
+    r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?)\s{0,3}", re.MULTILINE
+)
 _BEFORE_LETTER = re.compile(
     r"(?:[\s*_$\"'“”‘’`({\[<]|\\(?:boxed|fbox|text|textbf|textit|textrm|mathbf|mathrm|mathit|bm|boldsymbol)\b"
     r"|\\[(\[ ]|(?i:option|choice|letter|either|both|only)\b[ \t:#]?){0,12}"
@@ -53,18 +55,26 @@ _DISPLAY = re.compile(r"\s*(?:\$\$(.+?)\$\$|\\\[(.+?)\\\])", re.DOTALL)
 _REMARK = re.compile(r"\((?=[^()$\\\n]{0,200}[A-Za-z]{3})(?![^()\n]{0,20}\bmod\b)[^()$\\\n]{0,200}\)")
 """A parenthesis with words in it: `(not 7)`, `(since 2 + 3 = 5)`."""
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|so|but|where|when|not|rather than|instead of)\b.*", re.DOTALL)
-_PROSE = re.compile(r"\W{0,5}(?:[A-Za-z']{1,20}[ ,:]+){2}.*[\d\\$]|.*[\w$] [a-z]{2,} .*[\d$][^a-z]{0,20} (?:is|are|was)\b", re.DOTALL)
-_LABEL = re.compile(r"^[\s*#_>-]*(?:step|part|case|question|problem|equation|figure)?\s*\(?\d{1,3}[.):](?=\s|\*|$)", re.I | re.M)
+_PROSE_START = re.compile(r"\W{0,5}(?:[A-Za-z']{1,20}[ ,:]{1,3}){2}")
+_PROSE_VERB = re.compile(r"[a-z]{2,20} (?:is|are|was) ")
+_LABEL = re.compile(
+    r"^[ \t*#_>-]{0,20}(?:step|part|case|question|problem|equation|figure)?[ \t]{0,3}\(?\d{1,3}[.):](?=\s|\*|$)",
+    re.I | re.M,
+)
 _MONEY_LINE = re.compile(r"\$(?=\d)")
 _CUT_END = re.compile(
     r"(?:[:=+*/,(;\[{<>&^_\\-]|\b(?:then|so|and|or|the|a|an|is|are|of|to|in|for|with|by|that|we|thus|hence|therefore|which"
     r"|let|if|from|at|as|this|have|has|get|now|next|first|since|because|be|on|plus|minus|times|equals|wait|but|step \d+))\Z",
     re.IGNORECASE,
 )
-_REVISION = re.compile(r"\b(?:rather|no|not|instead|wait|but|actually|so|hence|therefore|then|thus|gives|becomes|is)\b", re.I)
+_REVISION = re.compile(
+    r"\b(?:rather|no|not|instead|wait|but|actually|so|hence|therefore|then|thus|gives|becomes|is)\b", re.I
+)
 _JOINT = re.compile(r"\b(?:and|or)\b|[,;&]|\A[\s$]*\Z")
+MAX_STATEMENTS = 200
+"""Statements of an answer, from the last, among which one that can be read is looked for."""
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
-_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
+_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|\\?\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
 _DECIMAL = re.compile(r"(?<![\w.])\d*+\.\d++(?!\.\d)")
 """A number with one dot: neither `v1.20` nor a part of `1.10.2020`, in which zeros tell one from another."""
 _EMPHASIS = re.compile(r"(?<![\w)\]}*])(\*{1,3})(?=[^\s*])([^*\n]*)(?<=\S)\1(?![\w*])")
@@ -108,12 +118,12 @@ def extract_option_letter(text: str) -> str | None:
 
 def extract_stated_answer(text: str) -> str | None:
     """What follows the last "answer is" or "Answer:" of a mathematical reply, without emphasis, remarks and reasons."""
-    for match in reversed(list(_STATED_MATHS.finditer(text))):
+    for match in reversed(list(_STATED_MATHS.finditer(text))[-MAX_STATEMENTS:]):
         rest = text[match.end() :]
         if display := _DISPLAY.match(rest):
             return (display[1] or display[2]).strip()
         segment = _SENTENCE_END.split(rest.lstrip()[:2_000], maxsplit=1)[0]
-        segment = _REASON.sub("", _REMARK.sub(" ", _drop_markdown(segment))).strip().strip("\"'“”").strip()
+        segment = _REASON.sub("", _REMARK.sub(" ", _drop_markdown(segment))).strip(" \n\t_\"'“”")
         if segment:
             return segment
     return None
@@ -121,7 +131,8 @@ def extract_stated_answer(text: str) -> str | None:
 
 def is_prose(answer: str) -> bool:
     """Whether a stated answer is a sentence in which the answer stands somewhere: `that she has 18 eggs`."""
-    return bool(_PROSE.match(answer))
+    start = _PROSE_START.match(answer) or _PROSE_VERB.search(answer[:500])
+    return bool(start) and bool(re.search(r"[\d\\$]", answer[start.end() :] if start else ""))
 
 
 def clean_running_text(text: str) -> str:
@@ -147,7 +158,7 @@ def extract_final_answer(reply: str, is_cut: bool = False) -> str | None:
     with one is none; several letters are none.
     """
     found = find_final_answer(reply, is_cut)
-    return _normalize_spelling(found) if found is not None else None
+    return normalize_spelling(found) if found is not None else None
 
 
 def find_final_answer(reply: str, is_cut: bool = False) -> str | None:
@@ -165,7 +176,7 @@ def find_final_answer(reply: str, is_cut: bool = False) -> str | None:
     return lines[-1] if lines and not _BOX_COMMAND.search(lines[-1]) else None
 
 
-def _normalize_spelling(answer: str) -> str | None:
+def normalize_spelling(answer: str) -> str | None:
     r"""The answer without variants of spelling: spaces, `\left`, `$`, `\text{}`, `1,000`, `0.50`, case, bold, a dot.
 
     An asterisk at an end is half of an emphasis that began or ended outside the answer.
@@ -179,12 +190,12 @@ def _drop_markdown(text: str) -> str:
     """Without bold, code marks and headings."""
     text = _EMPHASIS.sub(r"\2", text.replace("`", " "))
     text = re.sub(r"(?<![\w\\}])_(?=[^\s_])([^_\n]{1,200})(?<=\S)_(?!\w)", r"\1", text)
-    return re.sub(r"(?<![\w)\]}*])\*{1,3}(?![\w*])|\*{2}(?!\w)|(?<=\s)\*{2}|^\*{2}|\*+\Z", "", text)
+    return re.sub(r"(?<![\w)\]}*])\*{1,3}(?![\w*])|\*{2}(?!\w)|(?<=\s)\*{2}|^\*{2}", "", text).rstrip("*")
 
 
 def _find_last_letter(text: str) -> tuple[str, int] | None:
     """The letter that is stated last and where it ends; an empty letter where several are stated at once."""
-    for statement in reversed(list(_LETTER_STATED.finditer(text))):
+    for statement in reversed(list(_LETTER_STATED.finditer(text))[-MAX_STATEMENTS:]):
         lead = _BEFORE_LETTER.match(text, statement.end())
         at = lead.end() if lead else statement.end()
         letter, end = text[at : at + 1], at + 1
@@ -195,7 +206,11 @@ def _find_last_letter(text: str) -> tuple[str, int] | None:
         colon = ":" in statement[0]
         if _NO_OPTION.match(text, end) or (not colon and (letter.islower() or not _AFTER_WORDLIKE.match(text, end))):
             continue
-        if (letter.islower() or letter in "AI") and not _AFTER_WORDLIKE.match(text, end) and not _OTHER_LETTER.match(text, end):
+        if (
+            (letter.islower() or letter in "AI")
+            and not _AFTER_WORDLIKE.match(text, end)
+            and not _OTHER_LETTER.match(text, end)
+        ):
             continue
         if _TAKEN_BACK.match(text, end):
             continue

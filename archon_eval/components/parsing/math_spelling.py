@@ -86,7 +86,10 @@ _SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\!\s*|\\(?:displaystyle|textstyle|limits|left|right|big|Big|bigg|Bigg)(?![A-Za-z])\.?", ""),
         (r"\\(?:mid)(?![A-Za-z])", "|"),
         (r"(?<=\d)\\,(?=\d{3})", ""),
-        (r"~|(?<!\\)\\[ ,;:>]|\\(?:quad|qquad|enspace|thinspace|medspace|thickspace|nobreakspace|hfill)(?![A-Za-z])", " "),
+        (
+            r"~|(?<!\\)\\[ ,;:>]|\\(?:quad|qquad|enspace|thinspace|medspace|thickspace|nobreakspace|hfill)(?![A-Za-z])",
+            " ",
+        ),
         (r"\\[hv]space\*?\{[^{}]*\}", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\leqslant(?![A-Za-z])|\\leq(?![A-Za-z])", r"\\le "),
@@ -104,7 +107,18 @@ _SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(-?)0,(\d+)$", r"\g<1>0.\2"),
     )
 )
-_TEXT_COMMANDS = ("text", "textbf", "textit", "textrm", "textnormal", "textsf", "mathrm", "mbox", "hbox", "operatorname")
+_TEXT_COMMANDS = (
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "textnormal",
+    "textsf",
+    "mathrm",
+    "mbox",
+    "hbox",
+    "operatorname",
+)
 _STYLE_COMMANDS = (
     "underline",
     "bm",
@@ -205,6 +219,14 @@ class MathAnswer:
     """The variable whose values they are, where one is said before a set."""
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a number and nothing else, so that two of them are equal only if they are spelt alike."""
+        [value, *more] = self.values or [None]
+        if value is None or more or value.words != Words() or value.percent or value.inner or len(value.parts) != 1:
+            return False
+        return _parse_plain(value.parts[0]) is not None
+
+    @property
     def spelling(self) -> str:
         """Equal for answers that are spelt alike in all that counts."""
         values = [value.spelling for value in self.values]
@@ -303,7 +325,11 @@ def _compare_values(answer: Value, gold: Value) -> Pair:
     x, y = _parse_plain(a), _parse_plain(g)
     if x is not None and y is not None:
         x *= factor
-        return x == y or (answer.percent > gold.percent and x / 100 == y) or (answer.percent < gold.percent and x == y / 100)
+        return (
+            x == y
+            or (answer.percent > gold.percent and x / 100 == y)
+            or (answer.percent < gold.percent and x == y / 100)
+        )
     if factor != 1:
         a = rf"({a})\cdot\frac{{{factor.numerator}}}{{{factor.denominator}}}"
     spellings = [a]
@@ -351,7 +377,11 @@ def _parse_plain(latex: str) -> Fraction | None:
         return sign * Fraction(int(top), int(bottom)) if int(bottom) else None
     if not match[6] or match[6] == ".":
         return None
-    return sign * Fraction("0" + match[6] if match[6][0] == "." else match[6].rstrip(".")) * Fraction(10) ** int(match[7] or 0)
+    return (
+        sign
+        * Fraction("0" + match[6] if match[6][0] == "." else match[6].rstrip("."))
+        * Fraction(10) ** int(match[7] or 0)
+    )
 
 
 def _normalize(latex: str) -> str:
@@ -382,7 +412,9 @@ def _drop_math_delimiters(text: str) -> str:
 
 def _replace_command(text: str, names: Sequence[str], write: Callable[[str, str], str]) -> str:
     r"""The text with each `\name{content}` replaced by `write(content, text before it)`, the inner ones first."""
-    pattern = re.compile(r"\\(?:" + "|".join(names) + r")(?![A-Za-z])\s*\{([^{}]*(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}[^{}]*)*)\}")
+    pattern = re.compile(
+        r"\\(?:" + "|".join(names) + r")(?![A-Za-z])\s*\{([^{}]*(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}[^{}]*)*)\}"
+    )
     for _ in range(4):
         changed = pattern.sub(lambda match: write(match[1], match.string[: match.start()]), text)
         if changed == text:
@@ -425,7 +457,9 @@ def _mark_bare_words(text: str) -> str:
             return run
         words = _WORDS.findall(run)
         last = before.rstrip()[-1:]
-        after_number = bool(re.search(r"(?:\d[.]?|\d\}|\\?%)\s*$", before)) and not re.search(r"_\s*\{?\d+\}?\s*$", before)
+        after_number = bool(re.search(r"(?:\d[.]?|\d\}|\\?%)\s*$", before)) and not re.search(
+            r"_\s*\{?\d+\}?\s*$", before
+        )
         attached = before[-1:].isdigit()
         if after_number and not attached and _is_phrase(words):
             return mark(run)
@@ -508,7 +542,9 @@ def _split(text: str) -> list[str]:
         return [text]
     kept = {place for match in _THOUSANDS.finditer(text) for place in range(match.start(), match.end())}
     items, separators, start = [], set(), 0
-    for match in re.finditer(r"\s*[,;]\s*(?:(?:and|or)\b\s*)?|\s+(?:and|or|&)\s+|(?<=[\d)}])\s*(?:and|or)\s*(?=[\d({\\-])", text):
+    for match in re.finditer(
+        r"\s*[,;]\s*(?:(?:and|or)\b\s*)?|\s+(?:and|or|&)\s+|(?<=[\d)}])\s*(?:and|or)\s*(?=[\d({\\-])", text
+    ):
         inside = any(balance[place + 1] > 0 or place in kept for place in range(match.start(), match.end()))
         if not inside and balance[match.start()] == 0:
             items.append(text[start : match.start()])
@@ -592,7 +628,11 @@ def _read_value(item: str) -> Value:
     inner = tuple(word.casefold() for word in _MARKED.findall(text))
     parts = tuple(part.strip() for part in _MARKED.split(text)[::2]) if inner else (_tidy(text),)
     words = read_words(" ".join(beside))
-    match = re.fullmatch(r".*?[\d})]\s*([A-Za-z]{1,2}(?:\s*/\s*[a-z](?:\^\{?2\}?)?)?(?:\^\{?[23]\}?)?)", parts[0]) if len(parts) == 1 else None
+    match = (
+        re.fullmatch(r".*?[\d})]\s*([A-Za-z]{1,2}(?:\s*/\s*[a-z](?:\^\{?2\}?)?)?(?:\^\{?[23]\}?)?)", parts[0])
+        if len(parts) == 1
+        else None
+    )
     return Value(parts, inner, words, percent, match[1] if match else "")
 
 
