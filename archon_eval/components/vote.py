@@ -3,9 +3,9 @@ r"""Majority vote: the candidates that give the most common answer go on, withou
     - generator: {model: $1, samples: 20}
     - vote: {top_k: 1}                # self-consistency: the answer that most samples end with
 
-`by: answer` compares final answers (Wang et al., 2023) with the equality of the mathematics scorer, so that `18`, `\$18`
-and `18 dollars` are one answer. `by: outputs` runs programs on the inputs of model-written
-tests and compares their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
+`by: answer` compares final answers (Wang et al., 2023) with the equality of the mathematics scorer, so that `18`,
+`\$18` and `18 dollars` are one answer. `by: outputs` runs programs on the inputs of model-written tests and compares
+their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
 """
 
 from collections.abc import Hashable, Sequence

@@ -1,8 +1,8 @@
 r"""Marks mathematical answers: `\frac{1}{2}`, `0.5` and `50/100` are one number, "5" is not "15".
 
-The answer of a reply is its last `\boxed{...}`; without one, what it states ("the answer is 5"); without that, and if the
-reply is whole, what math-verify reads in the last lines. What stands between `<think>` tags is no answer. Equality is
-that of `components/parsing/math_equality.py`, which votes use too:
+The answer of a reply is its last `\boxed{...}`; without one, what it states ("the answer is 5"); without that, and if
+the reply is whole, what math-verify reads in the last lines. What stands between `<think>` tags is no answer. Equality
+is that of `components/parsing/math_equality.py`, which votes use too:
 
     >>> import asyncio
     >>> asyncio.run(compare_answers(r"So it is $\boxed{1/2}$.", "1/2"))

@@ -53,8 +53,8 @@ def parse_score(reply: JudgeReply) -> float:
 def parse_option(reply: JudgeReply) -> str:
     """The letter in `[[X]]`, the first of those that are named together (as upstream); `none` if there was no choice.
 
-    Of letters in different places the last counts if the judge calls it final. A letter beyond the options is a choice of
-    none of them, so it is simply wrong. ParseError if there is no verdict, or none of several is called final.
+    Of letters in different places the last counts if the judge calls it final. A letter beyond the options is a choice
+    of none of them, so it is simply wrong. ParseError if there is no verdict, or none of several is called final.
     """
     groups = find_bracketed(reply, "[A-Z]")
     if len({group[0] for group in groups}) > 1:

@@ -117,7 +117,7 @@ def _are_equal(gold: str, answer: str, is_complex: bool) -> bool:
         return False
     try:
         return bool(_get_grader().sympy_expr_eq(expected, got, 6, 15, allow_set_relation_comp=True))
-    except Exception:  # SymPy raises anything on what it does not know
+    except Exception:  # noqa: BLE001  SymPy raises anything on what it does not know
         return False
 
 
@@ -143,7 +143,7 @@ def _parse(latex: str, is_complex: bool) -> Any:
                 conversion_config=ConversionConfig(lowercase_symbols=False),
             )
             return _make_exact(parsed, is_complex)
-        except Exception:  # whatever the parser stumbles over
+        except Exception:  # noqa: BLE001  whatever the parser stumbles over
             continue
     return None
 
@@ -225,7 +225,7 @@ def _find_distance(a: Any, b: Any) -> Any:
         distance = abs((a - b).evalf(DIGITS))
         ratio = distance / size if size > 0 else distance
         return ratio if ratio.is_Float or ratio.is_Rational else None
-    except Exception:  # no number
+    except Exception:  # noqa: BLE001  no number
         return None
 
 

@@ -44,14 +44,14 @@ async def group_answers(answers: Sequence[str | None]) -> tuple[list[str | None]
         leaders[form] = form
         if not _is_mathematical(shown[form]):
             continue
-        answer = read_answer(shown[form])
-        if answer.spelling in known:
-            leaders[form] = known[answer.spelling]
+        read = read_answer(shown[form])
+        if read.spelling in known:
+            leaders[form] = known[read.spelling]
             continue
-        leader, is_number = form, answer.is_plain
-        for other, other_answer in others if is_number else [*numbers, *others]:
+        leader, is_number = form, read.is_plain
+        for other, other_read in others if is_number else [*numbers, *others]:
             pairs += 1
-            question = prepare_comparison(answer, other_answer) if pairs <= MAX_PAIRS else False
+            question = prepare_comparison(read, other_read) if pairs <= MAX_PAIRS else False
             if isinstance(question, bool):
                 equal = question
             elif computed < MAX_COMPUTED_PAIRS:
@@ -67,9 +67,9 @@ async def group_answers(answers: Sequence[str | None]) -> tuple[list[str | None]
             if equal:
                 leader = other
                 break
-        leaders[form] = known[answer.spelling] = leader
+        leaders[form] = known[read.spelling] = leader
         if leader == form:
-            (numbers if is_number else others).append((form, answer))
+            (numbers if is_number else others).append((form, read))
     if pairs > MAX_PAIRS:
         problem = problem or f"of so many different answers only {MAX_PAIRS} pairs were compared"
     return [leaders[form] if form is not None else None for form in forms], problem

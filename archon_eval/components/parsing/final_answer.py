@@ -47,7 +47,8 @@ _STATED = re.compile(
 )
 _STATED_MATHS = re.compile(
     r"(?<!other )(?<!no )(?<!an )\banswer(?:[ \t]+(?:to|for|of)\b[^\n:.=]{0,80}?)?[\s*_`]{0,4}"
-    r"(?:(?::|=)|\b(?:is|equals|would be|should be|must be)\b)[\s*_:=]{0,12}|^[\s*_#]{0,6}final answer[\s*_#:]{1,12}\n\s*",
+    r"(?:(?::|=)|\b(?:is|equals|would be|should be|must be)\b)[\s*_:=]{0,12}"
+    r"|^[\s*_#]{0,6}final answer[\s*_#:]{1,12}\n\s*",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"(?<![\s.(][A-Za-z])[.!?](?=\s|$|\*|_)|\n")
@@ -64,7 +65,8 @@ _LABEL = re.compile(
 _MONEY_LINE = re.compile(r"\$(?=\d)")
 _CUT_END = re.compile(
     r"(?:[:=+*/,(;\[{<>&^_\\-]|\b(?:then|so|and|or|the|a|an|is|are|of|to|in|for|with|by|that|we|thus|hence|therefore|which"
-    r"|let|if|from|at|as|this|have|has|get|now|next|first|since|because|be|on|plus|minus|times|equals|wait|but|step \d+))\Z",
+    r"|let|if|from|at|as|this|have|has|get|now|next|first|since|because|be|on|plus|minus"
+    r"|times|equals|wait|but|step \d+))\Z",
     re.IGNORECASE,
 )
 _REVISION = re.compile(
@@ -145,7 +147,7 @@ def clean_running_text(text: str) -> str:
 
 
 def seems_cut(text: str) -> bool:
-    """Whether a text stops in the middle of something, whatever its provider said: `50 + 4 =`, `First, 3 + 4 = 7. Then`."""
+    """Whether a text stops in the middle of something, whatever its provider said: `50 + 4 =`, `It is 7. Then`."""
     end = text.rstrip()[-200:].rstrip("*`_ ")
     return bool(_CUT_END.search(end)) or text.count("```") % 2 == 1
 
@@ -168,7 +170,7 @@ def find_final_answer(reply: str, is_cut: bool = False) -> str | None:
     if letter and (box is None or letter[1] > box[1]):
         return letter[0] or None
     if box:
-        return box[0]
+        return _read_lone_letter(box[0]) or box[0]
     stated = _STATED.findall(text)
     if not stated and (is_cut or seems_cut(text)):
         return None

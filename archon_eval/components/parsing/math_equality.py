@@ -4,8 +4,8 @@ r"""Whether two mathematical answers are equal: the one equality of scorers and 
     >>> asyncio.run(compare_math(r"0.5", r"\frac{1}{2}"))
     'verified'
 
-The rules are in `math_spelling.py`. What is left to compute is done by math-verify in a few worker processes with limits,
-so that an answer of `9^{9^{9^{9}}}` costs one of those.
+The rules are in `math_spelling.py`. What is left to compute is done by math-verify in a few worker processes with
+limits, so that an answer of `9^{9^{9^{9}}}` costs one of those.
 """
 
 import atexit

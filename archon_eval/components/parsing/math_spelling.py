@@ -10,9 +10,9 @@ All rules of this project about equal answers stand here; what is left is LaTeX 
     >>> prepare_comparison(read_answer(r"\pi r^2"), read_answer(r"\pi r^2 h"))
     [[[['\\pi r^2 h', ['\\pi r^2']]]]]
 
-Forgiven are styles, kinds of space, a missing unit, and numbers written in another way (`1\,200`, `1.2e3`, `0.\overline{3}`).
-Not forgiven are a variable at the end, another unit or word, another order of letters or of a tuple, a value more or less
-in a list, a prime, a rounded decimal.
+Forgiven are styles, kinds of space, a missing unit, and numbers written in another way (`1\,200`, `1.2e3`,
+`0.\overline{3}`). Not forgiven are a variable at the end, another unit or word, another order of letters or of a tuple,
+a value more or less in a list, a prime, a rounded decimal.
 """
 
 import re
@@ -134,14 +134,12 @@ _STYLE_COMMANDS = (
     "textcolor",
     "ensuremath",
 )
-_FUNCTIONS = frozenset("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp max min gcd lcm".split())
-_NOT_WORDS = _FUNCTIONS | frozenset("sqrt frac pi infty infinity and or mod det".split())
-_NUMBER_WORDS = {
-    word: str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-    )
-}
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp max min gcd lcm"
+_OTHER_NAMES = "sqrt frac pi infty infinity and or mod det"
+_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+_NOT_WORDS = _FUNCTIONS.union(_OTHER_NAMES.split())
+_COUNTED = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTED.split())}
 _PHRASES = {
     "no solution": r"\emptyset",
     "no solutions": r"\emptyset",
@@ -157,7 +155,8 @@ _CURRENCY_SIGN = re.compile(r"(?:US\s*)?\\?([$€£¥₹])|(USD|EUR|GBP)(?=\s*\d
 _WORD = r"(?:(?:[A-Za-z]\.){2,}|[A-Za-z]{2,}(?:['’-][A-Za-z]+)*|[A-Za-z])"
 _WORDS = re.compile(_WORD)
 _WORD_RUN = re.compile(rf"{_WORD}(?:(?:\s+|\s*/\s*){_WORD})*")
-_SHORT_WORDS = frozenset("a an at by he in is it no of on or so to up we and but for not one two six the".split())
+_SHORT = "a an at by he in is it no of on or so to up we and but for not one two six the"
+_SHORT_WORDS = frozenset(_SHORT.split())
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _TAIL = re.compile(
     rf"(?:\s*(?:{_OPEN}[^{_CLOSE}]*{_CLOSE}|\\?%|/|\\cdot|\^\\circ|(?<={_CLOSE})\s*\^\s*\{{?-?\d\}}?|(?<={_CLOSE})\s*[.\-,]))+\s*$"
@@ -447,7 +446,7 @@ def _mark_bare_words(text: str) -> str:
 
     if re.fullmatch(r"[(\"']?[A-Za-z][A-Za-z\s,.'’\"()-]*", text):
         words = [word for word in _WORDS.findall(text) if word.casefold() not in _SHORT_WORDS]
-        if words and all(map(_is_prose, words)) or text.casefold() == "no":
+        if (words and all(map(_is_prose, words))) or text.casefold() == "no":
             return re.sub(r"\s+", " ", mark(text)).strip()
 
     def check(match: re.Match[str]) -> str:
@@ -484,7 +483,7 @@ def _is_phrase(words: Sequence[str]) -> bool:
 
 
 def _is_bare_unit(word: str) -> bool:
-    """Whether a word after a number is a unit though it could be a product; `mg`, `ms`, `in` and `hr` more often are."""
+    """Whether a word after a number is a unit though it could be a product; `mg`, `ms` and `in` more often are."""
     return len(word) > 1 and is_unit(word) and word not in ("mg", "ms", "in", "hr", "rad", "mV", "mA", "pt")
 
 
@@ -597,10 +596,10 @@ def _read_value(item: str) -> Value:
     if _MARKED.search(text) and not re.search(r"\d|\\[A-Za-z]|[=<>]", text):
         letters = _MARKED.sub(" ", text).strip(" ().,'\"-:;!?")
         if not letters:
-            words = tuple(word.strip(".") for word in _MARKED.findall(text))
-            if latex := _PHRASES.get(" ".join(words).casefold()):
+            said_words = tuple(word.strip(".") for word in _MARKED.findall(text))
+            if latex := _PHRASES.get(" ".join(said_words).casefold()):
                 return Value((latex,), (), Words())
-            return Value((), words, Words())
+            return Value((), said_words, Words())
     for sign in _CURRENCY_SIGN.finditer(text):
         beside.append(_CURRENCY.get(sign[1] or "", (sign[2] or "").casefold()))
     text = _CURRENCY_SIGN.sub("", text).strip()
@@ -615,13 +614,14 @@ def _read_value(item: str) -> Value:
     elif tail := _TAIL.search(text):
         said, text = tail[0], text[: tail.start()].strip()
         percent = "%" in said or bool(re.search(r"percent|pct", said, re.I))
-        words = said.replace(r"\cdot", " ").replace(r"^\circ", " degree ")
+        said = said.replace(r"\cdot", " ").replace(r"^\circ", " degree ")
         for scale, exponent in SCALES.items():
-            if re.search(rf"\b{scale}\b", words):
+            if re.search(rf"\b{scale}\b", said):
                 power += exponent
-                words = re.sub(rf"\b{scale}\b", "", words)
-        words = re.sub(r"(?i)\b(?:percentage|percent|pct|points?)\b" if percent else r"(?!)", "", words)
-        beside.append(re.sub(f"[{_OPEN}{_CLOSE}]", " ", words))
+                said = re.sub(rf"\b{scale}\b", "", said)
+        if percent:
+            said = re.sub(r"(?i)\b(?:percentage|percent|pct|points?)\b", "", said)
+        beside.append(re.sub(f"[{_OPEN}{_CLOSE}]", " ", said))
     text = text.rstrip(" .,").strip()
     if power:
         text = rf"{text}\times 10^{{{power}}}" if _parse_plain(text) is not None else rf"({text})\times 10^{{{power}}}"

@@ -54,11 +54,12 @@ _OPPOSITES = (
     "bc ad",
 )
 _OPPOSED = {word: frozenset(group.split()) for group in _OPPOSITES for word in group.split()}
-_FILLERS = frozenset(
-    "the a an of in total is are was were at by to for on from with it its each every one exactly only about around all "
-    "approximately approx different distinct possible such respectively units unit value answer there ways way per "
-    "that this he she they has have had will long wide tall high deep away apart old".split()
+_FILLING = (
+    "the a an of in total is are was were at by to for on from with it its each every one exactly only about around "
+    "all approximately approx different distinct possible such respectively units unit value answer there ways way per "
+    "that this he she they has have had will long wide tall high deep away apart old"
 )
+_FILLERS = frozenset(_FILLING.split())
 _WORD = re.compile(r"[A-Za-zµμΩ°][A-Za-z.'’°-]*|\^?\s*\{?\s*(-?\d+)\s*\}?|/|²|³|%")
 
 
