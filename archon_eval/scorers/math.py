@@ -126,4 +126,6 @@ async def compare_answers(reply: str, gold: str, *, is_cut: bool = False) -> Mat
         if status in ("identical", "verified"):
             break
     correct = status in ("identical", "verified")
+    if correct and extraction == "text":
+        status = "verified"
     return MathVerdict(correct=correct, answer=answer[:MAX_ANSWER_CHARS], extraction=extraction, status=status)

@@ -573,7 +573,9 @@ def _read_compound(text: str) -> Value | None:
     number = r"(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\})"
     if not re.fullmatch(rf"(?:{number}{marked}(?:,\s*|,?\s*(?:and|{_OPEN}and{_CLOSE})\s*)?){{2,4}}", text):
         return None
-    total, dimensions, factors = Fraction(0), set(), []
+    dimensions: set[tuple[str, int]] = set()
+    factors: list[Fraction] = []
+    total = Fraction(0)
     for amount, name in re.findall(number + marked, text):
         words, value = read_words(name), _parse_plain(amount)
         if value is None or len(words.unit) != 1 or words.others:
