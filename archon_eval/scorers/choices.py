@@ -3,8 +3,8 @@
     >>> extract_option_letter("It was **ANSWER: A**, no:\\n\\nANSWER: \\\\boxed{C}")
     'C'
 
-A reply that states no letter, or several at once (`B or C`), is incorrect, and its score says so. Inspect's own `answer("letter")` takes the first
-letter stated, which a reasoning model may take back.
+A reply that states no letter, or several at once (`B or C`), is incorrect, and its score says so. Inspect's own
+`answer("letter")` takes the first letter stated, which a reasoning model may take back.
 """
 
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
