@@ -1,13 +1,14 @@
-"""Majority vote: the candidates that give the most common answer go on, without any model call.
+r"""Majority vote: the candidates that give the most common answer go on, without any model call.
 
     - generator: {model: $1, samples: 20}
     - vote: {top_k: 1}                # self-consistency: the answer that most samples end with
 
-`by: answer` compares final answers (Wang et al., 2023). `by: outputs` runs programs on the inputs of model-written
-tests and compares their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
+`by: answer` compares final answers (Wang et al., 2023) with the equality of the mathematics scorer, so that `18`,
+`\$18` and `18 dollars` are one answer. `by: outputs` runs programs on the inputs of model-written tests and compares
+their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import anyio
@@ -17,7 +18,8 @@ from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.executed_tests import CandidateProgramRunner
-from archon_eval.components.parsing.final_answer import extract_final_answer
+from archon_eval.components.parsing.answer_groups import group_answers
+from archon_eval.components.parsing.final_answer import find_final_answer
 from archon_eval.components.token_estimates import CountRange
 from archon_eval.types import Candidate, State
 
@@ -32,7 +34,7 @@ class Vote(ListComponent):
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
-        version=2,  # 2: option letters, \text{}, unclosed boxes, dates and products are read otherwise
+        version=3,  # 3: answers that the mathematics scorer holds for equal are one; hedges and fragments do not vote
     )
     outcome_name = "vote"
     fallback = "no candidate gives an answer that can be compared: all go on"
@@ -52,9 +54,15 @@ class Vote(ListComponent):
             self._programs.check_requirements()
 
     async def run(self, state: State, ctx: CallContext) -> State:
-        ballots: list[Hashable] = [extract_final_answer(candidate.text) for candidate in state.candidates]
+        ballots: Sequence[Hashable]
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs)
+        else:
+            ballots, problem = await group_answers(
+                [find_final_answer(candidate.text, is_cut=candidate.cut) for candidate in state.candidates]
+            )
+            if problem:
+                ctx.record_event("fallback", problem)
         groups: dict[Hashable, list[Candidate]] = {}
         for ballot, candidate in zip(ballots, state.candidates, strict=True):
             if ballot is not None:

@@ -30,6 +30,7 @@ from inspect_ai.model import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
+from archon_eval.components.parsing.final_answer import seems_cut
 from archon_eval.engine.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
 from archon_eval.models.call import CUT_REASONS
@@ -44,6 +45,17 @@ JudgeCachePolicy = Literal["reuse", "only", "never"]
 the others; `only` stored ones, whatever their prompt, without any call; or `never`."""
 JUDGE_ROLE = "judge"
 
+_FINAL = re.compile(
+    r"\b(?:final(?:ly)?|verdict|conclusions?|conclude|therefore|thus|hence|overall|decision|rating|rate|score|chosen|choice)\b",
+    re.IGNORECASE,
+)
+"""Words by which a judge says that what follows is its verdict."""
+_HEDGED = re.compile(
+    r"\b(?:or|perhaps|maybe|not|no|n[o']t|rather|first|initially|if|would have)\b[^.!?\n]*$", re.IGNORECASE
+)
+_LEADS_ON = re.compile(rf"is|are|of|as|be|a|option|{_FINAL.pattern}", re.IGNORECASE)
+_LIST = re.compile(r"[\s,;/&*]*(?:and|or|perhaps)?[\s*]*")
+
 
 @dataclass(frozen=True)
 class JudgeReply:
@@ -56,22 +68,28 @@ class JudgeReply:
     """The architecture's, where one judged."""
     reused: bool = False
     """Whether it came from a call store (of an architecture: every call did), so that no model was asked."""
-    cut: bool = False
+    is_cut: bool = False
     """Whether it ended at a limit: what it says so far is no verdict, unless its first token was all that counts."""
 
     @classmethod
     def parse_output(cls, output: ModelOutput) -> "JudgeReply":
         """The reply in a model's output; ModelError where there is none."""
         if accounts := parse_accounts(output.metadata):
-            last, cut = accounts[-1], output.stop_reason in CUT_REASONS
-            return cls(output.completion, fingerprint=last.fingerprint, reused=last.is_replay, cut=cut)
+            last, is_cut = accounts[-1], output.stop_reason in CUT_REASONS
+            return cls(output.completion, fingerprint=last.fingerprint, reused=last.is_replay, is_cut=is_cut)
         reply = to_reply(output, output.model, output.time or 0.0)
-        return cls(reply.text, get_top_logprobs(output), cut=reply.cut)
+        return cls(reply.text, get_top_logprobs(output), is_cut=reply.cut)
 
     def dump(self) -> dict[str, Any]:
         """The reply as it is stored in the score's metadata."""
-        more: dict[str, Any] = {"top_logprobs": [list(p) for p in self.top_logprobs]} if self.top_logprobs else {}
-        return {"text": self.text} | more | ({"cut": True} if self.cut else {})
+        logprobs = {"top_logprobs": [list(p) for p in self.top_logprobs]} if self.top_logprobs else {}
+        return {"text": self.text} | logprobs | ({"cut": True} if self.is_cut else {})
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> "JudgeReply":
+        """The reply from what `dump` gave."""
+        logprobs = _parse_logprobs(stored.get("top_logprobs"))
+        return cls(stored["text"], logprobs, is_cut=bool(stored.get("cut")))
 
 
 @dataclass(frozen=True)
@@ -120,10 +138,7 @@ class Judge:
         """
         name, digest = f"{self.benchmark}/{name}", _hash_messages(messages)
         if record := self._find_stored(state, name, digest):
-            replies = [
-                JudgeReply(r["text"], _parse_logprobs(r.get("top_logprobs")), cut=r.get("cut") is True)
-                for r in record["replies"]
-            ]
+            replies = [JudgeReply.load(reply) for reply in record["replies"]]
         else:
             protocol = _drop_unsupported_logprobs(self.protocol)
             model = get_judge_model(self.allow_main_model, protocol)
@@ -136,7 +151,7 @@ class Judge:
                     reply = await self._client.generate(model, asked, config, epoch=state.epoch)
                 if reply is None:
                     return JudgeReply.parse_output(await ask_judge(model, asked, config))
-                return JudgeReply(reply.text, reply.top_logprobs, reused=reply.reused, cut=reply.cut)
+                return JudgeReply(reply.text, reply.top_logprobs, reused=reply.reused, is_cut=reply.cut)
 
             replies = [await answer()]
             if isinstance(_try_parse(parse, replies[0]), ParseError):
@@ -201,17 +216,68 @@ def needs_judge(allow_main_model: bool = False) -> Solver:
     return solve
 
 
-def parse_bracketed(text: str, legal: str, example: str) -> str:
+def parse_bracketed(reply: JudgeReply, legal: str, example: str) -> str:
     """The one verdict in double brackets that matches the pattern `legal`; repeated equal verdicts count once.
 
+    Of several different ones the last counts if the judge calls it final. What it quotes is no verdict.
+
     Raises:
-        ParseError: no such verdict, or several different ones.
+        ParseError: no such verdict, several different ones, or a reply that was cut.
     """
-    verdicts = set(re.findall(rf"\[\[\s*({legal})\s*\]\]", text))
-    if len(verdicts) != 1:
-        problem = f"different verdicts {sorted(verdicts)}" if verdicts else f"no verdict such as {example}"
-        raise ParseError(f"{problem} in {quote(text[-400:])}")
-    return str(verdicts.pop())
+    groups = find_bracketed(reply, legal)
+    verdicts = sorted({verdict for group in groups for verdict in group})
+    if len(verdicts) == 1:
+        return verdicts[0]
+    if len(groups) > 1 and len(set(groups[-1])) == 1 and _is_called_final(reply.text, legal):
+        return groups[-1][0]
+    problem = f"different verdicts {verdicts}" if verdicts else f"no verdict such as {example}"
+    raise ParseError(f"{problem} in {quote(reply.text[-400:])}")
+
+
+def find_bracketed(reply: JudgeReply, legal: str) -> list[list[str]]:
+    """What stands in double brackets, in order; those that are listed together (`[[A]] and [[B]]`) in one group.
+
+    Left out are quotations, and brackets that belong to a word (`nums[[1]]`).
+
+    Raises:
+        ParseError: the reply was cut: by its provider's word, or because it stops in the middle of a sentence.
+    """
+    text = reply.text
+    if reply.is_cut or (seems_cut(text) and not text.rstrip(" \n*`_.:\"'").endswith("]]")):
+        raise ParseError(f"the reply is cut, so what stands in it is no verdict: {quote(text[-400:])}")
+    groups: list[list[str]] = []
+    last_end = -1
+    for match in re.finditer(rf"\[\[\s*({legal})\s*\]\]", text):
+        word = re.search(r"\w+\Z", text[max(0, match.start() - 30) : match.start()])
+        if _is_quoted(text, match) or (word and not _LEADS_ON.fullmatch(word[0])):
+            continue
+        if last_end >= 0 and _LIST.fullmatch(text, last_end, match.start()):
+            groups[-1].append(match[1])
+        else:
+            groups.append([match[1]])
+        last_end = match.end()
+    return groups
+
+
+def _is_quoted(text: str, match: re.Match[str]) -> bool:
+    """Whether a verdict stands in quotation marks or code in the middle of a sentence that calls nothing final."""
+    before, after = text[: match.start()][-1:], text[match.end() :]
+    if before not in ('"', "“", "`", "'") or after[:1] not in ('"', "”", "`", "'"):
+        return False
+    return bool(re.search(r"\w", after)) and not _FINAL.search(_get_lead(text, match.start()))
+
+
+def _is_called_final(text: str, legal: str) -> bool:
+    """Whether the last verdict of a text follows words that call it final, without a hedge."""
+    last = list(re.finditer(rf"\[\[\s*(?:{legal})\s*\]\]", text))[-1]
+    lead = _get_lead(text, last.start())
+    finals = list(_FINAL.finditer(lead))
+    return bool(finals) and not _HEDGED.search(lead[finals[-1].end() :])
+
+
+def _get_lead(text: str, end: int) -> str:
+    """The sentence up to a place, from the last verdict in it."""
+    return re.split(r"[.!?]\s|\n\s*\n|\]\]", text[max(0, end - 200) : end])[-1]
 
 
 async def gather(*asks: Awaitable[VerdictT]) -> list[VerdictT]:
@@ -237,7 +303,7 @@ def require_metadata_text(state: TaskState, key: str) -> str:
 
 
 def _try_parse(parse: Callable[[JudgeReply], VerdictT], reply: JudgeReply) -> VerdictT | ParseError:
-    if reply.cut and not reply.top_logprobs:  # what it has quoted or weighed up to there is no verdict
+    if reply.is_cut and not reply.top_logprobs:  # what it has quoted or weighed up to there is no verdict
         return ParseError(f"the reply was cut at its token limit: {quote(reply.text[-400:])}")
     try:
         return parse(reply)

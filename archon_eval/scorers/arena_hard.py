@@ -43,7 +43,7 @@ OUTCOMES = {"A>>B": (0.0, 3), "A>B": (0.0, 1), "A=B": (0.5, 1), "B>A": (1.0, 1),
 
 def parse_verdict(reply: JudgeReply) -> str:
     """The verdict of one game, a key of `OUTCOMES`. ParseError if there is none, or several different ones."""
-    return parse_bracketed(reply.text, "A>>B|A>B|A=B|B>A|B>>A", "[[A>B]]")
+    return parse_bracketed(reply, "A>>B|A>B|A=B|B>A|B>>A", "[[A>B]]")
 
 
 def score_game(game: int, verdict: str) -> list[float]:

@@ -3,28 +3,28 @@
     >>> extract_option_letter("It was **ANSWER: A**, no:\\n\\nANSWER: \\\\boxed{C}")
     'C'
 
-A reply that states no letter is incorrect, and its score says so. Inspect's own `answer("letter")` takes the first
-letter stated, which a reasoning model may take back.
+A reply that states no letter, or several at once (`B or C`), is incorrect, and its score says so. Inspect's own
+`answer("letter")` takes the first letter stated, which a reasoning model may take back.
 """
 
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import TaskState
 
 from archon_eval.components.parsing.final_answer import extract_option_letter
-from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.scorers._account import get_account_metadata
 
 
 @scorer(metrics=[accuracy(), stderr()])
 def letter_answer() -> Scorer:
-    """CORRECT when the last letter that the reply states is the target's."""
+    """CORRECT when the last letter that the reply states is the target's, or one of them if there are several."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        letter = extract_option_letter(normalize_reply(state.output.completion))
+        letter = extract_option_letter(state.output.completion)
         return Score(
-            value=CORRECT if letter == target.text else INCORRECT,
+            value=CORRECT if letter and letter in target.text.upper() else INCORRECT,
             answer=letter,
-            explanation=f"Expected {target.text}." + ("" if letter else " The reply has no line `ANSWER: LETTER`."),
+            explanation=f"Expected {' or '.join(target.text)}."
+            + ("" if letter else " The reply has no line `ANSWER: LETTER` with one letter."),
             metadata={"status": "read" if letter else "unreadable", **get_account_metadata(state)},
         )
 

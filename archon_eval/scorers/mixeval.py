@@ -21,6 +21,7 @@ from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
     build_score_metadata,
+    find_bracketed,
     parse_bracketed,
     require_metadata_text,
 )
@@ -43,19 +44,23 @@ OPTION_RETRY_PROMPT = (
 
 def parse_score(reply: JudgeReply) -> float:
     """The correctness in `[[x]]`. ParseError if there is none, several different ones, or not 0 to 1."""
-    score = float(parse_bracketed(reply.text, r"\d+(?:\.\d+)?", "[[0.5]]"))
+    score = float(parse_bracketed(reply, r"\d+(?:\.\d+)?", "[[0.5]]"))
     if not 0 <= score <= 1:
         raise ParseError(f"score {score:g} is not within 0 to 1: {quote(reply.text[-200:])}")
     return score
 
 
 def parse_option(reply: JudgeReply) -> str:
-    """The letter in `[[X]]`, the first if there are several (as upstream); `none` if the judge found no choice.
+    """The letter in `[[X]]`, the first of those that are named together (as upstream); `none` if there was no choice.
 
-    A letter beyond the options is a choice of none of them, so it is simply wrong. ParseError if there is no verdict.
+    Of letters in different places the last counts if the judge calls it final. A letter beyond the options is a choice
+    of none of them, so it is simply wrong. ParseError if there is no verdict, or none of several is called final.
     """
-    if match := re.search(r"\[\[\s*([A-Z])\s*\]\]", reply.text):
-        return match[1]
+    groups = find_bracketed(reply, "[A-Z]")
+    if len({group[0] for group in groups}) > 1:
+        return parse_bracketed(reply, "[A-Z]", "[[B]]")
+    if groups:
+        return groups[0][0]
     if re.search(r"\[\[\s*none\b", reply.text, re.IGNORECASE):
         return NO_OPTION
     raise ParseError(f"no option such as [[B]] in {quote(reply.text[-400:])}")

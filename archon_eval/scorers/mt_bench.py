@@ -8,7 +8,9 @@ Pairwise, each turn is played twice with the sides swapped; games that disagree 
 Questions with a reference answer (mathematics, reasoning, coding) use the prompts that show it.
 """
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConfig
@@ -33,18 +35,22 @@ RATING_RETRY_PROMPT = "Finish with your rating, a number from 1 to 10 in double 
 PAIR_PROMPTS = ("pair-v2", "pair-math-v1", "pair-v2-multi-turn", "pair-math-v1-multi-turn")
 SINGLE_PROMPTS = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 """First turn, first turn with reference, second turn, second turn with reference."""
+_NUMBER = r"\d+(?:\.\d+)?"
+_SINGLE_BRACKETS = re.compile(rf"(\brating\b(?:\s+(?:is|of))?\W{{0,8}})\[\s*({_NUMBER})\s*\]", re.IGNORECASE)
 
 
 def parse_pair_verdict(reply: JudgeReply) -> str:
     """The verdict A, B or C (tie) of one game. ParseError if there is none, or several different ones."""
-    return parse_bracketed(reply.text, "[ABC]", "[[A]]")
+    return parse_bracketed(reply, "[ABC]", "[[A]]")
 
 
 def parse_rating(reply: JudgeReply) -> float:
-    """The rating in `[[n]]`, else in `[n]`. ParseError if there is none, several different ones, or not 1 to 10."""
-    number = r"\d+(?:\.\d+)?"
-    text = reply.text if "[[" in reply.text else reply.text.replace("[", "[[").replace("]", "]]")
-    rating = float(parse_bracketed(text, number, "[[5]]"))
+    """The rating in `[[n]]`, or in `Rating: [n]`. ParseError if there is none, several different ones, or not 1 to 10.
+
+    Any other number in brackets (`nums[1]`, `source [3]`) is none.
+    """
+    text = _SINGLE_BRACKETS.sub(r"\1[[\2]]", reply.text) if "[[" not in reply.text else reply.text
+    rating = float(parse_bracketed(replace(reply, text=text), _NUMBER, "[[5]]"))
     if not 1 <= rating <= 10:
         raise ParseError(f"rating {rating:g} is not within 1 to 10: {quote(reply.text[-200:])}")
     return rating

@@ -14,9 +14,14 @@ from archon_eval.engine.call_context import REASK_PROMPT
 
 PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
+    "_math_worker": "1ae2c670e33a",
+    "answer_groups": "bc7535c67637",
     "critiques": "694cd7a34fd3",
-    "final_answer": "904f52dd3495",
+    "final_answer": "2f340519e98d",
     "io_tests": "3b1c8785a7d0",
+    "math_equality": "5f02fba01404",
+    "math_spelling": "18cfd7449fa7",
+    "math_units": "e8e43a18aa6b",
     "prompt_parts": "73d65475be7e",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
@@ -73,7 +78,8 @@ def test_every_prompt_is_among_them() -> None:
 
 
 def test_code_that_writes_prompts_and_reads_replies_is_that_of_the_stated_version() -> None:
-    files = [*PARSING.glob("[!_]*.py"), Path(prompts.__file__), Path(prompt_parts.__file__)]
+    own = [PARSING / "_math_worker.py", Path(prompts.__file__), Path(prompt_parts.__file__)]
+    files = [*PARSING.glob("[!_]*.py"), *own]
     found = {file.stem: digest(dump_code(file.read_text(encoding="utf-8"))) for file in files}
     changed = {name for name in found.keys() | PINNED_CODE if found.get(name) != PINNED_CODE.get(name)}
     assert (PROMPTS_VERSION, changed) == (1, set()), (

@@ -16,8 +16,8 @@ from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
+from archon_eval.components.parsing import math_equality as scoring
 from archon_eval.errors import DataError, JudgeError
-from archon_eval.scorers import math as scoring
 from archon_eval.scorers.math import MathVerdict, compare_answers, math_answer
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "math"
@@ -26,7 +26,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no labelled answers 
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> Iterator[None]:
-    scoring._compare.cache_clear()
+    scoring._ask_worker.cache_clear()
     yield
 
 
@@ -193,15 +193,16 @@ def test_works_in_any_event_loop_and_ends_with_the_program_even_without_a_main_g
     script.write_text(
         textwrap.dedent(r"""
         import anyio
+        from archon_eval.components.parsing import math_equality
         from archon_eval.scorers import math
         for backend in ("asyncio", "trio", "asyncio"):
             try:
-                reply, gold = r"\boxed{%d/2}" % (2 * len(backend)), str(len(backend))
+                reply, gold = r"\boxed{\sqrt{%d}}" % len(backend)**2, str(len(backend))
                 verdict = anyio.run(math.compare_answers, reply, gold, backend=backend)
                 assert verdict.correct, verdict
             except (ImportError, LookupError) as error:
                 assert backend == "trio", error
-        print(*(worker._process.pid for worker in math._get_idle_workers()))
+        print(*(worker._process.pid for worker in math_equality._get_idle_workers()))
         """)
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)

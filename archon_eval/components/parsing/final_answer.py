@@ -1,16 +1,18 @@
 r"""Reads the final answer of a reply: its last box, the line `ANSWER: ...`, or its last line.
 
-Scorers and votes read answers here and nowhere else. Both read the same last box. Of option letters a vote reads
-less: in `ANSWER: B or C` a scorer marks `B`, and a vote takes `B or C` for an answer of its own. Of a box and
-a letter a vote takes what stands later.
+Scorers and votes read answers here and nowhere else. Both read the same last box and the same option letter; of a box
+and a letter a vote takes what stands later.
 
     >>> extract_last_box(r"First \boxed{3}, no: $\boxed{\frac{1}{2}}$.")
     '\\frac{1}{2}'
     >>> extract_option_letter("It was ANSWER: A, no:\n\n**ANSWER: C) Paris**")
     'C'
+    >>> extract_option_letter("ANSWER: B or C") is None
+    True
     >>> extract_final_answer("Thought.\nThe final answer is 1,200.")
     '1200'
 
+What is not stated as final is no answer where the reply was cut: `First, 3 + 4 = 7. Then` does not end with 7.
 Every pattern takes time in proportion to the text, as replies may be a megabyte long.
 """
 
@@ -18,22 +20,63 @@ import re
 
 from archon_eval.components.parsing.structured import normalize_reply
 
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BOX_OR_BRACE = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)\s*\$")
+_BOX_START = re.compile(r"\\(?:boxed|fbox)\s*\{?\Z")
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)\b")
-_LETTER = re.compile(
-    r"\b(?i:ANSWER)\W{0,3}:\W{0,10}(?:(?:boxed|text|textbf|mathrm)\W{0,2}){0,2}"
-    r"(?:([B-HJ-Z])(?![A-Za-z'])|([A-Za-z])(?=[^\w\s']|\s*$))",
-    re.MULTILINE,
+_LETTER_STATED = re.compile(
+    r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?)\s{0,3}", re.MULTILINE
 )
-"""`A`, `I` and lower-case letters are words too, so they must be followed by punctuation or the end of the line."""
-_AFTER_OPTION = re.compile(r"[\s*_]*(?:[).:}\]$*]{1,20}(?=\s|$)|$|[ \t]\(|[ \t](?i:because|since|as)\b)", re.MULTILINE)
-"""What follows an option's letter. After `ANSWER: n` may stand ` + 1`, and then the letter is a variable."""
+_BEFORE_LETTER = re.compile(
+    r"(?:[\s*_$\"'“”‘’`({\[<]|\\(?:boxed|fbox|text|textbf|textit|textrm|mathbf|mathrm|mathit|bm|boldsymbol)\b"
+    r"|\\[(\[ ]|(?i:option|choice|letter|either|both|only)\b[ \t:#]?){0,12}"
+)
+_OTHER_LETTER = re.compile(
+    r"(?:[\s*_$\"'“”‘’`)}\]>.:-]|\([^()\n]{0,200}\)){0,20}"
+    r"(?:(?:or|and|nor|/|,|;|&|\+|\|)[\s*_$\"'“”‘’`({\[]{0,5}){1,3}(?:\\[a-z]{2,10}\{)?(?i:option|choice)?\s?"
+    r"(?-i:[A-Z])(?![\w'’])(?!\s+[a-z])"
+)
+"""What makes a letter one of several: `B or C`, `B/C`, `(B), (C)`."""
+_TAKEN_BACK = re.compile(r"\W{0,5}(?:is|would be|was)\s+(?:wrong|incorrect|false|not|n[o']t)\b", re.IGNORECASE)
+_AFTER_WORDLIKE = re.compile(r"\s*$|[^\w\s'’]|[ \t]{1,3}(?:[(\[–—:-]|(?:because|since|as|is)\b)", re.MULTILINE)
+"""What follows the letters that are words or variables too: `A`, `I` and all small ones."""
+_NO_OPTION = re.compile(r"\.[A-Za-z]|\([^)\s]{0,3}\)|[ \t]*(?:=|\^|[-+*/<>]\s*\d)")
+"""What follows a letter that is a variable (`n + 1`, `f(x)`) or an abbreviation (`e.g.`)."""
 _STATED = re.compile(
     r"^[^\w\n]*(?:the )?(?:final )?answer\W*(?::|is\b(?:\s*:)?)\s*(\S.*)", re.IGNORECASE | re.MULTILINE
 )
+_STATED_MATHS = re.compile(
+    r"(?<!other )(?<!no )(?<!an )\banswer(?:[ \t]+(?:to|for|of)\b[^\n:.=]{0,80}?)?[\s*_`]{0,4}"
+    r"(?:(?::|=)|\b(?:is|equals|would be|should be|must be)\b)[\s*_:=]{0,12}"
+    r"|^[\s*_#]{0,6}final answer[\s*_#:]{1,12}\n\s*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SENTENCE_END = re.compile(r"(?<![\s.(][A-Za-z])[.!?](?=\s|$|\*|_)|\n")
+_DISPLAY = re.compile(r"\s*(?:\$\$(.+?)\$\$|\\\[(.+?)\\\])", re.DOTALL)
+_REMARK = re.compile(r"\((?=[^()$\\\n]{0,200}[A-Za-z]{3})(?![^()\n]{0,20}\bmod\b)[^()$\\\n]{0,200}\)")
+"""A parenthesis with words in it: `(not 7)`, `(since 2 + 3 = 5)`."""
+_REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|so|but|where|when|not|rather than|instead of)\b.*", re.DOTALL)
+_PROSE_START = re.compile(r"\W{0,5}(?:[A-Za-z']{1,20}[ ,:]{1,3}){2}")
+_PROSE_VERB = re.compile(r"[a-z]{2,20} (?:is|are|was) ")
+_LABEL = re.compile(
+    r"^[ \t*#_>-]{0,20}(?:step|part|case|question|problem|equation|figure)?[ \t]{0,3}\(?\d{1,3}[.):](?=\s|\*|$)",
+    re.I | re.M,
+)
+_MONEY_LINE = re.compile(r"\$(?=\d)")
+_CUT_END = re.compile(
+    r"(?:[:=+*/,(;\[{<>&^_\\-]|\b(?:then|so|and|or|the|a|an|is|are|of|to|in|for|with|by|that|we|thus|hence|therefore|which"
+    r"|let|if|from|at|as|this|have|has|get|now|next|first|since|because|be|on|plus|minus"
+    r"|times|equals|wait|but|step \d+))\Z",
+    re.IGNORECASE,
+)
+_REVISION = re.compile(
+    r"\b(?:rather|no|not|instead|wait|but|actually|so|hence|therefore|then|thus|gives|becomes|is)\b", re.I
+)
+_JOINT = re.compile(r"\b(?:and|or)\b|[,;&]|\A[\s$]*\Z")
+MAX_STATEMENTS = 200
+"""Statements of an answer, from the last, among which one that can be read is looked for."""
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
-_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
+_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|\\?\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
 _DECIMAL = re.compile(r"(?<![\w.])\d*+\.\d++(?!\.\d)")
 """A number with one dot: neither `v1.20` nor a part of `1.10.2020`, in which zeros tell one from another."""
 _EMPHASIS = re.compile(r"(?<![\w)\]}*])(\*{1,3})(?=[^\s*])([^*\n]*)(?<=\S)\1(?![\w*])")
@@ -46,29 +89,96 @@ def extract_last_box(text: str) -> str | None:
     return box[0] if box else None
 
 
+def extract_boxes_together(text: str) -> str | None:
+    r"""The boxes of the last sentence that has one, as a list: `\boxed{1} and \boxed{2}` is `1, 2`.
+
+    None where the last box stands alone, or takes an earlier one back.
+    """
+    boxes = _find_boxes(text)
+    together = boxes[-1:]
+    for box in reversed(boxes[:-1]):
+        between = _BOX_START.sub("", text[box[2] + 1 : together[0][1]])
+        if len(between) > 90 or not _JOINT.search(between) or re.search(r"[.!?]\s|\n\s*\n", between):
+            break
+        if _REVISION.search(between):
+            break
+        together.insert(0, box)
+    return ", ".join(content for content, _, _ in together) if len(together) > 1 else None
+
+
 def extract_option_letter(text: str) -> str | None:
-    """The last letter that a reply states as its answer (`ANSWER: C`), in upper case; None if it states none."""
-    match = _find_last_letter(text)
-    return (match[1] or match[2]).upper() if match else None
+    """The letter that a reply states last as its answer (`ANSWER: C`), in upper case.
+
+    None if it states none, or several at once (`B or C`). Without any such line a box that holds a letter counts.
+    """
+    text = normalize_reply(text)
+    if found := _find_last_letter(text):
+        return found[0] or None
+    box = extract_last_box(text)
+    return _read_lone_letter(box) if box else None
 
 
-def extract_final_answer(reply: str) -> str | None:
+def extract_stated_answer(text: str) -> str | None:
+    """What follows the last "answer is" or "Answer:" of a mathematical reply, without emphasis, remarks and reasons."""
+    for match in reversed(list(_STATED_MATHS.finditer(text))[-MAX_STATEMENTS:]):
+        rest = text[match.end() :]
+        if display := _DISPLAY.match(rest):
+            return (display[1] or display[2]).strip()
+        segment = _SENTENCE_END.split(rest.lstrip()[:2_000], maxsplit=1)[0]
+        segment = _REASON.sub("", _REMARK.sub(" ", _drop_markdown(segment))).strip(" \n\t_\"'“”")
+        if segment:
+            return segment
+    return None
+
+
+def is_prose(answer: str) -> bool:
+    """Whether a stated answer is a sentence in which the answer stands somewhere: `that she has 18 eggs`."""
+    start = _PROSE_START.match(answer) or _PROSE_VERB.search(answer[:500])
+    return bool(start) and bool(re.search(r"[\d\\$]", answer[start.end() :] if start else ""))
+
+
+def clean_running_text(text: str) -> str:
+    """A mathematical reply without what looks like an answer in it: remarks, labels, dollar signs, emphasis."""
+    text = _LABEL.sub(" ", _REMARK.sub(" ", _drop_markdown(text.replace("−", "-"))))
+    lines = text.replace(r"\$", "").split("\n")
+    return "\n".join(
+        _MONEY_LINE.sub("", line) if line.count("$") == len(_MONEY_LINE.findall(line)) else line for line in lines
+    )
+
+
+def seems_cut(text: str) -> bool:
+    """Whether a text stops in the middle of something, whatever its provider said: `50 + 4 =`, `It is 7. Then`."""
+    end = text.rstrip()[-200:].rstrip("*`_ ")
+    return bool(_CUT_END.search(end)) or text.count("```") % 2 == 1
+
+
+def extract_final_answer(reply: str, is_cut: bool = False) -> str | None:
     r"""The answer that a reply ends with, spelt so that equal answers compare equal; None if it has none.
 
     The last box or the last option letter, whichever stands later; else the last line `ANSWER: ...` or `Final answer:
-    ...`; else the last line. A box that is empty or never closed holds no answer, and a line with one is none.
+    ...`; else the last line, unless the reply is cut. A box that is empty or never closed holds no answer, and a line
+    with one is none; several letters are none.
     """
+    found = find_final_answer(reply, is_cut)
+    return normalize_spelling(found) if found is not None else None
+
+
+def find_final_answer(reply: str, is_cut: bool = False) -> str | None:
+    """The answer of `extract_final_answer` as the reply spells it; an option letter alone."""
     text = normalize_reply(reply)
     box, letter = _find_last_box(text), _find_last_letter(text)
-    if letter and _AFTER_OPTION.match(text, letter.end()) and (box is None or letter.end() > box[1]):
-        return (letter[1] or letter[2]).casefold()
+    if letter and (box is None or letter[1] > box[1]):
+        return letter[0] or None
     if box:
-        return _normalize_spelling(box[0])
-    lines = _STATED.findall(text) or text.splitlines()
-    return _normalize_spelling(lines[-1]) if lines and not _BOX_COMMAND.search(lines[-1]) else None
+        return _read_lone_letter(box[0]) or box[0]
+    stated = _STATED.findall(text)
+    if not stated and (is_cut or seems_cut(text)):
+        return None
+    lines = stated or text.splitlines()
+    return lines[-1] if lines and not _BOX_COMMAND.search(lines[-1]) else None
 
 
-def _normalize_spelling(answer: str) -> str | None:
+def normalize_spelling(answer: str) -> str | None:
     r"""The answer without variants of spelling: spaces, `\left`, `$`, `\text{}`, `1,000`, `0.50`, case, bold, a dot.
 
     An asterisk at an end is half of an emphasis that began or ended outside the answer.
@@ -78,27 +188,63 @@ def _normalize_spelling(answer: str) -> str | None:
     return _IGNORED.sub("", _TEXT_COMMAND.sub(r"\1", answer)).casefold().rstrip(".") or None
 
 
-def _find_last_letter(text: str) -> re.Match[str] | None:
-    last = None
-    for last in _LETTER.finditer(text):  # noqa: B007
-        pass
-    return last
+def _drop_markdown(text: str) -> str:
+    """Without bold, code marks and headings."""
+    text = _EMPHASIS.sub(r"\2", text.replace("`", " "))
+    text = re.sub(r"(?<![\w\\}])_(?=[^\s_])([^_\n]{1,200})(?<=\S)_(?!\w)", r"\1", text)
+    return re.sub(r"(?<![\w)\]}*])\*{1,3}(?![\w*])|\*{2}(?!\w)|(?<=\s)\*{2}|^\*{2}", "", text).rstrip("*")
+
+
+def _find_last_letter(text: str) -> tuple[str, int] | None:
+    """The letter that is stated last and where it ends; an empty letter where several are stated at once."""
+    for statement in reversed(list(_LETTER_STATED.finditer(text))[-MAX_STATEMENTS:]):
+        lead = _BEFORE_LETTER.match(text, statement.end())
+        at = lead.end() if lead else statement.end()
+        letter, end = text[at : at + 1], at + 1
+        quoted = lead is not None and lead[0].rstrip()[-1:] in ("'", "’", "‘")
+        if not (letter.isascii() and letter.isalpha()) or re.match(r"\w" if quoted else r"[\w'’]", text[end : end + 1]):
+            continue
+        end += quoted
+        colon = ":" in statement[0]
+        if _NO_OPTION.match(text, end) or (not colon and (letter.islower() or not _AFTER_WORDLIKE.match(text, end))):
+            continue
+        if (
+            (letter.islower() or letter in "AI")
+            and not _AFTER_WORDLIKE.match(text, end)
+            and not _OTHER_LETTER.match(text, end)
+        ):
+            continue
+        if _TAKEN_BACK.match(text, end):
+            continue
+        line = text[end : end + 500].split("\n", 1)[0]
+        return ("" if _OTHER_LETTER.match(line) else letter.upper()), end
+    return None
+
+
+def _read_lone_letter(box: str) -> str | None:
+    match = re.fullmatch(r"(?:\\[a-z]{2,10}\s*)?[\s({]*(?:\\[a-z]{2,10}\s*)?[\s({]*([A-Z])[\s)}.]*", box)
+    return match[1] if match else None
 
 
 def _find_last_box(text: str) -> tuple[str, int] | None:
     """The content of the last box and the place in the text where it begins."""
-    last: tuple[str, int] | None = None
+    boxes = _find_boxes(text)
+    return (boxes[-1][0], boxes[-1][1]) if boxes else None
+
+
+def _find_boxes(text: str) -> list[tuple[str, int, int]]:
+    """The complete boxes that are not blank: content, where it begins and ends; of nested ones the inner."""
+    boxes: list[tuple[str, int, int]] = []
     starts: list[int] = []
     for match in _BOX_OR_BRACE.finditer(text):
         token = match[0]
         if token == "}":
             start = starts.pop() if starts else -1
-            content = text[start : match.start()].strip() if start > (last[1] if last else -1) else ""
+            content = text[start : match.start()].strip() if start > (boxes[-1][1] if boxes else -1) else ""
             if content:
-                last = content, start
+                boxes.append((content, start, match.start()))
         elif token[-1] == "{" and token != r"\{":
             starts.append(-1 if token == "{" else match.end())
-    if last is None:
-        for match in _BARE_BOX.finditer(text):
-            last = match[1], match.start(1)
-    return last
+    if not boxes:
+        boxes = [(match[1], match.start(1), match.end(1)) for match in _BARE_BOX.finditer(text)]
+    return boxes
