@@ -1,4 +1,4 @@
-"""How often replies can be read: `python benchmarks/parse_rates.py [--model NAME] [--questions 4]` prints JSON.
+"""How often replies can be read: `python benchmarks/parse_rates.py [--model NAME] [--questions 2]` prints JSON.
 
 Every component that calls a model answers bundled questions with its own prompt. Per component:
 
@@ -120,7 +120,7 @@ def shorten_reason(detail: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help=f"Inspect's name, or sim/pool (default: {SMALL_MODEL}, else sim/pool)")
-    parser.add_argument("--questions", type=int, default=4, help="how many (%(default)s)")
+    parser.add_argument("--questions", type=int, default=2, help="how many (%(default)s)")
     parser.add_argument("--sample", default="gsm8k", help="of which bundled file: gsm8k, math, easy (%(default)s)")
     parser.add_argument("--max-tokens", type=int, default=160, help="of a reply (%(default)s)")
     parser.add_argument("--retries", type=int, default=2, help="how often to ask again, at least 1 (%(default)s)")
