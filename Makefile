@@ -4,19 +4,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEARCHED := sim/gpt-4o,sim/claude-3.5-sonnet,sim/qwen2-72b-instruct,sim/llama-3.1-70b-instruct
+REAL_MODEL := openai-api/llama/SmolLM2-135M-Instruct
 RECORDED := tests/recordings
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test check gate bench docs clean
 
+ifdef REAL
+# the same comparison, smaller, with a small real model on this machine
+demo: $(VENV)/core
+	sh tests/ensure_llama.sh $(BIN)/python
+	$(BIN)/python examples/llama_server.py -- $(BIN)/archon demo --small --models $(REAL_MODEL) --log-dir logs/demo-real
+else
 demo: $(VENV)/core
 	$(BIN)/archon demo $(if $(MODELS),--models $(MODELS))
 	$(if $(MODELS),,$(BIN)/archon search --task archon_eval/math -T sample=true --models $(SEARCHED) --space small \
 	  --trials 12 --finalists 4 --workers 2 -o logs/demo-search)
+endif
 
 test: $(VENV)/dev
 	CI=$(CI) sh tests/ensure_docker.sh || test $$? -eq 3
 	sh tests/ensure_chromium.sh || test $$? -eq 3
+	sh tests/ensure_llama.sh $(BIN)/python || test $$? -eq 3
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(VENV)/dev

@@ -1,12 +1,13 @@
 """`archon demo`: the main job at a glance, as real `inspect eval` commands on the bundled problems.
 
 Four systems answer the same questions: the best single model, the same model sampled ten times and ranked, an
-ensemble that is fused, and an ensemble that is criticised, ranked and fused.
+ensemble that is fused, and an ensemble that is criticised, ranked and fused. `--small` is for a small model on one's
+own machine: fewer and easier questions, fewer samples, short replies.
 """
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+import archon_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.errors import DataError, sanitize_text
 from archon_eval.runs.run_eval import Eval, run_eval
@@ -21,31 +23,78 @@ from archon_eval.runs.run_eval import Eval, run_eval
 if TYPE_CHECKING:
     from archon_eval.runs.benchmark_run import Run
 
-SYSTEMS = (
-    ("best model", "single"),
-    ("best model x 10, ranker", "best-of-n"),
-    ("ensemble, fuser", "ensemble-fuser"),
-    ("ensemble, critic, ranker, fuser", "ensemble-critic-ranker-fuser"),
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Systems, and the questions that all of them answer."""
+
+    task: str
+    task_args: tuple[str, ...]
+    """`NAME=VALUE`, as -T takes them."""
+    epochs: int
+    systems: tuple[tuple[str, str], ...]
+    """Name -> preset, or an architecture as YAML in one line."""
+
+
+STANDARD = Comparison(
+    "archon_eval/math",
+    ("sample=true",),
+    epochs=2,
+    systems=(
+        ("best model", "single"),
+        ("best model x 10, ranker", "best-of-n"),
+        ("ensemble, fuser", "ensemble-fuser"),
+        ("ensemble, critic, ranker, fuser", "ensemble-critic-ranker-fuser"),
+    ),
 )
-EPOCHS = 2
+_SMALL_LAYERS = {
+    "model": "{generator: $1}",
+    "model x 3, ranker": "{generator: {model: $1, samples: 3}}, {ranker: {model: $1, top_k: 1}}",
+    "model x 3, fuser": "{generator: {model: $1, samples: 3}}, {fuser: $1}",
+    "model x 3, critic, ranker, fuser": "{generator: {model: $1, samples: 3}}, {critic: $1}, "
+    "{ranker: {model: $1, top_k: 2}}, {fuser: $1}",
+}
+SMALL = Comparison(
+    "archon_eval/gsm8k",
+    (f"data={Path(archon_eval.__file__).parent / 'samples' / 'easy.jsonl'}",),
+    epochs=1,
+    systems=tuple(
+        (name, f"{{max_tokens: 32, max_parse_retries: 1, layers: [{layers}]}}")
+        for name, layers in _SMALL_LAYERS.items()
+    ),
+)
 DEMO_COSTS = {"calls": ".1f", "input_tokens": ",.0f", "output_tokens": ",.0f", "dollars": ".4f"}
 """The costs that the table shows, and how."""
 
 
-def run_demo(models: str, folder: Path, console: Console, *, events: bool = False) -> "list[Run]":
+def run_demo(models: str, folder: Path, console: Console, *, small: bool = False, events: bool = False) -> "list[Run]":
     """Run the four evals one after the other and print the table; with `events`, only progress as JSON on stderr.
+
+    Args:
+        models: separated by commas, strongest first.
+        folder: where the logs go.
+        small: few easy questions and short replies, for a small model on this machine.
 
     Raises:
         ArchonError: an eval that failed; what it printed is in the message.
     """
     if not events and all(name.strip().startswith("sim/") for name in models.split(",")):
         console.print("Models: the simulated pool (sim/...), made from the papers' published single-model scores.")
+    if small and not events:
+        console.print(
+            f"Models: {sanitize_text(models)}. --small: easy questions, replies of a few words. The answers of a small "
+            "model are weak: this shows that everything runs, not which system is best.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    comparison = SMALL if small else STANDARD
     results = []
     with ProgressDisplay("demo", events) as progress:
-        evals = EvalSeries(progress, len(SYSTEMS), EPOCHS)
-        for name, preset in SYSTEMS:
-            solver_args = (f"architecture={preset}", f"models={models}")
-            eval = Eval("archon_eval/math", ("sample=true",), solver_args, epochs=EPOCHS)
+        evals = EvalSeries(progress, len(comparison.systems), comparison.epochs)
+        for name, architecture in comparison.systems:
+            solver_args = (f"architecture={architecture}", f"models={models}")
+            eval = Eval(comparison.task, comparison.task_args, solver_args, epochs=comparison.epochs)
             if not events:
                 with progress.pause():
                     console.print(

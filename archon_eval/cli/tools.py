@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     """Add this group's commands."""
     demo = add_command(commands, "demo", "four systems on the bundled problems, as real evals", run=_run_demo)
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
+    demo.add_argument("--small", action="store_true", help="few easy questions and short replies, for a small model")
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
 
@@ -40,7 +41,7 @@ def _run_demo(options: argparse.Namespace) -> int:
 
     from archon_eval.cli.demo import dump_results, run_demo
 
-    results = run_demo(options.models, options.log_dir, Console(), events=options.json)
+    results = run_demo(options.models, options.log_dir, Console(), small=options.small, events=options.json)
     if options.json:
         print(json.dumps(dump_results(results), indent=2))
     return 0

@@ -63,6 +63,9 @@ UNUSABLE = frozenset({"truncated", "html", "nested", "reset", "empty"})
 class FakeServer:
     """The server in a thread of its own; a context manager."""
 
+    handler_cancellation = False
+    """Whether a request ends when its client hangs up."""
+
     def __init__(
         self,
         latency: float = 0.0,
@@ -163,7 +166,10 @@ class FakeServer:
 
     async def start(self) -> web.ServerRunner:
         """Listen on the running loop; sets `port`."""
-        runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)  # type: ignore[arg-type]
+        runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None, handler_cancellation=self.handler_cancellation),  # type: ignore[arg-type]
+            shutdown_timeout=0.1,
+        )
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port, backlog=2048)
         await site.start()

@@ -30,7 +30,7 @@ def answer(model: str, messages: list[dict[str, Any]], nonce: int) -> str:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     with FakeServer(answer=answer) as found:
-        for name in ("OPENAI", "QWEN", "OLLAMA"):
+        for name in ("OPENAI", "QWEN", "OLLAMA", "LLAMA"):
             monkeypatch.setenv(f"{name}_API_KEY", "sk-loopback")
             monkeypatch.setenv(f"{name}_BASE_URL", found.url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-loopback")
@@ -101,10 +101,12 @@ def test_a_custom_provider(folder: Path) -> None:
 
 
 def test_local_models(folder: Path, server: FakeServer) -> None:
-    (log,), _ = follow("recipes/local-models.md")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    (log,), (table, plan) = follow("recipes/local-models.md")
     assert set(accounts(log)[0]["models"]) == {"openai-api/qwen/Qwen2-72B-Instruct", "ollama/llama3.1"}
-    assert {request.body["model"] for request in server.requests} == {"Qwen2-72B-Instruct", "llama3.1"}
-    assert {request.body["max_tokens"] for request in server.requests} == {512}
+    sent = {(request.body["model"], request.body["max_tokens"]) for request in server.requests}
+    assert sent == {("Qwen2-72B-Instruct", 512), ("llama3.1", 512), ("my-model", 2048)}
+    assert "|math_sample|" in table and "0.0000" in plan and "unknown" not in plan
 
 
 def test_mixed_providers(folder: Path, server: FakeServer) -> None:
