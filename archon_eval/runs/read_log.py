@@ -15,10 +15,10 @@ from typing import Any
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
-from archon_eval.runs.answer_usage import read_answer_usages
+from archon_eval.runs.answer_usage import AnswerUsage, read_answer_usages
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
-from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.layer_health import RETRIED, RunHealth
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
@@ -193,8 +193,16 @@ def read_run(
         fingerprint=fingerprint,
         setup=hash_setup(log),
         log=str(path),
-        health=RunHealth.from_accounts(turns),
+        health=_collect_health(usages),
     )
+
+
+def _collect_health(usages: Sequence[AnswerUsage]) -> RunHealth:
+    """Of all architectures in the log, and of the replies of all other models that the log's events show."""
+    health = RunHealth.from_accounts(account for usage in usages for account in usage.accounts)
+    notes = sum((Counter(usage.notes) for usage in usages), Counter({RETRIED: sum(u.retried for u in usages)}))
+    other = UsageTotals.add_up(totals for usage in usages for totals in usage.other.values())
+    return health.merge(RunHealth(replies=other.calls, notes=+notes))
 
 
 def _count_notes(turns: Sequence[QuestionAccount], records: Sequence[AnswerRecord]) -> dict[str, int]:
