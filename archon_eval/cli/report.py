@@ -82,6 +82,8 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
+            if run.merge_note:
+                print(sanitize_text(f"Logs of {run.name}: {run.merge_note}"))
             if errors := describe_standard_errors(run):
                 print(sanitize_text(errors))
             if run.notes:

@@ -256,6 +256,8 @@ def _list_remarks(row: _Row) -> Iterable[str]:
     for bench, run in row.runs.items():
         if run.metric_note:
             yield f"{row.system} on {bench}: {run.metric_note}."
+        if run.merge_note:
+            yield f"{row.system} on {bench}: {run.merge_note}"
         if run.missing:
             yield f"{row.system} on {bench}: {len(run.missing)} without a score ({UNSCORED_MEANING})."
 

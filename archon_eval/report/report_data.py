@@ -113,7 +113,8 @@ class ReportData:
                 for bench in self.benchmarks
                 for system in bench.systems
                 if system.run.log not in shown
-                for text in system.run.health.sentences
+                for text in (*system.run.health.sentences, system.run.merge_note)
+                if text
             ),
         )
 
