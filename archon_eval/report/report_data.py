@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError, sanitize_text
@@ -30,6 +31,8 @@ DRAWN_COSTS = ("dollars", "tokens", "calls", "seconds")
 """Names of COST_NAMES that the chart of score against cost can show."""
 MAX_LABEL_CHARACTERS = 120
 """Characters of a system's name that are shown."""
+NO_NAME = "(no name)"
+"""What stands for the name of a system that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +179,10 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
 
     Runs with unknown calls or tokens come last: they are not the cheapest for all one knows.
     """
-    ordered = sorted(runs, key=_rank_cost)
+    ordered = sorted(runs, key=rank_cost)
     systems, taken = [], set[str]()
     for run in ordered:
-        name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
+        name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS) or NO_NAME
         label, number = name, 2
         while label in taken:
             label, number = f"{name} ({number})", number + 1
@@ -196,9 +199,10 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
     )
 
 
-def _rank_cost(run: Run) -> list[tuple[bool, float]]:
-    costs = [run.cost.get(name) for name in ("calls", "tokens")]
-    return [(cost is None, cost or 0.0) for cost in costs]
+def rank_cost(*runs: Run) -> list[tuple[bool, float]]:
+    """By mean calls of a system's runs, then tokens; what is unknown comes last."""
+    costs = [[run.cost.get(name) for run in runs] for name in ("calls", "tokens")]
+    return [(None in values, fmean(value or 0.0 for value in values)) for values in costs]
 
 
 def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
