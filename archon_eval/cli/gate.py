@@ -1,7 +1,6 @@
 """`archon gate`: is a run worse than the baseline? Imports happen inside the command that needs them."""
 
 import argparse
-import json
 import os
 import sys
 import traceback
@@ -115,13 +114,15 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
         question, why = next(iter(run.missing.items()))
         raise DataError(f"{log}: a baseline needs every score; {len(run.missing)} have none; {question}: {why}")
     save_baseline(run, options.baseline)
+    from archon_eval.report.formatting import dump_json
+
     warnings = run.health.sentences  # a gate compares with this run, also where a layer of it never worked
     for warning in warnings:
         _print_error(f"warning: {warning}")
     summary = {"baseline": str(options.baseline), "questions": len(run.scored), "task": run.task, "name": run.name}
     summary |= {"metric": run.metric.name, "value": run.estimate.value, "warnings": list(warnings)}
     print(
-        json.dumps(summary, indent=2)
+        dump_json(summary)
         if options.json
         else sanitize_text(
             f"{options.baseline}: {len(run.scored)} questions of {run.task}, {run.name}, {describe_score(run)}"
@@ -133,6 +134,7 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
 def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
     """Write it wherever CI looks for it. A place that cannot be written turns exit code 0 into 2."""
     from archon_eval.report import ci_output as ci
+    from archon_eval.report.formatting import dump_json
 
     code, name = int(outcome.code), options.name or options.task or outcome.task or str(options.log)
     summary = options.summary or os.environ.get("GITHUB_STEP_SUMMARY")
@@ -145,7 +147,7 @@ def _write_outcome(outcome: Any, options: argparse.Namespace) -> int:
             code = code or 2
     try:
         print(
-            json.dumps(ci.dump_outcome(outcome, name), indent=2) if options.json else ci.format_text(outcome),
+            dump_json(ci.dump_outcome(outcome, name)) if options.json else ci.format_text(outcome),
             flush=True,
         )
     except BrokenPipeError:  # a reader who has seen enough changes nothing

@@ -1,7 +1,6 @@
 """`archon compare | report`: what runs scored and took. Imports happen inside the command that needs them."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,6 +52,7 @@ def add(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from archon_eval.report.compare import compare_paths, dump_comparison, list_warnings, summarize_comparison
+    from archon_eval.report.formatting import dump_json
     from archon_eval.report.report_data import describe_score
     from archon_eval.report.standard_errors import describe_standard_errors
 
@@ -67,7 +67,8 @@ def _compare(options: argparse.Namespace) -> int:
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )
     if options.json:
-        print(json.dumps([dump_comparison(pair) for pair in pairs], indent=2))
+        notes = [[run.merge_note for run in (pair.first, pair.second)] for pair in pairs]
+        print(dump_json([{**dump_comparison(p), "merge_notes": n} for p, n in zip(pairs, notes, strict=True)]))
         return 0
     for number, pair in enumerate(pairs):
         print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))
@@ -84,6 +85,8 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
         for run in (pair.first, pair.second):
             print_unscored(run, options.missing)
+            if run.merge_note:
+                print(sanitize_text(f"Logs of {run.name}: {run.merge_note}"))
             if errors := describe_standard_errors(run):
                 print(sanitize_text(errors))
             if run.notes:
@@ -169,6 +172,7 @@ def _write_report(options: argparse.Namespace) -> int:
     if options.by_part or options.format in ("csv", "latex"):
         raise DataError(f"{'--by-part' if options.by_part else f'--format {options.format}'} needs --table")
     from archon_eval.report.ci_output import write_file
+    from archon_eval.report.formatting import dump_json
     from archon_eval.report.html.vega import require_plotting
     from archon_eval.report.report_data import dump_report, list_undrawn, read_report_data
 
@@ -201,7 +205,7 @@ def _write_report(options: argparse.Namespace) -> int:
 
             content = render_markdown(data)
         else:
-            content = json.dumps(dump_report(data), indent=2) + "\n"
+            content = dump_json(dump_report(data)) + "\n"
     if output is None:
         print(content, end="")
         return 0

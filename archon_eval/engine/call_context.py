@@ -69,6 +69,7 @@ class EngineCallContext:
         """
         self._caller, self._recorder, self._spec = caller, recorder, spec
         self._layer, self._place, self._raises_overflow = layer, place, raises_overflow
+        self._parsed: list[tuple[str, int]] = []  # of each `generate_parsed`: what about, and its place in outcomes
 
     def with_overflow_raised(self) -> "EngineCallContext":
         """The same for work that is done again with less where a prompt does not fit."""
@@ -77,9 +78,19 @@ class EngineCallContext:
         )
 
     def record_event(self, event: str, detail: str, about: str = "") -> None:
-        """Record something a reader must know, and the outcome of which its type speaks."""
+        """Record something a reader must know, and the outcome of which its type speaks.
+
+        One that did not work is the outcome of the last `generate_parsed` (about the same, if one was), not a second.
+        """
         self._add_note(event, detail, about)
-        if event in EVENT_TYPES and (worked := EVENT_TYPES[event].worked) is not None:
+        worked = EVENT_TYPES[event].worked if event in EVENT_TYPES else None
+        if worked is False and self._parsed:
+            same = [n for n, (topic, _) in enumerate(self._parsed) if topic == about]
+            _, place = self._parsed.pop(same[-1] if same else -1)
+            parsed = self._recorder.outcomes[place]
+            if not parsed.problems:
+                self._recorder.outcomes[place] = replace(parsed, problems={event: parsed.count})
+        elif worked is not None:
             self._add_outcome(None, "" if worked else event)
 
     def _add_note(self, event: str, detail: str, about: str) -> None:
@@ -100,6 +111,10 @@ class EngineCallContext:
             is_text=is_text,
         )
         self._recorder.outcomes.append(outcome)
+
+    def _add_parsed_outcome(self, model: str | None, problem: str, count: int, *, about: str, worked: int = 0) -> None:
+        self._parsed.append((about, len(self._recorder.outcomes)))
+        self._add_outcome(model, problem, count=count, worked=worked)
 
     async def generate(
         self, purpose: str, messages: Conversation, *, model: str | None = None, draw: int = 0, about: str = ""
@@ -206,7 +221,7 @@ class EngineCallContext:
                 problem = str(exc)
                 partial = exc.partial if exc.partial is not None else partial
             else:
-                self._add_outcome(model, count=outcomes)
+                self._add_parsed_outcome(model, "", outcomes, about=about)
                 return value
             if attempt < self._spec.max_parse_retries:
                 self._add_note("reask", f"{purpose}: {problem}", about)
@@ -214,7 +229,7 @@ class EngineCallContext:
                 prompt = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=problem)))
         self._add_note("fallback", f"{purpose}: {problem}; {fallback}", about)
         read = 0 if partial is None else min(outcomes, len(partial)) if outcomes > 1 else 1
-        self._add_outcome(model, "dropped" if reply is None else UNREAD, count=outcomes, worked=read)
+        self._add_parsed_outcome(model, "dropped" if reply is None else UNREAD, outcomes, about=about, worked=read)
         return partial
 
     say = RenamedMethod("generate")

@@ -6,12 +6,11 @@ table.rows[0].system, table.rows[0].average, table.rows[0].cost["calls"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from statistics import fmean
 
 from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.formatting import truncate
-from archon_eval.report.report_data import MAX_LABEL_CHARACTERS, BenchmarkReport, ReportData
+from archon_eval.report.report_data import MAX_LABEL_CHARACTERS, NO_NAME, BenchmarkReport, ReportData, rank_cost
 from archon_eval.report.table_cells import TableCell, TableColumn, build_cells, list_columns
 from archon_eval.runs.benchmark_run import COST_COLUMNS, UNSCORED_MEANING, Run
 from archon_eval.stats.over_runs import estimate_over_runs
@@ -34,7 +33,8 @@ class TableRow:
     average: float | None
     """The mean over the benchmarks; None where it lacks one, or they are on different scales."""
     share_of_best: float | None
-    """The mean over the benchmarks of its figure over the highest one; None where it lacks one."""
+    """The mean over the benchmarks of its figure over the highest one; None where it lacks one, or its figure
+    cannot be compared with that."""
     cost: Mapping[str, float | None]
     """A name of TABLE_COSTS -> cost per question, each of its benchmarks counting the same; None is unknown."""
 
@@ -163,9 +163,10 @@ def _sort_into_rows(benchmarks: Sequence[BenchmarkReport], names: Sequence[str])
             if free is None:
                 rows.append(free := {})
             free[name] = run
-    found = sorted((row for rows in by_system.values() for row in rows), key=_compute_sort_key)
+    found = sorted((row for rows in by_system.values() for row in rows), key=lambda row: rank_cost(*row.values()))
     result, notes, taken = [], [], dict[str, int]()
-    shown = [truncate(sanitize_text(next(iter(row.values())).name), MAX_LABEL_CHARACTERS) for row in found]
+    full = (sanitize_text(next(iter(row.values())).name) for row in found)
+    shown = [truncate(name, MAX_LABEL_CHARACTERS) or NO_NAME for name in full]
     for row, name in zip(found, shown, strict=True):
         run, label = next(iter(row.values())), name
         if shown.count(name) > 1:
@@ -183,12 +184,6 @@ def _sort_into_rows(benchmarks: Sequence[BenchmarkReport], names: Sequence[str])
     return result, notes
 
 
-def _compute_sort_key(row: Mapping[str, Run]) -> list[float]:
-    """Mean calls, then tokens; what is unknown comes last."""
-    costs = [[run.cost.get(name) for run in row.values()] for name in ("calls", "tokens")]
-    return [fmean(inf if value is None else value for value in values) for values in costs]
-
-
 def _average_figures(
     columns: Sequence[TableColumn], cells: Sequence[Sequence[TableCell | None]], rows: Sequence[_Row]
 ) -> tuple[list[float | None], list[float | None], list[str]]:
@@ -197,7 +192,7 @@ def _average_figures(
     scales = [_find_bounds(rows, column.benchmark) for column in columns]
     if mixed := len(columns) > 1 and (len(set(scales)) > 1 or None in scales):
         notes.append(f"No average: the scales of the benchmarks differ or are unknown ({_join(columns)}).")
-    highest = [max(cell.estimate.value for cell in column if cell is not None) for column in cells]
+    highest = [max(cell.estimate.value for cell in column if cell and cell.comparable) for column in cells]
     lowest = [min(cell.estimate.value for cell in column if cell is not None) for column in cells]
     unshared = [c for c, high, low in zip(columns, highest, lowest, strict=True) if high <= 0 or low < 0]
     if unshared:
@@ -213,10 +208,11 @@ def _average_figures(
                 f"{row.system} has no average and no share of the best, and its costs are over fewer benchmarks: "
                 f"it lacks {lacking}."
             )
-        complete = len(values) == len(own)
+        complete, is_compared = len(values) == len(own), all(cell.comparable for cell in own if cell is not None)
         averages.append(fmean(values) if complete and not mixed else None)
         ratios = zip(values, highest, strict=False)
-        shares.append(fmean(value / high for value, high in ratios) if complete and not unshared else None)
+        has_share = complete and is_compared and not unshared
+        shares.append(fmean(value / high for value, high in ratios) if has_share else None)
     return averages, shares, notes
 
 
@@ -256,6 +252,8 @@ def _list_remarks(row: _Row) -> Iterable[str]:
     for bench, run in row.runs.items():
         if run.metric_note:
             yield f"{row.system} on {bench}: {run.metric_note}."
+        if run.merge_note:
+            yield f"{row.system} on {bench}: {run.merge_note}"
         if run.missing:
             yield f"{row.system} on {bench}: {len(run.missing)} without a score ({UNSCORED_MEANING})."
 

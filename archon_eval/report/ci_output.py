@@ -71,7 +71,7 @@ def format_markdown(outcome: GateOutcome, name: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text that came from elsewhere, without power over the page."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&!~])", r"\\\1", sanitize_text(" ".join(truncate(text, MAX_CHARACTERS).split())))
+    return re.sub(r"([\\`*_{}\[\]<>|#&!~$])", r"\\\1", sanitize_text(" ".join(truncate(text, MAX_CHARACTERS).split())))
 
 
 def _format_number(value: float | None) -> str:

@@ -6,7 +6,10 @@
 'a long…'
 """
 
+import json
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from archon_eval.runs.benchmark_run import COST_COLUMNS
 
@@ -39,6 +42,23 @@ def format_error(value: float | None, scale: float) -> str:
         return "unknown"
     shown = scale * value
     return f"{shown:.2f}" if shown == 0 or shown >= 0.005 else f"{shown:.2g}"
+
+
+def dump_json(value: Any) -> str:
+    """Plain values as JSON that every reader takes: a number that is none, or has no end, is null.
+
+    >>> dump_json({"value": float("nan")})
+    '{\\n  "value": null\\n}'
+    """
+    return json.dumps(_replace_endless(value), indent=2, allow_nan=False)
+
+
+def _replace_endless(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _replace_endless(each) for key, each in value.items()}
+    return [_replace_endless(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def format_percent(value: float | None) -> str:

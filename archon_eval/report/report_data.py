@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import DataError, sanitize_text
@@ -32,6 +33,8 @@ DRAWN_COSTS = ("dollars", "tokens", "calls", "seconds")
 """Names of COST_NAMES that the chart of score against cost can show."""
 MAX_LABEL_CHARACTERS = 120
 """Characters of a system's name that are shown."""
+NO_NAME = "(no name)"
+"""What stands for the name of a system that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ class ReportData:
                 for bench in self.benchmarks
                 for system in bench.systems
                 if system.run.log not in shown
-                for text in system.run.health.sentences
+                for text in (*system.run.health.sentences, system.run.merge_note)
+                if text
             ),
         )
 
@@ -178,10 +182,10 @@ def build_benchmark_report(task: str, runs: Sequence[Run]) -> BenchmarkReport:
 
     Runs with unknown calls or tokens come last: they are not the cheapest for all one knows.
     """
-    ordered = unify_metrics(sorted(runs, key=_rank_cost))
+    ordered = unify_metrics(sorted(runs, key=rank_cost))
     systems, taken = [], set[str]()
     for run in ordered:
-        name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS)
+        name = truncate(sanitize_text(run.name), MAX_LABEL_CHARACTERS) or NO_NAME
         label, number = name, 2
         while label in taken:
             label, number = f"{name} ({number})", number + 1
@@ -218,9 +222,10 @@ def unify_metrics(runs: Sequence[Run]) -> list[Run]:
     return [rename(run) for run in runs]
 
 
-def _rank_cost(run: Run) -> list[tuple[bool, float]]:
-    costs = [run.cost.get(name) for name in ("calls", "tokens")]
-    return [(cost is None, cost or 0.0) for cost in costs]
+def rank_cost(*runs: Run) -> list[tuple[bool, float]]:
+    """By mean calls of a system's runs, then tokens; what is unknown comes last."""
+    costs = [[run.cost.get(name) for run in runs] for name in ("calls", "tokens")]
+    return [(None in values, fmean(value or 0.0 for value in values)) for values in costs]
 
 
 def find_frontier(systems: Sequence[SystemResult], cost: str) -> set[str]:
@@ -263,7 +268,7 @@ def format_beside(benchmark: BenchmarkReport, system: SystemResult) -> list[str]
         if figure is None:
             return ""
         if system.run.headline is not None and figure.value == system.run.headline[1] and figure.stderr is None:
-            return f"{figure.value:.4g}"  # as the log has it, of whatever kind
+            return f"{figure.value:.4f}".rstrip("0").rstrip(".")  # as the log has it, of whatever kind
         return format_interval(figure, benchmark.scale, digits=benchmark.digits)
 
     return [format_figure(system.beside.get(name)) for name in benchmark.beside]

@@ -16,6 +16,8 @@ from archon_eval.stats.metrics import Metric
 from archon_eval.stats.over_runs import RunsSpread, estimate_over_runs
 
 CONFIDENCE = 0.95
+OWN_DIGITS = 4
+"""Digits after the point that are shown of a log's own figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class TableCell:
     """How many runs there are."""
     mark: str = ""
     """`best`: the highest figure; `near`: not shown worse than it; empty: worse, or not comparable."""
+    comparable: bool = True
+    """Whether it may be compared with the highest figure: the same judge, version, scorer and questions in common."""
 
 
 def list_columns(bench: BenchmarkReport, name: str) -> Iterable[TableColumn]:
@@ -58,9 +62,9 @@ def list_columns(bench: BenchmarkReport, name: str) -> Iterable[TableColumn]:
     """
     yield TableColumn(name, bench.metric, bench.scale, bench.digits, beside=False)
     for figure in bench.beside:
-        values = [system.beside[figure] for system in bench.systems if figure in system.beside]
-        is_share = all(value.low is not None or 0 <= value.value <= 1 for value in values)
-        yield TableColumn(name, figure, bench.scale if is_share else 1.0, bench.digits, beside=True)
+        computed = any(metric.name == figure for s in bench.systems for metric in s.run.metric.companions)
+        scale = bench.scale if computed else 1.0  # the log's own figure may be of any kind, and stays as it is there
+        yield TableColumn(name, figure, scale, bench.digits if computed else OWN_DIGITS, beside=True)
 
 
 def build_cells(column: TableColumn, runs: Mapping[str, Run | None]) -> tuple[list[TableCell | None], list[str]]:
@@ -70,8 +74,39 @@ def build_cells(column: TableColumn, runs: Mapping[str, Run | None]) -> tuple[li
         runs: system -> its run on the column's benchmark; None where there is none.
     """
     cells = {system: None if run is None else _build_cell(column, run) for system, run in runs.items()}
-    marks, notes = _mark_best(column, {system: run for system, run in runs.items() if run and cells[system]}, cells)
-    return [cell and replace(cell, mark=marks.get(system, "")) for system, cell in cells.items()], notes
+    present = {system: run for system, run in runs.items() if run and cells[system]}
+    group, notes = _find_comparable(column, present, cells)
+    marks = _mark_best(column, {system: present[system] for system in group}, cells)
+    marked = {
+        system: replace(cell, mark=marks.get(system, ""), comparable=system in group)
+        for system, cell in cells.items()
+        if cell
+    }
+    return [marked.get(system) for system in cells], notes
+
+
+def _find_comparable(
+    column: TableColumn, runs: Mapping[str, Run], cells: Mapping[str, TableCell | None]
+) -> tuple[list[str], list[str]]:
+    """The systems that may be compared with one of them, most of all; and notes on the others.
+
+    Of several such groups it is the one with the highest figure.
+    """
+    if not runs:
+        return [], []
+    reasons = {name: {other: find_incompatibility(runs[other], run) for other in runs} for name, run in runs.items()}
+    values = {name: cell.estimate.value for name, cell in cells.items() if cell is not None}
+    chosen = max(runs, key=lambda name: (sum(not why for why in reasons[name].values()), values[name]))
+    group = [other for other in runs if not reasons[chosen][other] or other == chosen]
+    best = max(group, key=lambda name: values[name])
+    group = [other for other in group if not reasons[best][other] or other == best]
+    notes = []
+    if len({frozenset(run.scored) for run in runs.values()}) > 1 and not column.beside:
+        notes.append(f"{column.benchmark}: not all systems have scores of the same questions.")
+    for other in runs:
+        if other not in group:
+            notes.append(f"{column.benchmark}: {other} and {best} are not compared: {reasons[best][other]}.")
+    return group, notes
 
 
 def _build_cell(column: TableColumn, run: Run) -> TableCell | None:
@@ -92,36 +127,24 @@ def _find_metric(column: TableColumn, run: Run) -> Metric | None:
     return next((metric for metric in run.metric.companions if metric.name == column.metric), None)
 
 
-def _mark_best(
-    column: TableColumn, runs: Mapping[str, Run], cells: Mapping[str, TableCell | None]
-) -> tuple[dict[str, str], list[str]]:
+def _mark_best(column: TableColumn, runs: Mapping[str, Run], cells: Mapping[str, TableCell | None]) -> dict[str, str]:
     """System -> mark: of the highest figure, and of those not shown worse than it.
 
     Each is compared with the highest, at a confidence that holds for all together (Bonferroni). So the truly best
     system is among the marked with that confidence: to be missed, it must be shown worse than one that is no better.
     """
-    values = {system: cell.estimate.value for system, cell in cells.items() if cell is not None}
+    values = {system: cell.estimate.value for system, cell in cells.items() if cell is not None and system in runs}
     if len(values) < 2:
-        return {}, []
-    notes = []
-    if len({frozenset(run.scored) for run in runs.values()}) > 1 and not column.beside:
-        notes.append(f"{column.benchmark}: not all systems have scores of the same questions.")
+        return {}
     high = max(values.values())
     marks = {system: "best" for system, value in values.items() if value == high}
     best = next(iter(marks))
-    compared = []
-    for system, run in runs.items():
-        if system in marks or _find_metric(column, run) is None:
-            continue
-        if why := find_incompatibility(run, runs[best]):
-            notes.append(f"{column.benchmark}: {system} and {best} are not compared: {why}.")
-        else:
-            compared.append(system)
+    compared = [system for system, run in runs.items() if system not in marks and _find_metric(column, run) is not None]
     confidence = bonferroni_confidence(len(compared), CONFIDENCE)
     for system in compared:
         if _decide(column, runs[system], runs[best], confidence=confidence) != "worse":
             marks[system] = "near"
-    return marks, notes
+    return marks
 
 
 def _decide(column: TableColumn, first: Run, second: Run, *, confidence: float) -> str:

@@ -7,7 +7,6 @@ Markdown and LaTeX show percent; CSV and JSON have all digits on the metric's ow
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from typing import Any
 from archon_eval.errors import sanitize_text
 from archon_eval.report.benchmark_table import TABLE_COSTS, BenchmarkTable, PartFigure, TableRow
 from archon_eval.report.ci_output import escape_markdown
-from archon_eval.report.formatting import format_cost, format_error
+from archon_eval.report.formatting import dump_json, format_cost, format_error
 from archon_eval.report.report_data import format_interval
 from archon_eval.report.standard_errors import STANDARD_ERROR_NOTE, describe_runs, format_over_runs
 from archon_eval.report.table_cells import TableCell, TableColumn
@@ -127,6 +126,7 @@ _CELL_FIELDS = (
     "questions",
     "standard error over runs",
     "runs",
+    "runs left out",
     "mark",
 )
 """What follows a figure in a CSV."""
@@ -138,7 +138,13 @@ def _list_cell_values(cell: TableCell | None) -> list[Any]:
         return [""] * (1 + len(_CELL_FIELDS))
     estimate, spread = cell.estimate, cell.over_runs
     known = [estimate.value, estimate.low, estimate.high, estimate.stderr, estimate.n, spread.stderr]
-    return [*("unknown" if value is None else value for value in known), cell.repeats, cell.mark]
+    return [*("unknown" if value is None else value for value in known), *_count_runs(cell), cell.mark]
+
+
+def _count_runs(cell: TableCell) -> tuple[int, int]:
+    """The runs behind the error over runs, and those that lack too many questions to count."""
+    left_out = cell.over_runs.left_out_runs
+    return cell.repeats - left_out, left_out
 
 
 def _list_costs(costs: Mapping[str, float | None]) -> list[Any]:
@@ -174,7 +180,7 @@ def render_json(table: BenchmarkTable) -> str:
         "notes": [*_list_legend(table), *table.notes],
         "left_out": list(table.left_out),
     }
-    return json.dumps(result, indent=2) + "\n"
+    return dump_json(result) + "\n"
 
 
 def _dump_row(row: TableRow, columns: Sequence[TableColumn]) -> dict[str, Any]:

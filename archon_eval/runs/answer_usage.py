@@ -10,7 +10,10 @@ What the log says, in this order:
   call: Inspect writes one per attempt, so a call that was answered at the second attempt is one call and one failed.
   A reply from Inspect's own cache counts like any other, as reused calls of an architecture do.
 - What happens in Inspect's span of scorers is the judges' and is left out, whichever model or role it was. A scorer
-  that the solver itself asks (`inspect_ai.scorer.score`, an agent's attempts) is a part of the solver.
+  that the solver itself asks (`inspect_ai.scorer.score`, an agent's attempts) is a part of the solver; one that
+  `inspect score` added later is a judge's, though its span hangs on none that the log has.
+- Attempts at a sample that failed before (`--retry-on-error`) are in no cost: the log keeps the last attempt's calls.
+  `Run.health` says how many there were.
 - Inspect's own count of the sample's tokens must not be higher than all of these together. Where it is, somebody called
   a model and left no trace, and what the answer took is unknown.
 
@@ -43,7 +46,11 @@ SAMPLES_AT_ONCE = 25
 TOKEN_COSTS = ("tokens", "input_tokens", "output_tokens")
 CALL_COSTS = ("calls", *TOKEN_COSTS, "dollars")
 """Of `archon_eval.runs.benchmark_run.COST_NAMES`, those that come from calls."""
+ANSWERING_SPANS = frozenset({"archon_layer", "archon_component"})
+"""Types of the spans in which an architecture's own calls are, which its account has."""
 NO_EVENTS = "the log holds no model events"
+GROUND_TRUTH_SCORERS = frozenset({"match", "includes", "pattern", "answer", "choice", "exact", "f1", "math"})
+"""Inspect's scorers that ask no model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,10 @@ class AnswerUsage:
     """The accounts' and those of the other calls; without accounts, the working time until the scorers begin."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Name of a cost -> why the log does not say it, besides what `UsageTotals` say of themselves."""
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """A word of `archon_eval.engine.trace.EVENT_TYPES` that tells of a reply -> how many of `other`'s were so."""
+    retried: int = 0
+    """Attempts at the sample that failed before, whose calls are not in it."""
 
     @property
     def total(self) -> UsageTotals:
@@ -111,12 +122,27 @@ def read_answer_usages(path: str | os.PathLike[str], log: Any) -> list[AnswerUsa
     usages = []
     accounts_say_all = log.plan.steps and all(step.solver in ARCHON_SOLVERS for step in log.plan.steps)
     events: Iterable[Sequence[Any]] = itertools.repeat(()) if accounts_say_all else _read_events(path, samples)
+    asking = _list_asking_scorers(log)
     for sample, happened in zip(samples, events, strict=False):
         try:
-            usages.append(read_account_usage(sample) if accounts_say_all else read_answer_usage(sample, happened))
+            usage = (
+                read_account_usage(sample)
+                if accounts_say_all
+                else read_answer_usage(sample, happened, model=str(log.eval.model), asking=asking)
+            )
         except DataError as exc:
             raise DataError(f"{sample.id}: {exc}") from exc
+        usages.append(replace(usage, retried=len(sample.error_retries or ())))
     return usages
+
+
+def _list_asking_scorers(log: Any) -> tuple[str, ...]:
+    """The log's scorers that may ask a model, by all that their names tell."""
+    names = [str(used.name) for used in log.eval.scorers or ()]
+    names += [name for sample in log.samples or () for name in sample.scores or {}]
+    own = [name for name in names if name.startswith("archon_eval/")]  # their scores say which model judged
+    known = {name.rpartition("/")[2] for name in own} | {*own, *GROUND_TRUTH_SCORERS}
+    return tuple(dict.fromkeys(name for name in names if name.removeprefix("inspect_ai/") not in known))
 
 
 def _read_events(path: str | os.PathLike[str], samples: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -148,24 +174,30 @@ def read_account_usage(sample: Any) -> AnswerUsage:
     return AnswerUsage(seconds=sample.working_time, unknown=dict.fromkeys((*CALL_COSTS, "seconds"), reasons))
 
 
-def read_answer_usage(sample: Any, events: Sequence[Any]) -> AnswerUsage:
+def read_answer_usage(
+    sample: Any, events: Sequence[Any], *, model: str = "", asking: Sequence[str] = ()
+) -> AnswerUsage:
     """What a sample took that anything answered.
 
     Args:
         sample: Inspect's.
         events: all events of it; empty where the log has none.
+        model: the log's own, which answers; empty where it is not known.
+        asking: scorers of the log that may ask a model. Both are read only where there are no events.
 
     Raises:
         DataError: an account is damaged, or of a later version.
     """
     if not events:
-        return _read_without_events(sample)
+        return _read_without_events(sample, model, asking)
     calls = _sort_calls(events)
     if holds_account(sample.metadata) or not calls.accounts:  # else the user's own value may be there
         for account in parse_accounts(sample.metadata):
             calls.add_account(account)
     other = {model: _total_calls(model, mine) for model, mine in calls.by_model.items()}
-    seconds = sample.working_time if calls.scored_at is None else calls.scored_at
+    seconds = sample.working_time
+    if calls.answered_at is not None and (seconds is None or calls.answered_at <= seconds):
+        seconds = calls.answered_at
     if calls.accounts:
         parts = (*(account.usage for account in calls.accounts), *other.values())
         seconds = fsum(usage.seconds for usage in parts)
@@ -176,7 +208,24 @@ def read_answer_usage(sample: Any, events: Sequence[Any]) -> AnswerUsage:
         other=other,
         seconds=seconds,
         unknown=dict.fromkeys(CALL_COSTS, reasons) if hidden else {},
+        notes=_count_reply_problems(event for mine in calls.by_model.values() for event in mine),
     )
+
+
+def _count_reply_problems(events: Iterable[Any]) -> dict[str, int]:
+    """A word of `archon_eval.engine.trace.EVENT_TYPES` -> how many replies of these model events were so."""
+    found = Counter[str]()
+    for event in events:
+        if event.error or event.pending or not event.output.choices:
+            continue
+        choice = event.output.choices[0]
+        if choice.stop_reason in ("max_tokens", "model_length"):
+            found["truncated"] += 1
+        if choice.stop_reason == "content_filter":
+            found["filtered"] += 1
+        if not choice.message.text.strip() and not choice.message.tool_calls:
+            found["empty"] += 1
+    return dict(found)
 
 
 def _list_unknown(usage: UsageTotals, model: str) -> dict[str, str]:
@@ -186,7 +235,7 @@ def _list_unknown(usage: UsageTotals, model: str) -> dict[str, str]:
     return {"dollars": f"no price of {model}"} if usage.dollars is None else {}
 
 
-def _read_without_events(sample: Any) -> AnswerUsage:
+def _read_without_events(sample: Any, model: str, asking: Sequence[str]) -> AnswerUsage:
     """By accounts and Inspect's counts alone, which tell neither judges from solvers nor how many calls there were."""
     if accounts := read_accounts(sample):
         seconds, calls = fsum(account.usage.seconds for account in accounts), _SortedCalls()
@@ -199,12 +248,23 @@ def _read_without_events(sample: Any) -> AnswerUsage:
     counts, unknown = sample.model_usage or {}, {"calls": (NO_EVENTS,)}
     if not counts:
         unknown |= dict.fromkeys((*TOKEN_COSTS, "dollars"), (f"{NO_EVENTS}, and no usage",))
-    elif sample.role_usage:
-        roles = ", ".join(sorted(sample.role_usage))
-        reasons = (f"{NO_EVENTS}, which would say whether the role {roles} answers or judges",)
+    elif suspect := _find_possible_judge(sample, model, asking):
+        reasons = (f"{NO_EVENTS}, which would say whether {suspect} answers or judges",)
         unknown |= dict.fromkeys((*TOKEN_COSTS, "dollars"), reasons)
     other = {model: _total_usages(model, [counted]) for model, counted in counts.items()}
     return AnswerUsage(other=other, seconds=sample.working_time, unknown=unknown)
+
+
+def _find_possible_judge(sample: Any, model: str, asking: Sequence[str]) -> str:
+    """What may have judged with tokens that Inspect counted, in words; empty where nothing points to a judge."""
+    if sample.role_usage:
+        return f"the role {', '.join(sorted(sample.role_usage))}"
+    if others := sorted(name for name in sample.model_usage if model and name != model):
+        return ", ".join(others)
+    judged = [name for name, score in (sample.scores or {}).items() if (score.metadata or {}).get("judgments")]
+    if scorers := judged or asking:
+        return f"the model that the scorer {', '.join(scorers)} may ask"
+    return ""
 
 
 @dataclass(slots=True)
@@ -216,10 +276,11 @@ class _SortedCalls:
     """Model -> its events, also of failed calls."""
     explained: Counter[str] = field(default_factory=Counter)
     """Model -> its tokens that Inspect has counted too, judges' included; "" for an account without models."""
-    has_failures: bool = False
-    """Whether an account has failed calls, whose tokens Inspect may have counted."""
-    scored_at: float | None = None
-    """The working time at which the scorers began."""
+    failing: set[str] = field(default_factory=set)
+    """Models with failed calls in an account, whose tokens Inspect may have counted."""
+    answered_at: float | None = None
+    """The working time at which the solvers ended or the scorers began; beyond the sample's own where they began
+    anew, in `inspect score`."""
 
     def add_account(self, account: QuestionAccount, *, judges: bool = False, cached: bool = False) -> None:
         """Take up an account, `cached` for one out of Inspect's cache."""
@@ -227,7 +288,8 @@ class _SortedCalls:
             self.accounts.append(account)
         for model, usage in (account.models or {"": account.usage}).items():
             self.explained[model] += 0 if cached else usage.tokens - (usage.reused.tokens if usage.reused else 0)
-        self.has_failures = self.has_failures or account.usage.failed > 0
+            if usage.failed:
+                self.failing.add(model)
 
     def add_call(self, event: Any, *, judges: bool = False) -> None:
         """Take up a model event."""
@@ -242,25 +304,37 @@ class _SortedCalls:
             self.explained[event.model] += _total_usages(event.model, [event.output.usage]).tokens
 
     def find_hidden_models(self, counts: Mapping[str, Any] | None) -> list[str]:
-        """The models of which Inspect has counted more tokens than are explained, where it has so of all together."""
+        """The models of which Inspect has counted more tokens than are explained, where it has so of all together.
+
+        Models that failed in an account are passed over: Inspect may have counted what those calls took.
+        """
         counted = {model: _total_usages(model, [usage]).tokens for model, usage in (counts or {}).items()}
-        if self.has_failures or sum(counted.values()) <= sum(self.explained.values()):
+        counted = {model: tokens for model, tokens in counted.items() if model not in self.failing}
+        if sum(counted.values()) <= sum(n for model, n in self.explained.items() if model not in self.failing):
             return []
         return sorted(model for model, tokens in counted.items() if tokens > self.explained[model])
 
 
 def _sort_calls(events: Sequence[Any]) -> _SortedCalls:
     calls, scoring, answering, in_step = _SortedCalls(), set[str](), set[str](), False
+    spans, solvers = set[str](), set[str]()
     for event in events:
         if event.event == "span_begin":
-            if event.parent_id is None and event.name == "scorers":
+            at_top = event.parent_id is None or event.parent_id not in spans  # `inspect score` adds spans without root
+            spans.add(event.id)
+            if at_top and (event.name == "scorers" or event.type == "scorer"):
                 scoring.add(event.id)
-                calls.scored_at = event.working_start if calls.scored_at is None else calls.scored_at
-            if str(event.type).startswith("archon_"):
+            if event.parent_id is None and event.name == "solvers":
+                solvers.add(event.id)
+            if event.parent_id is None and event.name == "scorers" and calls.answered_at is None:
+                calls.answered_at = event.working_start
+            if event.type in ANSWERING_SPANS:
                 answering.add(event.id)
-            for spans in (scoring, answering):
-                if event.parent_id in spans:
-                    spans.add(event.id)
+            for inside in (scoring, answering):
+                if event.parent_id in inside:
+                    inside.add(event.id)
+        elif event.event == "span_end" and event.id in solvers:
+            calls.answered_at = event.working_start
         elif event.event == "step" and event.type == "scorer":  # in logs from before Inspect had spans
             in_step = event.action == "begin"
         judges = event.span_id in scoring or in_step

@@ -6,7 +6,7 @@ run.scores["alg-01"], run.cost["calls"]         # (1.0, 0.0), 11.0
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -114,6 +114,8 @@ class Run:
     """Path of the log, or of several, for messages."""
     health: RunHealth = field(default_factory=RunHealth)
     """Which layers worked, and what share of the replies was whole."""
+    merge_note: str = ""
+    """What a reader must know of how logs of the system were joined to this run, or kept apart from it; sentences."""
     scored_by_log: tuple[Mapping[str, tuple[ScoredAnswer, ...]], ...] = ()
     """`scored` of each log, where several became this run; empty where it is of one."""
 
@@ -237,6 +239,7 @@ def merge_runs(first: Run, second: Run) -> Run:
     zeros: Mapping[str, float | None] = dict.fromkeys(MODEL_COST_NAMES, 0.0)
     by_model = [run.cost_by_model for run in (first, second)]
     models = sorted({*by_model[0], *by_model[1]}) if all(by_model) else ()
+    notes = [first.merge_note, second.merge_note, *_list_merge_remarks(first, second)]
     lost = ((run, question) for run in (first, second) for question in run.missing)
     missing = {q: run.missing[q] for run, q in lost if q in run.scored or q not in scored}  # zeros, or still without
     return replace(
@@ -254,10 +257,24 @@ def merge_runs(first: Run, second: Run) -> Run:
         seconds=first.seconds + second.seconds,
         notes=dict(Counter(first.notes) + Counter(second.notes)),
         judged_anew=first.judged_anew or second.judged_anew,
+        merge_note=" ".join(filter(None, notes)),
         log=f"{first.log} {second.log}",
         health=first.health.merge(second.health),
         scored_by_log=tuple(each for run in (first, second) for each in run.scored_by_log or (run.scored,)),
     )
+
+
+def _list_merge_remarks(first: Run, second: Run) -> Iterator[str]:
+    """A sentence on questions that only one of two runs has, and on those that only one of them could answer."""
+    for run, other in ((first, second), (second, first)):
+        every = len(run.questions.keys() | other.questions.keys())
+        if len(run.questions) < every:
+            yield f"{run.source} has {len(run.questions)} of {every} questions: the others have fewer answers."
+        if failed := sum(q not in run.scored and q in other.scored for q in run.missing):
+            yield (
+                f"{failed} {'question' if failed == 1 else 'questions'} failed in {run.source} and "
+                f"{'was' if failed == 1 else 'were'} answered in another log."
+            )
 
 
 def _average_headlines(

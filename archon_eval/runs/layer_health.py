@@ -15,7 +15,7 @@ their order, after the ranked ones).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, load_component_class
@@ -27,6 +27,8 @@ from archon_eval.runs.account import OutcomeCounts, QuestionAccount
 MOSTLY = 0.5
 """Above this share of fallbacks a layer is named though some of its outcomes worked: it is absent more often than not.
 Below it, the counts of notes tell."""
+RETRIED = "retried"
+"""The word of `RunHealth.notes` for attempts at a sample that failed and were repeated (`--retry-on-error`)."""
 MAX_NAME_CHARACTERS = 120
 """Characters of a component's or a model's name in a sentence."""
 
@@ -52,31 +54,47 @@ class RunHealth:
     replies: int = 0
     """Of all models, re-asks and reused ones included."""
     notes: Mapping[str, int] = field(default_factory=dict)
-    """A word of `archon_eval.engine.trace.EVENT_TYPES` that tells of a reply, a dropped call or a fallback -> how
-    often."""
+    """A word of `archon_eval.engine.trace.EVENT_TYPES` that tells of a reply, a dropped call or a fallback, or
+    `RETRIED` -> how often."""
+    others: Mapping[str, tuple[LayerHealth, ...]] = field(default_factory=dict)
+    """Architecture -> its layers, of those that answered in the same log besides the one whose `layers` are above."""
 
     @classmethod
     def from_accounts(cls, accounts: Iterable[QuestionAccount]) -> "RunHealth":
-        """Of the accounts of one architecture's answers, in the order of the log."""
-        return cls().merge(*map(_read_account, accounts))
+        """Of accounts in the order of the log; the architecture of the last one is the run's."""
+        by_architecture: dict[str, list[QuestionAccount]] = {}
+        for account in accounts:
+            by_architecture.setdefault(account.fingerprint, []).append(account)
+            last = account.fingerprint
+        if not by_architecture:
+            return cls()
+        names = {key: found[-1].architecture or key for key, found in by_architecture.items()}
+        labels = {key: f"{name} {key}" if [*names.values()].count(name) > 1 else name for key, name in names.items()}
+        health = {key: cls().merge(*map(_read_account, found)) for key, found in by_architecture.items()}
+        every = cls().merge(*health.values())
+        others = {labels[key]: found.layers for key, found in health.items() if key != last}
+        return replace(every, layers=health[last].layers, others=others)
 
     def merge(self, *others: "RunHealth") -> "RunHealth":
         """Of more answers of the same architecture."""
         every = (self, *others)
-        depth = max(len(health.layers) for health in every)
-        places = ([health.layers[n] for health in every if len(health.layers) > n] for n in range(depth))
+        names = dict.fromkeys(name for health in every for name in health.others)
         return RunHealth(
-            layers=tuple(map(_merge_layers, places)),
+            layers=_merge_depths([health.layers for health in every]),
             replies=sum(health.replies for health in every),
             notes=dict(sum((Counter(health.notes) for health in every), Counter[str]())),
+            others={name: _merge_depths([health.others.get(name, ()) for health in every]) for name in names},
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """A sentence on each layer, or component of a layer, that never worked, or mostly did not."""
         found = [text for number, layer in enumerate(self.layers, 1) for text in _describe_layer(number, layer)]
+        for name, layers in self.others.items():
+            texts = (text for number, layer in enumerate(layers, 1) for text in _describe_layer(number, layer))
+            found += [f"Architecture {_shorten(name)}, which answered in the same log: {text}" for text in texts]
         uncounted = self.notes.get("fallback", 0)
-        if uncounted and not any(layer.outcomes for layer in self.layers):
+        if uncounted and not any(layer.outcomes for layer in self._every_layer):
             found.append(
                 f"{_format_count(uncounted, 'outcome')} fell back; in which layer, a log of this age does not say."
             )
@@ -87,10 +105,14 @@ class RunHealth:
         """The components that never worked, each as `verifier openai/x`."""
         return tuple(
             name_component(layer.kind, counts.model)
-            for layer in self.layers
+            for layer in self._every_layer
             for counts in layer.outcomes
             if 0 < counts.count == _count_fallbacks(counts)
         )
+
+    @property
+    def _every_layer(self) -> tuple[LayerHealth, ...]:
+        return (*self.layers, *(layer for layers in self.others.values() for layer in layers))
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -112,20 +134,22 @@ class RunHealth:
                 f"{_format_count(overflowed, 'prompt')} did not fit the model's context window, so that candidates "
                 "were left out or shortened"
             )
-        return f"{', '.join(parts)}." if parts else ""
+        text = f"{', '.join(parts)}." if parts else ""
+        if retried := self.notes.get(RETRIED, 0):
+            attempts = f"{_format_count(retried, 'attempt')} at a sample failed before and {_be(retried)} repeated"
+            text = f"{text} {attempts}: what they took is in no cost.".lstrip()
+        return text
 
     def to_metadata(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        layers = [
-            {
-                "kind": layer.kind,
-                "answers": layer.answers,
-                "outcomes": [counts.to_metadata() for counts in layer.outcomes],
-                "unfiltered": layer.unfiltered,
-            }
-            for layer in self.layers
-        ]
-        return {"layers": layers, "replies": self.replies, "notes": dict(self.notes)}
+        plain = {
+            "layers": [*map(_dump_layer, self.layers)],
+            "replies": self.replies,
+            "notes": dict(self.notes),
+        }
+        if self.others:
+            plain["others"] = {name: [*map(_dump_layer, layers)] for name, layers in self.others.items()}
+        return plain
 
     @classmethod
     def from_metadata(cls, plain: Mapping[str, Any]) -> "RunHealth":
@@ -136,17 +160,12 @@ class RunHealth:
         """
         try:
             return cls(
-                layers=tuple(
-                    LayerHealth(
-                        kind=str(layer["kind"]),
-                        answers=parse_count(layer, "answers"),
-                        outcomes=tuple(map(OutcomeCounts.from_metadata, layer["outcomes"])),
-                        unfiltered=parse_count(layer, "unfiltered"),
-                    )
-                    for layer in plain.get("layers", ())
-                ),
+                layers=tuple(map(_parse_layer, plain.get("layers", ()))),
                 replies=parse_count(plain, "replies"),
                 notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
+                others={
+                    str(name): tuple(map(_parse_layer, layers)) for name, layers in plain.get("others", {}).items()
+                },
             )
         except (AttributeError, KeyError, TypeError) as exc:
             raise DataError(f"no account of a run's layers, but {quote(repr(plain))}: {exc}") from exc
@@ -156,10 +175,34 @@ _REPLY_WORDS = tuple(word for word, event in EVENT_TYPES.items() if event.of_rep
 _KEPT_NOTES = frozenset({*_REPLY_WORDS, "dropped", "fallback", "overflow"})
 
 
+def _dump_layer(layer: LayerHealth) -> dict[str, Any]:
+    return {
+        "kind": layer.kind,
+        "answers": layer.answers,
+        "outcomes": [counts.to_metadata() for counts in layer.outcomes],
+        "unfiltered": layer.unfiltered,
+    }
+
+
+def _parse_layer(plain: Mapping[str, Any]) -> LayerHealth:
+    return LayerHealth(
+        kind=str(plain["kind"]),
+        answers=parse_count(plain, "answers"),
+        outcomes=tuple(map(OutcomeCounts.from_metadata, plain["outcomes"])),
+        unfiltered=parse_count(plain, "unfiltered"),
+    )
+
+
 def _read_account(account: QuestionAccount) -> RunHealth:
     layers = (LayerHealth(layer.kind, 1, layer.outcomes, layer.unfiltered) for layer in account.layers)
     notes = {word: count for word, count in account.notes.items() if word in _KEPT_NOTES}
     return RunHealth(tuple(layers), account.usage.calls, notes)
+
+
+def _merge_depths(every: Sequence[Sequence[LayerHealth]]) -> tuple[LayerHealth, ...]:
+    """The layers of several healths, each with those of its place."""
+    depth = max(map(len, every))
+    return tuple(_merge_layers([layers[n] for layers in every if len(layers) > n]) for n in range(depth))
 
 
 def _merge_layers(layers: Sequence[LayerHealth]) -> LayerHealth:
@@ -216,7 +259,12 @@ def _describe_kind(kind: str) -> tuple[str, str]:
 
 def name_component(kind: str, model: str) -> str:
     """`verifier openai/x`, for a sentence; a kind or a model may have any name."""
-    words = " ".join(f"{kind.replace('_', ' ')} {model}".split())
+    return _shorten(f"{kind.replace('_', ' ')} {model}")
+
+
+def _shorten(text: str) -> str:
+    """In one line, of `MAX_NAME_CHARACTERS`."""
+    words = " ".join(text.split())
     return words if len(words) <= MAX_NAME_CHARACTERS else words[: MAX_NAME_CHARACTERS - 1] + "…"
 
 

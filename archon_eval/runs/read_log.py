@@ -7,6 +7,7 @@ runs = read_runs("logs")
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,10 +16,10 @@ from typing import Any
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
-from archon_eval.runs.answer_usage import read_answer_usages
+from archon_eval.runs.answer_usage import AnswerUsage, read_answer_usages
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
-from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.layer_health import RETRIED, RunHealth
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
@@ -69,7 +70,7 @@ def read_runs(
     seen: set[Path] | None = None,
     on_log: Callable[[], None] = lambda: None,
 ) -> list[Run]:
-    """The runs at a path, by task and name; logs of one system, judged alike, become one run with more epochs.
+    """The runs at a path, by task and name; logs of one system become one run where `merge_alike` says so.
 
     Args:
         problems: gets the reason for each log in a folder that cannot be used and is left out; None makes it an error.
@@ -79,7 +80,7 @@ def read_runs(
     Raises:
         DataError: as `find_logs` and `read_run`.
     """
-    runs: dict[tuple[Any, ...], Run] = {}
+    runs: list[Run] = []
     for file in find_logs(path):
         on_log()
         if seen is not None:
@@ -87,14 +88,12 @@ def read_runs(
                 continue
             seen.add(file.resolve())
         try:
-            run = read_run(file, scorer, missing, metric=metric)
-            key = identify_system(run)
-            runs[key] = merge_runs(runs[key], run) if key in runs else run
+            runs.append(read_run(file, scorer, missing, metric=metric))
         except DataError as exc:
             if problems is None or file == Path(path):
                 raise
             problems.append(str(exc))
-    return [runs[key] for key in sorted(runs)]
+    return sorted(merge_alike(runs), key=identify_system)
 
 
 def identify_system(run: Run) -> tuple[Any, ...]:
@@ -103,16 +102,37 @@ def identify_system(run: Run) -> tuple[Any, ...]:
 
 
 def merge_alike(runs: Sequence[Run]) -> list[Run]:
-    """Runs of one system, judged alike, as one run with more epochs; those that differ otherwise stay apart."""
-    merged: list[Run] = []
-    for run in runs:
-        for place, other in enumerate(merged):
-            if identify_system(run) == identify_system(other) and not other.find_incompatibility(run):
-                merged[place] = merge_runs(other, run)
+    """Runs of one system as one run with more epochs, where they are scored alike and of the same questions.
+
+    One that has only some of the questions is joined too, and `Run.merge_note` says so. Runs that overlap in part or
+    not at all stay apart, as do those of another version, scorer or judge; the later one's note says why.
+    """
+    merged: dict[int, Run] = {}  # by the place of the first of its logs
+    for place in sorted(range(len(runs)), key=lambda place: -len(runs[place].questions)):  # then no order matters
+        run, reasons = runs[place], list[str]()
+        for first, other in merged.items():
+            if identify_system(run) != identify_system(other):
+                continue
+            if not (why := _explain_separation(other, run)):
+                del merged[first]
+                merged[min(first, place)] = merge_runs(other, run)
                 break
+            reasons.append(f"Not joined with {other.source}, which is of the same system: {why}.")
         else:
-            merged.append(run)
-    return merged
+            new = [reason for reason in reasons if reason not in run.merge_note]
+            merged[place] = replace(run, merge_note=" ".join(filter(None, [run.merge_note, *new])))
+    return [merged[place] for place in sorted(merged)]
+
+
+def _explain_separation(larger: Run, other: Run) -> str:
+    """Why two runs of a system are no epochs of one run; empty where they are."""
+    shared = len(larger.questions.keys() & other.questions.keys())
+    if shared < len(other.questions):
+        return (
+            f"its questions are {len(larger.questions)} and these {len(other.questions)}, of which both have "
+            f"{shared or 'none'}"
+        )
+    return larger.find_incompatibility(other)
 
 
 def read_run(
@@ -193,8 +213,16 @@ def read_run(
         fingerprint=fingerprint,
         setup=hash_setup(log),
         log=str(path),
-        health=RunHealth.from_accounts(turns),
+        health=_collect_health(usages),
     )
+
+
+def _collect_health(usages: Sequence[AnswerUsage]) -> RunHealth:
+    """Of all architectures in the log, and of the replies of all other models that the log's events show."""
+    health = RunHealth.from_accounts(account for usage in usages for account in usage.accounts)
+    notes = sum((Counter(usage.notes) for usage in usages), Counter({RETRIED: sum(u.retried for u in usages)}))
+    other = UsageTotals.add_up(totals for usage in usages for totals in usage.other.values())
+    return health.merge(RunHealth(replies=other.calls, notes=+notes))
 
 
 def _count_notes(turns: Sequence[QuestionAccount], records: Sequence[AnswerRecord]) -> dict[str, int]:

@@ -62,7 +62,10 @@ def estimate_over_runs(metric: Metric, runs: Sequence[Answers]) -> RunsSpread:
     shared = set(every).intersection(*counted) if counted else set()
     left_out = {"left_out_runs": len(runs) - len(counted)}
     if not shared:
-        return RunsSpread((), None, "the runs have no question in common", **left_out)
+        why = "the runs have no question in common"
+        if set(every).intersection(*runs):
+            why = "every run lacks too many of the questions"
+        return RunsSpread((), None, why, **left_out)
     left_out["left_out_questions"] = len({question for run in counted for question in run}) - len(shared)
     try:
         values = tuple(

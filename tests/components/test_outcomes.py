@@ -35,6 +35,19 @@ class Chooser(ListComponent):
         return state
 
 
+class Rejecter(ListComponent):
+    """One that can read its replies, and finds some of no use."""
+
+    kind = ComponentType("rejecter")
+
+    async def run(self, state: State, ctx: CallContext) -> State:
+        for topic in ("a", "b"):
+            number = await ctx.generate_parsed(topic, make_user_prompt(topic), _read, fallback="none", about=topic)
+            if number is None or number > 5:
+                ctx.record_event("fallback", "the number is of no use", topic)
+        return state
+
+
 class Rewriter(ListComponent):
     """One that asks for texts only, or does its work without a call."""
 
@@ -156,3 +169,13 @@ def test_cancelled_work_is_no_outcome(run: Any) -> None:
     answer, _ = run(layers, lambda call: "[Correct]" if call.model == "made/x" else "a")
     [counts] = account(answer)[1].outcomes
     assert 1 <= counts.count <= 3 and not counts.problems
+
+
+@pytest.mark.parametrize(
+    ("reply", "problems"),
+    [("3", {}), ("7", {"fallback": 2}), ("no number", {"unread": 2})],
+    ids=["good", "late", "unread"],
+)
+def test_a_fallback_after_a_parsed_reply_is_its_outcome_and_no_second(run: Any, reply: str, problems: Any) -> None:
+    answer, _ = run([GENERATOR, {f"{__name__}:Rejecter": "made/x"}], lambda c: reply if c.model == "made/x" else "a")
+    assert account(answer)[1].outcomes == (OutcomeCounts(2, problems, model="made/x"),)

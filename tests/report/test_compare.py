@@ -120,9 +120,10 @@ def test_epochs_are_averaged_and_logs_of_one_system_joined(tmp_path: Path) -> No
 
 
 def test_a_system_of_more_epochs_on_some_questions_has_one_score_everywhere(tmp_path: Path) -> None:
-    write_log(tmp_path / "a" / "1.eval", {"q": ["C"], "r": ["I"], "s": ["I"]})
-    write_log(tmp_path / "a" / "2.eval", {"q": ["C"], "t": ["I"]})
+    write_log(tmp_path / "a" / "1.eval", {"q": ["C"], "r": ["I"]})
+    write_log(tmp_path / "a" / "2.eval", {"q": ["C"], "r": ["I"], "s": ["I"], "t": ["I"]})
     [run] = read_runs(tmp_path / "a")
+    assert run.merge_note == f"{tmp_path / 'a' / '1.eval'} has 2 of 4 questions: the others have fewer answers."
     other = write_log(tmp_path / "b.eval", {question: ["I"] for question in "qrst"}, name="other")
     assert run.estimate.value == compare_paths(tmp_path / "a", other)[0].overall.first == 0.25
 
@@ -130,8 +131,28 @@ def test_a_system_of_more_epochs_on_some_questions_has_one_score_everywhere(tmp_
 def test_a_question_that_another_log_of_the_system_scored_is_not_missing(tmp_path: Path) -> None:
     write_log(tmp_path / "1.eval", {"q": ["C"], "r": [None], "s": [None]})
     write_log(tmp_path / "2.eval", {"q": ["C"], "r": ["C"]})
-    assert read_runs(tmp_path, missing="drop")[0].missing.keys() == {"s"}
+    assert (run := read_runs(tmp_path, missing="drop")[0]).missing.keys() == {"s"}
+    assert f"1 question failed in {tmp_path / '1.eval'} and was answered in another log." in run.merge_note
     assert read_runs(tmp_path, missing="zero")[0].missing.keys() == {"r", "s"}
+
+
+def test_logs_of_other_questions_of_a_system_are_runs_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some, others = questions(20, 30), {f"q{n:02}": ["I"] for n in range(20, 40)}
+    logs = [write_log(tmp_path / f"{n}.eval", scores) for n, scores in enumerate((others, some))]
+    runs = read_runs(tmp_path)
+    assert sorted((len(run.scored), run.estimate.value) for run in runs) == [(20, 0.0), (30, 2 / 3)]
+    why = (
+        f"Not joined with {logs[1]}, which is of the same system: its questions are 30 and these 20, of which both have"
+    )
+    assert {run.merge_note for run in runs} == {"", f"{why} 10."}
+    for paths in ([str(tmp_path)], [*map(str, logs)]):
+        assert main(["report", "--table", "--format", "json", *paths]) == 0
+        table = json.loads(capsys.readouterr().out)
+        assert len(table["systems"]) == 2 and any(f"{why} 10." in note for note in table["notes"])
+    write_log(tmp_path / "2.eval", others, version=2)
+    assert any("different versions of the benchmark: 1 and 2" in run.merge_note for run in read_runs(tmp_path))
 
 
 @pytest.mark.parametrize("other", [{"solver": "chain_of_thought"}, {"temperature": 0.1}])

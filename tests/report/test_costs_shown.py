@@ -9,10 +9,11 @@ from fakes.logs import write_log
 
 from archon_eval.cli import main
 from archon_eval.report.baseline import load_baseline, save_baseline
-from archon_eval.report.ci_output import dump_outcome, format_markdown, format_text
+from archon_eval.report.ci_output import dump_outcome, escape_markdown, format_markdown, format_text
 from archon_eval.report.formatting import explain_unknown_costs
 from archon_eval.report.gate import check_regression
 from archon_eval.report.html.benchmark_section import build_benchmark_section
+from archon_eval.report.html.cost_charts import build_cost_chart
 from archon_eval.report.report_data import read_report_data
 from archon_eval.runs.read_log import read_run
 
@@ -113,3 +114,19 @@ def test_what_is_known_has_no_sentence(logs: Path) -> None:
     run = read_run(logs / "priced.eval")
     assert run.unknown_costs == {} and explain_unknown_costs(run.unknown_costs) == ""
     assert run.cost_by_model == {}, "an account from before models were told apart"
+
+
+def test_a_picture_by_a_cost_that_nobody_knows_is_not_drawn(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = str(logs / "mixed.eval")
+    assert main(["report", mixed, "-o", "none.png", "--cost", "dollars"]) == 1
+    said = capsys.readouterr().err
+    assert "nothing to draw by dollars: Not drawn by dollars: mixed (no price of b/y)." in said
+    assert not Path("none.png").exists()
+    rows = [{"label": "a", "score": 1.0, "calls": 2.0, "tokens": 30.0}]
+    picture = build_cost_chart(rows, "tokens", "score", fixed=True)
+    assert picture["encoding"]["x"]["title"] == "tokens per question" and "bind" not in picture["params"][0]
+    assert build_cost_chart(rows, "tokens", "score")["encoding"]["x"]["title"] == "cost per question"
+
+
+def test_a_dollar_begins_no_formula() -> None:
+    assert escape_markdown("$x$") == "\\$x\\$"

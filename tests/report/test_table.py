@@ -170,7 +170,8 @@ def test_runs_that_are_not_alike_are_rows_of_their_own(tmp_path: Path, capsys: p
     assert "judged by judge: strict" in notes.replace("judged by strict", "judged by judge: strict")
     assert "fingerprint ffffffffffffffff" in notes and notes.count("are not compared: ") == 2
     marks = {system["cells"]["bench, mean of values"]["mark"] for system in result["systems"]}
-    assert marks == {"best", ""}
+    assert marks == {""}  # bold needs another that it may be compared with
+    assert {system["share_of_best"] for system in result["systems"]} == {None, 1.0}
 
 
 def test_the_best_must_be_shown_better_at_a_confidence_that_holds_for_the_column(
@@ -341,3 +342,39 @@ def test_real_evals_of_three_benchmarks(real_logs: Path, capsys: pytest.CaptureF
     assert float(drawn[name, "free-form"]) == published["free-form"]
     markdown = show(capsys, str(real_logs), "--by-part")
     assert "| free-form/TriviaQA | " in markdown and f"Parts of {name}: accuracy, %" in markdown.replace("\\_", "_")
+
+
+def test_the_best_is_the_best_of_those_that_may_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, count, judge in (("lax", 39, "mild"), ("good", 30, "strict"), ("poor", 10, "strict")):
+        write_log(tmp_path / f"{name}.eval", right(count), name=name, judge=judge)
+    result = show_json(capsys, str(tmp_path))
+    found = {system["system"]: system for system in result["systems"]}
+    marks = {name: system["cells"]["bench, mean of values"]["mark"] for name, system in found.items()}
+    assert marks == {"lax": "", "good": "best", "poor": ""}
+    assert [found[name]["share_of_best"] for name in ("lax", "good", "poor")] == [None, 1.0, pytest.approx(1 / 3)]
+    assert any("lax and good are not compared: judged differently" in note for note in result["notes"])
+
+
+def test_a_csv_counts_the_runs_behind_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n, of in enumerate((40, 40, 30)):
+        write_log(tmp_path / f"{n}.eval", dict(list(right(20 + 2 * n).items())[:of]))
+    (row,) = show_csv(capsys, str(tmp_path))
+    assert (row["bench, mean of values, runs"], row["bench, mean of values, runs left out"]) == ("2", "1")
+    assert float(row["bench, mean of values, standard error over runs"]) == pytest.approx(0.025)
+
+
+def test_a_logs_own_figure_is_shown_as_the_log_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_log(tmp_path / "a.eval", right(20), scorer="theirs")
+    log = read_eval_log(str(path))
+    score = EvalScore(name="theirs", scorer="theirs", metrics={"lift": EvalMetric(name="lift", value=0.8)})
+    log.results = EvalResults(total_samples=40, completed_samples=40, scores=[score])
+    write_eval_log(log, str(path))
+    line = next(line for line in show(capsys, str(tmp_path)).splitlines() if line.startswith("| system | 50.0"))
+    assert "| 0.8000 |" in line or "**0.8000** |" in line
+
+
+def test_a_number_without_end_is_null_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_log(tmp_path / "a.eval", {f"q{n}": [1e308 if n % 2 else -1e308] for n in range(6)})
+    for words in (("--table",), ()):
+        assert main(["report", str(tmp_path), *words, "--format", "json"]) == 0
+        json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -5,17 +5,21 @@ from typing import Any
 
 import anyio
 import pytest
-from inspect_ai import Task, eval
+from fakes import mute_models  # noqa: F401, the provider `mute`
+from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput, ModelUsage, get_model
-from inspect_ai.scorer import Score, Scorer, Target, accuracy, model_graded_qa, scorer
+from inspect_ai.scorer import Score, Scorer, Target, accuracy, match, model_graded_qa, scorer
+from inspect_ai.scorer import score as score_in_solver
 from inspect_ai.solver import Generate, Solver, TaskState, generate, self_critique, solver
 
 from archon_eval import Archon
 from archon_eval.models.prices import load_prices
 from archon_eval.models.replies import to_usage
+from archon_eval.runs.account import ACCOUNT_SOURCE
 from archon_eval.runs.benchmark_run import COST_NAMES, Run, merge_runs
+from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.read_log import read_run
 from archon_eval.solvers import archon
 
@@ -226,13 +230,118 @@ def test_a_log_without_events_says_what_it_does_not_know() -> None:
     def strip(sample: Any) -> None:
         sample.events = []
 
-    log = run(generate(), model=BIG)
+    log = run(generate(), match(), model=BIG)
     for path in ("bare.eval", "bare.json"):
         bare = read_run(edit(log, path, strip))
         assert count_log(log) == get_figures(bare)
         assert bare.unknown_costs == {"calls": "the log holds no model events"} and bare.cost["calls"] is None
     judged = read_run(edit(run(generate(), asks(role="j"), model=BIG, model_roles={"j": BIG}), "j.eval", strip))
     assert judged.cost["tokens"] is None and "role j answers or judges" in judged.unknown_costs["tokens"]
+    other = read_run(edit(run(generate(), asks(OTHER), model=BIG), "o.eval", strip))
+    assert other.cost["tokens"] is None and f"whether {OTHER} answers or judges" in other.unknown_costs["tokens"]
+    itself = read_run(edit(run(generate(), asks(), model=BIG), "i.eval", strip))
+    assert itself.cost["dollars"] is None and "the scorer asks may ask" in itself.unknown_costs["dollars"]
+
+
+@pytest.mark.parametrize("action", ["append", "overwrite"])
+def test_a_judge_that_scored_later_is_not_charged(action: Any) -> None:
+    log = run(generate(), model=BIG)
+    first = read_run(log.location)
+    write_eval_log(score(read_eval_log(log.location), asks(OTHER), action=action, display="none"), "again.eval")
+    again = read_run("again.eval", scorer="asks")
+    assert again.cost == first.cost and set(again.cost_by_model) == {BIG} and again.unknown_costs == {}
+
+
+def test_a_scorer_that_the_solver_asks_is_charged() -> None:
+    @solver
+    def attempts() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            state = await generate(state)
+            await score_in_solver(state)
+            return state
+
+        return solve
+
+    found = read_run(run(attempts(), asks(OTHER), model=BIG).location)
+    assert {model: costs["calls"] for model, costs in found.cost_by_model.items()} == {BIG: 1, OTHER: 1}
+
+
+def test_a_failed_call_in_one_account_hides_no_tokens_of_other_models() -> None:
+    log = run(asks_an_architecture(), model=BIG)
+
+    def fail(sample: Any) -> None:
+        for event in sample.events:
+            if event.event == "info" and event.source == ACCOUNT_SOURCE:
+                event.data["models"][SMALL]["failed"] = event.data["failed"] = 1
+        sample.model_usage[SMALL].input_tokens += 1000
+
+    assert read_run(edit(log, "failed.eval", fail)).unknown_costs == {}
+
+    def hide(sample: Any) -> None:
+        fail(sample)
+        sample.model_usage[OTHER] = sample.model_usage[BIG]
+
+    why = f"tokens of {OTHER} that belong to no call in the log"
+    assert read_run(edit(log, "hidden.eval", hide)).unknown_costs["tokens"] == why
+
+
+def test_attempts_that_failed_before_are_said_to_be_in_no_cost() -> None:
+    tried = set[Any]()
+
+    @solver
+    def flaky() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            state = await generate(state)
+            if state.sample_id not in tried:
+                tried.add(state.sample_id)
+                raise RuntimeError("not yet")
+            return state
+
+        return solve
+
+    found = read_run(run(flaky(), model=BIG, retry_on_error=1).location)
+    assert found.cost["calls"] == 1.0
+    assert found.health.sentences == (
+        "3 attempts at a sample failed before and were repeated: what they took is in no cost.",
+    )
+
+
+def test_replies_of_a_plain_model_that_are_cut_or_empty_are_said() -> None:
+    def answer(messages: Any, *_: Any) -> ModelOutput:
+        first = "0 + 0" in messages[0].text
+        output = ModelOutput.from_content("x", "" if first else "I thi", stop_reason="stop" if first else "max_tokens")
+        output.usage = ModelUsage(input_tokens=10, output_tokens=5, total_tokens=15)
+        return output
+
+    found = read_run(run(generate(), model=get_model("mockllm/x", custom_outputs=answer)).location)
+    assert found.health.sentences == (
+        "2 of 3 replies (66.7%) were cut at the token limit, 1 of 3 replies (33.3%) was empty.",
+    )
+
+
+def test_layers_of_several_architectures_in_a_log_are_told_apart() -> None:
+    first = Archon({"name": "first", "layers": [{"generator": [BIG, SMALL]}, {"verifier": "mute/prose"}]})
+    second = Archon(FUSED)
+
+    @solver
+    def two() -> Solver:
+        async def solve(state: TaskState, generate: Generate) -> TaskState:
+            await first.generate(state.input_text)
+            state.output.completion = (await second.generate(state.input_text)).text
+            return state
+
+        return solve
+
+    found = read_run(run(two(), model=BIG).location)
+    assert [layer.kind for layer in found.health.layers] == [layer.kind for layer in found.layers]
+    assert found.health.layers[1].kind == "fuser" and found.health.layers[1].answers == 3
+    [warning] = found.health.warnings
+    assert warning.startswith(
+        "Architecture first, which answered in the same log: Layer 2 (verifier mute/prose) never worked: "
+    )
+    assert found.health.dead == ("verifier mute/prose",)
+    assert RunHealth.from_metadata(found.health.to_metadata()) == found.health
+    assert [layer.answers for layer in found.health.merge(found.health).others["first"]] == [6, 6]
 
 
 def test_an_architectures_last_answer_alone_is_not_passed_off_as_all(folder: Path) -> None:

@@ -12,8 +12,13 @@ from archon_eval.runs.usage import average_usages
 
 
 def build_sample(model_usage: Any) -> Any:
-    facts = {"metadata": {}, "output": SimpleNamespace(metadata=None), "role_usage": {}, "working_time": 2.0}
-    return SimpleNamespace(model_usage=model_usage, **facts)
+    facts = {
+        "metadata": {},
+        "scores": {},
+        "output": SimpleNamespace(metadata=None),
+        "role_usage": {},
+    }
+    return SimpleNamespace(model_usage=model_usage, working_time=2.0, **facts)
 
 
 def test_cached_input_of_a_plain_model_is_input_and_has_its_price() -> None:

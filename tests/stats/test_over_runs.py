@@ -86,3 +86,8 @@ def test_epochs_of_several_logs_are_runs_of_their_own(tmp_path: Path) -> None:
     assert (run.over_runs.questions, run.over_runs.left_out_questions) == (11, 1)
     singly = [read_run(tmp_path / name, missing="drop") for name in ("a.eval", "b.eval")]
     assert [merged.over_runs for merged in merge_alike(singly)] == [run.over_runs]
+
+
+def test_runs_that_overlap_in_part_are_not_said_to_have_nothing_in_common() -> None:
+    first, second = (build_run(**{f"q{n}": 1.0 for n in places}) for places in (range(60), range(40, 100)))
+    assert estimate_over_runs(ACCURACY, [first, second]).why == "every run lacks too many of the questions"

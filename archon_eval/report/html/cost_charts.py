@@ -23,15 +23,17 @@ MAX_LABELLED = 5
 """Points that all carry their label; with more, labels would cover each other, so only the frontier's do."""
 
 
-def build_cost_chart(rows: ChartRows, cost: str, title: str) -> ChartSpec:
+def build_cost_chart(rows: ChartRows, cost: str, title: str, *, fixed: bool = False) -> ChartSpec:
     """Score with its interval against cost per question, the Pareto frontier as a line; a switch changes the cost.
 
     Args:
         rows: `label`, `text`, `range`, `score`, `low`, `high`, `link` and the costs per question that are known.
         cost: the cost that is shown first.
         title: of the scores' axis; with a `%` in it scores end at 100.
+        fixed: whether only this cost can be shown, as in a picture.
     """
-    costs = {n: title for n, title in COST_TITLES.items() if any(row.get(n) is not None for row in rows)}
+    names = (cost,) if fixed else COST_TITLES
+    costs = {n: COST_TITLES[n] for n in names if any(row.get(n) is not None for row in rows)}
     costs = costs or {"calls": COST_TITLES["calls"]}
     switch = build_switch("cost", "Cost: ", options=costs, value=cost if cost in costs else next(iter(costs)))
     if len(costs) == 1:

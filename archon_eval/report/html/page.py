@@ -25,7 +25,7 @@ from archon_eval.report.html.search_section import (
     build_trial_rows,
 )
 from archon_eval.report.html.vega import bundle_scripts, render_png
-from archon_eval.report.report_data import ReportData
+from archon_eval.report.report_data import ReportData, list_undrawn
 from archon_eval.report.standard_errors import STANDARD_ERROR_COLUMNS, STANDARD_ERROR_NOTE
 
 MAX_PAGE_CHARACTERS = 1_500_000
@@ -63,15 +63,19 @@ def render_chart_png(report: ReportData, cost: str) -> bytes:
     """Score against cost of the first benchmark, or of the searches where there is no benchmark, as PNG.
 
     Raises:
-        DataError: the plotting package is missing, or nothing to draw.
+        DataError: the plotting package is missing, or nothing to draw: also where no system's cost is known.
     """
     if report.benchmarks:
         first = report.benchmarks[0]
-        return render_png(build_cost_chart(build_cost_rows(first, ""), cost, format_axis_title(first)))
+        if all(system.run.cost.get(cost) is None for system in first.systems):
+            raise DataError(f"nothing to draw by {cost}: {' '.join(list_undrawn(first, [cost]))}")
+        return render_png(build_cost_chart(build_cost_rows(first, ""), cost, format_axis_title(first), fixed=True))
     rows = [row for search in report.searches for row in build_trial_cost_rows(build_trial_rows(search, ""))]
     if not rows:
         raise DataError("nothing to draw: no run and no trial has a score")
-    return render_png(build_cost_chart(rows, cost, TRIAL_AXIS_TITLE))
+    if all(row.get(cost) is None for row in rows):
+        raise DataError(f"nothing to draw by {cost}: no trial's {cost} are known")
+    return render_png(build_cost_chart(rows, cost, TRIAL_AXIS_TITLE, fixed=True))
 
 
 def _create_environment() -> Environment:
