@@ -67,8 +67,7 @@ def _compare(options: argparse.Namespace) -> int:
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )
     if options.json:
-        notes = [[run.merge_note for run in (pair.first, pair.second)] for pair in pairs]
-        print(dump_json([{**dump_comparison(p), "merge_notes": n} for p, n in zip(pairs, notes, strict=True)]))
+        print(dump_json([dump_comparison(pair) for pair in pairs]))
         return 0
     for number, pair in enumerate(pairs):
         print(sanitize_text(f"{'' if number == 0 else chr(10)}{pair.first.task}, {pair.first.scorer}"))

@@ -223,7 +223,8 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
 
     def dump_system(run: Run) -> Mapping[str, Any]:
         system = {"name": run.name, "fingerprint": run.fingerprint, "log": run.source, "score": asdict(run.estimate)}
-        return {**system, "over_runs": asdict(run.over_runs), **dump_costs(run)}
+        notes = {"merge_note": run.merge_note, "metric_note": run.metric_note}
+        return {**system, **notes, "over_runs": asdict(run.over_runs), **dump_costs(run)}
 
     return {
         "task": pair.first.task,
