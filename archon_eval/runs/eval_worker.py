@@ -134,13 +134,13 @@ class EvalResult:
 
     @cached_property
     def answers(self) -> dict[str, dict[int, ScoredAnswer]]:
-        """Question -> epoch -> scored answer, in the order of the log."""
+        """Question -> epoch -> scored answer, by question, so that sums do not depend on the way here."""
         return {
             question: {
                 int(epoch): ScoredAnswer(value, **self.details.get(question, {}).get(epoch, {}))
                 for epoch, value in by_epoch.items()
             }
-            for question, by_epoch in self.scores.items()
+            for question, by_epoch in sorted(self.scores.items())
         }
 
 

@@ -129,7 +129,7 @@ def test_each_policy_on_a_server_that_refuses(fake_server: Any, form: str, trace
 @pytest.mark.parametrize("trace", ["compact", "calls"])
 def test_an_error_in_place_of_an_answer_is_no_candidate(fake_server: Any, trace: str) -> None:
     refuse_by_size(fake_server, "openai", 0)
-    with pytest.raises(ModelError, match="does not fit the model's context window: This model's maximum context"):
+    with pytest.raises(ModelError, match="This model's maximum context length"):
         Archon({"layers": [{"generator": "openai/gpt-4o-short"}]}, trace=trace).generate_sync("Why?")
 
 

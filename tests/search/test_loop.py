@@ -374,7 +374,7 @@ def test_another_winner_is_asked_for_itself(tmp_path, fake_run):
     reported = [job.key.split("@")[0] for job in fake_run.jobs if job.key.startswith("report")]
     assert f"report/winner/{summary['fingerprint'][:8]}" in reported
     assert any("asked for 1 other winner before" in note for note in summary["notes"])
-    assert dict(_find_report_logs(tmp_path / "search.jsonl")).keys() == {"winner", "single", "best-of-n"}
+    assert {log.name for log in _find_report_logs(tmp_path / "search.jsonl")} == {"winner", "single", "best-of-n"}
     summary["held_out"]["winner"]["fingerprint"] = "another"
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     assert dict(_find_report_logs(tmp_path / "search.jsonl")).keys() == {"single", "best-of-n"}
