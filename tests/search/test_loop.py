@@ -377,7 +377,7 @@ def test_another_winner_is_asked_for_itself(tmp_path, fake_run):
     assert {log.name for log in _find_report_logs(tmp_path / "search.jsonl")} == {"winner", "single", "best-of-n"}
     summary["held_out"]["winner"]["fingerprint"] = "another"
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert dict(_find_report_logs(tmp_path / "search.jsonl")).keys() == {"single", "best-of-n"}
+    assert {log.name for log in _find_report_logs(tmp_path / "search.jsonl")} == {"single", "best-of-n"}
 
 
 def test_a_held_out_question_without_a_score(tmp_path, fake_run):
