@@ -166,7 +166,7 @@ def _parse_choice(raw: Mapping[str, Any]) -> Choice:
     reason = STOP_REASONS.get(raw.get("finish_reason") or "", "unknown")
     if not content and isinstance(refusal := message.get("refusal"), str) and refusal:
         content, reason = refusal, "content_filter"
-    text, more = split_thoughts(content)
+    text, more = split_thoughts(content, only_leading=bool(thoughts))
     if more:
         thoughts = [*thoughts, more]
     return Choice(text, "\n\n".join(thoughts), reason, raw)
@@ -280,8 +280,8 @@ def tidy_completion(payload: Mapping[str, Any], completion: Completion) -> dict[
 
 def _tidy_choice(place: int, choice: Choice) -> dict[str, Any]:
     message = {"role": "assistant", "content": choice.text}
-    if choice.thoughts:
-        message["reasoning_content"] = choice.thoughts
+    if choice.thoughts or "<think" in choice.text:  # where there are none, Inspect would look for them in code
+        message["reasoning_content"] = choice.thoughts or " "
     sent = choice.raw.get("message")
     for name in ("tool_calls", "function_call"):
         if isinstance(sent, Mapping) and sent.get(name):

@@ -81,6 +81,7 @@ def counts(**usage: Any) -> Change:
 
 
 WHOLE = Reply("It is 4.")
+SPOKEN_OF = "Use:\n```html\n<think>hello</think>\n```"
 ROWS: dict[str, tuple[Change, Reply]] = {
     "cut off": (in_choice(finish_reason="length"), Reply("It is 4.", "max_tokens")),
     "filtered half way": (in_choice(finish_reason="content_filter"), Reply("It is 4.", "content_filter")),
@@ -104,6 +105,12 @@ ROWS: dict[str, tuple[Change, Reply]] = {
     ),
     "a field for thoughts": (says("It is 4.", reasoning_content="hm"), Reply("It is 4.", thoughts="hm")),
     "another field for thoughts": (says("It is 4.", reasoning="hm"), Reply("It is 4.", thoughts="hm")),
+    "thoughts only spoken of": (says(SPOKEN_OF), Reply(SPOKEN_OF)),
+    "thoughts spoken of after thoughts": (says(f"<think>hm</think>{SPOKEN_OF}"), Reply(SPOKEN_OF, thoughts="hm")),
+    "tags after thoughts that came apart": (
+        says("So <think>x</think> 4", reasoning_content="hm"),
+        Reply("So <think>x</think> 4", thoughts="hm"),
+    ),
     "a refusal": (says(None, refusal="I cannot."), Reply("I cannot.", "content_filter")),
     "no text": (says(None), Reply("")),
 }

@@ -1,5 +1,6 @@
 """What a server says becomes one meaning: an answer without thoughts, whole or cut, or a failed call."""
 
+import random
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ def choice(content: Any, reason: str | None = "stop", **more: Any) -> dict[str, 
 
 def payload(*choices: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"id": "1", "object": "chat.completion", "created": 0, "model": "gpt-4o", "choices": list(choices), **more}
+
+
+ABOUT_TAGS = "Use `<think>` tags:\n```html\n<think>abc</think>\n```\nDone"
+ABOUT_MARKS = "Write `<|channel|>analysis<|message|>` first."
 
 
 @pytest.mark.parametrize(
@@ -42,12 +47,87 @@ def payload(*choices: dict[str, Any], **more: Any) -> dict[str, Any]:
         ("End with `</think>`.", "End with `</think>`.", ""),
         ('text.replace("</think>", "")', 'text.replace("</think>", "")', ""),
         ("analysis of the data", "analysis of the data", ""),
+        ("hm\n</think>\nReplace `</think>`.", "Replace `</think>`.", "hm"),
+        ("hm (so).</think> It is **4**", "It is **4**", "hm (so)."),
+        ("<think>of `<think>` tags</think>Use:\n```\n</think>\n```", "Use:\n```\n</think>\n```", "of `<think>` tags"),
+        ("<think>```py\ncut code\n</think>\n4", "4", "```py\ncut code"),
+        (f"<think>t</think>\n{ABOUT_TAGS}", ABOUT_TAGS, "t"),
+        (f"t\n</think>\n{ABOUT_TAGS}", ABOUT_TAGS, "t"),
+        (f"<|channel|>analysis<|message|>t<|end|><|channel|>final<|message|>{ABOUT_MARKS}", ABOUT_MARKS, "t"),
         ("", "", ""),
     ],
 )
 def test_thoughts_are_no_part_of_an_answer(text: str, answer: str, thoughts: str) -> None:
     assert split_thoughts(text) == (answer, thoughts)
     assert split_thoughts(answer) == (answer, ""), "what is separated once stays as it is"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(re.sub(r'<think>.*?</think>', '', s))\n```",
+        "```python\np = f'<think>{x}</think>'\n```",
+        "```python\nEND = '\\n</think>\\n'\nprint(END)\n```",
+        "```\n<think>cut",
+        "~~~\nhm\n</think>\n~~~",
+        "p = f'<think>{x}</think>'",
+        'It says "<think> and </think>".',
+        "Use:\n```html\n<think>hello</think>\n```",
+        "The model emits `<think>` and then `</think>` first.",
+        "Answer: B. (The tag **</think>** ends the thoughts.)",
+        "The tag </think> ends the thoughts.",
+        "Not <thinking>hm</thinking> but\n</thinking> it is.",
+        ABOUT_TAGS,
+        ABOUT_MARKS,
+    ],
+)
+def test_an_answer_may_speak_of_the_marks_of_thoughts(text: str) -> None:
+    assert split_thoughts(text) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "thoughts"),
+    [
+        ("<think>hm</think>4", "4", "hm"),
+        ("<think>a</think>\n<think>b</think>\n4", "4", "a\n\nb"),
+        ("<think> is a tag.", "<think> is a tag.", ""),
+        ("It is\n</think>\n4", "It is\n</think>\n4", ""),
+        ("So <think>hm</think> 4", "So <think>hm</think> 4", ""),
+        ("<|channel|>analysis<|message|>hm<|end|><|channel|>final<|message|>4", "4", "hm"),
+    ],
+)
+def test_a_text_whose_thoughts_came_apart_is_searched_at_its_beginning_only(
+    text: str, answer: str, thoughts: str
+) -> None:
+    assert split_thoughts(text, only_leading=True) == (answer, thoughts)
+    assert split_thoughts(answer, only_leading=True) == (answer, "")
+    (found,) = parse_completion(payload(choice(text, reasoning_content="apart"))).choices
+    reply = build_reply("m", found.text, found.stop_reason, thoughts=found.thoughts)
+    assert (reply.text, reply.thoughts) == (answer, f"apart\n\n{thoughts}".strip())
+
+
+def test_no_mixture_of_marks_is_split_twice() -> None:
+    marks = [
+        "<think>",
+        "</think>",
+        "</thinking>",
+        "```",
+        "`",
+        '"',
+        "\n",
+        "a",
+        "**",
+        "[THINK]",
+        "[/THINK]",
+        "<th",
+        "ink>",
+    ]
+    marks += ["<|channel|>", "final", "<|message|>", "<|end|>", "analysis", "assistantfinal"]
+    source = random.Random(1)
+    for _ in range(3000):
+        text = "".join(source.choices(marks, k=source.randint(1, 20)))
+        answer, _thoughts = split_thoughts(text)
+        assert split_thoughts(answer) == split_thoughts(answer, only_leading=True) == (answer, ""), text
 
 
 @pytest.mark.parametrize("text", ["<think></think>", "<think>", "</think>", "<|channel|>a<|message|>", "<thought>"])
