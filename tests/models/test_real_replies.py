@@ -20,6 +20,7 @@ from archon_eval.errors import BudgetError, ModelError
 from archon_eval.integrations.python import Archon
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.client import build_client
+from archon_eval.models.context_window import is_overflow
 from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.judge_client import ask_judge
 from archon_eval.models.openai_direct import OpenAIDirect
@@ -85,6 +86,10 @@ SPOKEN_OF = "Use:\n```html\n<think>hello</think>\n```"
 ROWS: dict[str, tuple[Change, Reply]] = {
     "cut off": (in_choice(finish_reason="length"), Reply("It is 4.", "max_tokens")),
     "filtered half way": (in_choice(finish_reason="content_filter"), Reply("It is 4.", "content_filter")),
+    "an end that is a list": (in_choice(finish_reason=["stop"]), Reply("It is 4.", "unknown")),
+    "cut off, in capitals": (in_choice(finish_reason="MAX_TOKENS"), Reply("It is 4.", "max_tokens")),
+    "filtered by another name": (in_choice(finish_reason="SAFETY"), Reply("It is 4.", "content_filter")),
+    "the window's end": (in_choice(finish_reason="model_context_window_exceeded"), Reply("It is 4.", "model_length")),
     "an end of unknown name": (in_choice(finish_reason="eos_token"), Reply("It is 4.", "unknown")),
     "a list of parts": (says([{"type": "text", "text": "It is"}, {"type": "text", "text": " 4."}]), WHOLE),
     "parts with thoughts": (
@@ -155,6 +160,7 @@ def test_a_reply_is_kept_and_asked_for_once_whatever_its_usage(fake_server: Fake
 
 BROKEN: dict[str, Change] = {
     "an end in an error": in_choice(finish_reason="error"),
+    "an end in a lost connection": in_choice(finish_reason="network_error"),
     "an error in the choice": in_choice(error={"message": "upstream failed", "code": 502}),
     "an error in place of choices": lambda _: {"error": {"message": "upstream failed", "code": 502}},
     "no choices": changed(choices=[]),
@@ -212,6 +218,35 @@ def test_a_prompt_over_the_window_is_a_failed_call(fake_server: FakeServer, trac
     fake_server.script("400-context")
     (failed,) = ask(trace)
     assert isinstance(failed, ModelError) and "maximum context length is 8192" in str(failed)
+
+
+OVERFLOW = "This model's maximum context length is 8192 tokens. You requested 9015 tokens."
+
+
+@PATHS
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (OVERFLOW, "the prompt does not fit the model's context window"),
+        ("Your request was blocked by our content policy.", "refused by the provider's content filter"),
+    ],
+)
+def test_a_notice_for_which_no_token_was_generated_is_a_failed_call(
+    fake_server: FakeServer, trace: str, text: str, why: str
+) -> None:
+    spoken, none = says(text), counts(prompt_tokens=9, completion_tokens=0, total_tokens=9)
+    fake_server.send(lambda completion: spoken(none(completion)), spoken)
+    (failed,), (answer,) = ask(trace), ask(trace)
+    assert isinstance(failed, ModelError) and why in str(failed) and text in str(failed)
+    assert isinstance(answer, Reply) and answer.text == text, "with tokens of its own, the model says so"
+
+
+@PATHS
+def test_an_end_of_the_window_without_text_is_a_prompt_over_it(fake_server: FakeServer, trace: str) -> None:
+    message = {"role": "assistant", "content": ""}
+    fake_server.send(in_choice(finish_reason="model_context_window_exceeded", message=message))
+    (failed,) = ask(trace)
+    assert isinstance(failed, ModelError) and is_overflow(str(failed))
 
 
 @PATHS

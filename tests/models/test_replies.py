@@ -169,6 +169,29 @@ def test_content_of_no_known_form_is_an_error_or_empty_and_never_a_crash(content
             parse_completion(payload(choice(content)))
 
 
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        *[("length", "max_tokens"), ("max_tokens", "max_tokens"), ("MAX_TOKENS", "max_tokens"), ("STOP", "stop")],
+        *[("sensitive", "content_filter"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter")],
+        *[("context_length_exceeded", "model_length"), ("model_context_window_exceeded", "model_length")],
+        *[("eos_token", "unknown"), ("stop_sequence", "unknown"), ("tool_calls", "tool_calls")],
+        *[(["stop"], "unknown"), ({"a": 1}, "unknown"), (7, "unknown"), (None, "unknown")],
+    ],
+)
+def test_why_a_reply_ended_is_known_by_many_names(sent: Any, meant: str) -> None:
+    assert parse_completion(payload(choice("Hi.", sent))).choices[0].stop_reason == meant
+
+
+@pytest.mark.parametrize(
+    "reason", ["error", "Error", "network_error", "insufficient_system_resource", "cancelled", "canceled"]
+)
+def test_a_reply_that_the_server_gave_up_is_none(reason: str) -> None:
+    with pytest.raises(CompletionError, match=f"finish_reason '{reason}'") as caught:
+        parse_completion(payload(choice("Hi", reason)))
+    assert caught.value.kind == "transient"
+
+
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 
 
@@ -259,6 +282,7 @@ def test_a_reply_says_whether_it_is_whole(text: str, reason: str, usage: Usage |
         ("The prompt was filtered.", "content_filter", None),
         ("The prompt was filtered.", "content_filter", Usage(9, 0)),
         ("", "content_filter", Usage(9, 4)),
+        ("", "model_length", Usage(9, 4)),
     ],
 )
 def test_a_text_for_which_no_token_was_generated_is_a_failed_call(text: str, reason: str, usage: Usage | None) -> None:
