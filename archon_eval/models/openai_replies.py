@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from inspect_ai.model import Logprobs
+from pydantic import ValidationError
+
 from archon_eval.errors import quote
 from archon_eval.models.context_window import is_overflow
 from archon_eval.models.thoughts import split_thoughts
@@ -39,6 +42,8 @@ _FILTER_NOTICE = re.compile(
     re.I,
 )
 """What a provider says of its filter in place of an answer."""
+LONGEST_ASKED_WAIT, CUT_WAIT = 3600.0, 60.0
+"""Seconds: a `Retry-After` of so much is not waited for, and what is waited instead."""
 LONGEST_NOTICE = 1000
 """Characters; a longer text is no notice."""
 _VERSION = re.compile(r"(?:[-@:](?:\d{4}-\d\d-\d\d|\d{2,8}|v\d[\w.]*|latest|preview|free))*")
@@ -110,7 +115,9 @@ def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
         CompletionError: there is no usable choice in it; says why in the server's own words.
     """
     if not isinstance(payload, Mapping):
-        raise CompletionError(f"an answer that is no JSON object: {quote(str(payload))}", "transient")
+        raise CompletionError(
+            f"an answer that is no JSON object: {quote(json.dumps(payload, default=str))}", "transient"
+        )
     error, found = payload.get("error"), payload.get("choices")
     if not error and not found and payload.get("object") == "error":
         error = payload
@@ -124,13 +131,12 @@ def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
     seen: set[tuple[int, str, str]] = set()
     twice = 0
     for place, raw in enumerate(found):
-        if not isinstance(raw, Mapping):
-            raise CompletionError(f"a choice that is no JSON object: {quote(str(raw))}")
-        failure = _find_failure(raw)
-        if failure is not None:
-            failures.append(failure)
+        try:
+            choice = _parse_choice(raw)
+        except CompletionError as exc:
+            failures.append(exc)
             continue
-        choice, index = _parse_choice(raw), raw.get("index")
+        index = raw.get("index")
         number = index if type(index) is int else place
         if len(found) > 1:
             if (number, choice.text, choice.thoughts) in seen:
@@ -153,22 +159,24 @@ def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
     return Completion(ordered, _parse_usage(usage, ordered), tuple(remarks), len(failures))
 
 
-def _find_failure(raw: Mapping[str, Any]) -> CompletionError | None:
-    """Why a choice is none, where the server says so."""
-    if error := raw.get("error"):
-        return classify_error(error, "transient")
-    if _read_reason(raw) in FAILED_REASONS:
-        return CompletionError(f"the provider ended the reply with finish_reason {raw['finish_reason']!r}", "transient")
-    return None
-
-
 def _read_reason(raw: Mapping[str, Any]) -> str:
     """Why a choice ended, in small letters; empty for unknown."""
     reason = raw.get("finish_reason")
     return reason.lower() if isinstance(reason, str) else ""
 
 
-def _parse_choice(raw: Mapping[str, Any]) -> Choice:
+def _parse_choice(raw: Any) -> Choice:
+    """What a choice says.
+
+    Raises:
+        CompletionError: it is none, or the server says that it gave it up.
+    """
+    if not isinstance(raw, Mapping):
+        raise CompletionError(f"a choice that is no JSON object: {quote(json.dumps(raw, default=str))}", "transient")
+    if error := raw.get("error"):
+        raise classify_error(error, "transient")
+    if _read_reason(raw) in FAILED_REASONS:
+        raise CompletionError(f"the provider ended the reply with finish_reason {raw['finish_reason']!r}", "transient")
     message = raw.get("message")
     if message is None and isinstance(raw.get("text"), str):  # of the older completions API
         message = {"content": raw["text"]}
@@ -205,6 +213,8 @@ def _join_parts(content: Any) -> tuple[str, list[str]]:
     """The text and the thoughts of a content that comes in parts (Mistral), or not at all."""
     if content is None:
         return "", []
+    if type(content) in (int, float):
+        return str(content), []
     texts: list[str] = []
     thoughts: list[str] = []
     for part in [content] if isinstance(content, Mapping) else content if isinstance(content, list) else [None]:
@@ -302,6 +312,11 @@ def is_same_model(asked: str, served: Any) -> bool:
     return longer.startswith(shorter) and bool(_VERSION.fullmatch(longer, len(shorter)))
 
 
+def limit_wait(seconds: float | None) -> float | None:
+    """The wait that a server asks for; an hour or more is cut to `CUT_WAIT`, as no run can stand still so long."""
+    return CUT_WAIT if seconds is not None and seconds >= LONGEST_ASKED_WAIT else seconds
+
+
 def tidy_completion(payload: Mapping[str, Any], completion: Completion) -> dict[str, Any]:
     """The payload as a plain server would have sent what it means, for Inspect's own functions."""
     return {
@@ -322,7 +337,17 @@ def _tidy_choice(place: int, choice: Choice) -> dict[str, Any]:
         if isinstance(sent, Mapping) and sent.get(name):
             message[name] = sent[name]
     reason = {"max_tokens": "length"}.get(choice.stop_reason, choice.stop_reason)
-    return {**choice.raw, "index": place, "message": message, "finish_reason": reason}
+    logprobs = _take_logprobs(choice.raw.get("logprobs"))
+    return {**choice.raw, "index": place, "message": message, "finish_reason": reason, "logprobs": logprobs}
+
+
+def _take_logprobs(raw: Any) -> Any:
+    """The log probabilities, None where they have a form that Inspect does not read."""
+    try:
+        Logprobs.model_validate(raw)
+    except ValidationError:
+        return None
+    return raw
 
 
 def _tidy_usage(counts: TokenCounts | None) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 The kinds are the rows of the table in docs/harnesses.md.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from archon_eval._notes import ArchonNote
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError, ModelError
 from archon_eval.integrations.python import Archon
+from archon_eval.models import openai_replies
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.client import build_client
 from archon_eval.models.context_window import is_overflow
@@ -116,6 +118,11 @@ ROWS: dict[str, tuple[Change, Reply]] = {
         says("So <think>x</think> 4", reasoning_content="hm"),
         Reply("So <think>x</think> 4", thoughts="hm"),
     ),
+    "a number": (says(4), Reply("4")),
+    **{
+        f"odd log probabilities {place}": (in_choice(logprobs=odd), WHOLE)
+        for place, odd in enumerate(["x", [], [1], 7, {"content": 7}, {"content": [{"token": 1}]}, {"tokens": ["a"]}])
+    },
     "a refusal": (says(None, refusal="I cannot."), Reply("I cannot.", "content_filter")),
     "no text": (says(None), Reply("")),
 }
@@ -163,6 +170,7 @@ BROKEN: dict[str, Change] = {
     "an end in a lost connection": in_choice(finish_reason="network_error"),
     "an error in the choice": in_choice(error={"message": "upstream failed", "code": 502}),
     "an error in place of choices": lambda _: {"error": {"message": "upstream failed", "code": 502}},
+    "a choice of null": changed(choices=[None]),
     "no choices": changed(choices=[]),
     "choices of null": changed(choices=None),
 }
@@ -175,6 +183,15 @@ def test_what_the_server_gave_up_is_asked_for_again_and_noted(fake_server: FakeS
     (reply,) = ask(trace)
     assert isinstance(reply, Reply) and reply.text == "It is 4." and len(fake_server.requests) == 2
     assert [remark.startswith("asked again after: ") for remark in reply.remarks] == [True]
+
+
+@PATHS
+@pytest.mark.parametrize("body", [[1], "x", None, 7])
+def test_a_body_that_is_no_object_fails_in_the_same_words(fake_server: FakeServer, trace: str, body: Any) -> None:
+    fake_server.send(*[body] * 9)
+    (failed,) = ask(trace)
+    said = f"gave up after 3 attempts: an answer that is no JSON object: {json.dumps(body)}"
+    assert isinstance(failed, ModelError) and said in str(failed).replace("'", "") and len(fake_server.requests) == 3
 
 
 @PATHS
@@ -335,8 +352,13 @@ def test_equal_draws_under_indexes_of_their_own_are_draws(fake_server: FakeServe
             2,
             "1 of 3 choices failed: the provider ended the reply with finish_reason 'error'",
         ),
+        (
+            lambda c: {**c, "choices": [*c["choices"][:2], None]},
+            2,
+            "1 of 3 choices failed: a choice that is no JSON object: 'null'",
+        ),
     ],
-    ids=["fewer", "more", "failed"],
+    ids=["fewer", "more", "failed", "null"],
 )
 def test_draws_that_are_missing_are_asked_for_and_noted(
     fake_server: FakeServer, sent: Change, requests: int, remark: str
@@ -423,6 +445,15 @@ def test_a_retry_after_that_is_a_date_is_waited_for(fake_server: FakeServer) -> 
     ask("full", draws=2)
     first, second = fake_server.requests
     assert second.started - first.started >= 1.0, "the date is one to two seconds ahead"
+
+
+def test_a_retry_after_of_a_day_is_cut_and_noted(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_replies, "CUT_WAIT", 0.01)
+    fake_server.retry_after = "86400"
+    fake_server.script("429")
+    (reply,) = ask("full")
+    assert isinstance(reply, Reply) and len(fake_server.requests) == 2
+    assert reply.remarks == ("asked again after 0.01 seconds, not 86400 as the server said",)
 
 
 def test_a_refusal_past_the_configured_retries_fails_all_draws_once(fake_server: FakeServer) -> None:

@@ -8,7 +8,13 @@ from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogp
 
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Reply, Usage
-from archon_eval.models.openai_replies import CompletionError, classify_error, is_same_model, parse_completion
+from archon_eval.models.openai_replies import (
+    CompletionError,
+    classify_error,
+    is_same_model,
+    limit_wait,
+    parse_completion,
+)
 from archon_eval.models.replies import build_reply, get_top_logprobs, split_usage, to_reply, to_usage
 from archon_eval.models.thoughts import split_thoughts
 
@@ -160,13 +166,26 @@ def test_a_refusal_in_the_models_words_is_a_filtered_reply() -> None:
     assert build_reply("m", found.text, found.stop_reason, Usage(3, 2)).status == "filtered"
 
 
-@pytest.mark.parametrize("content", [7, [7], {"text": 7}])
-def test_content_of_no_known_form_is_an_error_or_empty_and_never_a_crash(content: Any) -> None:
-    if isinstance(content, dict):
-        assert parse_completion(payload(choice(content))).choices[0].text == ""
-    else:
-        with pytest.raises(CompletionError, match="neither text nor parts"):
-            parse_completion(payload(choice(content)))
+@pytest.mark.parametrize(("content", "text"), [(7, "7"), (0.5, "0.5"), ({"text": 7}, "")])
+def test_content_that_is_a_number_is_its_text(content: Any, text: str) -> None:
+    assert parse_completion(payload(choice(content))).choices[0].text == text
+
+
+@pytest.mark.parametrize("content", [[7], True])
+def test_content_of_no_known_form_is_an_error(content: Any) -> None:
+    with pytest.raises(CompletionError, match="neither text nor parts"):
+        parse_completion(payload(choice(content)))
+
+
+@pytest.mark.parametrize("broken", [None, "x", {"index": 0}, choice([7])])
+def test_one_broken_choice_is_one_failed_draw(broken: Any) -> None:
+    found = parse_completion(payload(broken, choice("Hi.")), n=2)
+    assert ([one.text for one in found.choices], found.failed) == (["Hi."], 1)
+    assert found.remarks[0].startswith("1 of 2 choices failed: ")
+
+
+def test_a_wait_of_an_hour_is_cut() -> None:
+    assert [limit_wait(one) for one in (None, 0.5, 3599.0, 3600.0, 1e9)] == [None, 0.5, 3599.0, 60.0, 60.0]
 
 
 @pytest.mark.parametrize(
