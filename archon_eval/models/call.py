@@ -96,7 +96,7 @@ def is_refused_call(text: str, stop_reason: str, usage: Usage | None) -> bool:
     """Whether no token was generated, so that a text is the provider's refusal and not the model's answer."""
     if stop_reason not in REFUSALS:
         return False
-    return usage is None or usage.output_tokens == 0 or (stop_reason == "content_filter" and not text.strip())
+    return usage is None or usage.output_tokens == 0 or not text.strip()
 
 
 class Caller(Protocol):

@@ -52,6 +52,7 @@ from archon_eval.models.openai_replies import (
     FailureKind,
     TokenCounts,
     classify_error,
+    limit_wait,
     parse_completion,
 )
 from archon_eval.models.openai_request import RequestBuilder, RequestTemplate, find_obstacle
@@ -81,7 +82,9 @@ class _Refusal:
     message: str
     kind: FailureKind
     wait: float | None = None
-    """Seconds, where the endpoint says."""
+    """Seconds to wait, where the endpoint says."""
+    asked: float | None = None
+    """Seconds that the endpoint asked for, which may be too many."""
     busy: bool = True
     """Whether it was the status that said so, and not the body of a success."""
 
@@ -208,6 +211,8 @@ class OpenAIDirect:
             if not outcome.busy:
                 remarks = (*remarks, f"asked again after: {redact(outcome.message)}")
             wait = outcome.wait
+            if wait != outcome.asked:
+                remarks = (*remarks, f"asked again after {wait:g} seconds, not {outcome.asked:g} as the server said")
             if wait is None:
                 wait = min(FIRST_WAIT * 2 ** min(attempt - 1, 10), LONGEST_WAIT)
             with sample_wait():
@@ -237,7 +242,7 @@ class OpenAIDirect:
             if outcome is None:
                 return []
             if not isinstance(outcome, _Refusal):
-                outcome = self._parse_replies(outcome, call.model, time.monotonic() - started, n=n)
+                outcome = self._parse_replies(outcome[0], call.model, time.monotonic() - started, n=n)
             refused = isinstance(outcome, _Refusal) and outcome.kind != "permanent" and outcome.busy
             if isinstance(outcome, _Refusal):
                 if outcome.kind != "permanent":
@@ -252,14 +257,14 @@ class OpenAIDirect:
             self._gate.finish(refused, self._priority_lock.waiting)
             await pool.__aexit__(None, None, None)
 
-    async def _post_request(self, body: bytes, share: _SharedRequest | None) -> "Any | _Refusal | None":
-        """The parsed body of a success, why there is none yet, or None where Inspect is to ask."""
+    async def _post_request(self, body: bytes, share: _SharedRequest | None) -> "tuple[Any] | _Refusal | None":
+        """The parsed body of a success (which may be null), why there is none yet, or None where Inspect is to ask."""
         target, session = self._requests.get_endpoint(), await self._sessions.get()
         try:
             async with session.post(target.url, data=body, headers=target.headers, allow_redirects=False) as response:
                 data = await response.read()
                 if response.status // 100 == 2:
-                    return json.loads(data)
+                    return (json.loads(data),)
                 return self._read_refusal(response.status, response.headers, data, share=share)
         except aiohttp.ClientResponseError:  # more or longer headers, say, than this client takes: so at every call
             self._unreadable = True
@@ -279,7 +284,8 @@ class OpenAIDirect:
         if status < 500 and status not in BUSY_STATUSES:
             return None
         kind: FailureKind = "rate_limit" if status == 429 else "transient"
-        return _Refusal(f"HTTP {status}: {error}", kind, parse_retry_after(headers))
+        asked = parse_retry_after(headers)
+        return _Refusal(f"HTTP {status}: {error}", kind, limit_wait(asked), asked=asked)
 
     def _parse_replies(
         self, payload: Any, model: str, seconds: float, *, n: int

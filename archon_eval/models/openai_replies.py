@@ -11,19 +11,24 @@ both paths read the same in the same words of a server.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from inspect_ai.model import Logprobs
+from pydantic import ValidationError
+
 from archon_eval.errors import quote
+from archon_eval.models.context_window import is_overflow
 from archon_eval.models.thoughts import split_thoughts
 
 STOP_REASONS = {
     **{"stop": "stop", "eos": "stop", "length": "max_tokens", "max_tokens": "max_tokens"},
-    **{"content_filter": "content_filter", "model_length": "model_length"},
+    **dict.fromkeys(("content_filter", "sensitive", "safety", "recitation"), "content_filter"),
+    **dict.fromkeys(("model_length", "context_length_exceeded", "model_context_window_exceeded"), "model_length"),
     **{"tool_calls": "tool_calls", "function_call": "tool_calls"},
 }
-"""`finish_reason` -> Inspect's name; any other is `unknown`, which says nothing about the reply."""
-FAILED_REASONS = ("error", "abort")
+"""`finish_reason` in small letters -> Inspect's name; any other is `unknown`, which says nothing about the reply."""
+FAILED_REASONS = ("error", "abort", "network_error", "insufficient_system_resource", "cancelled", "canceled")
 """A `finish_reason` of a choice that the server gave up."""
 QUOTA_WORDS = re.compile(r"insufficient_quota|exceeded your current quota|billing_hard_limit_reached")
 """What a refusal says that no waiting mends."""
@@ -31,6 +36,16 @@ _TRANSIENT_WORDS = re.compile(r"server_error|internal|overloaded|unavailable|tim
 _NEVER_FITS = re.compile(
     r"context_length|context_size|context length|context window|content_filter|content_policy", re.I
 )
+_FILTER_NOTICE = re.compile(
+    r"content[_ -]?(?:filter|policy|management policy|moderation)|responsible ?ai|safety (?:filter|system|polic)"
+    r"|(?:prompt|request|input|response|output|content) (?:was|were|has been|is|got) (?:filtered|blocked|flagged)",
+    re.I,
+)
+"""What a provider says of its filter in place of an answer."""
+LONGEST_ASKED_WAIT, CUT_WAIT = 3600.0, 60.0
+"""Seconds: a `Retry-After` of so much is not waited for, and what is waited instead."""
+LONGEST_NOTICE = 1000
+"""Characters; a longer text is no notice."""
 _VERSION = re.compile(r"(?:[-@:](?:\d{4}-\d\d-\d\d|\d{2,8}|v\d[\w.]*|latest|preview|free))*")
 
 FailureKind = Literal["transient", "rate_limit", "permanent"]
@@ -100,7 +115,9 @@ def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
         CompletionError: there is no usable choice in it; says why in the server's own words.
     """
     if not isinstance(payload, Mapping):
-        raise CompletionError(f"an answer that is no JSON object: {quote(str(payload))}", "transient")
+        raise CompletionError(
+            f"an answer that is no JSON object: {quote(json.dumps(payload, default=str))}", "transient"
+        )
     error, found = payload.get("error"), payload.get("choices")
     if not error and not found and payload.get("object") == "error":
         error = payload
@@ -114,13 +131,12 @@ def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
     seen: set[tuple[int, str, str]] = set()
     twice = 0
     for place, raw in enumerate(found):
-        if not isinstance(raw, Mapping):
-            raise CompletionError(f"a choice that is no JSON object: {quote(str(raw))}")
-        failure = _find_failure(raw)
-        if failure is not None:
-            failures.append(failure)
+        try:
+            choice = _parse_choice(raw)
+        except CompletionError as exc:
+            failures.append(exc)
             continue
-        choice, index = _parse_choice(raw), raw.get("index")
+        index = raw.get("index")
         number = index if type(index) is int else place
         if len(found) > 1:
             if (number, choice.text, choice.thoughts) in seen:
@@ -138,20 +154,29 @@ def parse_completion(payload: Any, model: str = "", n: int = 1) -> Completion:
         remarks.append(f"{len(found)} choices, {n} asked for")
     if model and not is_same_model(model, served := payload.get("model")):
         remarks.append(f"answered by {quote(str(served), 80)}, not {model}")
-    ordered = [choice for _, choice in sorted(choices, key=lambda pair: pair[0])]
-    return Completion(ordered, _parse_usage(payload.get("usage"), ordered), tuple(remarks), len(failures))
+    usage = payload.get("usage")
+    ordered = [_find_notice(choice, usage) for _, choice in sorted(choices, key=lambda pair: pair[0])]
+    return Completion(ordered, _parse_usage(usage, ordered), tuple(remarks), len(failures))
 
 
-def _find_failure(raw: Mapping[str, Any]) -> CompletionError | None:
-    """Why a choice is none, where the server says so."""
+def _read_reason(raw: Mapping[str, Any]) -> str:
+    """Why a choice ended, in small letters; empty for unknown."""
+    reason = raw.get("finish_reason")
+    return reason.lower() if isinstance(reason, str) else ""
+
+
+def _parse_choice(raw: Any) -> Choice:
+    """What a choice says.
+
+    Raises:
+        CompletionError: it is none, or the server says that it gave it up.
+    """
+    if not isinstance(raw, Mapping):
+        raise CompletionError(f"a choice that is no JSON object: {quote(json.dumps(raw, default=str))}", "transient")
     if error := raw.get("error"):
-        return classify_error(error, "transient")
-    if raw.get("finish_reason") in FAILED_REASONS:
-        return CompletionError(f"the provider ended the reply with finish_reason {raw['finish_reason']!r}", "transient")
-    return None
-
-
-def _parse_choice(raw: Mapping[str, Any]) -> Choice:
+        raise classify_error(error, "transient")
+    if _read_reason(raw) in FAILED_REASONS:
+        raise CompletionError(f"the provider ended the reply with finish_reason {raw['finish_reason']!r}", "transient")
     message = raw.get("message")
     if message is None and isinstance(raw.get("text"), str):  # of the older completions API
         message = {"content": raw["text"]}
@@ -163,19 +188,33 @@ def _parse_choice(raw: Mapping[str, Any]) -> Choice:
         content, thoughts = _join_parts(content)
     if len(message) > 2:
         thoughts = _list_reasoning(message) or thoughts
-    reason = STOP_REASONS.get(raw.get("finish_reason") or "", "unknown")
+    reason = STOP_REASONS.get(_read_reason(raw), "unknown")
     if not content and isinstance(refusal := message.get("refusal"), str) and refusal:
         content, reason = refusal, "content_filter"
-    text, more = split_thoughts(content)
+    text, more = split_thoughts(content, only_leading=bool(thoughts))
     if more:
         thoughts = [*thoughts, more]
     return Choice(text, "\n\n".join(thoughts), reason, raw)
+
+
+def _find_notice(choice: Choice, usage: Any) -> Choice:
+    """The choice; as refused where a notice of the provider's stands in place of text and no token was generated."""
+    if choice.stop_reason != "stop" or not isinstance(usage, Mapping) or len(choice.text) > LONGEST_NOTICE:
+        return choice
+    prompt, completion, total = _parse_counts(usage)
+    if not prompt or completion != 0 or (total or 0) > prompt:
+        return choice
+    if is_overflow(choice.text):
+        return replace(choice, stop_reason="model_length")
+    return replace(choice, stop_reason="content_filter") if _FILTER_NOTICE.search(choice.text) else choice
 
 
 def _join_parts(content: Any) -> tuple[str, list[str]]:
     """The text and the thoughts of a content that comes in parts (Mistral), or not at all."""
     if content is None:
         return "", []
+    if type(content) in (int, float):
+        return str(content), []
     texts: list[str] = []
     thoughts: list[str] = []
     for part in [content] if isinstance(content, Mapping) else content if isinstance(content, list) else [None]:
@@ -206,7 +245,7 @@ def _parse_usage(raw: Any, choices: Iterable[Choice]) -> TokenCounts | None:
     """The counts, also where they come as text; None for unknown: missing, negative, or nothing for some text."""
     if not isinstance(raw, Mapping):
         return None
-    prompt, completion, total = (_parse_count(raw.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    prompt, completion, total = _parse_counts(raw)
     if prompt is None or (completion is None and total is None):
         return None
     beyond = 0 if total is None else total - prompt
@@ -220,6 +259,12 @@ def _parse_usage(raw: Any, choices: Iterable[Choice]) -> TokenCounts | None:
     details = raw.get("completion_tokens_details")
     reasoning = _parse_count(details.get("reasoning_tokens")) if isinstance(details, Mapping) else None
     return TokenCounts(prompt, completion, cached, written, reasoning)
+
+
+def _parse_counts(usage: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
+    """Of prompt, completion and both."""
+    prompt, completion, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    return _parse_count(prompt), _parse_count(completion), _parse_count(total)
 
 
 REFUSED_REASONS = ("content_filter", "model_length")
@@ -267,6 +312,11 @@ def is_same_model(asked: str, served: Any) -> bool:
     return longer.startswith(shorter) and bool(_VERSION.fullmatch(longer, len(shorter)))
 
 
+def limit_wait(seconds: float | None) -> float | None:
+    """The wait that a server asks for; an hour or more is cut to `CUT_WAIT`, as no run can stand still so long."""
+    return CUT_WAIT if seconds is not None and seconds >= LONGEST_ASKED_WAIT else seconds
+
+
 def tidy_completion(payload: Mapping[str, Any], completion: Completion) -> dict[str, Any]:
     """The payload as a plain server would have sent what it means, for Inspect's own functions."""
     return {
@@ -280,14 +330,24 @@ def tidy_completion(payload: Mapping[str, Any], completion: Completion) -> dict[
 
 def _tidy_choice(place: int, choice: Choice) -> dict[str, Any]:
     message = {"role": "assistant", "content": choice.text}
-    if choice.thoughts:
-        message["reasoning_content"] = choice.thoughts
+    if choice.thoughts or "<think" in choice.text:  # where there are none, Inspect would look for them in code
+        message["reasoning_content"] = choice.thoughts or " "
     sent = choice.raw.get("message")
     for name in ("tool_calls", "function_call"):
         if isinstance(sent, Mapping) and sent.get(name):
             message[name] = sent[name]
     reason = {"max_tokens": "length"}.get(choice.stop_reason, choice.stop_reason)
-    return {**choice.raw, "index": place, "message": message, "finish_reason": reason}
+    logprobs = _take_logprobs(choice.raw.get("logprobs"))
+    return {**choice.raw, "index": place, "message": message, "finish_reason": reason, "logprobs": logprobs}
+
+
+def _take_logprobs(raw: Any) -> Any:
+    """The log probabilities, None where they have a form that Inspect does not read."""
+    try:
+        Logprobs.model_validate(raw)
+    except ValidationError:
+        return None
+    return raw
 
 
 def _tidy_usage(counts: TokenCounts | None) -> dict[str, Any] | None:

@@ -117,9 +117,9 @@ def _read_like_direct_path(create: Any) -> Any:
         attempt = 0
         while True:
             completion = await create(*args, **request)
-            if request.get("stream") or not hasattr(completion, "choices"):
+            if request.get("stream"):
                 return completion
-            payload = completion.model_dump(warnings=False)
+            payload = completion.model_dump(warnings=False) if hasattr(completion, "model_dump") else completion
             try:
                 parsed = parse_completion(payload, name, n)
             except CompletionError as exc:

@@ -37,7 +37,7 @@ def build_reply(
 
     Args:
         model: whose reply it is, for messages.
-        text: what stands where an answer stands; thoughts in it are separated.
+        text: what stands where an answer stands; thoughts in it are separated, with `thoughts` only leading ones.
         stop_reason: in Inspect's words.
         usage: of the whole request; None for unknown.
         thoughts: those that came apart from the text.
@@ -46,7 +46,7 @@ def build_reply(
     Raises:
         ModelError: the text is the provider's own, or there is none: no token was generated.
     """
-    answer, more = split_thoughts(text)
+    answer, more = split_thoughts(text, only_leading=bool(thoughts))
     thoughts = "\n\n".join(part for part in (thoughts, more) if part)
     if is_refused_call(answer or thoughts, stop_reason, usage):
         said = f": {redact(text.strip())}" if text.strip() else ""

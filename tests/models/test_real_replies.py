@@ -3,6 +3,7 @@
 The kinds are the rows of the table in docs/harnesses.md.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from archon_eval._notes import ArchonNote
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError, ModelError
 from archon_eval.integrations.python import Archon
+from archon_eval.models import openai_replies
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.client import build_client
+from archon_eval.models.context_window import is_overflow
 from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.judge_client import ask_judge
 from archon_eval.models.openai_direct import OpenAIDirect
@@ -81,9 +84,14 @@ def counts(**usage: Any) -> Change:
 
 
 WHOLE = Reply("It is 4.")
+SPOKEN_OF = "Use:\n```html\n<think>hello</think>\n```"
 ROWS: dict[str, tuple[Change, Reply]] = {
     "cut off": (in_choice(finish_reason="length"), Reply("It is 4.", "max_tokens")),
     "filtered half way": (in_choice(finish_reason="content_filter"), Reply("It is 4.", "content_filter")),
+    "an end that is a list": (in_choice(finish_reason=["stop"]), Reply("It is 4.", "unknown")),
+    "cut off, in capitals": (in_choice(finish_reason="MAX_TOKENS"), Reply("It is 4.", "max_tokens")),
+    "filtered by another name": (in_choice(finish_reason="SAFETY"), Reply("It is 4.", "content_filter")),
+    "the window's end": (in_choice(finish_reason="model_context_window_exceeded"), Reply("It is 4.", "model_length")),
     "an end of unknown name": (in_choice(finish_reason="eos_token"), Reply("It is 4.", "unknown")),
     "a list of parts": (says([{"type": "text", "text": "It is"}, {"type": "text", "text": " 4."}]), WHOLE),
     "parts with thoughts": (
@@ -104,6 +112,17 @@ ROWS: dict[str, tuple[Change, Reply]] = {
     ),
     "a field for thoughts": (says("It is 4.", reasoning_content="hm"), Reply("It is 4.", thoughts="hm")),
     "another field for thoughts": (says("It is 4.", reasoning="hm"), Reply("It is 4.", thoughts="hm")),
+    "thoughts only spoken of": (says(SPOKEN_OF), Reply(SPOKEN_OF)),
+    "thoughts spoken of after thoughts": (says(f"<think>hm</think>{SPOKEN_OF}"), Reply(SPOKEN_OF, thoughts="hm")),
+    "tags after thoughts that came apart": (
+        says("So <think>x</think> 4", reasoning_content="hm"),
+        Reply("So <think>x</think> 4", thoughts="hm"),
+    ),
+    "a number": (says(4), Reply("4")),
+    **{
+        f"odd log probabilities {place}": (in_choice(logprobs=odd), WHOLE)
+        for place, odd in enumerate(["x", [], [1], 7, {"content": 7}, {"content": [{"token": 1}]}, {"tokens": ["a"]}])
+    },
     "a refusal": (says(None, refusal="I cannot."), Reply("I cannot.", "content_filter")),
     "no text": (says(None), Reply("")),
 }
@@ -148,8 +167,10 @@ def test_a_reply_is_kept_and_asked_for_once_whatever_its_usage(fake_server: Fake
 
 BROKEN: dict[str, Change] = {
     "an end in an error": in_choice(finish_reason="error"),
+    "an end in a lost connection": in_choice(finish_reason="network_error"),
     "an error in the choice": in_choice(error={"message": "upstream failed", "code": 502}),
     "an error in place of choices": lambda _: {"error": {"message": "upstream failed", "code": 502}},
+    "a choice of null": changed(choices=[None]),
     "no choices": changed(choices=[]),
     "choices of null": changed(choices=None),
 }
@@ -162,6 +183,15 @@ def test_what_the_server_gave_up_is_asked_for_again_and_noted(fake_server: FakeS
     (reply,) = ask(trace)
     assert isinstance(reply, Reply) and reply.text == "It is 4." and len(fake_server.requests) == 2
     assert [remark.startswith("asked again after: ") for remark in reply.remarks] == [True]
+
+
+@PATHS
+@pytest.mark.parametrize("body", [[1], "x", None, 7])
+def test_a_body_that_is_no_object_fails_in_the_same_words(fake_server: FakeServer, trace: str, body: Any) -> None:
+    fake_server.send(*[body] * 9)
+    (failed,) = ask(trace)
+    said = f"gave up after 3 attempts: an answer that is no JSON object: {json.dumps(body)}"
+    assert isinstance(failed, ModelError) and said in str(failed).replace("'", "") and len(fake_server.requests) == 3
 
 
 @PATHS
@@ -205,6 +235,35 @@ def test_a_prompt_over_the_window_is_a_failed_call(fake_server: FakeServer, trac
     fake_server.script("400-context")
     (failed,) = ask(trace)
     assert isinstance(failed, ModelError) and "maximum context length is 8192" in str(failed)
+
+
+OVERFLOW = "This model's maximum context length is 8192 tokens. You requested 9015 tokens."
+
+
+@PATHS
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (OVERFLOW, "the prompt does not fit the model's context window"),
+        ("Your request was blocked by our content policy.", "refused by the provider's content filter"),
+    ],
+)
+def test_a_notice_for_which_no_token_was_generated_is_a_failed_call(
+    fake_server: FakeServer, trace: str, text: str, why: str
+) -> None:
+    spoken, none = says(text), counts(prompt_tokens=9, completion_tokens=0, total_tokens=9)
+    fake_server.send(lambda completion: spoken(none(completion)), spoken)
+    (failed,), (answer,) = ask(trace), ask(trace)
+    assert isinstance(failed, ModelError) and why in str(failed) and text in str(failed)
+    assert isinstance(answer, Reply) and answer.text == text, "with tokens of its own, the model says so"
+
+
+@PATHS
+def test_an_end_of_the_window_without_text_is_a_prompt_over_it(fake_server: FakeServer, trace: str) -> None:
+    message = {"role": "assistant", "content": ""}
+    fake_server.send(in_choice(finish_reason="model_context_window_exceeded", message=message))
+    (failed,) = ask(trace)
+    assert isinstance(failed, ModelError) and is_overflow(str(failed))
 
 
 @PATHS
@@ -293,8 +352,13 @@ def test_equal_draws_under_indexes_of_their_own_are_draws(fake_server: FakeServe
             2,
             "1 of 3 choices failed: the provider ended the reply with finish_reason 'error'",
         ),
+        (
+            lambda c: {**c, "choices": [*c["choices"][:2], None]},
+            2,
+            "1 of 3 choices failed: a choice that is no JSON object: 'null'",
+        ),
     ],
-    ids=["fewer", "more", "failed"],
+    ids=["fewer", "more", "failed", "null"],
 )
 def test_draws_that_are_missing_are_asked_for_and_noted(
     fake_server: FakeServer, sent: Change, requests: int, remark: str
@@ -381,6 +445,15 @@ def test_a_retry_after_that_is_a_date_is_waited_for(fake_server: FakeServer) -> 
     ask("full", draws=2)
     first, second = fake_server.requests
     assert second.started - first.started >= 1.0, "the date is one to two seconds ahead"
+
+
+def test_a_retry_after_of_a_day_is_cut_and_noted(fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_replies, "CUT_WAIT", 0.01)
+    fake_server.retry_after = "86400"
+    fake_server.script("429")
+    (reply,) = ask("full")
+    assert isinstance(reply, Reply) and len(fake_server.requests) == 2
+    assert reply.remarks == ("asked again after 0.01 seconds, not 86400 as the server said",)
 
 
 def test_a_refusal_past_the_configured_retries_fails_all_draws_once(fake_server: FakeServer) -> None:

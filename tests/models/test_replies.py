@@ -1,5 +1,6 @@
 """What a server says becomes one meaning: an answer without thoughts, whole or cut, or a failed call."""
 
+import random
 from typing import Any
 
 import pytest
@@ -7,7 +8,13 @@ from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogp
 
 from archon_eval.errors import ModelError
 from archon_eval.models.call import Reply, Usage
-from archon_eval.models.openai_replies import CompletionError, classify_error, is_same_model, parse_completion
+from archon_eval.models.openai_replies import (
+    CompletionError,
+    classify_error,
+    is_same_model,
+    limit_wait,
+    parse_completion,
+)
 from archon_eval.models.replies import build_reply, get_top_logprobs, split_usage, to_reply, to_usage
 from archon_eval.models.thoughts import split_thoughts
 
@@ -18,6 +25,10 @@ def choice(content: Any, reason: str | None = "stop", **more: Any) -> dict[str, 
 
 def payload(*choices: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"id": "1", "object": "chat.completion", "created": 0, "model": "gpt-4o", "choices": list(choices), **more}
+
+
+ABOUT_TAGS = "Use `<think>` tags:\n```html\n<think>abc</think>\n```\nDone"
+ABOUT_MARKS = "Write `<|channel|>analysis<|message|>` first."
 
 
 @pytest.mark.parametrize(
@@ -42,12 +53,87 @@ def payload(*choices: dict[str, Any], **more: Any) -> dict[str, Any]:
         ("End with `</think>`.", "End with `</think>`.", ""),
         ('text.replace("</think>", "")', 'text.replace("</think>", "")', ""),
         ("analysis of the data", "analysis of the data", ""),
+        ("hm\n</think>\nReplace `</think>`.", "Replace `</think>`.", "hm"),
+        ("hm (so).</think> It is **4**", "It is **4**", "hm (so)."),
+        ("<think>of `<think>` tags</think>Use:\n```\n</think>\n```", "Use:\n```\n</think>\n```", "of `<think>` tags"),
+        ("<think>```py\ncut code\n</think>\n4", "4", "```py\ncut code"),
+        (f"<think>t</think>\n{ABOUT_TAGS}", ABOUT_TAGS, "t"),
+        (f"t\n</think>\n{ABOUT_TAGS}", ABOUT_TAGS, "t"),
+        (f"<|channel|>analysis<|message|>t<|end|><|channel|>final<|message|>{ABOUT_MARKS}", ABOUT_MARKS, "t"),
         ("", "", ""),
     ],
 )
 def test_thoughts_are_no_part_of_an_answer(text: str, answer: str, thoughts: str) -> None:
     assert split_thoughts(text) == (answer, thoughts)
     assert split_thoughts(answer) == (answer, ""), "what is separated once stays as it is"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(re.sub(r'<think>.*?</think>', '', s))\n```",
+        "```python\np = f'<think>{x}</think>'\n```",
+        "```python\nEND = '\\n</think>\\n'\nprint(END)\n```",
+        "```\n<think>cut",
+        "~~~\nhm\n</think>\n~~~",
+        "p = f'<think>{x}</think>'",
+        'It says "<think> and </think>".',
+        "Use:\n```html\n<think>hello</think>\n```",
+        "The model emits `<think>` and then `</think>` first.",
+        "Answer: B. (The tag **</think>** ends the thoughts.)",
+        "The tag </think> ends the thoughts.",
+        "Not <thinking>hm</thinking> but\n</thinking> it is.",
+        ABOUT_TAGS,
+        ABOUT_MARKS,
+    ],
+)
+def test_an_answer_may_speak_of_the_marks_of_thoughts(text: str) -> None:
+    assert split_thoughts(text) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "thoughts"),
+    [
+        ("<think>hm</think>4", "4", "hm"),
+        ("<think>a</think>\n<think>b</think>\n4", "4", "a\n\nb"),
+        ("<think> is a tag.", "<think> is a tag.", ""),
+        ("It is\n</think>\n4", "It is\n</think>\n4", ""),
+        ("So <think>hm</think> 4", "So <think>hm</think> 4", ""),
+        ("<|channel|>analysis<|message|>hm<|end|><|channel|>final<|message|>4", "4", "hm"),
+    ],
+)
+def test_a_text_whose_thoughts_came_apart_is_searched_at_its_beginning_only(
+    text: str, answer: str, thoughts: str
+) -> None:
+    assert split_thoughts(text, only_leading=True) == (answer, thoughts)
+    assert split_thoughts(answer, only_leading=True) == (answer, "")
+    (found,) = parse_completion(payload(choice(text, reasoning_content="apart"))).choices
+    reply = build_reply("m", found.text, found.stop_reason, thoughts=found.thoughts)
+    assert (reply.text, reply.thoughts) == (answer, f"apart\n\n{thoughts}".strip())
+
+
+def test_no_mixture_of_marks_is_split_twice() -> None:
+    marks = [
+        "<think>",
+        "</think>",
+        "</thinking>",
+        "```",
+        "`",
+        '"',
+        "\n",
+        "a",
+        "**",
+        "[THINK]",
+        "[/THINK]",
+        "<th",
+        "ink>",
+    ]
+    marks += ["<|channel|>", "final", "<|message|>", "<|end|>", "analysis", "assistantfinal"]
+    source = random.Random(1)
+    for _ in range(3000):
+        text = "".join(source.choices(marks, k=source.randint(1, 20)))
+        answer, _thoughts = split_thoughts(text)
+        assert split_thoughts(answer) == split_thoughts(answer, only_leading=True) == (answer, ""), text
 
 
 @pytest.mark.parametrize("text", ["<think></think>", "<think>", "</think>", "<|channel|>a<|message|>", "<thought>"])
@@ -80,13 +166,49 @@ def test_a_refusal_in_the_models_words_is_a_filtered_reply() -> None:
     assert build_reply("m", found.text, found.stop_reason, Usage(3, 2)).status == "filtered"
 
 
-@pytest.mark.parametrize("content", [7, [7], {"text": 7}])
-def test_content_of_no_known_form_is_an_error_or_empty_and_never_a_crash(content: Any) -> None:
-    if isinstance(content, dict):
-        assert parse_completion(payload(choice(content))).choices[0].text == ""
-    else:
-        with pytest.raises(CompletionError, match="neither text nor parts"):
-            parse_completion(payload(choice(content)))
+@pytest.mark.parametrize(("content", "text"), [(7, "7"), (0.5, "0.5"), ({"text": 7}, "")])
+def test_content_that_is_a_number_is_its_text(content: Any, text: str) -> None:
+    assert parse_completion(payload(choice(content))).choices[0].text == text
+
+
+@pytest.mark.parametrize("content", [[7], True])
+def test_content_of_no_known_form_is_an_error(content: Any) -> None:
+    with pytest.raises(CompletionError, match="neither text nor parts"):
+        parse_completion(payload(choice(content)))
+
+
+@pytest.mark.parametrize("broken", [None, "x", {"index": 0}, choice([7])])
+def test_one_broken_choice_is_one_failed_draw(broken: Any) -> None:
+    found = parse_completion(payload(broken, choice("Hi.")), n=2)
+    assert ([one.text for one in found.choices], found.failed) == (["Hi."], 1)
+    assert found.remarks[0].startswith("1 of 2 choices failed: ")
+
+
+def test_a_wait_of_an_hour_is_cut() -> None:
+    assert [limit_wait(one) for one in (None, 0.5, 3599.0, 3600.0, 1e9)] == [None, 0.5, 3599.0, 60.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        *[("length", "max_tokens"), ("max_tokens", "max_tokens"), ("MAX_TOKENS", "max_tokens"), ("STOP", "stop")],
+        *[("sensitive", "content_filter"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter")],
+        *[("context_length_exceeded", "model_length"), ("model_context_window_exceeded", "model_length")],
+        *[("eos_token", "unknown"), ("stop_sequence", "unknown"), ("tool_calls", "tool_calls")],
+        *[(["stop"], "unknown"), ({"a": 1}, "unknown"), (7, "unknown"), (None, "unknown")],
+    ],
+)
+def test_why_a_reply_ended_is_known_by_many_names(sent: Any, meant: str) -> None:
+    assert parse_completion(payload(choice("Hi.", sent))).choices[0].stop_reason == meant
+
+
+@pytest.mark.parametrize(
+    "reason", ["error", "Error", "network_error", "insufficient_system_resource", "cancelled", "canceled"]
+)
+def test_a_reply_that_the_server_gave_up_is_none(reason: str) -> None:
+    with pytest.raises(CompletionError, match=f"finish_reason '{reason}'") as caught:
+        parse_completion(payload(choice("Hi", reason)))
+    assert caught.value.kind == "transient"
 
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
@@ -179,6 +301,7 @@ def test_a_reply_says_whether_it_is_whole(text: str, reason: str, usage: Usage |
         ("The prompt was filtered.", "content_filter", None),
         ("The prompt was filtered.", "content_filter", Usage(9, 0)),
         ("", "content_filter", Usage(9, 4)),
+        ("", "model_length", Usage(9, 4)),
     ],
 )
 def test_a_text_for_which_no_token_was_generated_is_a_failed_call(text: str, reason: str, usage: Usage | None) -> None:
