@@ -115,7 +115,7 @@ async def compare_answers(reply: str, gold: str, *, is_cut: bool = False) -> Mat
             answers.insert(0, together)
     else:
         extraction = "text"
-        found = stated = extract_stated_answer(reply)
+        found = stated = extract_stated_answer(reply, is_cut)
         if is_prose(stated) if stated else not is_cut and not seems_cut(reply):
             found, search = await extract_math(clean_running_text(stated or reply[-MAX_ANSWER_CHARS:]))
             if search != "read":
