@@ -25,23 +25,24 @@ _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)\s*\$")
 _BOX_START = re.compile(r"\\(?:boxed|fbox)\s*\{?\Z")
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)\b")
 _LETTER_STATED = re.compile(
-    r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?)\s{0,3}", re.MULTILINE
+    r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?|(?<=[-–—] ))\s{0,3}", re.MULTILINE
 )
 _BEFORE_LETTER = re.compile(
     r"(?:[\s*_$\"'“”‘’`({\[<]|\\(?:boxed|fbox|text|textbf|textit|textrm|mathbf|mathrm|mathit|bm|boldsymbol)\b"
-    r"|\\[(\[ ]|(?i:option|choice|letter|either|both|only)\b[ \t:#]?){0,12}"
+    r"|\\[(\[ ]|(?i:option|choice|letter|either|both|only|probably|most likely)\b[ \t:#]?){0,12}"
 )
 _OTHER_LETTER = re.compile(
     r"(?:[\s*_$\"'“”‘’`)}\]>.:-]|\([^()\n]{0,200}\)){0,20}"
-    r"(?:(?:or|and|nor|/|,|;|&|\+|\|)[\s*_$\"'“”‘’`({\[]{0,5}){1,3}(?:\\[a-z]{2,10}\{)?(?i:option|choice)?\s?"
+    r"\(?(?:(?:or|and|nor|vs\.?|versus|maybe|possibly|perhaps|probably"
+    r"|/|,|;|&|\+|\|)[\s*_$\"'“”‘’`({\[]{0,5}){1,3}(?:\\[a-z]{2,10}\{)?(?i:option|choice)?\s?"
     r"(?-i:[A-Z])(?![\w'’])(?!\s+[a-z])"
 )
 """What makes a letter one of several: `B or C`, `B/C`, `(B), (C)`."""
 _TAKEN_BACK = re.compile(r"\W{0,5}(?:is|would be|was)\s+(?:wrong|incorrect|false|not|n[o']t)\b", re.IGNORECASE)
 _AFTER_WORDLIKE = re.compile(r"\s*$|[^\w\s'’]|[ \t]{1,3}(?:[(\[–—:-]|(?:because|since|as|is)\b)", re.MULTILINE)
 """What follows the letters that are words or variables too: `A`, `I` and all small ones."""
-_NO_OPTION = re.compile(r"\.[A-Za-z]|\([^)\s]{0,3}\)|[ \t]*(?:=|\^|[-+*/<>]\s*\d)")
-"""What follows a letter that is a variable (`n + 1`, `f(x)`) or an abbreviation (`e.g.`)."""
+_NO_OPTION = re.compile(r"-[a-z]|#|\+(?!\s*[A-Z]\b)|\.[A-Za-z]|\([^)\s]{0,3}\)|[ \t]*(?:=|\^|[-+*/<>]\s*\d)")
+"""What follows a letter that is a variable (`n + 1`, `f(x)`), an abbreviation, or a part of a name (`C++`, `X-ray`)."""
 _STATED = re.compile(
     r"^[^\w\n]*(?:the )?(?:final )?answer\W*(?::|is\b(?:\s*:)?)\s*(\S.*)", re.IGNORECASE | re.MULTILINE
 )
@@ -165,9 +166,13 @@ def clean_running_text(text: str) -> str:
 
 
 def seems_cut(text: str) -> bool:
-    """Whether a text stops in the middle of something, whatever its provider said: `50 + 4 =`, `It is 7. Then`."""
-    end = text.rstrip()[-200:].rstrip("*`_ ")
-    return bool(_CUT_END.search(end)) or text.count("```") % 2 == 1
+    """Whether a text stops in the middle of a sentence or of code, whatever its provider said."""
+    return stops_midway(text) or text.count("```") % 2 == 1
+
+
+def stops_midway(text: str) -> bool:
+    """Whether a text stops in the middle of a sentence: `50 + 4 =`, `It is 7. Then`."""
+    return bool(_CUT_END.search(text.rstrip()[-200:].rstrip("*`_ ")))
 
 
 def extract_final_answer(reply: str, is_cut: bool = False) -> str | None:

@@ -8,7 +8,7 @@ All rules of this project about equal answers stand here; what is left is LaTeX 
     >>> prepare_comparison(read_answer(r"\$18.00 per day"), read_answer("18"))
     True
     >>> prepare_comparison(read_answer(r"\pi r^2"), read_answer(r"\pi r^2 h"))
-    [[[['\\pi r^2 h', ['\\pi r^2']]]]]
+    [[[('\\pi r^2 h', ['\\pi r^2'])]]]
 
 Forgiven are styles, kinds of space, a missing unit, and numbers written in another way (`1\,200`, `1.2e3`,
 `0.\overline{3}`). Not forgiven are a variable at the end, another unit or word, another order of letters or of a tuple,
