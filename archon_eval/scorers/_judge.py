@@ -30,7 +30,7 @@ from inspect_ai.model import (
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import collect
 
-from archon_eval.components.parsing.final_answer import seems_cut
+from archon_eval.components.parsing.final_answer import stops_midway
 from archon_eval.engine.engine import select_error
 from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
 from archon_eval.models.call import CUT_REASONS
@@ -52,6 +52,18 @@ _FINAL = re.compile(
 """Words by which a judge says that what follows is its verdict."""
 _HEDGED = re.compile(
     r"\b(?:or|perhaps|maybe|not|no|n[o']t|rather|first|initially|if|would have)\b[^.!?\n]*$", re.IGNORECASE
+)
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|no|nor|neither|rather than|instead of|perhaps|maybe|possibly|(?:might|may|could) be)|n['’]t)\s+"
+    r"(?:(?:the|a|an|my|to|of|be|is|as|option|choose|chose|pick|select|give|say|deserve|verdict|rating|score|answer|final)"
+    r"\s+){0,4}[\"'“`*(]*\Z",
+    re.IGNORECASE,
+)
+"""What stands right before a verdict that is none: `It is not [[A]]`, `rather than [[A]]`, `maybe [[A]]`."""
+_SUPPOSED = re.compile(r"\b(?:if|unless|would have)\b", re.IGNORECASE)
+_SUPPOSED_AFTER = re.compile(
+    r"[\"'”`*)]*,?\s*(?:(?:only )?if|unless|provided|would (?:be|have)|(?:is|was) (?:not|wrong|incorrect))\b",
+    re.IGNORECASE,
 )
 _LEADS_ON = re.compile(rf"is|are|of|as|be|a|option|{_FINAL.pattern}", re.IGNORECASE)
 _LIST = re.compile(r"[\s,;/&*]*(?:and|or|perhaps)?[\s*]*")
@@ -237,19 +249,20 @@ def parse_bracketed(reply: JudgeReply, legal: str, example: str) -> str:
 def find_bracketed(reply: JudgeReply, legal: str) -> list[list[str]]:
     """What stands in double brackets, in order; those that are listed together (`[[A]] and [[B]]`) in one group.
 
-    Left out are quotations, and brackets that belong to a word (`nums[[1]]`).
+    Left out are quotations, what is denied or only supposed (`not [[A]]`, `[[A]] if ...`), and
+    brackets that belong to a word (`nums[[1]]`).
 
     Raises:
         ParseError: the reply was cut: by its provider's word, or because it stops in the middle of a sentence.
     """
     text = reply.text
-    if reply.is_cut or (seems_cut(text) and not text.rstrip(" \n*`_.:\"'").endswith("]]")):
+    if reply.is_cut or (stops_midway(text) and not text.rstrip(" \n*`_.:\"'").endswith("]]")):
         raise ParseError(f"the reply is cut, so what stands in it is no verdict: {quote(text[-400:])}")
     groups: list[list[str]] = []
     last_end = -1
     for match in re.finditer(rf"\[\[\s*({legal})\s*\]\]", text):
         word = re.search(r"\w+\Z", text[max(0, match.start() - 30) : match.start()])
-        if _is_quoted(text, match) or (word and not _LEADS_ON.fullmatch(word[0])):
+        if _is_quoted(text, match) or _is_taken_back(text, match) or (word and not _LEADS_ON.fullmatch(word[0])):
             continue
         if last_end >= 0 and _LIST.fullmatch(text, last_end, match.start()):
             groups[-1].append(match[1])
@@ -260,11 +273,30 @@ def find_bracketed(reply: JudgeReply, legal: str) -> list[list[str]]:
 
 
 def _is_quoted(text: str, match: re.Match[str]) -> bool:
-    """Whether a verdict stands in quotation marks or code in the middle of a sentence that calls nothing final."""
-    before, after = text[: match.start()][-1:], text[match.end() :]
-    if before not in ('"', "“", "`", "'") or after[:1] not in ('"', "”", "`", "'"):
-        return False
-    return bool(re.search(r"\w", after)) and not _FINAL.search(_get_lead(text, match.start()))
+    """Whether a verdict stands in quotation marks or code inside a sentence that calls nothing final before them."""
+    line = text[: match.start()].rsplit("\n", 1)[-1]
+    after = text[match.end() :]
+    rest = after.split("\n", 1)[0]
+    for opening, closing in (('"', '"'), ("“", "”"), ("`", "`"), ("'", "'")):
+        if opening == "'":
+            is_open = line.endswith("'") and rest.startswith("'")
+        elif opening == closing:
+            is_open = line.count(opening) % 2 == 1 and closing in rest
+        else:
+            is_open = line.rfind(opening) > line.rfind(closing) and closing in rest
+        if is_open:
+            lead = _get_lead(text, match.start() - len(line) + line.rfind(opening))
+            return bool(re.search(r"\w", lead) or re.search(r"\w", after)) and not _FINAL.search(lead)
+    return False
+
+
+def _is_taken_back(text: str, match: re.Match[str]) -> bool:
+    """Whether a verdict is denied, or would be given only under a condition."""
+    lead = _get_lead(text, match.start())
+    supposed = list(_SUPPOSED.finditer(lead))
+    if supposed and not _FINAL.search(lead, supposed[-1].end()):
+        return True
+    return bool(_DENIED.search(lead) or _SUPPOSED_AFTER.match(text, match.end()))
 
 
 def _is_called_final(text: str, legal: str) -> bool:

@@ -101,7 +101,8 @@ async def compare_answers(reply: str, gold: str, *, is_cut: bool = False) -> Mat
         DataError: `gold` is blank.
         JudgeError: no verifier can be started.
     """
-    gold = (extract_boxes_together(gold) or extract_last_box(gold) or extract_stated_answer(gold) or gold).strip()
+    stated = extract_stated_answer(gold) if r"\text" not in gold else None
+    gold = (extract_boxes_together(gold) or extract_last_box(gold) or stated or gold).strip()
     if not gold.removesuffix("."):
         raise DataError("the expected answer is blank: nothing can be compared with it")
     reply = normalize_reply(reply)
@@ -114,7 +115,7 @@ async def compare_answers(reply: str, gold: str, *, is_cut: bool = False) -> Mat
             answers.insert(0, together)
     else:
         extraction = "text"
-        found = stated = extract_stated_answer(reply)
+        found = stated = extract_stated_answer(reply, is_cut)
         if is_prose(stated) if stated else not is_cut and not seems_cut(reply):
             found, search = await extract_math(clean_running_text(stated or reply[-MAX_ANSWER_CHARS:]))
             if search != "read":

@@ -7,7 +7,6 @@ names the option chosen. The overall score is the mean of the two parts' accurac
     0.875
 """
 
-import re
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -61,7 +60,7 @@ def parse_option(reply: JudgeReply) -> str:
         return parse_bracketed(reply, "[A-Z]", "[[B]]")
     if groups:
         return groups[0][0]
-    if re.search(r"\[\[\s*none\b", reply.text, re.IGNORECASE):
+    if find_bracketed(reply, r"(?i:none)\b[^\[\]\n]{0,80}"):
         return NO_OPTION
     raise ParseError(f"no option such as [[B]] in {quote(reply.text[-400:])}")
 

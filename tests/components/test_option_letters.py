@@ -64,6 +64,21 @@ LETTERS: list[tuple[str, str | None]] = [
     ("ANSWER: B+C", None),
     ("ANSWER: b", "B"),
     ("ANSWER: both A and B", None),
+    ("ANSWER: B (or C)", None),
+    ("ANSWER: B (possibly C)", None),
+    ("ANSWER: B, possibly C", None),
+    ("ANSWER: B or maybe C", None),
+    ("ANSWER: B vs C", None),
+    ("ANSWER: B vs. C", None),
+    ("ANSWER: A+", None),
+    ("ANSWER: C++", None),
+    ("ANSWER: C#", None),
+    ("ANSWER: X-ray", None),
+    ("ANSWER: T-cell", None),
+    ("ANSWER: probably B", "B"),
+    ("ANSWER - B", "B"),
+    ("**ANSWER** – B", "B"),
+    ("ANSWER:\nB", "B"),
 ]
 
 

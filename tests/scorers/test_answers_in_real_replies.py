@@ -85,6 +85,12 @@ def test_the_shared_cases() -> None:
         ("4", r"\boxed{4} and then I", True, True),
         ("7", "First, 3+4 = 7.", False, True),
         ("18", "The answer is 18 dollars", True, True),
+        ("1", "So the answer is 1", False, True),
+        ("1", "So the answer is **1", False, True),
+        ("1", "So the answer is 1", True, False),
+        ("1", "So the answer is 1.", False, True),
+        ("1", "So the answer is 1. That is because", True, True),
+        ("5", "The answer is 5 +", False, False),
         ("54", "50 + 4 =", False, False),
         ("54", "50 + 4 =", False, True),
         ("5", "The answer is 15.", False, False),
@@ -141,3 +147,37 @@ def test_boxes_of_the_last_sentence_belong_together_where_several_values_are_ask
     gold: str, reply: str, correct: bool
 ) -> None:
     assert asyncio.run(compare_answers(reply, gold)).correct is correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "reply", "correct"),
+    [
+        ("k q h", r"\boxed{k q}", False),
+        (r"\frac{1}{3^{71}}", r"\boxed{\frac{1}{3^{70}}}", False),
+        ("0.0000002", r"\boxed{0.0000004}", False),
+        (r"4\text{ hours }10\text{ minutes}", r"\boxed{4\text{ hours }15\text{ minutes}}", False),
+        (r"\$7", r"\boxed{7\text{ cents}}", False),
+        ("PQR", r"\boxed{RQP}", False),
+        ("4,4", r"\boxed{4}", False),
+        ("21", "**Answer: \\$21 per week.**", True),
+        ("9", "She has 9 left (not 4).", True),
+        ("3400", r"\boxed{3\,400}", True),
+        ("7.5", r"\boxed{7.5\%}", True),
+        ("8-i", r"\boxed{8.0 + -1.0i}", True),
+        ("4.2e4", r"\boxed{42000}", True),
+        (r"\frac{1}{9}", r"\boxed{0.\overline{1}}", True),
+        ("324_5", r"\boxed{324_{\text{five}}}", True),
+        (r"\frac{3 \pm \sqrt{2}}{7}", r"\boxed{\frac{3+\sqrt{2}}{7}, \frac{3-\sqrt{2}}{7}}", True),
+        ("6", "<think>First \\boxed{6}. No, 8.</think>\nThe answer is 8.", False),
+        ("2", "Step 1: compute 3! = 6\nStep 2:", False),
+        (r"\frac{2}{3}", r"\boxed{0.666667}", False),
+    ],
+)
+def test_the_kinds_of_the_shared_cases(gold: str, reply: str, correct: bool) -> None:
+    assert asyncio.run(compare_answers(reply, gold)).correct is correct
+
+
+def test_votes_of_the_kinds_of_the_shared_cases() -> None:
+    replies = [r"\boxed{7}", r"\boxed{7}", r"\boxed{9}", r"\boxed{\$9}", r"\boxed{9\text{ dollars}}"]
+    ballots, problem = asyncio.run(group_answers([find_final_answer(reply) for reply in replies]))
+    assert (ballots, problem) == (["7", "7", "9", "9", "9"], "")

@@ -25,23 +25,24 @@ _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$]+)\s*\$")
 _BOX_START = re.compile(r"\\(?:boxed|fbox)\s*\{?\Z")
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)\b")
 _LETTER_STATED = re.compile(
-    r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?)\s{0,3}", re.MULTILINE
+    r"\b(?i:ANSWER)\b[^\w\n:]{0,5}(?::[^\w\n\\$\"'‘’({\[*_`]{0,10}|\s(?i:is)\b:?|(?<=[-–—] ))\s{0,3}", re.MULTILINE
 )
 _BEFORE_LETTER = re.compile(
     r"(?:[\s*_$\"'“”‘’`({\[<]|\\(?:boxed|fbox|text|textbf|textit|textrm|mathbf|mathrm|mathit|bm|boldsymbol)\b"
-    r"|\\[(\[ ]|(?i:option|choice|letter|either|both|only)\b[ \t:#]?){0,12}"
+    r"|\\[(\[ ]|(?i:option|choice|letter|either|both|only|probably|most likely)\b[ \t:#]?){0,12}"
 )
 _OTHER_LETTER = re.compile(
     r"(?:[\s*_$\"'“”‘’`)}\]>.:-]|\([^()\n]{0,200}\)){0,20}"
-    r"(?:(?:or|and|nor|/|,|;|&|\+|\|)[\s*_$\"'“”‘’`({\[]{0,5}){1,3}(?:\\[a-z]{2,10}\{)?(?i:option|choice)?\s?"
+    r"\(?(?:(?:or|and|nor|vs\.?|versus|maybe|possibly|perhaps|probably"
+    r"|/|,|;|&|\+|\|)[\s*_$\"'“”‘’`({\[]{0,5}){1,3}(?:\\[a-z]{2,10}\{)?(?i:option|choice)?\s?"
     r"(?-i:[A-Z])(?![\w'’])(?!\s+[a-z])"
 )
 """What makes a letter one of several: `B or C`, `B/C`, `(B), (C)`."""
 _TAKEN_BACK = re.compile(r"\W{0,5}(?:is|would be|was)\s+(?:wrong|incorrect|false|not|n[o']t)\b", re.IGNORECASE)
 _AFTER_WORDLIKE = re.compile(r"\s*$|[^\w\s'’]|[ \t]{1,3}(?:[(\[–—:-]|(?:because|since|as|is)\b)", re.MULTILINE)
 """What follows the letters that are words or variables too: `A`, `I` and all small ones."""
-_NO_OPTION = re.compile(r"\.[A-Za-z]|\([^)\s]{0,3}\)|[ \t]*(?:=|\^|[-+*/<>]\s*\d)")
-"""What follows a letter that is a variable (`n + 1`, `f(x)`) or an abbreviation (`e.g.`)."""
+_NO_OPTION = re.compile(r"-[a-z]|#|\+(?!\s*[A-Z]\b)|\.[A-Za-z]|\([^)\s]{0,3}\)|[ \t]*(?:=|\^|[-+*/<>]\s*\d)")
+"""What follows a letter that is a variable (`n + 1`, `f(x)`), an abbreviation, or a part of a name (`C++`, `X-ray`)."""
 _STATED = re.compile(
     r"^[^\w\n]*(?:the )?(?:final )?answer\W*(?::|is\b(?:\s*:)?)\s*(\S.*)", re.IGNORECASE | re.MULTILINE
 )
@@ -62,6 +63,8 @@ _LABEL = re.compile(
     r"^[ \t*#_>-]{0,20}(?:step|part|case|question|problem|equation|figure)?[ \t]{0,3}\(?\d{1,3}[.):](?=\s|\*|$)",
     re.I | re.M,
 )
+_MARKS = " \n\t*`_.\"'“”"
+"""Emphasis, quotation marks and a dot at the end of an answer."""
 _MONEY_LINE = re.compile(r"\$(?=\d)")
 _CUT_END = re.compile(
     r"(?:[:=+*/,(;\[{<>&^_\\-]|\b(?:then|so|and|or|the|a|an|is|are|of|to|in|for|with|by|that|we|thus|hence|therefore|which"
@@ -76,7 +79,11 @@ _JOINT = re.compile(r"\b(?:and|or)\b|[,;&]|\A[\s$]*\Z")
 MAX_STATEMENTS = 200
 """Statements of an answer, from the last, among which one that can be read is looked for."""
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
-_IGNORED = re.compile(r"\s|\\left|\\right|\\[!,;: ()\[\]]|\\?\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)")
+_DIGIT_SPACE = re.compile(r"(?<=\d)(?:\\[,;: ]|~|\s)+(?=\d)")
+_SPACED_THOUSANDS = re.compile(r"(?<![\w.,])(?<!\d )\d{1,3}(?: \d{3})+(?!\d| \d)")
+_IGNORED = re.compile(
+    r"(?<!\d)\s|\s(?!\d)|\\left|\\right|\\[!,;: ()\[\]]|\\?\$|(?<=\\)[dt](?=frac)|(?<=\d),(?=\d{3}\b)"
+)
 _DECIMAL = re.compile(r"(?<![\w.])\d*+\.\d++(?!\.\d)")
 """A number with one dot: neither `v1.20` nor a part of `1.10.2020`, in which zeros tell one from another."""
 _EMPHASIS = re.compile(r"(?<![\w)\]}*])(\*{1,3})(?=[^\s*])([^*\n]*)(?<=\S)\1(?![\w*])")
@@ -118,8 +125,11 @@ def extract_option_letter(text: str) -> str | None:
     return _read_lone_letter(box) if box else None
 
 
-def extract_stated_answer(text: str) -> str | None:
-    """What follows the last "answer is" or "Answer:" of a mathematical reply, without emphasis, remarks and reasons."""
+def extract_stated_answer(text: str, is_cut: bool = False) -> str | None:
+    """What follows the last "answer is" or "Answer:" of a mathematical reply, without emphasis, remarks and reasons.
+
+    A number with which a cut reply ends after "answer is" is none: it may be the beginning of another.
+    """
     for match in reversed(list(_STATED_MATHS.finditer(text))[-MAX_STATEMENTS:]):
         rest = text[match.end() :]
         if display := _DISPLAY.match(rest):
@@ -127,8 +137,17 @@ def extract_stated_answer(text: str) -> str | None:
         segment = _SENTENCE_END.split(rest.lstrip()[:2_000], maxsplit=1)[0]
         segment = _REASON.sub("", _REMARK.sub(" ", _drop_markdown(segment))).strip(" \n\t_\"'“”")
         if segment:
-            return segment
+            ends = rest.rstrip(_MARKS).endswith(segment)
+            return None if ends and _is_fragment(segment, match[0], is_cut) else segment
     return None
+
+
+def _is_fragment(answer: str, statement: str, is_cut: bool) -> bool:
+    """Whether a stated answer at the very end of a reply stops in the middle: `5 +`, or `answer is 1` of a cut one."""
+    end = answer.rstrip(_MARKS)
+    if re.search(r"[:=+*/,(;\[{<&^_\\-]\Z", end):
+        return True
+    return is_cut and ":" not in statement.removesuffix(answer) and not re.search(r"[A-Za-z]{2}[)}]*\Z", end)
 
 
 def is_prose(answer: str) -> bool:
@@ -147,9 +166,13 @@ def clean_running_text(text: str) -> str:
 
 
 def seems_cut(text: str) -> bool:
-    """Whether a text stops in the middle of something, whatever its provider said: `50 + 4 =`, `It is 7. Then`."""
-    end = text.rstrip()[-200:].rstrip("*`_ ")
-    return bool(_CUT_END.search(end)) or text.count("```") % 2 == 1
+    """Whether a text stops in the middle of a sentence or of code, whatever its provider said."""
+    return stops_midway(text) or text.count("```") % 2 == 1
+
+
+def stops_midway(text: str) -> bool:
+    """Whether a text stops in the middle of a sentence: `50 + 4 =`, `It is 7. Then`."""
+    return bool(_CUT_END.search(text.rstrip()[-200:].rstrip("*`_ ")))
 
 
 def extract_final_answer(reply: str, is_cut: bool = False) -> str | None:
@@ -171,21 +194,29 @@ def find_final_answer(reply: str, is_cut: bool = False) -> str | None:
         return letter[0] or None
     if box:
         return _read_lone_letter(box[0]) or box[0]
-    stated = _STATED.findall(text)
+    stated = list(_STATED.finditer(text))
+    if stated and stated[-1].end() == len(text) and _is_fragment(stated[-1][1], stated[-1][0], is_cut):
+        return None
     if not stated and (is_cut or seems_cut(text)):
         return None
-    lines = stated or text.splitlines()
+    lines = [stated[-1][1]] if stated else text.splitlines()
     return lines[-1] if lines and not _BOX_COMMAND.search(lines[-1]) else None
 
 
 def normalize_spelling(answer: str) -> str | None:
     r"""The answer without variants of spelling: spaces, `\left`, `$`, `\text{}`, `1,000`, `0.50`, case, bold, a dot.
 
-    An asterisk at an end is half of an emphasis that began or ended outside the answer.
+    A space between digits stays, unless it is one of thousands: `1 1/2` is not `11/2`.
     """
-    answer = _EMPHASIS.sub(r"\2", answer).lstrip("* \t").rstrip("*. \t")
+    answer = _DIGIT_SPACE.sub(" ", drop_emphasis(answer))
+    answer = _SPACED_THOUSANDS.sub(lambda match: match[0].replace(" ", ""), answer)
     answer = _DECIMAL.sub(lambda match: match[0].rstrip("0").rstrip("."), answer)
     return _IGNORED.sub("", _TEXT_COMMAND.sub(r"\1", answer)).casefold().rstrip(".") or None
+
+
+def drop_emphasis(answer: str) -> str:
+    """The answer without bold and a final dot; an asterisk at an end is half of an emphasis that began outside."""
+    return _EMPHASIS.sub(r"\2", answer).lstrip("* \t").rstrip("*. \t")
 
 
 def _drop_markdown(text: str) -> str:

@@ -8,25 +8,28 @@ All rules of this project about equal answers stand here; what is left is LaTeX 
     >>> prepare_comparison(read_answer(r"\$18.00 per day"), read_answer("18"))
     True
     >>> prepare_comparison(read_answer(r"\pi r^2"), read_answer(r"\pi r^2 h"))
-    [[[['\\pi r^2 h', ['\\pi r^2']]]]]
+    [[[('\\pi r^2 h', ['\\pi r^2'])]]]
 
 Forgiven are styles, kinds of space, a missing unit, and numbers written in another way (`1\,200`, `1.2e3`,
 `0.\overline{3}`). Not forgiven are a variable at the end, another unit or word, another order of letters or of a tuple,
-a value more or less in a list, a prime, a rounded decimal.
+a value more or less in a list, a prime, a rounded decimal, two numbers with a space (`2 3` is not 23, `1 1/2` is 1.5),
+a percent sign beside less than one (`0.5\%` is 0.005, not 0.5).
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
 from archon_eval.components.parsing.math_units import (
     SCALES,
     Words,
+    compare_leads,
     compare_words,
     is_carrying,
     is_unit,
+    read_lead,
     read_words,
 )
 
@@ -51,6 +54,7 @@ _CHARACTERS = str.maketrans(
         "∞": r"\infty ",
         "≤": r"\le ",
         "≥": r"\ge ",
+        "≈": r"\approx ",
         "≠": r"\neq ",
         "±": r"\pm ",
         "∪": r"\cup ",
@@ -85,7 +89,6 @@ _SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\varnothing\b", r"\\emptyset "),
         (r"\\!\s*|\\(?:displaystyle|textstyle|limits|left|right|big|Big|bigg|Bigg)(?![A-Za-z])\.?", ""),
         (r"\\(?:mid)(?![A-Za-z])", "|"),
-        (r"(?<=\d)\\,(?=\d{3})", ""),
         (
             r"~|(?<!\\)\\[ ,;:>]|\\(?:quad|qquad|enspace|thinspace|medspace|thickspace|nobreakspace|hfill)(?![A-Za-z])",
             " ",
@@ -100,6 +103,9 @@ _SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\^\s*\{\s*('+)\s*\}|\^\s*('+)", r"\1\2"),
         (r"\\gamma(?![A-Za-z])(?!\s*\()", r"g_{amma} "),
         (r"(?<![\w.\\])(\d+(?:\.\d+)?|\.\d+)[eE]\{?([+-]?)0*(\d{1,4})\}?(?![\w.])", r"\1\\times 10^{\2\3}"),
+        (r"^\s*\\approx(?![A-Za-z])\s*", ""),
+        (r"^\s*\{(\d+(?:\.\d+)?)\}", r"\1"),
+        (r"(?<![\w.\\])(\d+)\s*(?:th\b|\^\s*\{?\s*th\b\s*\}?)", r"\1"),
         (r"\+\s*-", "-"),
         (r"-\s*-", "+"),
         (r"(?<=\d)\s*\*\s*10\s*(?:\*\*|\^)\s*\(?([+-]?\d+)\)?", r"\\times 10^{\1}"),
@@ -170,6 +176,12 @@ _UNIT_FRACTION = re.compile(
     rf"\\frac\s*\{{\s*({_OPEN}[^{_CLOSE}]*{_CLOSE})\s*\}}\s*\{{\s*({_OPEN}[^{_CLOSE}]*{_CLOSE}\s*(?:\^\s*\{{?\d\}}?)?)\s*\}}\s*$"
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_SPACED_THOUSANDS = re.compile(
+    r"(?<![\w.,}])(?<!\d )(?<!\\frac )(?<!\\binom )"
+    r"(?:\d{1,3}(?: \d{3})+(?:\.\d+)?|\d+\.\d{3}(?: \d{3})*(?: \d{1,3}))(?!\d| \d)"
+)
+_MIXED = re.compile(r"(?<![\w.,}^])(?<!\d )(\d{1,300}) (\d{1,300}) ?/ ?(\d{1,300})(?![\w.])")
+_SPACED_DIGITS = re.compile(r"(?<=\d) (?=[\d.])(?<![A-Za-z_^]\d )(?<![_^]\d\d )(?<!\\frac \d )(?<!\\binom \d )")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
 _NUMERAL_BASE = re.compile(r"([0-9][0-9A-Z]*)_\{?([0-9]+|[a-z]+)\}?")
 _PRIMED = re.compile(r"(?<![A-Za-z\\])([A-Za-z])('{1,4})(?!')")
@@ -185,6 +197,11 @@ class Value:
     inner: tuple[str, ...]
     """The words between the parts, or all of them where there is no part."""
     words: Words
+    """Its units, and the words after it."""
+    lead: frozenset[str] = frozenset()
+    """The words before it, without units and mere fillings: `june` of `June 5`."""
+    name: str = ""
+    """The words of which it is the value: `area` of `\\text{area} = 5`."""
     percent: bool = False
     bare: str = ""
     """The variables at its end that are a unit if the other side has that unit as text: `m` of `5 m`."""
@@ -200,7 +217,8 @@ class Value:
             scaled += f"*{self.words.factor}"
         units = ".".join(f"{d}{e}" for d, e in sorted(self.words.unit))
         extra = [" ".join(self.inner), units, "%" * self.percent, " ".join(sorted(self.words.others))]
-        return "|".join([scaled, *filter(None, extra)])
+        named = [f"{self.name}=" if self.name else "", " ".join(sorted(self.lead))]
+        return "|".join([scaled, *filter(None, extra), *(f"<{word}" for word in named if word)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +239,7 @@ class MathAnswer:
     def is_plain(self) -> bool:
         """Whether it is a number and nothing else, so that two of them are equal only if they are spelt alike."""
         [value, *more] = self.values or [None]
-        if value is None or more or value.words != Words() or value.percent or value.inner or len(value.parts) != 1:
+        if value is None or more or value != Value(value.parts, (), Words()) or len(value.parts) != 1:
             return False
         return _parse_plain(value.parts[0]) is not None
 
@@ -302,7 +320,9 @@ def _has_set_operator(gold: MathAnswer, answer: MathAnswer) -> bool:
 def _compare_values(answer: Value, gold: Value) -> Pair:
     if not answer.parts or not gold.parts:
         return _compare_text(answer, gold)
-    if answer.inner != gold.inner:
+    if answer.inner != gold.inner or (answer.name and gold.name and answer.name != gold.name):
+        return False
+    if not compare_leads(answer.lead, answer.words, gold.lead, gold.words):
         return False
     answer, gold = _take_bare_unit(answer, gold.words), _take_bare_unit(gold, answer.words)
     factor = compare_words(answer.words, gold.words)
@@ -324,11 +344,10 @@ def _compare_values(answer: Value, gold: Value) -> Pair:
     x, y = _parse_plain(a), _parse_plain(g)
     if x is not None and y is not None:
         x *= factor
-        return (
-            x == y
-            or (answer.percent > gold.percent and x / 100 == y)
-            or (answer.percent < gold.percent and x == y / 100)
-        )
+        if answer.percent == gold.percent:
+            return x == y
+        share, number = (x, y) if answer.percent else (y, x)
+        return share / 100 == number or (share == number and abs(share) >= 1)
     if factor != 1:
         a = rf"({a})\cdot\frac{{{factor.numerator}}}{{{factor.denominator}}}"
     spellings = [a]
@@ -362,7 +381,7 @@ def _take_bare_unit(value: Value, other: Words) -> Value:
     if not value.bare or value.words.unit or not other.unit or read_words(value.bare).unit != other.unit:
         return value
     part = value.parts[0][: len(value.parts[0]) - len(value.bare)].rstrip()
-    return Value((part,), value.inner, read_words(value.bare), value.percent)
+    return replace(value, parts=(part,), words=read_words(value.bare), bare="")
 
 
 def _parse_plain(latex: str) -> Fraction | None:
@@ -395,12 +414,25 @@ def _normalize(latex: str) -> str:
     for pattern, to in _SPELLINGS:
         text = pattern.sub(to, text)
     text = re.sub(r"\s+", " ", text).strip().rstrip(".").strip()
+    text = _join_digits(text)
     text = _REPEATING.sub(_write_repeating, text)
     text = _PRIMED.sub(lambda match: f"{match[1]}_{{{'p' * len(match[2])}rime}}", text)
     text = _mark_bare_words(text)
     while re.fullmatch(r"\{.*\}", text) and _is_enclosed(text):
         text = text[1:-1].strip()
     return text
+
+
+def _join_digits(text: str) -> str:
+    """Numbers with spaces in them: `1 000` is one number, `1 1/2` a sum, and `2 3` neither 23 nor 6."""
+    text = _SPACED_THOUSANDS.sub(lambda match: match[0].replace(" ", ""), text)
+    text = _MIXED.sub(_write_mixed, text)
+    return _SPACED_DIGITS.sub(f"{_OPEN} {_CLOSE}", text)
+
+
+def _write_mixed(match: re.Match[str]) -> str:
+    whole, top, bottom = (int(group) for group in match.groups())
+    return rf"\frac{{{whole * bottom + top}}}{{{bottom}}}"
 
 
 def _drop_math_delimiters(text: str) -> str:
@@ -460,7 +492,11 @@ def _mark_bare_words(text: str) -> str:
             r"_\s*\{?\d+\}?\s*$", before
         )
         attached = before[-1:].isdigit()
-        if after_number and not attached and _is_phrase(words):
+        if (
+            after_number
+            and not attached
+            and (_is_phrase(words) or (words == ["h"] and _parse_plain(before) is not None))
+        ):
             return mark(run)
         if after_number and attached and len(words[0]) > 1 and _is_bare_unit(words[0]):
             return mark(run)
@@ -585,8 +621,11 @@ def _read_compound(text: str) -> Value | None:
         total += value * words.factor
     if len(dimensions) != 1 or factors != sorted(set(factors), reverse=True):
         return None
-    written = str(total.numerator) if total.denominator == 1 else rf"\frac{{{total.numerator}}}{{{total.denominator}}}"
-    return Value((written,), (), Words(frozenset(dimensions)))
+    return Value((_write_fraction(total),), (), Words(frozenset(dimensions)))
+
+
+def _write_fraction(value: Fraction) -> str:
+    return str(value.numerator) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
 def _read_value(item: str) -> Value:
@@ -605,11 +644,22 @@ def _read_value(item: str) -> Value:
     for sign in _CURRENCY_SIGN.finditer(text):
         beside.append(_CURRENCY.get(sign[1] or "", (sign[2] or "").casefold()))
     text = _CURRENCY_SIGN.sub("", text).strip()
+    lead, name = frozenset[str](), ""
     if (head := _HEAD.match(text)) and text[head.end() :].strip():
-        named = head[0].rstrip().endswith(("=", ":"))
-        beside += [] if named else _MARKED.findall(head[0])
+        said_words = tuple(_MARKED.findall(head[0]))
         text = text[head.end() :].strip()
-    percent, power = False, 0
+        if head[0].rstrip().endswith("="):
+            if len(said_words) == 1 and len(said_words[0]) == 1:
+                text = f"{said_words[0]}={text}"
+            else:
+                name = " ".join(said_words).casefold()
+        else:
+            units, lead = read_lead(said_words)
+            beside += units
+            negative = lead & {"negative", "minus"}
+            if len(negative) == 1 and re.match(r"\d|\.\d|\\frac", text):
+                text, lead = f"-{text}", lead - negative
+    percent, factor = False, 1
     if fraction := _UNIT_FRACTION.search(text):
         beside.append(re.sub(f"[{_OPEN}{_CLOSE}]", " ", f"{fraction[1]}/{fraction[2]}"))
         text = text[: fraction.start()].strip()
@@ -617,16 +667,17 @@ def _read_value(item: str) -> Value:
         said, text = tail[0], text[: tail.start()].strip()
         percent = "%" in said or bool(re.search(r"percent|pct", said, re.I))
         said = said.replace(r"\cdot", " ").replace(r"^\circ", " degree ")
-        for scale, exponent in SCALES.items():
+        for scale, value in SCALES.items():
             if re.search(rf"\b{scale}\b", said):
-                power += exponent
+                factor *= value
                 said = re.sub(rf"\b{scale}\b", "", said)
         if percent:
             said = re.sub(r"(?i)\b(?:percentage|percent|pct|points?)\b", "", said)
         beside.append(re.sub(f"[{_OPEN}{_CLOSE}]", " ", said))
     text = text.rstrip(" .,").strip()
-    if power:
-        text = rf"{text}\times 10^{{{power}}}" if _parse_plain(text) is not None else rf"({text})\times 10^{{{power}}}"
+    if factor != 1:
+        number = _parse_plain(text)
+        text = _write_fraction(number * factor) if number is not None else rf"({text})\times {factor}"
     inner = tuple(word.casefold() for word in _MARKED.findall(text))
     parts = tuple(part.strip() for part in _MARKED.split(text)[::2]) if inner else (_tidy(text),)
     words = read_words(" ".join(beside))
@@ -635,13 +686,11 @@ def _read_value(item: str) -> Value:
         if len(parts) == 1
         else None
     )
-    return Value(parts, inner, words, percent, match[1] if match else "")
+    return Value(parts, inner, words, lead, name, percent, match[1] if match else "")
 
 
 def _tidy(text: str) -> str:
     """A value without thousands separators and without the base of a numeral in base ten."""
     if not re.search(r"[(\[{]", text):
         text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-    if re.fullmatch(r"\d{1,3}(?: \d{3})+", text):
-        text = text.replace(" ", "")
     return re.sub(r"^\+\s*", "", re.sub(r"^(-?)\.(?=\d)", r"\g<1>0.", text))

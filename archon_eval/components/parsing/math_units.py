@@ -6,7 +6,8 @@ r"""Units and other words beside a number: what they mean, and whether those of 
     True
 
 A word that only one side has is forgiven ("18", "18 eggs", "18 eggs a day"); words that contradict each other are not
-("increase" and "decrease", "a.m." and "p.m.", "apples" and "oranges", "cm" and "square cm").
+("increase" and "decrease", "a.m." and "p.m.", "apples" and "oranges", "cm" and "square cm"). Nor are words that make
+another number of it ("5 factorial", "5 or more"), and unknown words before it ("half of 5", "June 5").
 """
 
 import re
@@ -36,30 +37,48 @@ resistance: 1 ohm; 1000 kohm; amount: 1 mol mole; 1/1000 mmol; charge: 1 C coulo
 _ABBREVIATED = {"mph": (("mile", 1), ("hour", -1)), "kph": (("km", 1), ("h", -1)), "kmph": (("km", 1), ("h", -1))}
 _SPELLED = {"a.m": "am", "p.m": "pm", "sq": "square", "cu": "cubic", "o'clock": "", "°c": "celsius", "°f": "fahrenheit"}
 _OPPOSITES = (
-    "increase decrease",
-    "increased decreased",
-    "increasing decreasing",
-    "more less fewer",
-    "am pm",
-    "east west north south",
-    "left right",
-    "up down",
-    "above below",
-    "gain loss",
-    "profit loss",
-    "clockwise counterclockwise anticlockwise",
-    "even odd",
-    "ahead behind",
-    "before after",
-    "bc ad",
+    "increase increased increasing rise gain gained up / decrease decreased decreasing fall drop loss lost down",
+    "more extra additional / less fewer off discount",
+    "am / pm",
+    "east / west / north / south",
+    "left / right",
+    "above / below",
+    "gain gained profit / loss lost",
+    "win won / loss lost lose / draw tie",
+    "clockwise / counterclockwise anticlockwise",
+    "even / odd",
+    "ahead / behind",
+    "before / after",
+    "bc / ad",
 )
-_OPPOSED = {word: frozenset(group.split()) for group in _OPPOSITES for word in group.split()}
+"""Groups of words that exclude each other, apart from those that mean the same."""
+_OPPOSED: dict[str, dict[int, int]] = {}
+for _group, _sides in enumerate(_OPPOSITES):
+    for _side, _names in enumerate(_sides.split("/")):
+        for _name in _names.split():
+            _OPPOSED.setdefault(_name, {})[_group] = _side
+"""For each such word its groups, and the side of each that it is on."""
+_ALTERING_WORDS = (
+    "or half factorial squared cubed not third fourth fifth sixth seventh eighth ninth tenth hundredth thousandth "
+    "millionth least most minus plus modulo mod root than"
+)
+_ALTERING = frozenset(_ALTERING_WORDS.split())
+"""Words after a number that make another number of it: `5 factorial`, `5 or more`, `2 thirds`."""
 _FILLING = (
     "the a an of in total is are was were at by to for on from with it its each every one exactly only about around "
     "all approximately approx different distinct possible such respectively units unit value answer there ways way per "
     "that this he she they has have had will long wide tall high deep away apart old"
 )
 _FILLERS = frozenset(_FILLING.split())
+_LEADING = "final result we get so thus therefore hence equal equals i.e just positive plus option choice"
+_LEADING_FILLERS = _FILLERS - {"per", "each", "every", "that", "with", "from"} | set(_LEADING.split())
+_QUANTITY_NAMES = (
+    "length width height area volume perimeter radius diameter distance speed probability chance sum difference "
+    "product quotient remainder average mean median mode cost price profit time age number amount weight angle slope "
+    "percentage percent maximum minimum"
+)
+_QUANTITIES = frozenset(_QUANTITY_NAMES.split())
+"""Names of quantities before a number, which may be left out; but a length is no width."""
 _WORD = re.compile(r"[A-Za-zµμΩ°][A-Za-z.'’°-]*|\^?\s*\{?\s*(-?\d+)\s*\}?|/|²|³|%")
 
 
@@ -96,7 +115,7 @@ def is_unit(word: str) -> bool:
 
 def is_carrying(word: str) -> bool:
     """Whether a word has an opposite and so carries the answer: `increase`, `p.m.`."""
-    return _spell(word) in _OPPOSED
+    return _normalize_word(_spell(word)) in _OPPOSED
 
 
 def read_words(text: str) -> Words:
@@ -113,6 +132,8 @@ def read_words(text: str) -> Words:
         elif word in ("square", "cubic"):
             power = 2 if word == "square" else 3
         elif match[1] or token in "²³" or word in ("squared", "cubed"):
+            if not match.string[: match.start()].strip() and not match[1]:
+                others.add(word)
             if last:
                 to = int(match[1]) if match[1] else 2 if token == "²" or word == "squared" else 3
                 step = to - 1
@@ -127,7 +148,7 @@ def read_words(text: str) -> Words:
                 unit = _find_unit(name)
                 if unit is None:
                     if word and word not in _FILLERS:
-                        others.add(word if word in _OPPOSED else _make_singular(word))
+                        others.add(_normalize_word(word))
                     last = ""
                     continue
                 last, last_factor = unit
@@ -136,6 +157,25 @@ def read_words(text: str) -> Words:
                 factor *= last_factor**step
             power, sign = 1, 1
     return Words(frozenset((d, e) for d, e in exponents.items() if e), factor, frozenset(others))
+
+
+def read_lead(words: Iterable[str]) -> tuple[list[str], frozenset[str]]:
+    """The units among the words before a number (`USD 5`), and the other words without mere fillings."""
+    units: list[str] = []
+    others = set()
+    for word in words:
+        spelt = _spell(word)
+        if is_unit(word) and spelt not in ("quarter", "second"):
+            units.append(word)
+        elif spelt and spelt not in _LEADING_FILLERS:
+            others.add(_normalize_word(spelt))
+    return units, frozenset(others)
+
+
+def compare_leads(one: frozenset[str], after_one: Words, other: frozenset[str], after_other: Words) -> bool:
+    """Whether the words before two numbers let them be equal: they are the same, but for the name of a quantity."""
+    rest, other_rest = one - other - after_other.others, other - one - after_one.others
+    return not (rest and other_rest) and rest | other_rest <= _QUANTITIES
 
 
 def compare_words(one: Words, other: Words) -> Fraction | None:
@@ -156,8 +196,11 @@ def compare_words(one: Words, other: Words) -> Fraction | None:
 
 def _contradict(one: Iterable[str], other: Iterable[str]) -> bool:
     a, b = set(one), set(other)
-    for word in a:
-        if (group := _OPPOSED.get(word)) and b & group and word not in b:
+    if (a ^ b) & _ALTERING:
+        return True
+    for group in range(len(_OPPOSITES)):
+        sides, others = ({_OPPOSED[w][group] for w in words if group in _OPPOSED.get(w, ())} for words in (a, b))
+        if sides and others and not sides & others:
             return True
     a, b = a - _OPPOSED.keys(), b - _OPPOSED.keys()
     return bool(a and b) and not (a <= b or b <= a)
@@ -177,6 +220,10 @@ def _spell(token: str) -> str:
     return _SPELLED.get(word, word)
 
 
+def _normalize_word(word: str) -> str:
+    return word if word in _OPPOSED or word in _ALTERING else _make_singular(word)
+
+
 def _make_singular(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
@@ -185,5 +232,12 @@ def _make_singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
 
 
-SCALES: Mapping[str, int] = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-"""Words that are factors, with their power of ten."""
+SCALES: Mapping[str, int] = {
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
+"""Words that are factors, with their value."""
