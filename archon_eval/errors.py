@@ -11,8 +11,10 @@ No other module defines an exception. Inspect's own error for a user's mistakes 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
+FailureKind = Literal["transient", "rate_limit", "permanent"]
+"""Whether a call that failed may succeed when it is sent again: at once, after the wait that is asked for, or never."""
 CONTROL_CHARS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 CI_COMMAND_START = re.compile(r"^[^\S\n]*::|##\[", re.MULTILINE)
 """How a line begins that GitHub's runner obeys, e.g. `::add-mask::`."""
@@ -41,6 +43,20 @@ class ModelError(ArchonError):
 
 class ContextOverflowError(ModelError):
     """A prompt that is longer than the model's context window."""
+
+
+class CompletionError(ArchonError):
+    """A success by its status that is no reply; never leaves the package's model layer."""
+
+    def __init__(self, message: str, kind: FailureKind = "permanent", *, hopeless: bool = False) -> None:
+        """
+        Args:
+            message: the server's words.
+            kind: whether to ask again.
+            hopeless: nothing that can be changed about the request, or waited for, mends it.
+        """
+        super().__init__(message)
+        self.kind, self.hopeless = kind, hopeless
 
 
 class SimulationError(ModelError):

@@ -43,13 +43,11 @@ from archon_eval._inspect_compat import (
     sample_wait,
     wait_generate_dispatch,
 )
-from archon_eval.errors import ModelError
+from archon_eval.errors import CompletionError, FailureKind, ModelError
 from archon_eval.models.call import Call, Reply
 from archon_eval.models.connections import PressureGate, PriorityLock, SessionPool
 from archon_eval.models.conversion import redact
 from archon_eval.models.openai_replies import (
-    CompletionError,
-    FailureKind,
     TokenCounts,
     classify_error,
     limit_wait,

@@ -12,12 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from inspect_ai.model import Logprobs
 from pydantic import ValidationError
 
-from archon_eval.errors import quote
+from archon_eval.errors import CompletionError, FailureKind, quote
 from archon_eval.models.context_window import is_overflow
 from archon_eval.models.thoughts import split_thoughts
 
@@ -47,22 +47,6 @@ LONGEST_ASKED_WAIT, CUT_WAIT = 3600.0, 60.0
 LONGEST_NOTICE = 1000
 """Characters; a longer text is no notice."""
 _VERSION = re.compile(r"(?:[-@:](?:\d{4}-\d\d-\d\d|\d{2,8}|v\d[\w.]*|latest|preview|free))*")
-
-FailureKind = Literal["transient", "rate_limit", "permanent"]
-
-
-class CompletionError(Exception):
-    """A success by its status that is no reply; never leaves the package's model layer."""
-
-    def __init__(self, message: str, kind: FailureKind = "permanent", *, hopeless: bool = False) -> None:
-        """
-        Args:
-            message: the server's words.
-            kind: whether to ask again.
-            hopeless: nothing that can be changed about the request, or waited for, mends it.
-        """
-        super().__init__(message)
-        self.kind, self.hopeless = kind, hopeless
 
 
 @dataclass(frozen=True, slots=True)

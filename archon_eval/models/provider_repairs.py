@@ -21,9 +21,9 @@ import anyio
 from inspect_ai.model import Model
 
 from archon_eval._inspect_compat import OpenAIResponseError, construct_type, get_http_client
-from archon_eval.errors import ModelError, quote
+from archon_eval.errors import CompletionError, ModelError, quote
 from archon_eval.models.conversion import redact
-from archon_eval.models.openai_replies import QUOTA_WORDS, CompletionError, parse_completion, tidy_completion
+from archon_eval.models.openai_replies import QUOTA_WORDS, parse_completion, tidy_completion
 
 FIRST_WAIT = 0.5
 """Seconds before a request is sent again whose success by its status was a failure by its body; then doubled."""

@@ -3,7 +3,7 @@ r"""What a mathematical answer says, whatever its spelling: its values, and the 
 All rules of this project about equal answers stand here; what is left is LaTeX without units, styles and words, which
 `math_equality.py` has compared by math-verify.
 
-    >>> read_answer(r"\mathbf{2}~\text{hours }30\text{ minutes}").spelling
+    >>> read_answer(r"2~\text{hours }30\text{ minutes}").spelling
     '9000|time1'
     >>> prepare_comparison(read_answer(r"\$18.00 per day"), read_answer("18"))
     True
