@@ -46,6 +46,7 @@ from archon_eval._inspect_compat import (
 from archon_eval.errors import CompletionError, FailureKind, ModelError
 from archon_eval.models.call import Call, Reply
 from archon_eval.models.connections import PressureGate, PriorityLock, SessionPool
+from archon_eval.models.context_window import OVERFLOW_TEXT, is_overflow
 from archon_eval.models.conversion import redact
 from archon_eval.models.openai_replies import (
     TokenCounts,
@@ -274,7 +275,8 @@ class OpenAIDirect:
         """What a status other than a success asks for; None where it is Inspect's to say."""
         error = _parse_error(data)
         if error.hopeless:
-            return _Refusal(f"HTTP {status}: {error}", "permanent")
+            said = OVERFLOW_TEXT if is_overflow(str(error)) else f"HTTP {status}"
+            return _Refusal(f"{said}: {error}", "permanent")
         if share is not None and (status in (400, 422) or 500 <= status not in BUSY_STATUSES):
             share.refused = True  # it may be for its `n`: each draw asks alone
             self._supports_n = self._supports_n and not (status < 500 and N_PARAM_ERROR.search(data))
