@@ -60,6 +60,8 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 """What stands right before a verdict that is none: `It is not [[A]]`, `rather than [[A]]`, `maybe [[A]]`."""
+_REPORTED = re.compile(r"\b(?:says?|said|saying|writes?|wrote|claims?|claimed|reads?|quotes?|prints?)\b", re.IGNORECASE)
+"""Words by which a judge tells what another text says."""
 _SUPPOSED = re.compile(r"\b(?:if|unless|would have)\b", re.IGNORECASE)
 _SUPPOSED_AFTER = re.compile(
     r"[\"'”`*)]*,?\s*(?:(?:only )?if|unless|provided|would (?:be|have)|(?:is|was) (?:not|wrong|incorrect))\b",
@@ -286,13 +288,15 @@ def _is_quoted(text: str, match: re.Match[str]) -> bool:
             is_open = line.rfind(opening) > line.rfind(closing) and closing in rest
         if is_open:
             lead = _get_lead(text, match.start() - len(line) + line.rfind(opening))
-            return bool(re.search(r"\w", lead) or re.search(r"\w", after)) and not _FINAL.search(lead)
+            is_alone = line.endswith(opening) and rest.startswith(closing)
+            said = _REPORTED.search(lead) or (is_alone and re.search(r"\w", after))
+            return bool(said) and not _FINAL.search(lead)
     return False
 
 
 def _is_taken_back(text: str, match: re.Match[str]) -> bool:
     """Whether a verdict is denied, or would be given only under a condition."""
-    lead = _get_lead(text, match.start())
+    lead = re.sub(r"\"[^\"]*\"|“[^”]*”", " ", _get_lead(text, match.start()))
     supposed = list(_SUPPOSED.finditer(lead))
     if supposed and not _FINAL.search(lead, supposed[-1].end()):
         return True

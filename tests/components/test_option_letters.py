@@ -69,6 +69,8 @@ LETTERS: list[tuple[str, str | None]] = [
     ("ANSWER: B, possibly C", None),
     ("ANSWER: B or maybe C", None),
     ("ANSWER: B vs C", None),
+    ("ANSWER: B, Possibly C", None),
+    ("ANSWER: B OR C", None),
     ("ANSWER: B vs. C", None),
     ("ANSWER: A+", None),
     ("ANSWER: C++", None),

@@ -33,7 +33,7 @@ _BEFORE_LETTER = re.compile(
 )
 _OTHER_LETTER = re.compile(
     r"(?:[\s*_$\"'“”‘’`)}\]>.:-]|\([^()\n]{0,200}\)){0,20}"
-    r"\(?(?:(?:or|and|nor|vs\.?|versus|maybe|possibly|perhaps|probably"
+    r"\(?(?:(?i:or|and|nor|vs\.?|versus|maybe|possibly|perhaps|probably"
     r"|/|,|;|&|\+|\|)[\s*_$\"'“”‘’`({\[]{0,5}){1,3}(?:\\[a-z]{2,10}\{)?(?i:option|choice)?\s?"
     r"(?-i:[A-Z])(?![\w'’])(?!\s+[a-z])"
 )
