@@ -117,7 +117,8 @@ def _read_like_direct_path(create: Any) -> Any:
         attempt = 0
         while True:
             completion = await create(*args, **request)
-            if request.get("stream"):
+            page = isinstance(completion, str) and completion.lstrip().startswith("<")
+            if request.get("stream") or page:  # of a page that is no JSON, asking again makes none
                 return completion
             payload = completion.model_dump(warnings=False) if hasattr(completion, "model_dump") else completion
             try:
