@@ -106,7 +106,8 @@ def test_local_models(folder: Path, server: FakeServer) -> None:
     assert set(accounts(log)[0]["models"]) == {"openai-api/qwen/Qwen2-72B-Instruct", "ollama/llama3.1"}
     sent = {(request.body["model"], request.body["max_tokens"]) for request in server.requests}
     assert sent == {("Qwen2-72B-Instruct", 512), ("llama3.1", 512), ("my-model", 2048)}
-    assert "|math_sample|" in table and "0.0000" in plan and "unknown" not in plan
+    assert "|math_sample|" in table and "0.0000" in plan
+    assert "unknown" not in plan.replace("Context window unknown", "")
 
 
 def test_mixed_providers(folder: Path, server: FakeServer) -> None:
