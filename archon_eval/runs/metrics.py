@@ -12,7 +12,7 @@ it is not (F1 over a corpus, say), it is shown as it is, and beside it the mean 
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from archon_eval.errors import DataError, did_you_mean
@@ -174,8 +174,6 @@ class MetricChoice:
     """The log's own figure, where the metric is not that: its name and value."""
     note: str = ""
     """Why the metric is not the benchmark's headline; empty where it is."""
-    logged: Mapping[str, float] = field(default_factory=dict)
-    """All figures of the scorer in the log."""
 
 
 def find_declaration(log: Any, scorer: str) -> Declaration:
@@ -237,14 +235,14 @@ def choose_metric(log: Any, scorer: str, answers: Answers, wanted: str | None = 
     if match := re.fullmatch(r"pass[@_](?:at_)?([1-9]\d*)", wanted):
         metric: Metric = PassAtKMetric(int(match[1]))
         metric.compute(answers)
-        return MetricChoice(metric, logged=logged)
+        return MetricChoice(metric)
     for metric in offered:
         if wanted in (metric.name, metric.option, "mean" if metric.name == MEAN_OF_VALUES else metric.name):
             if isinstance(metric, LengthControlledMetric) and (why := find_calibration_problem(metric.calibration)):
                 raise DataError(f"scorer {scorer}: {why}")
-            return MetricChoice(metric, logged=logged)
+            return MetricChoice(metric)
     if wanted in logged:
-        return MetricChoice(fit_mean(MEAN_OF_VALUES, answers), (wanted, logged[wanted]), logged=logged)
+        return MetricChoice(fit_mean(MEAN_OF_VALUES, answers), (wanted, logged[wanted]))
     names = dict.fromkeys([*(metric.option for metric in offered), "pass@K", *logged])
     raise DataError(f"scorer {scorer}: no metric {wanted!r}{did_you_mean(wanted, names)}")
 
@@ -311,17 +309,17 @@ def _find_reducer(log: Any, scorer: str) -> str:
 
 def _choose_declared(declared: Sequence[Metric], logged: Mapping[str, float], reducer: str) -> MetricChoice:
     if (match := re.fullmatch(r"pass_at_(\d+)", reducer)) and isinstance(declared[0], PassAtKMetric | MeanMetric):
-        return MetricChoice(PassAtKMetric(int(match[1])), logged=logged)
+        return MetricChoice(PassAtKMetric(int(match[1])))
     if isinstance(declared[0], LengthControlledMetric) and (why := find_calibration_problem(declared[0].calibration)):
         value = logged.get("length_controlled_winrate")
         headline = None if value is None else ("length_controlled_winrate", value)
-        return MetricChoice(declared[1], headline, f"length control cannot be computed here: {why}", logged)
+        return MetricChoice(declared[1], headline, f"length control cannot be computed here: {why}")
     if reducer and (name := next((name for name in _list_headlines(logged) if name.endswith(f"({reducer})")), None)):
         note = (
             f"the eval took the {reducer} of each question's answers; the {declared[0].name} here is over all of them"
         )
-        return MetricChoice(declared[0], (name, logged[name]), note, logged)
-    return MetricChoice(declared[0], logged=logged)
+        return MetricChoice(declared[0], (name, logged[name]), note)
+    return MetricChoice(declared[0])
 
 
 def _explain_raw_rate(choice: MetricChoice, answers: Answers) -> MetricChoice:
@@ -349,7 +347,7 @@ def _choose_logged(logged: Mapping[str, float], answers: Answers, means: Collect
     mean = fit_mean(MEAN_OF_VALUES, answers)
     name = next(iter(_list_headlines(logged)), None)
     if name is None or not answers:
-        return MetricChoice(mean, logged=logged)
+        return MetricChoice(mean)
     own = logged[name]
     if match := re.search(r"\(pass_at_(\d+)\)$", name):
         metric: Metric = PassAtKMetric(int(match[1]))
@@ -358,10 +356,10 @@ def _choose_logged(logged: Mapping[str, float], answers: Answers, means: Collect
         except DataError:
             is_same = False
         if is_same:
-            return MetricChoice(metric, logged=logged)
+            return MetricChoice(metric)
     if name in means or abs(mean.compute(answers) - own) <= 1e-6 * max(1.0, abs(own)):
-        return MetricChoice(fit_mean(name, answers), logged=logged)
-    return MetricChoice(mean, (name, own), logged=logged)
+        return MetricChoice(fit_mean(name, answers))
+    return MetricChoice(mean, (name, own))
 
 
 def _list_headlines(logged: Mapping[str, float]) -> Iterable[str]:
