@@ -7,11 +7,14 @@ so that this module is cheap to import and a name that has gone breaks only what
 small function each. `tests/test_inspect_compat.py` checks all of them and runs before every other test.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import parse as parse_version
 
 if TYPE_CHECKING:
     from inspect_ai._control.pause import wait_generate_dispatch as wait_generate_dispatch
@@ -95,12 +98,49 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "wait_generate_dispatch": "inspect_ai._control.pause:wait_generate_dispatch",
 }
 """The name here -> `module:name` there."""
+_VERSION = parse_version(version("inspect-ai"))
+_SINCE_WORKING_TIME = "0.3.281"
+"""The version that counts work and not waiting; names and parameters changed with it."""
+_IS_BEFORE_WORKING_TIME = parse_version(_SINCE_WORKING_TIME) > _VERSION
 DIRECT_PATH_METHODS = (
     *("generate", "resolve_tools", "messages_to_openai", "request_headers", "on_response"),
-    *("_generate_completion", "chat_choices_from_completion", "served_model_usage", "max_tokens", "_create_client"),
+    *("_generate_completion", "chat_choices_from_completion", "max_tokens", "_create_client"),
     *("collapse_user_messages", "collapse_assistant_messages", "collapse_system_messages", "max_tokens_for_config"),
+    *(("served_model_usage",) if parse_version("0.3.285") <= _VERSION else ()),
 )
 """Methods of OpenAICompatibleAPI that decide what is sent: a provider that changes one sends requests of its own."""
+
+
+def _get_wait_reporter() -> Callable[[float], None]:
+    """What versions before the count of work are told of seconds waited."""
+    reporter: Callable[[float], None] = import_module("inspect_ai._util.working").report_sample_waiting_time
+    return reporter
+
+
+@contextmanager
+def _report_wait() -> Iterator[None]:
+    """`sample_wait` of versions that have only the count of seconds."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        _get_wait_reporter()(time.monotonic() - started)
+
+
+async def wait_for_dispatch(model: "Model", connection: Any) -> None:
+    """Wait while the user has paused calls of the model; the connection's slot is given back meanwhile."""
+    from archon_eval._inspect_compat import wait_generate_dispatch
+
+    wait: Any = wait_generate_dispatch
+    await (wait(model, _get_wait_reporter(), connection) if _IS_BEFORE_WORKING_TIME else wait(model, connection))
+
+
+STAND_INS: Mapping[str, tuple[str, Callable[..., Any]]] = {
+    "check_limits_before_dispatch": ("0.3.277", lambda: None),
+    "is_agent_generate": ("0.3.279", lambda: False),
+    "sample_wait": (_SINCE_WORKING_TIME, _report_wait),
+}
+"""A name that older versions of the declared range lack -> the version that brought it, and what they did instead."""
 
 
 def __getattr__(name: str) -> Any:
@@ -110,6 +150,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as exc:
+        if name in STAND_INS and parse_version(STAND_INS[name][0]) > _VERSION:
+            return STAND_INS[name][1]
         package = module.partition(".")[0].replace("_", "-")
         raise ImportError(
             f"{package} {version(package)} has no `{attribute}` in {module}, where archon_eval expects it ({exc}): "

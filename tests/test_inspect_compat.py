@@ -49,7 +49,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "sample_wait": (),
     "set_active_generate_config": ("config",),
     "use_model_event_sink": ("sink",),
-    "wait_generate_dispatch": ("model", "connection"),
+    "wait_generate_dispatch": (
+        ("model", "report_waiting_time", "connection") if compat._IS_BEFORE_WORKING_TIME else ("model", "connection")
+    ),
 }
 """The first parameters of each function, in the order in which it is called here."""
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
