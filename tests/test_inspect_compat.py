@@ -30,12 +30,14 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "completion_params_completions": ("openai_api", "config", "tools"),
     "construct_type": ("value", "type_"),
     "ensure_entry_points": ("package",),
+    "eval_run": ("eval_set_id", "run_id", "tasks"),
     "generate_config_override_for_attempt": ("field", "config"),
     "get_all_hooks": (),
     "has_registry_params": ("o",),
     "init_transcript": ("transcript",),
     "is_agent_generate": (),
     "load_task_spec": ("task_spec", "task_args"),
+    "parse_cli_args": ("args",),
     "parse_retry_after": ("headers",),
     "record_and_check_model_usage": ("model", "usage", "role"),
     "record_turn": (),
@@ -48,6 +50,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "sample_state": (),
     "sample_wait": (),
     "set_active_generate_config": ("config",),
+    "unroll": ("solver",),
     "use_model_event_sink": ("sink",),
     "wait_generate_dispatch": ("model", "connection"),
 }
@@ -56,6 +59,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "ActiveSample": (),
     "OpenAIAPI": ("is_gpt_5", "is_o_series", "model_family", "max_tokens", "max_tokens_for_config"),
     "OpenAICompatibleAPI": (*compat.DIRECT_PATH_METHODS, "completion_params", "resolve_stream"),
+    "TaskRunOptions": ("__dataclass_fields__",),
     "active_controller": ("get",),
 }
 """What is used of each class or value."""

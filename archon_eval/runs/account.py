@@ -115,6 +115,8 @@ class QuestionAccount:
     layers: tuple[LayerAccount, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """A word of `archon_eval.engine.trace.EVENT_TYPES` -> how often."""
+    lost_steps: tuple[str, ...] = ()
+    """Of the task's own solver, which the solver `archon` replaced: what did not run; empty where nothing was lost."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
@@ -151,6 +153,7 @@ class QuestionAccount:
             "models": {model: usage.to_metadata() for model, usage in self.models.items()},
             "notes": dict(self.notes),
             "layers": [_dump_layer(layer) for layer in self.layers],
+            **({"lost_steps": list(self.lost_steps)} if self.lost_steps else {}),
         }
 
     @classmethod
@@ -174,6 +177,7 @@ class QuestionAccount:
                 models={str(k): UsageTotals.from_metadata(v) for k, v in plain.get("models", {}).items()},
                 layers=tuple(map(_parse_layer, plain.get("layers", ()))),
                 notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
+                lost_steps=tuple(map(str, plain.get("lost_steps", ()))),
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
