@@ -36,6 +36,18 @@ _NEUTRAL_ARGS: Mapping[str, frozenset[str]] = {
 }
 """Solvers in whose place `archon` loses nothing -> arguments that it takes too, or that mean nothing without tools."""
 _TOOL_STEP = "inspect_ai/use_tools"
+_CALLS_OF_STEPS: Mapping[str, int] = {
+    "inspect_ai/self_critique": 2,
+    **dict.fromkeys(("inspect_ai/generate", "inspect_ai/multiple_choice"), 1),
+    **dict.fromkeys(
+        (
+            *("inspect_ai/system_message", "inspect_ai/user_message", "inspect_ai/assistant_message"),
+            *("inspect_ai/prompt_template", "inspect_ai/chain_of_thought", _TOOL_STEP),
+        ),
+        0,
+    ),
+}
+"""Solvers -> how often each asks the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,12 @@ def list_lost_steps(task: Any, *, cot: bool = False, multiple_correct: bool = Fa
         lost = [_read_step(step)[0].rpartition("/")[2] for step in steps]
     tools = [name for step in _unroll(task.setup or ()) if (name := _read_step(step)[0]) == _TOOL_STEP]
     return tuple([*(f"{name.rpartition('/')[2]} (setup)" for name in tools), *lost])
+
+
+def count_asks(task: Any) -> int:
+    """How often the task's own solver asks the model for an answer; a solver that does not say it counts as one."""
+    counts = [_CALLS_OF_STEPS.get(_read_step(step)[0]) for step in _unroll(task.solver)]
+    return max(1, sum(count for count in counts if count is not None) or len(counts))
 
 
 def _unroll(solver: Any) -> list[Any]:
