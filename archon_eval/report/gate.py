@@ -90,6 +90,8 @@ class GateOutcome:
     """The benchmark of the run; empty where it could not be read."""
     warnings: tuple[str, ...] = ()
     """Layers of the run that never worked and replies that were cut or lost: scores do not show them."""
+    door: str = ""
+    """Of an eval that was run for the gate: how the architecture answered (`archon_eval.runs.door`)."""
 
     @property
     def verdict(self) -> str:
