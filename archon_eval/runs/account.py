@@ -117,6 +117,8 @@ class QuestionAccount:
     """A word of `archon_eval.engine.trace.EVENT_TYPES` -> how often."""
     lost_steps: tuple[str, ...] = ()
     """Of the task's own solver, which the solver `archon` replaced: what did not run; empty where nothing was lost."""
+    prompt: tuple[str, ...] = ()
+    """Of a sample's first turn through the solver `archon`: `archon_eval.runs.prompts.digest_messages`; else empty."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
@@ -154,6 +156,7 @@ class QuestionAccount:
             "notes": dict(self.notes),
             "layers": [_dump_layer(layer) for layer in self.layers],
             **({"lost_steps": list(self.lost_steps)} if self.lost_steps else {}),
+            **({"prompt": list(self.prompt)} if self.prompt else {}),
         }
 
     @classmethod
@@ -178,6 +181,7 @@ class QuestionAccount:
                 layers=tuple(map(_parse_layer, plain.get("layers", ()))),
                 notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
                 lost_steps=tuple(map(str, plain.get("lost_steps", ()))),
+                prompt=tuple(map(str, plain.get("prompt", ()))),
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:

@@ -34,7 +34,8 @@ from archon_eval.integrations.replaced_solver import ReplacedSolver
 from archon_eval.models.client import ModelClient
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.runs.account import QuestionAccount, record_turn, refuse_foreign_account
+from archon_eval.runs.account import QuestionAccount, holds_account, record_turn, refuse_foreign_account
+from archon_eval.runs.prompts import digest_messages, is_text
 
 
 @solver
@@ -106,6 +107,8 @@ def archon(
                 "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
             )
         refuse_foreign_account(state.metadata)
+        is_first, lost = not holds_account(state.metadata), replaced.find_lost_steps()
+        prompt = digest_messages(state.messages) if is_first and is_text(state.messages) else ()
         result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"
@@ -117,7 +120,7 @@ def archon(
             choices=[ChatCompletionChoice(message=message, stop_reason=get_stop_reason(result))],
         )
         account = QuestionAccount.from_answer(engine.architecture, result)
-        record_turn(state.metadata, replace(account, lost_steps=replaced.find_lost_steps()))
+        record_turn(state.metadata, replace(account, lost_steps=lost, prompt=prompt))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
