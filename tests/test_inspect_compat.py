@@ -30,7 +30,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "completion_params_completions": ("openai_api", "config", "tools"),
     "construct_type": ("value", "type_"),
     "ensure_entry_points": ("package",),
-    "eval_run": ("eval_set_id", "run_id", "tasks"),
     "generate_config_override_for_attempt": ("field", "config"),
     "get_all_hooks": (),
     "has_registry_params": ("o",),
@@ -61,6 +60,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "OpenAICompatibleAPI": (*compat.DIRECT_PATH_METHODS, "completion_params", "resolve_stream"),
     "TaskRunOptions": ("__dataclass_fields__",),
     "active_controller": ("get",),
+    "eval_run": ("__code__",),
 }
 """What is used of each class or value."""
 DOCKER_ATTRIBUTES = ("_response", "_fp")
@@ -103,7 +103,9 @@ def test_what_is_read_of_objects_is_there() -> None:
     from inspect_ai.model._providers.vllm import VLLMAPI
 
     assert "_init_base_url" in VLLMAPI.__init__.__code__.co_names, "how to recognise Inspect's vLLM has changed"
-    assert "epoch" in inspect.signature(compat.ActiveSample).parameters, "ActiveSample has no `epoch` any more"
+    assert {"epoch", "eval_id"} <= {*inspect.signature(compat.ActiveSample).parameters}, "ActiveSample lacks one"
+    assert {"tasks", "solver"} <= {*inspect.signature(compat.eval_run).parameters}, "`find_replaced_tasks` reads these"
+    assert {"task", "solver", "logger"} <= {*compat.TaskRunOptions.__dataclass_fields__}, "`find_task_of_eval` too"
     api = get_model("openai/gpt-4o", api_key="key", memoize=False).api
     for name in (
         *("service", "responses_api", "service_tier", "streaming", "client", "base_url", "qualified_model_name"),

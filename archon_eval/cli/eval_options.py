@@ -75,3 +75,12 @@ def add_metric_option(command: Any, default: str = "the benchmark's own") -> Non
     command.add_argument(
         "--metric", metavar="NAME", help=f"which figure counts, such as win_rate or mean (default: {default})"
     )
+
+
+def add_prompts_option(command: Any) -> None:
+    """The option that lets runs with other prompts be compared on purpose."""
+    command.add_argument(
+        "--ignore-prompts",
+        action="store_true",
+        help="compare although the questions were asked with other system messages, templates, examples or tools",
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_eval_options, add_metric_option, build_eval
+from archon_eval.cli.eval_options import add_eval_options, add_metric_option, add_prompts_option, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
 from archon_eval.errors import ArchonError, DataError, sanitize_text
 
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     add_eval_options(gate)
     gate.add_argument("--scorer", metavar="NAME", help="which score counts (default: the baseline's)")
     add_metric_option(gate, "the baseline's")
+    add_prompts_option(gate)
     gate.add_argument("--margin", type=float, default=0.0, help="points of drop that are tolerated (%(default)s)")
     gate.add_argument("--detect", type=float, help="points beyond it that must be found (5 where scores lie in 0 to 1)")
     gate.add_argument("--confidence", type=float, default=0.95, help="one-sided, of an alarm (%(default)s)")
@@ -72,6 +73,7 @@ def _check_with_progress(source: Any, limits: Any, options: argparse.Namespace) 
             limits=limits,
             scorer=options.scorer,
             metric=options.metric,
+            ignore_prompts=options.ignore_prompts,
             on_progress=on_progress,
         )
 

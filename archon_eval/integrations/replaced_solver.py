@@ -1,8 +1,8 @@
 """The task's own solver under `--solver archon`: what of it is lost, and whether the user wants that.
 
-    replaced = ReplacedSolver({"architecture": "moa-lite", "models": "sim/pool"}, is_allowed=False)
-    replaced.check_eval_being_built()          # where the solver is built: raises for a task that would lose something
-    replaced.find_lost_steps()                 # where a sample is answered: the same, and what was lost
+replaced = ReplacedSolver({"architecture": "moa-lite", "models": "sim/pool"}, is_allowed=False)
+replaced.check_eval_being_built()          # where the solver is built: raises for a task that would lose something
+replaced.find_lost_steps()                 # where a sample is answered: the same, and what was lost
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class ReplacedSolver:
         """
         tasks = find_replaced_tasks(ARCHON_SOLVERS)
         if tasks is not None:
-            self._keeps_all = not any([self._list_lost(task) for task in tasks])
+            self._keeps_all = not any(list(map(self._list_lost, tasks)))
 
     def find_lost_steps(self) -> tuple[str, ...]:
         """What of its task's own solver the active sample loses; empty where it loses nothing, or it is not known.

@@ -24,12 +24,14 @@ def run_gate(
     limits: GateThresholds | None = None,
     scorer: str | None = None,
     metric: str | None = None,
+    ignore_prompts: bool = False,
     on_progress: EvalProgressCallback = lambda progress: None,
 ) -> GateOutcome:
     """Compare a finished log, or an eval that is run now with its log in `folder`, with a baseline file.
 
     Args:
         scorer, metric: as for `read_run`; None for the baseline's.
+        ignore_prompts: whether the run may have been asked with other prompts than the baseline.
         on_progress: called with how far the eval is.
     """
     limits, door = limits or GateThresholds(), ""
@@ -39,7 +41,13 @@ def run_gate(
             source, choice = source.choose_door()
             door = choice.sentence
         log = run_eval(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
-        run = read_run(log, scorer or expected.scorer, missing="drop", metric=metric or expected.metric or None)
+        run = read_run(
+            log,
+            scorer or expected.scorer,
+            missing="drop",
+            metric=metric or expected.metric or None,
+            ignore_prompts=ignore_prompts,
+        )
         outcome = check_regression(expected, run, limits)
     except ArchonError as exc:
         outcome = GateOutcome(2, (str(exc),), limits)

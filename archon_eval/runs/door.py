@@ -76,7 +76,7 @@ def list_lost_steps(task: Any, *, cot: bool = False, multiple_correct: bool = Fa
     if not lost and len(steps) > 1:  # it asks several times
         lost = [_read_step(step)[0].rpartition("/")[2] for step in steps]
     tools = [name for step in _unroll(task.setup or ()) if (name := _read_step(step)[0]) == _TOOL_STEP]
-    return tuple([*(f"{name.rpartition('/')[2]} (setup)" for name in tools), *lost])
+    return (*(f"{name.rpartition('/')[2]} (setup)" for name in tools), *lost)
 
 
 def count_asks(task: Any) -> int:
@@ -201,7 +201,9 @@ def build_model_words(solver_args: Sequence[str]) -> list[str]:
     return [*words, *(word for arg in others for word in ("-M", arg))]
 
 
-def explain_refusal(task: str, task_args: Mapping[str, Any], solver_args: Mapping[str, Any], lost: Sequence[str]) -> str:
+def explain_refusal(
+    task: str, task_args: Mapping[str, Any], solver_args: Mapping[str, Any], lost: Sequence[str]
+) -> str:
     """Why the solver `archon` does not answer a task of which it would lose these steps, and what to do instead."""
     own = {name: value for name, value in solver_args.items() if name not in SOLVER_ONLY_ARGS and value is not None}
     if not isinstance(own.get("architecture"), str):

@@ -27,9 +27,7 @@ def is_text(messages: Sequence[Any]) -> bool:
     return all(isinstance(m.content, str) or all(part.type == "text" for part in m.content) for m in messages)
 
 
-def complete_prompt(
-    entries: Sequence[str], tools: Iterable[str] = (), system: str | None = None
-) -> tuple[str, ...]:
+def complete_prompt(entries: Sequence[str], tools: Iterable[str] = (), system: str | None = None) -> tuple[str, ...]:
     """What was sent, of the messages' entries; empty where these are not known.
 
     Args:

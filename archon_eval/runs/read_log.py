@@ -293,9 +293,7 @@ def _find_first_error(log: Any) -> str:
     return str(next((message for message in errors if "Cancelled" not in message), "no reason given"))
 
 
-def _build_questions(
-    samples: Sequence[Any], usages: Sequence[AnswerUsage], group: str
-) -> dict[str, BenchmarkQuestion]:
+def _build_questions(samples: Sequence[Any], usages: Sequence[AnswerUsage], group: str) -> dict[str, BenchmarkQuestion]:
     questions = {str(sample.id): _build_question(sample, group) for sample in samples}
     prompts: dict[str, list[tuple[str, ...]]] = {}
     for sample, usage in zip(samples, usages, strict=True):
