@@ -93,7 +93,7 @@ def run_demo(
             soft_wrap=True,
         )
     comparison = SMALL if small else STANDARD
-    results = []
+    results: list[Run] = []
     with ProgressDisplay("demo", events) as progress:
         evals = EvalSeries(progress, len(comparison.systems), comparison.epochs)
         for name, architecture in comparison.systems:

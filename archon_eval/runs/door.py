@@ -176,7 +176,7 @@ def to_words(args: Mapping[str, Any]) -> list[str]:
 
     def format_value(value: Any) -> str:
         if isinstance(value, list | tuple) and value and all(isinstance(v, str) and "," not in v for v in value):
-            return ",".join(value) + ("," if len(value) == 1 else "")
+            return ",".join(value)
         return value if isinstance(value, str) else json.dumps(value, default=str)
 
     return [f"{name}={format_value(value)}" for name, value in args.items()]
