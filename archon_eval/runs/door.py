@@ -132,7 +132,7 @@ def choose_door(
     Raises:
         DataError: no such door; or an argument that the door does not take.
     """
-    if task.startswith(OWN_PACKAGE) or wanted != "auto":
+    if task.startswith(OWN_PACKAGE) or wanted == "solver":
         return decide_door((), solver_args, wanted)
     from archon_eval._inspect_compat import load_task_spec
 
@@ -141,7 +141,23 @@ def choose_door(
             tasks = load_task_spec(task, dict(task_args))
     except (Exception, SystemExit):  # noqa: BLE001  a task's file may do anything
         return DoorChoice("solver", "the task cannot be loaded, and its eval says why")
-    return decide_door([step for each in tasks for step in list_lost(each, solver_args)], solver_args)
+    choice = decide_door([step for each in tasks for step in list_lost(each, solver_args)], solver_args, wanted)
+    for each in tasks:
+        check_model_is_free(each, choice)
+    return choice
+
+
+def check_model_is_free(task: Any, choice: DoorChoice) -> None:
+    """Refuse the model's door for a task that names its model, which Inspect takes before any other.
+
+    Raises:
+        DataError: so it is.
+    """
+    if choice.door == "model" and task.model is not None:
+        raise DataError(
+            f"{choice.sentence}: task {task.name} names its own model, {task.model}, so that no other answers it: "
+            "leave it out of the task, or --door solver"
+        )
 
 
 def list_lost(task: Any, solver_args: Mapping[str, Any]) -> tuple[str, ...]:

@@ -191,11 +191,12 @@ def _build_answerer(job: EvalJob, args: Mapping[str, Any]) -> dict[str, Any]:
         PrerequisiteError: one of its own arguments is wrong.
     """
     if job.door == "model":
-        from inspect_ai.model import get_model
+        from inspect_ai.model import GenerateConfig, get_model
 
         name = (job.architecture or {}).get("name") or "architecture"
+        connections = GenerateConfig(max_connections=MAX_SAMPLES)  # its models have their own limits
         # of its own for each eval: it holds the eval's budget
-        return {"model": get_model(f"archon/{name}", memoize=False, **args)}
+        return {"model": get_model(f"archon/{name}", config=connections, memoize=False, **args)}
     from archon_eval.solvers.archon import archon
 
     return {"model": None, "solver": archon(**args)}

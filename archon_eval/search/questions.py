@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
-from archon_eval.runs.door import DoorChoice, count_asks, decide_door, list_lost
+from archon_eval.runs.door import DoorChoice, check_model_is_free, count_asks, decide_door, list_lost
 from archon_eval.runs.metrics import DECLARED
 from archon_eval.search.config import TaskSpec
 from archon_eval.tasks._data import find_dev_ids
@@ -61,6 +61,7 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
     _check_args(task, tasks[0])
     _check_metric(task, tasks[0])
     choice = decide_door(list_lost(tasks[0], solver_args), solver_args, door)
+    check_model_is_free(tasks[0], choice)
     asks = count_asks(tasks[0]) if choice.door == "model" else 1
     digest, answers, samples = sha256(), {}, []
     for number, sample in enumerate(tasks[0].dataset, 1):

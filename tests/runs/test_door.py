@@ -18,6 +18,8 @@ from archon_eval.errors import DataError
 from archon_eval.runs.account import read_accounts
 from archon_eval.runs.door import build_model_words, choose_door, count_asks, decide_door, list_lost, list_lost_steps
 from archon_eval.runs.eval_worker import EvalJob, EvalTask, run_job
+from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.read_log import read_run
 from archon_eval.runs.run_eval import Eval
 from archon_eval.solvers.archon import archon
 
@@ -71,6 +73,20 @@ def test_the_solver_that_was_made_without_a_decorator_has_its_functions_name() -
         return state
 
     assert list_lost_steps(Task(solver=chain(plain, generate()))) == ("plain",)  # type: ignore[arg-type]
+
+
+def test_a_task_that_names_its_model_has_no_model_door(tmp_path: Path) -> None:
+    (tmp_path / "fixed.py").write_text(
+        "from inspect_ai import Task, task\nfrom inspect_ai.dataset import Sample\n"
+        "from inspect_ai.solver import generate, system_message\n"
+        "@task\ndef fixed(text=''):\n"
+        "    steps = [*([system_message(text)] if text else []), generate()]\n"
+        "    return Task([Sample('1+1')], solver=steps, model='mockllm/model')\n"
+    )
+    assert choose_door("fixed.py", {}, {}).door == "solver"
+    for args, wanted in (({"text": "Be brief."}, "auto"), ({}, "model")):
+        with pytest.raises(DataError, match=r"task fixed names its own model, mockllm/model.*--door solver"):
+            choose_door("fixed.py", args, {}, wanted)
 
 
 def test_how_often_a_task_asks() -> None:
@@ -165,7 +181,7 @@ def test_an_eval_from_python_is_refused_too_or_says_what_was_lost() -> None:
 
 
 def test_where_it_cannot_be_known_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gc, "get_objects", list)
+    monkeypatch.setattr(gc, "get_objects", lambda generation: [])
     task = Task([Sample("1+1", target="2")], solver=[system_message("Be brief."), generate()])
     with pytest.warns(FutureWarning, match="which it replaces, had a prompt is not known"):
         [log] = inspect_eval(task, model=None, solver=archon("single", ["sim/gpt-4o"]), log_dir="logs", display="none")
@@ -183,6 +199,9 @@ def test_the_own_scorers_scores_say_what_was_lost(tmp_path: Path) -> None:
     [log] = inspect_eval("graded.py", model=None, solver=solver, log_dir="logs", display="none")
     [score] = log.samples[0].scores.values()
     assert score.metadata["archon"]["lost_steps"] == ["system_message"]
+    run = read_run(log.location)
+    assert run.health.sentences == ("The task's own solver was replaced, and without it went: system_message.",)
+    assert RunHealth.from_metadata(run.health.to_metadata()) == run.health
 
 
 def test_a_job_through_the_model_door_counts_every_call_shares_draws_and_keeps_its_budget() -> None:
