@@ -8,7 +8,6 @@ small function each. `tests/test_inspect_compat.py` checks all of them and runs 
 """
 
 import gc
-import itertools
 import sys
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -186,8 +185,7 @@ def find_task_of_eval(eval_id: str, names: Collection[str]) -> "ReplacedTask | N
 
     from archon_eval._inspect_compat import TaskRunOptions
 
-    # it is young: the first generations, which are small, mostly have it
-    for found in itertools.chain.from_iterable(map(gc.get_objects, range(3))):
+    for found in gc.get_objects():
         if type(found) is not TaskRunOptions or found.logger.eval.eval_id != eval_id:
             continue
         spec = found.logger.eval

@@ -181,7 +181,7 @@ def test_an_eval_from_python_is_refused_too_or_says_what_was_lost() -> None:
 
 
 def test_where_it_cannot_be_known_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gc, "get_objects", lambda generation: [])
+    monkeypatch.setattr(gc, "get_objects", list)
     task = Task([Sample("1+1", target="2")], solver=[system_message("Be brief."), generate()])
     with pytest.warns(FutureWarning, match="which it replaces, had a prompt is not known"):
         [log] = inspect_eval(task, model=None, solver=archon("single", ["sim/gpt-4o"]), log_dir="logs", display="none")
