@@ -14,7 +14,7 @@ from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_metric_option
+from archon_eval.cli.eval_options import add_door_option, add_metric_option
 from archon_eval.cli.progress import ProgressDisplay as Bar
 from archon_eval.cli.progress import ProgressUpdate
 
@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
     task.add_argument("--space", help="a preset (paper, paper-v1, small, high-sample) or a YAML file")
     task.add_argument("--algorithm", help="smac (default), random, greedy or smac-stock")
     task.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    add_door_option(task)
     limits = command.add_argument_group("limits, per question")
     for name, text in (
         ("calls", "model calls"),
@@ -175,7 +176,7 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         chosen = {name: value for name in ("scorer", "metric") if (value := getattr(options, name)) is not None}
         args = parse_pairs(options.task_args, "-T")
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
-    names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
+    names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices door"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
         warn_renamed_option("--given-order", "--skip-ranking")
@@ -293,4 +294,10 @@ def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> No
         console.print(f"On top of these, and in no budget: {tokens} of models in roles ({judges}).", highlight=False)
     for note in summary["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)
-    console.print(f"inspect eval ... --solver archon -S architecture={folder / 'best.yaml'}", soft_wrap=True)
+    for task, choice in summary["doors"].items():
+        text = sanitize_text(f"{task}, door: {choice['door']} ({choice['reason']})")
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    best = folder / "best.yaml"
+    as_model = any(choice["door"] == "model" for choice in summary["doors"].values())
+    answering = f"--model archon/{best}" if as_model else f"--solver archon -S architecture={best}"
+    console.print(f"inspect eval ... {answering}", soft_wrap=True)

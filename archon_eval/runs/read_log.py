@@ -21,6 +21,7 @@ from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
 from archon_eval.runs.layer_health import RETRIED, RunHealth
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
+from archon_eval.runs.prompts import join_epochs
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
 from archon_eval.stats.metrics import ScoredAnswer
@@ -66,6 +67,7 @@ def read_runs(
     missing: MissingPolicy = "error",
     *,
     metric: str | None = None,
+    ignore_prompts: bool = False,
     problems: list[str] | None = None,
     seen: set[Path] | None = None,
     on_log: Callable[[], None] = lambda: None,
@@ -73,6 +75,7 @@ def read_runs(
     """The runs at a path, by task and name; logs of one system become one run where `merge_alike` says so.
 
     Args:
+        ignore_prompts: as for `read_run`.
         problems: gets the reason for each log in a folder that cannot be used and is left out; None makes it an error.
         seen: files that were read before and are passed over; gets those that are read now.
         on_log: called before each log is read.
@@ -88,7 +91,7 @@ def read_runs(
                 continue
             seen.add(file.resolve())
         try:
-            runs.append(read_run(file, scorer, missing, metric=metric))
+            runs.append(read_run(file, scorer, missing, metric=metric, ignore_prompts=ignore_prompts))
         except DataError as exc:
             if problems is None or file == Path(path):
                 raise
@@ -141,6 +144,7 @@ def read_run(
     missing: MissingPolicy = "error",
     *,
     metric: str | None = None,
+    ignore_prompts: bool = False,
 ) -> Run:
     """One finished log.
 
@@ -149,6 +153,7 @@ def read_run(
         missing: what a sample without a score does: error, drop its question, or count as zero. A score that is no
             number never counts as zero: there it is an error.
         metric: which of the scorer's metrics counts; None for the benchmark's own (`archon_eval.runs.metrics`).
+        ignore_prompts: whether it may be compared with a run that was asked with other prompts.
 
     Raises:
         DataError: an unreadable or unfinished log, a damaged account, no such scorer or metric, or scores missing;
@@ -189,7 +194,7 @@ def read_run(
         name=(last.architecture if last else "") or _name_system(log),
         task=str(log.eval.task),
         scorer=chosen,
-        questions={str(sample.id): _build_question(sample, group) for sample in samples},
+        questions=_build_questions(samples, usages, group),
         scored=scored,
         metric=choice.metric,
         headline=choice.headline,
@@ -214,6 +219,7 @@ def read_run(
         setup=hash_setup(log),
         log=str(path),
         health=_collect_health(usages),
+        ignores_prompts=ignore_prompts,
     )
 
 
@@ -285,6 +291,15 @@ def _find_first_error(log: Any) -> str:
     """Why it did not finish; samples that were only cancelled with it say nothing."""
     errors = [error.message for error in (log.error, *(sample.error for sample in log.samples or ())) if error]
     return str(next((message for message in errors if "Cancelled" not in message), "no reason given"))
+
+
+def _build_questions(samples: Sequence[Any], usages: Sequence[AnswerUsage], group: str) -> dict[str, BenchmarkQuestion]:
+    questions = {str(sample.id): _build_question(sample, group) for sample in samples}
+    prompts: dict[str, list[tuple[str, ...]]] = {}
+    for sample, usage in zip(samples, usages, strict=True):
+        if not sample.error:
+            prompts.setdefault(str(sample.id), []).append(usage.prompt)
+    return {id: replace(question, prompt=join_epochs(prompts.get(id, ()))) for id, question in questions.items()}
 
 
 def _build_question(sample: Any, group: str) -> BenchmarkQuestion:
