@@ -1,6 +1,6 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
-The grammar: `name`, `description`, `layers`; and, for every component at once, generation settings
+The grammar: `name`, `description`, `imported_from`, `layers`; and, for every component at once, generation settings
 (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with
 one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
 """
@@ -32,7 +32,7 @@ from archon_eval.architecture.spec import (
 )
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
-TOP_KEYS = ("name", "description", "layers", "settings", "prompts", *COMMON_OPTIONS)
+TOP_KEYS = ("name", "description", "imported_from", "layers", "settings", "prompts", *COMMON_OPTIONS)
 COMPONENT_KEYS = ("model", "settings", "prompts", *COMMON_OPTIONS)
 NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
@@ -59,7 +59,7 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
     layers = data.get("layers")
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
         raise ArchitectureError(f"{where}: `layers` must be a list of at least one layer, not {describe_value(layers)}")
-    for key in ("name", "description"):
+    for key in ("name", "description", "imported_from"):
         if not isinstance(data.get(key, ""), str):
             raise ArchitectureError(f"{where}: `{key}` must be text, not {describe_value(data[key])}")
     if any(category(character) == "Cc" for character in str(data.get("name", name))):
@@ -74,7 +74,12 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
         hint = did_you_mean(unused[0], used)
         raise ArchitectureError(f"{where}: `prompts` names {unused[0]!r}, which no layer has{hint}")
     try:
-        return Architecture(str(data.get("name", name)), tuple(built), str(data.get("description", "")))
+        return Architecture(
+            str(data.get("name", name)),
+            tuple(built),
+            description=str(data.get("description", "")),
+            imported_from=str(data.get("imported_from", "")),
+        )
     except ArchitectureError as exc:
         raise ArchitectureError(str(exc) if where == "architecture" else f"{where}: {exc}") from None
 

@@ -67,7 +67,8 @@ class ArchonLM(LM):  # type: ignore[misc]
         """
         Args:
             architecture: a preset's name, a file, or (in JSON model_args) the mapping itself.
-            models: fill the placeholders, strongest first: `a+b` on the command line, or a JSON list.
+            models: fill the placeholders, strongest first: `a+b` on the command line, or a JSON list; so do the
+                options `fusers` and `judges`.
             model: a label; lm-eval names the output folder after it.
             num_concurrent: questions answered at once.
             max_connections: calls under way per model; by default as many as questions.
@@ -89,7 +90,10 @@ class ArchonLM(LM):  # type: ignore[misc]
             )
         if not isinstance(num_concurrent, int) or num_concurrent < 1:
             raise ArchitectureError(f"--model_args: num_concurrent must be at least 1, not {num_concurrent!r}")
-        names = models.replace("+", ",") if isinstance(models, str) else models
+        names, options["fusers"], options["judges"] = (
+            value.replace("+", ",") if isinstance(value, str) else value
+            for value in (models, options.get("fusers"), options.get("judges"))
+        )
         limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._runner = StandaloneRunner(architecture, names, limits, **options)
         freeze_imports_in_command()

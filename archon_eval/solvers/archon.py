@@ -42,6 +42,8 @@ def archon(
     *,
     cot: bool = False,
     multiple_correct: bool = False,
+    fusers: str | list[str] | None = None,
+    judges: str | list[str] | None = None,
     store: str | None = None,
     store_policy: str | None = None,
     budget: dict[str, Any] | str | None = None,
@@ -55,6 +57,8 @@ def archon(
     Args:
         architecture: a preset's name (`archon presets`), a YAML or JSON file, or the mapping itself.
         models: fill the architecture's placeholders, strongest first; `sim/pool` for the simulated ones.
+        fusers: fill the places of components that fuse, best fuser first, instead of `models`.
+        judges: fill those of components that judge candidates or write tests, instead of `models`.
         cot: for samples with choices, ask for reasoning before the letter (as Inspect's `multiple_choice`).
         multiple_correct: for samples with choices, let several be right.
         store: path of a call store, so that nothing is paid twice; ARCHON_STORE where it is not given.
@@ -82,7 +86,15 @@ def archon(
     if isinstance(architecture, Architecture):  # the log would hold its name only, and a retry run something else
         raise make_prerequisite_error("solver archon: give the architecture as a file, a name or its `to_mapping()`")
     engine = build_engine(
-        architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
+        architecture,
+        models,
+        fusers=fusers,
+        judges=judges,
+        store=store,
+        store_policy=store_policy,
+        budget=budget,
+        prices=prices,
+        trace=trace,
     )
     freeze_imports_in_command()
 
