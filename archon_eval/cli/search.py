@@ -29,6 +29,8 @@ def add(commands: Any) -> None:
     task.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
     add_metric_option(task)
     task.add_argument("--models", help="separated by commas; sim/pool for the simulated ones")
+    task.add_argument("--fusers", help="the models that may fuse (default: all); with --skip-ranking, best fuser first")
+    task.add_argument("--judges", metavar="MODEL", help="judges candidates in architectures (default: the best fuser)")
     task.add_argument("--skip-ranking", action="store_true", help="the models are given best first: do not rank them")
     task.add_argument("--given-order", action="store_true", help="the old name of --skip-ranking")
     task.add_argument("--space", help="a preset (paper, paper-v1, small, high-sample) or a YAML file")
@@ -55,6 +57,7 @@ def add(commands: Any) -> None:
     goal.add_argument("--pareto", action="store_true", help="look for the set of best trade-offs")
     goal.add_argument("--finalists", type=int, help="how many are confirmed on fresh draws (default 10)")
     goal.add_argument("--confirm-epochs", type=int, help="fresh draws per question for finalists (default 2)")
+    goal.add_argument("--dev-share", type=float, metavar="N", help="share of questions the search sees (default 0.2)")
     goal.add_argument("--trial-questions", type=int, help="dev questions per trial (default all)")
     goal.add_argument("--seed", type=int, help="of all that is chosen at random (default 0)")
     where = command.add_argument_group("where")
@@ -175,7 +178,8 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         chosen = {name: value for name in ("scorer", "metric") if (value := getattr(options, name)) is not None}
         args = parse_pairs(options.task_args, "-T")
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
-    names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
+    names = "models fusers judges space algorithm cost_weight cost_unit finalists confirm_epochs dev_share"
+    names += " trial_questions seed prices"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
         warn_renamed_option("--given-order", "--skip-ranking")

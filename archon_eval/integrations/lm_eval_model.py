@@ -22,7 +22,7 @@ from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
-from archon_eval.integrations.command_process import freeze_imports_in_command
+from archon_eval.integrations.command_process import end_lm_eval_plainly, freeze_imports_in_command
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
@@ -49,6 +49,7 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     tokenizer_name = "archon"
 
+    @end_lm_eval_plainly()
     def __init__(
         self,
         architecture: str | Mapping[str, Any] | None = None,
@@ -102,6 +103,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         self._paid = UsageTotals()
         self._notes: Counter[str] = Counter()
 
+    @end_lm_eval_plainly()
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """An answer per request, in order; each goes to the response cache as soon as it is there.
 
@@ -163,14 +165,17 @@ class ArchonLM(LM):  # type: ignore[misc]
         """The turns as they are; the models' providers know their templates."""
         return ChatJSON(json.dumps(chat_history, ensure_ascii=False))
 
+    @end_lm_eval_plainly()
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """Not possible: raises NotImplementedError, naming variants of the task that are."""
         raise NotImplementedError(_explain_no_likelihood(requests))
 
+    @end_lm_eval_plainly()
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
         """Not possible: raises NotImplementedError."""
         raise NotImplementedError(_explain_no_likelihood(requests))
 
+    @end_lm_eval_plainly()
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Take lm-eval's response cache, if its answers are this architecture's.
 

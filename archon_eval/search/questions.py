@@ -18,9 +18,12 @@ from archon_eval.search.config import TaskSpec
 from archon_eval.tasks._data import find_dev_ids
 
 
-def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
+def load_questions(task: TaskSpec, dev_share: float | None = None) -> tuple[dict[str, int], str, set[str]]:
     """The task's question ids in their order, with how many answers each asks for (a turn, an answer); a digest of
     questions, further turns, choices and targets; and the ids of the dev split (see `find_dev_ids`).
+
+    Args:
+        dev_share: the dev split is so large a share instead, with the questions of the usual one first.
 
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
@@ -51,7 +54,11 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
-    return answers, digest.hexdigest()[:16], find_dev_ids(samples)
+    dev = find_dev_ids(samples)
+    if dev_share is not None:
+        ranked = sorted(answers, key=lambda id: (id not in dev, sha256(f"dev share {id}".encode()).digest()))
+        dev = set(ranked[: round(dev_share * len(ranked))])
+    return answers, digest.hexdigest()[:16], dev
 
 
 def _list_task_names() -> list[str]:

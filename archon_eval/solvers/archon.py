@@ -25,7 +25,7 @@ from archon_eval._notes import show_note
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.windows import describe_judge
-from archon_eval.errors import ModelError, did_you_mean
+from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_model import get_stop_reason
@@ -104,7 +104,10 @@ def archon(
                 "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
             )
         refuse_foreign_account(state.metadata)
-        result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
+        try:
+            result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
+        except ArchonError as exc:
+            raise_plainly(exc)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"
         )
