@@ -18,12 +18,13 @@ from typing import TextIO
 from archon_eval import __version__
 from archon_eval._notes import print_notes_plainly
 from archon_eval.cli import ablate, architectures, report, search, store, tools
+from archon_eval.cli.commands import CommandParser
 from archon_eval.errors import ArchonError, sanitize_text
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each group of commands adds its own."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="archon", description="Inference-time architectures: look at them, plan them, check them."
     )
     parser.add_argument("--version", action="version", version=f"archon {__version__}")

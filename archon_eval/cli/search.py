@@ -9,10 +9,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
+from archon_eval._notes import show_note
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_metric_option
 from archon_eval.cli.progress import ProgressDisplay as Bar
@@ -77,9 +79,31 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the search and print what came of it."""
+    from archon_eval.search.journal import find_start
+
+    start = find_start(options.output)
+    if start is None or start == Path.cwd():
+        return _run_here(options)
+    if not start.is_dir():
+        show_note(f"{options.output} was begun in {start}, which is gone: relative paths are taken from {Path.cwd()}")
+        return _run_here(options)
+    show_note(f"{options.output} was begun in {start}: relative paths of tasks, data and stores are taken from there")
+    options.output = options.output.resolve()
+    options.file = options.file and options.file.resolve()
+    with chdir(start):
+        return _run_here(options, start)
+
+
+def _run_here(options: argparse.Namespace, start: Path | None = None) -> int:
+    """Run the search.
+
+    Args:
+        start: the working directory, where it is not the user's.
+    """
     from rich.console import Console
 
     from archon_eval.search import dask, local, search, write_results
+    from archon_eval.search.eval_command import build_eval_command
 
     settings = build_settings(options)
     if options.dry_run:
@@ -103,7 +127,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(summary, indent=1))
     else:
-        _print_summary(summary, options.output, console)
+        _print_summary(summary, console)
+        for task in settings.tasks:
+            console.print(
+                build_eval_command(settings, task, options.output, start), soft_wrap=True, highlight=False, markup=False
+            )
     return 0
 
 
@@ -258,7 +286,7 @@ def _format_forecast(expected: Mapping[str, Any]) -> str:
     return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in rows if value is not None)
 
 
-def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
+def _print_summary(summary: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
     from archon_eval.errors import sanitize_text
@@ -297,4 +325,3 @@ def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> No
         console.print(f"On top of these, and in no budget: {tokens} of models in roles ({judges}).", highlight=False)
     for note in summary["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)
-    console.print(f"inspect eval ... --solver archon -S architecture={folder / 'best.yaml'}", soft_wrap=True)

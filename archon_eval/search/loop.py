@@ -102,7 +102,7 @@ def _check_same_search(journal: Journal, settings: SearchSettings, digest: str, 
     for name in OUTPUT_FILES:
         if (folder / name).exists():
             raise SearchError(f"{folder} has a {name}, and no search of its own: choose another -o, or move it")
-    journal.add("search", header)
+    journal.add("search", {**header, "start": str(Path.cwd())})
 
 
 class SearchRun:

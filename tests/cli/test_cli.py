@@ -49,6 +49,29 @@ def test_a_wrong_command_is_usage_and_code_2(arguments: list[str], capsys: Captu
     assert caught.value.code == 2 and not out and err.startswith("usage: archon")
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("plan moa-lite --modles sim/pool", "archon plan: error: unknown option --modles; did you mean '--models'?"),
+        ("search --task archon_eval/math --modles=sim/pool", "unknown option --modles; did you mean '--models'?"),
+        (
+            "gate --baseline b.json --epoch-s 2",
+            "archon gate: error: unknown option --epoch-s; did you mean '--epochs'?",
+        ),
+        ("store stats --jsn", "archon store stats: error: unknown option --jsn"),
+        ("--verson presets", "archon: error: unknown option --verson; did you mean '--version'?"),
+        ("plann moa", "argument COMMAND: unknown choice 'plann'; did you mean 'plan'?"),
+        ("report logs --missing eror", "argument --missing: unknown choice 'eror'; did you mean 'error'?"),
+        ("plan moa-lite more", "archon plan: error: unrecognized arguments: more"),
+    ],
+)
+def test_a_misspelt_option_gets_the_nearest_legal_one(words: str, problem: str, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2 and not out and problem in err
+
+
 @pytest.mark.parametrize("command", ["show", "plan"])
 def test_errors_are_one_line_on_stderr_and_code_1(command: str, capsys: Captured) -> None:
     run_archon(command, "moa-light", code=1)
