@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import resolve_component_type
 from archon_eval.architecture.load import list_presets, load_architecture, parse_text, read_file
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec
@@ -28,6 +29,14 @@ MODEL_LISTS = {
     "fusers": "the same for components that fuse, best fuser first (default: --models)",
     "judges": "the same for components that judge candidates or write tests (default: --models)",
 }
+
+
+class ModelLists(TypedDict):
+    """Keywords of `load_architecture` and `plan`."""
+
+    models: tuple[str, ...]
+    fusers: tuple[str, ...]
+    judges: tuple[str, ...]
 
 
 def add(commands: Any) -> None:
@@ -69,9 +78,10 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{name}", help=text)
 
 
-def parse_model_options(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
-    """The lists of models, as keywords of `load_architecture` and `plan`."""
-    return {name: parse_model_names(getattr(options, name), f"--{name}") for name in MODEL_LISTS}
+def parse_model_options(options: argparse.Namespace) -> ModelLists:
+    """The lists of models that the options name."""
+    models, fusers, judges = (parse_model_names(getattr(options, name), f"--{name}") for name in MODEL_LISTS)
+    return ModelLists(models=models, fusers=fusers, judges=judges)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -217,7 +227,7 @@ def _import(options: argparse.Namespace) -> int:
         print(architecture.to_yaml(), end="")
         return 0
     try:
-        options.output.write_text(architecture.to_yaml(), encoding="utf-8")
+        write_whole(options.output, architecture.to_yaml())
     except OSError as exc:
         raise ArchitectureError(f"cannot write {options.output}: {exc.strerror or exc}") from exc
     return 0

@@ -18,7 +18,7 @@ RunCommand = Callable[[argparse.Namespace], int]
 class CommandParser(argparse.ArgumentParser):
     """A parser that names the nearest legal option, command or choice where it is given an unknown one."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse's own; each command refuses what it does not know, of which the parser above knows no options."""
         found, others = super().parse_known_args(args, namespace)
         for word in others:

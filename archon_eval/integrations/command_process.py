@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from archon_eval._inspect_compat import INSPECT_COMMAND
+from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.errors import ArchonError, sanitize_text
 
 COMMAND_PACKAGES = ("inspect_ai", "lm_eval", "archon_eval")
@@ -66,6 +67,12 @@ def explain_model_args_in_command() -> None:
             handle_others(kind, error, traceback)
 
     sys.excepthook = handle
+
+
+def interrupt_on_sigterm_in_command() -> None:
+    """In a command's process, let SIGTERM do what Ctrl-C does: logs are written and children end before it does."""
+    if is_command(vars(sys.modules["__main__"])):
+        interrupt_on_sigterm()
 
 
 @contextmanager

@@ -22,7 +22,11 @@ from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
-from archon_eval.integrations.command_process import end_lm_eval_plainly, freeze_imports_in_command
+from archon_eval.integrations.command_process import (
+    end_lm_eval_plainly,
+    freeze_imports_in_command,
+    interrupt_on_sigterm_in_command,
+)
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
@@ -98,6 +102,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._runner = StandaloneRunner(architecture, names, limits, **options)
         freeze_imports_in_command()
+        interrupt_on_sigterm_in_command()
         self._num_concurrent = num_concurrent
         self._model_usage: dict[str, UsageTotals] = {}
         self._paid = UsageTotals()

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,3 +223,25 @@ def test_sandbox_doctor_says_what_to_type(capsys: Captured, monkeypatch: pytest.
     assert "MISSING" in out and "-> " in out
     run_archon("sandbox", "build", code=1)
     assert "archon: no Docker daemon answers at unix:///nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, sigint: Any) -> None:
+    ended = []
+
+    def wait(options: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            ended.append("children are ended, logs are written")
+        return 0
+
+    monkeypatch.setattr("archon_eval.cli.architectures._list_presets", wait)
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.signal(signal.SIGINT, sigint)
+    try:
+        run_archon("presets", code=130)
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+    assert ended
