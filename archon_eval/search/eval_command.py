@@ -41,6 +41,8 @@ def format_option(value: Any) -> str:
         return json.dumps(value)
     try:
         plain = yaml.safe_load(value) == value
+    except yaml.reader.ReaderError:  # a file's name that the locale cannot decode goes back to the shell as it came
+        plain = True
     except yaml.YAMLError:
         plain = False
     return value if plain else json.dumps(value)
