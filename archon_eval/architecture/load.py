@@ -51,7 +51,7 @@ def load_architecture(
         loaded = parse_architecture(source, str(source.get("name", "unnamed")))
     else:
         text, where = _load_text(source)
-        loaded = parse_architecture(parse_text(text, where), Path(where).stem, where)
+        loaded = parse_architecture(parse_text(text, where), Path(where).stem, where, text)
     return loaded.with_models(models, fusers=fusers, judges=judges) if models or fusers or judges else loaded
 
 

@@ -167,6 +167,7 @@ def build_settings(options: argparse.Namespace) -> Any:
 
 def _read_search_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:
     """What the file says, and in which lines."""
+    from archon_eval.architecture.file_lines import find_lines
     from archon_eval.architecture.load import parse_text
     from archon_eval.errors import ArchitectureError, SearchError
 
@@ -175,28 +176,7 @@ def _read_search_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int,
         data = dict(parse_text(text, str(path), "a search is a mapping with `tasks` and `models`"))
     except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
         raise SearchError(f"search file {path}: {exc}") from exc
-    return data, _find_lines(text)
-
-
-def _find_lines(text: str) -> dict[tuple[str | int, ...], int]:
-    """The line of every key and item of a YAML text, by its path."""
-    import yaml
-
-    lines: dict[tuple[str | int, ...], int] = {}
-
-    def visit(node: yaml.Node, path: tuple[str | int, ...]) -> None:
-        children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
-        if isinstance(node, yaml.MappingNode):
-            children = [(str(key.value), key, value) for key, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            children = [(place, item, item) for place, item in enumerate(node.value)]
-        for name, mark, child in children:
-            lines[*path, name] = mark.start_mark.line + 1
-            visit(child, (*path, name))
-
-    if (root := yaml.compose(text, yaml.SafeLoader)) is not None:
-        visit(root, ())
-    return lines
+    return data, find_lines(text)
 
 
 def _collect_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from archon_eval._deprecated import move_renamed_option
+from archon_eval.architecture.file_lines import Lines, find_line
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.search.setting_types import (
@@ -49,8 +50,6 @@ CostUnit = Literal["calls", "kilotokens", "dollars"]
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
-Lines = Mapping[tuple[str | int, ...], int]
-"""Where a search file says what: path such as ("tasks", 0, "name") -> line; 0 for what an option says instead."""
 _NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
 """Arguments of the solver that change no answer."""
 _FORM = ConfigDict(extra="forbid")
@@ -295,7 +294,7 @@ def load_settings(data: Mapping[str, Any], where: str = "search", *, lines: Line
         errors = exc.errors()
         for error in errors:  # under the name that the user knows
             error["loc"] = (*(given_names.get(str(name), name) for name in error["loc"][:1]), *error["loc"][1:])
-        located = [(_find_line(error["loc"], lines or {}), error) for error in errors]
+        located = [(find_line(error["loc"], lines or {}), error) for error in errors]
         located.sort(key=lambda pair: pair[0])
         raise SearchError("\n".join(_describe_error(error, where, line) for line, error in located)) from exc
 
@@ -308,11 +307,6 @@ _EXPECTED = {
     "dataclass_type": "a mapping",
 }
 _OWNERS: dict[Any, Any] = {"tasks": TaskSpec, "limits": ArchitectureLimits, "budget": SearchBudget}
-
-
-def _find_line(path: tuple[str | int, ...], lines: Lines) -> int:
-    """The line of a value, or of what it is in; 0 where it has none."""
-    return next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 0)
 
 
 def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
