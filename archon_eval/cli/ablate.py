@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from archon_eval.cli.architectures import ARCHITECTURE_HELP, add_model_options, parse_model_options
+from archon_eval.cli.architectures import ARCHITECTURE_HELP, add_model_options, load_mapped, parse_model_options
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
@@ -38,7 +38,7 @@ def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.report import ablation
     from archon_eval.report.html.vega import require_plotting
 
-    whole = load_architecture(options.architecture, **parse_model_options(options))
+    whole = load_architecture(load_mapped(options.architecture, options), **parse_model_options(options))
     if whole.placeholders:
         raise DataError(
             f"architecture {whole.name!r} has places for models ({', '.join(whole.placeholders)}): name yours, "

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -63,19 +62,24 @@ def add(commands: Any) -> None:
     imported = add_command(commands, "import", "convert a config of the original Archon project", run=_import)
     imported.add_argument("file", type=Path, help="its JSON config; or an architecture file, to give it other models")
     imported.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the YAML here, not to stdout")
-    imported.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="a model in another's place")
-    imported.add_argument(
-        "--map-all", metavar="MODELS", help="models for all others, in the order of their first use; or sim/pool"
-    )
+    _add_map_options(imported)
 
     presets = add_command(commands, "presets", "the architectures that ship with the package", run=_list_presets)
     presets.add_argument("--json", action="store_true", help="as JSON")
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
-    """The options that name the models of an architecture; `parse_model_options` reads them."""
+    """The options that name the models of an architecture; `load_mapped` and `parse_model_options` read them."""
     for name, text in MODEL_LISTS.items():
         command.add_argument(f"--{name}", help=text)
+    _add_map_options(command)
+
+
+def _add_map_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="a model in another's place")
+    command.add_argument(
+        "--map-all", metavar="MODELS", help="models for all others, in the order of their first use; or sim/pool"
+    )
 
 
 def parse_model_options(options: argparse.Namespace) -> ModelLists:
@@ -85,7 +89,7 @@ def parse_model_options(options: argparse.Namespace) -> ModelLists:
 
 
 def _show(options: argparse.Namespace) -> int:
-    architecture = load_architecture(options.architecture, **parse_model_options(options))
+    architecture = load_architecture(load_mapped(options.architecture, options), **parse_model_options(options))
     if options.yaml:
         print(architecture.to_yaml(), end="")
     elif options.mermaid:
@@ -137,7 +141,7 @@ def _format_settings(spec: ComponentSpec) -> str:
 
 def _plan(options: argparse.Namespace) -> int:
     prices = load_prices(options.prices)
-    planned = plan(load_architecture(options.architecture), prices=prices, **parse_model_options(options))
+    planned = plan(load_mapped(options.architecture, options), prices=prices, **parse_model_options(options))
     if options.json:
         _print_json(planned.to_mapping())
         return 0
@@ -200,7 +204,7 @@ def _validate(options: argparse.Namespace) -> int:
     bad, prices, models = 0, load_prices(options.prices), parse_model_options(options)
     for name in options.architectures:
         try:
-            architecture = load_architecture(name)
+            architecture = load_mapped(name, options)
             planned = plan(architecture, prices=prices, **models)  # a custom component that cannot be built shows here
             print(f"{name}: fine ({len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
             for warning in planned.warnings:
@@ -221,8 +225,7 @@ def _import(options: argparse.Namespace) -> int:
         architecture = load_architecture(os.fspath(options.file))
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    if options.map or options.map_all:
-        architecture = _map_models(architecture, options.map, parse_model_names(options.map_all, "--map-all"))
+    architecture = _map_models(architecture, options)
     if options.output is None:
         print(architecture.to_yaml(), end="")
         return 0
@@ -233,10 +236,17 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
-def _map_models(architecture: Architecture, pairs: Sequence[str], others: Sequence[str]) -> Architecture:
-    """The architecture with other models: `OLD=NEW`, and `others` for the rest in the order of their first use."""
+def load_mapped(source: str, options: argparse.Namespace) -> Architecture:
+    """The architecture of a command, with the models that `--map` and `--map-all` give it; its places stay."""
+    return _map_models(load_architecture(source), options)
+
+
+def _map_models(architecture: Architecture, options: argparse.Namespace) -> Architecture:
+    """The architecture with other models: `OLD=NEW`, and a list for the rest in the order of their first use; says on
+    stderr which model became which."""
     names: dict[str, str] = {}
-    for pair in pairs:
+    others = parse_model_names(options.map_all, "--map-all")
+    for pair in options.map:
         old, equals, new = pair.partition("=")
         if not equals or not new.strip() or len(chosen := parse_model_names(new, f"--map {pair}: the new model")) != 1:
             raise ArchitectureError(f"--map {pair}: must be OLD=NEW, each one model")
@@ -248,7 +258,7 @@ def _map_models(architecture: Architecture, pairs: Sequence[str], others: Sequen
     rest = [model for model in architecture.models if model not in names]
     for place, old in enumerate(rest if others else ()):
         names[old] = others[place % len(others)]
-    for old in architecture.models:
+    for old in architecture.models if names else ():
         print(f"{old} -> {names[old]}" if old in names else f"{old} stays: it is not mapped", file=sys.stderr)
     return architecture.rename_models(names)
 

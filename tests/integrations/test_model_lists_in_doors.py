@@ -89,6 +89,15 @@ def test_import_refuses_a_wrong_map(
     assert problem in printed.err and not printed.out
 
 
+def test_commands_that_take_models_take_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text("layers: [{generator: [a/x, a/y]}, {fuser: a/x}]", encoding="utf-8")
+    words = [str(tmp_path / "mine.yaml"), "--map", "a/x=sim/gpt-4o", "--map-all", "sim/gpt-4-turbo"]
+    for command in (["show"], ["plan"], ["validate"], ["ablate", "--dry-run"]):
+        assert main([*command, *words]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == "a/x -> sim/gpt-4o\na/y -> sim/gpt-4-turbo\n" and "a/x" not in printed.out
+
+
 def test_plan_takes_the_lists(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", file, *(f"--{name}={value}" for name, value in LISTS.items())]) == 0
     assert all(model in capsys.readouterr().out for model in EXPECTED[2:3])
