@@ -14,6 +14,10 @@ from inspect_ai.scorer import Scorer, scorer
 from inspect_ai.solver import solver
 from inspect_ai.util import registry_info
 
+from archon_eval.integrations.command_process import (
+    explain_model_args_in_command,
+    interrupt_on_sigterm_in_command,
+)
 from archon_eval.sandbox.provider import ArchonDocker
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
 from archon_eval.scorers.arena_hard import arena_hard as arena_hard_scorer
@@ -94,6 +98,10 @@ _BARE_SCORERS: tuple[Callable[..., Scorer], ...] = (
 )
 for _factory in _BARE_SCORERS:
     _register_bare_scorer(_factory)
+
+
+explain_model_args_in_command()
+interrupt_on_sigterm_in_command()
 
 
 @modelapi(name="sim")

@@ -11,7 +11,7 @@ No other module defines an exception. Inspect's own error for a user's mistakes 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 FailureKind = Literal["transient", "rate_limit", "permanent"]
 """Whether a call that failed may succeed when it is sent again: at once, after the wait that is asked for, or never."""
@@ -97,6 +97,15 @@ class BudgetSpentError(ArchonError):
 
 class WorkerLostError(ArchonError):
     """A worker process died in the middle of an eval."""
+
+
+def raise_plainly(error: Exception) -> NoReturn:
+    """Raise an error whose message says all, so that Inspect shows it in a line, without the frames it came through.
+
+    Inspect shows tracebacks with rich, which leaves out every frame up to the last that has this local variable.
+    """
+    _rich_traceback_guard = True
+    raise error.with_traceback(None) from None
 
 
 def did_you_mean(name: str, legal: Iterable[str]) -> str:

@@ -36,6 +36,8 @@ ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
 ComponentPlace = Literal["first", "later"]
+ModelList = Literal["models", "fusers", "judges"]
+"""The lists of models that a user may name."""
 OverflowPolicy = Literal["fail", "truncate", "drop_longest"]
 OVERFLOW_POLICIES: tuple[OverflowPolicy, ...] = get_args(OverflowPolicy)
 
@@ -139,6 +141,14 @@ class ComponentType:
     fingerprint of architectures that have it. What all components share has PROMPTS_VERSION."""
     stand_in: str = ""
     """The component that takes its place at the end of an architecture in an ablation; empty for none."""
+
+    @property
+    def model_list(self) -> ModelList:
+        """Which of the user's lists fills its places: what stands first generates; of the others, what replaces the
+        candidates fuses, and everything else judges them."""
+        if self.place == "first":
+            return "models"
+        return "fusers" if self.replaces else "judges"
 
 
 def define_prompt(required: str, optional: str = "") -> PromptFields:

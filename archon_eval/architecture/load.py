@@ -27,13 +27,20 @@ FILE_SUFFIXES = (".yaml", ".yml", ".json")
 ArchitectureSource = str | os.PathLike[str] | Mapping[str, Any] | Architecture
 
 
-def load_architecture(source: ArchitectureSource, models: Sequence[str] = ()) -> Architecture:
+def load_architecture(
+    source: ArchitectureSource,
+    models: Sequence[str] = (),
+    *,
+    fusers: Sequence[str] = (),
+    judges: Sequence[str] = (),
+) -> Architecture:
     """An Architecture from a file, a preset's name, a mapping or an Architecture.
 
     Args:
         source: the name of a preset (`archon presets`); or a file, by a path that ends in .yaml, .yml or .json or has a
             separator (`./single`); or a mapping. A preset's name means the preset also where a file is called so.
-        models: fill the placeholders `$1`, `$2..8`, `$all`, strongest first.
+        models, fusers, judges: fill the placeholders `$1`, `$2..8`, `$all`, strongest first, as in
+            `Architecture.with_models`; without any of them the placeholders stay.
 
     Raises:
         ArchitectureError: unreadable, malformed, or against a rule of construction; says where and what is legal.
@@ -44,8 +51,8 @@ def load_architecture(source: ArchitectureSource, models: Sequence[str] = ()) ->
         loaded = parse_architecture(source, str(source.get("name", "unnamed")))
     else:
         text, where = _load_text(source)
-        loaded = parse_architecture(parse_text(text, where), Path(where).stem, where)
-    return loaded.with_models(models) if models else loaded
+        loaded = parse_architecture(parse_text(text, where), Path(where).stem, where, text)
+    return loaded.with_models(models, fusers=fusers, judges=judges) if models or fusers or judges else loaded
 
 
 def list_named_kinds(source: ArchitectureSource) -> set[str]:

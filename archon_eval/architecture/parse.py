@@ -1,11 +1,13 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
-The grammar: `name`, `description`, `layers`; and, for every component at once, generation settings
+The grammar: `name`, `description`, `imported_from`, `layers`; and, for every component at once, generation settings
 (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with
 one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unicodedata import category
@@ -19,6 +21,7 @@ from archon_eval.architecture.component_types import (
     list_overflow_policies,
     resolve_component_type,
 )
+from archon_eval.architecture.file_lines import FilePath, Lines, find_line, find_lines
 from archon_eval.architecture.option_values import describe_value, freeze_value
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
@@ -32,7 +35,7 @@ from archon_eval.architecture.spec import (
 )
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
-TOP_KEYS = ("name", "description", "layers", "settings", "prompts", *COMMON_OPTIONS)
+TOP_KEYS = ("name", "description", "imported_from", "layers", "settings", "prompts", *COMMON_OPTIONS)
 COMPONENT_KEYS = ("model", "settings", "prompts", *COMMON_OPTIONS)
 NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
@@ -41,42 +44,118 @@ NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "presence_penalty": (-2, 2),
 }
 REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+COMMON_DEFAULTS: Mapping[str, Any] = {"on_error": "fail", "max_parse_retries": 2, "on_overflow": "fail"}
 INT_MINIMUMS: Mapping[str, int] = {"max_tokens": 1, "top_k": 1, "seed": 0, "reasoning_tokens": 0}
 
 
-def parse_architecture(data: Mapping[str, Any], name: str, where: str = "architecture") -> Architecture:
+class _Problems:
+    """What is wrong with a file: all of it, each with the path to where it is."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[FilePath, str]] = []
+
+    @contextmanager
+    def collect(self, *path: str | int) -> Iterator[None]:
+        """Keep the error that ends the context, if one does."""
+        try:
+            yield
+        except ArchitectureError as exc:
+            self.found.append((path, str(exc)))
+
+    def check_keys(self, data: Mapping[str, Any], legal: Iterable[str], where: str, path: FilePath = ()) -> None:
+        """Keep an error for each key that is not legal."""
+        legal = tuple(legal)
+        for key in data:
+            if key not in legal:
+                self.found.append(((*path, str(key)), f"{where}: unknown key {key!r}{did_you_mean(str(key), legal)}"))
+
+    def raise_all(self, where: str, text: str) -> None:
+        """Raise all that was kept as one error, in the order of the lines.
+
+        Args:
+            where: what each message begins with; its line is added there.
+            text: of the file.
+        """
+        if not self.found:
+            return
+        lines, told = find_lines(text) if text else {}, dict[FilePath, str]()
+        for number, (path, message) in enumerate(self.found):  # what stands at the top is wrong in every component
+            told.setdefault((*path, number) if path[:1] in ((), ("layers",)) else path, message)
+        located = sorted(
+            ((find_line(path, lines), message) for path, message in told.items()), key=lambda pair: pair[0]
+        )
+        raise ArchitectureError(
+            "\n".join(
+                f"{where}, line {line}{message[len(where) :]}" if line and message.startswith(where) else message
+                for line, message in dict.fromkeys(located)
+            )
+        )
+
+
+def parse_architecture(data: Mapping[str, Any], name: str, where: str = "architecture", text: str = "") -> Architecture:
     """The architecture of a mapping.
 
     Args:
         name: its name where the mapping has none.
         where: what errors begin with.
+        text: of the file that the mapping comes from, for the lines of errors.
 
     Raises:
-        ArchitectureError: malformed, or against a rule of construction; says where and what is legal.
+        ArchitectureError: malformed, all that is; or against rules of construction, all that it breaks. Each says
+            where, in which line, and what is legal.
     """
-    data = _rename_options(data, where)
-    _check_keys(data, (*TOP_KEYS, *SETTING_NAMES), where)
+    problems = _Problems()
+    with problems.collect():
+        data = _rename_options(data, where)
+    problems.check_keys(data, (*TOP_KEYS, *SETTING_NAMES), where)
+    for key in ("name", "description", "imported_from"):
+        with problems.collect(key):
+            if not isinstance(data.get(key, ""), str):
+                raise ArchitectureError(f"{where}: `{key}` must be text, not {describe_value(data[key])}")
+    with problems.collect("name"):
+        if any(category(character) == "Cc" for character in str(data.get("name", name))):
+            shown = quote(str(data.get("name", name)), 60)
+            raise ArchitectureError(f"{where}: `name` holds control characters: {shown}")
+    shared = {key: data[key] for key in ("settings", *COMMON_OPTIONS, *SETTING_NAMES) if key in data}
+    prompts: Mapping[str, Any] = {}
+    with problems.collect("prompts"):
+        prompts = _require_mapping(data.get("prompts", {}), f"{where}: `prompts`")
     layers = data.get("layers")
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
-        raise ArchitectureError(f"{where}: `layers` must be a list of at least one layer, not {describe_value(layers)}")
-    for key in ("name", "description"):
-        if not isinstance(data.get(key, ""), str):
-            raise ArchitectureError(f"{where}: `{key}` must be text, not {describe_value(data[key])}")
-    if any(category(character) == "Cc" for character in str(data.get("name", name))):
-        raise ArchitectureError(f"{where}: `name` holds control characters: {quote(str(data.get('name', name)), 60)}")
-    shared = {key: data[key] for key in ("settings", *COMMON_OPTIONS, *SETTING_NAMES) if key in data}
-    prompts = _require_mapping(data.get("prompts", {}), f"{where}: `prompts`")
+        what = f"`layers` must be a list of at least one layer, not {describe_value(layers)}"
+        problems.found.append((("layers",), f"{where}: {what}"))
+        layers = ()
     used: set[str] = set()
-    built = []
+    built: list[Layer] = []
     for number, layer in enumerate(layers, 1):
-        built.append(_parse_layer(layer, shared, prompts, where=f"{where}: layer {number}", used=used))
-    if unused := sorted(set(map(str, prompts)) - used):
-        hint = did_you_mean(unused[0], used)
-        raise ArchitectureError(f"{where}: `prompts` names {unused[0]!r}, which no layer has{hint}")
+        with problems.collect("layers", number - 1):
+            at = f"{where}: layer {number}"
+            built.append(_parse_layer(layer, shared, prompts, where=at, used=used, problems=problems, number=number))
+    unused = [] if problems.found else sorted(set(map(str, prompts)) - used)
+    for kind in unused:
+        text_of_hint = f"`prompts` names {kind!r}, which no layer has{did_you_mean(kind, used)}"
+        problems.found.append((("prompts", kind), f"{where}: {text_of_hint}"))
+    problems.raise_all(where, text)
     try:
-        return Architecture(str(data.get("name", name)), tuple(built), str(data.get("description", "")))
+        return Architecture(
+            str(data.get("name", name)),
+            tuple(built),
+            description=str(data.get("description", "")),
+            imported_from=str(data.get("imported_from", "")),
+        )
     except ArchitectureError as exc:
-        raise ArchitectureError(str(exc) if where == "architecture" else f"{where}: {exc}") from None
+        broken = _add_lines(str(exc), find_lines(text) if text else {})
+        raise ArchitectureError(broken if where == "architecture" else f"{where}: {broken}") from None
+
+
+def _add_lines(broken: str, lines: Lines) -> str:
+    """The list of broken rules with the line of each layer that one begins with."""
+
+    def add(found: re.Match[str]) -> str:
+        line = find_line(("layers", int(found[1]) - 1), lines)
+        return f"  - line {line}: layer {found[1]}" if line else found[0]
+
+    return re.sub(r"^  - layer (\d+)", add, broken, flags=re.MULTILINE)
 
 
 def _rename_options(data: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -89,7 +168,14 @@ def _rename_options(data: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _parse_layer(
-    layer: Any, shared: Mapping[str, Any], prompts: Mapping[str, Any], *, where: str, used: set[str]
+    layer: Any,
+    shared: Mapping[str, Any],
+    prompts: Mapping[str, Any],
+    *,
+    where: str,
+    used: set[str],
+    problems: _Problems,
+    number: int,
 ) -> Layer:
     """A layer's components; adds the name of their kind to `used`."""
     data = _require_mapping(layer, where, "a mapping of one kind of component, e.g. {generator: openai/gpt-4o}")
@@ -106,17 +192,22 @@ def _parse_layer(
     specs: list[ComponentSpec] = []
     for position, item in enumerate(items, 1):
         at = f"{where}: {name}" + (f" {position} of {len(items)}" if len(items) > 1 else "")
-        own = (
-            {"model": item}
-            if isinstance(item, str)
-            else _require_mapping({} if item is None else item, at, "a model or a mapping")
-        )
-        specs += _expand_placeholder(_parse_component(name, own, common, where=at), at)
+        path: FilePath = ("layers", number - 1, name, *([position - 1] if items is value else []))
+        with problems.collect(*path):
+            own = (
+                {"model": item}
+                if isinstance(item, str)
+                else _require_mapping({} if item is None else item, at, "a model or a mapping")
+            )
+            spec = _parse_component(name, own, common, where=at, problems=problems, path=path)
+            specs += _expand_placeholder(spec, at)
     return tuple(specs)
 
 
-def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any], *, where: str) -> ComponentSpec:
-    """One component.
+def _parse_component(
+    name: str, own: Mapping[str, Any], common: Mapping[str, Any], *, where: str, problems: _Problems, path: FilePath
+) -> ComponentSpec:
+    """One component; what is wrong with it is kept, and its default taken instead.
 
     Args:
         own: what is written on it.
@@ -125,56 +216,68 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
     kind = resolve_component_type(name, where)
     inline = tuple(key for key in SETTING_NAMES if key not in kind.options)
     own = _rename_options(own, where)
-    _check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
+    problems.check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where, path)
     model = own.get("model", "")
     settings = GenerationSettings()
-    for source, keys in ((common, SETTING_NAMES), (own, inline)):
-        values = {**_require_mapping(source.get("settings", {}), f"{where}: `settings`")}
-        settings = _parse_settings(settings, values | {key: source[key] for key in keys if key in source}, where)
-    options = _parse_options(kind, own, where)
-    wordings = [_require_mapping(source.get("prompts", {}), where) for source in (common, own)]
-    prompts = _parse_prompts(kind, {**wordings[0], **wordings[1]}, where)
-    on_error = own.get("on_error", common.get("on_error", "fail"))
-    if on_error not in ("fail", "drop"):
-        raise ArchitectureError(f"{where}: `on_error` must be fail or drop, not {on_error!r}")
-    retries = own.get("max_parse_retries", common.get("max_parse_retries", 2))
-    if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= 10:
-        raise ArchitectureError(f"{where}: `max_parse_retries` must be a whole number from 0 to 10, not {retries!r}")
-    overflow = own.get("on_overflow", common.get("on_overflow", "fail"))
-    if overflow not in OVERFLOW_POLICIES:
-        raise ArchitectureError(f"{where}: `on_overflow` must be {' or '.join(OVERFLOW_POLICIES)}, not {overflow!r}")
+    for source, keys, at in ((common, SETTING_NAMES, ()), (own, inline, path)):
+        values: Mapping[str, Any] = {}
+        with problems.collect(*at, "settings"):
+            values = _require_mapping(source.get("settings", {}), f"{where}: `settings`")
+        problems.check_keys(values, SETTING_NAMES, f"{where}: `settings`", (*at, "settings"))
+        direct = {key: source[key] for key in keys if key in source}
+        for key, value in {**{key: values[key] for key in values if key in SETTING_NAMES}, **direct}.items():
+            with problems.collect(*at, *(() if key in direct else ("settings",)), key):
+                settings = replace(settings, **{key: _parse_setting(key, value, where)})
+    options = _parse_options(kind, own, where, problems=problems, path=path)
+    prompts: dict[str, str] = {}
+    for source, at in ((common, ("prompts", name)), (own, (*path, "prompts"))):
+        with problems.collect(*at):
+            for prompt, wording in _require_mapping(source.get("prompts", {}), where).items():
+                with problems.collect(*at, str(prompt)):
+                    _check_prompt(kind, prompt, wording, where)
+                prompts[prompt] = wording
+    chosen = {option: own.get(option, common.get(option, default)) for option, default in COMMON_DEFAULTS.items()}
+    for option, value in chosen.items():
+        with problems.collect(*(path if option in own else ()), option):
+            _check_common_option(option, value, where)
     model_name = model.strip() if isinstance(model, str) else ""
-    spec = ComponentSpec(
-        name,
-        model_name,
-        settings,
-        options=options,
-        prompts=prompts,
-        on_error=on_error,
-        max_parse_retries=retries,
-        on_overflow=overflow,
-    )
-    if "on_overflow" not in own and overflow not in list_overflow_policies(spec, where):
+    if problems.found:
+        chosen = dict(COMMON_DEFAULTS)
+    spec = ComponentSpec(name, model_name, settings, options=options, prompts=tuple(sorted(prompts.items())), **chosen)
+    if "on_overflow" not in own and spec.on_overflow not in list_overflow_policies(spec, where):
         spec = replace(spec, on_overflow="fail")  # what stands at the top is for the components that have a use for it
     if not isinstance(model, str) or (not model_name and describe_component(spec, where).needs_model):
         raise ArchitectureError(f"{where} needs `model:`, an Inspect model name such as openai/gpt-4o; got {model!r}")
     return spec
 
 
-def _parse_options(kind: ComponentType, own: Mapping[str, Any], where: str) -> tuple[tuple[str, Any], ...]:
+def _check_common_option(option: str, value: Any, where: str) -> None:
+    if option == "on_error" and value not in ("fail", "drop"):
+        raise ArchitectureError(f"{where}: `on_error` must be fail or drop, not {value!r}")
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    if option == "max_parse_retries" and not (is_count and 0 <= value <= 10):
+        raise ArchitectureError(f"{where}: `max_parse_retries` must be a whole number from 0 to 10, not {value!r}")
+    if option == "on_overflow" and value not in OVERFLOW_POLICIES:
+        raise ArchitectureError(f"{where}: `on_overflow` must be {' or '.join(OVERFLOW_POLICIES)}, not {value!r}")
+
+
+def _parse_options(
+    kind: ComponentType, own: Mapping[str, Any], where: str, *, problems: _Problems, path: FilePath
+) -> tuple[tuple[str, Any], ...]:
     """The options that differ from their defaults, sorted by name."""
     options = {}
     for key, option in kind.options.items():
         if key not in own:
             continue
         value, at = own[key], f"{where}: `{key}`"
-        if not _is_valid(option, value, at):
-            raise ArchitectureError(f"{at} must be {option.legal}, not {value!r}")
-        if option.names_model and value is not None:
-            value = value.strip()
-            _check_further_model(value, at)
-        if value != option.default:
-            options[key] = freeze_value(value, at)
+        with problems.collect(*path, key):
+            if not _is_valid(option, value, at):
+                raise ArchitectureError(f"{at} must be {option.legal}, not {value!r}")
+            if option.names_model and value is not None:
+                value = value.strip()
+                _check_further_model(value, at)
+            if value != option.default:
+                options[key] = freeze_value(value, at)
     return tuple(sorted(options.items()))
 
 
@@ -205,56 +308,43 @@ def _expand_placeholder(spec: ComponentSpec, where: str) -> Layer:
     return tuple(replace(spec, model=f"${n}") for n in range(int(match["first"]), int(match["last"]) + 1))
 
 
-def _parse_settings(base: GenerationSettings, values: Mapping[str, Any], where: str) -> GenerationSettings:
-    _check_keys(values, SETTING_NAMES, f"{where}: `settings`")
-    clean: dict[str, Any] = {}
-    for key, value in values.items():
-        if key == "stop":
-            items = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [None]
-            if not all(isinstance(item, str) and item for item in items):
-                raise ArchitectureError(f"{where}: `stop` must be text or a list of texts, none empty, not {value!r}")
-            clean[key] = tuple(items)
-        elif value is None:
-            clean[key] = value
-        elif key == "reasoning_effort":
-            if value not in REASONING_EFFORTS:
-                raise ArchitectureError(f"{where}: `{key}` is {value!r}{did_you_mean(str(value), REASONING_EFFORTS)}")
-            clean[key] = value
-        elif key in NUMBER_RANGES:
-            low, high = NUMBER_RANGES[key]
-            if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-                raise ArchitectureError(f"{where}: `{key}` must be a number from {low} to {high}, not {value!r}")
-            clean[key] = float(value)
-        elif not isinstance(value, int) or isinstance(value, bool) or value < INT_MINIMUMS.get(key, 0):
-            raise ArchitectureError(
-                f"{where}: `{key}` must be a whole number of at least {INT_MINIMUMS.get(key, 0)}, not {value!r}"
-            )
-        else:
-            clean[key] = value
-    return replace(base, **clean)
+def _parse_setting(key: str, value: Any, where: str) -> Any:
+    """The value of a generation setting; raises ArchitectureError where it is not legal."""
+    if key == "stop":
+        items = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [None]
+        if not all(isinstance(item, str) and item for item in items):
+            raise ArchitectureError(f"{where}: `stop` must be text or a list of texts, none empty, not {value!r}")
+        return tuple(items)
+    if value is None:
+        return None
+    if key == "reasoning_effort":
+        if value not in REASONING_EFFORTS:
+            raise ArchitectureError(f"{where}: `{key}` is {value!r}{did_you_mean(str(value), REASONING_EFFORTS)}")
+        return value
+    if key in NUMBER_RANGES:
+        low, high = NUMBER_RANGES[key]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            raise ArchitectureError(f"{where}: `{key}` must be a number from {low} to {high}, not {value!r}")
+        return float(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < INT_MINIMUMS.get(key, 0):
+        raise ArchitectureError(
+            f"{where}: `{key}` must be a whole number of at least {INT_MINIMUMS.get(key, 0)}, not {value!r}"
+        )
+    return value
 
 
-def _parse_prompts(kind: ComponentType, wordings: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
-    for name, text in wordings.items():
-        if name not in kind.prompts:
-            legal = did_you_mean(str(name), kind.prompts) if kind.prompts else "; it has none"
-            raise ArchitectureError(f"{where}: {kind.name} has no prompt {name!r}{legal}")
-        if not isinstance(text, str) or not text.strip():
-            raise ArchitectureError(f"{where}: prompt {name!r} must be text, not {quote(str(text))}")
-        prompt, used = kind.prompts[name], extract_fields(text)
-        if missing := prompt.required - used:
-            raise ArchitectureError(f"{where}: prompt {name!r} must use {{{'} and {'.join(sorted(missing))}}}")
-        if unknown := used - prompt.required - prompt.optional:
-            hint = did_you_mean(sorted(unknown)[0], prompt.required | prompt.optional)
-            raise ArchitectureError(f"{where}: prompt {name!r} uses unknown field {{{sorted(unknown)[0]}}}{hint}")
-    return tuple(sorted(wordings.items()))
-
-
-def _check_keys(data: Mapping[str, Any], legal: Iterable[str], where: str) -> None:
-    legal = tuple(legal)
-    for key in data:
-        if key not in legal:
-            raise ArchitectureError(f"{where}: unknown key {key!r}{did_you_mean(str(key), legal)}")
+def _check_prompt(kind: ComponentType, name: str, text: Any, where: str) -> None:
+    if name not in kind.prompts:
+        legal = did_you_mean(str(name), kind.prompts) if kind.prompts else "; it has none"
+        raise ArchitectureError(f"{where}: {kind.name} has no prompt {name!r}{legal}")
+    if not isinstance(text, str) or not text.strip():
+        raise ArchitectureError(f"{where}: prompt {name!r} must be text, not {quote(str(text))}")
+    prompt, used = kind.prompts[name], extract_fields(text)
+    if missing := prompt.required - used:
+        raise ArchitectureError(f"{where}: prompt {name!r} must use {{{'} and {'.join(sorted(missing))}}}")
+    if unknown := used - prompt.required - prompt.optional:
+        hint = did_you_mean(sorted(unknown)[0], prompt.required | prompt.optional)
+        raise ArchitectureError(f"{where}: prompt {name!r} uses unknown field {{{sorted(unknown)[0]}}}{hint}")
 
 
 def _require_mapping(value: Any, where: str, wanted: str = "a mapping") -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ The rules of construction are in `rules.py`, reading files is in `load.py`.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from typing import Any, Literal
 import yaml
 
 from archon_eval._deprecated import RenamedMethod
+from archon_eval._notes import show_note
 from archon_eval.architecture.component_code import digest_component_code
-from archon_eval.architecture.component_types import OverflowPolicy, find_version, resolve_component_type
+from archon_eval.architecture.component_types import ModelList, OverflowPolicy, find_version, resolve_component_type
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
@@ -129,6 +130,9 @@ class Architecture:
     layers: tuple[Layer, ...]
     description: str = ""
     """What it is for, and the source it cites."""
+    imported_from: str = ""
+    """The original project's config that it comes from; its models stand for others in the order of their first use.
+    Empty for any other architecture."""
 
     def __post_init__(self) -> None:
         problems = find_broken_rules(self.layers)
@@ -159,29 +163,93 @@ class Architecture:
         """The models that are still placeholders."""
         return tuple(model for model in self.models if PLACEHOLDER.fullmatch(model))
 
-    def with_models(self, models: Sequence[str]) -> "Architecture":
+    def with_models(
+        self, models: Sequence[str] = (), *, fusers: Sequence[str] = (), judges: Sequence[str] = ()
+    ) -> "Architecture":
         """The same architecture with its placeholders filled: `$1` is `models[0]`, the strongest.
 
-        Fewer models than places: the list starts again from its first, and repeated places are further draws.
+        Fewer models than places: the list starts again from its first, and repeated places are further draws. An
+        imported architecture has no placeholders: the first model that it uses becomes `models[0]`, and so on.
+
+        Args:
+            fusers: fill the places of components that fuse, in this order; `models` where it is empty.
+            judges: the same for components that judge candidates or write tests.
+
+        Raises:
+            ArchitectureError: a list that no component takes, or places without a list.
         """
-        if not self.placeholders:
-            return self
-        if not models:
+        lists: dict[ModelList, Sequence[str]] = {"models": models, "fusers": fusers, "judges": judges}
+        given = {name: names for name, names in lists.items() if names}
+        specs = [spec for layer in self.layers for spec in layer]
+        is_mapped = bool(given and self.imported_from and not self.placeholders)
+        taking = [spec for spec in specs if spec.models and (is_mapped or _has_place(spec))]
+        taken = {choose_model_list(spec, given) for spec in taking}
+        for name in given:
+            if name not in taken:
+                raise ArchitectureError(self._explain_unused(name))
+        if is_mapped:
+            return self._map_by_use(given)
+        if self.placeholders and not taken <= given.keys():
             raise ArchitectureError(
                 f"architecture {self.name!r} has places for models ({', '.join(self.placeholders)}): "
                 "name yours, strongest first, e.g. models=openai/gpt-4o,openai/gpt-4o-mini, or models=sim/pool for the "
                 "simulated ones (with -S for --solver archon, with -M for --model archon/...)"
             )
-        layers = tuple(
-            tuple(filled for spec in layer for filled in _fill_placeholders(spec, models)) for layer in self.layers
-        )
+        if not given:
+            return self
+
+        def fill(spec: ComponentSpec) -> Sequence[ComponentSpec]:
+            return _fill_placeholders(spec, given[choose_model_list(spec, given)]) if _has_place(spec) else [spec]
+
+        return replace(self, layers=tuple(tuple(new for spec in layer for new in fill(spec)) for layer in self.layers))
+
+    def rename_models(self, names: Mapping[str, str]) -> "Architecture":
+        """The same architecture with other models: old name -> new name; those that are not named stay."""
+        layers = tuple(tuple(_rename_models(spec, names) for spec in layer) for layer in self.layers)
         return replace(self, layers=layers)
+
+    def _map_by_use(self, given: Mapping[ModelList, Sequence[str]]) -> "Architecture":
+        renamed: dict[ModelList, dict[str, str]] = {name: {} for name in given}
+
+        def rename(spec: ComponentSpec) -> ComponentSpec:
+            if (name := choose_model_list(spec, given)) not in given:
+                return spec
+            for model in spec.models:
+                renamed[name].setdefault(model, given[name][len(renamed[name]) % len(given[name])])
+            return _rename_models(spec, renamed[name])
+
+        mapped = replace(self, layers=tuple(tuple(map(rename, layer)) for layer in self.layers))
+        rows = [f"  {old} -> {new} ({name})" for name, names in renamed.items() for old, new in names.items()]
+        show_note("\n".join([f"{self.name} is imported: its models, in the order of their first use, become", *rows]))
+        return mapped
+
+    def _explain_unused(self, name: ModelList) -> str:
+        """Why nothing takes a list of models, and what to do."""
+        if name == "models" and self.placeholders:
+            return f"models= changes nothing in architecture {self.name!r}: all its places take fusers= or judges="
+        kinds = dict.fromkeys(
+            spec.kind
+            for layer in self.layers
+            for spec in layer
+            if spec.models and (name == "models" or resolve_component_type(spec.kind, spec.kind).model_list == name)
+        )
+        who = {"models": "calls a model", "fusers": "fuses", "judges": "judges"}[name]
+        if not kinds:
+            return f"{name}= changes nothing in architecture {self.name!r}: no component of it {who}"
+        fixed = [model for model in self.models if not PLACEHOLDER.fullmatch(model)]
+        return (
+            f"{name}= changes nothing in architecture {self.name!r}: its file names the models itself "
+            f"({', '.join(fixed)}; {', '.join(kinds)}). Write $1, $2, ... there instead, or make a file with other "
+            "models: archon import FILE --map OLD=NEW -o NEW_FILE"
+        )
 
     def to_mapping(self) -> dict[str, Any]:
         """A plain mapping that `load_architecture` reads back to an equal architecture."""
         top: dict[str, Any] = {"name": self.name}
         if self.description:
             top["description"] = self.description
+        if self.imported_from:
+            top["imported_from"] = self.imported_from
         top["layers"] = [{layer[0].kind: [_dump_component(spec) for spec in layer]} for layer in self.layers]
         return top
 
@@ -195,6 +263,22 @@ def _restore_first_names(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {FIRST_NAMES.get(key, key): _restore_first_names(item) for key, item in value.items()}
     return [_restore_first_names(item) for item in value] if isinstance(value, list) else value
+
+
+def _has_place(spec: ComponentSpec) -> bool:
+    return any(PLACEHOLDER.fullmatch(model) for model in spec.models)
+
+
+def choose_model_list(spec: ComponentSpec, given: Collection[ModelList]) -> ModelList:
+    """Which list fills a component's places: its own kind's where that is given."""
+    own = resolve_component_type(spec.kind, spec.kind).model_list
+    return own if own in given else "models"
+
+
+def _rename_models(spec: ComponentSpec, names: Mapping[str, str]) -> ComponentSpec:
+    named = set(spec.model_options)
+    options = tuple((key, names.get(value, value) if key in named else value) for key, value in spec.options)
+    return replace(spec, model=names.get(spec.model, spec.model), options=options)
 
 
 def _fill_placeholders(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:

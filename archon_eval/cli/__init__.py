@@ -17,13 +17,15 @@ from typing import TextIO
 
 from archon_eval import __version__
 from archon_eval._notes import print_notes_plainly
+from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.cli import ablate, architectures, report, search, store, tools
+from archon_eval.cli.commands import CommandParser
 from archon_eval.errors import ArchonError, sanitize_text
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; each group of commands adds its own."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="archon", description="Inference-time architectures: look at them, plan them, check them."
     )
     parser.add_argument("--version", action="version", version=f"archon {__version__}")
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         _replace_unencodable(stream)
+    interrupt_on_sigterm()
     code, failures = 0, list[OSError]()
     try:
         options = build_parser().parse_args(arguments)

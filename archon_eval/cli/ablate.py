@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from archon_eval.cli.architectures import ARCHITECTURE_HELP, MODELS_HELP
+from archon_eval.cli.architectures import ARCHITECTURE_HELP, add_model_options, load_mapped, parse_model_options
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_eval_options, add_scoring_options, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     """Add the command."""
     ablate = add_command(commands, "ablate", "what each layer and component of an architecture is worth", run=_ablate)
     ablate.add_argument("architecture", help=ARCHITECTURE_HELP)
-    ablate.add_argument("--models", help=MODELS_HELP)
+    add_model_options(ablate)
     add_eval_options(ablate, Path("ablation"))
     add_scoring_options(ablate)
     ablate.add_argument("--dry-run", action="store_true", help="only list the changes")
@@ -37,9 +37,8 @@ def _ablate(options: argparse.Namespace) -> int:
     from archon_eval.architecture.load import load_architecture
     from archon_eval.report import ablation
     from archon_eval.report.html.vega import require_plotting
-    from archon_eval.simulation.model_names import parse_model_names
 
-    whole = load_architecture(options.architecture, parse_model_names(options.models))
+    whole = load_architecture(load_mapped(options.architecture, options), **parse_model_options(options))
     if whole.placeholders:
         raise DataError(
             f"architecture {whole.name!r} has places for models ({', '.join(whole.placeholders)}): name yours, "

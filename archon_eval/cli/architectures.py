@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import resolve_component_type
 from archon_eval.architecture.load import list_presets, load_architecture, parse_text, read_file
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec
@@ -13,7 +15,7 @@ from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.engine.mermaid import render_mermaid
 from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan
-from archon_eval.errors import ArchitectureError
+from archon_eval.errors import ArchitectureError, did_you_mean
 from archon_eval.models.prices import load_prices
 from archon_eval.simulation.model_names import parse_model_names
 
@@ -21,14 +23,26 @@ ARCHITECTURE_HELP = "a preset's name (`archon presets`) or a YAML or JSON file"
 PLAN_FOOTNOTE = """
 Per question. Re-asks: at most so many calls more, for replies that cannot be read. Done after: calls that wait for
 each other, from the question on. Tokens and dollars are estimates."""
-MODELS_HELP = "fill $1, $2, ... with these, strongest first, separated by commas; sim/pool for the simulated ones"
+MODEL_LISTS = {
+    "models": "fill $1, $2, ... with these, strongest first, separated by commas; sim/pool for the simulated ones",
+    "fusers": "the same for components that fuse, best fuser first (default: --models)",
+    "judges": "the same for components that judge candidates or write tests (default: --models)",
+}
+
+
+class ModelLists(TypedDict):
+    """Keywords of `load_architecture` and `plan`."""
+
+    models: tuple[str, ...]
+    fusers: tuple[str, ...]
+    judges: tuple[str, ...]
 
 
 def add(commands: Any) -> None:
     """Add this group's commands."""
     show = add_command(commands, "show", "what an architecture consists of", run=_show)
     show.add_argument("architecture", help=ARCHITECTURE_HELP)
-    show.add_argument("--models", help=MODELS_HELP)
+    add_model_options(show)
     form = show.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--yaml", action="store_true", help="as a file to edit")
@@ -36,25 +50,46 @@ def add(commands: Any) -> None:
 
     planned = add_command(commands, "plan", "calls, tokens, dollars and critical path of one question", run=_plan)
     planned.add_argument("architecture", help=ARCHITECTURE_HELP)
-    planned.add_argument("--models", help=MODELS_HELP)
+    add_model_options(planned)
     planned.add_argument("--prices", metavar="FILE", help="your own prices, before the package's table")
     planned.add_argument("--json", action="store_true", help="as JSON")
 
     validate = add_command(commands, "validate", "check architecture files against the rules", run=_validate)
     validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCHITECTURE_HELP)
-    validate.add_argument("--models", help=MODELS_HELP)
+    add_model_options(validate)
     validate.add_argument("--prices", metavar="FILE", help="your own prices and context windows")
 
     imported = add_command(commands, "import", "convert a config of the original Archon project", run=_import)
-    imported.add_argument("file", type=Path, help="its JSON config")
+    imported.add_argument("file", type=Path, help="its JSON config; or an architecture file, to give it other models")
     imported.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the YAML here, not to stdout")
+    _add_map_options(imported)
 
     presets = add_command(commands, "presets", "the architectures that ship with the package", run=_list_presets)
     presets.add_argument("--json", action="store_true", help="as JSON")
 
 
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """The options that name the models of an architecture; `load_mapped` and `parse_model_options` read them."""
+    for name, text in MODEL_LISTS.items():
+        command.add_argument(f"--{name}", help=text)
+    _add_map_options(command)
+
+
+def _add_map_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="a model in another's place")
+    command.add_argument(
+        "--map-all", metavar="MODELS", help="models for all others, in the order of their first use; or sim/pool"
+    )
+
+
+def parse_model_options(options: argparse.Namespace) -> ModelLists:
+    """The lists of models that the options name."""
+    models, fusers, judges = (parse_model_names(getattr(options, name), f"--{name}") for name in MODEL_LISTS)
+    return ModelLists(models=models, fusers=fusers, judges=judges)
+
+
 def _show(options: argparse.Namespace) -> int:
-    architecture = load_architecture(options.architecture, parse_model_names(options.models))
+    architecture = load_architecture(load_mapped(options.architecture, options), **parse_model_options(options))
     if options.yaml:
         print(architecture.to_yaml(), end="")
     elif options.mermaid:
@@ -106,7 +141,7 @@ def _format_settings(spec: ComponentSpec) -> str:
 
 def _plan(options: argparse.Namespace) -> int:
     prices = load_prices(options.prices)
-    planned = plan(load_architecture(options.architecture), parse_model_names(options.models), prices=prices)
+    planned = plan(load_mapped(options.architecture, options), prices=prices, **parse_model_options(options))
     if options.json:
         _print_json(planned.to_mapping())
         return 0
@@ -166,11 +201,11 @@ def _format_costs(planned: LayerPlan | Plan) -> tuple[str, str, str]:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    bad, prices, models = 0, load_prices(options.prices), parse_model_names(options.models)
+    bad, prices, models = 0, load_prices(options.prices), parse_model_options(options)
     for name in options.architectures:
         try:
-            architecture = load_architecture(name)
-            planned = plan(architecture, models, prices=prices)  # a custom component that cannot be built shows here
+            architecture = load_mapped(name, options)
+            planned = plan(architecture, prices=prices, **models)  # a custom component that cannot be built shows here
             print(f"{name}: fine ({len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
             for warning in planned.warnings:
                 print(f"Warning: {name}: {warning}")
@@ -181,19 +216,51 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from archon_eval.integrations.legacy_config import import_legacy
+    from archon_eval.integrations.legacy_config import import_legacy, is_legacy
 
-    architecture, notes = import_legacy(parse_text(read_file(options.file), str(options.file)), options.file.stem)
+    data, notes = parse_text(read_file(options.file), str(options.file)), list[str]()
+    if is_legacy(data):
+        architecture, notes = import_legacy(data, options.file.stem)
+    else:
+        architecture = load_architecture(os.fspath(options.file))
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    architecture = _map_models(architecture, options)
     if options.output is None:
         print(architecture.to_yaml(), end="")
         return 0
     try:
-        options.output.write_text(architecture.to_yaml(), encoding="utf-8")
+        write_whole(options.output, architecture.to_yaml())
     except OSError as exc:
         raise ArchitectureError(f"cannot write {options.output}: {exc.strerror or exc}") from exc
     return 0
+
+
+def load_mapped(source: str, options: argparse.Namespace) -> Architecture:
+    """The architecture of a command, with the models that `--map` and `--map-all` give it; its places stay."""
+    return _map_models(load_architecture(source), options)
+
+
+def _map_models(architecture: Architecture, options: argparse.Namespace) -> Architecture:
+    """The architecture with other models: `OLD=NEW`, and a list for the rest in the order of their first use; says on
+    stderr which model became which."""
+    names: dict[str, str] = {}
+    others = parse_model_names(options.map_all, "--map-all")
+    for pair in options.map:
+        old, equals, new = pair.partition("=")
+        if not equals or not new.strip() or len(chosen := parse_model_names(new, f"--map {pair}: the new model")) != 1:
+            raise ArchitectureError(f"--map {pair}: must be OLD=NEW, each one model")
+        if old not in architecture.models:
+            raise ArchitectureError(f"--map {pair}: no component has {old!r}{did_you_mean(old, architecture.models)}")
+        if old in names:
+            raise ArchitectureError(f"--map {pair}: {old} is mapped twice")
+        names[old] = chosen[0]
+    rest = [model for model in architecture.models if model not in names]
+    for place, old in enumerate(rest if others else ()):
+        names[old] = others[place % len(others)]
+    for old in architecture.models if names else ():
+        print(f"{old} -> {names[old]}" if old in names else f"{old} stays: it is not mapped", file=sys.stderr)
+    return architecture.rename_models(names)
 
 
 def _list_presets(options: argparse.Namespace) -> int:

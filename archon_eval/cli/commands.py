@@ -9,8 +9,31 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from archon_eval.errors import did_you_mean
+
 RunCommand = Callable[[argparse.Namespace], int]
 """Runs a command with its options and returns the exit code."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that names the nearest legal option, command or choice where it is given an unknown one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse's own; each command refuses what it does not know, of which the parser above knows no options."""
+        found, others = super().parse_known_args(args, namespace)
+        for word in others:
+            name = word.partition("=")[0]
+            if name.startswith("-"):
+                options = [option for action in self._actions for option in action.option_strings]
+                self.error(f"unknown option {name}{did_you_mean(name, options)}")
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return found, others
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            hint = did_you_mean(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(action, f"unknown choice {value!r}{hint}")
 
 
 def add_command(commands: Any, name: str, summary: str, *, run: RunCommand | None = None) -> argparse.ArgumentParser:

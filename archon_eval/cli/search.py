@@ -9,10 +9,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
+from archon_eval._notes import show_note
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.eval_options import add_door_option, add_metric_option
 from archon_eval.cli.progress import ProgressDisplay as Bar
@@ -29,6 +31,8 @@ def add(commands: Any) -> None:
     task.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
     add_metric_option(task)
     task.add_argument("--models", help="separated by commas; sim/pool for the simulated ones")
+    task.add_argument("--fusers", help="the models that may fuse (default: all); with --skip-ranking, best fuser first")
+    task.add_argument("--judges", metavar="MODEL", help="judges candidates in architectures (default: the best fuser)")
     task.add_argument("--skip-ranking", action="store_true", help="the models are given best first: do not rank them")
     task.add_argument("--given-order", action="store_true", help="the old name of --skip-ranking")
     task.add_argument("--space", help="a preset (paper, paper-v1, small, high-sample) or a YAML file")
@@ -56,6 +60,7 @@ def add(commands: Any) -> None:
     goal.add_argument("--pareto", action="store_true", help="look for the set of best trade-offs")
     goal.add_argument("--finalists", type=int, help="how many are confirmed on fresh draws (default 10)")
     goal.add_argument("--confirm-epochs", type=int, help="fresh draws per question for finalists (default 2)")
+    goal.add_argument("--dev-share", type=float, metavar="N", help="share of questions the search sees (default 0.2)")
     goal.add_argument("--trial-questions", type=int, help="dev questions per trial (default all)")
     goal.add_argument("--seed", type=int, help="of all that is chosen at random (default 0)")
     where = command.add_argument_group("where")
@@ -75,9 +80,31 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the search and print what came of it."""
+    from archon_eval.search.journal import find_start
+
+    start = find_start(options.output)
+    if start is None or start == Path.cwd():
+        return _run_here(options)
+    if not start.is_dir():
+        show_note(f"{options.output} was begun in {start}, which is gone: relative paths are taken from {Path.cwd()}")
+        return _run_here(options)
+    show_note(f"{options.output} was begun in {start}: relative paths of tasks, data and stores are taken from there")
+    options.output = options.output.resolve()
+    options.file = options.file and options.file.resolve()
+    with chdir(start):
+        return _run_here(options, start)
+
+
+def _run_here(options: argparse.Namespace, start: Path | None = None) -> int:
+    """Run the search.
+
+    Args:
+        start: the working directory, where it is not the user's.
+    """
     from rich.console import Console
 
     from archon_eval.search import dask, local, search, write_results
+    from archon_eval.search.eval_command import build_eval_command
 
     settings = build_settings(options)
     if options.dry_run:
@@ -101,7 +128,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(summary, indent=1))
     else:
-        _print_summary(summary, options.output, console)
+        _print_summary(summary, console)
+        for task in settings.tasks:
+            door = summary["doors"][task.key]["door"]
+            command = build_eval_command(settings, task, options.output, door=door, start=start)
+            console.print(command, soft_wrap=True, highlight=False, markup=False)
     return 0
 
 
@@ -137,6 +168,7 @@ def build_settings(options: argparse.Namespace) -> Any:
 
 def _read_search_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:
     """What the file says, and in which lines."""
+    from archon_eval.architecture.file_lines import find_lines
     from archon_eval.architecture.load import parse_text
     from archon_eval.errors import ArchitectureError, SearchError
 
@@ -145,28 +177,7 @@ def _read_search_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int,
         data = dict(parse_text(text, str(path), "a search is a mapping with `tasks` and `models`"))
     except (OSError, UnicodeDecodeError, ArchitectureError) as exc:
         raise SearchError(f"search file {path}: {exc}") from exc
-    return data, _find_lines(text)
-
-
-def _find_lines(text: str) -> dict[tuple[str | int, ...], int]:
-    """The line of every key and item of a YAML text, by its path."""
-    import yaml
-
-    lines: dict[tuple[str | int, ...], int] = {}
-
-    def visit(node: yaml.Node, path: tuple[str | int, ...]) -> None:
-        children: list[tuple[str | int, yaml.Node, yaml.Node]] = []
-        if isinstance(node, yaml.MappingNode):
-            children = [(str(key.value), key, value) for key, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            children = [(place, item, item) for place, item in enumerate(node.value)]
-        for name, mark, child in children:
-            lines[*path, name] = mark.start_mark.line + 1
-            visit(child, (*path, name))
-
-    if (root := yaml.compose(text, yaml.SafeLoader)) is not None:
-        visit(root, ())
-    return lines
+    return data, find_lines(text)
 
 
 def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -176,7 +187,8 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         chosen = {name: value for name in ("scorer", "metric") if (value := getattr(options, name)) is not None}
         args = parse_pairs(options.task_args, "-T")
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
-    names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices door"
+    names = "models fusers judges space algorithm cost_weight cost_unit finalists confirm_epochs dev_share"
+    names += " trial_questions seed prices door"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
         warn_renamed_option("--given-order", "--skip-ranking")
@@ -255,7 +267,7 @@ def _format_forecast(expected: Mapping[str, Any]) -> str:
     return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in rows if value is not None)
 
 
-def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> None:
+def _print_summary(summary: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
     from archon_eval.errors import sanitize_text
@@ -297,7 +309,3 @@ def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> No
     for task, choice in summary["doors"].items():
         text = sanitize_text(f"{task}, door: {choice['door']} ({choice['reason']})")
         console.print(text, highlight=False, markup=False, soft_wrap=True)
-    best = folder / "best.yaml"
-    as_model = any(choice["door"] == "model" for choice in summary["doors"].values())
-    answering = f"--model archon/{best}" if as_model else f"--solver archon -S architecture={best}"
-    console.print(f"inspect eval ... {answering}", soft_wrap=True)

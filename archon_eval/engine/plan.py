@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from archon_eval.architecture.spec import PLACEHOLDER, Architecture
+from archon_eval.architecture.component_types import ModelList
+from archon_eval.architecture.spec import PLACEHOLDER, Architecture, choose_model_list
 from archon_eval.components import build_layer
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, sum_ranges
@@ -100,18 +101,22 @@ def plan(
     *,
     prices: PriceTable | None = None,
     memo: dict[Any, Any] | None = None,
+    fusers: Sequence[str] = (),
+    judges: Sequence[str] = (),
 ) -> Plan:
     """Calls, tokens, dollars and critical path of one question, without calling anything.
 
     Args:
-        models: fill the placeholders, strongest first; without them their price is unknown.
+        models, fusers, judges: fill the placeholders, strongest first; without them their price is unknown.
         memo: filled with parts that plans of similar architectures share; for the same assumptions and prices only.
 
     Raises:
         ArchitectureError: a custom component that cannot be used.
     """
     assumed, table = assumptions or TokenAssumptions(), prices or load_prices()
-    filled = architecture.with_models(models) if models else architecture
+    named: dict[ModelList, Sequence[str]] = {"models": models, "fusers": fusers, "judges": judges}
+    lists = {name: names for name, names in named.items() if names}
+    filled = architecture.with_models(models, fusers=fusers, judges=judges) if lists else architecture
     memo = {} if memo is None else memo
     built: list[list[Component]] = []
     for number, layer in enumerate(filled.layers, 1):
@@ -143,7 +148,7 @@ def plan(
         dollars=_sum_dollars([layer.dollars for layer in layers]),
         prices=table.version,
         unpriced=tuple(model for model in filled.models if not memo[model]),
-        notes=(*_collect_placeholder_notes(architecture, models), *_collect_notes(built, layers)),
+        notes=(*_collect_placeholder_notes(architecture, lists), *_collect_notes(built, layers)),
     )
 
 
@@ -260,14 +265,20 @@ def _collect_notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]
     return notes
 
 
-def _collect_placeholder_notes(architecture: Architecture, models: Sequence[str]) -> list[str]:
+def _collect_placeholder_notes(architecture: Architecture, lists: Mapping[ModelList, Sequence[str]]) -> list[str]:
     matches = [match for name in architecture.placeholders if (match := PLACEHOLDER.fullmatch(name))]
-    if any(match["all"] for match in matches) and not models:
+    if any(match["all"] for match in matches) and not lists:
         return ["$all counts as one model until models are named"]
-    places = max((int(match["first"]) for match in matches if match["first"]), default=0)
-    if models and len(models) < places:
-        return [f"{places} places for models, {len(models)} named: the list starts again, as further draws of the same"]
-    return []
+    places = dict.fromkeys(lists, 0)
+    for spec in (spec for layer in architecture.layers for spec in layer):
+        found = [match for model in spec.models if (match := PLACEHOLDER.fullmatch(model)) and match["first"]]
+        name = choose_model_list(spec, lists)
+        places[name] = max([places.get(name, 0), *(int(match["first"]) for match in found)])
+    return [
+        f"{places[name]} places for {name}, {len(names)} named: the list starts again, as further draws of the same"
+        for name, names in lists.items()
+        if len(names) < places[name]
+    ]
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

@@ -26,7 +26,10 @@ from archon_eval.simulation.model_names import parse_model_names
 PATH_TYPES: Any = str | os.PathLike
 OPTION_TYPES: Mapping[str, tuple[Any, str]] = {
     "architecture": (PATH_TYPES | Mapping | Architecture, "a preset's name, a file, a mapping or an Architecture"),
-    "models": (str | Sequence | None, "a list of names such as openai/gpt-4o, or text with commas"),
+    **dict.fromkeys(
+        ("models", "fusers", "judges"),
+        (str | Sequence | None, "a list of names such as openai/gpt-4o, or text with commas"),
+    ),
     "store": (PATH_TYPES | CallStore | None, "the path of a call store"),
     "store_policy": (str | None, "off, reuse, record or replay"),
     "budget": (str | Mapping | BudgetConfig | Budget | None, "limits such as {eval: {dollars: 20}}"),
@@ -40,6 +43,8 @@ def build_engine(
     architecture: ArchitectureSource,
     models: str | Sequence[str] | None,
     *,
+    fusers: str | Sequence[str] | None = None,
+    judges: str | Sequence[str] | None = None,
     store: str | os.PathLike[str] | CallStore | None = None,
     store_policy: str | None = None,
     budget: Mapping[str, Any] | str | BudgetConfig | Budget | None = None,
@@ -51,6 +56,7 @@ def build_engine(
     Args:
         architecture: a preset's name, a file or a mapping.
         models: fill its placeholders, strongest first.
+        fusers, judges: fill those of components that fuse, and of those that judge or write tests, instead of `models`.
         store: path of the call store; the environment variable ARCHON_STORE where it is None.
         store_policy: off, reuse (the default with a store), record or replay.
         budget: hard limits, `{question: {calls: 50}, eval: {dollars: 20}}` or `question.calls=50 eval.dollars=20`.
@@ -64,13 +70,17 @@ def build_engine(
         _check_types(
             architecture=architecture,
             models=models,
+            fusers=fusers,
+            judges=judges,
             store=store,
             store_policy=store_policy,
             budget=budget,
             prices=prices,
             trace=trace,
         )
-        loaded = load_architecture(architecture, parse_model_names(models)).with_models(())
+        lists = {"models": models, "fusers": fusers, "judges": judges}
+        names = {option: parse_model_names(value, option) for option, value in lists.items()}
+        loaded = load_architecture(architecture).with_models(**names)
         table = prices if isinstance(prices, PriceTable) else load_prices(prices or None)
         layers = [build_layer(number, layer) for number, layer in enumerate(loaded.layers, 1)]
         components = [component for layer in layers for component in layer]

@@ -1,18 +1,23 @@
 """What an eval may change about its process, and only a command's process: a user's own program is left as it is.
 
     freeze_imports_in_command()      # after the imports, where an architecture is built
+    explain_model_args_in_command()  # where Inspect finds this package
 
 The processes of `inspect`, `lm_eval` and `archon`, and the worker processes of this package, are commands. A program
 that imports this package, a notebook and a test run are not.
 """
 
 import gc
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from archon_eval._inspect_compat import INSPECT_COMMAND
+from archon_eval._signals import interrupt_on_sigterm
+from archon_eval.errors import ArchonError, sanitize_text
 
 COMMAND_PACKAGES = ("inspect_ai", "lm_eval", "archon_eval")
 """Run with `python -m`, a module of these is a command, or a worker of this package."""
@@ -22,23 +27,63 @@ CONSOLE_SCRIPTS = {
     ("archon_eval.cli", "main"),
 }
 """Module and name of the function that the installed script of each command imports, under that name, and calls."""
+MODEL_ARG_CLASH = re.compile(r"(?:get_model|model_wrapper)\(\) got multiple values for keyword argument '(\w+)'")
 GC_THRESHOLD = 10_000
 """New objects after which the garbage collector looks at them; Python's own is 700. Fewer rounds cost less, and what
 waits for one in a cycle is still small."""
 
 
-def is_command(main: Mapping[str, Any]) -> bool:
-    """Whether the variables of a `__main__` module are those of a command.
+def is_command(main: Mapping[str, Any], packages: Collection[str] = COMMAND_PACKAGES) -> bool:
+    """Whether the variables of a `__main__` module are those of a command of one of the packages.
 
     >>> is_command({"__spec__": None, "archon": 1})
     False
     """
     if (spec := main.get("__spec__")) is not None:
-        return str(spec.name).partition(".")[0] in COMMAND_PACKAGES
+        return str(spec.name).partition(".")[0] in packages
     return any(
         getattr(main.get(name), "__module__", None) == module and getattr(main.get(name), "__name__", None) == name
         for module, name in CONSOLE_SCRIPTS
+        if module.partition(".")[0] in packages
     )
+
+
+def explain_model_args_in_command() -> None:
+    """In the process of `inspect`, say in a line that a `-M` of an architecture has a name that Inspect gives itself.
+
+    Inspect fails at it with a TypeError before it asks this package for the model.
+    """
+    if not is_command(vars(sys.modules["__main__"]), ("inspect_ai",)) or not any(
+        "archon/" in word for word in sys.argv
+    ):
+        return
+    handle_others = sys.excepthook
+
+    def handle(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, TypeError) and (clash := MODEL_ARG_CLASH.search(str(error))):
+            text = f"-M {clash[1]}=...: Inspect gives {clash[1]} itself; an architecture's models are -M models=a,b"
+            sys.stderr.write(f"archon: {text}\n")
+        else:
+            handle_others(kind, error, traceback)
+
+    sys.excepthook = handle
+
+
+def interrupt_on_sigterm_in_command() -> None:
+    """In a command's process, let SIGTERM do what Ctrl-C does: logs are written and children end before it does."""
+    if is_command(vars(sys.modules["__main__"])):
+        interrupt_on_sigterm()
+
+
+@contextmanager
+def end_lm_eval_plainly() -> Iterator[None]:
+    """In the process of `lm_eval`, end the command with the message of an error that this package raises on purpose."""
+    try:
+        yield
+    except (ArchonError, NotImplementedError) as exc:
+        if is_command(vars(sys.modules["__main__"]), ("lm_eval",)):
+            raise SystemExit(sanitize_text(f"archon: {exc}")) from None
+        raise
 
 
 def freeze_imports_in_command() -> None:

@@ -32,7 +32,7 @@ from archon_eval._inspect_compat import (
 from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
-from archon_eval.errors import ModelError, did_you_mean
+from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
@@ -135,7 +135,9 @@ class ArchonAPI(ModelAPI):
                 for number in range(first, first + (config.num_choices or 1)):
                     group.start_soon(run, number)
         except BaseExceptionGroup as errors:
-            raise select_error(errors) from None
+            if isinstance(error := select_error(errors), ArchonError):
+                raise_plainly(error)
+            raise error from None
         return self._build_output([answers[number] for number in sorted(answers)])
 
     def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:

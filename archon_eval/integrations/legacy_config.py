@@ -76,6 +76,14 @@ class _Conversion:
         ]
 
 
+def is_legacy(data: Mapping[str, Any]) -> bool:
+    """Whether it has the original project's form: components with a `type`, in lists or under `models`."""
+    layers = data.get("layers")
+    first = layers[0] if isinstance(layers, list) and layers else None
+    entries = first.get("models", [first]) if isinstance(first, Mapping) else first
+    return not isinstance(entries, list) or any("type" in entry for entry in entries if isinstance(entry, Mapping))
+
+
 def import_legacy(data: Mapping[str, Any], name: str) -> tuple[Architecture, list[str]]:
     """An architecture that does what the original did with a config, and what a reader must know about the change.
 
@@ -96,7 +104,9 @@ def import_legacy(data: Mapping[str, Any], name: str) -> tuple[Architecture, lis
     _move_tests(job, built)
     title = data.get("name", name)
     try:
-        architecture = load_architecture({"name": str(title), "layers": [{kind: specs} for kind, specs in built]})
+        architecture = load_architecture(
+            {"name": str(title), "imported_from": name, "layers": [{kind: specs} for kind, specs in built]}
+        )
     except ArchitectureError as exc:
         raise ArchitectureError(f"{name} cannot be valid here: {exc}") from exc
     stops = "stop_after" in dict(architecture.layers[-1][0].options)

@@ -22,7 +22,11 @@ from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
-from archon_eval.integrations.command_process import freeze_imports_in_command
+from archon_eval.integrations.command_process import (
+    end_lm_eval_plainly,
+    freeze_imports_in_command,
+    interrupt_on_sigterm_in_command,
+)
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
@@ -49,6 +53,7 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     tokenizer_name = "archon"
 
+    @end_lm_eval_plainly()
     def __init__(
         self,
         architecture: str | Mapping[str, Any] | None = None,
@@ -67,7 +72,8 @@ class ArchonLM(LM):  # type: ignore[misc]
         """
         Args:
             architecture: a preset's name, a file, or (in JSON model_args) the mapping itself.
-            models: fill the placeholders, strongest first: `a+b` on the command line, or a JSON list.
+            models: fill the placeholders, strongest first: `a+b` on the command line, or a JSON list; so do the
+                options `fusers` and `judges`.
             model: a label; lm-eval names the output folder after it.
             num_concurrent: questions answered at once.
             max_connections: calls under way per model; by default as many as questions.
@@ -89,15 +95,20 @@ class ArchonLM(LM):  # type: ignore[misc]
             )
         if not isinstance(num_concurrent, int) or num_concurrent < 1:
             raise ArchitectureError(f"--model_args: num_concurrent must be at least 1, not {num_concurrent!r}")
-        names = models.replace("+", ",") if isinstance(models, str) else models
+        names, options["fusers"], options["judges"] = (
+            value.replace("+", ",") if isinstance(value, str) else value
+            for value in (models, options.get("fusers"), options.get("judges"))
+        )
         limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._runner = StandaloneRunner(architecture, names, limits, **options)
         freeze_imports_in_command()
+        interrupt_on_sigterm_in_command()
         self._num_concurrent = num_concurrent
         self._model_usage: dict[str, UsageTotals] = {}
         self._paid = UsageTotals()
         self._notes: Counter[str] = Counter()
 
+    @end_lm_eval_plainly()
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """An answer per request, in order; each goes to the response cache as soon as it is there.
 
@@ -159,14 +170,17 @@ class ArchonLM(LM):  # type: ignore[misc]
         """The turns as they are; the models' providers know their templates."""
         return ChatJSON(json.dumps(chat_history, ensure_ascii=False))
 
+    @end_lm_eval_plainly()
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """Not possible: raises NotImplementedError, naming variants of the task that are."""
         raise NotImplementedError(_explain_no_likelihood(requests))
 
+    @end_lm_eval_plainly()
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
         """Not possible: raises NotImplementedError."""
         raise NotImplementedError(_explain_no_likelihood(requests))
 
+    @end_lm_eval_plainly()
     def set_cache_hook(self, cache_hook: Any) -> None:
         """Take lm-eval's response cache, if its answers are this architecture's.
 

@@ -63,7 +63,8 @@ class Archon:
             max_connections: calls under way per model; None lets Inspect adapt it.
             max_retries: retries of a call that failed for a passing reason (429, 5xx, lost connection).
             timeout: seconds after which a failed call is not tried again.
-            options: the solver's other options: `store`, `store_policy`, `budget`, `prices`, `trace`.
+            options: the solver's other options: `fusers`, `judges`, `store`, `store_policy`, `budget`, `prices`,
+                `trace`.
 
         Raises:
             ArchitectureError: no such architecture, a model that cannot be used, an option with an illegal value.

@@ -17,7 +17,7 @@ from inspect_ai.util import LimitExceededError, store
 
 from archon_eval._inspect_compat import resolve_config
 from archon_eval.architecture.spec import GenerationSettings
-from archon_eval.errors import ArchonError, StoreError
+from archon_eval.errors import ArchonError, StoreError, raise_plainly
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.client import STORE_VARIABLE, ModelClient
 from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, make_call_error, to_conversation
@@ -102,7 +102,7 @@ async def ask_judge(model: Model, messages: Sequence[ChatMessage], config: Gener
     except (LimitExceededError, ArchonError):
         raise
     except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
-        raise make_call_error(str(model), exc) from None
+        raise_plainly(make_call_error(str(model), exc))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import describe_component, resolve_component_type
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec, Layer
-from archon_eval.errors import ArchitectureError, quote
+from archon_eval.errors import ArchitectureError, DataError, quote
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison, dump_costs
 from archon_eval.report.report_data import format_interval
 from archon_eval.runs.benchmark_run import MissingPolicy, Run
@@ -134,8 +135,10 @@ def run_ablation(
     systems = [("the whole", whole), *((variant.change, variant.architecture) for variant in changed)]
     for number, (change, architecture) in enumerate(systems):
         file = folder / "variants" / f"{number:02}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(architecture.to_yaml(), encoding="utf-8")
+        try:
+            write_whole(file, architecture.to_yaml())
+        except OSError as exc:
+            raise DataError(f"cannot write {file}: {exc.strerror or exc}") from exc
         solver_args = (f"architecture={file}", f"store={folder / 'calls.db'}", *plan.solver_args)
         log = run_eval(replace(plan, solver_args=solver_args), folder / "logs", on_eval(change))
         runs.append(read_run(log, scorer, missing, metric=metric))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from archon_eval._files import write_whole
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.runs.benchmark_run import Run
 from archon_eval.stats.metrics import ScoredAnswer, is_mean
@@ -90,8 +91,7 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
         rows.append(f"  {json.dumps(question)}: {json.dumps(row)}")
     text = "\n".join(["{", *lines, ' "questions": {', ",\n".join(rows), " }", "}", ""])
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as exc:
         raise DataError(f"cannot write baseline {path}: {exc.strerror or exc}") from exc
 

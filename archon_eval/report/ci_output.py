@@ -6,10 +6,10 @@ write_summary(outcome, "math", os.environ["GITHUB_STEP_SUMMARY"])
 import os
 import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from archon_eval._files import append_whole, write_whole
 from archon_eval.errors import DataError, sanitize_text
 from archon_eval.report.formatting import truncate
 from archon_eval.report.gate import GateOutcome
@@ -99,15 +99,12 @@ def dump_outcome(outcome: GateOutcome, name: str) -> dict[str, Any]:
 
 
 def write_file(path: str | os.PathLike[str], content: str | bytes, mode: str = "w") -> None:
-    """Write (or, with mode `a`, append) a file; its folder is made.
+    """Write (or, with mode `a`, append) a file, all of it or nothing; its folder is made.
 
     Raises:
         DataError: it cannot be written.
     """
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open(f"{mode}b") as stream:
-            stream.write(data)
+        (append_whole if mode == "a" else write_whole)(path, content)
     except OSError as exc:
         raise DataError(f"cannot write {path}: {exc.strerror or exc}") from exc

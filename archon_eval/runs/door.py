@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from archon_eval.errors import DataError, did_you_mean
+from archon_eval.runs.command_words import build_words, format_options
 
 Door = Literal["solver", "model"]
 """`--solver archon`, or `--model archon/ARCHITECTURE` with the task's own solver."""
@@ -186,18 +187,6 @@ def decide_door(lost: Sequence[str], solver_args: Mapping[str, Any], wanted: str
     return choice
 
 
-def to_words(args: Mapping[str, Any]) -> list[str]:
-    """`NAME=VALUE` for Inspect's -T, -S and -M, of values as YAML has them."""
-    import json
-
-    def format_value(value: Any) -> str:
-        if isinstance(value, list | tuple) and value and all(isinstance(v, str) and "," not in v for v in value):
-            return ",".join(value)
-        return value if isinstance(value, str) else json.dumps(value, default=str)
-
-    return [f"{name}={format_value(value)}" for name, value in args.items()]
-
-
 def build_model_words(solver_args: Sequence[str]) -> list[str]:
     """The words of Inspect's command line for an architecture as the model.
 
@@ -224,8 +213,8 @@ def explain_refusal(
     own = {name: value for name, value in solver_args.items() if name not in SOLVER_ONLY_ARGS and value is not None}
     if not isinstance(own.get("architecture"), str):
         own["architecture"] = "FILE"
-    words = ["inspect", "eval", task, *(word for arg in to_words(task_args) for word in ("-T", arg))]
-    command = shlex.join([*words, *build_model_words(to_words(own))])
+    words = ["inspect", "eval", task, *build_words("-T", task_args)]
+    command = shlex.join([*words, *build_model_words(format_options(own))])
     return (
         f"solver archon: {task} has a solver of its own, and `--solver archon` would replace it and lose "
         f"{', '.join(lost)}. To keep the task as it is, make the architecture its model:\n  {command}\n"

@@ -20,6 +20,7 @@ from typing import Any
 from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
 
 from archon_eval._notes import print_notes_plainly
+from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.answer_usage import read_answer_usage
 from archon_eval.runs.child_process import LOG_GRACE_SECONDS, follow_parent
@@ -54,6 +55,7 @@ def interrupt_main_thread() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
+    interrupt_on_sigterm()
     follow_parent(interrupt_main_thread)
     register_progress_hook(sys.argv[1])
     sys.argv = ["inspect", *sys.argv[2:]]

@@ -111,6 +111,7 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         raise DataError(f"cannot write logs to {folder}: {exc.strerror or exc}") from exc
     words, mark = eval.build_command(folder), token_hex(4)  # other evals may be writing there
     pattern = {"INSPECT_EVAL_LOG_FILE_PATTERN": f"{{task}}_{mark}_{{id}}", "INSPECT_LOG_FORMAT": "eval"}
+    pattern["PYTHONUTF8"] = "1"  # Inspect cannot read a word of its command line that another locale could not decode
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "progress.jsonl"
         file.touch()

@@ -26,6 +26,7 @@ from inspect_ai.util import (
 )
 from pydantic import BaseModel, ConfigDict
 
+from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import ContainerHandle, build_host_options, remove_orphans
 from archon_eval.sandbox.exec_stream import receive_output, send_input
@@ -211,8 +212,11 @@ class ArchonDocker(SandboxEnvironment):
     @classmethod
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
         """Check daemon and image before the first sample; remove containers of dead owners."""
-        client = await anyio.to_thread.run_sync(connect)
-        await anyio.to_thread.run_sync(require_image, client, _parse_config(config).image or get_default_image())
+        try:
+            client = await anyio.to_thread.run_sync(connect)
+            await anyio.to_thread.run_sync(require_image, client, _parse_config(config).image or get_default_image())
+        except SandboxError as exc:
+            raise make_prerequisite_error(f"--sandbox archon_docker: {exc}") from None
         await anyio.to_thread.run_sync(remove_orphans, client)
 
     @classmethod

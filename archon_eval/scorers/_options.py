@@ -19,6 +19,7 @@ from inspect import Parameter, Signature, signature
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
+from inspect_ai import Task
 from inspect_ai.model import GenerateConfig
 
 from archon_eval._deprecated import warn_renamed_option
@@ -76,7 +77,8 @@ def spread_options(function: Callable[..., ResultT]) -> Callable[..., ResultT]:
     """Replace each parameter that is a dataclass of options by the fields of the dataclass.
 
     The decorator stands below Inspect's `@task` or `@scorer`. It changes `__signature__`, from which Inspect takes the
-    options of a task and what a log keeps of them.
+    options of a task and what a log keeps of them. A task's ends with `**kwargs`: without it Inspect would leave
+    unknown options out with a warning, and the task would begin to download what nobody asked for.
 
     Raises:
         PrerequisiteError: (what is returned) an unknown option, or a value of another kind than its annotation says.
@@ -93,12 +95,15 @@ def spread_options(function: Callable[..., ResultT]) -> Callable[..., ResultT]:
             parameters.append(parameter)
     kinds = [Parameter.POSITIONAL_OR_KEYWORD] * MAX_POSITIONAL + [Parameter.KEYWORD_ONLY] * len(parameters)
     options = [parameter.replace(kind=kind) for parameter, kind in zip(parameters, kinds, strict=False)]
+    if signature(function).return_annotation is Task:
+        options.append(Parameter("kwargs", Parameter.VAR_KEYWORD, annotation=Any))
     spread = Signature(options, return_annotation=signature(function).return_annotation)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> ResultT:
-        if unknown := sorted(kwargs.keys() - spread.parameters.keys()):
-            hint = did_you_mean(unknown[0], spread.parameters)
+        names = [option.name for option in options if option.kind is not Parameter.VAR_KEYWORD]
+        if unknown := sorted(kwargs.keys() - set(names)):
+            hint = did_you_mean(unknown[0], names)
             raise make_prerequisite_error(f"{function.__name__}: unknown option {unknown[0]!r}{hint}")
         arguments = spread.bind(*args, **kwargs).arguments
         for name, value in arguments.items():

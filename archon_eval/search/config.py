@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from archon_eval._deprecated import move_renamed_option
+from archon_eval.architecture.file_lines import Lines, find_line
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorOption
@@ -36,6 +37,7 @@ from archon_eval.search.setting_types import (
     Limit,
     Pairs,
     Scale,
+    Share,
     Weight,
     parse_models,
     parse_solver_args,
@@ -49,8 +51,6 @@ CostUnit = Literal["calls", "kilotokens", "dollars"]
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
-Lines = Mapping[tuple[str | int, ...], int]
-"""Where a search file says what: path such as ("tasks", 0, "name") -> line; 0 for what an option says instead."""
 _NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
 """Arguments of the solver that change no answer."""
 _FORM = ConfigDict(extra="forbid")
@@ -143,6 +143,10 @@ class SearchSettings:
     __pydantic_config__ = _FORM
     tasks: Annotated[tuple[TaskSpec, ...], BeforeValidator(parse_tasks)]
     models: Annotated[tuple[str, ...], PlainValidator(parse_models)]
+    fusers: Annotated[tuple[str, ...], PlainValidator(parse_models)] = ()
+    """The models that may fuse; empty for all models."""
+    judges: Annotated[tuple[str, ...], PlainValidator(parse_models)] = ()
+    """The model that judges candidates in every architecture, in place of the space's `judge`; at most one."""
     space: Annotated[Space, PlainValidator(lambda space: space if isinstance(space, Space) else load_space(space))] = (
         field(default_factory=Space)
     )
@@ -161,6 +165,8 @@ class SearchSettings:
     """Fresh draws per question for each finalist."""
     trial_questions: Count | None = None
     """Dev questions per trial; finalists always answer all of them."""
+    dev_share: Share | None = None
+    """The share of questions that the search sees, for tasks with few; None for the fifth that all searches share."""
     skip_ranking: StrictBool = False
     """Take the models as ranked already, best first, without a ranking stage."""
     seed: StrictInt = 0
@@ -175,6 +181,11 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if problems := _find_contradictions(self):
             raise SearchError("; ".join(problems))
+
+    @property
+    def fuser_models(self) -> tuple[str, ...]:
+        """The models that may fuse, as they are given."""
+        return self.fusers or self.models
 
     @property
     def identity(self) -> str:
@@ -193,8 +204,18 @@ class SearchSettings:
         plain["tasks"] = [
             {name: value for name, value in task.items() if value is not None} for task in plain["tasks"]
         ]  # scorer and metric: a search from before them is the same without
+        for name in ("fusers", "dev_share"):  # a search from before them is the same without
+            if not plain[name]:
+                del plain[name]
+        del plain["judges"]
+        plain["space"]["judge"] = self.judge or ("" if self.skip_ranking or len(self.models) == 1 else "best fuser")
         plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NEUTRAL_SOLVER_ARGS}
         return plain
+
+    @property
+    def judge(self) -> str:
+        """The model that judges candidates; empty for the best fuser."""
+        return self.judges[0] if self.judges else self.space.judge
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values under the names that summaries and journals have had from the first: they are read later."""
@@ -229,8 +250,13 @@ def _find_contradictions(settings: SearchSettings) -> list[str]:
         problems.append("no task: name one, e.g. --task archon_eval/math")
     if not models:
         problems.append("no model: name them, e.g. --models openai/gpt-4o,openai/gpt-4o-mini or --models sim/pool")
-    if len(set(models)) < len(models):
-        problems.append(f"models are named twice: {', '.join(models)}")
+    for what, names in (("models", models), ("fusers", settings.fusers)):
+        if len(set(names)) < len(names):
+            problems.append(f"{what} are named twice: {', '.join(names)}")
+    if len(settings.judges) > 1:
+        problems.append(f"judges={','.join(settings.judges)}: one model judges in an architecture of a search")
+    if settings.judges and settings.space.judge:
+        problems.append(f"judges={settings.judges[0]}, and the space's judge is {settings.space.judge}: leave one out")
     keys = [task.key for task in settings.tasks]
     for task in settings.tasks:
         if task.metric and re.fullmatch(r"pass[@_](at_)?\d+", task.metric) and not task.metric.endswith(("@1", "_1")):
@@ -271,7 +297,7 @@ def load_settings(data: Mapping[str, Any], where: str = "search", *, lines: Line
         errors = exc.errors()
         for error in errors:  # under the name that the user knows
             error["loc"] = (*(given_names.get(str(name), name) for name in error["loc"][:1]), *error["loc"][1:])
-        located = [(_find_line(error["loc"], lines or {}), error) for error in errors]
+        located = [(find_line(error["loc"], lines or {}), error) for error in errors]
         located.sort(key=lambda pair: pair[0])
         raise SearchError("\n".join(_describe_error(error, where, line) for line, error in located)) from exc
 
@@ -284,11 +310,6 @@ _EXPECTED = {
     "dataclass_type": "a mapping",
 }
 _OWNERS: dict[Any, Any] = {"tasks": TaskSpec, "limits": ArchitectureLimits, "budget": SearchBudget}
-
-
-def _find_line(path: tuple[str | int, ...], lines: Lines) -> int:
-    """The line of a value, or of what it is in; 0 where it has none."""
-    return next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), 0)
 
 
 def _describe_error(error: ErrorDetails, where: str, line: int) -> str:

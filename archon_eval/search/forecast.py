@@ -12,7 +12,13 @@ from typing import Any
 from archon_eval.errors import SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
-from archon_eval.search.prepare import PlannedArchitecture, describe_overflows, plan_space, prepare_questions
+from archon_eval.search.prepare import (
+    PlannedArchitecture,
+    describe_overflows,
+    describe_split,
+    plan_space,
+    prepare_questions,
+)
 from archon_eval.search.trial import count_questions
 
 EXPECTED_REUSE_SHARE = 0.5
@@ -52,7 +58,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     if workers < 1 or not 0 < call_seconds < inf:
         raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
     splits, _, doors = prepare_questions(settings)
-    options = plan_space(settings, settings.models, settings.models)
+    options = plan_space(settings, settings.models, settings.fuser_models)
     questions = {part: count_questions(splits, part) for part in ("trial", "dev", "test")}
     turns = fmean(answers for parts in splits.values() for answers in parts["dev"].values())
     calls = sorted(turns * fmean(option.plan.calls) for option in options)
@@ -71,6 +77,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         "architectures": len(options),
         "doors": {task: f"{choice.door} ({choice.reason})" for task, choice in doors.items()},
         "questions": questions,
+        "dev_split": describe_split(settings, splits) or None,
         "calls_per_question": {"least": calls[0], "median": calls[len(calls) // 2], "most": calls[-1]},
         "calls": {
             "ranking": round(stages.ranking),
@@ -108,7 +115,8 @@ def _estimate_stages(
     models, mean = settings.models, turns * fmean(fmean(option.plan.calls) for option in options)
     trials = ceil(min(settings.budget.trials, len(options)))
     finalists = min(settings.finalists, trials)
-    ranked = 0 if settings.skip_ranking else 2 * len(models) - (len(models) == 1)  # fusers share the generators' calls
+    fusers = len(settings.fuser_models)
+    ranked = 0 if settings.skip_ranking else len(models) + (fusers if fusers > 1 else 0)  # they share generators' calls
     ranking = turns * questions["dev"] * ranked
     confirm = settings.confirm_epochs * questions["dev"] * (finalists * mean + turns)
     report = kept = questions["test"] * (2 * mean + turns)

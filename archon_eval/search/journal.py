@@ -71,6 +71,13 @@ class Journal:
             self._stream.close()
 
 
+def find_start(folder: Path) -> Path | None:
+    """The working directory in which the search of a folder began; None where there is none, or nothing says so."""
+    with suppress(OSError, ValueError, KeyError, TypeError), (folder / "search.jsonl").open(encoding="utf-8") as stream:
+        return Path(json.loads(stream.readline())["start"])
+    return None
+
+
 def _lock_file(descriptor: int) -> None:
     try:
         import fcntl

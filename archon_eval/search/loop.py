@@ -22,7 +22,13 @@ from archon_eval.search.held_out import report_held_out
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.optimizers import build_optimizer
-from archon_eval.search.prepare import PlannedArchitecture, PlannedSpace, describe_overflows, prepare_questions
+from archon_eval.search.prepare import (
+    PlannedArchitecture,
+    PlannedSpace,
+    describe_overflows,
+    describe_split,
+    prepare_questions,
+)
 from archon_eval.search.progress import ProgressReporter, SearchProgress
 from archon_eval.search.ranking import rank_models
 from archon_eval.search.scheduler import TrialScheduler
@@ -109,7 +115,7 @@ def _check_same_search(
     for name in OUTPUT_FILES:
         if (folder / name).exists():
             raise SearchError(f"{folder} has a {name}, and no search of its own: choose another -o, or move it")
-    journal.add("search", header)
+    journal.add("search", {**header, "start": str(Path.cwd())})
 
 
 class SearchRun:
@@ -133,8 +139,8 @@ class SearchRun:
         generators, fusers = rank_models(self._scheduler, self._progress)
         self._progress.report("planning the space")
         space = PlannedSpace.build(self._settings, generators, fusers, turns=self._scheduler.ledger.turns)
-        if note := describe_overflows(space.options):
-            self._progress.notes.append(note)
+        notes = describe_split(self._settings, self._scheduler.splits), describe_overflows(space.options)
+        self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
         confirmation = Confirmation(self._settings, self._scheduler, space, journal=self._journal, model=generators[0])
         tried = TrialLoop(

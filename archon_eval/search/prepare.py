@@ -27,6 +27,8 @@ from archon_eval.tasks._data import DEV_SHARE
 
 MIN_DEV_QUESTIONS = 5
 """With fewer dev questions scores say nothing: one question is worth over 20 points."""
+MIN_SHARED_QUESTIONS = 2
+"""Fewest questions on either side where the user chose how they are shared out; a difference needs two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,19 @@ def prepare_questions(settings: SearchSettings) -> PreparedQuestions:
     _check_settings(settings)
     splits, digests, doors = {}, [], {}
     for task in settings.tasks:
-        answers, digest, dev, doors[task.key] = load_questions(task, dict(settings.solver_args), settings.door)
-        if len(dev) < MIN_DEV_QUESTIONS or len(dev) == len(answers):
+        loaded = load_questions(task, dict(settings.solver_args), settings.door, dev_share=settings.dev_share)
+        answers, digest, dev, doors[task.key] = loaded
+        if settings.dev_share and min(len(dev), len(answers) - len(dev)) < MIN_SHARED_QUESTIONS:
+            raise SearchError(
+                f"{task.key}: dev_share={settings.dev_share:g} of {len(answers)} questions leaves {len(dev)} for the "
+                f"search and {len(answers) - len(dev)} for its report; each needs {MIN_SHARED_QUESTIONS}"
+            )
+        if not settings.dev_share and (len(dev) < MIN_DEV_QUESTIONS or len(dev) == len(answers)):
             raise SearchError(
                 f"{task.key}: {len(answers)} questions leave {len(dev)} for the search and {len(answers) - len(dev)} "
                 f"for its report, which says nothing; the search needs {MIN_DEV_QUESTIONS}, a fifth of at least "
-                f"{MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions"
+                f"{MIN_DEV_QUESTIONS / DEV_SHARE:.0f} questions; with fewer, --dev-share 0.5 (`dev_share:` in a file) "
+                "gives it half of them"
             )
         parts = {"dev": [id for id in answers if id in dev], "test": [id for id in answers if id not in dev]}
         order = sorted(parts["dev"], key=lambda id: Random(f"{settings.seed} {id}").random())
@@ -121,14 +130,14 @@ def _check_settings(settings: SearchSettings) -> None:
         "cost in dollars": settings.cost_unit == "dollars",
     }
     table = load_prices(settings.prices)
-    models = [*settings.models, *filter(None, [settings.space.judge])]
+    models = dict.fromkeys([*settings.models, *settings.fusers, *filter(None, [settings.judge])])
     for what, used in uses.items():
         if used and (unpriced := [model for model in models if table.get_price(model) is None]):
             raise SearchError(f"{what} needs a price of {', '.join(unpriced)}: name it in a price file (--prices)")
     # what dollars exclude depends on the ranking
     limits = replace(settings.limits, dollars=None)
     if limits != type(limits)():
-        plan_space(replace(settings, limits=limits), settings.models, settings.models, first=True)
+        plan_space(replace(settings, limits=limits), settings.models, settings.fuser_models, first=True)
 
 
 def plan_space(
@@ -139,7 +148,7 @@ def plan_space(
     Raises:
         SearchError: there is none; says which limit excludes them.
     """
-    space, prices = settings.space, load_prices(settings.prices)
+    space, prices = replace(settings.space, judge=settings.judge), load_prices(settings.prices)
     configurations = space.list_configurations(len(generators))
     if not configurations:
         raise SearchError(
@@ -166,6 +175,20 @@ def plan_space(
         )
         raise SearchError(f"the limits exclude all {len(configurations)} architectures of the space: {reasons}")
     return list(options.values())
+
+
+def describe_split(settings: SearchSettings, splits: QuestionSplits) -> str:
+    """What a share of the user's own means for the search's figures; empty without one."""
+    if settings.dev_share is None:
+        return ""
+    sizes = [(len(parts["dev"]), len(parts["test"])) for parts in splits.values()]
+    dev, test = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
+    worth = f"with {dev} dev and {test} held-out questions one is worth {100 / dev:.1f} and {100 / test:.1f} points"
+    mixed = (
+        "the dev split is not the usual fifth: scores on the task's own split=test are not held out from this search"
+    )
+    few = "; so few hardly tell architectures apart" if dev < MIN_DEV_QUESTIONS / DEV_SHARE else ""
+    return f"dev_share={settings.dev_share:g}: {worth}{few}; {mixed}"
 
 
 def describe_overflows(options: Sequence[PlannedArchitecture]) -> str:

@@ -33,12 +33,15 @@ class TaskQuestions(NamedTuple):
     """How architectures answer it."""
 
 
-def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: str = "auto") -> TaskQuestions:
+def load_questions(
+    task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: str = "auto", *, dev_share: float | None = None
+) -> TaskQuestions:
     """A task's questions, in their order.
 
     Args:
         solver_args: of the solver `archon`.
         door: one of `archon_eval.runs.door.DOOR_OPTIONS`.
+        dev_share: the dev split is so large a share instead, with the questions of the usual one first.
 
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
@@ -73,7 +76,11 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
-    return TaskQuestions(answers, digest.hexdigest()[:16], find_dev_ids(samples), choice)
+    dev = find_dev_ids(samples)
+    if dev_share is not None:
+        ranked = sorted(answers, key=lambda id: (id not in dev, sha256(f"dev share {id}".encode()).digest()))
+        dev = set(ranked[: round(dev_share * len(ranked))])
+    return TaskQuestions(answers, digest.hexdigest()[:16], dev, choice)
 
 
 def _list_task_names() -> list[str]:

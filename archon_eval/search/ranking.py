@@ -21,13 +21,14 @@ def rank_models(scheduler: TrialScheduler, progress: ProgressReporter) -> tuple[
     """
     settings = scheduler.settings
     if settings.skip_ranking:
-        return settings.models, settings.models
+        return settings.models, settings.fuser_models
     alone = {model: build_single_model(model) for model in settings.models}
     generators = _rank_role("generator", alone, scheduler, progress=progress)
-    if len(generators) == 1:
-        return generators, generators
+    fusers = settings.fusers or generators
+    if len(fusers) == 1:
+        return generators, fusers
     some = Random(settings.seed).sample(sorted(generators), min(FUSER_RANKING_MODELS, len(generators)))
-    fused = {model: build_from_layers(model, {"generator": some}, {"fuser": model}) for model in generators}
+    fused = {model: build_from_layers(model, {"generator": some}, {"fuser": model}) for model in fusers}
     return generators, _rank_role("fuser", fused, scheduler, progress=progress)
 
 

@@ -49,7 +49,7 @@ class TrialScheduler:
             SearchError: the journal is of another version.
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
-        self._splits, self.doors = splits, doors
+        self.splits, self.doors = splits, doors
         self._metrics: dict[str, Metric] = {}
         earlier = list_results(journal, folder, settings.tasks)
         # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
@@ -75,7 +75,7 @@ class TrialScheduler:
 
     def count_questions(self, request: TrialRequest) -> int:
         """Questions of all tasks that a request asks."""
-        return count_questions(self._splits, request.part)
+        return count_questions(self.splits, request.part)
 
     def is_finished(self, key: str) -> bool:
         """Whether there are results of a request, by its key, for every task."""
@@ -93,7 +93,7 @@ class TrialScheduler:
         tasks = [task for task in self.settings.tasks if f"{request.key}@{task.key}" not in self.results]
         if not tasks:
             return
-        answers = {task.key: sum(self._splits[task.key][request.part].values()) for task in tasks}
+        answers = {task.key: sum(self.splits[task.key][request.part].values()) for task in tasks}
         keys = [f"{request.key}@{task.key}" for task in tasks]
         try:
             free = self._check_budget(request, keys, keep, answers=answers)
@@ -140,7 +140,7 @@ class TrialScheduler:
             key=key,
             architecture=request.architecture.to_mapping(),
             task=task,
-            questions=tuple(self._splits[task.key][request.part]),
+            questions=tuple(self.splits[task.key][request.part]),
             epochs=request.epochs,
             first_epoch=request.first_epoch,
             max_calls=reservation.calls if budget.calls < inf else None,
@@ -201,7 +201,7 @@ class TrialScheduler:
             SearchError: its figures are by another metric than those of the trials before it.
         """
         results = [self.results[f"{request.key}@{task.key}"] for task in self.settings.tasks]
-        trial = build_trial(request, results, self.settings, splits=self._splits)
+        trial = build_trial(request, results, self.settings, splits=self.splits)
         for part in trial.parts if not trial.error else ():
             known = self._metrics.setdefault(part.task.key, part.metric) if part.answers else part.metric
             if known.name != part.metric.name and not (is_mean(known) and is_mean(part.metric)):

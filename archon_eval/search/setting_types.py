@@ -73,6 +73,7 @@ def parse_models(value: Any) -> Any:
 Count = Annotated[int, Strict(), require(lambda count: count >= 1, "must be 1 or more")]
 Weight = Annotated[float, Strict(), require(lambda weight: 0 < weight < inf, "a weight must be above 0")]
 CostWeight = Annotated[float, Strict(), require(lambda weight: 0 <= weight < inf, "must be 0 or more")]
+Share = Annotated[float, Strict(), require(lambda share: 0 < share < 1, "must be above 0 and below 1")]
 Scale = Annotated[
     tuple[float, float],
     BeforeValidator(parse_scale),

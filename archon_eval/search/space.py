@@ -81,7 +81,7 @@ class Space:
     max_candidates: int = 24
     """Most candidates that a critic, ranker or fuser may have to read at once."""
     judge: str = ""
-    """The model that criticises, ranks, verifies and tests; empty for the best generator."""
+    """The model that criticises, ranks, verifies and tests; empty for the best fuser (v6 Table 5)."""
     pools: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Named lists of models to choose between; without any, all models of the search are one pool."""
 
@@ -128,8 +128,9 @@ class Space:
         if members is not None:
             generators = [model for model in generators if model in members]
             fusers = [model for model in fusers if model in members]
+        fusers = fusers or generators  # where none of the pool can fuse
         settings = GenerationSettings(temperature=configuration.temperature)
-        judge = self.judge or generators[0]
+        judge = self.judge or fusers[0]
 
         def build_spec(kind: str, model: str = judge, **options: Any) -> ComponentSpec:
             return ComponentSpec(kind, model, settings, options=tuple(sorted(options.items())))

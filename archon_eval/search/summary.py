@@ -7,6 +7,7 @@ best of many on questions they were chosen by.
 """
 
 import csv
+import io
 import json
 import os
 from collections import Counter
@@ -15,6 +16,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from archon_eval._files import write_whole
+from archon_eval.errors import SearchError
 from archon_eval.search.config import SearchBudget
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
@@ -32,15 +35,23 @@ def write_results(result: SearchResult, folder: Path) -> dict[str, Any]:
     """Write the files, each complete or not at all, and return the summary."""
     best = result.finalists[0].trial.architecture
     named = replace(best, name="best", description=_describe_winner(result))
-    _write_atomically(folder / "best.yaml", named.to_yaml())
     rows = list(_build_trial_rows(result, folder))
-    with (folder / "trials.csv.part").open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-    (folder / "trials.csv.part").replace(folder / "trials.csv")
+    trials = io.StringIO(newline="")
+    table = csv.DictWriter(trials, list(rows[0]))
+    table.writeheader()
+    table.writerows(rows)
     summary = summarize(result)
-    _write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    files = {
+        "best.yaml": named.to_yaml(),
+        "trials.csv": trials.getvalue(),
+        "summary.json": json.dumps(summary, indent=1) + "\n",
+    }
+    for name, content in files.items():
+        try:
+            write_whole(folder / name, content)
+        except OSError as exc:
+            why = f"cannot write {folder / name} ({exc.strerror or exc})"
+            raise SearchError(f"{why}: make room, and the same command writes it without paying again") from exc
     return summary
 
 
@@ -235,12 +246,3 @@ def format_percent(shown: Mapping[str, Any]) -> str:
     if shown["low"] in (None, shown["high"]):  # nothing is known of spread, or every question has the same score
         return f"{100 * shown['value']:.1f}%"
     return f"{100 * shown['value']:.1f}% ({100 * max(0, shown['low']):.0f} to {100 * min(1, shown['high']):.0f})"
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)

@@ -13,8 +13,11 @@ from archon_eval.simulation.skills import find_model
 SIM_POOL = "sim/pool"
 
 
-def parse_model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
+def parse_model_names(models: str | Sequence[str] | None, option: str = "models") -> tuple[str, ...]:
     """The models in order of strength.
+
+    Args:
+        option: whose value it is, for the error.
 
     Raises:
         ArchitectureError: no list of names.
@@ -24,7 +27,7 @@ def parse_model_names(models: str | Sequence[str] | None) -> tuple[str, ...]:
         return ()
     items = models.split(",") if isinstance(models, str) else list(models)
     if not all(isinstance(item, str) and item.strip() for item in items):
-        raise ArchitectureError(f"models must be names such as openai/gpt-4o, separated by commas; got {models!r}")
+        raise ArchitectureError(f"{option} must be names such as openai/gpt-4o, separated by commas; got {models!r}")
     names: list[str] = []
     for item in items:
         name = item.strip()

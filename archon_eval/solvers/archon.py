@@ -26,7 +26,7 @@ from archon_eval._notes import show_note
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.windows import describe_judge
-from archon_eval.errors import ModelError, did_you_mean
+from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_model import get_stop_reason
@@ -45,6 +45,8 @@ def archon(
     *,
     cot: bool = False,
     multiple_correct: bool = False,
+    fusers: str | list[str] | None = None,
+    judges: str | list[str] | None = None,
     store: str | None = None,
     store_policy: str | None = None,
     budget: dict[str, Any] | str | None = None,
@@ -59,6 +61,8 @@ def archon(
     Args:
         architecture: a preset's name (`archon presets`), a YAML or JSON file, or the mapping itself.
         models: fill the architecture's placeholders, strongest first; `sim/pool` for the simulated ones.
+        fusers: fill the places of components that fuse, best fuser first, instead of `models`.
+        judges: fill those of components that judge candidates or write tests, instead of `models`.
         cot: for samples with choices, ask for reasoning before the letter (as Inspect's `multiple_choice`).
         multiple_correct: for samples with choices, let several be right.
         store: path of a call store, so that nothing is paid twice; ARCHON_STORE where it is not given.
@@ -89,15 +93,24 @@ def archon(
         raise make_prerequisite_error("solver archon: give the architecture as a file, a name or its `to_mapping()`")
     replaced = ReplacedSolver(
         {
-            **{"architecture": architecture, "models": models, "store": store, "store_policy": store_policy},
-            **{"budget": budget, "prices": prices, "trace": trace if trace != "full" else None},
+            **{"architecture": architecture, "models": models, "fusers": fusers, "judges": judges},
+            **{"store": store, "store_policy": store_policy, "budget": budget, "prices": prices},
+            **{"trace": trace if trace != "full" else None},
             **{"epoch_offset": epoch_offset or None, "cot": cot or None, "multiple_correct": multiple_correct or None},
         },
         is_allowed=replace_solver,
     )
     replaced.check_eval_being_built()
     engine = build_engine(
-        architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
+        architecture,
+        models,
+        fusers=fusers,
+        judges=judges,
+        store=store,
+        store_policy=store_policy,
+        budget=budget,
+        prices=prices,
+        trace=trace,
     )
     freeze_imports_in_command()
 
@@ -109,7 +122,10 @@ def archon(
         refuse_foreign_account(state.metadata)
         is_first, lost = not holds_account(state.metadata), replaced.find_lost_steps()
         prompt = digest_messages(state.messages) if is_first and is_text(state.messages) else ()
-        result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
+        try:
+            result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
+        except ArchonError as exc:
+            raise_plainly(exc)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -298,3 +299,59 @@ def test_a_message_calls_a_mapping_a_mapping_and_hints_without_a_stray_semicolon
         load_architecture("qqqqqqqq")
     with pytest.raises(ArchitectureError, match=r"must be a model or a mapping, not true/false \('False'\)"):
         load_architecture({"layers": [{"generator": False}]})
+
+
+MANY = """\
+name: many
+temprature: 0.3
+max_parse_retries: 99
+prompts:
+  fuser: {fuse: "{instruction}"}
+layers:
+  - generator:
+      - {model: a/x, sampels: 2, temperature: 5}
+      - a/y
+      - {samples: 0}
+  - rankr: a/x
+  - fuser:
+      model: a/x
+      samples: 0
+      settings:
+        top_q: 1
+"""
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_everything_that_is_wrong_is_told_with_its_line(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"many.{form}"
+    path.write_text(MANY if form == "yaml" else json.dumps(yaml.safe_load(MANY), indent=1))
+    told = complaint(path).splitlines()
+    assert all(line.startswith(f"{path}, line ") for line in told)
+    said = [re.sub(r"^.*?, line \d+: ", "", line).partition("; did")[0].partition(" (legal")[0] for line in told]
+    assert sorted(said) == sorted(
+        expected := [
+            "unknown key 'temprature'",
+            "layer 1: generator 1 of 3: `max_parse_retries` must be a whole number from 0 to 10, not 99",
+            "layer 3: fuser: prompt 'fuse' must use {candidates}",
+            "layer 1: generator 1 of 3: unknown key 'sampels'",
+            "layer 1: generator 1 of 3: `temperature` must be a number from 0 to 2, not 5",
+            "layer 1: generator 3 of 3: `samples` must be a whole number of at least 1, not 0",
+            "layer 1: generator 3 of 3 needs `model:`, an Inspect model name such as openai/gpt-4o; got ''",
+            "layer 2: unknown component 'rankr'",
+            "layer 3: fuser: `samples` must be a whole number of at least 1, not 0",
+            "layer 3: fuser: `settings`: unknown key 'top_q'",
+        ]
+    )
+    numbers = [int(re.findall(r", line (\d+):", line)[0]) for line in told]
+    assert len(told) == 10 and numbers == sorted(numbers)
+    if form == "yaml":
+        assert numbers == [2, 3, 5, 8, 8, 10, 10, 11, 14, 16] and said == expected
+
+
+def test_broken_rules_name_the_line_of_their_layer(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("layers:\n  - fuser: a/x\n\n  - generator: a/x\n")
+    assert complaint(tmp_path / "mine.yaml").splitlines()[1:] == [
+        "  - line 2: layer 1 is fuser: the first layer holds generators (rule 2)",
+        "  - line 4: layer 2 is generator: it may stand only in the first layer (rule 2)",
+    ]
+    assert "line" not in complaint({"layers": [{"fuser": "a/x"}, {"generator": "a/x"}]})

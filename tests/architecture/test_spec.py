@@ -167,7 +167,9 @@ def test_placeholders_fill_in_order_of_strength_and_start_again() -> None:
     filled = found.with_models(["a/1", "b/2", "c/3"])
     assert [spec.model for spec in filled.layers[0]] == ["a/1", "b/2", "c/3", "a/1", "own/model"]
     assert filled.layers[1][0].model == "b/2" and filled.placeholders == ()
-    assert filled.with_models(["z/9"]) is filled
+    assert filled.with_models() is filled
+    with pytest.raises(ArchitectureError, match=r"models= changes nothing .*own/model.*archon import FILE --map"):
+        filled.with_models(["z/9"])
     assert [s.model for s in load({"generator": "$all"}).with_models(["a/1", "b/2"]).layers[0]] == ["a/1", "b/2"]
     with pytest.raises(ArchitectureError, match=r"sim/pool"):
         found.with_models([])

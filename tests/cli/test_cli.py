@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,29 @@ def test_a_wrong_command_is_usage_and_code_2(arguments: list[str], capsys: Captu
         main(arguments)
     out, err = capsys.readouterr()
     assert caught.value.code == 2 and not out and err.startswith("usage: archon")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("plan moa-lite --modles sim/pool", "archon plan: error: unknown option --modles; did you mean '--models'?"),
+        ("search --task archon_eval/math --modles=sim/pool", "unknown option --modles; did you mean '--models'?"),
+        (
+            "gate --baseline b.json --epoch-s 2",
+            "archon gate: error: unknown option --epoch-s; did you mean '--epochs'?",
+        ),
+        ("store stats --jsn", "archon store stats: error: unknown option --jsn"),
+        ("--verson presets", "archon: error: unknown option --verson; did you mean '--version'?"),
+        ("plann moa", "argument COMMAND: unknown choice 'plann'; did you mean 'plan'?"),
+        ("report logs --missing eror", "argument --missing: unknown choice 'eror'; did you mean 'error'?"),
+        ("plan moa-lite more", "archon plan: error: unrecognized arguments: more"),
+    ],
+)
+def test_a_misspelt_option_gets_the_nearest_legal_one(words: str, problem: str, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2 and not out and problem in err
 
 
 @pytest.mark.parametrize("command", ["show", "plan"])
@@ -198,3 +223,25 @@ def test_sandbox_doctor_says_what_to_type(capsys: Captured, monkeypatch: pytest.
     assert "MISSING" in out and "-> " in out
     run_archon("sandbox", "build", code=1)
     assert "archon: no Docker daemon answers at unix:///nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, sigint: Any) -> None:
+    ended = []
+
+    def wait(options: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            ended.append("children are ended, logs are written")
+        return 0
+
+    monkeypatch.setattr("archon_eval.cli.architectures._list_presets", wait)
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.signal(signal.SIGINT, sigint)
+    try:
+        run_archon("presets", code=130)
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+    assert ended

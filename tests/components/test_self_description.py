@@ -93,7 +93,7 @@ def test_its_models_are_filled_looked_up_and_part_of_the_fingerprint() -> None:
     assert given.models == given.placeholders == ("$1", "$2")
     filled = given.with_models(["a/one", "b/two"])
     assert filled.models == ("a/one", "b/two") and not filled.placeholders
-    assert filled.with_models(["z"]) is filled
+    assert filled.with_models() is filled
     assert filled.fingerprint != given.with_models(["a/one", "c/three"]).fingerprint
     assert load_architecture(filled.to_mapping()).fingerprint == filled.fingerprint
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a real `inspect eval`: what was answered is kept, and a rerun pays only for the rest."""
+"""Ctrl-C or SIGTERM in the middle of a real `inspect eval`: what was answered is kept, a rerun pays for the rest."""
 
 import json
 import signal
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.server import FakeServer
@@ -31,7 +32,7 @@ ARCHITECTURE = {
 CALLS = 4 * 4
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
+def start(folder: Path, sigint: Any = signal.default_int_handler) -> "subprocess.Popen[str]":
     (folder / "bench.py").write_text(BENCH)
     (folder / "small.yaml").write_text(json.dumps(ARCHITECTURE))
     options = ("architecture=small.yaml", "store=calls.db")
@@ -43,7 +44,7 @@ def start(folder: Path) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # or a background job's is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, sigint),  # or a background job's is ignored
     )
 
 
@@ -63,18 +64,28 @@ def stored(path: Path) -> int:
         return store.count()
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_what_was_answered_before_ctrl_c_is_kept(fake_server: FakeServer, tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize(
+    ("sent", "sigint", "times"),
+    [
+        (signal.SIGINT, signal.default_int_handler, 1),
+        (signal.SIGINT, signal.default_int_handler, 2),
+        (signal.SIGTERM, signal.default_int_handler, 1),
+        (signal.SIGTERM, signal.SIG_IGN, 1),  # `inspect eval ... &` in a script
+    ],
+)
+def test_what_was_answered_before_an_interrupt_is_kept(
+    fake_server: FakeServer, tmp_path: Path, sent: signal.Signals, sigint: Any, times: int
+) -> None:
     """Once is a polite end; twice, as impatient people press it, kills Inspect's own clean-up."""
     fake_server.latency = 0.05
-    with start(tmp_path) as process:
+    with start(tmp_path, sigint) as process:
         try:
             until(lambda: answered(fake_server) >= 4, process)
             fake_server.hold()
             time.sleep(0.3)  # what came in before is answered by now
             until(lambda: stored(tmp_path / "calls.db") == answered(fake_server), process)
             for _ in range(times):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(sent)
                 time.sleep(0.2)
             said = process.communicate(timeout=60)[0]
         finally:

@@ -62,7 +62,7 @@ def test_inspect_takes_names_and_defaults_from_the_spread_signature() -> None:
         return Task(metadata={"selection": selection, "judging": judging})
 
     judge_names = ["judge_prompts", "judge_cache", "allow_main_model", "stored"]
-    assert registry_info(probe).metadata["params"] == [*SELECTION, *judge_names, "extra"]
+    assert registry_info(probe).metadata["params"] == [*SELECTION, *judge_names, "extra", "kwargs"]
     made = probe(n=4, judge_cache="never")
     assert registry_params(made) == {"n": 4, "judge_cache": "never"}, "what a log keeps of a task's options"
     assert made.metadata == {"selection": Selection(n=4), "judging": JudgeOptions(judge_cache="never")}

@@ -24,13 +24,6 @@ def run(job: EvalJob) -> "Future[EvalResult]":
     return future
 
 
-def print_summary(summary: dict[str, Any], folder: Path) -> list[str]:
-    console = Console(width=400)
-    with console.capture() as capture:
-        _print_summary(summary, folder, console)
-    return capture.get().splitlines()
-
-
 def search_with(model: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The summary, and what the terminal shows of it."""
     space = {"preset": "small", "generators": [1], "samples": [2], "layers": [1], "evaluations": "verifier"}
@@ -39,7 +32,7 @@ def search_with(model: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     console = Console(width=400)
     with console.capture() as capture:
-        _print_summary(summary, folder, console)
+        _print_summary(summary, console)
     return summary, capture.get().splitlines()
 
 

@@ -1,7 +1,7 @@
 """The options of every task: names and defaults as users type them with `-T`, and what a log keeps of them."""
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from inspect_ai import Task, eval, list_tasks
 from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
 
 import archon_eval.tasks
+from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec
 from archon_eval.errors import DataError
 from archon_eval.runs.read_log import GROUP_KEYS
 from archon_eval.tasks._data import SIDE_KEY
@@ -53,7 +54,9 @@ def say(text: str) -> Model:
 
 @pytest.mark.parametrize("task", OPTIONS, ids=lambda task: str(task.__name__))
 def test_names_and_defaults_of_every_task(task: Callable[..., Task]) -> None:
-    defaults = {name: parameter.default for name, parameter in signature(task).parameters.items()}
+    *parameters, others = signature(task).parameters.values()
+    assert others.kind is Parameter.VAR_KEYWORD, "else Inspect leaves unknown options out"
+    defaults = {parameter.name: parameter.default for parameter in parameters}
     assert defaults == SELECTION | OPTIONS[task]
 
 
@@ -113,3 +116,14 @@ def test_the_old_name_of_an_option_reaches_the_scorer_under_its_new_name(tmp_pat
         [log] = eval("archon_eval/arena_hard", task_args=options, model=model, log_dir=str(tmp_path), display="none")
     assert log.status == "success" and log.eval.scorers
     assert log.eval.scorers[0].options == {"judge_prompts": None, "judge_cache": "never", "allow_main_model": True}
+
+
+@pytest.mark.parametrize("task", OPTIONS, ids=lambda task: str(task.__name__))
+def test_every_task_refuses_an_unknown_name_before_it_reads_data(task: Callable[..., Task]) -> None:
+    name = task.__name__
+    with pytest.raises(PrerequisiteError) as caught:
+        load_task_spec(f"archon_eval/{name}", {"sampel": True})  # Inspect's own way from -T to the task
+    assert f"{name}: unknown option 'sampel'; did you mean 'sample'?" in get_error_text(caught.value)
+    with pytest.raises(PrerequisiteError) as caught:
+        load_task_spec(f"archon_eval/{name}", {"sample": "maybe"})
+    assert f"{name}: sample must be true or false, not 'maybe'" in get_error_text(caught.value)
