@@ -23,6 +23,7 @@ from archon_eval.architecture.option_values import describe_value, freeze_value
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
     COMMON_OPTIONS,
+    DEFAULT_SETTINGS,
     PLACEHOLDER,
     SETTING_NAMES,
     Architecture,
@@ -127,10 +128,12 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
     own = _rename_options(own, where)
     _check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where)
     model = own.get("model", "")
-    settings = GenerationSettings()
+    settings, given = GenerationSettings(), set[str]()
     for source, keys in ((common, SETTING_NAMES), (own, inline)):
         values = {**_require_mapping(source.get("settings", {}), f"{where}: `settings`")}
-        settings = _parse_settings(settings, values | {key: source[key] for key in keys if key in source}, where)
+        values |= {key: source[key] for key in keys if key in source}
+        settings = parse_settings(settings, values, f"{where}: `settings`", where)
+        given |= values.keys()
     options = _parse_options(kind, own, where)
     wordings = [_require_mapping(source.get("prompts", {}), where) for source in (common, own)]
     prompts = _parse_prompts(kind, {**wordings[0], **wordings[1]}, where)
@@ -153,6 +156,7 @@ def _parse_component(name: str, own: Mapping[str, Any], common: Mapping[str, Any
         on_error=on_error,
         max_parse_retries=retries,
         on_overflow=overflow,
+        explicit=frozenset(key for key in given if getattr(settings, key) == DEFAULT_SETTINGS[key] not in (None, ())),
     )
     if "on_overflow" not in own and overflow not in list_overflow_policies(spec, where):
         spec = replace(spec, on_overflow="fail")  # what stands at the top is for the components that have a use for it
@@ -205,8 +209,20 @@ def _expand_placeholder(spec: ComponentSpec, where: str) -> Layer:
     return tuple(replace(spec, model=f"${n}") for n in range(int(match["first"]), int(match["last"]) + 1))
 
 
-def _parse_settings(base: GenerationSettings, values: Mapping[str, Any], where: str) -> GenerationSettings:
-    _check_keys(values, SETTING_NAMES, f"{where}: `settings`")
+def parse_settings(
+    base: GenerationSettings, values: Mapping[str, Any], block: str, where: str = ""
+) -> GenerationSettings:
+    """The settings with some of them given anew.
+
+    Args:
+        block: what an error about an unknown name begins with.
+        where: what other errors begin with; as `block` where it is empty.
+
+    Raises:
+        ArchitectureError: a name or a value that is not legal; says what is.
+    """
+    _check_keys(values, SETTING_NAMES, block)
+    where = where or block
     clean: dict[str, Any] = {}
     for key, value in values.items():
         if key == "stop":

@@ -115,11 +115,16 @@ class QuestionAccount:
     layers: tuple[LayerAccount, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """A word of `archon_eval.engine.trace.EVENT_TYPES` -> how often."""
+    settings: tuple[Mapping[str, Any], ...] = ()
+    """What was really used where it is not what the architecture's file says (flags, the task's settings), of each
+    such component: `layer`, `component` (its place), `model` and `settings`."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
-    def from_answer(cls, architecture: Architecture, answer: Answer) -> "QuestionAccount":
-        """The account of an engine's answer."""
+    def from_answer(
+        cls, architecture: Architecture, answer: Answer, settings: Sequence[Mapping[str, Any]] = ()
+    ) -> "QuestionAccount":
+        """The account of an engine's answer; `settings` as in the field of that name."""
         trace = answer.trail
         by_model: dict[str, list[TraceStep]] = {}
         by_layer: dict[int, list[TraceStep]] = {}
@@ -134,6 +139,7 @@ class QuestionAccount:
             models={model: _total_steps(steps) for model, steps in sorted(by_model.items())},
             layers=tuple(_build_layer(layer, by_layer.get(layer.layer, []), trace) for layer in trace.layers),
             notes=trace.counts,
+            settings=tuple(settings),
         )
 
     @property
@@ -151,6 +157,7 @@ class QuestionAccount:
             "models": {model: usage.to_metadata() for model, usage in self.models.items()},
             "notes": dict(self.notes),
             "layers": [_dump_layer(layer) for layer in self.layers],
+            **({"settings": [dict(part) for part in self.settings]} if self.settings else {}),
         }
 
     @classmethod
@@ -174,6 +181,7 @@ class QuestionAccount:
                 models={str(k): UsageTotals.from_metadata(v) for k, v in plain.get("models", {}).items()},
                 layers=tuple(map(_parse_layer, plain.get("layers", ()))),
                 notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
+                settings=tuple(dict(part) for part in plain.get("settings", ())),
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:

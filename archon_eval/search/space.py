@@ -129,10 +129,12 @@ class Space:
             generators = [model for model in generators if model in members]
             fusers = [model for model in fusers if model in members]
         settings = GenerationSettings(temperature=configuration.temperature)
+        # a temperature that was searched for is the architecture's own, the default one too
+        explicit = frozenset({"temperature"} if len(self.temperatures) > 1 else ())
         judge = self.judge or generators[0]
 
         def build_spec(kind: str, model: str = judge, **options: Any) -> ComponentSpec:
-            return ComponentSpec(kind, model, settings, options=tuple(sorted(options.items())))
+            return ComponentSpec(kind, model, settings, options=tuple(sorted(options.items())), explicit=explicit)
 
         ranked: list[Layer] = []
         if configuration.critic_ranker:
