@@ -3,8 +3,8 @@
 >>> [is_reasoning_model(name) for name in ("openai/o3-mini", "together/Qwen/QwQ-32B", "openai/gpt-4o")]
 [True, True, False]
 
-A table of this package and not Inspect's, which has another one in each version: fingerprints depend on it. The thoughts
-of a model that is missing here are cut at the usual limit, which the account of each question says (`cut_thoughts`).
+A table of this package and not Inspect's, which has another one in each version: fingerprints depend on it. A model
+that is missing here has its thoughts cut at the usual limit: the account of each question says so (`cut_thoughts`).
 """
 
 import re

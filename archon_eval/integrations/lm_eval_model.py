@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -19,6 +20,7 @@ from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from archon_eval._inspect_compat import find_typed_gen_kwargs
+from archon_eval.architecture.flags import list_flags
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
@@ -114,7 +116,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         names = {name for request in requests for name in request.args[1]}
         if unused := sorted(names - {"do_sample", *STOP_NAMES, *SETTING_NAMES, *LENGTH_NAMES}):
             log.warning("generation settings without effect on model archon: %s", ", ".join(unused))
-        for task in dict.fromkeys(_read_task(request) for request in requests if len(request.args) == 2):
+        for task in dict.fromkeys(self._read_task(request) for request in requests if len(request.args) == 2):
             if ignored := self._runner.engines.describe_unused(task, "lm_eval"):
                 log.warning("%s", ignored)
         answers: list[str] = [""] * len(requests)
@@ -127,6 +129,11 @@ class ArchonLM(LM):  # type: ignore[misc]
 
             self._runner.run_sync(self._answer_all, answer_one, list(enumerate(_assign_epochs(requests))))
         return answers
+
+    def _read_task(self, request: Any) -> GenerationSettings:
+        """The settings of a request: its task's, and over them what was typed (a `do_sample: false` of the task among
+        them would say otherwise)."""
+        return replace(parse_gen_kwargs(request.args[1]), **list_flags(self._runner.engines.typed))
 
     def _take_flags(self, given: Any, requests: Sequence[Any]) -> None:
         """Hold what was typed as `--gen_kwargs`, and say what of it has no effect.
@@ -163,7 +170,7 @@ class ArchonLM(LM):  # type: ignore[misc]
     async def _answer(self, request: Any, epoch: int) -> str:
         if len(request.args) > 2:
             raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
-        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, _read_task(request))
+        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, self._read_task(request))
         self._count(answer.trail)
         return answer.text
 
@@ -252,10 +259,6 @@ def parse_gen_kwargs(gen_kwargs: Mapping[str, Any]) -> GenerationSettings:
         max_tokens=length,
         stop=tuple(text for stop in stops for text in ((stop,) if isinstance(stop, str) else stop)),
     )
-
-
-def _read_task(request: Any) -> GenerationSettings:
-    return parse_gen_kwargs(request.args[1])
 
 
 def to_conversation(context: str) -> Conversation:

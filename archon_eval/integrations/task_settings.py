@@ -33,6 +33,7 @@ from archon_eval.architecture.spec import (
 )
 from archon_eval.engine.call_context import RUN_EPOCH_STRIDE
 from archon_eval.engine.engine import Engine
+from archon_eval.engine.plan import describe_raised_limits, plan
 from archon_eval.engine.trace import Answer
 from archon_eval.runs.account import QuestionAccount
 
@@ -62,7 +63,14 @@ class EngineCache:
     @property
     def warnings(self) -> list[str]:
         """Sentences on flags that have no effect, or one that may surprise."""
-        return find_flag_problems(self.engine.architecture, self.typed)
+        own, flagged = self.engine.architecture, self.architecture
+        problems = find_flag_problems(own, self.typed)
+        if flagged != own:  # what the flags change of what was said when the engine was built
+            said = (*plan(own).warnings, *describe_raised_limits(own))
+            problems += [
+                text for text in (*plan(flagged).warnings, *describe_raised_limits(flagged)) if text not in said
+            ]
+        return problems
 
     def __call__(self, task: GenerationSettings) -> Engine:
         """The engine whose answers are written with the task's settings where the architecture has none."""

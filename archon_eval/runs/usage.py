@@ -116,9 +116,11 @@ def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
         architecture = load_architecture(source, parse_model_names(args.get("models")))
     except (ArchonError, OSError):
         return None
+    if architecture.fingerprint == fingerprint:
+        return architecture
     typed = replace(read_settings(log.eval.model_generate_config), seed=None)
-    flagged = (architecture, apply_flags(architecture, typed))
-    return next((found for found in flagged if found.fingerprint == fingerprint), None)
+    flagged = apply_flags(architecture, typed)
+    return flagged if flagged.fingerprint == fingerprint else None
 
 
 def _average(values: Sequence[float | None]) -> float | None:
