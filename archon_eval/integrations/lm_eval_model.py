@@ -20,7 +20,7 @@ from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from archon_eval._inspect_compat import find_typed_gen_kwargs
-from archon_eval.architecture.flags import list_flags
+from archon_eval.architecture.flags import apply_flags, list_flags
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
@@ -112,7 +112,7 @@ class ArchonLM(LM):  # type: ignore[misc]
             ModelError: a call failed for good; the answers so far are in the cache, if there is one.
         """
         self._refuse_repeats_in_cache(requests)
-        self._take_flags(find_typed_gen_kwargs(), requests)
+        self._take_flags()
         names = {name for request in requests for name in request.args[1]}
         if unused := sorted(names - {"do_sample", *STOP_NAMES, *SETTING_NAMES, *LENGTH_NAMES}):
             log.warning("generation settings without effect on model archon: %s", ", ".join(unused))
@@ -135,14 +135,13 @@ class ArchonLM(LM):  # type: ignore[misc]
         them would say otherwise)."""
         return replace(parse_gen_kwargs(request.args[1]), **list_flags(self._runner.engines.typed))
 
-    def _take_flags(self, given: Any, requests: Sequence[Any]) -> None:
+    def _take_flags(self) -> None:
         """Hold what was typed as `--gen_kwargs`, and say what of it has no effect.
 
         Raises:
             ArchitectureError: a value that is not legal.
         """
-        if not requests:
-            return
+        given = find_typed_gen_kwargs()
         kwargs = simple_parse_args_string(given) if isinstance(given, str) else given or {}
         typed = parse_gen_kwargs(kwargs)
         if typed == self._runner.engines.typed:
@@ -196,7 +195,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         raise NotImplementedError(_explain_no_likelihood(requests))
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Take lm-eval's response cache, if its answers are this architecture's.
+        """Take lm-eval's response cache, if its answers are this architecture's, under these `--gen_kwargs`.
 
         Raises:
             ModelError: it holds answers of another, or of other code of its components; its keys do not tell them
@@ -206,7 +205,9 @@ class ArchonLM(LM):  # type: ignore[misc]
         store = cache_hook.dbdict
         if store is None:
             return
-        cache_key = self._runner.architecture.fingerprint
+        self._take_flags()  # lm-eval's keys do not tell a typed setting from the same one of a task
+        engines = self._runner.engines
+        cache_key = apply_flags(engines.engine.architecture, engines.typed).fingerprint
         owner = store.get(CACHE_MARK, None if len(store) else cache_key)
         if owner != cache_key:
             whose = f"architecture {owner}" if owner else "another model"

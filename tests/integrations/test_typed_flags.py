@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from inspect_ai.scorer import includes
 from inspect_ai.solver import generate
 
 from archon_eval._inspect_compat import find_typed_gen_kwargs
+from archon_eval.errors import ModelError
 from archon_eval.integrations.inspect_flags import (
     IGNORED_FIELDS,
     MODEL_DOOR_FIELDS,
@@ -164,6 +166,14 @@ def test_stop_texts_end_candidates_and_never_judges(folder: Path, fake_server: F
     assert "fallback" not in account(log)["notes"]
 
 
+async def test_a_component_of_ones_own_that_writes_texts_ends_them_too(
+    folder: Path, fake_server: FakeServer, own_component: Callable[[str], dict[str, Any]]
+) -> None:
+    Path("own.yaml").write_text(json.dumps(own_component("said END more")))
+    output = await get_model("archon/own.yaml").generate("Hello", config=GenerateConfig(stop_seqs=["END"]))
+    assert output.completion == "said "
+
+
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("trace", ["full", "calls"])
 def test_draws_of_one_prompt_have_seeds_of_their_own(
@@ -298,6 +308,7 @@ def test_the_stock_inspect_command(folder: Path, fake_server: FakeServer, door: 
         assert {found for _, found in sent(fake_server, name)} == {value}
     said = " ".join((done.stdout + done.stderr).split())
     assert "temperature=0.0, given by hand, has no effect on layer 2 (ranker openai/gpt-4-turbo)" in said
+    assert "no effect on the models" not in said
 
 
 @pytest.fixture
@@ -359,6 +370,17 @@ def test_what_an_lm_eval_task_says_itself_is_its_own_and_named(
     assert found["config"]["settings"][0]["settings"] == {"max_tokens": 256}
 
 
+def test_a_response_cache_of_other_gen_kwargs_is_refused(
+    lm_task: dict[str, Any], folder: Path, fake_server: FakeServer
+) -> None:
+    """The task says temperature 0 itself: its requests are the same with and without the flag, and answers are not."""
+    one, cache = {"layers": [{"generator": "openai/gpt-4o"}]}, str(folder / "cache")
+    simple_evaluate(lm_task, one, use_cache=cache)
+    with pytest.raises(ModelError, match="holds answers of architecture"):
+        simple_evaluate(lm_task, one, use_cache=cache, gen_kwargs="temperature=0")
+    assert sent(fake_server, "temperature") == [("gpt-4o", 0.7)]
+
+
 def test_gen_kwargs_that_are_not_legal_are_refused_before_any_call(
     lm_task: dict[str, Any], fake_server: FakeServer
 ) -> None:
@@ -389,7 +411,7 @@ def test_a_flag_that_raises_a_limit_or_fills_a_window_is_said(folder: Path, fake
     assert not any("thinks before it answers" in text for text in said)  # the limit is the user's
     _, said = run("layers: [{generator: openai/gpt-4o}]", "model", reasoning_tokens=2000)
     assert any("18,384 tokens" in text for text in said)
-    assert sent(fake_server, "max_tokens")[-1] == ("gpt-4o", 60_000) and 18_384 in [n for _, n in sent(fake_server, "max_tokens")]
+    assert sorted(found for _, found in sent(fake_server, "max_tokens")) == [18_384, *[60_000] * 4]
 
 
 @pytest.mark.parametrize("trace", ["full", "calls"])
