@@ -5,6 +5,7 @@
 Where things happen:
 
 - a file becomes an architecture: `architecture/load.py`, `architecture/rules.py`
+- a flag typed by hand meets a file: `architecture/flags.py`; a task's own setting: `integrations/task_settings.py`
 - an architecture answers: `engine/engine.py`; its parts: `components/`
 - a provider's reply gets its meaning: `models/replies.py`
 - a reply becomes an answer, verdict or ranking: `components/parsing/`

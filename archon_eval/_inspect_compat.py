@@ -280,6 +280,22 @@ def get_http_client(client: Any) -> Any:
     return client._client
 
 
+def find_typed_gen_kwargs() -> Any:
+    """What the user gave lm-eval as `gen_kwargs`, on the command line or in Python; None for nothing.
+
+    A request has them merged over its task's own `generation_kwargs`, and lm-eval hands a model nothing else: they are
+    an argument of `simple_evaluate`, under which the model is asked.
+    """
+    import sys
+
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "simple_evaluate" and frame.f_globals.get("__name__") == "lm_eval.evaluator":
+            return frame.f_locals.get("gen_kwargs")
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
 def is_vllm(api: Any) -> bool:
     """Whether a provider is Inspect's vLLM, which has neither client nor address before its first call."""
     return hasattr(api, "_init_base_url")

@@ -26,6 +26,7 @@ from archon_eval.architecture.option_values import describe_value, freeze_value
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
     COMMON_OPTIONS,
+    DEFAULT_SETTINGS,
     PLACEHOLDER,
     SETTING_NAMES,
     Architecture,
@@ -218,7 +219,7 @@ def _parse_component(
     own = _rename_options(own, where)
     problems.check_keys(own, (*COMPONENT_KEYS, *kind.options, *inline), where, path)
     model = own.get("model", "")
-    settings = GenerationSettings()
+    settings, given = GenerationSettings(), set[str]()
     for source, keys, at in ((common, SETTING_NAMES, ()), (own, inline, path)):
         values: Mapping[str, Any] = {}
         with problems.collect(*at, "settings"):
@@ -228,6 +229,7 @@ def _parse_component(
         for key, value in {**{key: values[key] for key in values if key in SETTING_NAMES}, **direct}.items():
             with problems.collect(*at, *(() if key in direct else ("settings",)), key):
                 settings = replace(settings, **{key: _parse_setting(key, value, where)})
+                given.add(key)
     options = _parse_options(kind, own, where, problems=problems, path=path)
     prompts: dict[str, str] = {}
     for source, at in ((common, ("prompts", name)), (own, (*path, "prompts"))):
@@ -243,7 +245,15 @@ def _parse_component(
     model_name = model.strip() if isinstance(model, str) else ""
     if problems.found:
         chosen = dict(COMMON_DEFAULTS)
-    spec = ComponentSpec(name, model_name, settings, options=options, prompts=tuple(sorted(prompts.items())), **chosen)
+    spec = ComponentSpec(
+        name,
+        model_name,
+        settings,
+        options=options,
+        prompts=tuple(sorted(prompts.items())),
+        explicit=frozenset(key for key in given if getattr(settings, key) == DEFAULT_SETTINGS[key] not in (None, ())),
+        **chosen,
+    )
     if "on_overflow" not in own and spec.on_overflow not in list_overflow_policies(spec, where):
         spec = replace(spec, on_overflow="fail")  # what stands at the top is for the components that have a use for it
     if not isinstance(model, str) or (not model_name and describe_component(spec, where).needs_model):
@@ -306,6 +316,18 @@ def _expand_placeholder(spec: ComponentSpec, where: str) -> Layer:
     if not match["last"]:
         return (spec,)
     return tuple(replace(spec, model=f"${n}") for n in range(int(match["first"]), int(match["last"]) + 1))
+
+
+def parse_settings(base: GenerationSettings, values: Mapping[str, Any], where: str) -> GenerationSettings:
+    """The settings with some of them given anew.
+
+    Raises:
+        ArchitectureError: a name or a value that is not legal; says what is.
+    """
+    for key in values:
+        if key not in SETTING_NAMES:
+            raise ArchitectureError(f"{where}: unknown key {key!r}{did_you_mean(str(key), SETTING_NAMES)}")
+    return replace(base, **{key: _parse_setting(key, value, where) for key, value in values.items()})
 
 
 def _parse_setting(key: str, value: Any, where: str) -> Any:

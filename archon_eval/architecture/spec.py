@@ -21,6 +21,7 @@ from archon_eval._notes import show_note
 from archon_eval.architecture.component_code import digest_component_code
 from archon_eval.architecture.component_types import ModelList, OverflowPolicy, find_version, resolve_component_type
 from archon_eval.architecture.option_values import thaw_value
+from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
 
@@ -62,6 +63,9 @@ class GenerationSettings:
 
 
 SETTING_NAMES = tuple(f.name for f in fields(GenerationSettings))
+DEFAULT_SETTINGS: Mapping[str, Any] = {name: getattr(GenerationSettings(), name) for name in SETTING_NAMES}
+NO_SETTINGS = GenerationSettings(temperature=None, max_tokens=None)
+"""Nothing set at all."""
 COMMON_OPTIONS = ("on_error", "max_parse_retries", "on_overflow")
 """Fields of `ComponentSpec` that a file may set on every component, or at its top for all of them."""
 
@@ -86,6 +90,8 @@ class ComponentSpec:
     on_overflow: OverflowPolicy = "fail"
     """What happens when a prompt does not fit the model's context window: the call fails, or is made again without the
     longest candidate, or with the longest candidates shortened."""
+    explicit: frozenset[str] = frozenset()
+    """Names of settings that were written down though they are at their defaults (`temperature: 0.7`)."""
 
     def get_option(self, name: str) -> Any:
         """An option's value, its default where it was not set.
@@ -98,6 +104,20 @@ class ComponentSpec:
             declared = ", ".join(options) or "none"
             raise ArchitectureError(f"{self.kind} reads option {name!r}, which it does not declare ({declared})")
         return dict(self.options).get(name, options[name].default)
+
+    @property
+    def own_settings(self) -> frozenset[str]:
+        """Names of the settings that it sets itself, so that no flag changes them; a null leaves a setting open.
+
+        >>> sorted(ComponentSpec("generator", "a/x", GenerationSettings(0.2, max_tokens=None)).own_settings)
+        ['temperature']
+        """
+        values = {name: getattr(self.settings, name) for name in SETTING_NAMES}
+        return frozenset(
+            name
+            for name, value in values.items()
+            if value not in (None, ()) and (name in self.explicit or value != DEFAULT_SETTINGS[name])
+        )
 
     def get_prompt(self, name: str, default: str) -> str:
         """The user's own prompt of this name, or the built-in one."""
@@ -145,11 +165,13 @@ class Architecture:
         """16 hex digits over everything that changes an answer, the code of custom components among it: not the name,
         the description or the layout."""
         kinds = sorted({spec.kind for layer in self.layers for spec in layer})
-        parts = [PROMPTS_VERSION, _restore_first_names(self.to_mapping()["layers"])]
+        parts = [PROMPTS_VERSION, _restore_first_names(self._dump_layers(with_explicit=False))]
         versions = {kind: find_version(kind) for kind in kinds}
         # what is as it was in the first version adds nothing, so that old fingerprints stay
         changed = {kind: version for kind, version in versions.items() if version > 1}
-        more = [part for part in (digest_component_code(kinds), changed) if part]
+        limits = [[list_raised_limits(spec) for spec in layer] for layer in self.layers]
+        raised = {"reply_limits": limits} if any(map(any, limits)) else {}
+        more = [part for part in (digest_component_code(kinds), changed, raised) if part]
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -250,12 +272,56 @@ class Architecture:
             top["description"] = self.description
         if self.imported_from:
             top["imported_from"] = self.imported_from
-        top["layers"] = [{layer[0].kind: [_dump_component(spec) for spec in layer]} for layer in self.layers]
+        top["layers"] = self._dump_layers(with_explicit=True)
         return top
 
+    def _dump_layers(self, *, with_explicit: bool) -> list[dict[str, Any]]:
+        """The layers as a file has them; without explicit settings, what is at its default is left out."""
+        return [
+            {
+                layer[0].kind: [
+                    _dump_component(spec if with_explicit else replace(spec, explicit=frozenset())) for spec in layer
+                ]
+            }
+            for layer in self.layers
+        ]
+
     def to_yaml(self) -> str:
-        """The architecture as a file a person can edit; only what differs from the defaults is written."""
+        """The architecture as a file a person can edit; what was not set and is at its default is not written."""
         return yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True, width=100)
+
+
+REASONING_MAX_TOKENS = 16_384
+"""Limit on the reply of a model that reasons, where none is set: providers count its thoughts with its answer."""
+
+
+def is_reasoning(model: str, settings: GenerationSettings) -> bool:
+    """Whether a model thinks before it answers, as far as its name and its settings tell."""
+    if settings.reasoning_effort == "none" or model.startswith("sim/"):
+        return False
+    return settings.reasoning_effort is not None or bool(settings.reasoning_tokens) or is_reasoning_model(model)
+
+
+def choose_settings(spec: ComponentSpec, model: str | None = None) -> GenerationSettings:
+    """The settings with which a component calls a model (None: its first): a model that reasons gets a larger limit
+    on its reply, `REASONING_MAX_TOKENS` and its `reasoning_tokens`, where nobody set one."""
+    settings, called = spec.settings, spec.model if model is None else model
+    if settings.max_tokens is None or "max_tokens" in spec.own_settings or not is_reasoning(called, settings):
+        return settings
+    return replace(settings, max_tokens=REASONING_MAX_TOKENS + (settings.reasoning_tokens or 0))
+
+
+def find_reply_limit(spec: ComponentSpec) -> int | None:
+    """Tokens of a component's reply at most, whichever of its models writes it; None for no limit."""
+    limits = [choose_settings(spec, model).max_tokens for model in spec.models or ("",)]
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if len(known) == len(limits) else None
+
+
+def list_raised_limits(spec: ComponentSpec) -> dict[str, int]:
+    """The limits of `choose_settings` on replies of models that reason, by model; empty where it raises none."""
+    limits = {model: choose_settings(spec, model).max_tokens for model in spec.models}
+    return {model: limit for model, limit in limits.items() if limit is not None and limit != spec.settings.max_tokens}
 
 
 def _restore_first_names(value: Any) -> Any:
@@ -299,7 +365,7 @@ def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     extra: dict[str, Any] = {k: thaw_value(v) for k, v in spec.options if v != plain.get_option(k)}
     for name in SETTING_NAMES:
         value = getattr(spec.settings, name)
-        if value != getattr(plain.settings, name):
+        if value != getattr(plain.settings, name) or name in spec.explicit:
             target = (
                 extra.setdefault("settings", {}) if name in resolve_component_type(spec.kind, "").options else extra
             )

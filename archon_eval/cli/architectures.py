@@ -130,7 +130,7 @@ def _format_settings(spec: ComponentSpec) -> str:
         if value != options[name].default or (options[name].always_shown and value is not None)
     }
     for name in SETTING_NAMES:
-        if (value := getattr(spec.settings, name)) != getattr(plain.settings, name):
+        if (value := getattr(spec.settings, name)) != getattr(plain.settings, name) or name in spec.explicit:
             shown[name] = value
     for name in COMMON_OPTIONS:
         if (value := getattr(spec, name)) != getattr(plain, name):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from archon_eval._deprecated import adopt_renamed_methods
 from archon_eval.architecture.component_types import ComponentType, describe_class
-from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.architecture.spec import ComponentSpec, find_reply_limit
 from archon_eval.components.token_estimates import (
     NO_LIMIT,
     CountRange,
@@ -187,7 +187,7 @@ class Component(ABC):
 
     def _limit_reply(self) -> int:
         """Tokens of one of its replies at most."""
-        limit = self.spec.settings.max_tokens
+        limit = find_reply_limit(self.spec)
         return NO_LIMIT if limit is None else limit
 
     def describe_candidate(self, candidate: Candidate) -> str:

@@ -6,7 +6,7 @@ component.estimate_tokens(Workload(candidates=8, calls=1, answer=400))    # {"op
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.architecture.spec import ComponentSpec, find_reply_limit
 
 NO_LIMIT = 10**12
 """Tokens of a reply that no `max_tokens` limits."""
@@ -78,7 +78,7 @@ class Workload:
 
 def cap_tokens(tokens: int, spec: ComponentSpec) -> int:
     """A reply's length, cut at the component's `max_tokens`."""
-    limit = spec.settings.max_tokens
+    limit = find_reply_limit(spec)
     return tokens if limit is None else min(tokens, limit)
 
 

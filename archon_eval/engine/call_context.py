@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 
 from archon_eval._deprecated import RenamedMethod
-from archon_eval.architecture.spec import ComponentSpec
+from archon_eval.architecture.spec import ComponentSpec, choose_settings
 from archon_eval.engine.trace import EVENT_TYPES, UNREAD, LayerResult, Trace, TraceEvent, TraceOutcome, TraceStep
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
@@ -24,6 +24,10 @@ REASK_PROMPT = """Your reply could not be used: {problem}
 Reply again, in exactly the form asked for."""
 ATTEMPT_STRIDE = 1_000_000
 """How far the draws of two attempts at one sample are apart: more than a layer has samples."""
+RUN_EPOCH_STRIDE = 1_000_000
+"""Further runs of one question in one epoch (choices, repeats) are epochs this far apart, so no draw is used twice."""
+RUN_SEED_STRIDE, EPOCH_SEED_STRIDE = 1_000, 1_000_000
+"""How far the seeds of two runs and of two epochs of a question are apart: more than a layer has samples."""
 MAX_QUOTED_CHARS = 8000
 """Characters of an unusable reply that are shown to the model when it is asked again."""
 
@@ -128,9 +132,10 @@ class EngineCallContext:
         self, purpose: str, messages: Conversation, *, model: str | None, draw: int, about: str
     ) -> tuple[Reply | None, str]:
         """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
-        model, spec, settings = self._choose_model(model), self._spec, self._spec.settings
+        model, spec = self._choose_model(model), self._spec
+        settings = choose_settings(spec, model)
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
-            settings = replace(settings, seed=settings.seed + draw)
+            settings = replace(settings, seed=offset_seed(settings.seed, draw, self._recorder.epoch))
         call = Call(model, messages, settings, draw=draw, epoch=self._recorder.epoch)
         try:
             reply = await self._caller(call)
@@ -184,11 +189,15 @@ class EngineCallContext:
         for remark in reply.remarks:
             self._add_note("irregular", f"{detail}: {remark}", about)
         found = {}
-        if reply.status == "cut":
+        has_text = bool(reply.text.strip())
+        thought = bool(reply.thoughts.strip()) or (reply.usage is not None and reply.usage.output_tokens > 0)
+        if reply.status == "cut" and not has_text and thought:
+            found["cut_thoughts"] = f"{detail} ({reply.stop_reason}): give it a larger `max_tokens`"
+        elif reply.status == "cut":
             found["truncated"] = f"{detail} ({reply.stop_reason})"
         if reply.status == "filtered":
             found["filtered"] = detail
-        if not reply.text.strip():
+        if not has_text and "cut_thoughts" not in found:
             found["empty"] = detail
         if reply.cleaned:
             found["cleaned"] = f"{detail}: {reply.cleaned} characters"
@@ -236,6 +245,16 @@ class EngineCallContext:
     say = RenamedMethod("generate")
     ask = RenamedMethod("generate_parsed")
     note = RenamedMethod("record_event")
+
+
+def offset_seed(seed: int, draw: int, epoch: int) -> int:
+    """The seed of one draw: other draws, epochs and further runs have other seeds, or they would be the same text.
+
+    >>> offset_seed(7, draw=0, epoch=1), offset_seed(7, draw=2, epoch=1), offset_seed(7, draw=0, epoch=2)
+    (7, 9, 1000007)
+    """
+    run, before = divmod(epoch - 1, RUN_EPOCH_STRIDE)
+    return seed + draw + RUN_SEED_STRIDE * run + EPOCH_SEED_STRIDE * before
 
 
 def _number_attempt(draw: int, attempt: int) -> int:

@@ -242,6 +242,7 @@ class _QuestionRun:
                 scorer, (candidate,), lambda shown, ctx: scorer.judge(state, shown[0], ctx), ctx, about=candidate.id
             )
             judged = restore_candidate(require_candidate(made, number, scorer), shown, (candidate,))
+            [judged] = self._end_rewritten((judged,), (candidate,))
             passes = scorer.sorts or scorer.passes(judged)
             gate.report_verdict(slot, judged, passes)
             if not passes:
@@ -273,8 +274,13 @@ class _QuestionRun:
                 lambda shown, ctx: component.run(replace(state, candidates=shown), ctx),
                 self._create_context(number, component),
             )
-            after = require_state(made, number, component)
-            outflow.put(restore_state(component, after, shown, state.candidates))
+            after = restore_state(component, require_state(made, number, component), shown, state.candidates)
+            outflow.put(replace(after, candidates=self._end_rewritten(after.candidates, state.candidates)))
+
+    def _end_rewritten(self, after: Sequence[Candidate], before: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        """Candidates behind a component, those whose text it wrote ended at the stop texts."""
+        texts = {candidate.text for candidate in before} if self._stop else set()
+        return tuple(each if each.text in texts else end_at_stop(each, self._stop) for each in after)
 
     async def _run_context_component(
         self, number: int, component: ContextComponent, inflow: LayerFlow, *, outflow: LayerFlow

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.architecture.component_types import ModelList
-from archon_eval.architecture.spec import PLACEHOLDER, Architecture, choose_model_list
+from archon_eval.architecture.spec import PLACEHOLDER, Architecture, choose_model_list, list_raised_limits
 from archon_eval.components import build_layer
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, sum_ranges
@@ -148,7 +148,11 @@ def plan(
         dollars=_sum_dollars([layer.dollars for layer in layers]),
         prices=table.version,
         unpriced=tuple(model for model in filled.models if not memo[model]),
-        notes=(*_collect_placeholder_notes(architecture, lists), *_collect_notes(built, layers)),
+        notes=(
+            *_collect_placeholder_notes(architecture, lists),
+            *describe_raised_limits(filled),
+            *_collect_notes(built, layers),
+        ),
     )
 
 
@@ -263,6 +267,21 @@ def _collect_notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]
     if layers[-1].candidates[1] > 1:
         notes.append(f"up to {layers[-1].candidates[1]} candidates reach the end: the first is the answer")
     return notes
+
+
+def describe_raised_limits(architecture: Architecture) -> list[str]:
+    """A sentence on each model that reasons and has a larger limit on its replies, as nobody set one."""
+    limits = {
+        model: limit
+        for layer in architecture.layers
+        for spec in layer
+        for model, limit in list_raised_limits(spec).items()
+    }
+    return [
+        f"{model} thinks before it answers, and its thoughts count: its replies may take {limit:,} tokens where no "
+        "`max_tokens` is set"
+        for model, limit in limits.items()
+    ]
 
 
 def _collect_placeholder_notes(architecture: Architecture, lists: Mapping[ModelList, Sequence[str]]) -> list[str]:

@@ -39,6 +39,12 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "truncated": EventType(
         "a reply was cut at its token limit", False, "were cut at the token limit", of_reply="cut at the token limit"
     ),
+    "cut_thoughts": EventType(
+        "a reply was cut at its token limit before its answer began, within its thoughts: a larger max_tokens mends it",
+        False,
+        "were cut within their thoughts",
+        of_reply="cut within its thoughts (a larger `max_tokens` mends it)",
+    ),
     "filtered": EventType(
         "a reply was stopped by the provider's content filter, or is the model's refusal",
         False,

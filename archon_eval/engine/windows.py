@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from archon_eval.architecture.component_types import OverflowPolicy, describe_component, list_overflow_policies
-from archon_eval.architecture.spec import Architecture
+from archon_eval.architecture.spec import Architecture, find_reply_limit
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import NO_LIMIT, PlanFlow, TokenAssumptions
 from archon_eval.models.prices import PriceTable
@@ -81,7 +81,8 @@ def check_windows(
     windows = {model: prices.get_context(model) for model in spec.models if not model.startswith("$")}
     if not any(window != math.inf for window in windows.values()):
         return []
-    reply = assumed.answer if spec.settings.max_tokens is None else spec.settings.max_tokens
+    limit = find_reply_limit(spec)
+    reply = assumed.answer if limit is None else limit
     expected = component.estimate_longest_prompt(component.make_workload(flow, assumed, place=0)) + reply
     longest = replace(
         assumed,
@@ -112,7 +113,7 @@ def describe_judge(architecture: Architecture, judge: str, prices: PriceTable) -
     Benchmarks compare an answer with another one, or show the answers to two turns.
     """
     writers = next((layer for layer in reversed(architecture.layers) if describe_component(layer[0], "").replaces), ())
-    limits = [spec.settings.max_tokens for spec in writers]
+    limits = [find_reply_limit(spec) for spec in writers]
     window = prices.get_context(judge)
     if window is None or window == math.inf:
         return ""

@@ -11,10 +11,10 @@ from typing import Any
 from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval._notes import show_note
 from archon_eval.architecture.load import ArchitectureSource, load_architecture
-from archon_eval.architecture.spec import Architecture
+from archon_eval.architecture.spec import Architecture, choose_settings
 from archon_eval.components import build_layer
 from archon_eval.engine.engine import Engine
-from archon_eval.engine.plan import plan
+from archon_eval.engine.plan import describe_raised_limits, plan
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
 from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
@@ -96,9 +96,10 @@ def build_engine(
         for component in components:
             if caller.allowance.needs_max_tokens:
                 for model in component.spec.models:
-                    require_max_tokens(model, component.spec.settings)
+                    require_max_tokens(model, choose_settings(component.spec, model))
         engine = Engine(loaded, caller, TranscriptObserver(trace))
-        for warning in () if caller.policy == "replay" else plan(loaded, prices=table).warnings:
+        warnings = (*plan(loaded, prices=table).warnings, *describe_raised_limits(loaded))
+        for warning in () if caller.policy == "replay" else warnings:
             show_note(f"{loaded.name}: {warning}")
         return engine
     except ArchonError as exc:

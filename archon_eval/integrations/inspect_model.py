@@ -5,7 +5,6 @@ Any existing task is evaluated unchanged: its solver prompts and calls its model
 """
 
 from collections import Counter
-from dataclasses import replace
 from inspect import signature
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,25 +28,19 @@ from archon_eval._inspect_compat import (
     sample_active,
     set_active_generate_config,
 )
-from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
-from archon_eval.engine.engine import select_error
+from archon_eval._notes import show_note
+from archon_eval.engine.engine import Engine, select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
+from archon_eval.integrations.inspect_flags import find_ignored_flags, find_unsupported, refuse_flags
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
-from archon_eval.models.conversion import to_conversation
+from archon_eval.models.conversion import read_settings, to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.runs.account import QuestionAccount, build_output_metadata
+from archon_eval.runs.account import build_output_metadata
 from archon_eval.runs.door import SOLVER_ONLY_ARGS
 from archon_eval.types import Conversation
-
-UNSUPPORTED_CONFIG = {
-    "response_schema": "a reply by a JSON schema",
-    "logprobs": "log-probabilities",
-    "prompt_logprobs": "log-probabilities",
-}
-"""Settings that change what a reply is; to ignore them would give the task something else than it asked for."""
 
 
 class ArchonAPI(ModelAPI):
@@ -94,11 +87,15 @@ class ArchonAPI(ModelAPI):
                 f"archon/{model_name}: epoch_offset must be a whole number from 0, not {epoch_offset!r}"
             )
         self._epoch_offset = epoch_offset
-        self._engines = EngineCache(build_engine(architecture or model_name, models, **options))
+        typed = config or GenerateConfig()
+        refuse_flags(typed, f"archon/{model_name}")
+        self._engines = EngineCache(build_engine(architecture or model_name, models, **options), read_settings(typed))
+        if problems := (*self._engines.warnings, *find_ignored_flags(typed, door="model")):
+            show_note(f"archon/{model_name}: {'; '.join(problems)}")
         freeze_imports_in_command()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
-        address = f"archon:{self._engines.engine.architecture.fingerprint}"
-        super().__init__(model_name, base_url=address, config=config or GenerateConfig())
+        address = f"archon:{self._engines.architecture.fingerprint}"
+        super().__init__(model_name, base_url=address, config=typed)
         self._times_asked: WeakKeyDictionary[ActiveSample, Counter[Conversation]] = WeakKeyDictionary()
 
     def connection_key(self) -> str:
@@ -116,19 +113,20 @@ class ArchonAPI(ModelAPI):
         if tools:
             names = ", ".join(tool.name for tool in tools)
             raise ModelError(f"archon/{self.model_name} answers with text and calls no tools; the task offers {names}")
-        for name, meaning in UNSUPPORTED_CONFIG.items():
-            if getattr(config, name, None):
-                raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {meaning} ({name})")
+        if found := find_unsupported(config):
+            raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {found}")
         share_cache_with_judges(self._engines.engine.caller, self._epoch_offset)
-        conversation, task = to_conversation(input), read_task_settings(config)
+        conversation, task = to_conversation(input), read_settings(config)
+        engine = self._engines(task)
+        if unused := self._engines.describe_unused(task):
+            show_note(unused)
         epoch, first = self._assign_epoch(conversation, config.num_choices or 1)
         answers: dict[int, Answer] = {}
 
         async def run(number: int) -> None:
-            settings = task if task.seed is None else replace(task, seed=task.seed + number)
             if number:  # Inspect's cache cannot tell the runs apart and would replay the first
                 set_active_generate_config(active_generate_config().model_copy(update={"cache": None}))
-            answers[number] = await self._engines(settings).run(conversation, epoch=epoch + RUN_EPOCH_STRIDE * number)
+            answers[number] = await engine.run(conversation, epoch=epoch + RUN_EPOCH_STRIDE * number)
 
         try:
             async with anyio.create_task_group() as group:
@@ -138,7 +136,7 @@ class ArchonAPI(ModelAPI):
             if isinstance(error := select_error(errors), ArchonError):
                 raise_plainly(error)
             raise error from None
-        return self._build_output([answers[number] for number in sorted(answers)])
+        return self._build_output(engine, [answers[number] for number in sorted(answers)])
 
     def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:
         """The sample's epoch, and how often it has asked this conversation: a task that asks again wants new draws."""
@@ -149,9 +147,9 @@ class ArchonAPI(ModelAPI):
         asked[conversation] += runs
         return sample.epoch + self._epoch_offset, asked[conversation] - runs
 
-    def _build_output(self, answers: list[Answer]) -> ModelOutput:
+    def _build_output(self, engine: Engine, answers: list[Answer]) -> ModelOutput:
         model = f"archon/{self.model_name}"
-        accounts = [QuestionAccount.from_answer(self._engines.engine.architecture, answer) for answer in answers]
+        accounts = [self._engines.build_account(engine, answer) for answer in answers]
         # no usage on this output: the inner calls have reported theirs
         return ModelOutput(
             model=model,
@@ -164,12 +162,6 @@ class ArchonAPI(ModelAPI):
             ],
             metadata=build_output_metadata(accounts),
         )
-
-
-def read_task_settings(config: GenerateConfig) -> GenerationSettings:
-    """What a task's configuration sets, of the settings an architecture knows."""
-    values = {name: getattr(config, name) for name in SETTING_NAMES if name != "stop"}
-    return GenerationSettings(**values, stop=tuple(config.stop_seqs or ()))
 
 
 def get_stop_reason(answer: Answer) -> StopReason:

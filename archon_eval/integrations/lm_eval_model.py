@@ -9,14 +9,18 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from inspect import signature
 from typing import Any
 
 import anyio
 from lm_eval.api.model import LM
+from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from archon_eval._inspect_compat import find_typed_gen_kwargs
+from archon_eval.architecture.flags import apply_flags, list_flags
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Trace
@@ -29,14 +33,17 @@ from archon_eval.integrations.command_process import (
 )
 from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
-from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
+from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, check_settings
 from archon_eval.models.usage_totals import UsageTotals, total_usage
 from archon_eval.types import Conversation, Message
 
 STOP_NAMES = ("until", "stop")
 LENGTH_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """What lm-eval's tasks call the limit on the reply; the first that is given counts."""
-SETTING_NAMES = ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort")
+SETTING_NAMES = (
+    *("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty"),
+    *("reasoning_effort", "reasoning_tokens"),
+)
 CACHE_MARK = "archon_eval"
 """Key under which a response cache names the architecture it belongs to."""
 log = logging.getLogger(__name__)
@@ -116,9 +123,13 @@ class ArchonLM(LM):  # type: ignore[misc]
             ModelError: a call failed for good; the answers so far are in the cache, if there is one.
         """
         self._refuse_repeats_in_cache(requests)
+        self._take_flags()
         names = {name for request in requests for name in request.args[1]}
         if unused := sorted(names - {"do_sample", *STOP_NAMES, *SETTING_NAMES, *LENGTH_NAMES}):
             log.warning("generation settings without effect on model archon: %s", ", ".join(unused))
+        for task in dict.fromkeys(self._read_task(request) for request in requests if len(request.args) == 2):
+            if ignored := self._runner.engines.describe_unused(task, "lm_eval"):
+                log.warning("%s", ignored)
         answers: list[str] = [""] * len(requests)
         with tqdm(total=len(requests), desc=f"archon {self._runner.architecture.name}", disable=disable_tqdm) as bar:
 
@@ -129,6 +140,26 @@ class ArchonLM(LM):  # type: ignore[misc]
 
             self._runner.run_sync(self._answer_all, answer_one, list(enumerate(_assign_epochs(requests))))
         return answers
+
+    def _read_task(self, request: Any) -> GenerationSettings:
+        """The settings of a request: its task's, and over them what was typed (a `do_sample: false` of the task among
+        them would say otherwise)."""
+        return replace(parse_gen_kwargs(request.args[1]), **list_flags(self._runner.engines.typed))
+
+    def _take_flags(self) -> None:
+        """Hold what was typed as `--gen_kwargs`, and say what of it has no effect.
+
+        Raises:
+            ArchitectureError: a value that is not legal.
+        """
+        given = find_typed_gen_kwargs()
+        kwargs = simple_parse_args_string(given) if isinstance(given, str) else given or {}
+        typed = parse_gen_kwargs(kwargs)
+        if typed == self._runner.engines.typed:
+            return
+        self._runner.take_flags(check_settings(typed.dump_non_none(), "--gen_kwargs"))
+        for problem in self._runner.engines.warnings:
+            log.warning("%s", problem)
 
     async def _answer_all(
         self, answer_one: Callable[[int, int], Awaitable[None]], jobs: Sequence[tuple[int, int]]
@@ -149,11 +180,7 @@ class ArchonLM(LM):  # type: ignore[misc]
     async def _answer(self, request: Any, epoch: int) -> str:
         if len(request.args) > 2:
             raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
-        context, gen_kwargs = request.args
-        task = parse_gen_kwargs(gen_kwargs)
-        if task.seed is not None:
-            task = replace(task, seed=task.seed + epoch // RUN_EPOCH_STRIDE)
-        answer = await self._runner.answer(to_conversation(context), epoch, task)
+        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, self._read_task(request))
         self._count(answer.trail)
         return answer.text
 
@@ -182,7 +209,7 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     @end_lm_eval_plainly()
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Take lm-eval's response cache, if its answers are this architecture's.
+        """Take lm-eval's response cache, if its answers are this architecture's, under these `--gen_kwargs`.
 
         Raises:
             ModelError: it holds answers of another, or of other code of its components; its keys do not tell them
@@ -192,7 +219,9 @@ class ArchonLM(LM):  # type: ignore[misc]
         store = cache_hook.dbdict
         if store is None:
             return
-        cache_key = self._runner.architecture.fingerprint
+        self._take_flags()  # lm-eval's keys do not tell a typed setting from the same one of a task
+        engines = self._runner.engines
+        cache_key = apply_flags(engines.engine.architecture, engines.typed).fingerprint
         owner = store.get(CACHE_MARK, None if len(store) else cache_key)
         if owner != cache_key:
             whose = f"architecture {owner}" if owner else "another model"
@@ -217,7 +246,8 @@ class ArchonLM(LM):  # type: ignore[misc]
         total = UsageTotals.add_up(self._model_usage.values())
         return {
             "architecture": self._runner.architecture.to_mapping(),
-            "fingerprint": self._runner.architecture.fingerprint,
+            "fingerprint": self._runner.engines.architecture.fingerprint,
+            **({"settings": settings} if (settings := self._runner.engines.list_used_settings()) else {}),
             "calls": total.calls,
             "calls_without_usage": total.calls_without_usage,
             "models": {model: _dump_usage(used) for model, used in sorted(self._model_usage.items())},
@@ -236,7 +266,9 @@ def parse_gen_kwargs(gen_kwargs: Mapping[str, Any]) -> GenerationSettings:
     values = {name: gen_kwargs[name] for name in SETTING_NAMES if gen_kwargs.get(name) is not None}
     if gen_kwargs.get("do_sample") is False:
         values["temperature"] = 0.0
-    length = next((int(gen_kwargs[name]) for name in LENGTH_NAMES if gen_kwargs.get(name) is not None), None)
+    length = next((gen_kwargs[name] for name in LENGTH_NAMES if gen_kwargs.get(name) is not None), None)
+    with suppress(TypeError, ValueError):  # what is no number is refused where it was typed
+        length = None if length is None else int(length)
     return GenerationSettings(
         **{"temperature": None, **values},
         max_tokens=length,

@@ -29,17 +29,16 @@ from archon_eval._inspect_compat import (
 )
 from archon_eval.architecture.component_types import int_option
 from archon_eval.architecture.load import ArchitectureSource
-from archon_eval.architecture.spec import Architecture, GenerationSettings
+from archon_eval.architecture.spec import NO_SETTINGS, Architecture, GenerationSettings
 from archon_eval.engine.engine import select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.task_settings import EngineCache
-from archon_eval.runs.account import ACCOUNT_SOURCE, QuestionAccount
+from archon_eval.runs.account import ACCOUNT_SOURCE
 from archon_eval.types import Conversation
 
 T = TypeVar("T")
-NO_SETTINGS = GenerationSettings(temperature=None, max_tokens=None)
 _LOOP_LOCK = Lock()
 
 
@@ -90,6 +89,16 @@ class StandaloneRunner:
         """The architecture, its models filled in."""
         return self._engines.engine.architecture
 
+    @property
+    def engines(self) -> EngineCache:
+        """The engines of the architecture under the settings of tasks."""
+        return self._engines
+
+    def take_flags(self, typed: GenerationSettings) -> None:
+        """From now on hold settings that a user typed by hand."""
+        if typed != self._engines.typed:
+            self._engines = EngineCache(self._engines.engine, typed)
+
     async def answer(
         self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS
     ) -> Answer:
@@ -106,7 +115,7 @@ class StandaloneRunner:
         engine = self._engines(task)
         if sample_active() is not None:
             answer = await engine.run(conversation, epoch)
-            account = QuestionAccount.from_answer(engine.architecture, answer)
+            account = self._engines.build_account(engine, answer)
             transcript().info(account.to_metadata(), source=ACCOUNT_SOURCE)
             return answer
         answers: list[Answer] = []

@@ -27,7 +27,7 @@ from inspect_ai.model import (
 )
 
 from archon_eval._inspect_compat import active_generate_config, is_vllm
-from archon_eval.architecture.spec import GenerationSettings
+from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.errors import ModelError
 from archon_eval.types import Conversation, Message
 
@@ -113,6 +113,16 @@ def to_config(settings: GenerationSettings) -> GenerateConfig:
     if stop := values.pop("stop", None):
         values["stop_seqs"] = list(stop)
     return GenerateConfig(**values)
+
+
+def read_settings(config: GenerateConfig) -> GenerationSettings:
+    """What a configuration of Inspect's sets, of the settings an architecture knows; the rest is None.
+
+    >>> read_settings(GenerateConfig(temperature=0.0, stop_seqs=["END"])).dump_non_none()
+    {'temperature': 0.0, 'stop': ('END',)}
+    """
+    values: dict[str, Any] = {name: getattr(config, name, None) for name in SETTING_NAMES if name != "stop"}
+    return GenerationSettings(**values, stop=tuple(config.stop_seqs or ()))
 
 
 def describe_error(exc: BaseException) -> str:

@@ -22,6 +22,7 @@ from archon_eval._inspect_compat import (
     completion_params_completions,
     resolve_config,
 )
+from archon_eval._notes import show_note
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.models.call import Call
 from archon_eval.models.conversion import to_config
@@ -116,6 +117,7 @@ class RequestBuilder:
         self._templates: dict[GenerationSettings, RequestTemplate] = {}
         self._endpoint: Endpoint | None = None
         self._model_name = ""
+        self._said: set[str] = set()
 
     def get_template(self, settings: GenerationSettings) -> RequestTemplate:
         """The template for some settings, made anew when the harness's configuration has changed."""
@@ -125,8 +127,19 @@ class RequestBuilder:
             if config.max_tokens is None:
                 config.max_tokens = self._api.max_tokens_for_config(config) or self._api.max_tokens()
             params, obstacle = self._build_params(config)
+            self._say_left_out(settings, params)
             template = self._templates[settings] = RequestTemplate(active, config, params, obstacle)
         return template
+
+    def _say_left_out(self, settings: GenerationSettings, params: dict[str, Any] | None) -> None:
+        """Say once of a setting that Inspect's provider does not send."""
+        if params is None:
+            return
+        sent = {"max_tokens" if name == "max_completion_tokens" else name for name in params}
+        for name in settings.dump_non_none():
+            if name not in sent and name not in self._said:
+                self._said.add(name)
+                show_note(f"{self._model}: {name} has no effect, as its provider does not send it")
 
     def _build_params(self, config: GenerateConfig) -> tuple[dict[str, Any] | None, str]:
         """The body without its messages, by Inspect's own function; or why there is none here."""

@@ -87,7 +87,7 @@ def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Laye
             same = tuple(replace(spec, model=layer[0].model) for spec in layer)
             yield f"{where} with {layer[0].model} alone, as many draws", (same, *after)
         if not after and described.stand_in and len(layer) == 1:
-            other = ComponentSpec(described.stand_in, settings=layer[0].settings)
+            other = ComponentSpec(described.stand_in, settings=layer[0].settings, explicit=layer[0].explicit)
             if describe_component(other, where).needs_model:
                 other = replace(other, model=layer[0].model)
             yield f"{where}: {other.kind} in place of the {kind}", (*before, (other,))

@@ -119,11 +119,16 @@ class QuestionAccount:
     """Of the task's own solver, which the solver `archon` replaced: what did not run; empty where nothing was lost."""
     prompt: tuple[str, ...] = ()
     """Of a sample's first turn through the solver `archon`: `archon_eval.runs.prompts.digest_messages`; else empty."""
+    settings: tuple[Mapping[str, Any], ...] = ()
+    """What was really used where it is not what the architecture's file says (flags, the task's settings), of each
+    such component: `layer`, `component` (its place), `model` and `settings`."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
-    def from_answer(cls, architecture: Architecture, answer: Answer) -> "QuestionAccount":
-        """The account of an engine's answer."""
+    def from_answer(
+        cls, architecture: Architecture, answer: Answer, settings: Sequence[Mapping[str, Any]] = ()
+    ) -> "QuestionAccount":
+        """The account of an engine's answer; `settings` as in the field of that name."""
         trace = answer.trail
         by_model: dict[str, list[TraceStep]] = {}
         by_layer: dict[int, list[TraceStep]] = {}
@@ -138,6 +143,7 @@ class QuestionAccount:
             models={model: _total_steps(steps) for model, steps in sorted(by_model.items())},
             layers=tuple(_build_layer(layer, by_layer.get(layer.layer, []), trace) for layer in trace.layers),
             notes=trace.counts,
+            settings=tuple(settings),
         )
 
     @property
@@ -157,6 +163,7 @@ class QuestionAccount:
             "layers": [_dump_layer(layer) for layer in self.layers],
             **({"lost_steps": list(self.lost_steps)} if self.lost_steps else {}),
             **({"prompt": list(self.prompt)} if self.prompt else {}),
+            **({"settings": [dict(part) for part in self.settings]} if self.settings else {}),
         }
 
     @classmethod
@@ -182,6 +189,7 @@ class QuestionAccount:
                 notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
                 lost_steps=tuple(map(str, plain.get("lost_steps", ()))),
                 prompt=tuple(map(str, plain.get("prompt", ()))),
+                settings=tuple(dict(part) for part in plain.get("settings", ())),
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:

@@ -5,14 +5,16 @@ average_usages(read_answer_usages(path, log)).cost["calls"]        # 11.0
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
+from archon_eval.architecture.flags import apply_flags
 from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_component
 from archon_eval.errors import ArchonError
+from archon_eval.models.conversion import read_settings
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.answer_usage import AnswerUsage
@@ -114,7 +116,11 @@ def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
         architecture = load_architecture(source, parse_model_names(args.get("models")))
     except (ArchonError, OSError):
         return None
-    return architecture if architecture.fingerprint == fingerprint else None
+    if architecture.fingerprint == fingerprint:
+        return architecture
+    typed = replace(read_settings(log.eval.model_generate_config), seed=None)
+    flagged = apply_flags(architecture, typed)
+    return flagged if flagged.fingerprint == fingerprint else None
 
 
 def _average(values: Sequence[float | None]) -> float | None:

@@ -130,10 +130,12 @@ class Space:
             fusers = [model for model in fusers if model in members]
         fusers = fusers or generators  # where none of the pool can fuse
         settings = GenerationSettings(temperature=configuration.temperature)
+        # a temperature that was searched for is the architecture's own, the default one too
+        explicit = frozenset({"temperature"} if len(self.temperatures) > 1 else ())
         judge = self.judge or fusers[0]
 
         def build_spec(kind: str, model: str = judge, **options: Any) -> ComponentSpec:
-            return ComponentSpec(kind, model, settings, options=tuple(sorted(options.items())))
+            return ComponentSpec(kind, model, settings, options=tuple(sorted(options.items())), explicit=explicit)
 
         ranked: list[Layer] = []
         if configuration.critic_ranker:

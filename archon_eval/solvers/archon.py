@@ -15,26 +15,30 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageUser,
+    GenerateConfig,
     ModelOutput,
+    get_model,
     model_roles,
 )
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
 
 from archon_eval._deprecated import warn_renamed_option
-from archon_eval._inspect_compat import make_prerequisite_error
+from archon_eval._inspect_compat import active_generate_config, make_prerequisite_error
 from archon_eval._notes import show_note
-from archon_eval.architecture.spec import Architecture
+from archon_eval.architecture.spec import Architecture, GenerationSettings
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.windows import describe_judge
 from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
+from archon_eval.integrations.inspect_flags import find_ignored_flags, refuse_flags
 from archon_eval.integrations.inspect_model import get_stop_reason
 from archon_eval.integrations.replaced_solver import ReplacedSolver
+from archon_eval.integrations.task_settings import EngineCache
 from archon_eval.models.client import ModelClient
-from archon_eval.models.conversion import to_conversation
+from archon_eval.models.conversion import read_settings, to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.runs.account import QuestionAccount, holds_account, record_turn, refuse_foreign_account
+from archon_eval.runs.account import holds_account, record_turn, refuse_foreign_account
 from archon_eval.runs.prompts import digest_messages, is_text
 
 
@@ -114,6 +118,15 @@ def archon(
     )
     freeze_imports_in_command()
 
+    by_flags: dict[GenerationSettings, EngineCache] = {}
+
+    def find_engines() -> EngineCache:
+        typed = get_model().config  # of the eval's own model, which may be none: the flags typed by hand
+        flags = read_settings(typed)
+        if flags not in by_flags:
+            by_flags[flags] = _take_flags(engine, typed)
+        return by_flags[flags]
+
     async def answer(state: TaskState, *_: Any, **__: Any) -> TaskState:
         if state.tools:
             raise ModelError(
@@ -122,8 +135,12 @@ def archon(
         refuse_foreign_account(state.metadata)
         is_first, lost = not holds_account(state.metadata), replaced.find_lost_steps()
         prompt = digest_messages(state.messages) if is_first and is_text(state.messages) else ()
+        engines, task = find_engines(), read_settings(active_generate_config())
+        if unused := engines.describe_unused(task):
+            show_note(unused)
+        used = engines(task)
         try:
-            result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
+            result = await used.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
         except ArchonError as exc:
             raise_plainly(exc)
         message = ChatMessageAssistant(
@@ -135,20 +152,17 @@ def archon(
             model=f"archon/{engine.architecture.name}",
             choices=[ChatCompletionChoice(message=message, stop_reason=get_stop_reason(result))],
         )
-        account = QuestionAccount.from_answer(engine.architecture, result)
+        account = engines.build_account(used, result)
         record_turn(state.metadata, replace(account, lost_steps=lost, prompt=prompt))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
 
-    judges_checked = False
-
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        nonlocal judges_checked
         replaced.find_lost_steps()  # refuses before anything is paid
-        if not judges_checked:  # the roles are known only now, and nothing is paid yet
-            judges_checked = True
+        if not by_flags:  # the roles and the flags are known only now, and nothing is paid yet
             _warn_of_judges(engine)
+        find_engines()
         share_cache_with_judges(engine.caller, epoch_offset)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in find_further_turns(state.metadata, state.input):
@@ -157,6 +171,15 @@ def archon(
         return state
 
     return solve
+
+
+def _take_flags(engine: Engine, typed: GenerateConfig) -> EngineCache:
+    """The engines that hold the flags; says which flags have no effect."""
+    refuse_flags(typed, "solver archon")
+    engines = EngineCache(engine, read_settings(typed))
+    if problems := (*engines.warnings, *find_ignored_flags(typed, door="solver")):
+        show_note(f"solver archon, {engine.architecture.name}: {'; '.join(problems)}")
+    return engines
 
 
 def _warn_of_judges(engine: Engine) -> None:

@@ -237,10 +237,11 @@ def test_what_is_written_reads_back_equal(data: dict[str, Any]) -> None:
 
 def test_files_say_only_what_differs() -> None:
     found = load(
-        {"generator": [{"model": "a/x", "samples": 1, "temperature": 0.7}]}, {"ranker": {"model": "a/x", "top_k": 3}}
+        {"generator": [{"model": "a/x", "samples": 1}, {"model": "b/x", "temperature": 0.7}]},
+        {"ranker": {"model": "a/x", "top_k": 3}},
     )
     assert yaml.safe_load(found.to_yaml())["layers"] == [
-        {"generator": ["a/x"]},
+        {"generator": ["a/x", {"model": "b/x", "temperature": 0.7}]},  # what was written is kept: no flag changes it
         {"ranker": [{"model": "a/x", "top_k": 3}]},
     ]
     assert GenerationSettings(temperature=0.0).dump_non_none() == {"temperature": 0.0, "max_tokens": 2048}

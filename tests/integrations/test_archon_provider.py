@@ -95,8 +95,10 @@ def test_settings_of_the_architecture_win_and_null_leaves_them_to_the_task(
 ) -> None:
     (folder / "own.yaml").write_text(ONE)
     (folder / "open.yaml").write_text(f"temperature: null\nmax_tokens: null\n{ONE}")
+    given = stock()
+    given.config = GenerateConfig(temperature=0.1, max_tokens=77)
     for name in ("own", "open"):
-        run(stock(), f"archon/{name}.yaml", temperature=0.1, max_tokens=77)
+        run(given, f"archon/{name}.yaml")
     sent = [(r.body["temperature"], r.body.get("max_tokens", r.body.get("max_completion_tokens")))
             for r in fake_server.requests]  # fmt: skip
     assert sent == [(0.7, 2048), (0.1, 77)]
@@ -105,7 +107,9 @@ def test_settings_of_the_architecture_win_and_null_leaves_them_to_the_task(
 def test_judging_components_keep_their_own_settings(folder: Path, fake_server: FakeServer) -> None:
     layers = "{generator: [openai/gpt-4o, openai/gpt-4o-mini]}, {ranker: openai/gpt-4-turbo}, {fuser: openai/gpt-4o}"
     (folder / "a.yaml").write_text(f"temperature: null\nlayers: [{layers}]")
-    run(stock(), "archon/a.yaml", temperature=0.2)
+    given = stock()
+    given.config = GenerateConfig(temperature=0.2)
+    run(given, "archon/a.yaml")
     sent = {r.body["model"]: r.body.get("temperature") for r in fake_server.requests}
     assert sent == {"gpt-4o": 0.2, "gpt-4o-mini": 0.2, "gpt-4-turbo": None}
 
@@ -137,7 +141,7 @@ def test_choices_stay_apart_under_inspects_cache_and_a_seed(folder: Path, fake_s
     (folder / "one.yaml").write_text(ONE)
     log = run(Task(dataset=[Sample("Hello")], solver=chooses(3)), "archon/one.yaml", cache=True, seed=5)
     assert len({choice.message.text for choice in samples(log)[0].output.choices}) == 3
-    assert {request.body["seed"] for request in fake_server.requests} == {5, 6, 7}
+    assert {request.body["seed"] for request in fake_server.requests} == {5, 1005, 2005}
 
 
 def test_the_call_store_is_an_option_as_with_the_solver(folder: Path, fake_server: FakeServer) -> None:

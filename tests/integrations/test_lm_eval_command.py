@@ -125,12 +125,14 @@ def test_the_oldest_supported_lm_eval_without_a_template(tmp_path: Path, older: 
     done = run(
         tmp_path, "--model", "archon", "--model_args", json.dumps(given), "--include_path", str(tmp_path),
         "--tasks", TASKS, "--limit", "3", "--num_fewshot", "1", "--batch_size", "1",
-        "--log_samples", "--output_path", "out", "--system_instruction", ORDER, first_on_path=older,
+        "--log_samples", "--output_path", "out", "--system_instruction", ORDER,
+        "--gen_kwargs", "temperature=0.1", first_on_path=older,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = results(tmp_path)
     assert found["config"]["model_args"]["architecture"] == "best-of-n"
     assert found["lm_eval_version"] == "0.4.10"
+    assert found["config"]["settings"][0]["settings"] == {"temperature": 0.1}  # typed, and not the tasks' own
     assert found["results"]["local_gsm8k"]["exact_match,flexible-extract"] >= 0.3
     prompt = logged(tmp_path, "local_gsm8k")[0]["arguments"]["gen_args_0"]["arg_0"]
     assert prompt.count("Question:") == 2 and prompt.endswith("Answer:")
