@@ -43,6 +43,7 @@ class Fuser(CandidateGenerator):
         stand_in="ranker",
     )
 
+    tool_obstacle = "it writes a text of its own, and tool calls cannot be fused"
     outcome_name = "text"
 
     def build_prompt(self, state: State) -> Conversation:
