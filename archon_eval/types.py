@@ -82,7 +82,7 @@ def _shorten(description: str) -> str:
     return line if len(line) <= MAX_DESCRIPTION_CHARS else f"{line[: MAX_DESCRIPTION_CHARS - 4]} ..."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Message:
     """One turn of a conversation; most are text only."""
 
@@ -99,6 +99,10 @@ class Message:
     def is_text(self) -> bool:
         """Whether the text is all."""
         return not self.extra and not self.tool_calls and self.role != "tool"
+
+    def __repr__(self) -> str:
+        more = f", tool_calls={self.tool_calls!r}, extra={self.extra!r}" if self.tool_calls or self.extra else ""
+        return f"Message(role={self.role!r}, content={self.content!r}{more})"
 
 
 Conversation = tuple[Message, ...]

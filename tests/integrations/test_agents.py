@@ -1,6 +1,7 @@
 """Inspect's own agents on `--model archon/...`: tools and images, on a loopback server."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,51 @@ async def test_an_image_in_a_tools_result_reaches_the_model(folder: Path, fake_s
     assert IMAGE in json.dumps(sent_to(fake_server, "gpt-4o")[0].body["messages"])
     (judged,) = sent_to(fake_server, "gpt-4-turbo")
     assert "Result of add:\n[image]" in judged.body["messages"][0]["content"]
+
+
+def attend(model: str, messages: list[dict[str, Any]], nonce: int) -> str:
+    """Looks for the event, and says who comes."""
+    last = read_text(messages[-1]["content"])
+    if messages[-1]["role"] == "tool":
+        guests = [one for one in re.findall(r"[\w.-]+@[\w.-]+\w", last) if "emma" not in one]
+        return f"They are {' and '.join(dict.fromkeys(guests))}."
+    if "Rank all" in last:
+        return helpful(model, messages, nonce)
+    return 'CALL search_calendar_events {"query": "Networking event", "date": "2024-05-26"}'
+
+
+def dojo(*tasks: int) -> Task:
+    pytest.importorskip("inspect_evals.agentdojo", reason="inspect-evals is not installed")
+    from inspect_evals.agentdojo import agentdojo
+
+    made: Task = agentdojo(
+        workspace="workspace", with_injections=False, with_sandbox_tasks="no", user_task_ids=list(tasks)
+    )
+    return made
+
+
+@pytest.mark.parametrize("name", ["best", "vote", "team"])
+def test_agentdojo_is_solved_by_architectures_on_a_loopback_server(
+    folder: Path, fake_server: FakeServer, name: str
+) -> None:
+    fake_server.answer = lambda model, messages, nonce: (
+        helpful(model, messages, nonce) if model == "gpt-4-turbo" else attend(model, messages, nonce)
+    )
+    sample = one_sample(run(dojo(0), f"archon/{name}.yaml"))
+    called = [call.function for m in sample.messages if m.role == "assistant" for call in m.tool_calls or ()]
+    assert called == ["search_calendar_events"]
+    assert sample.scores and [score.value for score in sample.scores.values()] == [{"utility": "C"}]
+
+
+@pytest.mark.parametrize("architecture", ["best-of-n", "vote.yaml"])
+def test_agentdojo_runs_on_the_simulated_pool(folder: Path, architecture: str) -> None:
+    (folder / "vote.yaml").write_text("layers: [{generator: {model: $1, samples: 3}}, {vote: {top_k: 1}}]")
+    log = run(dojo(0, 1, 2), f"archon/{architecture}", model_args={"models": "sim/gpt-4o,sim/gpt-4-turbo"})
+    assert log.status == "success" and log.samples and len(log.samples) == 3, log.error
+    for sample in log.samples:
+        turns = [message for message in sample.messages if message.role == "assistant"]
+        assert all(turn.tool_calls for turn in turns[:-1]) and len(turns) > 1
+        assert not turns[-1].tool_calls and turns[-1].text.startswith("(Simulated")
+        results = [message for message in sample.messages if message.role == "tool"]
+        assert len(results) == len(turns) - 1
+        assert not any(result.error and result.error.type == "parsing" for result in results)
