@@ -10,7 +10,7 @@ from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.token_estimates import Workload
 from archon_eval.models.call import Usage
-from archon_eval.types import Candidate, Message, State, render_turn
+from archon_eval.types import Candidate, State
 
 
 class Generator(CandidateGenerator):
@@ -33,10 +33,7 @@ class Generator(CandidateGenerator):
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("generate", state.conversation, draw=draw, about=id, tools=state.tools)
-        if reply is None or not reply.tool_calls:
-            return Candidate(id, reply.text, self.spec.model, cut=reply.cut) if reply else None
-        turn = Message("assistant", reply.text, reply.tool_calls, reply.extra)
-        return Candidate(id, render_turn(reply.text, reply.tool_calls), self.spec.model, cut=reply.cut, turn=turn)
+        return self.make_candidate(id, reply)
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
         return self._share_calls(work, work.assumed.query, work.assumed.answer)

@@ -106,6 +106,9 @@ def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
 
 
 def _to_message(message: ChatMessage) -> Message:
+    others = message.role == "tool" or any(getattr(message, name, None) for name in ("tool_calls", "tool_call_id"))
+    if isinstance(message.content, str) and not others:
+        return Message(message.role, message.content)
     author = (message.metadata or {}).get(AUTHOR_KEY) if message.role == "assistant" else None
     extra: dict[str, Any] = {}
     if not isinstance(message.content, str):

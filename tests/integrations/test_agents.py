@@ -360,3 +360,32 @@ def test_agentdojo_runs_on_the_simulated_pool(folder: Path, architecture: str) -
         results = [message for message in sample.messages if message.role == "tool"]
         assert len(results) == len(turns) - 1
         assert not any(result.error and result.error.type == "parsing" for result in results)
+
+
+def test_an_agent_that_broke_off_goes_on_from_the_call_store(folder: Path, acting: FakeServer) -> None:
+    acting.script("ok", "ok", "ok", "ok", "400", "400", "400")  # the first turn with its ranking, then no more
+    options: dict[str, Any] = {"model_args": {"store": "calls.db"}}
+    log = run(arithmetic(react(tools=[add()])), "archon/best.yaml", **options)
+    assert log.status == "error"
+    acting.reset()
+    sample = one_sample(run(arithmetic(react(tools=[add()])), "archon/best.yaml", **options))
+    assert sample.output.completion == "4"
+    assert [request.body["messages"][-1]["role"] for request in sent_to(acting, "gpt-4o")] == ["tool"] * 3
+
+
+async def test_signed_thoughts_go_back_to_anthropic(folder: Path, fake_server: FakeServer) -> None:
+    signed = {"type": "thinking", "thinking": "I should add.", "signature": "c2lnbmVk"}
+    called = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
+    fake_server.send(lambda message: message | {"content": [signed, called], "stop_reason": "tool_use"})
+    name = "anthropic/claude-sonnet-4-5"
+    (folder / "claude.yaml").write_text(f"layers: [{{generator: [{name}, openai/gpt-4o]}}, {{vote: {{top_k: 1}}}}]")
+    (folder / "alone.yaml").write_text(f"layers: [{{generator: {name}}}]")
+    history: list[ChatMessage] = [ChatMessageUser(content="?")]
+    turn = (await ask("alone", history, [offer()])).choices[0].message
+    assert turn.tool_calls and turn.tool_calls[0].arguments == {"a": 1}
+    result = ChatMessageTool(content="1", tool_call_id="toolu_1", function="add")
+    await ask("claude", [*history, turn, result], [offer()])
+    back = {request.body["model"]: request.body["messages"][1] for request in fake_server.requests[1:]}
+    blocks = back["claude-sonnet-4-5"]["content"]
+    assert blocks[0] == signed and blocks[-1]["type"] == "tool_use"
+    assert "signature" not in json.dumps(back["gpt-4o"]) and "I should add." not in json.dumps(back["gpt-4o"])
