@@ -106,8 +106,7 @@ def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
 
 
 def _to_message(message: ChatMessage) -> Message:
-    others = message.role == "tool" or any(getattr(message, name, None) for name in ("tool_calls", "tool_call_id"))
-    if isinstance(message.content, str) and not others:
+    if isinstance(message.content, str) and not _has_other_fields(message):
         return Message(message.role, message.content)
     author = (message.metadata or {}).get(AUTHOR_KEY) if message.role == "assistant" else None
     extra: dict[str, Any] = {}
@@ -119,6 +118,12 @@ def _to_message(message: ChatMessage) -> Message:
     extra |= {name: value for name, value in plain.items() if value}
     calls = tuple(map(to_tool_call, (message.role == "assistant" and message.tool_calls) or ()))
     return Message(message.role, message.text, calls, json.dumps(extra, sort_keys=True) if extra else "")
+
+
+def _has_other_fields(message: ChatMessage) -> bool:
+    if message.role == "assistant":
+        return bool(message.tool_calls)
+    return message.role == "tool" or (message.role == "user" and message.tool_call_id is not None)
 
 
 def _dump_parts(parts: Sequence[Content]) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from inspect_ai.scorer import includes
 from inspect_ai.solver import basic_agent, generate, use_tools
 from inspect_ai.tool import Tool, ToolCall, ToolFunction, ToolInfo, tool
 
+from archon_eval.integrations.python import Archon
 from archon_eval.runs.account import parse_accounts
 from archon_eval.runs.answer_usage import read_answer_usages
 
@@ -293,6 +294,12 @@ def test_images_go_through_the_solver_too(folder: Path, fake_server: FakeServer)
     assert [part["type"] for part in first] == [part["type"] for part in second] == ["text", "image_url"]
     assert "[image]" in fused
     assert sample.metadata["archon"]["notes"] == {"unseen": 1}
+
+
+async def test_images_go_through_python_too(folder: Path, fake_server: FakeServer) -> None:
+    answer = await Archon("fused.yaml").generate(look())
+    assert answer.trail.counts == {"unseen": 1}
+    assert [IMAGE in json.dumps(request.body) for request in fake_server.requests] == [True, True, False]
 
 
 async def test_another_image_is_another_call(folder: Path, fake_server: FakeServer) -> None:
