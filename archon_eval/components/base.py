@@ -27,7 +27,8 @@ from archon_eval._deprecated import deprecated_getattr
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, cap_tokens
-from archon_eval.types import Candidate, Conversation, State
+from archon_eval.models.call import Reply
+from archon_eval.types import Candidate, Conversation, Message, State, render_turn
 
 
 class CandidateGenerator(Component):
@@ -45,6 +46,14 @@ class CandidateGenerator(Component):
     @abstractmethod
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         """One candidate with the given id; None when its call failed and was dropped."""
+
+    def make_candidate(self, id: str, reply: Reply | None) -> Candidate | None:
+        """The candidate that a reply is: its text, or a proposal of tool calls with the text as a rendering."""
+        if reply is None:
+            return None
+        turn = Message("assistant", reply.text, reply.tool_calls, reply.extra) if reply.tool_calls else None
+        text = render_turn(reply.text, reply.tool_calls)
+        return Candidate(id, text, self.spec.model, cut=reply.cut, turn=turn)
 
     def count_calls(self, candidates: CountRange) -> CountRange:
         return self._multiply_models((self.candidate_count, self.candidate_count))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from archon_eval.models.call import Reply
-from archon_eval.types import Conversation
+from archon_eval.types import Conversation, ToolOffer
 
 T = TypeVar("T")
 
@@ -21,7 +21,14 @@ class CallContext(Protocol):
     """
 
     async def generate(
-        self, purpose: str, messages: Conversation, *, model: str | None = None, draw: int = 0, about: str = ""
+        self,
+        purpose: str,
+        messages: Conversation,
+        *,
+        model: str | None = None,
+        draw: int = 0,
+        about: str = "",
+        tools: ToolOffer | None = None,
     ) -> Reply | None:
         """A free-text reply; None when the call failed for good and the component has `on_error: drop`.
 
@@ -30,6 +37,7 @@ class CallContext(Protocol):
             model: one of the component's models.
             draw: which sample of this prompt by this model: equal calls with other draws are other samples.
             about: id of the candidate concerned.
+            tools: what the reply may call; `state.tools`, by a component that makes candidates of tool calls.
 
         Raises:
             ArchitectureError: a model that the component has not declared.

@@ -49,6 +49,14 @@ class Component(ABC):
     """Whether the candidates leave in the order in which they came."""
     beside: ClassVar[bool] = False
     """Whether it stands beside the candidates' way, so that they pass it by untouched."""
+    sends_turns: ClassVar[bool] = False
+    """Whether it sends the turns of the conversation as they came, with images and tool calls, and the tools on offer.
+    All others are given the conversation as text (`flatten_conversation`)."""
+    tool_obstacle: ClassVar[str] = (
+        'it does not say what it does with tool calls (if it only chooses among candidates: `tool_obstacle = ""`)'
+    )
+    """Why an architecture with it cannot be asked with tools, in words; empty where it can: it proposes tool calls, or
+    it only chooses among candidates, of which it reads the text."""
     outcome_name: ClassVar[str] = "outcome"
     """What it makes, one at a time, in a word for reports: `verdict`."""
     fallback: ClassVar[str] = ""

@@ -44,6 +44,7 @@ class Critic(ListComponent):
     )
 
     keeps_order = True
+    tool_obstacle = ""
     outcome_name = "critique"
     fallback = "candidates without a section go on without a critique"
 

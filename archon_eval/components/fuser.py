@@ -43,6 +43,7 @@ class Fuser(CandidateGenerator):
         stand_in="ranker",
     )
 
+    tool_obstacle = "it writes a text of its own, and tool calls cannot be fused"
     outcome_name = "text"
 
     def build_prompt(self, state: State) -> Conversation:
@@ -57,4 +58,4 @@ class Fuser(CandidateGenerator):
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("fuse", self.build_prompt(state), draw=draw, about=id)
-        return Candidate(id, reply.text, self.spec.model, cut=reply.cut) if reply else None
+        return self.make_candidate(id, reply)

@@ -1,4 +1,7 @@
-"""Generator: the conversation goes to a model as it is; each sample is a candidate (v6 section 3.1)."""
+"""Generator: the conversation goes to a model as it is; each sample is a candidate (v6 section 3.1).
+
+Tools that a harness offers go with it, and a candidate may be a proposal of tool calls.
+"""
 
 from collections.abc import Mapping
 
@@ -24,11 +27,13 @@ class Generator(CandidateGenerator):
         reads_tests="",
     )
 
+    sends_turns = True
+    tool_obstacle = ""
     outcome_name = "reply"
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
-        reply = await ctx.generate("generate", state.conversation, draw=draw, about=id)
-        return Candidate(id, reply.text, self.spec.model, cut=reply.cut) if reply else None
+        reply = await ctx.generate("generate", state.conversation, draw=draw, about=id, tools=state.tools)
+        return self.make_candidate(id, reply)
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:
         return self._share_calls(work, work.assumed.query, work.assumed.answer)

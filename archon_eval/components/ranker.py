@@ -39,6 +39,7 @@ class Ranker(ListComponent):
         stand_in="fuser",
     )
 
+    tool_obstacle = ""
     outcome_name = "ranking"
     fallback = "unranked candidates stay in their order, after the ranked ones"
 

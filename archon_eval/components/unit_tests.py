@@ -88,6 +88,7 @@ class UnitTestGenerator(ContextComponent):
         reads_critiques=False,
         reads_tests="",
     )
+    tool_obstacle = "its unit tests are of answers, and say nothing of tool calls"
     outcome_name = "list of tests"
     fallback = "no tests: every candidate passes"
 
@@ -142,6 +143,7 @@ class UnitTestEvaluator(CandidateScorer):
         reads_tests="statements",
         follows_tests=True,
     )
+    tool_obstacle = "unit tests are of answers, and say nothing of tool calls"
     outcome_name = "test result"
     fallback = "tests without a verdict count neither for nor against the candidate"
 

@@ -61,6 +61,7 @@ class Verifier(CandidateScorer):
         reads_tests="",
     )
 
+    tool_obstacle = ""
     outcome_name = "verdict"
     fallback = "the candidate is kept, unverified"
 

@@ -6,6 +6,8 @@ r"""Majority vote: the candidates that give the most common answer go on, withou
 `by: answer` compares final answers (Wang et al., 2023) with the equality of the mathematics scorer, so that `18`,
 `\$18` and `18 dollars` are one answer. `by: outputs` runs programs on the inputs of model-written tests and compares
 their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
+
+Proposals of tool calls are equal if they call the same functions with equal arguments in the same order.
 """
 
 from collections.abc import Hashable, Sequence
@@ -45,6 +47,10 @@ class Vote(ListComponent):
             return cls.kind
         return replace(cls.kind, reads_tests="input_output", runs_programs="`by: outputs`")
 
+    @property
+    def tool_obstacle(self) -> str:  # type: ignore[override]
+        return "with `by: outputs` it runs programs, and tool calls are none" if self._programs else ""
+
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)
         self._programs = CandidateProgramRunner() if spec.get_option("by") == "outputs" else None
@@ -58,9 +64,14 @@ class Vote(ListComponent):
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs)
         else:
-            ballots, problem = await group_answers(
-                [find_final_answer(candidate.text, is_cut=candidate.cut) for candidate in state.candidates]
+            proposals = [_list_proposed_calls(candidate) for candidate in state.candidates]
+            answers, problem = await group_answers(
+                [
+                    None if calls else find_final_answer(candidate.text, is_cut=candidate.cut)
+                    for candidate, calls in zip(state.candidates, proposals, strict=True)
+                ]
             )
+            ballots = [calls or answer for calls, answer in zip(proposals, answers, strict=True)]
             if problem:
                 ctx.record_event("fallback", problem)
         groups: dict[Hashable, list[Candidate]] = {}
@@ -92,3 +103,8 @@ class Vote(ListComponent):
     def count_survivors(self, candidates: CountRange) -> CountRange:
         top_k = self.spec.get_option("top_k")
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)
+
+
+def _list_proposed_calls(candidate: Candidate) -> tuple[Hashable, ...]:
+    """What tells one proposal of tool calls from another; empty for a candidate that answers."""
+    return tuple(call.key for call in candidate.turn.tool_calls) if candidate.turn is not None else ()

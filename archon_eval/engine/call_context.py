@@ -15,7 +15,7 @@ from archon_eval.engine.trace import EVENT_TYPES, UNREAD, LayerResult, Trace, Tr
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.context_window import is_overflow
-from archon_eval.types import Conversation, Message
+from archon_eval.types import Conversation, Message, ToolOffer
 
 T = TypeVar("T")
 
@@ -121,22 +121,36 @@ class EngineCallContext:
         self._add_outcome(model, problem, count=count, worked=worked)
 
     async def generate(
-        self, purpose: str, messages: Conversation, *, model: str | None = None, draw: int = 0, about: str = ""
+        self,
+        purpose: str,
+        messages: Conversation,
+        *,
+        model: str | None = None,
+        draw: int = 0,
+        about: str = "",
+        tools: ToolOffer | None = None,
     ) -> Reply | None:
-        """A free-text reply; None when it failed for good and may be dropped."""
-        reply, problem = await self._call(purpose, messages, model=model, draw=draw, about=about)
+        """A free-text reply, or one with tool calls; None when it failed for good and may be dropped."""
+        reply, problem = await self._call(purpose, messages, model=model, draw=draw, about=about, tools=tools)
         self._add_outcome(model, problem, is_text=True)
         return reply
 
     async def _call(
-        self, purpose: str, messages: Conversation, *, model: str | None, draw: int, about: str
+        self,
+        purpose: str,
+        messages: Conversation,
+        *,
+        model: str | None,
+        draw: int,
+        about: str,
+        tools: ToolOffer | None = None,
     ) -> tuple[Reply | None, str]:
         """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
         model, spec = self._choose_model(model), self._spec
         settings = choose_settings(spec, model)
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
             settings = replace(settings, seed=offset_seed(settings.seed, draw, self._recorder.epoch))
-        call = Call(model, messages, settings, draw=draw, epoch=self._recorder.epoch)
+        call = Call(model, messages, settings, draw=draw, epoch=self._recorder.epoch, tools=tools)
         try:
             reply = await self._caller(call)
         except ModelError as exc:
@@ -197,7 +211,7 @@ class EngineCallContext:
             found["truncated"] = f"{detail} ({reply.stop_reason})"
         if reply.status == "filtered":
             found["filtered"] = detail
-        if not has_text and "cut_thoughts" not in found:
+        if not has_text and not reply.tool_calls and "cut_thoughts" not in found:
             found["empty"] = detail
         if reply.cleaned:
             found["cleaned"] = f"{detail}: {reply.cleaned} characters"

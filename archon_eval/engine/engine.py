@@ -9,11 +9,12 @@ whether any passes, since otherwise all go on.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import anyio
 
@@ -29,7 +30,7 @@ from archon_eval.engine.returned_values import require_candidate, require_candid
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
-from archon_eval.types import Candidate, Conversation, State
+from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
 
 
 class Engine:
@@ -68,20 +69,50 @@ class Engine:
             for component in layer:
                 component.check_requirements()
 
-    async def run(self, conversation: Conversation, epoch: int = 1) -> Answer:
-        """The answer to a conversation that has a user turn.
+    def check_tools(self, tools: ToolOffer | None) -> None:
+        """Refuse tools that the architecture cannot be asked with, before a call is paid.
 
         Raises:
-            ModelError: a call failed for good (with `on_error: drop`: every candidate was lost).
+            ModelError: a component writes text of its own; names it, and what can stand in its place.
+        """
+        if tools is None or not tools.may_be_called:
+            return
+        problems = []
+        for number, layer in enumerate(self._layers, 1):
+            for component in layer:
+                if why := component.tool_obstacle:
+                    place = f"layer {number} ({component.spec.kind}): {why}"
+                    stand_in = component.type.stand_in
+                    problems.append(f"{place}; a {stand_in} in its place chooses one" if stand_in else place)
+        if problems:
+            names = ", ".join(tool.name for tool in tools.definitions)
+            raise ModelError(
+                f"architecture {self.architecture.name!r} cannot be asked with tools, and {names} are offered: "
+                f"{'; '.join(dict.fromkeys(problems))}. Architectures that choose among whole proposals (best-of-n, a "
+                "vote) can"
+            )
+
+    async def run(self, conversation: Conversation, epoch: int = 1, *, tools: ToolOffer | None = None) -> Answer:
+        """The answer to a conversation that has a user turn: a text, or a turn that calls some of the tools.
+
+        Raises:
+            ModelError: a call failed for good (with `on_error: drop`: every candidate was lost), or the architecture
+                cannot be asked with tools.
             Limits and cancellation of the host pass through as they are.
         """
         if not any(message.role == "user" for message in conversation):
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
+        self.check_tools(tools)
         started = time.monotonic()
         recorder = TraceRecorder(epoch)
         caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
         run = _QuestionRun(
-            caller, self._observer, conversation, recorder=recorder, layers=self._layers, stop=self._stop
+            caller,
+            self._observer,
+            State(conversation, tools=tools),
+            recorder=recorder,
+            layers=self._layers,
+            stop=self._stop,
         )
         flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))
@@ -105,14 +136,16 @@ class _QuestionRun:
         self,
         caller: Caller,
         observer: Observer,
-        conversation: Conversation,
+        asked: State,
         *,
         recorder: TraceRecorder,
         layers: list[list[Component]],
         stop: tuple[str, ...],
     ) -> None:
         self._caller, self._observer, self._stop = caller, observer, stop
-        self._conversation, self._recorder = conversation, recorder
+        self._asked, self._recorder = asked, recorder
+        self._as_text = replace(asked, conversation=flatten_conversation(asked.conversation))
+        self._unseen = Counter(list_unseen_parts(asked.conversation))
         self._kinds = [layer[0].spec.kind for layer in layers]
         self._cancellable = any(layer[0].stop_after is not None for layer in layers)
 
@@ -137,6 +170,16 @@ class _QuestionRun:
 
     def _create_context(self, number: int, component: Component, place: int = 1) -> EngineCallContext:
         return EngineCallContext(self._caller, self._recorder, component.spec, layer=number, place=place)
+
+    def _show_state(
+        self, component: Component, ctx: EngineCallContext, candidates: tuple[Candidate, ...], values: Mapping[str, Any]
+    ) -> State:
+        """What a component gets to see: the conversation's turns as they came, or their text."""
+        asked = self._asked if component.sends_turns else self._as_text
+        if self._unseen and not component.sends_turns and component.type.needs_model:
+            parts = ", ".join(f"{count} {type}" for type, count in self._unseen.items())
+            ctx.record_event("unseen", f"{component.spec.kind} gets the text and a placeholder for {parts}")
+        return replace(asked, candidates=candidates, values=values)
 
     @asynccontextmanager
     async def _open_span(self, number: int, component: Component, outflow: LayerFlow) -> AsyncIterator[None]:
@@ -169,12 +212,12 @@ class _QuestionRun:
         why = f", every call failed: {'; '.join(lost[:3])}" if lost else ""
         return ModelError(f"layer {number} ({kind}): no candidate left{why}")
 
-    async def _collect_state(self, number: int, inflow: LayerFlow) -> State:
+    async def _collect(self, number: int, inflow: LayerFlow) -> tuple[tuple[Candidate, ...], Mapping[str, Any]]:
         """What a layer that needs the whole list gets; without a candidate nothing more is paid for."""
-        state = State(self._conversation, await inflow.get_candidates(), await inflow.get_values())
-        if number > 1 and not state.candidates:
+        candidates, values = await inflow.get_candidates(), await inflow.get_values()
+        if number > 1 and not candidates:
             raise self._create_empty_error(number - 1, self._kinds[number - 2])
-        return state
+        return candidates, values
 
     async def _run_generators(
         self, number: int, components: list[Component], inflow: LayerFlow, *, outflow: LayerFlow
@@ -186,15 +229,21 @@ class _QuestionRun:
         ]
         lone = max(map(len, slots)) == 1  # all or none, so that the draws of a prompt are asked for at one moment
         outflow.put_slots([slot for group in slots for slot in group])
-        state = await self._collect_state(number, inflow)
-        outflow.put_values(state.values)
+        candidates, values = await self._collect(number, inflow)
+        outflow.put_values(values)
 
         async def fill_slot(
-            generator: CandidateGenerator, slot: CandidateSlot, id: str, *, draw: int, ctx: EngineCallContext
+            generator: CandidateGenerator,
+            state: State,
+            slot: CandidateSlot,
+            *,
+            id: str,
+            draw: int,
+            ctx: EngineCallContext,
         ) -> None:
             made, _ = await fit_candidates(
                 generator,
-                state.candidates,
+                candidates,
                 lambda shown, ctx: generator.produce(replace(state, candidates=shown), id, draw, ctx),
                 ctx,
                 about=id,
@@ -204,9 +253,10 @@ class _QuestionRun:
         async def run_generator(place: int, first: int, first_draw: int) -> None:
             generator, mine = generators[place - 1], slots[place - 1]
             ctx = self._create_context(number, generator, place)
+            state = self._show_state(generator, ctx, candidates, values)
             async with _open_component_span(self._observer, f"{generator.spec.kind} {place}", len(generators)):
                 jobs = [
-                    partial(fill_slot, generator, slot, f"{number}.{first + n}", draw=first_draw + n, ctx=ctx)
+                    partial(fill_slot, generator, state, slot, id=f"{number}.{first + n}", draw=first_draw + n, ctx=ctx)
                     for n, slot in enumerate(mine)
                 ]
                 await _run_all([partial(slot.run_job, job) for slot, job in zip(mine, jobs, strict=True)], lone)
@@ -228,6 +278,7 @@ class _QuestionRun:
         slots = [CandidateSlot(source, self._cancellable) for source in sources]
         gate = FilterGate(slots, None if scorer.sorts else scorer.stop_after)
         ctx = self._create_context(number, scorer)
+        seen = self._show_state(scorer, ctx, (), {})
         if not scorer.sorts:
             outflow.put_slots(slots)
 
@@ -235,7 +286,7 @@ class _QuestionRun:
             candidate = await source.get()
             if candidate is None:
                 return gate.report_verdict(slot, None, False)
-            state = State(self._conversation, (), await inflow.get_values())
+            state = replace(seen, values=await inflow.get_values())
             if not scorer.sorts:
                 outflow.put_values(state.values)
             made, shown = await fit_candidates(
@@ -261,21 +312,23 @@ class _QuestionRun:
                 ctx.record_event("unfiltered", "no candidate passed: all go on")
             if scorer.sorts:
                 arranged = require_candidates(scorer.arrange(judged), number, scorer, method="arrange")
-                outflow.put(State(self._conversation, arranged, await inflow.get_values()))
+                outflow.put(replace(seen, candidates=arranged, values=await inflow.get_values()))
 
     async def _run_list_component(
         self, number: int, component: ListComponent, inflow: LayerFlow, *, outflow: LayerFlow
     ) -> None:
-        state = await self._collect_state(number, inflow)
+        candidates, values = await self._collect(number, inflow)
         async with self._open_span(number, component, outflow):
+            ctx = self._create_context(number, component)
+            state = self._show_state(component, ctx, candidates, values)
             made, shown = await fit_candidates(
                 component,
-                state.candidates,
+                candidates,
                 lambda shown, ctx: component.run(replace(state, candidates=shown), ctx),
-                self._create_context(number, component),
+                ctx,
             )
-            after = restore_state(component, require_state(made, number, component), shown, state.candidates)
-            outflow.put(replace(after, candidates=self._end_rewritten(after.candidates, state.candidates)))
+            after = restore_state(component, require_state(made, number, component), shown, candidates)
+            outflow.put(replace(after, candidates=self._end_rewritten(after.candidates, candidates)))
 
     def _end_rewritten(self, after: Sequence[Candidate], before: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """Candidates behind a component, those whose text it wrote ended at the stop texts."""
@@ -286,7 +339,8 @@ class _QuestionRun:
         self, number: int, component: ContextComponent, inflow: LayerFlow, *, outflow: LayerFlow
     ) -> None:
         async with self._open_span(number, component, outflow):
-            prepared = await component.prepare(self._conversation, self._create_context(number, component))
+            ctx = self._create_context(number, component)
+            prepared = await component.prepare(self._show_state(component, ctx, (), {}).conversation, ctx)
             outflow.put_slots(await inflow.get_slots())
             outflow.put_values({**await inflow.get_values(), **require_values(prepared, number, component)})
 
@@ -315,7 +369,7 @@ def end_at_stop(candidate: Candidate, stop: tuple[str, ...]) -> Candidate:
     >>> end_at_stop(Candidate("1.1", "\\n\\n4. Question: next"), ("Question:", "\\n\\n")).text
     '4. '
     """
-    if not stop:
+    if not stop or candidate.turn is not None:  # what calls tools has not come to an answer yet
         return candidate
     text = candidate.text.lstrip()
     ends = [end for sequence in stop if sequence and (end := text.find(sequence)) >= 0]

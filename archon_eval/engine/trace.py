@@ -59,6 +59,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
     ),
     "vote": EventType("how many candidates agreed", True),
+    "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "cleaned": EventType("characters that cannot be stored were replaced in a reply"),
 }
 """The words a note may have, and what they mean."""

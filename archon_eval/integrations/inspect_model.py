@@ -2,6 +2,9 @@
 
 Any existing task is evaluated unchanged: its solver prompts and calls its model, and the model is an architecture.
 `archon/` is followed by a preset's name or a file's path. Also as a role: `--model-role grader=archon/my-judge.yaml`.
+
+Agents, too: generators are offered the task's tools and propose turns, and the architecture chooses one of them. One
+that writes texts of its own (a fuser) cannot, and says so before a call is paid (`Engine.check_tools`).
 """
 
 from collections import Counter
@@ -13,7 +16,6 @@ import anyio
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
-    ChatMessageAssistant,
     GenerateConfig,
     ModelAPI,
     ModelOutput,
@@ -36,11 +38,11 @@ from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_flags import find_ignored_flags, find_unsupported, refuse_flags
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
-from archon_eval.models.conversion import read_settings, to_conversation
+from archon_eval.models.conversion import read_settings, to_answer_message, to_conversation, to_tool_offer
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.runs.account import build_output_metadata
 from archon_eval.runs.door import SOLVER_ONLY_ARGS
-from archon_eval.types import Conversation
+from archon_eval.types import Conversation, ToolOffer
 
 
 class ArchonAPI(ModelAPI):
@@ -96,11 +98,25 @@ class ArchonAPI(ModelAPI):
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{self._engines.architecture.fingerprint}"
         super().__init__(model_name, base_url=address, config=typed)
-        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[Conversation]] = WeakKeyDictionary()
+        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[tuple[Conversation, ToolOffer | None]]] = (
+            WeakKeyDictionary()
+        )
 
     def connection_key(self) -> str:
         """Architectures do not wait for one another; their models have their own connection limits."""
         return f"{self.model_name}@{self.base_url}"
+
+    def tools_required(self) -> bool:
+        """A model of the architecture may need the tools of earlier turns; Inspect leaves them out for the others."""
+        return True
+
+    def tool_result_images(self) -> bool:
+        """Each model's own provider knows where the images of a tool's result go."""
+        return True
+
+    def tool_result_documents(self) -> bool:
+        """As for images."""
+        return True
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -108,25 +124,26 @@ class ArchonAPI(ModelAPI):
         """The architecture's answer to the chat history, `num_choices` times.
 
         Raises:
-            ModelError: tools, a schema or log-probabilities were asked for; or a call failed for good.
+            ModelError: a schema or log-probabilities were asked for, or tools of an architecture that writes texts of
+                its own; or a call failed for good.
         """
-        if tools:
-            names = ", ".join(tool.name for tool in tools)
-            raise ModelError(f"archon/{self.model_name} answers with text and calls no tools; the task offers {names}")
         if found := find_unsupported(config):
             raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {found}")
+        offer = to_tool_offer(tools, tool_choice, config)
+        self._engines.engine.check_tools(offer)
         share_cache_with_judges(self._engines.engine.caller, self._epoch_offset)
         conversation, task = to_conversation(input), read_settings(config)
         engine = self._engines(task)
         if unused := self._engines.describe_unused(task):
             show_note(unused)
-        epoch, first = self._assign_epoch(conversation, config.num_choices or 1)
+        epoch, first = self._assign_epoch((conversation, offer), config.num_choices or 1)
         answers: dict[int, Answer] = {}
 
         async def run(number: int) -> None:
             if number:  # Inspect's cache cannot tell the runs apart and would replay the first
                 set_active_generate_config(active_generate_config().model_copy(update={"cache": None}))
-            answers[number] = await engine.run(conversation, epoch=epoch + RUN_EPOCH_STRIDE * number)
+            run_epoch = epoch + RUN_EPOCH_STRIDE * number
+            answers[number] = await engine.run(conversation, epoch=run_epoch, tools=offer)
 
         try:
             async with anyio.create_task_group() as group:
@@ -138,14 +155,14 @@ class ArchonAPI(ModelAPI):
             raise error from None
         return self._build_output(engine, [answers[number] for number in sorted(answers)])
 
-    def _assign_epoch(self, conversation: Conversation, runs: int) -> tuple[int, int]:
-        """The sample's epoch, and how often it has asked this conversation: a task that asks again wants new draws."""
+    def _assign_epoch(self, question: tuple[Conversation, ToolOffer | None], runs: int) -> tuple[int, int]:
+        """The sample's epoch, and how often it has asked this question: a task that asks again wants new draws."""
         sample = sample_active()
         if sample is None:
             return 1 + self._epoch_offset, 0
         asked = self._times_asked.setdefault(sample, Counter())
-        asked[conversation] += runs
-        return sample.epoch + self._epoch_offset, asked[conversation] - runs
+        asked[question] += runs
+        return sample.epoch + self._epoch_offset, asked[question] - runs
 
     def _build_output(self, engine: Engine, answers: list[Answer]) -> ModelOutput:
         model = f"archon/{self.model_name}"
@@ -155,10 +172,11 @@ class ArchonAPI(ModelAPI):
             model=model,
             choices=[
                 ChatCompletionChoice(
-                    message=ChatMessageAssistant(content=answer.text, model=model, source="generate"),
+                    message=to_answer_message(answer.text, best.turn, model=model, author=best.model),
                     stop_reason=get_stop_reason(answer),
                 )
                 for answer in answers
+                for best in answer.candidates[:1]
             ],
             metadata=build_output_metadata(accounts),
         )
@@ -168,4 +186,5 @@ def get_stop_reason(answer: Answer) -> StopReason:
     """Why the call that wrote the answer stopped, where that was not its end."""
     best = answer.candidates[0]
     notes = {note.what for note in answer.trail.notes if note.about == best.id and best.id.startswith(f"{note.layer}.")}
-    return "content_filter" if "filtered" in notes else "max_tokens" if best.cut else "stop"
+    finished: StopReason = "stop" if best.turn is None else "tool_calls"
+    return "content_filter" if "filtered" in notes else "max_tokens" if best.cut else finished

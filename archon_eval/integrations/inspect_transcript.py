@@ -18,7 +18,7 @@ from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
 from archon_eval.models.usage_totals import total_usage
-from archon_eval.types import Conversation
+from archon_eval.types import Conversation, flatten_conversation, render_turn
 
 PREVIEW_CHARS = 60
 """Characters of a candidate in the compact trace."""
@@ -97,7 +97,8 @@ def _render_calls(steps: Sequence[TraceStep]) -> Iterator[str]:
         first = asked[0]
         about = f" about {escape_markdown(first.about)}" if first.about and len(asked) == 1 else ""
         yield f"Prompt, {escape_markdown(first.purpose)}{about}:"
-        yield from (f"{message.role}\n\n{format_code_block(message.content)}" for message in messages)
+        shown = flatten_conversation(messages)
+        yield from (f"{message.role}\n\n{format_code_block(message.content)}" for message in shown)
         yield from map(_render_reply, asked)
 
 
@@ -112,7 +113,7 @@ def _render_reply(step: TraceStep) -> str:
         return f"No reply ({who}): {format_inline_code(step.problem)}"
     words = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
     thoughts = f"Thoughts:\n\n{format_code_block(reply.thoughts)}\n\n" if reply.thoughts else ""
-    return f"{thoughts}Reply, {', '.join(words)}:\n\n{format_code_block(reply.text)}"
+    return f"{thoughts}Reply, {', '.join(words)}:\n\n{format_code_block(render_turn(reply.text, reply.tool_calls))}"
 
 
 def _format_usage(steps: Sequence[TraceStep]) -> str:

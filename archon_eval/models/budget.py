@@ -23,9 +23,12 @@ from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError, did_you_mean
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable
+from archon_eval.types import list_unseen_parts
 
 TOKENS_PER_REQUEST, TOKENS_PER_MESSAGE = 64, 16
 """What a chat format may add to a request and to each of its messages."""
+TOKENS_PER_IMAGE = 50_000
+"""More than any provider is known to count for one image; other parts count no more than their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +173,17 @@ def estimate_worst_case(call: Call, prices: PriceTable | None, bounded: bool = T
     """
     most = require_max_tokens(call.model, call.settings) if bounded else 0
     content = sum(len(message.content.encode("utf-8", "replace")) for message in call.messages)
-    usage = Usage(TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(call.messages) + content, most)
+    usage = Usage(TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(call.messages) + content + _count_parts(call), most)
     return _price_usage(call.model, usage, prices)
+
+
+def _count_parts(call: Call) -> int:
+    """The most tokens of what a call holds besides text, with what a chat format adds to each part."""
+    parts = [message for message in call.messages if not message.is_text]
+    texts = [message.extra for message in parts] + [c.function + c.arguments for m in parts for c in m.tool_calls]
+    texts += [tool.spec for tool in call.tools.definitions] if call.tools is not None else []
+    images = list_unseen_parts(parts).count("image")
+    return images * TOKENS_PER_IMAGE + sum(TOKENS_PER_MESSAGE + len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def measure_usage(call: Call, reply: Reply, prices: PriceTable | None) -> ResourceUsage | None:

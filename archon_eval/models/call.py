@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from archon_eval.architecture.spec import GenerationSettings
-from archon_eval.types import Conversation
+from archon_eval.types import Conversation, ToolCall, ToolOffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Call:
     """The harness's repetition of the question, from 1."""
     question: int = field(default=0, compare=False)
     """Number of the question it is for, in the order in which questions start; decides only who goes first."""
+    tools: ToolOffer | None = None
+    """What the reply may call; None for nothing."""
 
 
 ReplyStatus = Literal["complete", "cut", "filtered", "failed"]
@@ -78,6 +80,10 @@ class Reply:
     """What the model thought before it answered, for the transcript alone."""
     remarks: tuple[str, ...] = ()
     """What the provider did otherwise than asked: other choices, another model, an error before the reply."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls of the tools that were offered."""
+    extra: str = ""
+    """With tool calls: the turn's other parts that its provider needs back (signed thoughts), as `Message.extra`."""
 
     @property
     def status(self) -> ReplyStatus:

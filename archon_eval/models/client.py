@@ -185,7 +185,7 @@ class ModelClient:
         stored = await store.put(key, reply, replace=anew)
         if stored is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
-            content = ("text", "stop_reason", "cleaned", "top_logprobs", "thoughts")
+            content = ("text", "stop_reason", "cleaned", "top_logprobs", "thoughts", "tool_calls", "extra")
             reply = replace(reply, **{name: getattr(stored, name) for name in content})
         return reply
 

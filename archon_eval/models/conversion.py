@@ -1,4 +1,4 @@
-"""Between Inspect's values and ours: messages, settings, errors, and where a model is reached.
+"""Between Inspect's values and ours: messages, tools, settings, errors, and where a model is reached.
 
 >>> to_conversation([to_chat(Message("user", "Hi."))])
 (Message(role='user', content='Hi.'),)
@@ -11,7 +11,7 @@ What a reply means is in `replies`.
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -20,22 +20,36 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageSystem,
+    ChatMessageTool,
     ChatMessageUser,
+    Content,
+    ContentReasoning,
     ContentText,
     GenerateConfig,
     Model,
 )
+from inspect_ai.tool import ToolCall as InspectToolCall
+from inspect_ai.tool import ToolChoice, ToolFunction, ToolInfo
 
 from archon_eval._inspect_compat import active_generate_config, is_vllm
 from archon_eval.architecture.spec import SETTING_NAMES, GenerationSettings
 from archon_eval.errors import ModelError
-from archon_eval.types import Conversation, Message
+from archon_eval.types import Conversation, Message, ToolCall, ToolDefinition, ToolOffer
 
-_CHAT_MESSAGES: dict[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
+_CHAT_MESSAGES: Mapping[str, Any] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
     "assistant": ChatMessageAssistant,
+    "tool": ChatMessageTool,
 }
+_KEPT_FIELDS = ("tool_call_id", "function", "error")
+"""Fields of Inspect's messages that are sent, besides role, content and tool calls."""
+_PROVIDER_PARTS = ("reasoning", "tool_use", "data")
+"""Parts of an assistant's turn that only the model that wrote them can read: signed thoughts, its provider's tools."""
+AUTHOR_KEY = "archon_author"
+"""Where the metadata of an architecture's turn names the model whose turn it is, where its parts must go back to it."""
+TOOL_OPTIONS = ("parallel_tool_calls", "internal_tools")
+"""Generation config that says how tools may be used."""
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
@@ -84,26 +98,135 @@ def ambient_config_key(settings: GenerationSettings) -> str:
 
 
 def to_conversation(messages: Sequence[ChatMessage]) -> Conversation:
-    """Inspect's messages as ours.
+    """Inspect's messages as ours; a turn with no more than text is its text.
+
+    Thoughts are left out, but for those that the architecture's own turn must give back to the model that wrote it.
+    """
+    return tuple(map(_to_message, messages))
+
+
+def _to_message(message: ChatMessage) -> Message:
+    if isinstance(message.content, str) and not _has_other_fields(message):
+        return Message(message.role, message.content)
+    author = (message.metadata or {}).get(AUTHOR_KEY) if message.role == "assistant" else None
+    extra: dict[str, Any] = {}
+    if not isinstance(message.content, str):
+        parts = [part for part in message.content if author or not isinstance(part, ContentReasoning)]
+        if not all(isinstance(part, ContentText) for part in parts):
+            extra = {"content": _dump_parts(parts)} | ({"author": author} if author else {})
+    plain = message.model_dump(mode="json", include=set(_KEPT_FIELDS), exclude_none=True)
+    extra |= {name: value for name, value in plain.items() if value}
+    calls = tuple(map(to_tool_call, (message.role == "assistant" and message.tool_calls) or ()))
+    return Message(message.role, message.text, calls, json.dumps(extra, sort_keys=True) if extra else "")
+
+
+def _has_other_fields(message: ChatMessage) -> bool:
+    if message.role == "assistant":
+        return bool(message.tool_calls)
+    return message.role == "tool" or (message.role == "user" and message.tool_call_id is not None)
+
+
+def _dump_parts(parts: Sequence[Content]) -> list[dict[str, Any]]:
+    return [part.model_dump(mode="json", exclude_none=True) for part in parts]
+
+
+def to_tool_call(call: InspectToolCall) -> ToolCall:
+    """Inspect's tool call as ours."""
+    arguments = json.dumps(call.arguments, ensure_ascii=False, default=str)
+    return ToolCall(call.id, call.function, arguments, call.parse_error or "", call.type)
+
+
+def keep_provider_parts(content: Sequence[Content], text: str) -> str:
+    """What a turn with tool calls holds besides its text, as `Message.extra`; empty where that is all.
+
+    Args:
+        content: the turn's parts.
+        text: its text, without thoughts.
+    """
+    parts = [part for part in content if not isinstance(part, ContentReasoning) or _says_something(part)]
+    others = [part for part in parts if not isinstance(part, ContentText)]
+    if not others:
+        return ""
+    if "\n".join(part.text for part in parts if isinstance(part, ContentText)) != text:
+        parts = [*others, *([ContentText(text=text)] if text else [])]
+    return json.dumps({"content": _dump_parts(parts)}, sort_keys=True)
+
+
+def _says_something(thought: ContentReasoning) -> bool:
+    return bool(thought.reasoning.strip() or thought.signature or thought.summary)
+
+
+def to_chat(message: Message, model: str = "") -> ChatMessage:
+    """One of our messages as Inspect's.
+
+    Args:
+        message: the turn.
+        model: who is to read it: parts that only their author can read go back to no other model.
+    """
+    if message.is_text:
+        return _CHAT_MESSAGES[message.role](content=message.content)  # type: ignore[no-any-return]
+    fields = json.loads(message.extra) if message.extra else {}
+    author, content = fields.pop("author", None), fields.pop("content", message.content)
+    if not isinstance(content, str) and author != model:
+        content = [part for part in content if part["type"] not in _PROVIDER_PARTS or message.role != "assistant"]
+        if all(part["type"] == "text" for part in content):
+            content = message.content
+    if message.tool_calls:
+        fields["tool_calls"] = [from_tool_call(call) for call in message.tool_calls]
+    return _CHAT_MESSAGES[message.role](content=content, **fields)  # type: ignore[no-any-return]
+
+
+def to_answer_message(text: str, turn: Message | None, *, model: str, author: str) -> ChatMessageAssistant:
+    """An architecture's answer as Inspect's message.
+
+    Args:
+        text: the answer, where it is only text.
+        turn: the turn that calls tools; None for none.
+        model: the architecture's name as a model.
+        author: the model whose turn it is.
+    """
+    if turn is None:
+        return ChatMessageAssistant(content=text, model=model, source="generate")
+    content = json.loads(turn.extra)["content"] if turn.extra else turn.content
+    calls = [from_tool_call(call) for call in turn.tool_calls]
+    known = {AUTHOR_KEY: author} if turn.extra else None
+    return ChatMessageAssistant(content=content, tool_calls=calls, model=model, source="generate", metadata=known)
+
+
+def from_tool_call(call: ToolCall) -> InspectToolCall:
+    """One of our tool calls as Inspect's."""
+    arguments = json.loads(call.arguments)
+    return InspectToolCall(call.id, call.function, arguments, parse_error=call.problem or None, type=call.type)
+
+
+def to_tool_offer(tools: Sequence[ToolInfo], choice: ToolChoice, config: GenerateConfig) -> ToolOffer | None:
+    """The tools that a harness offers; None for none.
 
     Raises:
-        ModelError: a message that is not text (components read and write text only).
+        ModelError: a tool whose options cannot be written down, so that no call store could tell it from another.
     """
-    conversation = []
-    for number, message in enumerate(messages, 1):
-        if message.role == "tool" or getattr(message, "tool_calls", None):
-            raise ModelError(f"message {number} calls a tool: an architecture answers with text and uses no tools")
-        parts = () if isinstance(message.content, str) else message.content
-        other = next((p.type for p in parts if not isinstance(p, ContentText) and p.type != "reasoning"), None)
-        if other:
-            raise ModelError(f"message {number} holds {other}: components read and write text only")
-        conversation.append(Message(message.role, message.text))
-    return tuple(conversation)
+    if not tools:
+        return None
+    definitions = []
+    for tool in tools:
+        try:
+            spec = json.dumps(tool.model_dump(mode="json", exclude_none=True), sort_keys=True)
+        except ValueError as exc:
+            raise ModelError(f"tool {tool.name!r} has options that are no JSON: {exc}") from None
+        definitions.append(ToolDefinition(tool.name, tool.description, spec))
+    options = {name: value for name in TOOL_OPTIONS if (value := getattr(config, name)) is not None}
+    chosen = f"function {choice.name}" if isinstance(choice, ToolFunction) else choice
+    return ToolOffer(tuple(definitions), chosen, json.dumps(options, sort_keys=True) if options else "")
 
 
-def to_chat(message: Message) -> ChatMessage:
-    """One of our messages as Inspect's."""
-    return _CHAT_MESSAGES[message.role](content=message.content)
+@lru_cache(maxsize=64)
+def from_tool_offer(tools: ToolOffer) -> tuple[tuple[ToolInfo, ...], ToolChoice, Mapping[str, Any]]:
+    """The tools as Inspect's, the choice, and the generation config that belongs to them."""
+    infos = tuple(ToolInfo.model_validate_json(tool.spec) for tool in tools.definitions)
+    choice: Any = tools.choice
+    if tools.choice.startswith("function "):
+        choice = ToolFunction(tools.choice.removeprefix("function "))
+    return infos, choice, json.loads(tools.options or "{}")
 
 
 @lru_cache(maxsize=1024)

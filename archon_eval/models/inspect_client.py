@@ -28,6 +28,7 @@ from archon_eval.models.call import Call, Reply
 from archon_eval.models.conversion import (
     config_not_in_settings,
     describe_endpoint,
+    from_tool_offer,
     make_call_error,
     redact,
     to_chat,
@@ -87,19 +88,24 @@ class InspectClient:
             self._say_obstacle(call.model, direct.find_obstacle(call))
         prepare_provider(model)
         started, cache, config = time.monotonic(), _build_cache_policy(call), _build_config(call)
+        tools, choice, options = from_tool_offer(call.tools) if call.tools else ((), None, {})
+        if options:
+            config = config.model_copy(update=options)
         events, limit = _ModelEventSink(self._trace_calls), None
         retries = resolve_config(model, config).max_retries
         try:
             with set_draw(call.draw, call.epoch), use_model_event_sink(events), open_call(retries) as observed:
-                messages = [to_chat(message) for message in call.messages]
-                output = await model.generate(messages, config=config, cache=cache)
+                messages = [to_chat(message, call.model) for message in call.messages]
+                output = await model.generate(messages, list(tools), choice, config=config, cache=cache)
         except LimitExceededError as exc:
             if events.output is None:  # refused before anything was sent
                 raise
             output, limit = events.output, exc
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
             raise make_call_error(call.model, exc) from None
-        reply = replace(to_reply(output, call.model, time.monotonic() - started), remarks=tuple(observed.remarks))
+        seconds = time.monotonic() - started
+        reply = to_reply(output, call.model, seconds, with_tools=call.tools is not None)
+        reply = replace(reply, remarks=tuple(observed.remarks))
         if events.cached:
             reply = replace(reply, reused=True, seconds=output.time or 0.0)
         return replace(reply, limit=limit) if limit is not None else reply

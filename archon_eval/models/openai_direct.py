@@ -126,7 +126,9 @@ class OpenAIDirect:
         Raises:
             ModelError: it failed for good.
         """
-        if self._find_obstacle() or (request := self._requests.get_template(call.settings)).params is None:
+        if self._find_obstacle() or _find_parts(call):
+            return None
+        if (request := self._requests.get_template(call.settings)).params is None:
             return None
         if not self._supports_n or call.settings.seed is not None:
             return _take_reply(await self._send_request(call, request, 1), 0)
@@ -172,7 +174,7 @@ class OpenAIDirect:
 
     def find_obstacle(self, call: Call) -> str:
         """What about the call or the moment needs Inspect's own way, in words; empty for nothing."""
-        return self._find_obstacle() or self._requests.get_template(call.settings).obstacle
+        return self._find_obstacle() or _find_parts(call) or self._requests.get_template(call.settings).obstacle
 
     def _find_obstacle(self) -> str:
         if self._unreadable:
@@ -358,6 +360,13 @@ def _count_usage(counts: TokenCounts | None) -> ModelUsage | None:
         reasoning_tokens=counts.reasoning,
         total_tokens=counts.prompt + counts.completion,
     )
+
+
+def _find_parts(call: Call) -> str:
+    """What the call holds that is no text, in words; empty for nothing."""
+    if call.tools is not None:
+        return "tools are offered"
+    return "" if all(message.is_text for message in call.messages) else "its messages hold more than text"
 
 
 def _parse_error(data: bytes) -> CompletionError:

@@ -320,6 +320,8 @@ def _tidy_choice(place: int, choice: Choice) -> dict[str, Any]:
     for name in ("tool_calls", "function_call"):
         if isinstance(sent, Mapping) and sent.get(name):
             message[name] = sent[name]
+    if "tool_calls" in message and isinstance(sent, Mapping) and isinstance(sent.get("reasoning_details"), list):
+        message["reasoning_details"] = sent["reasoning_details"]  # with signatures, which have to go back
     reason = {"max_tokens": "length"}.get(choice.stop_reason, choice.stop_reason)
     logprobs = _take_logprobs(choice.raw.get("logprobs"))
     return {**choice.raw, "index": place, "message": message, "finish_reason": reason, "logprobs": logprobs}

@@ -33,7 +33,7 @@ class Recording:
         keys = [build_call_key(call, endpoint, config) for endpoint in endpoints for config in configs]
         recorded = [reply for key in keys if (reply := self._store.get(key, failures=True)) is not None]
         replies = [reply for reply in recorded if not reply.failure]
-        if len({(reply.text, reply.top_logprobs) for reply in replies}) > 1:
+        if len({(reply.text, reply.top_logprobs, reply.tool_calls) for reply in replies}) > 1:
             raise StoreError(f"{self._store.path} holds {call.model} from several endpoints: {'; '.join(endpoints)}")
         if replies:
             return replies[0]

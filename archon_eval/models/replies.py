@@ -12,14 +12,18 @@ a server become equal replies:
 True
 """
 
+import json
 import re
+from dataclasses import replace
+from typing import Any
 
 from inspect_ai.model import ContentReasoning, ModelOutput, ModelUsage
 
 from archon_eval.errors import ModelError
 from archon_eval.models.call import REFUSALS, Reply, Usage, is_refused_call
-from archon_eval.models.conversion import redact
+from archon_eval.models.conversion import keep_provider_parts, redact, to_tool_call
 from archon_eval.models.thoughts import split_thoughts
+from archon_eval.types import ToolCall
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -56,8 +60,14 @@ def build_reply(
     return Reply(storable, stop_reason, usage, seconds=seconds, cleaned=cleaned, thoughts=thoughts)
 
 
-def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
+def to_reply(output: ModelOutput, model: str, seconds: float, *, with_tools: bool = False) -> Reply:
     """The first choice of Inspect's output.
+
+    Args:
+        output: what a provider of Inspect's returned.
+        model: whose reply it is.
+        seconds: how long it took.
+        with_tools: whether tools were offered; without, a call of one is nothing that anybody could run.
 
     Raises:
         ModelError: an output that says it failed, that has no choice at all, or whose text no model wrote.
@@ -71,7 +81,29 @@ def to_reply(output: ModelOutput, model: str, seconds: float) -> Reply:
         parts = [part for part in content if isinstance(part, ContentReasoning) and not part.redacted]
         thoughts = "\n\n".join(filter(None, ((part.reasoning or part.summary or "").strip() for part in parts)))
     usage = to_usage(output.usage)
-    return build_reply(model, output.completion, str(output.stop_reason), usage, thoughts=thoughts, seconds=seconds)
+    reply = build_reply(model, output.completion, str(output.stop_reason), usage, thoughts=thoughts, seconds=seconds)
+    message = output.choices[0].message
+    if not with_tools or not message.tool_calls:
+        return reply
+    calls = tuple(_make_storable(to_tool_call(call)) for call in message.tool_calls)
+    extra = "" if isinstance(content, str) else keep_provider_parts(content, reply.text)
+    return replace(reply, tool_calls=calls, extra=extra)
+
+
+def _make_storable(call: ToolCall) -> ToolCall:
+    """The call with U+FFFD for what cannot be stored in its arguments."""
+    cleaned = json.dumps(_clean_values(json.loads(call.arguments)), ensure_ascii=False)
+    return replace(call, arguments=cleaned, problem=replace_unstorable(call.problem)[0])
+
+
+def _clean_values(value: Any) -> Any:
+    if isinstance(value, str):
+        return replace_unstorable(value)[0]
+    if isinstance(value, list):
+        return [_clean_values(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean_values(name): _clean_values(item) for name, item in value.items()}
+    return value
 
 
 def to_usage(counted: ModelUsage | None) -> Usage | None:

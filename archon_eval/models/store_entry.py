@@ -16,7 +16,7 @@ from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import quote
 from archon_eval.models.call import REFUSALS, Call, Reply, Usage, is_refused_call
 from archon_eval.models.thoughts import split_thoughts
-from archon_eval.types import Conversation
+from archon_eval.types import Conversation, Message, ToolCall, ToolOffer
 
 FORMAT_VERSION = 1
 """Part of every key: replies of another format are never found."""
@@ -42,6 +42,8 @@ class CallKey:
 def build_call_key(call: Call, endpoint: str, extra: str = "") -> CallKey:
     """The key of a call; `extra` is generation config from outside the architecture, in canonical JSON."""
     settings, messages = _encode_settings(call.settings) + extra, digest_messages(call.messages)
+    if call.tools is not None:
+        settings += f" with tools {_digest_tools(call.tools)}"
     whole = hashlib.sha256(
         f"{FORMAT_VERSION}\n{call.epoch}\n{call.draw}\n{len(endpoint)}\n{endpoint}{settings}".encode()
     )
@@ -54,6 +56,14 @@ def _encode_settings(settings: GenerationSettings) -> str:
     return json.dumps(settings.dump_non_none(), sort_keys=True)
 
 
+@lru_cache(maxsize=256)
+def _digest_tools(tools: ToolOffer) -> str:
+    """What tells one offer of tools from another: their number, the choice, and a digest of all of it."""
+    plain = json.dumps([[tool.spec for tool in tools.definitions], tools.choice, tools.options])
+    digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"({len(tools.definitions)}, {tools.choice}) {digest}"
+
+
 def digest_messages(messages: Conversation) -> bytes:
     """SHA-256 over roles and contents, each with its length before it so that no two conversations read the same."""
     whole = hashlib.sha256()
@@ -61,7 +71,21 @@ def digest_messages(messages: Conversation) -> bytes:
         content = message.content.encode("utf-8", "surrogatepass")
         whole.update(b"%s %d\n" % (message.role.encode(), len(content)))
         whole.update(content)
+        if not message.is_text:
+            more = _encode_parts(message)
+            whole.update(b"+ %d\n" % len(more))  # no role is "+"
+            whole.update(more)
     return whole.digest()
+
+
+def _encode_parts(message: Message) -> bytes:
+    """What a turn holds besides its text."""
+    calls = [_list_fields(call) for call in message.tool_calls]
+    return json.dumps([calls, message.extra]).encode()
+
+
+def _list_fields(call: ToolCall) -> list[str]:
+    return [call.id, call.function, call.arguments, call.problem, call.type]
 
 
 def encode(reply: Reply) -> bytes:
@@ -73,7 +97,8 @@ def encode(reply: Reply) -> bytes:
         return FAILURE_TAG + json.dumps(reply.failure).encode()
     usage = [reply.usage.input_tokens, reply.usage.output_tokens] if reply.usage else None
     plain: list[object] = [reply.text, reply.stop_reason, usage, round(reply.seconds, 3), reply.cleaned]
-    more = {"thoughts": reply.thoughts, "remarks": reply.remarks}
+    calls = [_list_fields(call) for call in reply.tool_calls]
+    more = {"thoughts": reply.thoughts, "remarks": reply.remarks, "tool_calls": calls, "extra": reply.extra}
     plain += [reply.top_logprobs or [], {name: value for name, value in more.items() if value}]
     data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
     return b"j" + data if len(data) < MIN_COMPRESS_BYTES else b"z" + zlib.compress(data, 3)
@@ -108,6 +133,8 @@ def decode(data: bytes, *, as_written: bool = False) -> Reply:
         top_logprobs=logprobs,
         thoughts=str(more[1].get("thoughts", "")),
         remarks=tuple(map(str, more[1].get("remarks", ()))),
+        tool_calls=tuple(ToolCall(*call) for call in more[1].get("tool_calls", ())),
+        extra=str(more[1].get("extra", "")),
     )
 
 

@@ -29,5 +29,9 @@ class SimCaller:
             seed=settings.seed,
             max_tokens=settings.max_tokens,
             stop=settings.stop,
+            tools=call.tools,
         )
-        return Reply(reply.text, reply.stop_reason, Usage(reply.input_tokens, reply.output_tokens))
+        usage = Usage(reply.input_tokens, reply.output_tokens)
+        if reply.tool_calls:
+            return Reply(reply.text, "tool_calls", usage, tool_calls=reply.tool_calls)
+        return Reply(reply.text, reply.stop_reason, usage)

@@ -9,6 +9,7 @@
 Nothing else reaches a model, simulated or not. So a prompt of a user's own works as long as it demands the same format.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ _PAIRS = tuple(map(re.compile, (r"json list of objects\b", '"input":', '"output"
 _GRADE = re.compile(r"\[\[[01]?\.\d\]\]|GRADE: (?:\$LETTER|C\b)")
 _QUALITY = re.compile(r"-?\d{1,2}\.\d\d")
 _STATED = re.compile(r"(?:\bfinal answer|^\W*answer)\s*:\s*(.+)", re.I | re.M)
+_SUBMITTED = re.compile(r'^Tool call: submit\w*\(\w+=("(?:[^"\\\n]|\\.)*")\)$', re.M)
+"""How the proposal to submit an answer is shown to judges."""
 _CHOICE = re.compile(r"^\s*\(?([A-J])[).:]\s+(\S.*?)\s*$", re.M)
 _SECOND = re.compile(r"of_B>|assistant_B>|with_B>|Assistant B's|Assistant B\]|\"M\"")
 
@@ -216,7 +219,7 @@ def parse_quality(text: str) -> float:
 
 def parse_answer(text: str, prompt: RecognizedPrompt) -> str:
     """`right`, or the normal form of the wrong answer a text gives; empty if it gives none."""
-    stated = _extract_answer(text)
+    stated = extract_stated_answer(text)
     letter = stated.strip(" ().*")[:1].upper() if re.match(r"[\s(*]*[A-J](?:[\s).:,*]|$)", stated) else ""
     if prompt.choices and letter and ord(letter) - 65 < len(prompt.choices):
         stated = prompt.choices[ord(letter) - 65]
@@ -224,7 +227,10 @@ def parse_answer(text: str, prompt: RecognizedPrompt) -> str:
     return RIGHT if form and form in prompt.question.forms else form
 
 
-def _extract_answer(text: str) -> str:
+def extract_stated_answer(text: str) -> str:
+    """What a text states as its answer; its last line where it states none."""
+    if submitted := _SUBMITTED.search(text[-_ANSWER_TAIL:]):
+        return str(json.loads(submitted[1]))
     if box := extract_last_box(text):
         return box
     fences = text.split("```")

@@ -26,12 +26,12 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from archon_eval._inspect_compat import sample_state
 from archon_eval.errors import SimulationError, did_you_mean
+from archon_eval.models.conversion import from_tool_call, to_conversation, to_tool_offer
 from archon_eval.models.draw import current_draw
 from archon_eval.simulation.questions import QuestionBank
 from archon_eval.simulation.seeded_random import draw_normal, draw_uniform
 from archon_eval.simulation.simulator import SimulatedReply, Simulator, estimate_tokens
 from archon_eval.simulation.skills import find_model
-from archon_eval.types import Message, Role
 
 MODEL_ARGS = ("seed", "data", "latency", "failures")
 MAX_CONNECTIONS = 1000
@@ -108,7 +108,7 @@ class SimAPI(ModelAPI):
             SimulationError: a failure that was asked for.
         """
         draw, epoch = current_draw() or (0, _get_epoch())
-        messages = tuple(Message(_convert_role(message), message.text) for message in input)
+        messages, offer = to_conversation(input), to_tool_offer(tools, tool_choice, config)
         await self._faults.simulate(self._simulator.seed, self.model_name, messages, draw, epoch)
         replies = [
             self._simulator.reply(
@@ -119,6 +119,7 @@ class SimAPI(ModelAPI):
                 seed=config.seed,
                 max_tokens=config.max_tokens,
                 stop=config.stop_seqs or (),
+                tools=offer,
             )
             for choice in range(config.num_choices or 1)
         ]
@@ -132,13 +133,16 @@ class SimAPI(ModelAPI):
         )
 
     def _build_choice(self, reply: SimulatedReply, config: GenerateConfig) -> ChatCompletionChoice:
-        message = ChatMessageAssistant(content=reply.text, model=self.model_name, source="generate")
+        calls = [from_tool_call(call) for call in reply.tool_calls] or None
+        message = ChatMessageAssistant(content=reply.text, tool_calls=calls, model=self.model_name, source="generate")
         logprobs = None
         if config.logprobs and reply.letter_logprobs:
             ranked = sorted(reply.letter_logprobs, key=lambda letter: -letter[1])
             top = [TopLogprob(token=token, logprob=value) for token, value in ranked[: config.top_logprobs or 0]]
             logprobs = Logprobs(content=[Logprob(token=ranked[0][0], logprob=ranked[0][1], top_logprobs=top or None)])
-        return ChatCompletionChoice(message=message, stop_reason=reply.stop_reason, logprobs=logprobs)
+        return ChatCompletionChoice(
+            message=message, stop_reason="tool_calls" if calls else reply.stop_reason, logprobs=logprobs
+        )
 
     async def count_text_tokens(self, text: str) -> int:
         """The estimate used throughout, so that no tokenizer is fetched."""
@@ -151,10 +155,6 @@ class SimAPI(ModelAPI):
     def connection_key(self) -> str:
         """One pool of connections for each model."""
         return f"sim/{self.model_name}"
-
-
-def _convert_role(message: ChatMessage) -> Role:
-    return message.role if message.role != "tool" else "user"
 
 
 def _get_epoch() -> int:

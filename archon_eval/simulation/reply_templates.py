@@ -17,6 +17,8 @@ ERROR_PHRASE = "contains an error"
 """Phrase of a critique against a candidate; the pool's rankers and fusers look for it."""
 SOUND_PHRASE = "holds up when checked"
 """Phrase of a critique in favour of a candidate."""
+WORKING_MARK = "(Simulated working.)"
+"""How working begins, so that nobody takes it for a real model's."""
 _STEPS = (
     "First restate what is given and what is asked, so that nothing in the wording is missed.",
     "Write the quantities that matter side by side and note how they depend on one another.",
@@ -38,7 +40,7 @@ NO_BOX = re.compile(r"\bnot\b[^.\n]{0,40}\\boxed")
 
 def write_working(rng: Random, at_least: int = 4, at_most: int = 11) -> str:
     """A few sentences, 80 to 250 tokens."""
-    return " ".join(["(Simulated working.)", *rng.sample(_STEPS, rng.randint(at_least, at_most))])
+    return " ".join([WORKING_MARK, *rng.sample(_STEPS, rng.randint(at_least, at_most))])
 
 
 def write_rated_answer(quality: float, rng: Random) -> str:

@@ -16,13 +16,15 @@ from random import Random
 from statistics import NormalDist
 from typing import Literal
 
-from archon_eval.simulation.prompt_recognition import recognize_prompt
+from archon_eval.simulation.prompt_recognition import extract_stated_answer, recognize_prompt
 from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion
+from archon_eval.simulation.reply_templates import WORKING_MARK
 from archon_eval.simulation.reply_writers import SimulatedCall, write_reply
 from archon_eval.simulation.seeded_random import draw_normal, hash_parts
 from archon_eval.simulation.skill_model import MODEL_VARIANCE, SHARED_VARIANCE, SkillModel
 from archon_eval.simulation.skills import find_model
-from archon_eval.types import Message
+from archon_eval.simulation.tool_use import propose_call
+from archon_eval.types import Message, ToolCall, ToolOffer, flatten_conversation, render_turn
 
 CHARACTERS_PER_TOKEN = 4
 """Characters per token, the usual estimate for English text; every count here rests on it."""
@@ -46,6 +48,8 @@ class SimulatedReply:
     output_tokens: int
     letter_logprobs: tuple[tuple[str, float], ...] = ()
     """Log probabilities of the first token, where two letters were to choose between."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls of tools that were offered; at most one."""
 
 
 class Simulator:
@@ -89,8 +93,9 @@ class Simulator:
         seed: int | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        tools: ToolOffer | None = None,
     ) -> SimulatedReply:
-        """The model's reply, cut at the first stop text and at the token limit.
+        """The model's reply, cut at the first stop text and at the token limit; with tools it may be a call of one.
 
         Args:
             model: `sim/NAME` or `NAME`.
@@ -100,12 +105,13 @@ class Simulator:
             seed: the caller's own seed.
             max_tokens: limit of the reply, in tokens of `CHARACTERS_PER_TOKEN` characters.
             stop: texts at which the reply ends, themselves left out.
+            tools: what the reply may call.
 
         Raises:
             SimulationError: no such model.
         """
         name = find_model(model)
-        key = tuple(messages)
+        key = flatten_conversation(messages)
         prompt = self._recognize(key)
         parts = (part for message in key for part in (message.role, message.content))
         rng = Random(hash_parts(self.seed, name, draw, epoch, seed, *parts))
@@ -114,12 +120,23 @@ class Simulator:
         call = SimulatedCall(skill_model=skill_model, prompt=prompt, question_effect=effect, rng=rng)
         text, letters = write_reply(call)
         text, stop_reason = _truncate(text, max_tokens, stop)
+        characters = sum(len(message.content) for message in key)
+        calls: tuple[ToolCall, ...] = ()
+        if tools is not None:
+            characters += sum(len(tool.spec) for tool in tools.definitions)
+            is_right = skill_model.draw_quality(effect, rng) > 0
+            proposed = propose_call(
+                messages, tools, world=self.seed, is_right=is_right, answer=extract_stated_answer(text), rng=rng
+            )
+            if proposed is not None:
+                calls, text, stop_reason = (proposed,), WORKING_MARK, "stop"
         return SimulatedReply(
             text=text,
             stop_reason=stop_reason,
-            input_tokens=estimate_tokens(sum(len(message.content) for message in key)),
-            output_tokens=estimate_tokens(len(text)),
+            input_tokens=estimate_tokens(characters),
+            output_tokens=estimate_tokens(len(render_turn(text, calls))),
             letter_logprobs=letters,
+            tool_calls=calls,
         )
 
 

@@ -129,8 +129,10 @@ def archon(
 
     async def answer(state: TaskState, *_: Any, **__: Any) -> TaskState:
         if state.tools:
+            name = architecture if isinstance(architecture, str) else "FILE.yaml"
             raise ModelError(
-                "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
+                "the sample has tools, and in place of the task's own agent nothing would run them: "
+                f"`inspect eval TASK --model archon/{name}`, with -M for -S, lets the task's agent ask the architecture"
             )
         refuse_foreign_account(state.metadata)
         is_first, lost = not holds_account(state.metadata), replaced.find_lost_steps()

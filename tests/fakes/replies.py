@@ -68,6 +68,18 @@ def tokens(*texts: str) -> int:
     return sum(3 + len(text) // 4 for text in texts)
 
 
+TOOL_CALL = re.compile(r"^CALL (\w+) (.*)$", re.MULTILINE)
+
+
+def split_tool_calls(text: str, number: int) -> tuple[str, list[dict[str, Any]]]:
+    """An answer's lines `CALL name {"argument": 1}` as tool calls, and the rest as its text."""
+    calls = [
+        {"id": f"call_{number}_{place}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for place, (name, arguments) in enumerate(TOOL_CALL.findall(text))
+    ]
+    return TOOL_CALL.sub("", text).strip() if calls else text, calls
+
+
 def build_completion(body: dict[str, Any], request: Request, answer: Answerer) -> dict[str, Any]:
     """A chat completion as OpenAI sends it."""
     name = body["model"]
@@ -76,12 +88,14 @@ def build_completion(body: dict[str, Any], request: Request, answer: Answerer) -
     reason = {"filter": "content_filter", "length": "length"}.get(request.fault, "stop")
     choices: list[dict[str, Any]] = []
     for index, text in enumerate(texts):
-        content = None if request.fault == "null" else text
+        said, calls = split_tool_calls(text, request.number * 1000 + index)
+        content = None if request.fault == "null" else said
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
         choice: dict[str, Any] = {
             "index": index,
-            "message": {"role": "assistant", "content": content, "refusal": None, "annotations": []},
+            "message": message | ({"tool_calls": calls} if calls else {}),
             "logprobs": None,
-            "finish_reason": reason,
+            "finish_reason": "tool_calls" if calls and reason == "stop" else reason,
         }
         if body.get("logprobs"):
             top = [{"token": text[:4], "logprob": -0.25, "bytes": None}]

@@ -21,8 +21,7 @@ from inspect_ai.model import (
     get_model,
 )
 from inspect_ai.scorer import includes, model_graded_qa
-from inspect_ai.solver import Generate, Solver, TaskState, generate, prompt_template, solver, system_message, use_tools
-from inspect_ai.tool import Tool, tool
+from inspect_ai.solver import Generate, Solver, TaskState, generate, prompt_template, solver, system_message
 
 TWO = "layers: [{generator: [openai/gpt-4o, openai/gpt-4o-mini]}, {fuser: openai/gpt-4o}]"
 ONE = "layers: [{generator: openai/gpt-4o}]"
@@ -197,23 +196,6 @@ def test_inspects_cache_does_not_replay_what_older_code_of_a_component_answered(
         model = get_model("archon/own.yaml", memoize=False)
         said.append(samples(run(stock(), model, cache=True))[0].output.completion)
     assert said == ["first", "first", "second", "first"]
-
-
-@tool
-def clock() -> Tool:
-    async def execute() -> str:
-        """The time."""
-        return "now"
-
-    return execute
-
-
-def test_tools_are_refused_with_a_reason(folder: Path, fake_server: FakeServer) -> None:
-    (folder / "one.yaml").write_text(ONE)
-    log = run(Task(dataset=[Sample("Hello")], solver=[use_tools(clock()), generate()]), "archon/one.yaml")
-    assert log.status == "error" and log.error
-    assert "calls no tools; the task offers clock" in log.error.message
-    assert not fake_server.requests
 
 
 @pytest.mark.parametrize("config", [GenerateConfig(logprobs=True)])

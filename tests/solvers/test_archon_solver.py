@@ -18,7 +18,6 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageUser,
-    ContentImage,
     ContentText,
     ModelAPI,
     ModelOutput,
@@ -200,12 +199,7 @@ def test_choices_are_formatted_and_marked_as_inspect_does(tmp_path: Path, cot: b
     assert ours.samples[0].choices == theirs.samples[0].choices
 
 
-def test_images_and_tools_are_refused_with_a_reason(tmp_path: Path) -> None:
-    image = ContentImage(image="data:image/png;base64,AAAA")
-    sample = Sample(input=[ChatMessageUser(content=[ContentText(text="see"), image])], target="x")
-    log = run(sample, FUSED, tmp_path)
-    assert log.status == "error" and log.error and "message 1 holds image" in log.error.message
-
+def test_tools_are_refused_with_the_command_that_offers_them(tmp_path: Path) -> None:
     @solver
     def with_tools() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -217,6 +211,7 @@ def test_images_and_tools_are_refused_with_a_reason(tmp_path: Path) -> None:
     task = Task(MemoryDataset([Sample(input="x")]), solver=[with_tools(), archon(FUSED)], scorer=includes())
     (log,) = eval(task, model=None, log_dir=str(tmp_path), display="none")
     assert log.status == "error" and log.error and "has tools" in log.error.message
+    assert "`inspect eval TASK --model archon/FILE.yaml`" in log.error.message
     assert seen == [], "nothing was paid"
 
 
