@@ -27,6 +27,8 @@ from archon_eval.integrations.lm_eval_tasks import find_generative_variants
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
 from archon_eval.models.usage_totals import UsageTotals, total_usage
+from archon_eval.runs.account import QuestionAccount
+from archon_eval.runs.task_account import ACCOUNTS_KEY, TaskAccount
 from archon_eval.types import Conversation, Message
 
 STOP_NAMES = ("until", "stop")
@@ -97,6 +99,8 @@ class ArchonLM(LM):  # type: ignore[misc]
         self._model_usage: dict[str, UsageTotals] = {}
         self._paid = UsageTotals()
         self._notes: Counter[str] = Counter()
+        self._accounts: dict[str, list[QuestionAccount]] = {}
+        """By task."""
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """An answer per request, in order; each goes to the response cache as soon as it is there.
@@ -144,6 +148,8 @@ class ArchonLM(LM):  # type: ignore[misc]
             task = replace(task, seed=task.seed + epoch // RUN_EPOCH_STRIDE)
         answer = await self._runner.answer(to_conversation(context), epoch, task)
         self._count(answer.trail)
+        account = QuestionAccount.from_answer(self._runner.architecture, answer)
+        self._accounts.setdefault(str(request.task_name), []).append(account)
         return answer.text
 
     def _count(self, trail: Trace) -> None:
@@ -199,7 +205,10 @@ class ArchonLM(LM):  # type: ignore[misc]
                 )
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests."""
+        """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests.
+
+        `accounts` has what each task's answers took, by layer too; those that came from a response cache are not in it.
+        """
         total = UsageTotals.add_up(self._model_usage.values())
         return {
             "architecture": self._runner.architecture.to_mapping(),
@@ -209,6 +218,10 @@ class ArchonLM(LM):  # type: ignore[misc]
             "models": {model: _dump_usage(used) for model, used in sorted(self._model_usage.items())},
             "dollars": self._paid.dollars,
             "notes": dict(sorted(self._notes.items())),
+            ACCOUNTS_KEY: {
+                task: TaskAccount.from_accounts(accounts, self._runner.architecture).to_metadata()
+                for task, accounts in self._accounts.items()
+            },
         }
 
 

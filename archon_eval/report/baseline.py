@@ -7,7 +7,7 @@ baseline = load_baseline("baseline.json")
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Baseline:
     cost: Mapping[str, float | None]
     """A name of COST_NAMES -> mean per answer; None is unknown. Older files lack some names."""
     format: int = BASELINE_FORMAT
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """`Run.asked`; empty in older files."""
 
 
 def create_baseline(run: Run) -> Baseline:
@@ -57,6 +59,7 @@ def create_baseline(run: Run) -> Baseline:
         scored=dict(run.scored),
         digests=digests,
         cost=dict(run.cost),
+        asked=dict(run.asked),
     )
 
 
@@ -75,6 +78,7 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
         "fingerprint": baseline.fingerprint,
         "cost": {k: v and round(v, 8) for k, v in baseline.cost.items() if k != "seconds"},
     }
+    head |= {"asked": dict(baseline.asked)} if baseline.asked else {}
     lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
     rows = [
         f"  {json.dumps(question)}: {json.dumps([baseline.digests[question], *map(_dump_answer, answers)])}"
@@ -114,6 +118,7 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
             scored={question: tuple(map(_parse_answer, row[1:])) for question, row in questions.items()},
             digests={question: str(row[0]) for question, row in questions.items()},
             cost={str(name): None if value is None else float(value) for name, value in data["cost"].items()},
+            asked={str(name): str(value) for name, value in data.get("asked", {}).items()},
         )
     except OSError as exc:
         raise DataError(f"cannot read baseline {path}: {exc.strerror or exc}; make one with --save-baseline") from exc

@@ -18,7 +18,7 @@ from statistics import fmean
 from archon_eval.errors import DataError
 from archon_eval.report.baseline import Baseline
 from archon_eval.report.formatting import explain_unknown_costs
-from archon_eval.runs.benchmark_run import COST_COLUMNS, Run
+from archon_eval.runs.benchmark_run import COST_COLUMNS, Run, describe_asking
 from archon_eval.stats.comparison import (
     MIN_DIFFERENCE,
     PairedComparison,
@@ -258,7 +258,10 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         why = run.missing.get(question, "not in the run")
         mismatches.append(f"{lacking} of {len(baseline.scored)} questions have no score; {question}: {why}")
     if changed := [q for q in scored if run.questions[q].digest != baseline.digests[q]]:
-        mismatches.append(f"{len(changed)} questions have another prompt or expected answer: {', '.join(changed[:3])}")
+        how = describe_asking(run.asked, baseline.asked)
+        mismatches.append(
+            f"{len(changed)} questions have another prompt or expected answer: {', '.join(changed[:3])}{how}"
+        )
     return mismatches
 
 

@@ -45,6 +45,13 @@ class BenchmarkQuestion:
     target: str
     group: str
     """Its sub-benchmark; empty where the task has none."""
+    asked: str = ""
+    """Digest of the document and of how it became turns of a chat, where a model's own template may have made text of
+    these: then the texts of two models differ, and the question is the same. Empty where that cannot be."""
+
+    def is_same(self, other: "BenchmarkQuestion") -> bool:
+        """Whether two systems were asked the same, and the same was expected of them."""
+        return self.digest == other.digest or "" != self.asked == other.asked
 
     @property
     def digest(self) -> str:
@@ -118,6 +125,9 @@ class Run:
     """What a reader must know of how logs of the system were joined to this run, or kept apart from it; sentences."""
     scored_by_log: tuple[Mapping[str, tuple[ScoredAnswer, ...]], ...] = ()
     """`scored` of each log, where several became this run; empty where it is of one."""
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """How the harness made prompts of the questions, in words by aspect, to say why those of two runs differ; empty
+    where the log does not say."""
 
     @cached_property
     def scores(self) -> dict[str, tuple[float, ...]]:
@@ -214,10 +224,16 @@ class Run:
             own = ([judge for judge in a.judges if judge not in b.judges] for a, b in pairs)
             return f"judged differently: {' and '.join(', '.join(judges) or 'nothing else' for judges in own)}"
         shared = [question for question in self.scores if question in other.scores]
-        if changed := [q for q in shared if self.questions[q].digest != other.questions[q].digest]:
+        if changed := [q for q in shared if not self.questions[q].is_same(other.questions[q])]:
             text = f"{len(changed)} of {len(shared)} questions have another prompt or expected answer"
-            return f"{text} ({', '.join(changed[:3])})"
+            return f"{text} ({', '.join(changed[:3])}){describe_asking(self.asked, other.asked)}"
         return ""
+
+
+def describe_asking(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The end of a sentence on prompts that differ: in what they were made differently, where that is known."""
+    differing = [f"{name} {one[name]} and {other[name]}" for name in one if other.get(name, one[name]) != one[name]]
+    return f": not the same task, {'; '.join(differing)}" if differing else ""
 
 
 def merge_runs(first: Run, second: Run) -> Run:
