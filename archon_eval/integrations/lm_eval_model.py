@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 from lm_eval.api.model import LM
@@ -23,7 +23,7 @@ from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
-from archon_eval.integrations.lm_eval_tasks import find_generative_variants
+from archon_eval.integrations.lm_eval_tasks import explain_no_likelihood
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE
 from archon_eval.models.usage_totals import UsageTotals, total_usage
@@ -50,6 +50,10 @@ class ArchonLM(LM):  # type: ignore[misc]
     """An architecture as lm-eval's model."""
 
     tokenizer_name = "archon"
+    on_requests: ClassVar[Callable[[int], None]] = staticmethod(lambda count: None)
+    """Called with how many requests there are, before the first is answered."""
+    on_answer: ClassVar[Callable[[UsageTotals], None]] = staticmethod(lambda usage: None)
+    """Called with what each answer took."""
 
     def __init__(
         self,
@@ -113,6 +117,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         if unused := sorted(names - {"do_sample", *STOP_NAMES, *SETTING_NAMES, *LENGTH_NAMES}):
             log.warning("generation settings without effect on model archon: %s", ", ".join(unused))
         answers: list[str] = [""] * len(requests)
+        type(self).on_requests(len(requests))
         with tqdm(total=len(requests), desc=f"archon {self._runner.architecture.name}", disable=disable_tqdm) as bar:
 
             async def answer_one(place: int, epoch: int) -> None:
@@ -150,6 +155,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         self._count(answer.trail)
         account = QuestionAccount.from_answer(self._runner.architecture, answer)
         self._accounts.setdefault(str(request.task_name), []).append(account)
+        type(self).on_answer(account.usage)
         return answer.text
 
     def _count(self, trail: Trace) -> None:
@@ -267,14 +273,4 @@ def _dump_usage(used: UsageTotals) -> dict[str, int]:
 
 
 def _explain_no_likelihood(requests: Sequence[Any]) -> str:
-    names = list(dict.fromkeys(str(request.task_name) for request in requests))
-    variants = [variant for name in names[:5] for variant in find_generative_variants(name)]
-    others = (
-        f"Tasks of the family that generate text: {', '.join(dict.fromkeys(variants))}."
-        if variants
-        else "Use a task that generates text."
-    )
-    return (
-        f"{', '.join(names[:5])}: an architecture answers with text and has no log-likelihood of a given one "
-        f"(output_type loglikelihood or multiple_choice). {others}"
-    )
+    return explain_no_likelihood(list(dict.fromkeys(str(request.task_name) for request in requests)))

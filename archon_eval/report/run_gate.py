@@ -12,7 +12,8 @@ from archon_eval.report.baseline import load_baseline
 from archon_eval.report.gate import GateOutcome, GateThresholds, check_regression
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import find_single_log, read_run
-from archon_eval.runs.run_eval import Eval, run_eval
+from archon_eval.runs.run_eval import Eval
+from archon_eval.runs.run_lm_eval import run_plan
 
 
 def run_gate(
@@ -34,7 +35,7 @@ def run_gate(
     limits = limits or GateThresholds()
     try:
         expected = load_baseline(baseline)
-        log = run_eval(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
+        log = run_plan(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
         run = read_run(log, scorer or expected.scorer, missing="drop", metric=metric or expected.metric or None)
         return check_regression(expected, run, limits)
     except ArchonError as exc:
