@@ -7,6 +7,7 @@ check_task("arc_challenge", None)            # DataError: ... that generate text
 import re
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,27 @@ def find_generative_variants(task: str) -> list[str]:
     return sorted(near, key=lambda name: (-likeness[name], name))[:MAX_VARIANTS]
 
 
+def find_manager(name: str, include_path: str | None) -> Any:
+    """A `TaskManager` that knows the task, if any does; lm-eval's own tasks, thousands of files, where it must."""
+    if include_path and name in (own := _build_manager(include_path, include_defaults=False)).all_tasks:
+        return own
+    return _build_manager(include_path, include_defaults=True)
+
+
+@cache
+def _build_manager(include_path: str | None, *, include_defaults: bool) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=include_path, include_defaults=include_defaults)
+
+
 def check_task(name: str, include_path: str | None) -> None:
     """Refuse, before its data are read, what is no single task that generates text.
 
     Raises:
         DataError: no such task, a group of tasks, or one that needs log-likelihoods.
     """
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=include_path, include_defaults=not include_path)
-    if include_path and name not in manager.all_tasks:  # lm-eval's own are thousands of files
-        manager = TaskManager(include_path=include_path)
+    manager = find_manager(name, include_path)
     for kind, names in (("group", manager.all_groups), ("tag", manager.all_tags)):
         if name in names:
             inside = [task for task in manager.all_subtasks if task.startswith(f"{name}_")][:3]

@@ -26,7 +26,7 @@ from archon_eval.runs.benchmark_run import COST_NAMES, BenchmarkQuestion, Missin
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import fit_mean
 from archon_eval.runs.score import convert_score
-from archon_eval.runs.task_account import ACCOUNTS_KEY, TaskAccount
+from archon_eval.runs.task_account import ACCOUNTS_KEY, FAILED_KEY, TaskAccount
 from archon_eval.stats.metrics import Metric, ScoredAnswer
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
@@ -157,7 +157,8 @@ def _read_task(file: Path, scorer: str | None, missing: MissingPolicy, *, metric
         scored = {question: scored[question] for question in map(_get_id, rows)}
     config, protocol = results["config"], _describe_protocol(results, task, rows)
     account = _read_account(config, task)
-    usage = _Usage(rows, account, config)
+    failed = _get_failed(results, task)
+    usage = _Usage([row for row in rows if _get_id(row) not in failed], account, config)
     is_chat = protocol["chat template"] != "none"
     asked = _hash(_collect_prompt_settings(results, task)) if is_chat else ""
     return Run(
@@ -374,6 +375,9 @@ def _read_metric(results: Mapping[str, Any], task: str, rows: Sequence[Mapping[s
         )
     is_mean = aggregation in MEAN_AGGREGATIONS or (aggregation is None and (is_same or figure is None))
     more_is_better = results.get("higher_is_better", {}).get(task, {}).get(name)
+    for question, why in _get_failed(results, task).items():
+        values.pop(question, None)
+        problems[question] = why
     choice = _MetricChoice(name, values, problems, unreadable)
     headline = None if figure is None else (name, figure)
     if is_mean and more_is_better is False:
@@ -391,6 +395,13 @@ def _read_metric(results: Mapping[str, Any], task: str, rows: Sequence[Mapping[s
         )
     note = f"lm-eval computes {name} {how}; the mean of its values per document counts here"
     return replace(choice, is_mean=False, headline=headline, note=note)
+
+
+def _get_failed(results: Mapping[str, Any], task: str) -> dict[str, str]:
+    """Question -> why its answer failed, in results that a search wrote: lm-eval scored it as an empty one."""
+    failed = results["config"].get(FAILED_KEY)
+    found = failed.get(task) if isinstance(failed, Mapping) else None
+    return {str(question): str(why) for question, why in found.items()} if isinstance(found, Mapping) else {}
 
 
 def _find_aggregation(results: Mapping[str, Any], task: str, name: str) -> str | None:

@@ -53,7 +53,11 @@ def parse_task_options(pairs: Sequence[tuple[str, Any]], task: str) -> dict[str,
         if not is_legal(value):
             raise DataError(f"task {task}: {name} must be {words}, not {value!r}")
         options[name] = value
-    return options
+    is_chat = bool(options.get("apply_chat_template"))
+    if options.get("fewshot_as_multiturn") and not is_chat:
+        raise DataError(f"task {task}: fewshot_as_multiturn needs apply_chat_template")
+    # said outright: the default has changed between lm-eval's versions, and differs between its command and Python
+    return {**options, **({"fewshot_as_multiturn": options.get("fewshot_as_multiturn", True)} if is_chat else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,22 @@ class LmEval(Eval):
         options = parse_task_options(_parse_pairs(self.task_args), self.task)
         words = ["lm_eval", "--model", "archon", "--tasks", self.task, "--log_samples", "--output_path", str(folder)]
         words += ["--model_args", json.dumps({"model": "archon", **dict(_parse_pairs(self.solver_args))})]
-        for name, value in options.items():
-            if isinstance(value, bool):
-                words += [f"--{name}"] if value else []
-            elif isinstance(value, Mapping):
-                words += [f"--{name}", ",".join(f"{key}={each}" for key, each in value.items())]
-            else:
-                words += [f"--{name}", str(value)]
-        return words
+        return [*words, *build_options(options)]
+
+
+def build_options(options: Mapping[str, Any]) -> list[str]:
+    """Options of a task as words of lm-eval's command line."""
+    words: list[str] = []
+    for name, value in options.items():
+        if name == "fewshot_as_multiturn":
+            words += [f"--{name}"] if value else [f"--{name}", "false"]
+        elif isinstance(value, bool):
+            words += [f"--{name}"] if value else []
+        elif isinstance(value, Mapping):
+            words += [f"--{name}", ",".join(f"{key}={each}" for key, each in value.items())]
+        else:
+            words += [f"--{name}", str(value)]
+    return words
 
 
 def _parse_pairs(items: Sequence[str]) -> list[tuple[str, Any]]:

@@ -23,6 +23,8 @@ from archon_eval.runs.usage import AverageUsage, average_usages, summarize_layer
 
 ACCOUNTS_KEY = "accounts"
 """Where the accounts are in the model's information in lm-eval's results, by task."""
+FAILED_KEY = "failed"
+"""Where a search's results say why answers failed: task -> document -> why."""
 
 
 @dataclass(frozen=True, slots=True)

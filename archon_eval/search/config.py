@@ -44,6 +44,7 @@ from archon_eval.search.setting_types import (
 from archon_eval.search.space import Space, load_space
 
 Algorithm = Literal["smac", "random", "greedy", "smac-stock"]
+Harness = Literal["inspect", "lm-eval"]
 CostUnit = Literal["calls", "kilotokens", "dollars"]
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
@@ -71,11 +72,14 @@ class TaskSpec:
     """Which scorer counts, `NAME` or `NAME/KEY`; None for the first."""
     metric: StrictStr | None = None
     """Which of its metrics counts; None for the benchmark's own."""
+    harness: Harness = "inspect"
+    """Whose task it is. Of lm-eval's the scorer is a filter, and `args` are options such as `num_fewshot`."""
 
     @property
     def key(self) -> str:
         """The task with its parameters, for records."""
-        return self.name + "".join(f",{name}={value}" for name, value in self.args)
+        ending = "" if self.harness == "inspect" else f" ({self.harness})"
+        return self.name + "".join(f",{name}={value}" for name, value in self.args) + ending
 
     def normalize(self, score: float) -> float:
         """The score between 0 and 1.
@@ -188,8 +192,13 @@ class SearchSettings:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
         del plain["prices"]
         plain["tasks"] = [
-            {name: value for name, value in task.items() if value is not None} for task in plain["tasks"]
-        ]  # scorer and metric: a search from before them is the same without
+            {
+                name: value
+                for name, value in task.items()
+                if value is not None and (name, value) != ("harness", "inspect")
+            }
+            for task in plain["tasks"]
+        ]  # scorer, metric and harness: a search from before them is the same without
         plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NEUTRAL_SOLVER_ARGS}
         return plain
 
@@ -230,6 +239,10 @@ def _find_contradictions(settings: SearchSettings) -> list[str]:
         problems.append(f"models are named twice: {', '.join(models)}")
     keys = [task.key for task in settings.tasks]
     for task in settings.tasks:
+        if task.harness == "lm-eval" and settings.model_roles:
+            problems.append(f"task {task.key}: model_roles are for tasks of Inspect: lm-eval has no roles")
+        if task.harness == "lm-eval":
+            continue
         if task.metric and re.fullmatch(r"pass[@_](at_)?\d+", task.metric) and not task.metric.endswith(("@1", "_1")):
             problems.append(
                 f"task {task.key}: metric {task.metric} needs several answers; a trial asks each question once"
@@ -299,7 +312,8 @@ def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
         legal = [legal.name for legal in fields(_OWNERS[path[0]] if owner else SearchSettings)]
         return f"{place}: unknown key {name!r}{did_you_mean(str(name), legal)}"
     if kind == "literal_error":
-        legal = list(get_args(Algorithm if name == "algorithm" else CostUnit))
+        literals: Mapping[Any, Any] = {"algorithm": Algorithm, "harness": Harness}
+        legal = list(get_args(literals.get(name, CostUnit)))
         return f"{place}: unknown {str(name).replace('_', ' ')} {value!r}{did_you_mean(str(value), legal)}"
     if kind == "missing":
         return f"{place}: a task needs `name:`, e.g. archon_eval/math; got {value!r}"

@@ -17,6 +17,7 @@ import numpy as np
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import SearchError, did_you_mean
+from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.questions import load_questions
@@ -97,7 +98,9 @@ def _check_settings(settings: SearchSettings) -> None:
     from archon_eval.solvers.archon import archon
 
     decided = ("architecture", "models", "epoch_offset", "unknown")
-    legal = [name for name in signature(archon).parameters if name not in decided]
+    taken = [build_engine if task.harness == "lm-eval" else archon for task in settings.tasks]
+    legal = [name for name in signature(archon).parameters if all(name in signature(each).parameters for each in taken)]
+    legal = [name for name in legal if name not in decided]
     if unknown := [name for name, _ in settings.solver_args if name not in legal]:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
     if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:

@@ -15,6 +15,7 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.metrics import DECLARED
 from archon_eval.search.config import TaskSpec
+from archon_eval.search.lm_eval_questions import load_lm_eval_questions
 from archon_eval.tasks._data import find_dev_ids
 
 
@@ -25,6 +26,8 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
     """
+    if task.harness == "lm-eval":
+        return load_lm_eval_questions(task)
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec, registry_lookup
     from archon_eval.solvers.archon import find_further_turns
 
