@@ -37,11 +37,29 @@ metadata: {{version: 1.0}}
 ORDER = "End with a line 'ANSWER: ' and the answer."
 
 
+STRONG = ("strong", "gpt-4o")
+"""Models that `answer_some` lets know more."""
+
+
 def list_rows(count: int) -> list[dict[str, str]]:
-    """Problems of the package's sample, which the simulated pool knows, with their final answers."""
-    text = (resources.files("archon_eval.samples") / "gsm8k.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
-    return [{"question": row["question"], "target": row["answer"].rpartition("#### ")[2]} for row in rows][:count]
+    """Problems of the package's samples, which the simulated pool knows, with whole numbers as answers; at most 73."""
+
+    def read(name: str) -> list[dict[str, str]]:
+        text = (resources.files("archon_eval.samples") / f"{name}.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    rows = [{"question": row["question"], "target": row["answer"].rpartition("#### ")[2]} for row in read("gsm8k")]
+    numbers = [row for row in read("math") if row["answer"].lstrip("-").isdigit()]
+    return [*rows, *({"question": row["problem"], "target": row["answer"]} for row in numbers)][:count]
+
+
+def answer_some(model: str, messages: list[dict[str, Any]], nonce: int) -> str:
+    """`strong` knows all problems but every fourth, `weak` only the even ones; and only `strong` knows the format."""
+    rows, asked = list_rows(73), json.dumps(messages, ensure_ascii=False)
+    place = max(range(len(rows)), key=lambda n: asked.rfind(json.dumps(rows[n]["question"], ensure_ascii=False)[1:-1]))
+    knows = place % 4 != 3 if model in STRONG else place % 2 == 0
+    number = rows[place]["target"] if knows else "-7"
+    return f"So:\nANSWER: {number}" if model in STRONG else f"It is {number}"
 
 
 def write_task(folder: Path, name: str = "sums", *, count: int = 12, before: str = "", more: str = "") -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.lm_eval_runs import list_rows, run_lm_eval, write_task
+from fakes.lm_eval_runs import answer_some, list_rows, run_lm_eval, write_task
 from fakes.logs import write_log
 from fakes.server import FakeServer
 
@@ -25,15 +25,6 @@ FUSED = {
 }
 DATE = "2026-11-20T10-00-00.123456"
 TWO_SHOTS = {"num_fewshot": 2}
-
-
-def answer_some(model: str, messages: list[dict[str, Any]], nonce: int) -> str:
-    """`strong` knows all problems but every fourth, `weak` only the even ones; and only `strong` knows the format."""
-    rows = list_rows(12)
-    place = next(n for n, row in enumerate(rows) if row["question"] in messages[-1]["content"])
-    knows = place % 4 != 3 if model == "strong" else place % 2 == 0
-    number = rows[place]["target"] if knows else "-7"
-    return f"So:\nANSWER: {number}" if model == "strong" else f"It is {number}"
 
 
 @pytest.fixture(scope="module")
