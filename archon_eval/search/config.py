@@ -51,7 +51,9 @@ RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
 Lines = Mapping[tuple[str | int, ...], int]
 """Where a search file says what: path such as ("tasks", 0, "name") -> line; 0 for what an option says instead."""
-_NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
+LM_EVAL_ARGS = ("num_concurrent", "max_connections", "max_retries", "timeout")
+"""Arguments that only lm-eval's model has; they change no answer."""
+_NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget", *LM_EVAL_ARGS)
 """Arguments of the solver that change no answer."""
 _FORM = ConfigDict(extra="forbid")
 

@@ -19,7 +19,7 @@ from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
-from archon_eval.search.config import SearchSettings
+from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
 from archon_eval.search.questions import load_questions
 from archon_eval.search.space import Array, Configuration
 from archon_eval.search.trial import QuestionSplits
@@ -101,6 +101,7 @@ def _check_settings(settings: SearchSettings) -> None:
     taken = [build_engine if task.harness == "lm-eval" else archon for task in settings.tasks]
     legal = [name for name in signature(archon).parameters if all(name in signature(each).parameters for each in taken)]
     legal = [name for name in legal if name not in decided]
+    legal += LM_EVAL_ARGS if archon not in taken else ()
     if unknown := [name for name, _ in settings.solver_args if name not in legal]:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
     if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:

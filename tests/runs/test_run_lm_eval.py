@@ -41,9 +41,20 @@ def test_the_gate_runs_lm_eval_and_fails_decides_nothing_or_passes(
     assert any(line.get("done") == 12 == line.get("total") for line in progress), said.err
     assert len(fake_server.requests) == 12
     assert main(["gate", *given, "-S", "architecture=weak.yaml", "--confidence", "0.51"]) == 1
-    assert main(["gate", *given, "-S", "architecture=nosuch"]) == 2
-    out = capsys.readouterr().out
-    assert "archon: no architecture 'nosuch'" in out and "Traceback" not in out
+
+
+def test_a_refusal_is_one_line_and_leaves_no_folder(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write_task(tmp_path, "choose")
+    file.write_text(file.read_text().replace("output_type: generate_until", "output_type: multiple_choice"))
+    Path("strong.yaml").write_text(json.dumps(STRONG))
+    given = ["--harness", "lm-eval", "--task", "choose", "-T", "include_path=.", "-S", "architecture=strong.yaml"]
+    assert main(["gate", *given, "-S", "api_key=sk-very-secret", "--baseline", "b.json", "--save-baseline"]) == 2
+    said = capsys.readouterr().err
+    assert "archon: choose: an architecture answers with text and has no log-likelihood" in said
+    assert "Traceback" not in said and "very-secret" not in said and list(Path("logs").iterdir()) == []
 
 
 def test_ablate_runs_lm_eval_on_shared_calls(
