@@ -224,7 +224,8 @@ def _read_results(file: Path) -> dict[str, Any]:
 
 def _list_tasks(results: Mapping[str, Any]) -> list[str]:
     """The tasks with documents of their own; a group's figures come from its tasks."""
-    return [task for task in results["configs"] if task in results["results"]]
+    groups = {name for name, tasks in (results.get("group_subtasks") or {}).items() if tasks}
+    return [task for task in results["configs"] if task in results["results"] and task not in groups]
 
 
 def _find_results(file: Path, task: str, date: str) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def load_lm_eval_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str
 
 def _check_scoring(task: TaskSpec, loaded: Any) -> None:
     """Refuse a filter or a metric that the task does not have, or that trials cannot be compared by."""
-    filters = [each.name for each in loaded._filters]
+    filters = [str(each["name"]) for each in loaded.dump_config().get("filter_list") or [{"name": "none"}]]
     aggregations, better = loaded.aggregation(), loaded.higher_is_better()
     metric, chosen = task.metric, task.scorer
     if chosen and chosen not in filters:
