@@ -8,7 +8,7 @@ REAL_MODEL := openai-api/llama/SmolLM2-135M-Instruct
 RECORDED := tests/recordings
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check gate bench docs clean
+.PHONY: demo test check gate compat bench docs clean
 
 ifdef REAL
 # the same comparison, smaller, with a small real model on this machine
@@ -40,6 +40,10 @@ gate: $(VENV)/core
 	  --task archon_eval/math -T sample=true -T n=40 -S architecture=$(RECORDED)/small.yaml \
 	  -S store=$(RECORDED)/calls.db -S store_policy=replay --log-dir logs/gate --junit logs/gate/junit.xml
 
+# the tests of the doors with the oldest and the newest Inspect and lm-eval that pyproject.toml allows, and what has moved
+compat: $(VENV)/bin/python
+	$(BIN)/python tests/compat.py $(ARGS)
+
 docs: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -60,4 +64,4 @@ $(VENV)/dev: $(VENV)/bin/python pyproject.toml
 	touch $@ $(VENV)/core
 
 clean:
-	rm -rf $(VENV) logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-compat logs .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,16 +7,26 @@ so that this module is cheap to import and a name that has gone breaks only what
 small function each. `tests/test_inspect_compat.py` checks all of them and runs before every other test.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+import gc
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import parse as parse_version
 
 if TYPE_CHECKING:
     from inspect_ai._control.pause import wait_generate_dispatch as wait_generate_dispatch
     from inspect_ai._eval.loader import load_task_spec as load_task_spec
+    from inspect_ai._eval.run import eval_run as eval_run
+    from inspect_ai._eval.task.run import TaskRunOptions as TaskRunOptions
     from inspect_ai._sentinel._context import is_agent_generate as is_agent_generate
+    from inspect_ai._util.config import parse_cli_args as parse_cli_args
     from inspect_ai._util.entrypoints import ensure_entry_points as ensure_entry_points
     from inspect_ai._util.error import PrerequisiteError as PrerequisiteError
     from inspect_ai._util.http import parse_retry_after as parse_retry_after
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
     from inspect_ai.model._providers.openai_completions import (
         completion_params_completions as completion_params_completions,
     )
+    from inspect_ai.solver._chain import unroll as unroll
     from inspect_ai.solver._task_state import sample_state as sample_state
     from inspect_ai.util import _concurrency
     from inspect_ai.util._limit import check_message_limit as check_message_limit
@@ -64,6 +75,7 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "OpenAICompatibleAPI": "inspect_ai.model._providers.openai_compatible:OpenAICompatibleAPI",
     "OpenAIResponseError": "inspect_ai.model._openai:OpenAIResponseError",
     "PrerequisiteError": "inspect_ai._util.error:PrerequisiteError",
+    "TaskRunOptions": "inspect_ai._eval.task.run:TaskRunOptions",
     "active_controller": "inspect_ai.util._concurrency:_active_controller",
     "active_generate_config": "inspect_ai.model._generate_config:active_generate_config",
     "check_limits_before_dispatch": "inspect_ai.model._model:_check_limits_before_dispatch",
@@ -71,6 +83,7 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "completion_params_completions": "inspect_ai.model._providers.openai_completions:completion_params_completions",
     "construct_type": "openai._models:construct_type",
     "ensure_entry_points": "inspect_ai._util.entrypoints:ensure_entry_points",
+    "eval_run": "inspect_ai._eval.run:eval_run",
     "generate_config_override_for_attempt": (
         "inspect_ai.model._generate_overrides:generate_config_override_for_attempt"
     ),
@@ -79,6 +92,7 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "init_transcript": "inspect_ai.log._transcript:init_transcript",
     "is_agent_generate": "inspect_ai._sentinel._context:is_agent_generate",
     "load_task_spec": "inspect_ai._eval.loader:load_task_spec",
+    "parse_cli_args": "inspect_ai._util.config:parse_cli_args",
     "parse_retry_after": "inspect_ai._util.http:parse_retry_after",
     "record_and_check_model_usage": "inspect_ai.model._model:record_and_check_model_usage",
     "record_turn": "inspect_ai.util._limit:record_turn",
@@ -91,16 +105,54 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "sample_state": "inspect_ai.solver._task_state:sample_state",
     "sample_wait": "inspect_ai._util.working:sample_wait",
     "set_active_generate_config": "inspect_ai.model._generate_config:set_active_generate_config",
+    "unroll": "inspect_ai.solver._chain:unroll",
     "use_model_event_sink": "inspect_ai.model._model:use_model_event_sink",
     "wait_generate_dispatch": "inspect_ai._control.pause:wait_generate_dispatch",
 }
 """The name here -> `module:name` there."""
+_VERSION = parse_version(version("inspect-ai"))
+_SINCE_WORKING_TIME = "0.3.281"
+"""The version that counts work and not waiting; names and parameters changed with it."""
+_IS_BEFORE_WORKING_TIME = parse_version(_SINCE_WORKING_TIME) > _VERSION
 DIRECT_PATH_METHODS = (
     *("generate", "resolve_tools", "messages_to_openai", "request_headers", "on_response"),
-    *("_generate_completion", "chat_choices_from_completion", "served_model_usage", "max_tokens", "_create_client"),
+    *("_generate_completion", "chat_choices_from_completion", "max_tokens", "_create_client"),
     *("collapse_user_messages", "collapse_assistant_messages", "collapse_system_messages", "max_tokens_for_config"),
+    *(("served_model_usage",) if parse_version("0.3.285") <= _VERSION else ()),
 )
 """Methods of OpenAICompatibleAPI that decide what is sent: a provider that changes one sends requests of its own."""
+
+
+def _get_wait_reporter() -> Callable[[float], None]:
+    """What versions before the count of work are told of seconds waited."""
+    reporter: Callable[[float], None] = import_module("inspect_ai._util.working").report_sample_waiting_time
+    return reporter
+
+
+@contextmanager
+def _report_wait() -> Iterator[None]:
+    """`sample_wait` of versions that have only the count of seconds."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        _get_wait_reporter()(time.monotonic() - started)
+
+
+async def wait_for_dispatch(model: "Model", connection: Any) -> None:
+    """Wait while the user has paused calls of the model; the connection's slot is given back meanwhile."""
+    from archon_eval._inspect_compat import wait_generate_dispatch
+
+    wait: Any = wait_generate_dispatch
+    await (wait(model, _get_wait_reporter(), connection) if _IS_BEFORE_WORKING_TIME else wait(model, connection))
+
+
+STAND_INS: Mapping[str, tuple[str, Callable[..., Any]]] = {
+    "check_limits_before_dispatch": ("0.3.277", lambda: None),
+    "is_agent_generate": ("0.3.279", lambda: False),
+    "sample_wait": (_SINCE_WORKING_TIME, _report_wait),
+}
+"""A name that older versions of the declared range lack -> the version that brought it, and what they did instead."""
 
 
 def __getattr__(name: str) -> Any:
@@ -110,6 +162,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as exc:
+        if name in STAND_INS and parse_version(STAND_INS[name][0]) > _VERSION:
+            return STAND_INS[name][1]
         package = module.partition(".")[0].replace("_", "-")
         raise ImportError(
             f"{package} {version(package)} has no `{attribute}` in {module}, where archon_eval expects it ({exc}): "
@@ -137,6 +191,64 @@ def get_error_text(error: BaseException) -> str:
     from archon_eval._inspect_compat import PrerequisiteError
 
     return Text.from_markup(str(error.message)).plain if isinstance(error, PrerequisiteError) else str(error)
+
+
+def find_replaced_tasks(names: Collection[str]) -> list["ReplacedTask"] | None:
+    """The tasks of the eval that is building its solver right now, above the caller on the stack.
+
+    Args:
+        names: of the solver that is being built, as the eval may have been given it.
+
+    Returns:
+        None where no eval is doing so; empty where the eval's solver has another name and only contains this one.
+    """
+    from archon_eval._inspect_compat import eval_run
+
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not eval_run.__code__:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    if getattr(frame.f_locals.get("solver"), "solver", None) not in names:
+        return []
+    return [ReplacedTask(each.task, each.task_file, each.task_args) for each in frame.f_locals["tasks"]]
+
+
+def find_task_of_eval(eval_id: str, names: Collection[str]) -> "ReplacedTask | None":
+    """The task that a running eval asks with a solver in place of the task's own, by one look at what lives.
+
+    Args:
+        names: of the solver, as it may be registered.
+
+    Returns:
+        None where it cannot be found; its `task` is None where no such solver stands in place of the task's own.
+    """
+    from inspect_ai.util import registry_info
+
+    from archon_eval._inspect_compat import TaskRunOptions
+
+    for found in gc.get_objects():
+        if type(found) is not TaskRunOptions or found.logger.eval.eval_id != eval_id:
+            continue
+        spec = found.logger.eval
+        is_replaced = found.solver is not None and registry_info(found.solver).name in names
+        return ReplacedTask(found.task if is_replaced else None, spec.task_file, spec.task_args_passed)
+    return None
+
+
+@dataclass(frozen=True)
+class ReplacedTask:
+    """A task whose solver an eval replaces."""
+
+    task: Any
+    file: str | None
+    args: Mapping[str, Any]
+
+    @property
+    def spec(self) -> str:
+        """As Inspect finds it."""
+        name = self.task.registry_name or self.task.name
+        return f"{self.file}@{name}" if self.file else str(name)
 
 
 def resolve_config(model: "Model", config: "GenerateConfig") -> "GenerateConfig":

@@ -36,6 +36,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "init_transcript": ("transcript",),
     "is_agent_generate": (),
     "load_task_spec": ("task_spec", "task_args"),
+    "parse_cli_args": ("args",),
     "parse_retry_after": ("headers",),
     "record_and_check_model_usage": ("model", "usage", "role"),
     "record_turn": (),
@@ -48,15 +49,20 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "sample_state": (),
     "sample_wait": (),
     "set_active_generate_config": ("config",),
+    "unroll": ("solver",),
     "use_model_event_sink": ("sink",),
-    "wait_generate_dispatch": ("model", "connection"),
+    "wait_generate_dispatch": (
+        ("model", "report_waiting_time", "connection") if compat._IS_BEFORE_WORKING_TIME else ("model", "connection")
+    ),
 }
 """The first parameters of each function, in the order in which it is called here."""
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "ActiveSample": (),
     "OpenAIAPI": ("is_gpt_5", "is_o_series", "model_family", "max_tokens", "max_tokens_for_config"),
     "OpenAICompatibleAPI": (*compat.DIRECT_PATH_METHODS, "completion_params", "resolve_stream"),
+    "TaskRunOptions": ("__dataclass_fields__",),
     "active_controller": ("get",),
+    "eval_run": ("__code__",),
 }
 """What is used of each class or value."""
 DOCKER_ATTRIBUTES = ("_response", "_fp")
@@ -99,7 +105,9 @@ def test_what_is_read_of_objects_is_there() -> None:
     from inspect_ai.model._providers.vllm import VLLMAPI
 
     assert "_init_base_url" in VLLMAPI.__init__.__code__.co_names, "how to recognise Inspect's vLLM has changed"
-    assert "epoch" in inspect.signature(compat.ActiveSample).parameters, "ActiveSample has no `epoch` any more"
+    assert {"epoch", "eval_id"} <= {*inspect.signature(compat.ActiveSample).parameters}, "ActiveSample lacks one"
+    assert {"tasks", "solver"} <= {*inspect.signature(compat.eval_run).parameters}, "`find_replaced_tasks` reads these"
+    assert {"task", "solver", "logger"} <= {*compat.TaskRunOptions.__dataclass_fields__}, "`find_task_of_eval` too"
     api = get_model("openai/gpt-4o", api_key="key", memoize=False).api
     for name in (
         *("service", "responses_api", "service_tier", "streaming", "client", "base_url", "qualified_model_name"),

@@ -53,7 +53,7 @@ def _ablate(options: argparse.Namespace) -> int:
         raise DataError("ablate runs evals: which benchmark? --task archon_eval/math -T sample=true")
     if options.png:
         require_plotting()  # before anything is paid
-    plan = build_eval(options)
+    plan, choice = build_eval(options).choose_door()
     with ProgressDisplay("ablate", options.json) as progress:
         evals = EvalSeries(progress, 1 + len(changed), options.epochs)
         run, worth = ablation.run_ablation(
@@ -67,20 +67,21 @@ def _ablate(options: argparse.Namespace) -> int:
             metric=options.metric,
         )
     worth.sort(key=lambda result: -result.value.value)
-    _show_worth(run, worth, options)
+    _show_worth(run, worth, options, door=choice.sentence)
     return 0
 
 
-def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace) -> None:
+def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace, *, door: str) -> None:
     from archon_eval.report import ablation, ci_output
     from archon_eval.report.html.score_charts import build_interval_chart
     from archon_eval.report.html.vega import render_png
 
     at = f"{100 * worth[0].value.confidence:.3g}%"
     if options.json:
-        print(json.dumps(ablation.dump_ablation(run, worth), indent=2))
+        print(json.dumps({**ablation.dump_ablation(run, worth), "door": door}, indent=2))
     else:
         _print_worth(run, worth, options.missing)
+        print(sanitize_text(f"Run through {door}"))
         print(
             f"Worth: {run.metric.name} of the whole less that of the changed one, on the same questions; intervals "
             f"and verdicts at {at}, which holds for all {len(worth)} together. Logs: {options.log_dir}"

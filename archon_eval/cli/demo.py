@@ -18,6 +18,7 @@ from rich.table import Table
 import archon_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.errors import DataError, sanitize_text
+from archon_eval.runs.door import DoorOption, choose_door
 from archon_eval.runs.run_eval import Eval, run_eval
 
 if TYPE_CHECKING:
@@ -67,13 +68,16 @@ DEMO_COSTS = {"calls": ".1f", "input_tokens": ",.0f", "output_tokens": ",.0f", "
 """The costs that the table shows, and how."""
 
 
-def run_demo(models: str, folder: Path, console: Console, *, small: bool = False, events: bool = False) -> "list[Run]":
+def run_demo(
+    models: str, folder: Path, console: Console, *, small: bool = False, events: bool = False, door: DoorOption = "auto"
+) -> "list[Run]":
     """Run the four evals one after the other and print the table; with `events`, only progress as JSON on stderr.
 
     Args:
         models: separated by commas, strongest first.
         folder: where the logs go.
         small: few easy questions and short replies, for a small model on this machine.
+        door: how the architectures answer (`archon_eval.runs.door`).
 
     Raises:
         ArchonError: an eval that failed; what it printed is in the message.
@@ -89,14 +93,17 @@ def run_demo(models: str, folder: Path, console: Console, *, small: bool = False
             soft_wrap=True,
         )
     comparison = SMALL if small else STANDARD
-    results = []
+    results: list[Run] = []
     with ProgressDisplay("demo", events) as progress:
         evals = EvalSeries(progress, len(comparison.systems), comparison.epochs)
         for name, architecture in comparison.systems:
             solver_args = (f"architecture={architecture}", f"models={models}")
-            eval = Eval(comparison.task, comparison.task_args, solver_args, epochs=comparison.epochs)
+            asked = Eval(comparison.task, comparison.task_args, solver_args, epochs=comparison.epochs, door=door)
+            eval, choice = asked.choose_door()
             if not events:
                 with progress.pause():
+                    if not results:
+                        console.print(sanitize_text(choice.sentence.capitalize()), markup=False, soft_wrap=True)
                     console.print(
                         f"[dim]$ {shlex.join(eval.build_command(folder))}[/dim]", soft_wrap=True, highlight=False
                     )
@@ -128,11 +135,13 @@ def read_result(name: str, path: Path) -> "Run":
     return replace(run, name=name)
 
 
-def dump_results(results: "list[Run]") -> list[dict[str, Any]]:
+def dump_results(results: "list[Run]", door: DoorOption = "auto") -> list[dict[str, Any]]:
     """Plain values for JSON: each system's figures and scores."""
+    choice = choose_door(STANDARD.task, {}, {}, door)
     return [
         {
             "name": run.name,
+            "door": choice.sentence,
             "metric": run.metric.name,
             "score": asdict(run.estimate),
             "right": {question: list(scores) for question, scores in run.scores.items()},

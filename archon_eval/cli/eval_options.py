@@ -14,6 +14,7 @@ def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs
         text = f"{what} parameter; repeat for several"
         command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
     command.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    add_door_option(command, "auto")
     command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
     command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
@@ -39,6 +40,18 @@ def build_eval(options: argparse.Namespace) -> Any:
         roles=tuple(options.model_role),
         epochs=options.epochs,
         seconds=options.time_limit,
+        door=options.door,
+    )
+
+
+def add_door_option(command: Any, default: str | None = None) -> None:
+    """The option that says how the architecture answers a task."""
+    command.add_argument(
+        "--door",
+        choices=("auto", "solver", "model"),
+        default=default,
+        help="the architecture in place of the task's own solver, or as the model that this asks (default: auto, the "
+        "model wherever the solver would lose something)",
     )
 
 
@@ -71,4 +84,13 @@ def add_metric_option(command: Any, default: str = "the benchmark's own") -> Non
     """The option that says by which figure systems are reported and compared."""
     command.add_argument(
         "--metric", metavar="NAME", help=f"which figure counts, such as win_rate or mean (default: {default})"
+    )
+
+
+def add_prompts_option(command: Any) -> None:
+    """The option that lets runs with other prompts be compared on purpose."""
+    command.add_argument(
+        "--ignore-prompts",
+        action="store_true",
+        help="compare although the questions were asked with other system messages, templates, examples or tools",
     )

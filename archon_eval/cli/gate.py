@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_eval_options, add_metric_option, build_eval
+from archon_eval.cli.eval_options import add_eval_options, add_metric_option, add_prompts_option, build_eval
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay, ProgressUpdate
 from archon_eval.errors import ArchonError, DataError, sanitize_text
 
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     add_eval_options(gate)
     gate.add_argument("--scorer", metavar="NAME", help="which score counts (default: the baseline's)")
     add_metric_option(gate, "the baseline's")
+    add_prompts_option(gate)
     gate.add_argument("--margin", type=float, default=0.0, help="points of drop that are tolerated (%(default)s)")
     gate.add_argument("--detect", type=float, help="points beyond it that must be found (5 where scores lie in 0 to 1)")
     gate.add_argument("--confidence", type=float, default=0.95, help="one-sided, of an alarm (%(default)s)")
@@ -72,6 +73,7 @@ def _check_with_progress(source: Any, limits: Any, options: argparse.Namespace) 
             limits=limits,
             scorer=options.scorer,
             metric=options.metric,
+            ignore_prompts=options.ignore_prompts,
             on_progress=on_progress,
         )
 
@@ -89,10 +91,11 @@ def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
 
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
-    run = options.task_args, options.solver_args, options.model_role, options.epochs, options.time_limit
-    if options.log is not None and (*run, options.harness) != ([], [], [], 1, inf, "inspect"):
+    run = options.task_args, options.solver_args, options.model_role, options.door, options.epochs, options.time_limit
+    if options.log is not None and (*run, options.harness) != ([], [], [], "auto", 1, inf, "inspect"):
         raise DataError(
-            "-T, -S, --model-role, --epochs, --time-limit and --harness are of a run with --task, not of a finished log"
+            "-T, -S, --model-role, --door, --epochs, --time-limit and --harness are of a run with --task, not of a "
+            "finished log"
         )
     limits = GateThresholds(
         margin=options.margin, detect=options.detect, confidence=options.confidence, power=options.power
@@ -106,8 +109,12 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     from archon_eval.runs.read_log import find_single_log, read_run
     from archon_eval.runs.run_lm_eval import run_plan
 
+    door = ""
     with ProgressDisplay("gate", options.json) as progress:
         on_progress = _create_progress_callback(progress, source)
+        if not isinstance(source, Path):
+            source, choice = source.choose_door()
+            door = choice.sentence
         log = find_single_log(source) if isinstance(source, Path) else run_plan(source, options.log_dir, on_progress)
         run = read_run(log, options.scorer, missing="drop", metric=options.metric)
     if run.missing:
@@ -120,12 +127,13 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     for warning in warnings:
         _print_error(f"warning: {warning}")
     summary = {"baseline": str(options.baseline), "questions": len(run.scored), "task": run.task, "name": run.name}
-    summary |= {"metric": run.metric.name, "value": run.estimate.value, "warnings": list(warnings)}
+    summary |= {"metric": run.metric.name, "value": run.estimate.value, "warnings": list(warnings), "door": door}
     print(
         dump_json(summary)
         if options.json
         else sanitize_text(
             f"{options.baseline}: {len(run.scored)} questions of {run.task}, {run.name}, {describe_score(run)}"
+            f"{f'{chr(10)}note: {door}' if door else ''}"
         )
     )
     return 0

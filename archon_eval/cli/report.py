@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_scoring_options
+from archon_eval.cli.eval_options import add_prompts_option, add_scoring_options
 from archon_eval.cli.gate import add as add_gate
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
 from archon_eval.cli.report_table import write_table
@@ -26,6 +26,7 @@ def add(commands: Any) -> None:
     compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
     compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
     add_scoring_options(compare)
+    add_prompts_option(compare)
     compare.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdict (%(default)s)")
     compare.add_argument("--json", action="store_true", help="everything, as JSON")
 
@@ -48,6 +49,7 @@ def add(commands: Any) -> None:
         "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
     )
     add_scoring_options(report, "drop")
+    add_prompts_option(report)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -63,6 +65,7 @@ def _compare(options: argparse.Namespace) -> int:
             scorer=options.scorer,
             missing=options.missing,
             metric=options.metric,
+            ignore_prompts=options.ignore_prompts,
             confidence=options.confidence,
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )
@@ -79,6 +82,8 @@ def _compare(options: argparse.Namespace) -> int:
         for note in dict.fromkeys(run.metric_note for run in (pair.first, pair.second) if run.metric_note):
             print(sanitize_text(note))
         print(sanitize_text(summarize_comparison(pair)))
+        if pair.prompt_note:
+            print(sanitize_text(pair.prompt_note))
         _print_costs(pair)
         if pair.unpaired:
             print(f"Left out of the difference: {pair.unpaired} questions that only one of the two has a score of.")
@@ -187,6 +192,7 @@ def _write_report(options: argparse.Namespace) -> int:
             options.scorer,
             options.missing,
             metric=options.metric,
+            ignore_prompts=options.ignore_prompts,
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )
         progress(ProgressUpdate("writing the report"))

@@ -31,6 +31,7 @@ def write_table(options: argparse.Namespace) -> int:
             options.scorer,
             options.missing,
             metric=options.metric,
+            ignore_prompts=options.ignore_prompts,
             merge=True,
             on_progress=lambda done, total: progress(ProgressUpdate("reading logs", done, total, unit="logs")),
         )

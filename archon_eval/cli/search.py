@@ -14,7 +14,7 @@ from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_harness_option, add_metric_option
+from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option
 from archon_eval.cli.progress import ProgressDisplay as Bar
 from archon_eval.cli.progress import ProgressUpdate
 
@@ -35,6 +35,7 @@ def add(commands: Any) -> None:
     task.add_argument("--space", help="a preset (paper, paper-v1, small, high-sample) or a YAML file")
     task.add_argument("--algorithm", help="smac (default), random, greedy or smac-stock")
     task.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
+    add_door_option(task)
     limits = command.add_argument_group("limits, per question")
     for name, text in (
         ("calls", "model calls"),
@@ -178,7 +179,7 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         args = parse_pairs(options.task_args, "-T")
         chosen |= {"harness": options.harness} if options.harness != "inspect" else {}
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
-    names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices"
+    names = "models space algorithm cost_weight cost_unit finalists confirm_epochs trial_questions seed prices door"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
         warn_renamed_option("--given-order", "--skip-ranking")
@@ -296,14 +297,20 @@ def _print_summary(summary: Mapping[str, Any], folder: Path, console: Any) -> No
         console.print(f"On top of these, and in no budget: {tokens} of models in roles ({judges}).", highlight=False)
     for note in summary["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)
-    console.print(_format_command(summary["settings"]["tasks"], folder / "best.yaml"), soft_wrap=True, markup=False)
+    for task, choice in summary["doors"].items():
+        text = sanitize_text(f"{task}, door: {choice['door']} ({choice['reason']})")
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(_format_command(summary, folder / "best.yaml"), soft_wrap=True, markup=False)
 
 
-def _format_command(tasks: Sequence[Mapping[str, Any]], best: Path) -> str:
+def _format_command(summary: Mapping[str, Any], best: Path) -> str:
     """How to run the winner."""
+    tasks = summary["settings"]["tasks"]
     own = [task for task in tasks if task.get("harness") == "lm-eval"]
     if not own or len(own) < len(tasks):
-        return f"inspect eval ... --solver archon -S architecture={best}"
+        as_model = any(choice["door"] == "model" for choice in summary["doors"].values())
+        answering = f"--model archon/{best}" if as_model else f"--solver archon -S architecture={best}"
+        return f"inspect eval ... {answering}"
     from archon_eval.runs.child_process import join_words
     from archon_eval.runs.run_lm_eval import build_options, parse_task_options
 

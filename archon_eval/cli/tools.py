@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.commands import add_command
+from archon_eval.cli.eval_options import add_door_option
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import SimulationError, did_you_mean
@@ -17,6 +18,7 @@ def add(commands: Any) -> None:
     demo = add_command(commands, "demo", "four systems on the bundled problems, as real evals", run=_run_demo)
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
     demo.add_argument("--small", action="store_true", help="few easy questions and short replies, for a small model")
+    add_door_option(demo, "auto")
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
 
@@ -41,9 +43,11 @@ def _run_demo(options: argparse.Namespace) -> int:
 
     from archon_eval.cli.demo import dump_results, run_demo
 
-    results = run_demo(options.models, options.log_dir, Console(), small=options.small, events=options.json)
+    results = run_demo(
+        options.models, options.log_dir, Console(), small=options.small, events=options.json, door=options.door
+    )
     if options.json:
-        print(json.dumps(dump_results(results), indent=2))
+        print(json.dumps(dump_results(results, options.door), indent=2))
     return 0
 
 

@@ -34,7 +34,7 @@ class Vote(ListComponent):
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
-        version=3,  # 3: answers that the mathematics scorer holds for equal are one; hedges and fragments do not vote
+        version=4,  # 3: equality of the mathematics scorer; hedges and fragments do not vote. 4: conditions and angles
     )
     outcome_name = "vote"
     fallback = "no candidate gives an answer that can be compared: all go on"

@@ -138,7 +138,8 @@ class EngineCallContext:
             self._record_step(call, purpose, about=about, problem=str(exc))
             overflowed, failure = is_overflow(str(exc)), f"layer {self._layer} ({spec.kind}), {purpose}: {exc}"
             if overflowed and self._raises_overflow:
-                raise ContextOverflowError(f"{purpose} by {model}: {exc}") from exc
+                why = str(exc).removeprefix(f"{model}: ")
+                raise ContextOverflowError(f"{purpose} by {model}: {why}") from exc
             if spec.on_error == "drop":
                 self._add_note("dropped", str(exc), about)
                 return None, "dropped"

@@ -66,11 +66,19 @@ def _shrink(component: Component, shown: Candidates, whole: Candidates) -> Candi
         longest = max(range(len(shown)), key=lambda place: len(shown[place].text) + len(shown[place].critique or ""))
         return shown[:longest] + shown[longest + 1 :]
     if policy == "truncate":
+        critiques = component.type.reads_critiques is not False
         lengths = [len(candidate.text) for candidate in shown]
+        lengths += [len(candidate.critique or "") for candidate in shown if critiques]
         limit = max(SHORTEST, _find_limit(lengths, int(KEPT_SHARE * sum(lengths))))
         if limit < max(lengths, default=0):
-            return tuple(replace(candidate, text=truncate_middle(candidate.text, limit)) for candidate in whole)
+            return tuple(_truncate_candidate(candidate, limit) for candidate in whole)
     return None
+
+
+def _truncate_candidate(candidate: Candidate, limit: int) -> Candidate:
+    """A candidate of whose text and critique at most so many characters each are shown."""
+    critique = candidate.critique and truncate_middle(candidate.critique, limit)
+    return replace(candidate, text=truncate_middle(candidate.text, limit), critique=critique)
 
 
 def _find_limit(lengths: Sequence[int], total: int) -> int:
@@ -107,12 +115,12 @@ def _find_overflow(exc: BaseException) -> ContextOverflowError | None:
 
 
 def _describe_change(shown: Candidates, whole: Candidates) -> str:
-    texts = {candidate.id: candidate.text for candidate in shown}
-    left_out = [candidate.id for candidate in whole if candidate.id not in texts]
+    by_id = {candidate.id: candidate for candidate in shown}
+    left_out = [candidate.id for candidate in whole if candidate.id not in by_id]
     if left_out:
         return f"{len(left_out)} of {len(whole)} candidates left out ({_list(left_out)})"
-    cut = [candidate.id for candidate in whole if candidate.text != texts[candidate.id]]
-    length = max(map(len, texts.values()))
+    cut = [candidate.id for candidate in whole if candidate != by_id[candidate.id]]
+    length = max(len(text) for candidate in shown for text in (candidate.text, candidate.critique or ""))
     return f"{len(cut)} of {len(whole)} candidates shortened to {length:,} characters ({_list(cut)})"
 
 
@@ -122,9 +130,12 @@ def _list(ids: Sequence[str]) -> str:
 
 def restore_candidate(after: Candidate, shown: Candidates, whole: Sequence[Candidate]) -> Candidate:
     """A candidate that a component was shown shortened, with all it was given; a text of the component's own stays."""
-    cut = {candidate.id: candidate.text for candidate in shown}
-    texts = {candidate.id: candidate.text for candidate in whole}
-    return replace(after, text=texts[after.id]) if after.text == cut.get(after.id) else after
+    before = next((candidate for candidate in shown if candidate.id == after.id), None)
+    if before is None:
+        return after
+    given = next(candidate for candidate in whole if candidate.id == after.id)
+    text = given.text if after.text == before.text else after.text
+    return replace(after, text=text, critique=given.critique if after.critique == before.critique else after.critique)
 
 
 def restore_state(component: Component, after: State, shown: Candidates, whole: Candidates) -> State:

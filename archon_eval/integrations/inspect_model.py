@@ -39,6 +39,7 @@ from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.runs.account import QuestionAccount, build_output_metadata
+from archon_eval.runs.door import SOLVER_ONLY_ARGS
 from archon_eval.types import Conversation
 
 UNSUPPORTED_CONFIG = {
@@ -60,14 +61,25 @@ class ArchonAPI(ModelAPI):
         *,
         config: GenerateConfig | None = None,
         models: str | list[str] | None = None,
+        architecture: str | dict[str, Any] | None = None,
+        epoch_offset: int = 0,
         **options: Any,
     ) -> None:
         """
+        Args:
+            model_name: the architecture, where `architecture` does not give it: a preset's name or a file.
+            epoch_offset: as of the solver `archon`.
+
         Raises:
             PrerequisiteError: no such architecture, a model that cannot be used, an unknown option.
         """
-        legal = [name for name in signature(build_engine).parameters if name != "architecture"]
+        legal = [*signature(build_engine).parameters, "epoch_offset"]
         for name in options:
+            if name in SOLVER_ONLY_ARGS:
+                raise make_prerequisite_error(
+                    f"archon/{model_name}: option {name!r} is of the solver archon; as a model an architecture does "
+                    f"not take it: {SOLVER_ONLY_ARGS[name]}"
+                )
             if name not in legal:
                 raise make_prerequisite_error(
                     f"archon/{model_name}: unknown option {name!r}{did_you_mean(name, legal)}"
@@ -77,7 +89,12 @@ class ArchonAPI(ModelAPI):
                 f"archon/{model_name} has no address or key of its own: its models have theirs, "
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )
-        self._engines = EngineCache(build_engine(model_name, models, **options))
+        if type(epoch_offset) is not int or epoch_offset < 0:
+            raise make_prerequisite_error(
+                f"archon/{model_name}: epoch_offset must be a whole number from 0, not {epoch_offset!r}"
+            )
+        self._epoch_offset = epoch_offset
+        self._engines = EngineCache(build_engine(architecture or model_name, models, **options))
         freeze_imports_in_command()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{self._engines.engine.architecture.fingerprint}"
@@ -102,7 +119,7 @@ class ArchonAPI(ModelAPI):
         for name, meaning in UNSUPPORTED_CONFIG.items():
             if getattr(config, name, None):
                 raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {meaning} ({name})")
-        share_cache_with_judges(self._engines.engine.caller)
+        share_cache_with_judges(self._engines.engine.caller, self._epoch_offset)
         conversation, task = to_conversation(input), read_task_settings(config)
         epoch, first = self._assign_epoch(conversation, config.num_choices or 1)
         answers: dict[int, Answer] = {}
@@ -125,10 +142,10 @@ class ArchonAPI(ModelAPI):
         """The sample's epoch, and how often it has asked this conversation: a task that asks again wants new draws."""
         sample = sample_active()
         if sample is None:
-            return 1, 0
+            return 1 + self._epoch_offset, 0
         asked = self._times_asked.setdefault(sample, Counter())
         asked[conversation] += runs
-        return sample.epoch, asked[conversation] - runs
+        return sample.epoch + self._epoch_offset, asked[conversation] - runs
 
     def _build_output(self, answers: list[Answer]) -> ModelOutput:
         model = f"archon/{self.model_name}"

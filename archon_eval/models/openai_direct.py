@@ -41,7 +41,7 @@ from archon_eval._inspect_compat import (
     report_http_retry,
     report_refusal,
     sample_wait,
-    wait_generate_dispatch,
+    wait_for_dispatch,
 )
 from archon_eval.errors import CompletionError, FailureKind, ModelError
 from archon_eval.models.call import Call, Reply
@@ -231,7 +231,7 @@ class OpenAIDirect:
             self._gate.start()
         refused: bool | None = None
         try:
-            await wait_generate_dispatch(self._model, connection)
+            await wait_for_dispatch(self._model, connection)
             check_limits_before_dispatch()
             limit = generate_config_override_for_attempt("attempt_timeout", request.config)
             started = time.monotonic()

@@ -124,7 +124,7 @@ def run_ablation(
     """Run the whole and every variant, one after the other, with the call store `folder/calls.db`.
 
     Args:
-        plan: task and further solver arguments; architecture and store are filled in here.
+        plan: task, door and further solver arguments; architecture and store are filled in here.
         on_eval: called with the change whose eval begins; returns the callback for that eval's progress.
         scorer, missing, metric: as for `read_run`.
 

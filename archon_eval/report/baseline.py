@@ -15,8 +15,9 @@ from archon_eval.errors import ArchonError, DataError
 from archon_eval.runs.benchmark_run import Run
 from archon_eval.stats.metrics import ScoredAnswer, is_mean
 
-BASELINE_FORMAT = 2
-"""Of the file; a later one is refused. Format 1 had plain scores alone, for a metric that is their mean."""
+BASELINE_FORMAT = 3
+"""Of the file; a later one is refused. Format 1 had plain scores alone, for a metric that is their mean; format 2 did
+not say what was sent for a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,13 @@ class Baseline:
     scored: Mapping[str, tuple[ScoredAnswer, ...]]
     """Question -> the score of each epoch's answer, with what the metric reads besides."""
     digests: Mapping[str, str]
-    """Question -> digest of its prompt and expected answer."""
+    """Question -> digest of its sample's input, choices and expected answer."""
     cost: Mapping[str, float | None]
     """A name of COST_NAMES -> mean per answer; None is unknown. Older files lack some names."""
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Question -> what was sent (`archon_eval.runs.prompts`); without those of which the log did not say it."""
+    targets: Mapping[str, str] = field(default_factory=dict)
+    """Question -> digest of its expected answer; empty in older files."""
     format: int = BASELINE_FORMAT
     asked: Mapping[str, str] = field(default_factory=dict)
     """`Run.asked`; empty in older files."""
@@ -46,7 +51,7 @@ class Baseline:
 
 def create_baseline(run: Run) -> Baseline:
     """The run as a baseline."""
-    digests = {question: run.questions[question].digest for question in run.scored}
+    questions = {question: run.questions[question] for question in run.scored}
     return Baseline(
         task=run.task,
         version=run.version,
@@ -57,9 +62,11 @@ def create_baseline(run: Run) -> Baseline:
         name=run.name,
         fingerprint=run.fingerprint,
         scored=dict(run.scored),
-        digests=digests,
+        digests={id: question.digest for id, question in questions.items()},
         cost=dict(run.cost),
         asked=dict(run.asked),
+        prompts={id: question.prompt for id, question in questions.items() if question.prompt},
+        targets={id: question.target_digest for id, question in questions.items()},
     )
 
 
@@ -80,10 +87,11 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
     }
     head |= {"asked": dict(baseline.asked)} if baseline.asked else {}
     lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
-    rows = [
-        f"  {json.dumps(question)}: {json.dumps([baseline.digests[question], *map(_dump_answer, answers)])}"
-        for question, answers in sorted(baseline.scored.items())
-    ]
+    rows = []
+    for question, answers in sorted(baseline.scored.items()):
+        sent = " ".join(baseline.prompts.get(question, ()))
+        row = [baseline.digests[question], baseline.targets[question], sent, *map(_dump_answer, answers)]
+        rows.append(f"  {json.dumps(question)}: {json.dumps(row)}")
     text = "\n".join(["{", *lines, ' "questions": {', ",\n".join(rows), " }", "}", ""])
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -100,12 +108,12 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] not in (1, BASELINE_FORMAT):
+        if data["format"] not in range(1, BASELINE_FORMAT + 1):
             raise DataError(
-                f"baseline {path} has format {data['format']}, this version reads 1 and {BASELINE_FORMAT}: "
-                "save it again"
+                f"baseline {path} has format {data['format']}, this version reads 1 to {BASELINE_FORMAT}: save it again"
             )
-        questions = data["questions"]
+        questions, first = data["questions"], 3 if data["format"] > 2 else 1
+        told = questions if data["format"] > 2 else {}
         return Baseline(
             task=str(data["task"]),
             version=str(data["version"]),
@@ -115,10 +123,13 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
             judges=tuple(map(str, data["judges"])),
             name=str(data["name"]),
             fingerprint=str(data["fingerprint"]),
-            scored={question: tuple(map(_parse_answer, row[1:])) for question, row in questions.items()},
+            scored={question: tuple(map(_parse_answer, row[first:])) for question, row in questions.items()},
             digests={question: str(row[0]) for question, row in questions.items()},
             cost={str(name): None if value is None else float(value) for name, value in data["cost"].items()},
             asked={str(name): str(value) for name, value in data.get("asked", {}).items()},
+            prompts={question: tuple(str(row[2]).split()) for question, row in told.items() if row[2]},
+            targets={question: str(row[1]) for question, row in told.items()},
+            format=data["format"],
         )
     except OSError as exc:
         raise DataError(f"cannot read baseline {path}: {exc.strerror or exc}; make one with --save-baseline") from exc

@@ -70,6 +70,11 @@ class RunComparison:
         return self.overall.metric.points
 
     @property
+    def prompt_note(self) -> str:
+        """A sentence on prompts that were not compared; empty where all were."""
+        return self.first.describe_prompt_check(self.second)
+
+    @property
     def cost_ratio(self) -> dict[str, float | None]:
         """The first's cost over the second's; None where either is unknown or the second's is zero."""
         pairs = {name: (self.first.cost.get(name), self.second.cost.get(name)) for name in COST_NAMES}
@@ -83,12 +88,14 @@ def compare_paths(
     scorer: str | None = None,
     missing: MissingPolicy = "error",
     metric: str | None = None,
+    ignore_prompts: bool = False,
     confidence: float = 0.95,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[RunComparison]:
     """Every benchmark that both places have logs of, in the first's order.
 
     Args:
+        ignore_prompts: whether systems may be compared that were asked with other prompts.
         on_progress: called before each log with how many are read, and of how many.
 
     Raises:
@@ -100,7 +107,9 @@ def compare_paths(
         on_progress(next(counts), total)
 
     sides = [
-        _index_by_task(read_runs(path, scorer, missing, metric=metric, on_log=count_log), path)
+        _index_by_task(
+            read_runs(path, scorer, missing, metric=metric, ignore_prompts=ignore_prompts, on_log=count_log), path
+        )
         for path in (first, second)
     ]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
@@ -237,6 +246,7 @@ def dump_comparison(pair: RunComparison) -> dict[str, Any]:
         "parts": [dump_part(part) for part in pair.parts],
         "cost_ratio": pair.cost_ratio,
         "left_out": pair.unpaired,
+        "prompt_note": pair.prompt_note,
         "warnings": list(list_warnings(pair)),
     }
 

@@ -18,7 +18,14 @@ from statistics import fmean
 from archon_eval.errors import DataError
 from archon_eval.report.baseline import Baseline
 from archon_eval.report.formatting import explain_unknown_costs
-from archon_eval.runs.benchmark_run import COST_COLUMNS, Run, describe_asking
+from archon_eval.runs.benchmark_run import (
+    COST_COLUMNS,
+    PROMPTS_UNKNOWN,
+    Run,
+    describe_asking,
+    describe_other_prompts,
+    find_other_prompts,
+)
 from archon_eval.stats.comparison import (
     MIN_DIFFERENCE,
     PairedComparison,
@@ -90,6 +97,8 @@ class GateOutcome:
     """The benchmark of the run; empty where it could not be read."""
     warnings: tuple[str, ...] = ()
     """Layers of the run that never worked and replies that were cut or lost: scores do not show them."""
+    door: str = ""
+    """Of an eval that was run for the gate: how the architecture answered (`archon_eval.runs.door`)."""
 
     @property
     def verdict(self) -> str:
@@ -154,6 +163,8 @@ def _collect_notes(baseline: Baseline, run: Run) -> list[str]:
         notes.append(f"another architecture than the baseline's: {run.name} {run.fingerprint}, before {baseline.name}")
     if run.metric_note:
         notes.append(run.metric_note)
+    if note := _describe_prompt_check(baseline, run):
+        notes.append(note)
     if extra := len(run.scored) - len(baseline.scored):
         notes.append(f"{extra} questions are not in the baseline and do not count")
     return notes
@@ -257,12 +268,45 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         question = next(question for question in baseline.scored if question not in run.scored)
         why = run.missing.get(question, "not in the run")
         mismatches.append(f"{lacking} of {len(baseline.scored)} questions have no score; {question}: {why}")
-    if changed := [q for q in scored if run.questions[q].digest != baseline.digests[q]]:
+    if run.ignores_prompts:
+        targets = {q: target for q in scored if (target := baseline.targets.get(q))}
+        changed = [q for q, target in targets.items() if run.questions[q].target_digest != target]
+        what = "another expected answer"
+    else:
+        changed = [q for q in scored if run.questions[q].digest != baseline.digests[q]]
+        what = "another prompt or expected answer"
+    if changed:
         how = describe_asking(run.asked, baseline.asked)
-        mismatches.append(
-            f"{len(changed)} questions have another prompt or expected answer: {', '.join(changed[:3])}{how}"
-        )
+        mismatches.append(f"{len(changed)} questions have {what}: {', '.join(changed[:3])}{how}")
+    elif not run.ignores_prompts and (differing := _find_other_prompts(baseline, run)):
+        mismatches.append(f"not the same task: {describe_other_prompts(differing, len(scored))}")
     return mismatches
+
+
+def _find_other_prompts(baseline: Baseline, run: Run) -> dict[str, str]:
+    return find_other_prompts({q: run.questions[q].prompt for q in run.scored}, baseline.prompts)
+
+
+def _describe_prompt_check(baseline: Baseline, run: Run) -> str:
+    """A sentence on prompts that were not held against the baseline's; empty where all were."""
+    questions = [question for question in baseline.scored if question in run.scored]
+    if run.ignores_prompts:
+        differing = _find_other_prompts(baseline, run)
+        inputs = sum(run.questions[q].digest != baseline.digests[q] for q in questions)
+        found = [describe_other_prompts(differing, len(questions))] if differing else []
+        found += [f"{inputs} of {len(questions)} questions have another input, choices or answer"] if inputs else []
+        return f"prompts are not compared (--ignore-prompts): {'; '.join(found) or 'they are the same'}"
+    if baseline.format < 3:
+        return "prompts are not compared: the baseline's file, of an earlier version, does not say them; save it again"
+    unknown = [
+        name
+        for name, known in (
+            ("the baseline", all(q in baseline.prompts for q in questions)),
+            (run.source, all(run.questions[q].prompt for q in questions)),
+        )
+        if not known
+    ]
+    return f"{PROMPTS_UNKNOWN} {' and '.join(unknown)}" if unknown else ""
 
 
 def _reads_like_mean(run: Run) -> bool:

@@ -61,6 +61,8 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
             yield from (escape_markdown(f"{system.label}: {why}"), "")
     if benchmark.confidence_note:
         yield from (benchmark.confidence_note, "")
+    if benchmark.prompt_note:
+        yield from (escape_markdown(benchmark.prompt_note), "")
     if errors := list_standard_errors(((s.label, s.run) for s in benchmark.systems), benchmark.scale):
         yield from _render_table(STANDARD_ERROR_COLUMNS, errors)
         yield from (STANDARD_ERROR_NOTE, "")

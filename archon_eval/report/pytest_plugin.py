@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
     """A function that compares a log, or a run that it makes, with a baseline file.
 
-    Its parameters: baseline; log, or task with task_args, solver_args, roles and epochs; scorer and metric; undecided
-    (`fail` or `skip`); margin, detect, confidence, power. It returns the outcome where there is no regression.
+    Its parameters: baseline; log, or task with task_args, solver_args, roles, epochs and door; scorer, metric and
+    ignore_prompts; undecided (`fail` or `skip`); margin, detect, confidence, power. It returns the outcome where there
+    is no regression.
     """
 
     def gate(
@@ -36,8 +37,10 @@ def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
         solver_args: Mapping[str, Any] | None = None,
         roles: Mapping[str, Any] | None = None,
         epochs: int = 1,
+        door: Literal["auto", "solver", "model"] = "auto",
         scorer: str | None = None,
         metric: str | None = None,
+        ignore_prompts: bool = False,
         undecided: Literal["fail", "skip"] = "fail",
         **limits: float,
     ) -> "GateOutcome":
@@ -56,9 +59,18 @@ def archon_gate(tmp_path: Path) -> "Callable[..., GateOutcome]":
             raise DataError(f"archon_gate({arguments}): legal is a log or a task, and undecided='fail' or 'skip'")
         source: Eval | Path = Path(log or "")
         if log is None:
-            source = Eval(task, to_words(task_args), to_words(solver_args), roles=to_words(roles), epochs=epochs)
+            words = to_words(task_args), to_words(solver_args), to_words(roles)
+            source = Eval(task, *words, epochs=epochs, door=door)
         folder, thresholds = tmp_path / "archon_gate", GateThresholds(**limits)
-        outcome = run_gate(baseline, source, folder, limits=thresholds, scorer=scorer, metric=metric)
+        outcome = run_gate(
+            baseline,
+            source,
+            folder,
+            limits=thresholds,
+            scorer=scorer,
+            metric=metric,
+            ignore_prompts=ignore_prompts,
+        )
         if outcome.code == 2 and undecided == "skip":
             pytest.skip(ci.format_text(outcome))
         if outcome.code:

@@ -89,6 +89,15 @@ class BenchmarkReport:
         return min(system.run.points for system in self.systems)
 
     @property
+    def prompt_note(self) -> str:
+        """On prompts that were not compared, of the first pair where there are such; empty where all were."""
+        notes = {label: pair.prompt_note for label, pair in self.pairs.items() if pair.prompt_note}
+        if not notes:
+            return ""
+        label, note = next(iter(notes.items()))
+        return f"{label}: {note}" + (f" So it is with {len(notes) - 1} more." if len(notes) > 1 else "")
+
+    @property
     def confidence_note(self) -> str:
         """How sure the comparisons are."""
         if not self.pairs:
@@ -130,12 +139,14 @@ def read_report_data(
     missing: MissingPolicy = "drop",
     *,
     metric: str | None = None,
+    ignore_prompts: bool = False,
     merge: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReportData:
     """Read logs, folders of logs and folders of searches. A log that several paths lead to is read once.
 
     Args:
+        ignore_prompts: whether systems are compared although they were asked with other prompts.
         merge: whether logs of one system become one run although they are at several paths, as those of a folder do.
         on_progress: called before each log with how many are read, and of how many; a search counts as one.
 
@@ -160,7 +171,16 @@ def read_report_data(
     runs = [
         run
         for path in others
-        for run in read_runs(path, scorer, missing, metric=metric, problems=problems, seen=seen, on_log=count_log)
+        for run in read_runs(
+            path,
+            scorer,
+            missing,
+            metric=metric,
+            ignore_prompts=ignore_prompts,
+            problems=problems,
+            seen=seen,
+            on_log=count_log,
+        )
     ]
     runs = merge_alike(runs) if merge else runs
     runs += [run for search in searches for run in search.runs]

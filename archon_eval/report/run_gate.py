@@ -5,6 +5,7 @@ way (no baseline, calls missing from a recording, an eval that fails) makes the 
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from archon_eval.errors import ArchonError
@@ -24,19 +25,31 @@ def run_gate(
     limits: GateThresholds | None = None,
     scorer: str | None = None,
     metric: str | None = None,
+    ignore_prompts: bool = False,
     on_progress: EvalProgressCallback = lambda progress: None,
 ) -> GateOutcome:
     """Compare a finished log, or an eval that is run now with its log in `folder`, with a baseline file.
 
     Args:
         scorer, metric: as for `read_run`; None for the baseline's.
+        ignore_prompts: whether the run may have been asked with other prompts than the baseline.
         on_progress: called with how far the eval is.
     """
-    limits = limits or GateThresholds()
+    limits, door = limits or GateThresholds(), ""
     try:
         expected = load_baseline(baseline)
+        if isinstance(source, Eval):
+            source, choice = source.choose_door()
+            door = choice.sentence
         log = run_plan(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
-        run = read_run(log, scorer or expected.scorer, missing="drop", metric=metric or expected.metric or None)
-        return check_regression(expected, run, limits)
+        run = read_run(
+            log,
+            scorer or expected.scorer,
+            missing="drop",
+            metric=metric or expected.metric or None,
+            ignore_prompts=ignore_prompts,
+        )
+        outcome = check_regression(expected, run, limits)
     except ArchonError as exc:
-        return GateOutcome(2, (str(exc),), limits)
+        outcome = GateOutcome(2, (str(exc),), limits)
+    return replace(outcome, door=door, notes=(*filter(None, [door]), *outcome.notes))

@@ -104,6 +104,9 @@ def _find_comparable(
     if len({frozenset(run.scored) for run in runs.values()}) > 1 and not column.beside:
         notes.append(f"{column.benchmark}: not all systems have scores of the same questions.")
     for other in runs:
+        is_compared = other in group and other != best and not column.beside
+        if is_compared and (note := runs[best].describe_prompt_check(runs[other])):
+            notes.append(f"{column.benchmark}, {other}: {note}")
         if other not in group:
             notes.append(f"{column.benchmark}: {other} and {best} are not compared: {reasons[best][other]}.")
     return group, notes

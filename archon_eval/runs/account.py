@@ -115,6 +115,10 @@ class QuestionAccount:
     layers: tuple[LayerAccount, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     """A word of `archon_eval.engine.trace.EVENT_TYPES` -> how often."""
+    lost_steps: tuple[str, ...] = ()
+    """Of the task's own solver, which the solver `archon` replaced: what did not run; empty where nothing was lost."""
+    prompt: tuple[str, ...] = ()
+    """Of a sample's first turn through the solver `archon`: `archon_eval.runs.prompts.digest_messages`; else empty."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
@@ -151,6 +155,8 @@ class QuestionAccount:
             "models": {model: usage.to_metadata() for model, usage in self.models.items()},
             "notes": dict(self.notes),
             "layers": [_dump_layer(layer) for layer in self.layers],
+            **({"lost_steps": list(self.lost_steps)} if self.lost_steps else {}),
+            **({"prompt": list(self.prompt)} if self.prompt else {}),
         }
 
     @classmethod
@@ -174,6 +180,8 @@ class QuestionAccount:
                 models={str(k): UsageTotals.from_metadata(v) for k, v in plain.get("models", {}).items()},
                 layers=tuple(map(_parse_layer, plain.get("layers", ()))),
                 notes={str(word): parse_count(plain["notes"], word) for word in plain.get("notes", {})},
+                lost_steps=tuple(map(str, plain.get("lost_steps", ()))),
+                prompt=tuple(map(str, plain.get("prompt", ()))),
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:

@@ -20,7 +20,6 @@ What the log says, in this order:
 Events are read only where calls may be outside of the sample's metadata, and a few samples at a time.
 """
 
-import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ from archon_eval.runs.account import (
     parse_accounts,
     read_accounts,
 )
+from archon_eval.runs.prompts import complete_prompt, digest_messages
 
 ARCHON_SOLVERS = ("archon", "archon_eval/archon")
 """The solver's names in a log's plan."""
@@ -69,6 +69,10 @@ class AnswerUsage:
     """A word of `archon_eval.engine.trace.EVENT_TYPES` that tells of a reply -> how many of `other`'s were so."""
     retried: int = 0
     """Attempts at the sample that failed before, whose calls are not in it."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that its first call offered."""
+    prompt: tuple[str, ...] = ()
+    """What was sent for it (`archon_eval.runs.prompts`); empty where the log does not say."""
 
     @property
     def total(self) -> UsageTotals:
@@ -121,19 +125,26 @@ def read_answer_usages(path: str | os.PathLike[str], log: Any) -> list[AnswerUsa
     samples = log.samples or ()
     usages = []
     accounts_say_all = log.plan.steps and all(step.solver in ARCHON_SOLVERS for step in log.plan.steps)
-    events: Iterable[Sequence[Any]] = itertools.repeat(()) if accounts_say_all else _read_events(path, samples)
-    asking = _list_asking_scorers(log)
-    for sample, happened in zip(samples, events, strict=False):
+    asking, system = _list_asking_scorers(log), log.plan.config.system_message
+    bodies = iter(()) if accounts_say_all else _read_bodies(path, samples, {"messages", "events", "events_data"})
+    for sample in samples:
         try:
-            usage = (
-                read_account_usage(sample)
-                if accounts_say_all
-                else read_answer_usage(sample, happened, model=str(log.eval.model), asking=asking)
-            )
+            if accounts_say_all:
+                usage = read_account_usage(sample)
+            else:
+                body = next(bodies)
+                usage = read_answer_usage(sample, body.events, model=str(log.eval.model), asking=asking)
+                usage = replace(usage, prompt=digest_messages(body.messages))
         except DataError as exc:
             raise DataError(f"{sample.id}: {exc}") from exc
         usages.append(replace(usage, retried=len(sample.error_retries or ())))
-    return usages
+    untold = [place for place, usage in enumerate(usages) if accounts_say_all and not usage.prompt]
+    for place, body in zip(untold, _read_bodies(path, [samples[n] for n in untold], {"messages"}), strict=True):
+        usages[place] = replace(usages[place], prompt=digest_messages(body.messages))
+    return [
+        replace(usage, prompt=() if sample.error else complete_prompt(usage.prompt, usage.tools, system))
+        for sample, usage in zip(samples, usages, strict=True)
+    ]
 
 
 def _list_asking_scorers(log: Any) -> tuple[str, ...]:
@@ -145,21 +156,20 @@ def _list_asking_scorers(log: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name.removeprefix("inspect_ai/") not in known))
 
 
-def _read_events(path: str | os.PathLike[str], samples: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """The events of each sample, in their order."""
+def _read_bodies(path: str | os.PathLike[str], samples: Sequence[Any], needed: set[str]) -> Iterator[Any]:
+    """Each sample with the fields that a log is first read without, a few at a time."""
     from inspect_ai.log import EvalSample, read_eval_log_samples_by_id
 
-    needless = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "events", "events_data"}
+    needless = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", *needed}
     for start in range(0, len(samples), SAMPLES_AT_ONCE):
         part = samples[start : start + SAMPLES_AT_ONCE]
-        if any(sample.events for sample in part):  # a log as JSON is always read whole
-            yield from (sample.events for sample in part)
+        if any(getattr(sample, name) for sample in part for name in needed):  # a log as JSON is always read whole
+            yield from part
             continue
         try:
-            read = read_eval_log_samples_by_id(str(path), [(s.id, s.epoch) for s in part], exclude_fields=needless)
+            yield from read_eval_log_samples_by_id(str(path), [(s.id, s.epoch) for s in part], exclude_fields=needless)
         except Exception as exc:  # a damaged log fails in any layer: zip, zstd, zlib, JSON, schema
-            raise DataError(f"its events are not readable: {type(exc).__name__}: {exc}") from exc
-        yield from (sample.events for sample in read)
+            raise DataError(f"its samples are not readable: {type(exc).__name__}: {exc}") from exc
 
 
 def read_account_usage(sample: Any) -> AnswerUsage:
@@ -169,7 +179,8 @@ def read_account_usage(sample: Any) -> AnswerUsage:
         DataError: an account is damaged, or of a later version.
     """
     if accounts := read_accounts(sample):
-        return AnswerUsage(accounts, seconds=fsum(account.usage.seconds for account in accounts))
+        seconds = fsum(account.usage.seconds for account in accounts)
+        return AnswerUsage(accounts, seconds=seconds, prompt=accounts[0].prompt)
     reasons = ("no account of the architecture",)
     return AnswerUsage(seconds=sample.working_time, unknown=dict.fromkeys((*CALL_COSTS, "seconds"), reasons))
 
@@ -209,6 +220,7 @@ def read_answer_usage(
         seconds=seconds,
         unknown=dict.fromkeys(CALL_COSTS, reasons) if hidden else {},
         notes=_count_reply_problems(event for mine in calls.by_model.values() for event in mine),
+        tools=calls.tools or (),
     )
 
 
@@ -278,6 +290,8 @@ class _SortedCalls:
     """Model -> its tokens that Inspect has counted too, judges' included; "" for an account without models."""
     failing: set[str] = field(default_factory=set)
     """Models with failed calls in an account, whose tokens Inspect may have counted."""
+    tools: tuple[str, ...] | None = None
+    """Offered by the first call that was no judge's."""
     answered_at: float | None = None
     """The working time at which the solvers ended or the scorers began; beyond the sample's own where they began
     anew, in `inspect score`."""
@@ -293,6 +307,8 @@ class _SortedCalls:
 
     def add_call(self, event: Any, *, judges: bool = False) -> None:
         """Take up a model event."""
+        if not judges and self.tools is None:
+            self.tools = tuple(tool.name for tool in event.tools or ())
         replied, cached = not (event.error or event.pending), event.cache == "read"
         if replied and holds_account(event.output.metadata):
             for account in parse_accounts(event.output.metadata):

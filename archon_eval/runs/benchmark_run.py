@@ -15,6 +15,7 @@ from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import join_metrics
+from archon_eval.runs.prompts import explain_difference
 from archon_eval.stats.estimates import Estimate
 from archon_eval.stats.metrics import Answers, MeanMetric, Metric, QuestionMetric, ScoredAnswer
 from archon_eval.stats.over_runs import RunsSpread, estimate_over_runs
@@ -33,6 +34,8 @@ MODEL_COST_NAMES = ("calls", "input_tokens", "output_tokens", "dollars")
 """Names of COST_NAMES that are told apart by model."""
 MissingPolicy = Literal["error", "drop", "zero"]
 """What a sample without a score does: an error, its question is left out, or it counts as zero."""
+PROMPTS_UNKNOWN = "What was sent, besides the samples' own input, is not compared: no messages of all answers in"
+"""The beginning of a sentence that a log or a baseline ends."""
 UNSCORED_MEANING = "questions that failed: left out, or wrong where --missing zero says so"
 """What `Run.missing` counts."""
 
@@ -45,6 +48,8 @@ class BenchmarkQuestion:
     target: str
     group: str
     """Its sub-benchmark; empty where the task has none."""
+    prompt: tuple[str, ...] = ()
+    """Digests of what was sent (`archon_eval.runs.prompts`); empty where the log does not say."""
     asked: str = ""
     """Digest of the document and of how it became turns of a chat, where a model's own template may have made text of
     these: then the texts of two models differ, and the question is the same. Empty where that cannot be."""
@@ -55,8 +60,17 @@ class BenchmarkQuestion:
 
     @property
     def digest(self) -> str:
-        """12 hex digits over the whole prompt and the expected answer."""
-        return hashlib.sha256(f"{self.text}\x1f{self.target}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        """12 hex digits over the sample's input, its choices and the expected answer."""
+        return _digest(f"{self.text}\x1f{self.target}")
+
+    @property
+    def target_digest(self) -> str:
+        """12 hex digits over the expected answer."""
+        return _digest(self.target)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,8 @@ class Run:
     """Which layers worked, and what share of the replies was whole."""
     merge_note: str = ""
     """What a reader must know of how logs of the system were joined to this run, or kept apart from it; sentences."""
+    ignores_prompts: bool = False
+    """Whether it may be compared with a run that was asked with other prompts, which a note then says."""
     scored_by_log: tuple[Mapping[str, tuple[ScoredAnswer, ...]], ...] = ()
     """`scored` of each log, where several became this run; empty where it is of one."""
     asked: Mapping[str, str] = field(default_factory=dict)
@@ -224,10 +240,48 @@ class Run:
             own = ([judge for judge in a.judges if judge not in b.judges] for a, b in pairs)
             return f"judged differently: {' and '.join(', '.join(judges) or 'nothing else' for judges in own)}"
         shared = [question for question in self.scores if question in other.scores]
-        if changed := [q for q in shared if not self.questions[q].is_same(other.questions[q])]:
-            text = f"{len(changed)} of {len(shared)} questions have another prompt or expected answer"
-            return f"{text} ({', '.join(changed[:3])}){describe_asking(self.asked, other.asked)}"
-        return ""
+        if self.ignores_prompts or other.ignores_prompts:
+            changed = [q for q in shared if self.questions[q].target_digest != other.questions[q].target_digest]
+            what = "another expected answer"
+        else:
+            changed = [q for q in shared if not self.questions[q].is_same(other.questions[q])]
+            what = "another prompt or expected answer"
+        if changed:
+            text = f"{len(changed)} of {len(shared)} questions have {what} ({', '.join(changed[:3])})"
+            return text + describe_asking(self.asked, other.asked)
+        differing = self._find_other_prompts(other)
+        if not differing or self.ignores_prompts or other.ignores_prompts:
+            return ""
+        return describe_other_prompts(differing, len(shared))
+
+    def _find_other_prompts(self, other: "Run") -> dict[str, str]:
+        """Question of both -> how the prompts that were sent differ; only where both are known and do."""
+        mine, others = ({q: run.questions[q].prompt for q in run.scores} for run in (self, other))
+        return find_other_prompts(mine, others)
+
+    def describe_prompt_check(self, other: "Run") -> str:
+        """A sentence on prompts of the two that were not held against each other; empty where all were."""
+        shared = [question for question in self.scores if question in other.scores]
+        if self.ignores_prompts or other.ignores_prompts:
+            differing = self._find_other_prompts(other)
+            inputs = sum(self.questions[q].digest != other.questions[q].digest for q in shared)
+            found = [describe_other_prompts(differing, len(shared))] if differing else []
+            found += [f"{inputs} of {len(shared)} questions have another input or choices"] if inputs else []
+            return f"Prompts are not compared (--ignore-prompts): {'; '.join(found) or 'they are the same'}."
+        logs = [run.source for run in (self, other) if not all(run.questions[q].prompt for q in shared)]
+        return f"{PROMPTS_UNKNOWN} {' and '.join(logs)}." if shared and logs else ""
+
+
+def find_other_prompts(mine: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Question -> how its prompts differ, of the questions of which both are known."""
+    pairs = ((q, prompt, others[q]) for q, prompt in mine.items() if prompt and others.get(q))
+    return {q: why for q, prompt, other in pairs if (why := explain_difference(prompt, other))}
+
+
+def describe_other_prompts(differing: Mapping[str, str], total: int) -> str:
+    """What `find_other_prompts` found, in words."""
+    shown = ", ".join(f"{question}: {why}" for question, why in list(differing.items())[:3])
+    return f"{len(differing)} of {total} questions were asked with other prompts ({shown})"
 
 
 def describe_asking(one: Mapping[str, str], other: Mapping[str, str]) -> str:

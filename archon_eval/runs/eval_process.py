@@ -21,7 +21,7 @@ from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
 
 from archon_eval._notes import print_notes_plainly
 from archon_eval.models.usage_totals import UsageTotals
-from archon_eval.runs.account import read_accounts
+from archon_eval.runs.answer_usage import read_answer_usage
 from archon_eval.runs.child_process import LOG_GRACE_SECONDS, follow_parent
 
 
@@ -39,7 +39,8 @@ def register_progress_hook(path: str) -> None:
             write(total=len(ids) * epochs)
 
         async def on_sample_end(self, data: SampleEnd) -> None:
-            usage = UsageTotals.add_up(account.usage for account in read_accounts(data.sample))
+            accounts = read_answer_usage(data.sample, data.sample.events or ()).accounts
+            usage = UsageTotals.add_up(account.usage for account in accounts)
             paid, failed = usage.paid_dollars, data.sample.error is not None
             write(calls=usage.calls, reused=usage.reused_calls, dollars=paid, failed=failed)
 

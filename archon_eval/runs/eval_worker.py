@@ -10,7 +10,7 @@ import json
 import os
 import queue
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from glob import escape
@@ -22,11 +22,13 @@ from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
+from archon_eval.runs.answer_usage import read_answer_usages
 from archon_eval.runs.child_process import follow_parent
+from archon_eval.runs.door import Door
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import choose_metric, find_declaration, find_declaring_scorer
 from archon_eval.runs.read_log import measure_seconds, open_log
-from archon_eval.runs.records import build_records, choose_scorer
+from archon_eval.runs.records import AnswerRecord, build_records, choose_scorer
 from archon_eval.stats.metrics import ScoredAnswer
 
 MAX_SAMPLES = 200
@@ -94,6 +96,8 @@ class EvalJob:
     model_roles: tuple[tuple[str, str], ...] = ()
     prices: str | None = None
     log_dir: str = "logs"
+    door: Door = "solver"
+    """How the architecture answers; `solver_args` are then those of the model."""
 
 
 @dataclass(frozen=True)
@@ -159,20 +163,18 @@ def run_job(job: EvalJob) -> EvalResult:
     from inspect_ai import eval as inspect_eval
 
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text
-    from archon_eval.solvers.archon import archon
 
     limits = {"calls": job.max_calls, "dollars": job.max_dollars}
     budget = {name: value for name, value in limits.items() if value is not None}
-    args = {"architecture": dict(job.architecture or {}), **dict(job.solver_args)}
+    args = {"architecture": dict(job.architecture or {}), "epoch_offset": job.first_epoch - 1, **dict(job.solver_args)}
     args |= {"budget": {"eval": budget}} if budget else {}
     args |= {"prices": job.prices} if job.prices else {}
     try:
         logs = inspect_eval(
             job.task.name,
-            model=None,
+            **_build_answerer(job, args),
             model_roles=dict(job.model_roles) or None,
             task_args=dict(job.task.args),
-            solver=archon(epoch_offset=job.first_epoch - 1, **args),
             sample_id=[escape(str(question)) for question in job.questions],
             epochs=job.epochs,
             fail_on_error=False,
@@ -190,6 +192,24 @@ def run_job(job: EvalJob) -> EvalResult:
     except DataError as exc:  # it was paid for, and its log is all there is of it
         result = EvalResult(job.key, log=logs[0].location, error=f"{type(exc).__name__}: {exc}")
     return replace(result, log=_rename_log(result.log, job.key))
+
+
+def _build_answerer(job: EvalJob, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of Inspect's `eval` by which the architecture answers.
+
+    Raises:
+        PrerequisiteError: one of its own arguments is wrong.
+    """
+    if job.door == "model":
+        from inspect_ai.model import GenerateConfig, get_model
+
+        name = (job.architecture or {}).get("name") or "architecture"
+        connections = GenerateConfig(max_connections=MAX_SAMPLES)  # its models have their own limits
+        # of its own for each eval: it holds the eval's budget
+        return {"model": get_model(f"archon/{name}", config=connections, memoize=False, **args)}
+    from archon_eval.solvers.archon import archon
+
+    return {"model": None, "solver": archon(**args)}
 
 
 def read_result(job: EvalJob, log: Any) -> EvalResult:
@@ -210,10 +230,11 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
     usages: list[UsageTotals] = []
     turns: list[QuestionAccount] = []
     scorer = choose_scorer(samples, job.task.scorer)
-    for record in build_records(samples, scorer, find_declaration(log, scorer)):
-        if record.accounts and not record.failed:
-            usages.append(record.usage)
-        turns += record.accounts
+    records = build_records(samples, scorer, find_declaration(log, scorer))
+    for record, accounts in zip(records, _read_accounts(job, log, records), strict=True):
+        if accounts and not record.failed:
+            usages.append(UsageTotals.add_up(account.usage for account in accounts))
+        turns += accounts
         if record.answer is None:
             (failed if record.failed else unscored)[record.question] = record.problem[:500]
         else:
@@ -246,6 +267,13 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
         health=RunHealth.from_accounts(turns).to_metadata() if turns else {},
     )
+
+
+def _read_accounts(job: EvalJob, log: Any, records: Sequence[AnswerRecord]) -> list[tuple[QuestionAccount, ...]]:
+    """The accounts of every answer; through the model's door a task may have asked several times for one."""
+    if job.door == "solver":
+        return [record.accounts for record in records]
+    return [usage.accounts for usage in read_answer_usages(log.location, log)]
 
 
 def _find_failed_figures(log: Any) -> str:

@@ -58,6 +58,8 @@ class RunHealth:
     `RETRIED` -> how often."""
     others: Mapping[str, tuple[LayerHealth, ...]] = field(default_factory=dict)
     """Architecture -> its layers, of those that answered in the same log besides the one whose `layers` are above."""
+    lost_steps: tuple[str, ...] = ()
+    """Of the task's own solver, what did not run (`QuestionAccount.lost_steps`)."""
 
     @classmethod
     def from_accounts(cls, accounts: Iterable[QuestionAccount]) -> "RunHealth":
@@ -84,12 +86,16 @@ class RunHealth:
             replies=sum(health.replies for health in every),
             notes=dict(sum((Counter(health.notes) for health in every), Counter[str]())),
             others={name: _merge_depths([health.others.get(name, ()) for health in every]) for name in names},
+            lost_steps=tuple(dict.fromkeys(step for health in every for step in health.lost_steps)),
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence on each layer, or component of a layer, that never worked, or mostly did not."""
-        found = [text for number, layer in enumerate(self.layers, 1) for text in _describe_layer(number, layer)]
+        """A sentence on what was lost of the task's own solver, and on each layer, or component of a layer, that never
+        worked, or mostly did not."""
+        lost = _shorten(", ".join(self.lost_steps))
+        found = [f"The task's own solver was replaced, and without it went: {lost}."] if lost else []
+        found += [text for number, layer in enumerate(self.layers, 1) for text in _describe_layer(number, layer)]
         for name, layers in self.others.items():
             texts = (text for number, layer in enumerate(layers, 1) for text in _describe_layer(number, layer))
             found += [f"Architecture {_shorten(name)}, which answered in the same log: {text}" for text in texts]
@@ -149,6 +155,8 @@ class RunHealth:
         }
         if self.others:
             plain["others"] = {name: [*map(_dump_layer, layers)] for name, layers in self.others.items()}
+        if self.lost_steps:
+            plain["lost_steps"] = list(self.lost_steps)
         return plain
 
     @classmethod
@@ -166,6 +174,7 @@ class RunHealth:
                 others={
                     str(name): tuple(map(_parse_layer, layers)) for name, layers in plain.get("others", {}).items()
                 },
+                lost_steps=tuple(map(str, plain.get("lost_steps", ()))),
             )
         except (AttributeError, KeyError, TypeError) as exc:
             raise DataError(f"no account of a run's layers, but {quote(repr(plain))}: {exc}") from exc
@@ -196,7 +205,7 @@ def _parse_layer(plain: Mapping[str, Any]) -> LayerHealth:
 def _read_account(account: QuestionAccount) -> RunHealth:
     layers = (LayerHealth(layer.kind, 1, layer.outcomes, layer.unfiltered) for layer in account.layers)
     notes = {word: count for word, count in account.notes.items() if word in _KEPT_NOTES}
-    return RunHealth(tuple(layers), account.usage.calls, notes)
+    return RunHealth(tuple(layers), account.usage.calls, notes, lost_steps=account.lost_steps)
 
 
 def _merge_depths(every: Sequence[Sequence[LayerHealth]]) -> tuple[LayerHealth, ...]:

@@ -426,7 +426,9 @@ def _build_question(row: Mapping[str, Any], asked: str) -> BenchmarkQuestion:
         text = "\n".join([text, *(f"({number}) {choice.strip()}" for number, choice in enumerate(choices))])
     document = [str(row.get(name, "")) for name in ("doc_hash", "target_hash")]
     digest = _hash([asked, *document]) if asked and all(document) else ""
-    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest)
+    # which prompts are the same is said by text and `asked`: here only that they are known
+    sent = (f"user:{_hash(document)}",)
+    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, prompt=sent)
 
 
 def _iterate_requests(row: Mapping[str, Any]) -> Iterator[list[Any]]:

@@ -22,6 +22,7 @@ from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
 from archon_eval.runs.layer_health import RETRIED, RunHealth
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
+from archon_eval.runs.prompts import join_epochs
 from archon_eval.runs.read_lm_eval import (
     find_lm_eval_logs,
     is_lm_eval_file,
@@ -77,6 +78,7 @@ def read_runs(
     missing: MissingPolicy = "error",
     *,
     metric: str | None = None,
+    ignore_prompts: bool = False,
     problems: list[str] | None = None,
     seen: set[Path] | None = None,
     on_log: Callable[[], None] = lambda: None,
@@ -84,6 +86,7 @@ def read_runs(
     """The runs at a path, by task and name; logs of one system become one run where `merge_alike` says so.
 
     Args:
+        ignore_prompts: as for `read_run`.
         problems: gets the reason for each log in a folder that cannot be used and is left out; None makes it an error.
         seen: files that were read before and are passed over; gets those that are read now.
         on_log: called before each log is read.
@@ -99,7 +102,7 @@ def read_runs(
                 continue
             seen.add(file.resolve())
         try:
-            runs.append(read_run(file, scorer, missing, metric=metric))
+            runs.append(read_run(file, scorer, missing, metric=metric, ignore_prompts=ignore_prompts))
         except DataError as exc:
             if problems is None or not Path(path).is_dir():
                 raise
@@ -152,6 +155,7 @@ def read_run(
     missing: MissingPolicy = "error",
     *,
     metric: str | None = None,
+    ignore_prompts: bool = False,
 ) -> Run:
     """One finished log.
 
@@ -161,13 +165,15 @@ def read_run(
         missing: what a sample without a score does: error, drop its question, or count as zero. A score that is no
             number never counts as zero: there it is an error.
         metric: which of the scorer's metrics counts; None for the benchmark's own (`archon_eval.runs.metrics`).
+        ignore_prompts: whether it may be compared with a run that was asked with other prompts.
 
     Raises:
         DataError: an unreadable or unfinished log, a damaged account, no such scorer or metric, or scores missing;
             names the log.
     """
     if is_lm_eval_file(Path(path)):
-        return read_lm_eval_run(path, scorer, missing, metric=metric)
+        run = read_lm_eval_run(path, scorer, missing, metric=metric)
+        return replace(run, ignores_prompts=ignore_prompts)
     log, samples = _open_finished_log(path)
     chosen = choose_scorer(samples, scorer)
     declaration = find_declaration(log, chosen)
@@ -203,7 +209,7 @@ def read_run(
         name=(last.architecture if last else "") or _name_system(log),
         task=str(log.eval.task),
         scorer=chosen,
-        questions={str(sample.id): _build_question(sample, group) for sample in samples},
+        questions=_build_questions(samples, usages, group),
         scored=scored,
         metric=choice.metric,
         headline=choice.headline,
@@ -228,6 +234,7 @@ def read_run(
         setup=hash_setup(log),
         log=str(path),
         health=_collect_health(usages),
+        ignores_prompts=ignore_prompts,
     )
 
 
@@ -299,6 +306,15 @@ def _find_first_error(log: Any) -> str:
     """Why it did not finish; samples that were only cancelled with it say nothing."""
     errors = [error.message for error in (log.error, *(sample.error for sample in log.samples or ())) if error]
     return str(next((message for message in errors if "Cancelled" not in message), "no reason given"))
+
+
+def _build_questions(samples: Sequence[Any], usages: Sequence[AnswerUsage], group: str) -> dict[str, BenchmarkQuestion]:
+    questions = {str(sample.id): _build_question(sample, group) for sample in samples}
+    prompts: dict[str, list[tuple[str, ...]]] = {}
+    for sample, usage in zip(samples, usages, strict=True):
+        if not sample.error:
+            prompts.setdefault(str(sample.id), []).append(usage.prompt)
+    return {id: replace(question, prompt=join_epochs(prompts.get(id, ()))) for id, question in questions.items()}
 
 
 def _build_question(sample: Any, group: str) -> BenchmarkQuestion:

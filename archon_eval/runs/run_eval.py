@@ -1,4 +1,4 @@
-"""Runs an eval as users do, `inspect eval ... --solver archon`, in a process of its own, and gives back its log.
+"""Runs an eval as users do, `inspect eval ... --solver archon` or `--model archon/...`, in a process of its own.
 
 log = run_eval(Eval("archon_eval/math", ("sample=true",), ("architecture=single", "models=sim/pool")), Path("logs"))
 """
@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from secrets import token_hex
@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from archon_eval.errors import ArchonError, DataError, did_you_mean
 from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
+from archon_eval.runs.door import DoorChoice, DoorOption, build_model_words, choose_door
 from archon_eval.runs.progress import EvalProgress, EvalProgressCallback
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Eval:
     epochs: int = 1
     seconds: float = inf
     """How long it may take; Inspect tries a model that cannot be reached again and again."""
+    door: DoorOption = "auto"
+    """How the architecture answers, `archon_eval.runs.door`; `run_eval` chooses where it is `auto`."""
 
     def __post_init__(self) -> None:
         if not self.task.strip() or self.task.startswith("-"):  # without a name Inspect runs every task it finds
@@ -60,12 +63,34 @@ class Eval:
         except (ArchonError, yaml.YAMLError):  # the eval itself refuses it, and says why
             return CallLimits()
 
+    def choose_door(self) -> tuple["Eval", DoorChoice]:
+        """The eval with its door, and why it is that one; a task that is not this package's own is loaded for it.
+
+        Raises:
+            DataError: no such door, or a solver argument that it does not take.
+        """
+        from archon_eval._inspect_compat import parse_cli_args
+
+        solver_args = parse_cli_args(self.solver_args)
+        choice = choose_door(self.task, parse_cli_args(self.task_args), solver_args, self.door)
+        more = ("replace_solver=true",) if self.door == "solver" and "replace_solver" not in solver_args else ()
+        return replace(self, door=choice.door, solver_args=(*self.solver_args, *more)), choice
+
     def build_command(self, folder: Path) -> list[str]:
-        """The command line."""
-        pairs = (("-T", self.task_args), ("-S", self.solver_args), ("--model-role", self.roles))
-        options = [word for option, values in pairs for value in values for word in (option, value)]
-        words = ["inspect", "eval", self.task, *options, "--epochs", str(self.epochs), "--model", "none"]
-        return [*words, "--solver", "archon", "--log-dir", str(folder)]
+        """The command line, through the solver's door where none is chosen yet.
+
+        Raises:
+            DataError: no architecture for the model's door.
+        """
+        if self.door == "model":
+            answering = build_model_words(self.solver_args)
+        else:
+            answering = [word for value in self.solver_args for word in ("-S", value)]
+        options = [word for value in self.task_args for word in ("-T", value)] + answering
+        options += [word for value in self.roles for word in ("--model-role", value)]
+        words = ["inspect", "eval", self.task, *options, "--epochs", str(self.epochs)]
+        words += [] if self.door == "model" else ["--model", "none", "--solver", "archon"]
+        return [*words, "--log-dir", str(folder)]
 
 
 def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambda progress: None) -> Path:
@@ -78,6 +103,8 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         ArchonError: no log was written, what the command printed is in the message without secrets; or several were,
             or it took too long.
     """
+    if eval.door == "auto":
+        eval, _ = eval.choose_door()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

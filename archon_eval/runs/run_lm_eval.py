@@ -14,12 +14,14 @@ from typing import Any
 
 from archon_eval.errors import ArchonError, DataError, did_you_mean
 from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
+from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_lm_eval import list_samples
 from archon_eval.runs.run_eval import Eval, follow_progress, run_eval
 
 LAST_LINES = 12
 """Lines of what lm-eval printed that a message has: before them it tells of its own doings."""
+LM_EVAL_DOOR = DoorChoice("model", "lm-eval asks an architecture as its model, so that the task is kept")
 
 
 def _is_number(value: Any) -> bool:
@@ -69,11 +71,17 @@ class LmEval(Eval):
             raise DataError(f"task {self.task!r}: name one task of lm-eval, e.g. gsm8k")
         if self.roles:
             raise DataError("--model-role is for tasks of Inspect: lm-eval has no roles")
+        if self.door != "auto":
+            raise DataError("--door is for tasks of Inspect: lm-eval asks an architecture as its model")
         if self.epochs != 1:
             raise DataError(
                 "--epochs is for tasks of Inspect: a task of lm-eval says itself how often it asks (repeats)"
             )
         parse_task_options(_parse_pairs(self.task_args), self.task)
+
+    def choose_door(self) -> tuple[Eval, DoorChoice]:
+        """The same: lm-eval has one door."""
+        return self, LM_EVAL_DOOR
 
     def build_command(self, folder: Path) -> list[str]:
         """The command line; the output goes to the folder."""

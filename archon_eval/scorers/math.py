@@ -111,7 +111,7 @@ async def compare_answers(reply: str, gold: str, *, is_cut: bool = False) -> Mat
     extraction: Extraction = "box"
     if box := extract_last_box(reply):
         answers = [box]
-        if (together := extract_boxes_together(reply)) and len(read_answer(gold[:MAX_ANSWER_CHARS]).values) > 1:
+        if (together := extract_boxes_together(reply)) and read_answer(gold[:MAX_ANSWER_CHARS]).has_several:
             answers.insert(0, together)
     else:
         extraction = "text"

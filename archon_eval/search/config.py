@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails
 from archon_eval._deprecated import move_renamed_option
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
+from archon_eval.runs.door import DoorOption
 from archon_eval.search.setting_types import (
     CostWeight,
     Count,
@@ -174,6 +175,8 @@ class SearchSettings:
     model_roles: Pairs = ()
     """Roles of the task's scorers, e.g. a judge. Their calls are not in the budget."""
     prices: StrictStr | None = None
+    door: DoorOption = "auto"
+    """How architectures answer a task (`archon_eval.runs.door`)."""
 
     def __post_init__(self) -> None:
         if problems := _find_contradictions(self):
@@ -192,7 +195,7 @@ class SearchSettings:
     @property
     def _identity_fields(self) -> dict[str, Any]:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
-        del plain["prices"]
+        del plain["prices"], plain["door"]  # which doors came of it is in the journal
         plain["tasks"] = [
             {
                 name: value
@@ -314,8 +317,8 @@ def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
         legal = [legal.name for legal in fields(_OWNERS[path[0]] if owner else SearchSettings)]
         return f"{place}: unknown key {name!r}{did_you_mean(str(name), legal)}"
     if kind == "literal_error":
-        literals: Mapping[Any, Any] = {"algorithm": Algorithm, "harness": Harness}
-        legal = list(get_args(literals.get(name, CostUnit)))
+        literals: Mapping[str, Any] = {"algorithm": Algorithm, "door": DoorOption, "harness": Harness}
+        legal = list(get_args(literals.get(str(name), CostUnit)))
         return f"{place}: unknown {str(name).replace('_', ' ')} {value!r}{did_you_mean(str(value), legal)}"
     if kind == "missing":
         return f"{place}: a task needs `name:`, e.g. archon_eval/math; got {value!r}"

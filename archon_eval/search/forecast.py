@@ -51,7 +51,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     """
     if workers < 1 or not 0 < call_seconds < inf:
         raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
-    splits, _ = prepare_questions(settings)
+    splits, _, doors = prepare_questions(settings)
     options = plan_space(settings, settings.models, settings.models)
     questions = {part: count_questions(splits, part) for part in ("trial", "dev", "test")}
     turns = fmean(answers for parts in splits.values() for answers in parts["dev"].values())
@@ -69,6 +69,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     judges = ", ".join(f"{role}={model}" for role, model in settings.model_roles)
     return {
         "architectures": len(options),
+        "doors": {task: f"{choice.door} ({choice.reason})" for task, choice in doors.items()},
         "questions": questions,
         "calls_per_question": {"least": calls[0], "median": calls[len(calls) // 2], "most": calls[-1]},
         "calls": {

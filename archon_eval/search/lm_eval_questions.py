@@ -25,7 +25,9 @@ CORPUS_METRICS = frozenset(
 
 
 def load_lm_eval_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
-    """As `archon_eval.search.questions.load_questions`, of a task of lm-eval; a document's id is its number from 0.
+    """Answers, digest and dev split of `archon_eval.search.questions.TaskQuestions`, of a task of lm-eval.
+
+    A document's id is its number from 0.
 
     Raises:
         SearchError: lm-eval is not installed; no such task; one that needs log-likelihoods, images or consent to run

@@ -9,10 +9,11 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from archon_eval.errors import SearchError
+from archon_eval.runs.door import DoorChoice
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import Confirmation, Confirmed
@@ -54,6 +55,8 @@ class SearchResult:
     """`winner`, `single` and `best-of-n` on the held-out questions; without those that the budget did not allow."""
     ledger: BudgetLedger
     notes: tuple[str, ...]
+    doors: Mapping[str, DoorChoice] = field(default_factory=dict)
+    """Task -> how architectures answered it."""
 
 
 def search(
@@ -74,24 +77,34 @@ def search(
     Raises:
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
-    splits, digest = prepare_questions(settings)
+    splits, digest, doors = prepare_questions(settings)
     journal = Journal(folder)
     try:
-        _check_same_search(journal, settings, digest, folder=folder)
-        scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits)
+        _check_same_search(journal, settings, digest, doors=doors, folder=folder)
+        scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits, doors=doors)
         return SearchRun(scheduler, journal, workers=workers, on_progress=on_progress).run()
     finally:
         journal.close()
 
 
-def _check_same_search(journal: Journal, settings: SearchSettings, digest: str, *, folder: Path) -> None:
-    header = {"settings": settings.identity, "data": digest, "each": settings.digests}
+def _check_same_search(
+    journal: Journal, settings: SearchSettings, digest: str, *, doors: Mapping[str, DoorChoice], folder: Path
+) -> None:
+    taken = {task: choice.door for task, choice in doors.items()}
+    header = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
     for line in journal.list_entries("search"):
         changed = [name for name, value in settings.digests.items() if value != line.get("each", {}).get(name)]
         others = {"settings": f"other settings ({', '.join(changed)})", "data": "other data"}
         for name, difference in others.items():
             if line[name] != header[name]:
                 raise SearchError(f"{folder} holds a search with {difference}: choose another -o, or remove it")
+        before = line.get("doors", dict.fromkeys(taken, "solver"))  # there was no other in earlier versions
+        for task, choice in doors.items():
+            if before.get(task) != choice.door:
+                raise SearchError(
+                    f"{folder} holds a search through another door ({task}: {before.get(task)}), and this one's is "
+                    f"{choice.door} ({choice.reason}): choose another -o, or --door"
+                )
         return
     for name in OUTPUT_FILES:
         if (folder / name).exists():
@@ -157,6 +170,7 @@ class SearchRun:
             report=report,
             ledger=self._scheduler.ledger,
             notes=(*self._progress.notes, *confirmation.notes, *report_notes),
+            doors=self._scheduler.doors,
         )
 
     def _build_optimizer(self, space: PlannedSpace) -> Optimizer:

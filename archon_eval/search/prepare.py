@@ -1,16 +1,16 @@
 """Before anything is paid: the questions and their split, and the architectures that the space and the limits leave.
 
-splits, digest = prepare_questions(settings)
+questions = prepare_questions(settings)
 space = PlannedSpace.build(settings, generators, fusers, turns=1.0)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from math import inf
 from random import Random
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
+from archon_eval.runs.door import DoorChoice
 from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
 from archon_eval.search.questions import load_questions
 from archon_eval.search.space import Array, Configuration
@@ -65,16 +66,28 @@ class PlannedSpace:
         return cls(tuple(options), calls, cost)
 
 
-def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
-    """Each task's questions, split into `trial`, `dev` and `test`, and a digest of all the data.
+class PreparedQuestions(NamedTuple):
+    """The questions of all tasks."""
+
+    splits: QuestionSplits
+    """`trial`, `dev` and `test`."""
+    digest: str
+    """Of all the data."""
+    doors: Mapping[str, DoorChoice]
+    """Task -> how architectures answer it."""
+
+
+def prepare_questions(settings: SearchSettings) -> PreparedQuestions:
+    """Each task's questions, split, with the door that its own solver and the settings ask for.
 
     Raises:
+        DataError: a solver argument that a door does not take.
         SearchError: a task that cannot be read, or has too few questions; or what would stop the search later.
     """
     _check_settings(settings)
-    splits, digests = {}, []
+    splits, digests, doors = {}, [], {}
     for task in settings.tasks:
-        answers, digest, dev = load_questions(task)
+        answers, digest, dev, doors[task.key] = load_questions(task, dict(settings.solver_args), settings.door)
         if len(dev) < MIN_DEV_QUESTIONS or len(dev) == len(answers):
             raise SearchError(
                 f"{task.key}: {len(answers)} questions leave {len(dev)} for the search and {len(answers) - len(dev)} "
@@ -86,7 +99,7 @@ def prepare_questions(settings: SearchSettings) -> tuple[QuestionSplits, str]:
         parts["trial"] = order[: settings.trial_questions]
         splits[task.key] = {part: {id: answers[id] for id in chosen} for part, chosen in parts.items()}
         digests.append(digest)
-    return splits, " ".join(digests)
+    return PreparedQuestions(splits, " ".join(digests), doors)
 
 
 def _check_settings(settings: SearchSettings) -> None:

@@ -1,33 +1,53 @@
 """Loads a task's questions before any model is called, and checks that there is such a task with such parameters.
 
->>> answers, digest, dev = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
->>> len(answers), len(dev)
-(77, 15)
+>>> loaded = load_questions(TaskSpec("archon_eval/math", (("sample", True),)))
+>>> len(loaded.answers), len(loaded.dev), loaded.door.door
+(77, 15, 'solver')
 """
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
+from archon_eval.runs.door import DoorChoice, check_model_is_free, count_asks, decide_door, list_lost
 from archon_eval.runs.metrics import DECLARED
+from archon_eval.runs.run_lm_eval import LM_EVAL_DOOR
 from archon_eval.search.config import TaskSpec
 from archon_eval.search.lm_eval_questions import load_lm_eval_questions
 from archon_eval.tasks._data import find_dev_ids
 
 
-def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
-    """The task's question ids in their order, with how many answers each asks for (a turn, an answer); a digest of
-    questions, further turns, choices and targets; and the ids of the dev split (see `find_dev_ids`).
+class TaskQuestions(NamedTuple):
+    """What a search must know of a task before any model is called."""
+
+    answers: dict[str, int]
+    """Question id -> how many answers it asks for: one per turn, and per time that the task's own solver asks."""
+    digest: str
+    """Of questions, further turns, choices and targets."""
+    dev: set[str]
+    """The ids of the dev split (see `find_dev_ids`)."""
+    door: DoorChoice
+    """How architectures answer it."""
+
+
+def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: str = "auto") -> TaskQuestions:
+    """A task's questions, in their order.
+
+    Args:
+        solver_args: of the solver `archon`.
+        door: one of `archon_eval.runs.door.DOOR_OPTIONS`.
 
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
+        DataError: a solver argument that the door does not take.
     """
     if task.harness == "lm-eval":
-        return load_lm_eval_questions(task)
+        return TaskQuestions(*load_lm_eval_questions(task), LM_EVAL_DOOR)
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec, registry_lookup
     from archon_eval.solvers.archon import find_further_turns
 
@@ -44,17 +64,20 @@ def load_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")
     _check_args(task, tasks[0])
     _check_metric(task, tasks[0])
+    choice = decide_door(list_lost(tasks[0], solver_args), solver_args, door)
+    check_model_is_free(tasks[0], choice)
+    asks = count_asks(tasks[0]) if choice.door == "model" else 1
     digest, answers, samples = sha256(), {}, []
     for number, sample in enumerate(tasks[0].dataset, 1):
         id = str(number if sample.id is None else sample.id)
         content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
         further = find_further_turns(sample.metadata or {}, sample.input)
-        answers[id] = 1 + len(further)
+        answers[id] = asks * (1 + len(further))
         samples.append(Sample(input="", id=id, metadata=sample.metadata))
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
-    return answers, digest.hexdigest()[:16], find_dev_ids(samples)
+    return TaskQuestions(answers, digest.hexdigest()[:16], find_dev_ids(samples), choice)
 
 
 def _list_task_names() -> list[str]:

@@ -7,13 +7,14 @@ A request is begun only when its calls and some re-asks fit into what is left. I
 its worst case, or to what is left where that is less.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
 from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
@@ -31,14 +32,24 @@ class TrialScheduler:
     """Begins requests, waits for them, and keeps results."""
 
     def __init__(
-        self, settings: SearchSettings, folder: Path, journal: Journal, *, run: SubmitEval, splits: QuestionSplits
+        self,
+        settings: SearchSettings,
+        folder: Path,
+        journal: Journal,
+        *,
+        run: SubmitEval,
+        splits: QuestionSplits,
+        doors: Mapping[str, DoorChoice] = {},
     ) -> None:
         """
+        Args:
+            doors: task -> how architectures answer it; the solver's where it has none.
+
         Raises:
             SearchError: the journal is of another version.
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
-        self._splits = splits
+        self._splits, self.doors = splits, doors
         self._metrics: dict[str, Metric] = {}
         earlier = list_results(journal, folder, settings.tasks)
         # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
@@ -123,6 +134,8 @@ class TrialScheduler:
         key, budget = f"{request.key}@{task.key}", self.settings.budget
         self._journal.add("start", {"key": key, **asdict(reservation)})
         self.ledger.reserve(key, reservation)
+        door = self.doors[task.key].door if task.key in self.doors else "solver"
+        overruled = (("replace_solver", True),) if self.settings.door == "solver" else ()
         return EvalJob(
             key=key,
             architecture=request.architecture.to_mapping(),
@@ -132,10 +145,11 @@ class TrialScheduler:
             first_epoch=request.first_epoch,
             max_calls=reservation.calls if budget.calls < inf else None,
             max_dollars=reservation.dollars if budget.dollars < inf else None,
-            solver_args=(("store", str(self._folder / "calls.db")), *self.settings.solver_args),
+            solver_args=(("store", str(self._folder / "calls.db")), *overruled, *self.settings.solver_args),
             model_roles=self.settings.model_roles,
             prices=self.settings.prices,
             log_dir=str(self._folder / "logs"),
+            door=door,
         )
 
     def count_running(self) -> int:

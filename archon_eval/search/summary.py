@@ -56,6 +56,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "winner": best.trial.architecture.name,
         "fingerprint": best.trial.architecture.fingerprint,
         "metric": _name_metric(best.trial),
+        "doors": {task: asdict(choice) for task, choice in result.doors.items()},
         "verdict": NO_WINNER if result.winner == SINGLE else "",
         "held_out": {name: _summarize_trial(trial) for name, trial in report.items()},
         "winner_against": against,

@@ -6,6 +6,7 @@ of each question is in `sample.metadata["archon"]` and, with this package's scor
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -29,10 +30,12 @@ from archon_eval.errors import ModelError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_model import get_stop_reason
+from archon_eval.integrations.replaced_solver import ReplacedSolver
 from archon_eval.models.client import ModelClient
 from archon_eval.models.conversion import to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.runs.account import QuestionAccount, record_turn, refuse_foreign_account
+from archon_eval.runs.account import QuestionAccount, holds_account, record_turn, refuse_foreign_account
+from archon_eval.runs.prompts import digest_messages, is_text
 
 
 @solver
@@ -48,6 +51,7 @@ def archon(
     prices: str | None = None,
     trace: str = "full",
     epoch_offset: int = 0,
+    replace_solver: bool = False,
     **unknown: Any,
 ) -> Solver:
     """Answer each sample with an architecture.
@@ -66,6 +70,8 @@ def archon(
         trace: `full` (an event per component), `compact` (one per question) or `calls` (Inspect's own per call).
         epoch_offset: added to the eval's epochs when draws are chosen, for draws that no earlier eval was judged by;
             `first_epoch`, one more, is its deprecated name.
+        replace_solver: answer in place of a task's own solver although its prompts, tools or agent are lost with it;
+            without it such a task is refused. Accounts then name what was lost.
     """
     if "first_epoch" in unknown:
         epoch_offset = _convert_first_epoch(unknown.pop("first_epoch"), epoch_offset)
@@ -81,6 +87,15 @@ def archon(
         )
     if isinstance(architecture, Architecture):  # the log would hold its name only, and a retry run something else
         raise make_prerequisite_error("solver archon: give the architecture as a file, a name or its `to_mapping()`")
+    replaced = ReplacedSolver(
+        {
+            **{"architecture": architecture, "models": models, "store": store, "store_policy": store_policy},
+            **{"budget": budget, "prices": prices, "trace": trace if trace != "full" else None},
+            **{"epoch_offset": epoch_offset or None, "cot": cot or None, "multiple_correct": multiple_correct or None},
+        },
+        is_allowed=replace_solver,
+    )
+    replaced.check_eval_being_built()
     engine = build_engine(
         architecture, models, store=store, store_policy=store_policy, budget=budget, prices=prices, trace=trace
     )
@@ -92,6 +107,8 @@ def archon(
                 "the sample has tools: an architecture answers with text; use --model archon/... in an agent"
             )
         refuse_foreign_account(state.metadata)
+        is_first, lost = not holds_account(state.metadata), replaced.find_lost_steps()
+        prompt = digest_messages(state.messages) if is_first and is_text(state.messages) else ()
         result = await engine.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
         message = ChatMessageAssistant(
             content=result.text, model=f"archon/{engine.architecture.name}", source="generate"
@@ -102,7 +119,8 @@ def archon(
             model=f"archon/{engine.architecture.name}",
             choices=[ChatCompletionChoice(message=message, stop_reason=get_stop_reason(result))],
         )
-        record_turn(state.metadata, QuestionAccount.from_answer(engine.architecture, result))
+        account = QuestionAccount.from_answer(engine.architecture, result)
+        record_turn(state.metadata, replace(account, lost_steps=lost, prompt=prompt))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
@@ -111,6 +129,7 @@ def archon(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         nonlocal judges_checked
+        replaced.find_lost_steps()  # refuses before anything is paid
         if not judges_checked:  # the roles are known only now, and nothing is paid yet
             judges_checked = True
             _warn_of_judges(engine)

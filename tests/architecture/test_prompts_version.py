@@ -11,16 +11,19 @@ from archon_eval.architecture import prompts
 from archon_eval.architecture.spec import PROMPTS_VERSION
 from archon_eval.components import critic, fuser, parsing, prompt_parts, ranker, unit_tests, verifier
 from archon_eval.engine.call_context import REASK_PROMPT
+from archon_eval.sandbox import extraction
 
 PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "19eecdcd35ec",
     "critiques": "694cd7a34fd3",
-    "final_answer": "9d1eb2c7eb3f",
+    "extraction": "bac26a0bd7a8",
+    "final_answer": "8b2c971ab38f",
     "io_tests": "3b1c8785a7d0",
     "math_equality": "5f02fba01404",
-    "math_spelling": "648fb789b64b",
+    "math_sets": "0947a90a0030",
+    "math_spelling": "dea86031b278",
     "math_units": "0380bf918ccb",
     "prompt_parts": "73d65475be7e",
     "prompts": "0a135eb25a5e",
@@ -78,7 +81,7 @@ def test_every_prompt_is_among_them() -> None:
 
 
 def test_code_that_writes_prompts_and_reads_replies_is_that_of_the_stated_version() -> None:
-    own = [PARSING / "_math_worker.py", Path(prompts.__file__), Path(prompt_parts.__file__)]
+    own = [PARSING / "_math_worker.py", Path(prompts.__file__), Path(prompt_parts.__file__), Path(extraction.__file__)]
     files = [*PARSING.glob("[!_]*.py"), *own]
     found = {file.stem: digest(dump_code(file.read_text(encoding="utf-8"))) for file in files}
     changed = {name for name in found.keys() | PINNED_CODE if found.get(name) != PINNED_CODE.get(name)}

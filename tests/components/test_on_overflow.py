@@ -21,7 +21,8 @@ from archon_eval.types import State
 HERE = __name__
 TEXTS = {"a": "short", "b": "LONG " * 400 + "end b", "c": "middling " * 20, "d": "longer " * 90 + "end d"}
 GENERATORS = {"generator": ["made/a", "made/b", "made/c", "made/d"]}
-REFUSAL = "made/j: BadRequestError: This model's maximum context length is 2000 tokens."
+WHY = "BadRequestError: This model's maximum context length is 2000 tokens."
+REFUSAL = f"made/j: {WHY}"
 
 
 class Fit:
@@ -73,7 +74,7 @@ def test_a_ranker_without_the_longest_ranks_the_right_candidates(run: Any) -> No
     # the prompt's [1], [2], [3] are 1.1, 1.3, 1.4; what was left out goes on behind them, whole
     assert get_ids(answer) == ["1.4", "1.3", "1.1", "1.2"]
     assert [candidate.text for candidate in answer.candidates] == [TEXTS[name] for name in "dcab"]
-    assert get_notes(answer) == [f"1 of 4 candidates left out (1.2): rank by made/j: {REFUSAL}"]
+    assert get_notes(answer) == [f"1 of 4 candidates left out (1.2): rank by {REFUSAL}"]
     assert len(caller.prompts("made/j")) == 2 and "LONG" not in fit.read[0]
     step = next(step for step in answer.trail.steps if step.reply is None)
     assert (step.model, step.problem) == ("made/j", REFUSAL)
@@ -95,6 +96,22 @@ def test_a_shortened_candidate_is_ranked_and_goes_on_whole(run: Any) -> None:
     assert re.match(r"2 of 4 candidates shortened to \d+ characters \(1\.2, 1\.4\): rank by", note)
     (prompt,) = fit.read
     assert "characters left out ...]" in prompt and "end b" in prompt and TEXTS["c"] in prompt
+
+
+def test_long_critiques_are_shortened_for_their_reader_and_go_on_whole(run: Any) -> None:
+    fit = Fit(3_000, rank_backwards)
+    critiques = {n: f"[{n}]\nStrengths:\n- {'good ' * 300}\nWeaknesses:\n- none" for n in (1, 2)}
+
+    def script(call: Call) -> str | BaseException:
+        return "\n\n".join(critiques.values()) if call.model == "made/k" else fit(call)
+
+    layers = [{"generator": ["made/a", "made/c"]}, {"critic": "made/k"}]
+    answer, _ = run([*layers, {"ranker": {"model": "made/j", "on_overflow": "truncate", "top_k": 2}}], script)
+    assert get_ids(answer) == ["1.2", "1.1"]
+    assert all((candidate.critique or "").count("good") == 300 for candidate in answer.candidates)
+    (note,) = get_notes(answer)
+    assert re.match(r"2 of 2 candidates shortened to [\d,]+ characters \(1\.1, 1\.2\): rank by", note)
+    assert fit.read[0].count("characters left out") == 2 and TEXTS["c"].strip() in fit.read[0]
 
 
 def test_a_critic_keeps_the_order_and_leaves_one_without_a_critique(run: Any) -> None:

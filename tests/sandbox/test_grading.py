@@ -121,6 +121,38 @@ def test_extraction_corners(reply: str, program: str | None) -> None:
     assert extract_program(reply) == program
 
 
+DRESSINGS = {
+    "interactive session": (
+        "```python\n>>> def f(x):\n...     return x\n...\n>>> f(1)\n1\n```",
+        "def f(x):\n    return x\n\nf(1)",
+    ),
+    "marks of Code Llama": ("Sure.\n[PYTHON]\nx = 1\n[/PYTHON]\n[TESTS]\nassert x\n[/TESTS]", "x = 1"),
+    "HTML": ('So:\n<pre><code class="language-python">x = 1 &lt; 2\n</code></pre>\nDone', "x = 1 < 2"),
+    "Markdown around it": ("````markdown\nText\n```python\nx = 1\n```\nmore\n````", "x = 1"),
+    "Markdown with as many marks": ("```markdown\nText\n```python\nx = 1\n```\nmore\n```", "x = 1"),
+    "a late fence": ("Here is the code: ```\nx = 1\nprint(x)\n```\nDone.", "x = 1\nprint(x)"),
+    "code in a line of prose": ("Use ```foo```\n```python\nx = 1\n```", "x = 1"),
+    "never closed, then prose": ("```python\nx = 1\n\nThis program prints the number one.\nYes.", "x = 1"),
+    "a text in quotes": (
+        '```python\n"""\n\nThis program prints the number one.\n"""\nx = 1',
+        '"""\n\nThis program prints the number one.\n"""\nx = 1',
+    ),
+    "closes the prompt's block": (
+        "for i in range(3):\n    print(i)\n```\nThis prints.",
+        "for i in range(3):\n    print(i)",
+    ),
+    "closes it after a call": ("print(1)\n```\nThis prints.", "print(1)"),
+    "closes it after a tuple": ("a, b = 1, 2\nprint(a)\n```", "a, b = 1, 2\nprint(a)"),
+    "prose with an equation": ("The sum, with n = 3, is:\n```\nx = 6\n```", "x = 6"),
+}
+
+
+@pytest.mark.parametrize("dressing", DRESSINGS)
+def test_a_program_is_found_in_every_dressing(dressing: str) -> None:
+    reply, program = DRESSINGS[dressing]
+    assert extract_program(reply) == program
+
+
 def test_fences_in_a_docstring_are_code() -> None:
     program = "def f():\n    '''\n    ```python\n    f()\n    ```\n    '''\n    return 1"
     assert extract_program(f"```python\n{program}\n```") == program
@@ -155,6 +187,10 @@ def test_hostile_text_is_read_in_linear_time() -> None:
     assert extract_program("`` " * 400_000 + "python") is not None
     assert extract_program("x" + "</s>" * 300_000) == "x"
     assert extract_program("```py\n" + "<|a" * 400_000) is not None
+    assert extract_program("[PYTHON] [/PYTHON]" * 60_000) is not None
+    assert extract_program("\n".join("`" * n + "md" for n in range(1400, 3, -1))) is not None
+    assert extract_program("```py\n\n" + "A" + " word" * 300_000 + ";") is not None
+    assert extract_program("x" * 1_000_000 + "\n```\n") is None
 
 
 @pytest.mark.parametrize(

@@ -436,7 +436,7 @@ def two(): return Task(dataset=[Sample("Why?", id=str(n), metadata={"turns": ["W
 """
     for last in ("And", "So"):
         (tmp_path / f"{last}.py").write_text(text.replace("LAST", last))
-    answers, digest, dev = load_questions(TaskSpec("And.py@two"))
+    answers, digest, dev, _ = load_questions(TaskSpec("And.py@two"))
     assert set(answers.values()) == {2} and len(dev) == 6 and digest != load_questions(TaskSpec("So.py@two"))[1]
     given = {"tasks": ["And.py@two"], "budget": {"calls": 3000}}
     found = search(settings(**given), tmp_path / "out", fake_run)

@@ -53,7 +53,7 @@ def test_changed_data_are_refused(tmp_path, fake_run):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_a_search_on_a_part_follows_the_sides_of_the_whole_benchmark(seed):
     part = {"sample": True, "seed": seed, "subject": "Algebra,Geometry,Prealgebra,Precalculus"}
-    splits, _ = prepare_questions(settings(tasks=[{"name": "archon_eval/math", "args": part}]))
+    splits, *_ = prepare_questions(settings(tasks=[{"name": "archon_eval/math", "args": part}]))
     [sides] = splits.values()
     whole = {side: {str(s.id) for s in math(side, sample=True, seed=seed).dataset} for side in ("dev", "test")}
     assert len(sides["dev"]) + len(sides["test"]) == 44

@@ -47,12 +47,21 @@ _STATED = re.compile(
     r"^[^\w\n]*(?:the )?(?:final )?answer\W*(?::|is\b(?:\s*:)?)\s*(\S.*)", re.IGNORECASE | re.MULTILINE
 )
 _STATED_MATHS = re.compile(
-    r"(?<!other )(?<!no )(?<!an )\banswer(?:[ \t]+(?:to|for|of)\b[^\n:.=]{0,80}?)?[\s*_`]{0,4}"
-    r"(?:(?::|=)|\b(?:is|equals|would be|should be|must be)\b)[\s*_:=]{0,12}"
+    r"(?<!other )(?<!no )(?<!an )\banswers?(?:[ \t]+(?:to|for|of)\b[^\n:.=]{0,80}?)?[\s*_`]{0,4}"
+    r"(?:(?::|=)|\b(?:is|are|equals|would be|should be|must be)\b)[\s*_:=]{0,12}"
+    r"|答案(?:是|为|為|：|:)[\s*_:：]{0,12}"
     r"|^[\s*_#]{0,6}final answer[\s*_#:]{1,12}\n\s*",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"(?<![\s.(][A-Za-z])[.!?](?=\s|$|\*|_)|\n")
+_DENIED = re.compile(
+    r"\banswer\s{1,4}(?:is(?:n['’]t|\s{1,4}not)|(?:can(?:not|['’]t|\s{1,4}not)|won['’]t|will not)\s{1,4}be)\s"
+    r"[^\n]{0,200}?"
+    r"(?:[.!?](?=\s|$)|\n|$)",
+    re.IGNORECASE,
+)
+"""A sentence that says what the answer is not."""
+_NOT_BUT = re.compile(r"\s*not\b[^\n,.;]{1,60}?,?\s+(?:but|it is|it's)\s+", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<![\s.(][A-Za-z])[.!?](?=\s|$|\*|_)|[\n。]")
 _DISPLAY = re.compile(r"\s*(?:\$\$(.+?)\$\$|\\\[(.+?)\\\])", re.DOTALL)
 _REMARK = re.compile(r"\((?=[^()$\\\n]{0,200}[A-Za-z]{3})(?![^()\n]{0,20}\bmod\b)[^()$\\\n]{0,200}\)")
 """A parenthesis with words in it: `(not 7)`, `(since 2 + 3 = 5)`."""
@@ -99,18 +108,32 @@ def extract_last_box(text: str) -> str | None:
 def extract_boxes_together(text: str) -> str | None:
     r"""The boxes of the last sentence that has one, as a list: `\boxed{1} and \boxed{2}` is `1, 2`.
 
-    None where the last box stands alone, or takes an earlier one back.
+    So are boxes of other sentences that follow one another and name different variables: `x = \boxed{1}`, then
+    `y = \boxed{2}`. None where the last box stands alone, or takes an earlier one back.
     """
     boxes = _find_boxes(text)
     together = boxes[-1:]
+    names = {_find_variable(text, box) for box in together}
     for box in reversed(boxes[:-1]):
         between = _BOX_START.sub("", text[box[2] + 1 : together[0][1]])
+        name = _find_variable(text, box)
+        if name and "" not in names and name not in names and len(between) <= 90 and not _REVISION.search(between):
+            names.add(name)
+            together.insert(0, box)
+            continue
         if len(between) > 90 or not _JOINT.search(between) or re.search(r"[.!?]\s|\n\s*\n", between):
             break
         if _REVISION.search(between):
             break
         together.insert(0, box)
     return ", ".join(content for content, _, _ in together) if len(together) > 1 else None
+
+
+def _find_variable(text: str, box: tuple[str, int, int]) -> str:
+    """The variable whose value a box is, `x` of `x = \\boxed{1}`; empty where it names none."""
+    before = _BOX_START.sub("", text[max(0, box[1] - 60) : box[1]])
+    match = re.search(r"(?<![\w\\])([A-Za-z](?:_\{?\w\}?)?)\s*(?:=|:)\s*\$?\Z", before)
+    return match[1] if match else ""
 
 
 def extract_option_letter(text: str) -> str | None:
@@ -132,6 +155,8 @@ def extract_stated_answer(text: str, is_cut: bool = False) -> str | None:
     """
     for match in reversed(list(_STATED_MATHS.finditer(text))[-MAX_STATEMENTS:]):
         rest = text[match.end() :]
+        if denied := _NOT_BUT.match(rest[:200]):
+            rest = rest[denied.end() :]
         if display := _DISPLAY.match(rest):
             return (display[1] or display[2]).strip()
         segment = _SENTENCE_END.split(rest.lstrip()[:2_000], maxsplit=1)[0]
@@ -158,7 +183,8 @@ def is_prose(answer: str) -> bool:
 
 def clean_running_text(text: str) -> str:
     """A mathematical reply without what looks like an answer in it: remarks, labels, dollar signs, emphasis."""
-    text = _LABEL.sub(" ", _REMARK.sub(" ", _drop_markdown(text.replace("−", "-"))))
+    text = _DENIED.sub(" ", _drop_markdown(text.replace("−", "-")))
+    text = _LABEL.sub(" ", _REMARK.sub(" ", text))
     lines = text.replace(r"\$", "").split("\n")
     return "\n".join(
         _MONEY_LINE.sub("", line) if line.count("$") == len(_MONEY_LINE.findall(line)) else line for line in lines

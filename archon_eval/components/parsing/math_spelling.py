@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
+from archon_eval.components.parsing.math_sets import write_as_intervals
 from archon_eval.components.parsing.math_units import (
     SCALES,
     Words,
@@ -61,6 +62,7 @@ _CHARACTERS = str.maketrans(
         "∩": r"\cap ",
         "∈": r"\in ",
         "∅": r"\emptyset ",
+        "∠": r"\angle ",
         "°": r"^\circ ",
         "′": "'",
         "″": "''",
@@ -185,6 +187,9 @@ _SPACED_DIGITS = re.compile(r"(?<=\d) (?=[\d.])(?<![A-Za-z_^]\d )(?<![_^]\d\d )(
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
 _NUMERAL_BASE = re.compile(r"([0-9][0-9A-Z]*)_\{?([0-9]+|[a-z]+)\}?")
 _PRIMED = re.compile(r"(?<![A-Za-z\\])([A-Za-z])('{1,4})(?!')")
+_ANGLE = re.compile(r"\\angle\s*(?:\{\s*([A-Z])\s*([A-Z])\s*([A-Z])\s*\}|([A-Z])\s*([A-Z])\s*([A-Z])(?![A-Za-z]))")
+_COUNTER = re.compile(r"(?<=[\d}])\s*[个個元人只本米天岁块條条次张名件]\s*$")
+"""A Chinese measure word behind a number: its unit, which the other side may lack."""
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])\s*")
 
 
@@ -244,6 +249,12 @@ class MathAnswer:
         return _parse_plain(value.parts[0]) is not None
 
     @property
+    def has_several(self) -> bool:
+        """Whether it is a list or a tuple of values."""
+        tuple_ = re.fullmatch(r"\((.*)\)", self.text)
+        return len(self.values) > 1 or bool(tuple_ and _is_enclosed(self.text) and len(_split(tuple_[1])) > 1)
+
+    @property
     def spelling(self) -> str:
         """Equal for answers that are spelt alike in all that counts."""
         values = [value.spelling for value in self.values]
@@ -282,7 +293,7 @@ def prepare_comparison(answer: MathAnswer, gold: MathAnswer) -> bool | list[list
 @lru_cache(maxsize=10_000)
 def read_answer(latex: str) -> MathAnswer:
     """The values of an answer in LaTeX or in plain text, without its box."""
-    text = _normalize(latex)
+    text = write_as_intervals(_normalize(latex))
     if compound := _read_compound(text):
         return MathAnswer(text, (compound,), ordered=False, is_set=False)
     braced = re.fullmatch(r"(?:([A-Za-z])\s*(?:=|\\in(?![A-Za-z]))\s*)?(\\\{(.*)\\\})", text)
@@ -416,11 +427,18 @@ def _normalize(latex: str) -> str:
     text = re.sub(r"\s+", " ", text).strip().rstrip(".").strip()
     text = _join_digits(text)
     text = _REPEATING.sub(_write_repeating, text)
+    text = _ANGLE.sub(_write_angle, _COUNTER.sub("", text))
     text = _PRIMED.sub(lambda match: f"{match[1]}_{{{'p' * len(match[2])}rime}}", text)
     text = _mark_bare_words(text)
     while re.fullmatch(r"\{.*\}", text) and _is_enclosed(text):
         text = text[1:-1].strip()
     return text
+
+
+def _write_angle(match: re.Match[str]) -> str:
+    """An angle as one symbol: the same from either side, its vertex in the middle."""
+    first, vertex, last = (letter for letter in match.groups() if letter)
+    return f"q_{{{min(first, last)}{vertex}{max(first, last)}}}"
 
 
 def _join_digits(text: str) -> str:

@@ -62,6 +62,7 @@ class BenchmarkSection:
     model_rows: list[list[str]]
     """Of the systems with several models: system, model and costs."""
     confidence_note: str
+    prompt_note: str
     standard_errors: list[list[str]]
     """Rows of `STANDARD_ERROR_COLUMNS`; empty where every system has a single run."""
     questions_differ: bool
@@ -105,6 +106,7 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
             for model, costs in system.run.cost_by_model.items()
         ],
         confidence_note=benchmark.confidence_note,
+        prompt_note=benchmark.prompt_note,
         standard_errors=list_standard_errors(((s.label, s.run) for s in benchmark.systems), benchmark.scale),
         questions_differ=len({frozenset(system.run.scored) for system in benchmark.systems}) > 1,
         part_metric=benchmark.systems[0].run.metric.part_metric.name,
