@@ -13,6 +13,7 @@ Where things happen:
 - a budget is held: `models/budget.py` for the calls of an eval, `search/budget.py` for the evals of a search
 - a question's calls and costs are written down: `runs/account.py`; what an answer took is read: `runs/answer_usage.py`
 - a score becomes a number: `runs/score.py`; a log is read: `runs/read_log.py`; an eval is run: `runs/run_eval.py`
+- the same for lm-eval: `runs/read_lm_eval.py`, `runs/run_lm_eval.py`, and of a search `integrations/lm_eval_job.py`
 - the next architecture is chosen: `search/smac_optimizer.py`
 - two systems are compared: `stats/comparison.py`
 - systems and benchmarks become one table: `report/benchmark_table.py`

@@ -8,7 +8,8 @@ from typing import Any
 
 def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs")) -> None:
     """The options that say what an eval runs."""
-    command.add_argument("--task", help="benchmark as Inspect finds it")
+    command.add_argument("--task", help="benchmark as Inspect finds it, or lm-eval with --harness lm-eval")
+    add_harness_option(command)
     for letter, what in (("T", "task"), ("S", "solver")):
         text = f"{what} parameter; repeat for several"
         command.add_argument(f"-{letter}", dest=f"{what}_args", action="append", default=[], metavar="N=V", help=text)
@@ -19,11 +20,20 @@ def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
 
 
-def build_eval(options: argparse.Namespace) -> Any:
-    """The `archon_eval.runs.run_eval.Eval` that the options of `add_eval_options` ask for."""
-    from archon_eval.runs.run_eval import Eval
+def add_harness_option(command: Any) -> None:
+    """The option that says whose task it is."""
+    command.add_argument(
+        "--harness", choices=("inspect", "lm-eval"), default="inspect", help="whose task it is (%(default)s)"
+    )
 
-    return Eval(
+
+def build_eval(options: argparse.Namespace) -> Any:
+    """The `archon_eval.runs.run_eval.Eval`, or the `LmEval`, that the options of `add_eval_options` ask for."""
+    from archon_eval.runs.run_eval import Eval
+    from archon_eval.runs.run_lm_eval import LmEval
+
+    kind = LmEval if options.harness == "lm-eval" else Eval
+    return kind(
         task=options.task,
         task_args=tuple(options.task_args),
         solver_args=tuple(options.solver_args),

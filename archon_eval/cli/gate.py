@@ -18,7 +18,7 @@ from archon_eval.errors import ArchonError, DataError, sanitize_text
 def add(commands: Any) -> None:
     """Add the command."""
     gate = add_command(commands, "gate", "exit code 0: no regression, 1: regression, 2: cannot decide", run=_run_gate)
-    gate.add_argument("log", nargs="?", type=Path, help="a finished log; or run one now with --task")
+    gate.add_argument("log", nargs="?", type=Path, help="a finished log, of lm-eval too; or run one now with --task")
     gate.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="what the run is held against")
     gate.add_argument("--save-baseline", action="store_true", help="make the baseline file of this run instead")
     add_eval_options(gate)
@@ -92,9 +92,10 @@ def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
     run = options.task_args, options.solver_args, options.model_role, options.door, options.epochs, options.time_limit
-    if options.log is not None and run != ([], [], [], "auto", 1, inf):
+    if options.log is not None and (*run, options.harness) != ([], [], [], "auto", 1, inf, "inspect"):
         raise DataError(
-            "-T, -S, --model-role, --door, --epochs and --time-limit are of a run with --task, not of a finished log"
+            "-T, -S, --model-role, --door, --epochs, --time-limit and --harness are of a run with --task, not of a "
+            "finished log"
         )
     limits = GateThresholds(
         margin=options.margin, detect=options.detect, confidence=options.confidence, power=options.power
@@ -106,7 +107,7 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
     from archon_eval.report.baseline import save_baseline
     from archon_eval.report.report_data import describe_score
     from archon_eval.runs.read_log import find_single_log, read_run
-    from archon_eval.runs.run_eval import run_eval
+    from archon_eval.runs.run_lm_eval import run_plan
 
     door = ""
     with ProgressDisplay("gate", options.json) as progress:
@@ -114,7 +115,7 @@ def _save_baseline(source: Any, options: argparse.Namespace) -> int:
         if not isinstance(source, Path):
             source, choice = source.choose_door()
             door = choice.sentence
-        log = find_single_log(source) if isinstance(source, Path) else run_eval(source, options.log_dir, on_progress)
+        log = find_single_log(source) if isinstance(source, Path) else run_plan(source, options.log_dir, on_progress)
         run = read_run(log, options.scorer, missing="drop", metric=options.metric)
     if run.missing:
         question, why = next(iter(run.missing.items()))

@@ -16,7 +16,7 @@ from typing import Any
 from archon_eval._deprecated import warn_renamed_option
 from archon_eval._notes import show_note
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_door_option, add_metric_option
+from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option
 from archon_eval.cli.progress import ProgressDisplay as Bar
 from archon_eval.cli.progress import ProgressUpdate
 
@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
     command = add_command(commands, "search", "find the best architecture for a benchmark under a budget", run=run)
     task = command.add_argument_group("what")
     task.add_argument("file", nargs="?", type=Path, help="a YAML file with any of these settings; options win over it")
-    task.add_argument("--task", action="append", help="benchmark as Inspect finds it; repeat for several at once")
+    task.add_argument("--task", action="append", help="benchmark as Inspect or lm-eval finds it; repeat for several")
+    add_harness_option(task)
     task.add_argument("-T", dest="task_args", action="append", default=[], metavar="NAME=VALUE", help="task parameter")
     task.add_argument("--scorer", metavar="NAME", help="which score counts, NAME or NAME/KEY (default: the first)")
     add_metric_option(task)
@@ -148,10 +149,11 @@ def build_settings(options: argparse.Namespace) -> Any:
     from archon_eval.search.config import load_settings
 
     data, lines = ({}, {}) if options.file is None else _read_search_file(options.file)
-    if (options.task_args or options.scorer or options.metric) and not options.task:
+    given = options.task_args or options.scorer or options.metric or options.harness != "inspect"
+    if given and not options.task:
         raise SearchError(
-            "-T, --scorer and --metric are for the tasks that --task names; in a search file, give a task `args:`, "
-            "`scorer:` and `metric:`"
+            "-T, --scorer, --metric and --harness are for the tasks that --task names; in a search file, give a task "
+            "`args:`, `scorer:`, `metric:` and `harness:`"
         )
     chosen = _collect_options(options)
     _drop_overridden_old_names(data, chosen)
@@ -186,6 +188,7 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
     if options.task:
         chosen = {name: value for name in ("scorer", "metric") if (value := getattr(options, name)) is not None}
         args = parse_pairs(options.task_args, "-T")
+        chosen |= {"harness": options.harness} if options.harness != "inspect" else {}
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
     names = "models fusers judges space algorithm cost_weight cost_unit finalists confirm_epochs dev_share"
     names += " trial_questions seed prices door"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 from lm_eval.api.model import LM
@@ -31,10 +31,12 @@ from archon_eval.integrations.command_process import (
     freeze_imports_in_command,
     interrupt_on_sigterm_in_command,
 )
-from archon_eval.integrations.lm_eval_tasks import find_generative_variants
+from archon_eval.integrations.lm_eval_tasks import explain_no_likelihood
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, check_settings
 from archon_eval.models.usage_totals import UsageTotals, total_usage
+from archon_eval.runs.account import QuestionAccount
+from archon_eval.runs.task_account import ACCOUNTS_KEY, TaskAccount
 from archon_eval.types import Conversation, Message
 
 STOP_NAMES = ("until", "stop")
@@ -59,6 +61,10 @@ class ArchonLM(LM):  # type: ignore[misc]
     """An architecture as lm-eval's model."""
 
     tokenizer_name = "archon"
+    on_requests: ClassVar[Callable[[int], None]] = staticmethod(lambda count: None)
+    """Called with how many requests there are, before the first is answered."""
+    on_answer: ClassVar[Callable[[UsageTotals], None]] = staticmethod(lambda usage: None)
+    """Called with what each answer took."""
 
     @end_lm_eval_plainly()
     def __init__(
@@ -114,6 +120,8 @@ class ArchonLM(LM):  # type: ignore[misc]
         self._model_usage: dict[str, UsageTotals] = {}
         self._paid = UsageTotals()
         self._notes: Counter[str] = Counter()
+        self._accounts: dict[str, list[QuestionAccount]] = {}
+        """By task."""
 
     @end_lm_eval_plainly()
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
@@ -131,6 +139,7 @@ class ArchonLM(LM):  # type: ignore[misc]
             if ignored := self._runner.engines.describe_unused(task, "lm_eval"):
                 log.warning("%s", ignored)
         answers: list[str] = [""] * len(requests)
+        type(self).on_requests(len(requests))
         with tqdm(total=len(requests), desc=f"archon {self._runner.architecture.name}", disable=disable_tqdm) as bar:
 
             async def answer_one(place: int, epoch: int) -> None:
@@ -180,8 +189,13 @@ class ArchonLM(LM):  # type: ignore[misc]
     async def _answer(self, request: Any, epoch: int) -> str:
         if len(request.args) > 2:
             raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
-        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, self._read_task(request))
+        task = self._read_task(request)
+        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, task)
         self._count(answer.trail)
+        engines = self._runner.engines
+        account = engines.build_account(engines(task), answer)
+        self._accounts.setdefault(str(request.task_name), []).append(account)
+        type(self).on_answer(account.usage)
         return answer.text
 
     def _count(self, trail: Trace) -> None:
@@ -242,7 +256,10 @@ class ArchonLM(LM):  # type: ignore[misc]
                 )
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests."""
+        """What lm-eval writes with the results: the architecture; calls, tokens, dollars and notes of all requests.
+
+        `accounts` has what each task's answers took, by layer too; those that came from a response cache are not in it.
+        """
         total = UsageTotals.add_up(self._model_usage.values())
         return {
             "architecture": self._runner.architecture.to_mapping(),
@@ -253,6 +270,10 @@ class ArchonLM(LM):  # type: ignore[misc]
             "models": {model: _dump_usage(used) for model, used in sorted(self._model_usage.items())},
             "dollars": self._paid.dollars,
             "notes": dict(sorted(self._notes.items())),
+            ACCOUNTS_KEY: {
+                task: TaskAccount.from_accounts(accounts, self._runner.architecture).to_metadata()
+                for task, accounts in self._accounts.items()
+            },
         }
 
 
@@ -300,14 +321,4 @@ def _dump_usage(used: UsageTotals) -> dict[str, int]:
 
 
 def _explain_no_likelihood(requests: Sequence[Any]) -> str:
-    names = list(dict.fromkeys(str(request.task_name) for request in requests))
-    variants = [variant for name in names[:5] for variant in find_generative_variants(name)]
-    others = (
-        f"Tasks of the family that generate text: {', '.join(dict.fromkeys(variants))}."
-        if variants
-        else "Use a task that generates text."
-    )
-    return (
-        f"{', '.join(names[:5])}: an architecture answers with text and has no log-likelihood of a given one "
-        f"(output_type loglikelihood or multiple_choice). {others}"
-    )
+    return explain_no_likelihood(list(dict.fromkeys(str(request.task_name) for request in requests)))

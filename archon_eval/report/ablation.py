@@ -19,7 +19,8 @@ from archon_eval.report.report_data import format_interval
 from archon_eval.runs.benchmark_run import MissingPolicy, Run
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import read_run
-from archon_eval.runs.run_eval import Eval, run_eval
+from archon_eval.runs.run_eval import Eval
+from archon_eval.runs.run_lm_eval import run_plan
 from archon_eval.stats.estimates import Estimate
 
 
@@ -140,7 +141,7 @@ def run_ablation(
         except OSError as exc:
             raise DataError(f"cannot write {file}: {exc.strerror or exc}") from exc
         solver_args = (f"architecture={file}", f"store={folder / 'calls.db'}", *plan.solver_args)
-        log = run_eval(replace(plan, solver_args=solver_args), folder / "logs", on_eval(change))
+        log = run_plan(replace(plan, solver_args=solver_args), folder / "logs", on_eval(change))
         runs.append(read_run(log, scorer, missing, metric=metric))
     confidence = bonferroni_confidence(len(changed))
     worth = [

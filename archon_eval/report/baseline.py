@@ -46,6 +46,8 @@ class Baseline:
     targets: Mapping[str, str] = field(default_factory=dict)
     """Question -> digest of its expected answer; empty in older files."""
     format: int = BASELINE_FORMAT
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """`Run.asked`; empty in older files."""
 
 
 def create_baseline(run: Run) -> Baseline:
@@ -63,6 +65,7 @@ def create_baseline(run: Run) -> Baseline:
         scored=dict(run.scored),
         digests={id: question.digest for id, question in questions.items()},
         cost=dict(run.cost),
+        asked=dict(run.asked),
         prompts={id: question.prompt for id, question in questions.items() if question.prompt},
         targets={id: question.target_digest for id, question in questions.items()},
     )
@@ -83,6 +86,7 @@ def save_baseline(run: Run, path: str | os.PathLike[str]) -> None:
         "fingerprint": baseline.fingerprint,
         "cost": {k: v and round(v, 8) for k, v in baseline.cost.items() if k != "seconds"},
     }
+    head |= {"asked": dict(baseline.asked)} if baseline.asked else {}
     lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
     rows = []
     for question, answers in sorted(baseline.scored.items()):
@@ -122,6 +126,7 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
             scored={question: tuple(map(_parse_answer, row[first:])) for question, row in questions.items()},
             digests={question: str(row[0]) for question, row in questions.items()},
             cost={str(name): None if value is None else float(value) for name, value in data["cost"].items()},
+            asked={str(name): str(value) for name, value in data.get("asked", {}).items()},
             prompts={question: tuple(str(row[2]).split()) for question, row in told.items() if row[2]},
             targets={question: str(row[1]) for question, row in told.items()},
             format=data["format"],

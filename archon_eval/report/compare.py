@@ -13,6 +13,7 @@ from typing import Any
 from archon_eval.errors import DataError
 from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.metrics import join_metrics
+from archon_eval.runs.read_lm_eval import TASK_ENDING
 from archon_eval.runs.read_log import find_logs, read_runs
 from archon_eval.stats.comparison import (
     PairedComparison,
@@ -112,8 +113,10 @@ def compare_paths(
         for path in (first, second)
     ]
     if not (shared := [task for task in sides[0] if task in sides[1]]):
+        bare = [{task.removesuffix(TASK_ENDING) for task in side} for side in sides]
+        why = "; a task of Inspect and one of lm-eval are never the same" if bare[0] & bare[1] else ""
         raise DataError(
-            f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}"
+            f"no benchmark in common: {first} has {', '.join(sides[0])}; {second} has {', '.join(sides[1])}{why}"
         )
     pairs = [(sides[0][task], sides[1][task]) for task in shared]
     return [compare_runs(*_disambiguate_names(one, other), confidence) for one, other in pairs]

@@ -22,6 +22,7 @@ from archon_eval.runs.benchmark_run import (
     COST_COLUMNS,
     PROMPTS_UNKNOWN,
     Run,
+    describe_asking,
     describe_other_prompts,
     find_other_prompts,
 )
@@ -275,7 +276,8 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         changed = [q for q in scored if run.questions[q].digest != baseline.digests[q]]
         what = "another prompt or expected answer"
     if changed:
-        mismatches.append(f"{len(changed)} questions have {what}: {', '.join(changed[:3])}")
+        how = describe_asking(run.asked, baseline.asked)
+        mismatches.append(f"{len(changed)} questions have {what}: {', '.join(changed[:3])}{how}")
     elif not run.ignores_prompts and (differing := _find_other_prompts(baseline, run)):
         mismatches.append(f"not the same task: {describe_other_prompts(differing, len(scored))}")
     return mismatches

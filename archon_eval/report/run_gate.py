@@ -13,7 +13,8 @@ from archon_eval.report.baseline import load_baseline
 from archon_eval.report.gate import GateOutcome, GateThresholds, check_regression
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import find_single_log, read_run
-from archon_eval.runs.run_eval import Eval, run_eval
+from archon_eval.runs.run_eval import Eval
+from archon_eval.runs.run_lm_eval import run_plan
 
 
 def run_gate(
@@ -40,7 +41,7 @@ def run_gate(
         if isinstance(source, Eval):
             source, choice = source.choose_door()
             door = choice.sentence
-        log = run_eval(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
+        log = run_plan(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
         run = read_run(
             log,
             scorer or expected.scorer,

@@ -50,6 +50,13 @@ class BenchmarkQuestion:
     """Its sub-benchmark; empty where the task has none."""
     prompt: tuple[str, ...] = ()
     """Digests of what was sent (`archon_eval.runs.prompts`); empty where the log does not say."""
+    asked: str = ""
+    """Digest of the document and of how it became turns of a chat, where a model's own template may have made text of
+    these: then the texts of two models differ, and the question is the same. Empty where that cannot be."""
+
+    def is_same(self, other: "BenchmarkQuestion") -> bool:
+        """Whether two systems were asked the same, and the same was expected of them."""
+        return self.digest == other.digest or "" != self.asked == other.asked
 
     @property
     def digest(self) -> str:
@@ -134,6 +141,9 @@ class Run:
     """Whether it may be compared with a run that was asked with other prompts, which a note then says."""
     scored_by_log: tuple[Mapping[str, tuple[ScoredAnswer, ...]], ...] = ()
     """`scored` of each log, where several became this run; empty where it is of one."""
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """How the harness made prompts of the questions, in words by aspect, to say why those of two runs differ; empty
+    where the log does not say."""
 
     @cached_property
     def scores(self) -> dict[str, tuple[float, ...]]:
@@ -234,10 +244,11 @@ class Run:
             changed = [q for q in shared if self.questions[q].target_digest != other.questions[q].target_digest]
             what = "another expected answer"
         else:
-            changed = [q for q in shared if self.questions[q].digest != other.questions[q].digest]
+            changed = [q for q in shared if not self.questions[q].is_same(other.questions[q])]
             what = "another prompt or expected answer"
         if changed:
-            return f"{len(changed)} of {len(shared)} questions have {what} ({', '.join(changed[:3])})"
+            text = f"{len(changed)} of {len(shared)} questions have {what} ({', '.join(changed[:3])})"
+            return text + describe_asking(self.asked, other.asked)
         differing = self._find_other_prompts(other)
         if not differing or self.ignores_prompts or other.ignores_prompts:
             return ""
@@ -271,6 +282,12 @@ def describe_other_prompts(differing: Mapping[str, str], total: int) -> str:
     """What `find_other_prompts` found, in words."""
     shown = ", ".join(f"{question}: {why}" for question, why in list(differing.items())[:3])
     return f"{len(differing)} of {total} questions were asked with other prompts ({shown})"
+
+
+def describe_asking(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The end of a sentence on prompts that differ: in what they were made differently, where that is known."""
+    differing = [f"{name} {one[name]} and {other[name]}" for name in one if other.get(name, one[name]) != one[name]]
+    return f": not the same task, {'; '.join(differing)}" if differing else ""
 
 
 def merge_runs(first: Run, second: Run) -> Run:

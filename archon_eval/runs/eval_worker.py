@@ -58,6 +58,11 @@ class TaskReference(Protocol):
         """Which of its metrics counts; None for the benchmark's own."""
         ...
 
+    @property
+    def harness(self) -> str:
+        """Whose task it is: `inspect` or `lm-eval`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EvalTask:
@@ -67,6 +72,7 @@ class EvalTask:
     args: tuple[tuple[str, Any], ...] = ()
     scorer: str | None = None
     metric: str | None = None
+    harness: str = "inspect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,10 @@ class EvalResult:
 
 def run_job(job: EvalJob) -> EvalResult:
     """The eval, in this process; everything that goes wrong with it is in the result."""
+    if job.task.harness == "lm-eval":
+        from archon_eval.integrations.lm_eval_job import run_lm_eval_job
+
+        return run_lm_eval_job(job)
     from inspect_ai import eval as inspect_eval
 
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text
@@ -306,6 +316,7 @@ def parse_job(plain: Mapping[str, Any]) -> EvalJob:
         to_pairs(plain["task"]["args"]),
         plain["task"].get("scorer"),
         plain["task"].get("metric"),
+        plain["task"].get("harness", "inspect"),
     )
     changes = {"task": task, "questions": tuple(plain["questions"])}
     changes |= {name: to_pairs(plain[name]) for name in ("solver_args", "model_roles")}

@@ -1,4 +1,5 @@
-"""Reads finished evals: any log of Inspect will do; calls, layers and notes are there where an architecture answered.
+"""Reads finished evals, any log of Inspect or of lm-eval; calls, layers and notes are there where an architecture
+answered.
 
 run = read_run("logs/2026-11-20_math.eval")
 runs = read_runs("logs")
@@ -22,6 +23,13 @@ from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_set
 from archon_eval.runs.layer_health import RETRIED, RunHealth
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.prompts import join_epochs
+from archon_eval.runs.read_lm_eval import (
+    find_lm_eval_logs,
+    is_lm_eval_file,
+    is_results_file,
+    list_samples,
+    read_lm_eval_run,
+)
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
 from archon_eval.stats.metrics import ScoredAnswer
@@ -33,19 +41,22 @@ GROUP_KEYS = ("benchmark", "subject", "category", "part", "dataset")
 def find_logs(path: str | os.PathLike[str]) -> list[Path]:
     """The logs at a path: a file, or all in a folder and the folders in it, oldest first.
 
+    A log is Inspect's, or the samples of a task of lm-eval; lm-eval's results stand for those of all of their tasks.
+
     Raises:
         DataError: nothing is there, or no log.
     """
     place = Path(path)
     if place.is_file():
-        return [place]
+        return list_samples(place) if is_results_file(place) else [place]
     if not place.is_dir():
         near = get_close_matches(place.name, [neighbour.name for neighbour in place.parent.glob("*")], n=1)
         hint = f"; did you mean {place.with_name(near[0])}?" if near else ""
         raise DataError(f"{place}: no such log or folder of logs{hint}")
     logs = sorted(file for suffix in ("*.eval", "*_*_*.json") for file in place.rglob(suffix))
+    logs = [log for log in logs if not is_lm_eval_file(log)] + find_lm_eval_logs(place)
     if not logs:
-        raise DataError(f"{place}: no Inspect log (*.eval) in this folder")
+        raise DataError(f"{place}: no Inspect log (*.eval) and no results of lm-eval (results_*.json) in this folder")
     return logs
 
 
@@ -93,7 +104,7 @@ def read_runs(
         try:
             runs.append(read_run(file, scorer, missing, metric=metric, ignore_prompts=ignore_prompts))
         except DataError as exc:
-            if problems is None or file == Path(path):
+            if problems is None or not Path(path).is_dir():
                 raise
             problems.append(str(exc))
     return sorted(merge_alike(runs), key=identify_system)
@@ -149,6 +160,7 @@ def read_run(
     """One finished log.
 
     Args:
+        path: of Inspect's log, or of a file of lm-eval (see `archon_eval.runs.read_lm_eval`).
         scorer: which of several scorers counts, `NAME` or `NAME/KEY` for one that gives several values.
         missing: what a sample without a score does: error, drop its question, or count as zero. A score that is no
             number never counts as zero: there it is an error.
@@ -159,6 +171,9 @@ def read_run(
         DataError: an unreadable or unfinished log, a damaged account, no such scorer or metric, or scores missing;
             names the log.
     """
+    if is_lm_eval_file(Path(path)):
+        run = read_lm_eval_run(path, scorer, missing, metric=metric)
+        return replace(run, ignores_prompts=ignore_prompts)
     log, samples = _open_finished_log(path)
     chosen = choose_scorer(samples, scorer)
     declaration = find_declaration(log, chosen)

@@ -120,7 +120,7 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         child = ChildProcess([*program, "--display", "plain", "--no-log-realtime"], env=pattern)
         with file.open(encoding="utf-8") as events, closing(child):
             try:
-                progress, in_time = _follow_progress(child, events, on_progress, seconds=eval.seconds)
+                progress, in_time = follow_progress(child, events, on_progress, seconds=eval.seconds)
             finally:
                 child.stop()
             printed = child.read_printed()
@@ -148,10 +148,10 @@ def _suggest_task(name: str) -> str:
     return did_you_mean(name, (registry_info(task).name for task in registry_find(lambda info: info.type == "task")))
 
 
-def _follow_progress(
+def follow_progress(
     child: ChildProcess, events: IO[str], on_progress: EvalProgressCallback, *, seconds: float
 ) -> tuple[EvalProgress, bool]:
-    """How far the eval came, and whether it ended in time."""
+    """How far the eval of a child process came, and whether it ended in time."""
     progress, rest, until = EvalProgress(), "", time.monotonic() + seconds
     on_progress(progress)
     while True:

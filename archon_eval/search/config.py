@@ -47,11 +47,14 @@ from archon_eval.search.setting_types import (
 from archon_eval.search.space import Space, load_space
 
 Algorithm = Literal["smac", "random", "greedy", "smac-stock"]
+Harness = Literal["inspect", "lm-eval"]
 CostUnit = Literal["calls", "kilotokens", "dollars"]
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
-_NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget")
+LM_EVAL_ARGS = ("num_concurrent", "max_connections", "max_retries", "timeout")
+"""Arguments that only lm-eval's model has; they change no answer."""
+_NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget", *LM_EVAL_ARGS)
 """Arguments of the solver that change no answer."""
 _FORM = ConfigDict(extra="forbid")
 
@@ -72,11 +75,14 @@ class TaskSpec:
     """Which scorer counts, `NAME` or `NAME/KEY`; None for the first."""
     metric: StrictStr | None = None
     """Which of its metrics counts; None for the benchmark's own."""
+    harness: Harness = "inspect"
+    """Whose task it is. Of lm-eval's the scorer is a filter, and `args` are options such as `num_fewshot`."""
 
     @property
     def key(self) -> str:
         """The task with its parameters, for records."""
-        return self.name + "".join(f",{name}={value}" for name, value in self.args)
+        ending = "" if self.harness == "inspect" else f" ({self.harness})"
+        return self.name + "".join(f",{name}={value}" for name, value in self.args) + ending
 
     def normalize(self, score: float) -> float:
         """The score between 0 and 1.
@@ -202,8 +208,13 @@ class SearchSettings:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
         del plain["prices"], plain["door"]  # which doors came of it is in the journal
         plain["tasks"] = [
-            {name: value for name, value in task.items() if value is not None} for task in plain["tasks"]
-        ]  # scorer and metric: a search from before them is the same without
+            {
+                name: value
+                for name, value in task.items()
+                if value is not None and (name, value) != ("harness", "inspect")
+            }
+            for task in plain["tasks"]
+        ]  # scorer, metric and harness: a search from before them is the same without
         for name in ("fusers", "dev_share"):  # a search from before them is the same without
             if not plain[name]:
                 del plain[name]
@@ -259,6 +270,10 @@ def _find_contradictions(settings: SearchSettings) -> list[str]:
         problems.append(f"judges={settings.judges[0]}, and the space's judge is {settings.space.judge}: leave one out")
     keys = [task.key for task in settings.tasks]
     for task in settings.tasks:
+        if task.harness == "lm-eval" and settings.model_roles:
+            problems.append(f"task {task.key}: model_roles are for tasks of Inspect: lm-eval has no roles")
+        if task.harness == "lm-eval":
+            continue
         if task.metric and re.fullmatch(r"pass[@_](at_)?\d+", task.metric) and not task.metric.endswith(("@1", "_1")):
             problems.append(
                 f"task {task.key}: metric {task.metric} needs several answers; a trial asks each question once"
@@ -323,7 +338,8 @@ def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
         legal = [legal.name for legal in fields(_OWNERS[path[0]] if owner else SearchSettings)]
         return f"{place}: unknown key {name!r}{did_you_mean(str(name), legal)}"
     if kind == "literal_error":
-        legal = list(get_args({"algorithm": Algorithm, "door": DoorOption}.get(str(name), CostUnit)))
+        literals: Mapping[str, Any] = {"algorithm": Algorithm, "door": DoorOption, "harness": Harness}
+        legal = list(get_args(literals.get(str(name), CostUnit)))
         return f"{place}: unknown {str(name).replace('_', ' ')} {value!r}{did_you_mean(str(value), legal)}"
     if kind == "missing":
         return f"{place}: a task needs `name:`, e.g. archon_eval/math; got {value!r}"

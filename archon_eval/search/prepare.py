@@ -17,10 +17,11 @@ import numpy as np
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import SearchError, did_you_mean
+from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.door import DoorChoice
-from archon_eval.search.config import SearchSettings
-from archon_eval.search.questions import load_questions
+from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
+from archon_eval.search.questions import choose_dev_share, load_questions
 from archon_eval.search.space import Array, Configuration
 from archon_eval.search.trial import QuestionSplits
 from archon_eval.tasks._data import DEV_SHARE
@@ -88,8 +89,9 @@ def prepare_questions(settings: SearchSettings) -> PreparedQuestions:
     _check_settings(settings)
     splits, digests, doors = {}, [], {}
     for task in settings.tasks:
-        loaded = load_questions(task, dict(settings.solver_args), settings.door, dev_share=settings.dev_share)
+        loaded = load_questions(task, dict(settings.solver_args), settings.door)
         answers, digest, dev, doors[task.key] = loaded
+        dev = choose_dev_share(answers, dev, settings.dev_share) if settings.dev_share else dev
         if settings.dev_share and min(len(dev), len(answers) - len(dev)) < MIN_SHARED_QUESTIONS:
             raise SearchError(
                 f"{task.key}: dev_share={settings.dev_share:g} of {len(answers)} questions leaves {len(dev)} for the "
@@ -119,7 +121,10 @@ def _check_settings(settings: SearchSettings) -> None:
     from archon_eval.solvers.archon import archon
 
     decided = ("architecture", "models", "epoch_offset", "unknown")
-    legal = [name for name in signature(archon).parameters if name not in decided]
+    taken = [build_engine if task.harness == "lm-eval" else archon for task in settings.tasks]
+    legal = [name for name in signature(archon).parameters if all(name in signature(each).parameters for each in taken)]
+    legal = [name for name in legal if name not in decided]
+    legal += LM_EVAL_ARGS if archon not in taken else ()
     if unknown := [name for name, _ in settings.solver_args if name not in legal]:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
     if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:

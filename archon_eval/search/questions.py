@@ -6,7 +6,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
@@ -16,7 +16,9 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorChoice, check_model_is_free, count_asks, decide_door, list_lost
 from archon_eval.runs.metrics import DECLARED
+from archon_eval.runs.run_lm_eval import LM_EVAL_DOOR
 from archon_eval.search.config import TaskSpec
+from archon_eval.search.lm_eval_questions import load_lm_eval_questions
 from archon_eval.tasks._data import find_dev_ids
 
 
@@ -33,20 +35,19 @@ class TaskQuestions(NamedTuple):
     """How architectures answer it."""
 
 
-def load_questions(
-    task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: str = "auto", *, dev_share: float | None = None
-) -> TaskQuestions:
+def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: str = "auto") -> TaskQuestions:
     """A task's questions, in their order.
 
     Args:
         solver_args: of the solver `archon`.
         door: one of `archon_eval.runs.door.DOOR_OPTIONS`.
-        dev_share: the dev split is so large a share instead, with the questions of the usual one first.
 
     Raises:
         SearchError: no such task, a parameter that it does not take, or its data cannot be had.
         DataError: a solver argument that the door does not take.
     """
+    if task.harness == "lm-eval":
+        return TaskQuestions(*load_lm_eval_questions(task), LM_EVAL_DOOR)
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec, registry_lookup
     from archon_eval.solvers.archon import find_further_turns
 
@@ -76,11 +77,13 @@ def load_questions(
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
-    dev = find_dev_ids(samples)
-    if dev_share is not None:
-        ranked = sorted(answers, key=lambda id: (id not in dev, sha256(f"dev share {id}".encode()).digest()))
-        dev = set(ranked[: round(dev_share * len(ranked))])
-    return TaskQuestions(answers, digest.hexdigest()[:16], dev, choice)
+    return TaskQuestions(answers, digest.hexdigest()[:16], find_dev_ids(samples), choice)
+
+
+def choose_dev_share(ids: Collection[str], dev: Collection[str], share: float) -> set[str]:
+    """So large a share of the questions as the dev split, with those of the usual one first."""
+    ranked = sorted(ids, key=lambda id: (id not in dev, sha256(f"dev share {id}".encode()).digest()))
+    return set(ranked[: round(share * len(ranked))])
 
 
 def _list_task_names() -> list[str]:

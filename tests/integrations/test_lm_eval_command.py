@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from archon_eval.runs.read_log import read_runs
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "lm_eval"
 STOCK = {
     "gsm8k": "gsm8k/gsm8k.yaml",
@@ -93,6 +95,16 @@ def logged(folder: Path, task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def check_runs(folder: Path, found: dict[str, Any]) -> list[float | None]:
+    """The calls per answer of the runs that this package reads, which have the figures of the results."""
+    runs = read_runs(folder / "out")
+    assert {run.task for run in runs} == {f"{task} (lm-eval)" for task in found["results"]}
+    for run in runs:
+        figure = found["results"][run.task.removesuffix(" (lm-eval)")][run.scorer]
+        assert run.estimate.value == pytest.approx(figure) and run.metric_note == ""
+    return [run.cost["calls"] for run in runs]
+
+
 def test_stock_tasks_with_chat_template_and_shots_as_turns(tmp_path: Path) -> None:
     import lm_eval
 
@@ -113,6 +125,7 @@ def test_stock_tasks_with_chat_template_and_shots_as_turns(tmp_path: Path) -> No
     assert next((tmp_path / "out").iterdir()).name == "mine"
     assert found["results"]["local_gsm8k"]["exact_match,flexible-extract"] >= 0.5
     assert found["results"]["math_sample"]["exact_match,none"] >= 0.5
+    assert check_runs(tmp_path, found) == [3.0, 3.0, 3.0, 3.0]
     sample = logged(tmp_path, "local_gsm8k")[0]
     turns = json.loads(sample["arguments"]["gen_args_0"]["arg_0"])
     assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user", "assistant", "user"]
@@ -134,5 +147,6 @@ def test_the_oldest_supported_lm_eval_without_a_template(tmp_path: Path, older: 
     assert found["lm_eval_version"] == "0.4.10"
     assert found["config"]["settings"][0]["settings"] == {"temperature": 0.1}  # typed, and not the tasks' own
     assert found["results"]["local_gsm8k"]["exact_match,flexible-extract"] >= 0.3
+    assert len(set(check_runs(tmp_path, found))) == 1
     prompt = logged(tmp_path, "local_gsm8k")[0]["arguments"]["gen_args_0"]["arg_0"]
     assert prompt.count("Question:") == 2 and prompt.endswith("Answer:")

@@ -79,8 +79,8 @@ def test_an_inspect_evals_task(folder: Path) -> None:
 
 def test_an_lm_eval_task(folder: Path) -> None:
     shutil.copytree(ROOT / "examples", folder / "examples")
-    _, (table,) = follow("recipes/lm-eval.md")
-    assert "|math_sample|" in table
+    _, (table, _, compared) = follow("recipes/lm-eval.md")
+    assert "|math_sample|" in table and "moa-lite against single: exact_match" in compared
     assert (folder / "cache" / "moa-lite_rank0.db").is_file() and list((folder / "results" / "moa-lite").iterdir())
 
 
