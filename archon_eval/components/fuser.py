@@ -4,7 +4,8 @@ from archon_eval.architecture.component_types import ComponentType, bool_option,
 from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
-from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
+from archon_eval.components.prompt_parts import format_candidates, make_user_prompt, strip_echo
+from archon_eval.errors import quote
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 FUSE_PROMPT = """\
@@ -57,4 +58,9 @@ class Fuser(CandidateGenerator):
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("fuse", self.build_prompt(state), draw=draw, about=id)
-        return Candidate(id, reply.text, self.spec.model, cut=reply.cut) if reply else None
+        if reply is None:
+            return None
+        text, echoed = strip_echo(reply.text, self.spec.get_prompt("fuse", FUSE_PROMPT))
+        if echoed:
+            ctx.record_event("echoed", f"fuse by {self.spec.model}: {', '.join(map(quote, echoed))}", id)
+        return Candidate(id, text, self.spec.model, cut=reply.cut)

@@ -53,6 +53,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
     ),
     "vote": EventType("how many candidates agreed", True),
+    "echoed": EventType(
+        "an answer repeated sentences of the component's own prompt; those it began with were taken out"
+    ),
     "cleaned": EventType("characters that cannot be stored were replaced in a reply"),
 }
 """The words a note may have, and what they mean."""

@@ -100,6 +100,13 @@ UNREADABLE = {
     "repeated": ("[1]\nalpha\n[1]\nbeta", None),
     "injected": ("[1]\nalpha\n[2]\ngamma\n[2]\nbeta", {0: {"alpha"}}),
     "empty section": ("[1]\n\n[2]\nbeta", {1: {"beta"}}),
+    "the form alone": (
+        "[1]\nStrengths:\n- ...\nWeaknesses:\n- ...\n\n[2]\nStrengths:\n- ...\nWeaknesses:\n- ...",
+        None,
+    ),
+    "the form for one": ("[1]\nStrengths:\n- ...\nWeaknesses:\n- ...\n\n[2]\nbeta", {1: {"beta"}}),
+    "tags in place of content": ("[1]\n<critique>\n[2]\n<critique>beta</critique>", {1: {"beta"}}),
+    "the form in JSON": ('{"1": "...", "2": "beta"}', {1: {"beta"}}),
     "json with a key twice": ('{"1": "alpha", "1": "beta"}', None),
     "json with a stranger": ('{"1": "alpha", "3": "beta"}', None),
     "huge range": ("[1]-[999999]\nalpha", None),
