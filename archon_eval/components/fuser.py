@@ -9,7 +9,7 @@ from archon_eval.errors import quote
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 FUSE_PROMPT = """\
-Several independent responses to the query below were collected. Write one new response to it that is better \
+Several independent responses to one query were collected. Write one new response to the query that is better \
 than any of them.
 
 Judge each response on its merits: any of them may be wrong, biased or incomplete, and a majority can err together. \
@@ -17,13 +17,12 @@ Keep what is right, correct what is wrong, add what is missing, and do not simpl
 use them. Follow every instruction and format the query asks for. Reply with the new response only; do not mention \
 the responses you were given.
 
-<query>
-{instruction}
-</query>
-
 {candidates}
 
-Your response to the query:"""
+<query>
+{instruction}
+</query>"""
+"""The query comes last: after candidates and an instruction small models answer these in place of the query."""
 
 LENGTH_PROMPT = """
 

@@ -15,7 +15,7 @@ LEAST_ECHO = 25
 _FIELD = re.compile(r"<\w+>\s*\{[a-z_]+\}\s*</\w+>|(?<!\{)\{[a-z_]+\}(?!\})")
 _SENTENCE_END = re.compile(r"(?<=[.:?!])\s+|\n")
 _FRAME = re.compile(r'(?:\s*(?:</(?:query|response|critique)\d*>|<(?:response|critique)\d* (?:id|of)="\[\d+\]">))+\s*')
-_FRAME_END = re.compile(r"\s*</(?:response|critique)\d*>\s*\Z")
+_FRAME_END = re.compile(r"\s*</(?P<tag>(?:query|response|critique)\d*)>\s*\Z")
 """Tags around candidates; an answer that is XML begins with another."""
 
 
@@ -25,7 +25,7 @@ def make_user_prompt(text: str, history: Conversation = ()) -> Conversation:
 
 
 def strip_echo(text: str, wording: str) -> tuple[str, list[str]]:
-    """An answer without the sentences of its prompt, and the prompt's tags, that it begins with; and all it repeats.
+    """An answer without the sentences and tags of its prompt around it; and all of these that it repeats.
 
     Args:
         text: the answer.
@@ -36,16 +36,17 @@ def strip_echo(text: str, wording: str) -> tuple[str, list[str]]:
     """
     sentences = [part.strip() for piece in _FIELD.split(wording) for part in _SENTENCE_END.split(piece)]
     echoed = [sentence for sentence in sentences if len(sentence) >= LEAST_ECHO and sentence in text]
-    tags = _FRAME.match(text)
-    if not tags and not echoed:
-        return text, []
-    rest, found = text.lstrip(), True
+    rest, tags, found = text.lstrip(), [], True
     while found:
         if frame := _FRAME.match(rest):
-            rest = _FRAME_END.sub("", rest[frame.end() :])
+            tags.append(frame[0].strip())
+            rest = rest[frame.end() :]
         sentence = next(filter(rest.startswith, echoed), "")
         rest, found = rest[len(sentence) :].lstrip(), bool(sentence or frame)
-    return rest.rstrip() or text, [*([tags[0].strip()] if tags else []), *echoed]
+    if (end := _FRAME_END.search(rest)) and f"<{end['tag']}" not in rest:
+        tags += [] if tags else [end[0].strip()]
+        rest = rest[: end.start()]
+    return ((rest.rstrip() or text) if echoed or tags else text), [*tags, *echoed]
 
 
 def format_candidates(candidates: Sequence[Candidate], critiques: bool = False) -> str:

@@ -32,14 +32,15 @@ from archon_eval.types import Candidate, Conversation, State, render_conversatio
 
 TESTS_PROMPT = """\
 Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
-correct and helpful response must satisfy and whose truth can be judged by reading the response (for example: "The \
-response states ..."). Cover what the query asks for; do not repeat a test.
+correct and helpful response must satisfy and whose truth can be judged by reading the response. Cover what the query \
+asks for; do not repeat a test, and do not answer the query.
 
 <query>
 {instruction}
 </query>
 
-Write at most {max_tests} tests. Reply only with a list of strings: ["first test", "second test", ...]"""
+Write at most {max_tests} tests. Reply only with a list of strings, each a statement about the response: \
+["The response states ...", "The response explains ...", ...]"""
 
 IO_TESTS_PROMPT = """\
 Write tests for programs that solve the problem below. A program reads standard input and writes standard \

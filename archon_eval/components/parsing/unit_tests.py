@@ -16,6 +16,8 @@ _ITEM = re.compile(
     r"(?:(?:unit )?test\s{0,3}#?\d{1,3}[*_\"]*\s{0,3}[:.)|-]|#?\d{1,3}[*_ ]*[.):|]|[-*•])[*_]*\s+(?P<text>\S.*)",
     re.I,
 )
+_CUT = re.compile(r'"[^"]+')
+"""The last line of a list that was cut: a quotation that does not end."""
 _PLACEHOLDER = re.compile(
     r"(?:(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|next|last) (?:unit )?test"
     r"|(?:unit )?test \d+|(?:[Tt]he response(?: \w+)? ?)?(?:\.\.\.|…))"
@@ -94,6 +96,8 @@ def _parse_list_lines(text: str, reply: str) -> list[str]:
         open_item = bool(line.strip()) and (bool(item) or open_item)
     if len(indents) > 1:
         raise ParseError(f"a list in several levels, so that it is not clear which lines are tests: {quote(reply)}")
+    if len(items) > 1 and _CUT.fullmatch(items[-1]):
+        items.pop()
     tests = [test for line in items if (test := _strip_markup(line))]
     return [test for test in tests if not _PLACEHOLDER.fullmatch(test)]
 
