@@ -4,14 +4,25 @@
 'print(2 * int(input()))'
 """
 
+import html
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 _FENCE = re.compile(r"([ \t]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)*+)(`{3,}+|~{3,}+)([^`]*+)")
 """A line that is a fence, perhaps behind the marks of list items: what is before it, its marks, its tag."""
-_LATE_FENCE = re.compile(r"(?<!`)(`{3,}+)[ \t]*+((?:python|py)[\d.]*+)\s*+$", re.IGNORECASE)
-"""The end of a line of prose that opens a block."""
+_LATE_FENCE = re.compile(
+    r"(?:(?<!`)(`{3,}+)[ \t]*+((?:python|py)[\d.]*+)|:[ \t]{0,9}(?P<untagged>`{3,}+))\s*+$", re.IGNORECASE
+)
+"""The end of a line of prose that opens a block; without a tag only after a colon."""
+_TAGS = tuple(
+    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE))
+    for opening, closing in (
+        (r"\[PYTHON\]", r"\[/PYTHON\]"),
+        (r"<pre(?: [^<>\n]{0,100})?>\s{0,9}<code(?: [^<>\n]{0,100})?>", r"</code>\s{0,9}</pre>"),
+    )
+)
+"""What stands around programs in place of fences; the last is HTML."""
 _PYTHON_TAG = re.compile(r"\{?[. ]{0,2}(?:ipython|python|py)[\d.]*+(?![\w-])", re.IGNORECASE)
 _CODE_LINE = re.compile(r"[ \t]+\S|(?:async|class|def|from|import)\b|[@#]|\w+ ?=|\"{3}|'{3}")
 """How the lines of a program may begin, and prose hardly does."""
@@ -23,8 +34,9 @@ _LONGEST_TOKEN = 44
 _CLOSING_INDENT = 3
 """Columns by which a closing fence may be deeper than its opening one, as in CommonMark: deeper ones are code."""
 _TAB = 4
-_OTHER, _UNTAGGED, _PYTHON = range(3)
-"""Ranks of a block by its tag."""
+_FENCE_MARKS = 3
+_OTHER, _UNTAGGED, _PYTHON, _REPLY = range(4)
+"""Ranks of a block by its tag; the last is of a longer fence around Markdown, which may hold blocks itself."""
 
 
 class _Fence(NamedTuple):
@@ -47,6 +59,8 @@ class _Fence(NamedTuple):
 
     @property
     def rank(self) -> int:
+        if len(self.marks) > _FENCE_MARKS and self.tag.lower() in ("markdown", "md"):
+            return _REPLY
         return _PYTHON if _PYTHON_TAG.match(self.tag) else _OTHER if self.tag else _UNTAGGED
 
 
@@ -54,18 +68,37 @@ def extract_program(reply: str) -> str | None:
     """The program of a reply: the last fenced block tagged as Python, else the last untagged one, else the last.
 
     A block without a closing fence reaches to the end of the reply. Blocks in list items lose the indentation of their
-    fence; special tokens (`<|im_end|>`) and what follows them are no part of a program. Without any block the whole
-    reply is the program; None where that, or every block, is empty. Takes linear time, whatever the reply.
+    fence; special tokens (`<|im_end|>`) and what follows them are no part of a program. Where there is no fence,
+    `[PYTHON]` and HTML's `<pre><code>` count. Without any block the whole reply is the program; None where that, or
+    every block, is empty. A session (`>>> x = 1`) loses its prompts and what it printed. Takes linear time, whatever
+    the reply.
     """
     lines = reply.split("\n")
-    found, best_rank, program = False, -1, ""
-    for rank, block in _find_blocks(lines):
-        found = True
-        if rank >= best_rank and any(map(str.strip, block)):
-            best_rank, program = rank, "\n".join(block)
-    if not found:
-        program = "\n".join(_cut_at_token(lines))
+    best_rank, program = -1, ""
+    for rank, block in list(_find_blocks(lines)) or _find_tagged(reply) or [(_OTHER, _cut_at_token(lines))]:
+        inner = list(_find_blocks(block)) if rank == _REPLY else []
+        for inner_rank, lines in inner or [(rank % _REPLY, block)]:
+            if inner_rank >= best_rank and any(map(str.strip, lines)):
+                best_rank, program = inner_rank, "\n".join(_drop_prompts(lines))
     return program.strip("\r\n") if program.strip() else None
+
+
+def _find_tagged(reply: str) -> list[tuple[int, list[str]]]:
+    """Every program between tags, with the rank of a Python block."""
+    blocks = []
+    for opening, closing in _TAGS:
+        place = 0
+        while (start := opening.search(reply, place)) and (end := closing.search(reply, start.end())):
+            code, place = reply[start.end() : end.start()], end.end()
+            blocks.append((_PYTHON, (html.unescape(code) if start[0][0] == "<" else code).split("\n")))
+    return blocks
+
+
+def _drop_prompts(lines: list[str]) -> list[str]:
+    """The program of a session, which has a prompt before each line and what was printed between; else the lines."""
+    if not next(filter(str.strip, lines), "").startswith(">>> "):
+        return lines
+    return [line[4:] for line in lines if line.startswith((">>> ", "... ")) or line.rstrip() in (">>>", "...")]
 
 
 def _find_blocks(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
@@ -100,7 +133,7 @@ def _read_fence(line: str, inside: bool) -> _Fence | None:
         token = _TOKEN.match(rest)
         return _Fence(len(lead.expandtabs(_TAB)), marks, "" if token else rest, ends_reply=token is not None)
     if not inside and (match := _LATE_FENCE.search(line)):
-        return _Fence(0, match[1], match[2], ends_reply=False)
+        return _Fence(0, match[1] or match["untagged"], match[2] or "", ends_reply=False)
     return None
 
 
