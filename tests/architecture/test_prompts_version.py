@@ -23,12 +23,12 @@ PINNED_CODE = {
     "math_spelling": "648fb789b64b",
     "math_units": "0380bf918ccb",
     "missing_parts": "389186f8a007",
-    "prompt_parts": "460ed2c48936",
+    "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
     "structured": "7f098b1de69e",
     "test_results": "a0c7b347390d",
-    "unit_tests": "dc9b7a101f8d",
+    "unit_tests": "75d718a64040",
     "verdict": "4d2a4ca4e8fd",
 }
 

@@ -18,6 +18,7 @@ _ITEM = re.compile(
 )
 _CUT = re.compile(r'"[^"]+')
 """The last line of a list that was cut: a quotation that does not end."""
+_STATEMENT = re.compile(r"[\s\"“']{0,9}The response (?!can(?:not|['’]t)\b)\w", re.I)
 _PLACEHOLDER = re.compile(
     r"(?:(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|next|last) (?:unit )?test"
     r"|(?:unit )?test \d+|(?:[Tt]he response(?: \w+)? ?)?(?:\.\.\.|…))"
@@ -40,6 +41,7 @@ def parse_tests(reply: str, max_tests: int, query: str = "") -> tuple[str, ...]:
         or _parse_list_lines(text, reply)
         or _parse_json_tests(text, inline=True)
         or _select_tests(parse_cut_list(text))
+        or _parse_statement_lines(text)
     )
     asked = " ".join(query.split())
     if echoes := [test for test in tests if test.endswith("?") and " ".join(test.split()) in asked]:
@@ -100,6 +102,13 @@ def _parse_list_lines(text: str, reply: str) -> list[str]:
         items.pop()
     tests = [test for line in items if (test := _strip_markup(line))]
     return [test for test in tests if not _PLACEHOLDER.fullmatch(test)]
+
+
+def _parse_statement_lines(text: str) -> list[str]:
+    """Lines without any mark, each of which speaks of the response as the prompt's form does."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    tests = [_strip_markup(line) for line in lines] if all(map(_STATEMENT.match, lines)) else []
+    return [test for test in tests if test and not _PLACEHOLDER.fullmatch(test)]
 
 
 def _strip_markup(line: str) -> str:
