@@ -27,7 +27,7 @@ PINNED_CODE = {
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
     "structured": "7f098b1de69e",
-    "test_results": "a0c7b347390d",
+    "test_results": "39377e703c64",
     "unit_tests": "75d718a64040",
     "verdict": "4d2a4ca4e8fd",
 }

@@ -45,8 +45,7 @@ def test_missing_verdicts_are_asked_for_alone(run: Any) -> None:
     again = [call.messages for call in caller.calls if call.model == "made/e" and len(call.messages) == 3]
     assert len(again) == 3 and again[0][1].content == "Unit Test #1: [Passed]"
     assert again[0][2].content == (
-        "Verdicts are missing. Reply with these 2 lines:\n\n"
-        "Unit Test #2: [Passed] or [Failed]\nUnit Test #3: [Passed] or [Failed]"
+        "Verdicts are missing. Complete each line with [Passed] or [Failed]:\n\nUnit Test #2:\nUnit Test #3:"
     )
     assert (answer.trail.counts["reask"], answer.trail.counts.get("fallback", 0)) == (3, 0)
 

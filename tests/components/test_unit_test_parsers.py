@@ -177,6 +177,11 @@ UNREADABLE = {
         "Unit Test #1: [Passed]\nUnit Test #2: [Failed]\nUnit Test #3: [Passed]\nUnit Test #4: [Passed]",
         None,
     ),
+    "the form in brackets": (
+        "[Unit Test #1: Passed] or [Failed]\n[Unit Test #2: Passed or Failed]\nUnit Test #3: Passed or [Failed]",
+        None,
+    ),
+    "both in every line": ("Unit Test #1: [Passed] || [Failed]\nUnit Test #2: [Passed] | [Failed]", None),
     "nothing but verdicts, too few": ("[Passed]\n[Failed]", None),
     "nothing but verdicts, too many": ("[Passed] [Passed] [Passed] [Passed]", None),
     "words in order with others": ("Passed, I think. Failed, Passed", None),

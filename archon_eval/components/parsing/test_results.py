@@ -30,7 +30,10 @@ _PLAIN = re.compile(
     r"(?P<word>not passed|pass(?:ed)?|fail(?:ed|s)?)[ \t*_]{0,9}(?=$|[.!,;:|(\]–—-])",
     re.I | re.M,
 )
-_FORM = re.compile(r"\[\s{0,9}passed\s{0,9}\]?\s{0,9}(?:or|/|,|\|)\s{0,9}\[?\s{0,9}failed\s{0,9}\]", re.I)
+_FORM = re.compile(
+    r"(?:\[\s{0,9}passed\s{0,9}\]?\s{0,9}(?:or|/|,|\|)|:\s{0,9}passed\s{0,9}\]?\s{0,9}or)\s{0,9}\[?\s{0,9}failed\b\s{0,9}\]?",
+    re.I,
+)
 _TICKS = str.maketrans(dict.fromkeys("✅✔☑", "[Passed]") | dict.fromkeys("❌✗✘❎", "[Failed]"))
 _ALL = re.compile(
     rf"^{_MARKS}all(?: of)?(?: the)?(?: \d{{1,4}})?(?: unit)? tests?(?: (?:are|have|is))?[ \t*_:–-]{{0,9}}"
@@ -61,8 +64,8 @@ def parse_test_verdicts(reply: str, count: int) -> tuple[bool | None, ...]:
     if None in results:
         missing = [n for n, result in enumerate(results, 1) if result is None]
         problem = f"no single verdict on test {', '.join(f'#{n}' for n in missing)} in {quote(reply)}"
-        if not verdicts:
-            raise ParseError(problem)
+        if len(missing) == count:
+            raise ParseError(problem, request=_format_request(missing))
         raise MissingPartsError(problem, results, _format_request(missing), missing)
     return results
 
@@ -73,8 +76,9 @@ def format_verdict_form(numbers: Iterable[int]) -> str:
 
 
 def _format_request(missing: Sequence[int]) -> str:
-    lines = "this line" if len(missing) == 1 else f"these {len(missing)} lines"
-    return f"Verdicts are missing. Reply with {lines}:\n\n{format_verdict_form(missing)}"
+    """Without a form of verdict at the end of its lines, which small models would send back as it is."""
+    lines = "\n".join(f"Unit Test #{number}:" for number in missing)
+    return f"Verdicts are missing. Complete each line with [Passed] or [Failed]:\n\n{lines}"
 
 
 def _is_passed(word: str) -> bool:
