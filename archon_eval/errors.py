@@ -31,10 +31,12 @@ class ArchitectureError(ArchonError, ValueError):
 class ParseError(ArchonError, ValueError):
     """A model's reply that does not have the form its prompt asked for; quotes the reply."""
 
-    def __init__(self, message: str, partial: Any = None) -> None:
+    def __init__(self, message: str, partial: Any = None, request: str = "") -> None:
         super().__init__(message)
         self.partial = partial
         """What could be read without guessing, for the fallback after the last repeated request; None for nothing."""
+        self.request = request
+        """What the model is told then, where it need not reply from the start again: which lines are missing."""
 
 
 class ModelError(ArchonError):

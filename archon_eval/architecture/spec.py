@@ -25,7 +25,7 @@ from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.errors import ArchitectureError
 
-PROMPTS_VERSION = 1
+PROMPTS_VERSION = 2
 """Version of the built-in prompts and parsers; part of every fingerprint, since answers depend on it. A test fails when
 one of them changes and this number does not."""
 

@@ -7,7 +7,8 @@ from archon_eval.architecture.component_types import ComponentType, define_promp
 from archon_eval.architecture.prompts import render
 from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
-from archon_eval.components.parsing.critiques import parse_critiques
+from archon_eval.components.parsing.critiques import format_critique_form, parse_critiques
+from archon_eval.components.parsing.missing_parts import JoiningParser
 from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
 from archon_eval.components.token_estimates import Workload
 from archon_eval.models.call import Usage
@@ -22,13 +23,9 @@ correct, complete, clear, and does it do what the query asks? Be specific, and p
 
 {candidates}
 
-Write one section for each of the {count} responses, in order, starting with its identifier on a line of its own:
+Write {count} sections, one for each response, each starting with its identifier on a line of its own:
 
-[1]
-Strengths:
-- ...
-Weaknesses:
-- ..."""
+{form}"""
 
 
 class Critic(ListComponent):
@@ -36,7 +33,7 @@ class Critic(ListComponent):
 
     kind = ComponentType(
         "critic",
-        prompts={"critique": define_prompt("instruction candidates", "count")},
+        prompts={"critique": define_prompt("instruction candidates", "count form")},
         writes_critiques=True,
         reads_critiques=False,
         writes_tests="",
@@ -56,6 +53,7 @@ class Critic(ListComponent):
                 instruction=state.instruction,
                 candidates=format_candidates(state.candidates),
                 count=len(state.candidates),
+                form=format_critique_form(range(1, len(state.candidates) + 1)),
             )
         )
 
@@ -64,7 +62,7 @@ class Critic(ListComponent):
         critiques = await ctx.generate_parsed(
             "critique",
             self.build_prompt(state),
-            lambda reply: parse_critiques(reply, count),
+            JoiningParser(lambda reply: parse_critiques(reply, count)),
             fallback=self.fallback,
             outcomes=count,
         )

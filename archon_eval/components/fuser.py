@@ -1,14 +1,17 @@
 """Fuser: one new answer made from all candidates, weighed rather than copied (v6 section 3.1; MoA's aggregator)."""
 
+from dataclasses import replace
+
 from archon_eval.architecture.component_types import ComponentType, bool_option, define_prompt, int_option
 from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
-from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
+from archon_eval.components.prompt_parts import format_candidates, make_user_prompt, strip_echo
+from archon_eval.errors import quote
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 FUSE_PROMPT = """\
-Several independent responses to the query below were collected. Write one new response to it that is better \
+Several independent responses to one query were collected. Write one new response to the query that is better \
 than any of them.
 
 Judge each response on its merits: any of them may be wrong, biased or incomplete, and a majority can err together. \
@@ -16,13 +19,12 @@ Keep what is right, correct what is wrong, add what is missing, and do not simpl
 use them. Follow every instruction and format the query asks for. Reply with the new response only; do not mention \
 the responses you were given.
 
-<query>
-{instruction}
-</query>
-
 {candidates}
 
-Your response to the query:"""
+<query>
+{instruction}
+</query>"""
+"""The query comes last: after candidates and an instruction small models answer these in place of the query."""
 
 LENGTH_PROMPT = """
 
@@ -58,4 +60,10 @@ class Fuser(CandidateGenerator):
 
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("fuse", self.build_prompt(state), draw=draw, about=id)
-        return self.make_candidate(id, reply)
+        made = self.make_candidate(id, reply)
+        if made is None:
+            return None
+        text, echoed = strip_echo(made.text, self.spec.get_prompt("fuse", FUSE_PROMPT))
+        if echoed:
+            ctx.record_event("echoed", f"fuse by {self.spec.model}: {', '.join(map(quote, echoed))}", id)
+        return replace(made, text=text)

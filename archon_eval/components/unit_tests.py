@@ -5,7 +5,7 @@ number of tests passed (`keep: all`). Five to ten tests worked best. The papers'
 `form: input_output` and `execute: sandbox` they are inputs with outputs, on which candidates' programs are run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,8 @@ from archon_eval.components.base import CandidateScorer, ContextComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.executed_tests import CandidateProgramRunner
 from archon_eval.components.parsing.io_tests import parse_io_tests
-from archon_eval.components.parsing.test_results import parse_test_verdicts
+from archon_eval.components.parsing.missing_parts import JoiningParser
+from archon_eval.components.parsing.test_results import format_verdict_form, parse_test_verdicts
 from archon_eval.components.parsing.unit_tests import parse_tests
 from archon_eval.components.prompt_parts import make_user_prompt
 from archon_eval.components.token_estimates import CountRange, Workload
@@ -31,14 +32,15 @@ from archon_eval.types import Candidate, Conversation, State, render_conversatio
 
 TESTS_PROMPT = """\
 Write unit tests for responses to the query below. Each test is one short statement, in words, that a \
-correct and helpful response must satisfy and whose truth can be judged by reading the response (for example: "The \
-response states ..."). Cover what the query asks for; do not repeat a test.
+correct and helpful response must satisfy and whose truth can be judged by reading the response. Cover what the query \
+asks for; do not repeat a test, and do not answer the query.
 
 <query>
 {instruction}
 </query>
 
-Write at most {max_tests} tests. Reply only with a list of strings: ["first test", "second test", ...]"""
+Write at most {max_tests} tests. Reply only with a list of strings, each a statement about the response: \
+["The response states ...", "The response explains ...", ...]"""
 
 IO_TESTS_PROMPT = """\
 Write tests for programs that solve the problem below. A program reads standard input and writes standard \
@@ -66,12 +68,14 @@ EVALUATE_PROMPT = """Check a response to a query against {count} unit tests, one
 Unit tests:
 {tests}
 
-For each test give your reasoning. Then end with one line per test, in order, in exactly this form, with nothing else \
-on the line:
+For each test give your reasoning. Then end with one line per test, {count} in all, with nothing else on the line:
 
-Unit Test #1: [Passed] or [Failed]"""
+{form}"""
 
-_FORMS = {"statements": (TESTS_PROMPT, parse_tests), "input_output": (IO_TESTS_PROMPT, parse_io_tests)}
+_FORMS: Mapping[str, tuple[str, Callable[[str, int, str], tuple[str, ...]]]] = {
+    "statements": (TESTS_PROMPT, parse_tests),
+    "input_output": (IO_TESTS_PROMPT, lambda reply, max_tests, _: parse_io_tests(reply, max_tests)),
+}
 """The prompt and the parser of each form of test."""
 
 
@@ -99,15 +103,16 @@ class UnitTestGenerator(ContextComponent):
     async def prepare(self, conversation: Conversation, ctx: CallContext) -> Mapping[str, Any]:
         max_tests = self.count_tests()
         built_in_prompt, parse = _FORMS[self.spec.get_option("form")]
+        query = render_conversation(conversation)
         prompt = render(
             self.spec.get_prompt("tests", built_in_prompt),
-            instruction=render_conversation(conversation),
+            instruction=query,
             max_tests=max_tests,
         )
         tests = await ctx.generate_parsed(
             "tests",
             make_user_prompt(prompt),
-            lambda reply: parse(reply, max_tests),
+            lambda reply: parse(reply, max_tests, query),
             fallback=self.fallback,
         )
         return {"tests": tests or ()}
@@ -137,7 +142,7 @@ class UnitTestEvaluator(CandidateScorer):
             "stop_after": int_option(None),
             "execute": optional_word("sandbox"),
         },
-        prompts={"evaluate": define_prompt("instruction candidate tests", "count")},
+        prompts={"evaluate": define_prompt("instruction candidate tests", "count form")},
         reads_critiques=False,
         writes_tests="",
         reads_tests="statements",
@@ -190,11 +195,12 @@ class UnitTestEvaluator(CandidateScorer):
             candidate=candidate.text,
             tests="\n".join(f"Unit Test #{number}: {test}" for number, test in enumerate(tests, 1)),
             count=len(tests),
+            form=format_verdict_form(range(1, len(tests) + 1)),
         )
         results = await ctx.generate_parsed(
             "evaluate",
             make_user_prompt(prompt),
-            lambda reply: parse_test_verdicts(reply, len(tests)),
+            JoiningParser(lambda reply: parse_test_verdicts(reply, len(tests))),
             fallback=self.fallback,
             about=candidate.id,
         )

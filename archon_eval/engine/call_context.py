@@ -242,7 +242,7 @@ class EngineCallContext:
             try:
                 value = parse(reply.text)
             except ParseError as exc:
-                problem = str(exc)
+                problem, request = str(exc), exc.request or REASK_PROMPT.format(problem=exc)
                 partial = exc.partial if exc.partial is not None else partial
             else:
                 self._add_parsed_outcome(model, "", outcomes, about=about)
@@ -250,7 +250,7 @@ class EngineCallContext:
             if attempt < self._spec.max_parse_retries:
                 self._add_note("reask", f"{purpose}: {problem}", about)
                 shown = reply.text[:MAX_QUOTED_CHARS].strip() or "(no text)"
-                prompt = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=problem)))
+                prompt = (*messages, Message("assistant", shown), Message("user", request))
         self._add_note("fallback", f"{purpose}: {problem}; {fallback}", about)
         read = 0 if partial is None else min(outcomes, len(partial)) if outcomes > 1 else 1
         self._add_parsed_outcome(model, "dropped" if reply is None else UNREAD, outcomes, about=about, worked=read)

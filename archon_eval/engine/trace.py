@@ -60,6 +60,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
     ),
     "vote": EventType("how many candidates agreed", True),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
+    "echoed": EventType(
+        "an answer repeated sentences of the component's own prompt; those it began with were taken out"
+    ),
     "cleaned": EventType("characters that cannot be stored were replaced in a reply"),
 }
 """The words a note may have, and what they mean."""

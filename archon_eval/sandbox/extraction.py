@@ -28,7 +28,7 @@ _PROSE_LINE = re.compile(r"[A-Z][\w'’-]*+,?(?: [\w'’`(),-]++){3,}[.:!]?")
 _PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
 """What an interactive session writes before each line of a program."""
 _PAIRS = (
-    (re.compile(r"\[PYTHON\]"), "[/PYTHON]"),
+    (re.compile(r"^[ \t]{0,9}\[PYTHON\]", re.MULTILINE), "[/PYTHON]"),
     (re.compile(r"<pre[^<>]{0,200}>\s{0,9}<code[^<>]{0,200}>"), "</code>"),
 )
 """Marks of a program in replies that have no fence: where it begins, and the end."""

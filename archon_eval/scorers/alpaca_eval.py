@@ -24,6 +24,7 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
 from archon_eval.runs.metrics import collect_answers
+from archon_eval.scorers._answer import read_answer
 from archon_eval.scorers._judge import JudgeReply, Judgment, build_score_metadata, require_metadata_text
 from archon_eval.scorers._judge_prompts import JudgePrompt, read_prompt_file
 from archon_eval.scorers._options import JudgeOptions, spread_options
@@ -172,7 +173,7 @@ def alpaca_eval(
     async def score(state: TaskState, target: Target) -> Score:
         instruction = require_metadata_text(state, "instruction")
         baseline = require_metadata_text(state, "baseline_output")
-        answer, switched = state.output.completion, is_switched(instruction)
+        answer, switched = read_answer(state).text, is_switched(instruction)
         judgments: list[Judgment[float]] = []
         preference, graded_by = 1.5, "equality"
         if answer != baseline:

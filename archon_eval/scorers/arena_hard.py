@@ -22,6 +22,7 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError
 from archon_eval.runs.metrics import WIN_RATE
+from archon_eval.scorers._answer import read_answer
 from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
@@ -127,7 +128,7 @@ def arena_hard(judging: JudgeOptions) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         instruction = require_metadata_text(state, "instruction")
         baseline = require_metadata_text(state, "baseline_output")
-        answer = state.output.completion
+        answer = read_answer(state).text
 
         async def play(game: int) -> Judgment[str]:
             first, second = (baseline, answer) if game == 1 else (answer, baseline)

@@ -12,6 +12,7 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.components.parsing.final_answer import extract_option_letter
 from archon_eval.scorers._account import get_account_metadata
+from archon_eval.scorers._answer import read_answer
 
 
 @scorer(metrics=[accuracy(), stderr()])
@@ -19,7 +20,7 @@ def letter_answer() -> Scorer:
     """CORRECT when the last letter that the reply states is the target's, or one of them if there are several."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        letter = extract_option_letter(state.output.completion)
+        letter = extract_option_letter(read_answer(state).text)
         return Score(
             value=CORRECT if letter and letter in target.text.upper() else INCORRECT,
             answer=letter,

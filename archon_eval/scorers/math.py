@@ -27,11 +27,11 @@ from archon_eval.components.parsing.final_answer import (
     seems_cut,
 )
 from archon_eval.components.parsing.math_equality import CPU_SECONDS, MAX_ANSWER_CHARS, compare_math, extract_math
-from archon_eval.components.parsing.math_spelling import read_answer
+from archon_eval.components.parsing.math_spelling import read_answer as read_math
 from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.errors import DataError
-from archon_eval.models.call import CUT_REASONS
 from archon_eval.scorers._account import get_account_metadata
+from archon_eval.scorers._answer import read_answer
 
 Extraction = Literal["box", "text", "none"]
 MathStatus = Literal["identical", "verified", "different", "unreadable", "empty", "too long", "timeout", "crashed"]
@@ -74,9 +74,9 @@ def math_answer() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        is_cut = bool(state.output.choices) and state.output.stop_reason in CUT_REASONS
+        answer = read_answer(state)
         for gold in target:
-            verdict = await compare_answers(state.output.completion, gold, is_cut=is_cut)
+            verdict = await compare_answers(answer.text, gold, is_cut=answer.is_cut)
             if verdict.correct:
                 break
         return Score(
@@ -111,7 +111,7 @@ async def compare_answers(reply: str, gold: str, *, is_cut: bool = False) -> Mat
     extraction: Extraction = "box"
     if box := extract_last_box(reply):
         answers = [box]
-        if (together := extract_boxes_together(reply)) and read_answer(gold[:MAX_ANSWER_CHARS]).has_several:
+        if (together := extract_boxes_together(reply)) and read_math(gold[:MAX_ANSWER_CHARS]).has_several:
             answers.insert(0, together)
     else:
         extraction = "text"

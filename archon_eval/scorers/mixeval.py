@@ -16,6 +16,7 @@ from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, did_you_mean, quote
 from archon_eval.runs.metrics import MIXEVAL_OVERALL, MIXEVAL_PARTS, collect_answers
+from archon_eval.scorers._answer import read_answer
 from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
@@ -149,7 +150,7 @@ def mixeval(judging: JudgeOptions) -> Scorer:
     prompts = read_prompts(judging.judge_prompts, "mixeval.jsonl", PARTS)
 
     async def score(state: TaskState, target: Target) -> Score:
-        part, answer = require_metadata_text(state, "part"), state.output.completion
+        part, answer = require_metadata_text(state, "part"), read_answer(state).text
         if part not in PARTS:
             raise DataError(f"sample {state.sample_id}: metadata part {part!r}{did_you_mean(part, PARTS)}")
         free_form, listed = part == PARTS[0], state.metadata["answers" if part == PARTS[0] else "options"]

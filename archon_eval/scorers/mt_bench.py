@@ -18,6 +18,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState
 
 from archon_eval.errors import DataError, ParseError, quote
+from archon_eval.scorers._answer import extract_answer
 from archon_eval.scorers._judge import (
     JudgeReply,
     Judgment,
@@ -98,14 +99,14 @@ def extract_turn_answers(state: TaskState) -> list[str]:
     """
     turns = _require_two_texts(state, "turns")
     asked = [i for i, m in enumerate(state.messages) if isinstance(m, ChatMessageUser) and turns[1] in m.text]
-    spoken = [i for i, m in enumerate(state.messages) if isinstance(m, ChatMessageAssistant)]
+    spoken = {i: m for i, m in enumerate(state.messages) if isinstance(m, ChatMessageAssistant)}
     before, after = [i for i in spoken if asked and i < asked[-1]], [i for i in spoken if asked and i > asked[-1]]
     if not before or not after:
         raise DataError(
             f"sample {state.sample_id}: there are not two answered turns; a solver given by --solver must ask both: "
             "--solver archon_eval/each_turn -S solver=NAME (or --model archon/ARCHITECTURE and no --solver)"
         )
-    return [state.messages[before[-1]].text, state.messages[after[-1]].text]
+    return [extract_answer(spoken[before[-1]]), extract_answer(spoken[after[-1]])]
 
 
 @metric(scores="unreduced")

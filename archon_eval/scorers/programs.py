@@ -29,6 +29,7 @@ from archon_eval.sandbox.extraction import extract_program
 from archon_eval.sandbox.grading import prepend_prelude
 from archon_eval.sandbox.shared_pool import SharedRunner
 from archon_eval.scorers._account import get_account_metadata
+from archon_eval.scorers._answer import read_answer
 
 SandboxMode = Literal["docker", "local"]
 TimeFactor = float | Literal["auto"]
@@ -61,7 +62,7 @@ def programs(
     shared = SharedRunner(open_runner)
 
     async def score(state: TaskState, target: Target) -> Score:
-        program = extract_program(state.output.completion)
+        program = extract_program(read_answer(state).text)
         cases = build_test_cases(state.metadata)
         if program is None:
             return Score(value=INCORRECT, explanation="The reply is empty.", metadata=get_account_metadata(state))

@@ -98,7 +98,8 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
     ]
     with_format = [entry for entry in tasks if entry[1] not in ANSWER_TASKS]
     text, task, frame = with_format[0] if with_format else (turns[-1], *_recognize_task(system, turns[-1]))
-    head = text[: text.find("<response")] if "<response" in text else text
+    start, end = _find_candidates(text)
+    head = text[:start] + (text[end:] if text.startswith(_OPEN, start) else "") if "<response" in text else text
     question = known.find(head) or (known.find(text) if head is not text else None)
     if question is None:
         question = SimulatedQuestion(f"unknown/{head[:_MAX_ID_CHARACTERS]}", "mixeval", (head,), known=False)
@@ -117,8 +118,7 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
 
 def _recognize_task(system: str, text: str) -> tuple[str, str]:
     """The task and the frame of one user turn."""
-    start = text.find("<response")
-    end = max(text.rfind(_CLOSE), text.rfind(_CRITIQUE_END))
+    start, end = _find_candidates(text)
     frame = system + "\n" + (text[:start] + text[end:] if 0 <= start < end else text)
     low = frame.casefold()
     if start >= 0 and text.startswith(_OPEN, start):
@@ -144,6 +144,11 @@ def _recognize_task(system: str, text: str) -> tuple[str, str]:
         return "reasons", frame
     shows_answer = QUALITY_MARK in text or ("\\boxed{" in text.replace("\\boxed{}", "")) or _STATED.search(text)
     return ("reasons" if shows_answer and "reasons" in low else "generate"), frame
+
+
+def _find_candidates(text: str) -> tuple[int, int]:
+    """Where the candidates begin and where their last closing tag begins; -1 for none."""
+    return text.find("<response"), max(text.rfind(_CLOSE), text.rfind(_CRITIQUE_END))
 
 
 def _recognize_judge_task(frame: str) -> str:

@@ -37,8 +37,8 @@ def test_preset_works_with_any_number_of_models_and_survives_writing(name: str) 
 
 @pytest.mark.parametrize(
     ("name", "fingerprint"),
-    [("single", "fd5a501023ca52d1"), ("moa-lite", "fa0f7f5f37c2919e"), ("figure-3", "d620ad7b72ea61e6")],
+    [("single", "4529d5ce605ec2b5"), ("moa-lite", "c321afde94fc411d"), ("figure-3", "b18ad430cc2ab658")],
 )
 def test_fingerprint_is_the_one_earlier_results_have(name: str, fingerprint: str) -> None:
-    """Changes only with `architecture.WORDING`, or when a preset changes what it does."""
+    """Changes only with `spec.PROMPTS_VERSION`, or when a preset changes what it does."""
     assert load_architecture(name).fingerprint == fingerprint

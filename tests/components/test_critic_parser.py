@@ -72,6 +72,11 @@ def test_a_frame_is_no_part_of_the_critique(frame: str) -> None:
     assert [found[0].strip(), found[1].strip()] == ["alpha", "beta"]
 
 
+def test_lines_of_the_form_are_no_part_of_the_critique() -> None:
+    reply = "[1]\nStrengths:\n- short\nWeaknesses:\n- ...\n- alpha\n[2]\n- ...\n…\nWhat ... is beta?"
+    assert parse_critiques(reply, 2) == {0: "Strengths:\n- short\nWeaknesses:\n- alpha", 1: "What ... is beta?"}
+
+
 def test_ranges_and_groups() -> None:
     assert words("[1]-[2]\nalpha\n\n[3]: beta", 3) == {0: {"alpha"}, 1: {"alpha"}, 2: {"beta"}}
     assert words("[1-3]: alpha", 3) == {0: {"alpha"}, 1: {"alpha"}, 2: {"alpha"}}
@@ -100,6 +105,13 @@ UNREADABLE = {
     "repeated": ("[1]\nalpha\n[1]\nbeta", None),
     "injected": ("[1]\nalpha\n[2]\ngamma\n[2]\nbeta", {0: {"alpha"}}),
     "empty section": ("[1]\n\n[2]\nbeta", {1: {"beta"}}),
+    "the form alone": (
+        "[1]\nStrengths:\n- ...\nWeaknesses:\n- ...\n\n[2]\nStrengths:\n- ...\nWeaknesses:\n- ...",
+        None,
+    ),
+    "the form for one": ("[1]\nStrengths:\n- ...\nWeaknesses:\n- ...\n\n[2]\nbeta", {1: {"beta"}}),
+    "tags in place of content": ("[1]\n<critique>\n[2]\n<critique>beta</critique>", {1: {"beta"}}),
+    "the form in JSON": ('{"1": "...", "2": "beta"}', {1: {"beta"}}),
     "json with a key twice": ('{"1": "alpha", "1": "beta"}', None),
     "json with a stranger": ('{"1": "alpha", "3": "beta"}', None),
     "huge range": ("[1]-[999999]\nalpha", None),

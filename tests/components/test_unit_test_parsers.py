@@ -35,12 +35,26 @@ TESTS = {
     "quotes the form": f'["first test", "second test", ...]\n{json.dumps([ONE, TWO])}',
     "full width": f'［"{ONE}"， "{TWO}"］',
     "control characters": json.dumps([ONE, TWO]).replace("[", "\x00[\x07"),
+    "cut in the third": f'["{ONE}", "{TWO}", "The resp',
+    "cut in the third, in a fence": f'Here:\n```json\n[\n  "{ONE}",\n  "{TWO}",\n  "The resp',
+    "cut before the third": f'["{ONE}", "{TWO}", ',
+    "cut list of objects": f'[{{"test": "{ONE}"}}, {{"test": "{TWO}"}}, {{"test": "The',
+    "lines without marks": f'{ONE}\n\n"{TWO}"\n',
+    "cut in the third line": f'- "{ONE}"\n- "{TWO}"\n- "The resp',
+    "dots at the end": json.dumps([ONE, TWO, "..."]),
+    "dots of the form": f"1. {ONE}\n2. {TWO}\n3. The response explains ...",
+    "the query among them": json.dumps(["What is\n2 + 2?", ONE, TWO]),
 }
+QUERY = "Think. What is 2 + 2?"
 
 
 @pytest.mark.parametrize("reply", TESTS.values(), ids=TESTS.keys())
 def test_reads_tests(reply: str) -> None:
-    assert parse_tests(reply, 10) == (ONE, TWO)
+    assert parse_tests(reply, 10, QUERY) == (ONE, TWO)
+
+
+def test_questions_and_sentences_of_the_query_may_be_tests() -> None:
+    assert parse_tests('["Does it state 4?", "Think."]', 5, QUERY) == ("Does it state 4?", "Think.")
 
 
 def test_lists_inside_a_test_are_no_list_of_tests() -> None:
@@ -73,12 +87,21 @@ def test_latex_survives() -> None:
         "<think>['a']",
         '["first test", "second test", ...]',
         '["first test", "second test"]',
+        '["first test", "second test", "third test", "fourth test", "fifth test"]',
+        "1. The response ...\n2. The response states ...",
+        "The response states ...\nThe response explains ...",
+        f"{ONE}\nThat is all.",
+        "The response cannot be judged.",
+        '["What is 2 + 2?"]',
+        f'["{ONE}", oops, "{TWO}',
+        f'["{ONE}" and "{TWO}"',
+        '["The resp',
         f"1. Accuracy\n   - {ONE}\n2. Form\n   - {TWO}",
     ],
 )
 def test_no_tests(reply: str) -> None:
     with pytest.raises(ParseError):
-        parse_tests(reply, 5)
+        parse_tests(reply, 5, QUERY)
 
 
 FINAL = "Unit Test #1: [Passed]\nUnit Test #2: [Failed]\nUnit Test #3: [Passed]"
@@ -117,6 +140,10 @@ RESULTS = {
     "ticks and words": "Unit Test #1: ✅ [Passed]\nUnit Test #2: ❌ [Failed]\nUnit Test #3: [Passed ✅]",
     "lenticular": "Unit Test #1：【Passed】\nUnit Test #2：【Failed】\nUnit Test #3：【Passed】",
     "full width number": "Unit Test ＃１: [Passed]\nUnit Test ＃２: [Failed]\nUnit Test ＃３: [Passed]",
+    "nothing but verdicts": "[Passed]\n[Failed]\n[Passed]",
+    "nothing but words": "Passed, Failed, Passed.",
+    "the line in brackets": "[Unit Test #1: Passed]\n[Unit Test #2: Failed] No unit.\n[Unit Test #3: Passed]",
+    "the name in brackets": "[Unit Test #1]: Passed\n[Unit Test #2]: [Failed]\n[Unit Test #3] Passed",
     "carriage returns": "Unit Test #1: [Passed]\r\nUnit Test #2: [Failed]\r\nUnit Test #3: [Passed]\r\n",
     "fence": f"```\n{FINAL}\n```",
     "thinking": f"<think>Unit Test #1: [Failed]</think>{FINAL}",
@@ -150,6 +177,14 @@ UNREADABLE = {
         "Unit Test #1: [Passed]\nUnit Test #2: [Failed]\nUnit Test #3: [Passed]\nUnit Test #4: [Passed]",
         None,
     ),
+    "the form in brackets": (
+        "[Unit Test #1: Passed] or [Failed]\n[Unit Test #2: Passed or Failed]\nUnit Test #3: Passed or [Failed]",
+        None,
+    ),
+    "both in every line": ("Unit Test #1: [Passed] || [Failed]\nUnit Test #2: [Passed] | [Failed]", None),
+    "nothing but verdicts, too few": ("[Passed]\n[Failed]", None),
+    "nothing but verdicts, too many": ("[Passed] [Passed] [Passed] [Passed]", None),
+    "words in order with others": ("Passed, I think. Failed, Passed", None),
     "all but one": ("All unit tests except #3: [Passed]", None),
     "not all": ("Not all unit tests [Passed]", None),
     "flags that may be data": ("It returns\n[true, false, true]", None),

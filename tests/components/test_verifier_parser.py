@@ -38,6 +38,8 @@ READABLE = {
     "json over lines": ('{\n "reasoning": "Step 2 fails",\n "verdict": "Incorrect"\n}', False),
     "json, verdict first": ('{"verdict": "Correct", "reasoning": "holds"}', True),
     "json flag": ('{"reasoning": "no", "correct": false}', False),
+    "verdict first": ("Correct. 4 * 3 is 12, as the response says.", True),
+    "verdict first, on its line": ("**Incorrect**\n\nThe sum in step 2 is 13, which the response takes for 12.", False),
     "carriage returns": ("Fine.\r\n[Correct]\r\n", True),
     "control characters": ("Fine.\n\x1b[Correct\x00]", True),
 }
@@ -65,6 +67,10 @@ UNREADABLE = {
     "taken back": "[Correct]\n\nWait, step 3 is wrong.",
     "taken back the other way": "[Incorrect]\n\nHmm, the result is actually correct.",
     "cut while checking": "I would say [Correct]. However, step 3",
+    "verdict first, with a fault": "Correct.\n\nStep 3 should give 12.",
+    "verdict first, taken back": "Correct. But step 3 gives 12.",
+    "wrong first, then right": "Incorrect. The response is correct after all.",
+    "begins with the word": "Correct units are given throughout.",
     "correct as a word": "The correct answer is 5.",
     "mentions both": "It may be correct or incorrect.",
 }

@@ -73,6 +73,20 @@ def test_comparison_corners(actual: bytes, expected: bytes, match: bool) -> None
         ("a\n```\nx = 1\n```\nb\n```py\ny = '```'\n```\nc", "y = '```'"),
         ("~~~python\nx\n~~~", "x"),
         ("````\n```\nx\n```\n````", "```\nx\n```"),
+        ("````markdown\nSo:\n```python\nx\n```\nIt ends.\n````", "x"),
+        ("````md\n```\nx\n```\n````\n```text\n42\n```", "x"),
+        ("````markdown\nx\n````", "x"),
+        ("The program is: ```\nx\n```\nIt ends.", "x"),
+        ("It is `x` and ends with ```", "It is `x` and ends with ```"),
+        # tags in place of fences
+        ("[PYTHON]\nif x:\n    y\n[/PYTHON]\nIt ends.", "if x:\n    y"),
+        ('<pre><code class="language-python">\nif x &lt; 1:\n    y\n</code></pre>', "if x < 1:\n    y"),
+        ("[PYTHON]\nx\n[/PYTHON]\n```python\ny\n```", "y"),
+        ("x = '[PYTHON]'", "x = '[PYTHON]'"),
+        # sessions
+        ("```python\n>>> def f(x):\n...     return x\n...\n>>> f(1)\n1\n```", "def f(x):\n    return x\n\nf(1)"),
+        ("```pycon\n>>> x = 1\n>>> x\n1\n```", "x = 1\nx"),
+        ("```python\nx = 1\n>>> x\n```", "x = 1\n>>> x"),
         ("```python\r\nx\r\n```\r\n", "x"),
         ("   \n", None),
         ("```python\n```", None),
@@ -182,6 +196,10 @@ def test_hostile_text_is_read_in_linear_time() -> None:
     assert not match_outputs(digits + b"e", b"5")
     assert extract_program("```python\nx=1\n" * 300_000) is not None
     assert extract_program("~" * 1_000_000 + "`") is not None
+    assert extract_program("[PYTHON]" * 100_000) is not None
+    assert extract_program("<pre><code>" * 100_000) is not None
+    assert extract_program("````md\n" * 100_000 + "x") is not None
+    assert extract_program(": ``` " * 100_000 + "\nx") is not None
     assert extract_program(" " * 1_000_000 + "`") is not None
     assert extract_program("- " * 500_000) is not None
     assert extract_program("`` " * 400_000 + "python") is not None

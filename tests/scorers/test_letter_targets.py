@@ -1,11 +1,11 @@
 """A question with several right letters: any of them is right, several at once are not."""
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Target
+from inspect_ai.solver import TaskState
 
 from archon_eval.scorers.choices import letter_answer
 
@@ -22,6 +22,7 @@ from archon_eval.scorers.choices import letter_answer
     ],
 )
 def test_targets(reply: str, target: str | list[str], value: str) -> None:
-    state: Any = SimpleNamespace(output=SimpleNamespace(completion=reply), metadata={})
+    output = ModelOutput.from_content("mockllm/model", reply)
+    state = TaskState(ModelName("mockllm/model"), "s", 1, "?", messages=[], output=output)
     score = asyncio.run(letter_answer()(state, Target(target)))
     assert score is not None and score.value == value

@@ -7,10 +7,11 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from archon_eval.components.parsing.missing_parts import MissingPartsError
 from archon_eval.components.parsing.structured import iter_json_values, normalize_reply, parse_numbers
 from archon_eval.errors import ParseError, quote
 
@@ -36,6 +37,10 @@ _HEADERS = tuple(
 _END = re.compile(r"</(?:critique|response)\d*>\Z")
 """Of a section framed as the prompt's are, whose tags may be numbered (`prompts.unique_tag`)."""
 _SINGLE = re.compile(r"[^\d]*\d+[^\d]*")
+_LABEL = re.compile(r"\b(?:strengths?|weakness(?:es)?)\b|</?\w{1,20}[^<>\n]{0,40}>", re.I)
+_FORM_LINE = re.compile(r"^[ \t]{0,9}[-*•]?[ \t]{0,9}(?:\.\.\.|…)[ \t]*$\n?", re.M)
+_FORM_MARKS = re.compile(r"[\s.…*_:#>|`-]*")
+"""What a section may have of the form that was asked for, and which is no content."""
 _CLOSING = re.compile(rf"^{_MARKS}(?:overall|(?:in )?(?:summary|conclusion)|comparison|ranking)\b", re.I | re.M)
 
 
@@ -48,6 +53,7 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
         ParseError: an identifier out of range, repeated or without a section; `partial` has the sections that stand
             directly before the next candidate's, since any other may hold what belongs to a lost header; none when
             an identifier is out of range, since then the numbering is in doubt.
+        MissingPartsError: candidates without a section, and nothing else is wrong (`partial` as above).
     """
     text = normalize_reply(reply)
     headers = _find_headers(text)
@@ -56,9 +62,9 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
         raise ParseError(f"{len(headers)} sections for {count} responses in {quote(reply)}")
     sections: list[tuple[list[int], str]] = []
     for match, end in zip(headers, [*(header.start() for header in headers[1:]), len(text)], strict=False):
-        body = text[match.end() : end].strip()
+        body = _FORM_LINE.sub("", text[match.end() : end]).strip()
         sections.append((parse_numbers(match["ids"], count), _END.sub("", body)))
-    filled = [(ids, body) for ids, body in sections if body]
+    filled = [(ids, body) for ids, body in sections if _has_content(body)]
     order = [number for ids, _ in filled for number in ids]
     grouped = any(len(ids) > 1 and _HEADERS[1].search(body) for ids, body in filled)
     if grouped or not _is_complete(order, count) or (loose and order != sorted(order)):
@@ -69,12 +75,31 @@ def parse_critiques(reply: str, count: int) -> dict[int, str]:
             f"no single section for {_format_ids(_find_wrong_ids(order, count))} of [1] to [{count}] in {quote(reply)}"
         )
         outside = not set(order) <= set(range(1, count + 1))
-        raise ParseError(problem, partial=None if outside else _select_certain(sections, count) or keyed or None)
+        partial = None if outside else _select_certain(sections, count) or keyed or None
+        if not order or outside or grouped or loose or len(set(order)) < len(order):
+            raise ParseError(problem, partial=partial)
+        missing = [n for n in range(1, count + 1) if n not in order]
+        raise MissingPartsError(problem, partial, _format_request(missing), missing)
     critiques: dict[int, list[str]] = {place: [] for place in range(count)}
     for ids, body in _strip_closing_remark(filled):
         for number in ids:
             critiques[number - 1].append(body)
     return {place: "\n".join(bodies) for place, bodies in critiques.items()}
+
+
+def format_critique_form(numbers: Iterable[int]) -> str:
+    """The sections that a prompt asks for; sent back as they are they say nothing."""
+    return "\n\n".join(f"[{number}]\nStrengths:\n- ...\nWeaknesses:\n- ..." for number in numbers)
+
+
+def _format_request(missing: Sequence[int]) -> str:
+    sections = "A section is" if len(missing) == 1 else f"{len(missing)} sections are"
+    return f"{sections} missing. Write only what is missing, in this form:\n\n{format_critique_form(missing)}"
+
+
+def _has_content(body: str) -> bool:
+    """Whether a section says anything: labels and dots of the form do not."""
+    return not _FORM_MARKS.fullmatch(_LABEL.sub("", body))
 
 
 def _find_headers(text: str) -> list[re.Match[str]]:
@@ -107,7 +132,8 @@ def _select_certain(sections: list[tuple[list[int], str]], count: int) -> dict[i
     times = Counter(number for ids, _ in sections for number in ids)
     certain = {}
     for (ids, body), after in pairwise([*sections, ([count + 1], "")]):
-        if len(ids) == 1 and body and 1 <= ids[0] <= count and after[0][:1] == [ids[0] + 1] and times[ids[0]] == 1:
+        alone = len(ids) == 1 and times[ids[0]] == 1 and 1 <= ids[0] <= count
+        if alone and after[0][:1] == [ids[0] + 1] and _has_content(body):
             certain[ids[0] - 1] = body
     return certain
 
@@ -138,7 +164,7 @@ def _parse_json_critiques(text: str, count: int) -> dict[int, str]:
         if entries and all(ids):
             keyed = {int(m[1]) - 1: _format_value(v) for m, (_, v) in zip(ids, entries, strict=True) if m}
             if len(keyed) == len(entries) and all(0 <= n < count for n in keyed):
-                return {n: text for n, text in keyed.items() if text}
+                return {n: text for n, text in keyed.items() if _has_content(text)}
     return {}
 
 

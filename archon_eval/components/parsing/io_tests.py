@@ -8,18 +8,23 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from archon_eval.components.parsing.structured import iter_json_values, normalize_reply
+from archon_eval.components.parsing.structured import iter_json_values, normalize_reply, parse_cut_list
 from archon_eval.errors import ParseError, quote
+
+_PLACEHOLDERS = [("first line\nsecond line\n", "..."), ("...", "...")]
+"""Entries of the form that a prompt shows: no tests."""
 
 
 def parse_io_tests(reply: str, max_tests: int) -> tuple[str, ...]:
     """The tests of a reply, each as a JSON object with the texts `input` and `output`; at most `max_tests`.
 
+    Of a list that was cut these are its whole entries.
+
     Raises:
         ParseError: no list of such objects, or two outputs for the same input.
     """
     for value in _iter_json_lists(normalize_reply(reply)):
-        pairs = [_parse_io_test(item) for item in value]
+        pairs = [pair for item in value if (pair := _parse_io_test(item)) not in _PLACEHOLDERS]
         if not pairs or None in pairs:
             continue
         outputs: dict[str, str] = {}
@@ -42,6 +47,7 @@ def _iter_json_lists(text: str) -> Iterator[list[Any]]:
         yield from _unwrap_lists(value)
     for value in iter_json_values(text):
         yield from _unwrap_lists(value)
+    yield parse_cut_list(text)
 
 
 def _unwrap_lists(value: Any) -> Iterator[list[Any]]:

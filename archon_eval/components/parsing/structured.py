@@ -36,6 +36,8 @@ _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)```", re.DOTALL)
 _ENTRY = r"[ \t]*(?:\d{1,3}[.):]|[-*•])[ \t]"
 _START = re.compile(rf"^(?!{_ENTRY})(?P<lead>[^\n\[{{]{{0,200}}[:=])?[ \t]*(?=[\[{{])", re.M)
 _REST = re.compile(r"[ \t]{0,20}[.;`]{0,4}[ \t]{0,20}$", re.M)
+_LIST_START = re.compile(r"^[ \t]{0,20}\[\s{0,20}(?=[\"{])", re.M)
+_COMMA = re.compile(r"\s*,\s*")
 _BACKSLASH = re.compile(r"(?<!\\)\\(?![\"'\\]|n(?!eq?\b|abla\b|ot\b|i\b|u\b)|u[0-9a-fA-F]{4})")
 _DENIAL = (
     r"(?:n['’]t|\b(?:not|cannot|never|neither|nor|unless|if|whether|either|instead of|rather than|will|would|must"
@@ -89,6 +91,26 @@ def iter_json_values(text: str, inline: bool = True) -> Iterator[list[Any] | dic
         if _REST.match(text, end):
             done = end
             yield value
+
+
+def parse_cut_list(text: str) -> list[Any]:
+    """The whole entries, texts or objects, of a JSON list that starts a line and is cut off within a later entry."""
+    start = _LIST_START.search(text)
+    entries: list[Any] = []
+    place = start.end() if start else len(text)
+    while place < len(text):
+        try:
+            entry, place = _DECODER.raw_decode(text, place)
+        except json.JSONDecodeError as exc:
+            return entries if exc.msg.startswith("Unterminated string") or exc.pos >= len(text) else []
+        except (ValueError, RecursionError):
+            return []
+        entries.append(entry)
+        comma = _COMMA.match(text, place)
+        if comma is None and place < len(text):
+            return []
+        place = comma.end() if comma else place
+    return entries
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,10 +6,11 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from archon_eval.components.parsing.missing_parts import MissingPartsError
 from archon_eval.components.parsing.structured import is_negated, iter_json_values, normalize_reply, parse_numbers
 from archon_eval.errors import ParseError, quote
 
@@ -18,24 +19,29 @@ MAX_VERDICTS = 1000
 _MARKS = r"[ \t>#*_\-|]*"
 _JOIN = r"[ \t]{0,5}(?:(?:,[ \t]{0,5})?and\b|,|&|-|–|to\b|through\b)[ \t]{0,5}"
 _REFERENCE = re.compile(
-    rf"^{_MARKS}(?:unit[ \t]{{1,5}})?test(?:s[ \t]{{0,5}}(?P<several>#?\d{{1,4}}(?:{_JOIN}#?\d{{1,4}})*+)"
+    rf"^{_MARKS}\[?(?:unit[ \t]{{1,5}})?test(?:s[ \t]{{0,5}}(?P<several>#?\d{{1,4}}(?:{_JOIN}#?\d{{1,4}})*+)"
     rf"|[ \t]{{0,5}}(?P<single>#?\d{{1,4}}(?:(?:{_JOIN}(?:(?:unit )?test )?#|[-–])\d{{1,4}})*+))\b",
     re.I | re.M,
 )
 _NUMBER = re.compile(rf"^{_MARKS}(?P<several>#?\d{{1,4}})[*_ \t]{{0,9}}[.):|]", re.M)
 _VERDICT = re.compile(r"\[\s{0,9}(?P<word>not\s{1,9}pass(?:ed)?|pass(?:ed)?|fail(?:ed)?)\W{0,9}?\]", re.I)
 _PLAIN = re.compile(
-    rf"^{_MARKS}(?:[:.]{_MARKS})?(?:(?:result|verdict|status|conclusion|outcome)[ \t*_:|\-–]*)?"
-    r"(?P<word>not passed|pass(?:ed)?|fail(?:ed|s)?)[ \t*_]{0,9}(?=$|[.!,;:|(–—-])",
+    rf"^\]?{_MARKS}(?:[:.]{_MARKS})?(?:(?:result|verdict|status|conclusion|outcome)[ \t*_:|\-–]*)?"
+    r"(?P<word>not passed|pass(?:ed)?|fail(?:ed|s)?)[ \t*_]{0,9}(?=$|[.!,;:|(\]–—-])",
     re.I | re.M,
 )
-_FORM = re.compile(r"\[\s{0,9}passed\s{0,9}\]?\s{0,9}(?:or|/|,|\|)\s{0,9}\[?\s{0,9}failed\s{0,9}\]", re.I)
+_FORM = re.compile(
+    r"(?:\[\s{0,9}passed\s{0,9}\]?\s{0,9}(?:or|/|,|\|)|:\s{0,9}passed\s{0,9}\]?\s{0,9}or)\s{0,9}\[?\s{0,9}failed\b\s{0,9}\]?",
+    re.I,
+)
 _TICKS = str.maketrans(dict.fromkeys("✅✔☑", "[Passed]") | dict.fromkeys("❌✗✘❎", "[Failed]"))
 _ALL = re.compile(
     rf"^{_MARKS}all(?: of)?(?: the)?(?: \d{{1,4}})?(?: unit)? tests?(?: (?:are|have|is))?[ \t*_:–-]{{0,9}}"
     r"\[\s{0,9}(?P<word>passed|failed)\s{0,9}\]",
     re.I | re.M,
 )
+_BARE = re.compile(r"(?:\W{0,9}\b(?:passed|failed)\b)++\W{0,9}", re.I)
+"""Verdicts and nothing else: as many as there are tests are on these, in order."""
 _ABOUT = re.compile(r"^(?:unit_?)?(?:test|id|number|index|#)", re.I)
 
 
@@ -43,21 +49,36 @@ def parse_test_verdicts(reply: str, count: int) -> tuple[bool | None, ...]:
     """A verdict per test, in the tests' order. Lines that hold only a verdict overrule the reasoning before them.
 
     Raises:
-        ParseError: a verdict on a test that does not exist (nothing is certain then), a test with two verdicts or
-            none (`partial` has the rest).
+        ParseError: a verdict on a test that does not exist (nothing is certain then), a test with two verdicts, or no
+            verdict at all.
+        MissingPartsError: tests without a single verdict (`partial` has the rest).
     """
     text = _FORM.sub("", html.unescape(normalize_reply(reply)).replace("*", "").replace("`", ""))
     text = text if _VERDICT.search(text) else text.translate(_TICKS)
     verdicts = _parse_referenced(text, count, reply)
     if not verdicts and not (verdicts := _parse_json_verdicts(text, count)) and (match := _ALL.search(text)):
         verdicts = dict.fromkeys(range(1, count + 1), _is_passed(match["word"]))
+    if not verdicts and len(words := re.findall(r"\w+", text[: 20 * count])) == count and _BARE.fullmatch(text):
+        verdicts = {n: _is_passed(word) for n, word in enumerate(words, 1)}
     results = tuple(verdicts.get(n) for n in range(1, count + 1))
     if None in results:
-        missing = ", ".join(f"#{n}" for n, result in enumerate(results, 1) if result is None)
-        raise ParseError(
-            f"no single verdict on test {missing} in {quote(reply)}", partial=results if verdicts else None
-        )
+        missing = [n for n, result in enumerate(results, 1) if result is None]
+        problem = f"no single verdict on test {', '.join(f'#{n}' for n in missing)} in {quote(reply)}"
+        if len(missing) == count:
+            raise ParseError(problem, request=_format_request(missing))
+        raise MissingPartsError(problem, results, _format_request(missing), missing)
     return results
+
+
+def format_verdict_form(numbers: Iterable[int]) -> str:
+    """The lines that a prompt asks for; sent back as they are they say nothing."""
+    return "\n".join(f"Unit Test #{number}: [Passed] or [Failed]" for number in numbers)
+
+
+def _format_request(missing: Sequence[int]) -> str:
+    """Without a form of verdict at the end of its lines, which small models would send back as it is."""
+    lines = "\n".join(f"Unit Test #{number}:" for number in missing)
+    return f"Verdicts are missing. Complete each line with [Passed] or [Failed]:\n\n{lines}"
 
 
 def _is_passed(word: str) -> bool:

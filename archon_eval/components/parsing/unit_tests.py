@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from archon_eval.components.parsing.structured import iter_json_values, normalize_reply
+from archon_eval.components.parsing.structured import iter_json_values, normalize_reply, parse_cut_list
 from archon_eval.errors import ParseError, quote
 
 _ITEM = re.compile(
@@ -16,19 +16,38 @@ _ITEM = re.compile(
     r"(?:(?:unit )?test\s{0,3}#?\d{1,3}[*_\"]*\s{0,3}[:.)|-]|#?\d{1,3}[*_ ]*[.):|]|[-*•])[*_]*\s+(?P<text>\S.*)",
     re.I,
 )
-_EXAMPLES = ("first test", "second test")
+_CUT = re.compile(r'"[^"]+')
+"""The last line of a list that was cut: a quotation that does not end."""
+_STATEMENT = re.compile(r"[\s\"“']{0,9}The response (?!can(?:not|['’]t)\b)\w", re.I)
+_PLACEHOLDER = re.compile(
+    r"(?:(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|next|last) (?:unit )?test"
+    r"|(?:unit )?test \d+|(?:[Tt]he response(?: \w+)? ?)?(?:\.\.\.|…))"
+)
+"""Entries of the form that a prompt shows: no tests."""
 
 
-def parse_tests(reply: str, max_tests: int) -> tuple[str, ...]:
+def parse_tests(reply: str, max_tests: int, query: str = "") -> tuple[str, ...]:
     """The tests of a reply, without repeats, at most `max_tests`: a list of strings, else numbered or bulleted lines.
+
+    Of a list that was cut these are its whole entries. Entries of the form that a prompt shows are none, nor are
+    questions that stand in `query`.
 
     Raises:
         ParseError: no test in it, or lines in levels of which only some are tests.
     """
     text = normalize_reply(reply)
     tests = (
-        _parse_json_tests(text, inline=False) or _parse_list_lines(text, reply) or _parse_json_tests(text, inline=True)
+        _parse_json_tests(text, inline=False)
+        or _parse_list_lines(text, reply)
+        or _parse_json_tests(text, inline=True)
+        or _select_tests(parse_cut_list(text))
+        or _parse_statement_lines(text)
     )
+    asked = " ".join(query.split())
+    if echoes := [test for test in tests if test.endswith("?") and " ".join(test.split()) in asked]:
+        tests = [test for test in tests if test not in echoes]
+        if not tests:
+            raise ParseError(f"no tests of a response, but the query itself, in {quote(reply)}")
     if not tests:
         raise ParseError(f"no list of tests in {quote(reply)}")
     return tuple(dict.fromkeys(tests))[:max_tests]
@@ -36,10 +55,15 @@ def parse_tests(reply: str, max_tests: int) -> tuple[str, ...]:
 
 def _parse_json_tests(text: str, inline: bool) -> list[str]:
     for value in iter_json_values(text, inline):
-        tests = [_extract_statement(item) for item in _unwrap_items(value)]
-        if tests and all(tests) and not set(tests) & set(_EXAMPLES):
+        if tests := _select_tests(_unwrap_items(value)):
             return tests
     return []
+
+
+def _select_tests(items: list[Any]) -> list[str]:
+    """The statements of a list, without placeholders; none if an entry is no statement."""
+    tests = [_extract_statement(item) for item in items]
+    return [test for test in tests if not _PLACEHOLDER.fullmatch(test)] if all(tests) else []
 
 
 def _unwrap_items(value: list[Any] | dict[str, Any]) -> list[Any]:
@@ -74,7 +98,17 @@ def _parse_list_lines(text: str, reply: str) -> list[str]:
         open_item = bool(line.strip()) and (bool(item) or open_item)
     if len(indents) > 1:
         raise ParseError(f"a list in several levels, so that it is not clear which lines are tests: {quote(reply)}")
-    return [test for line in items if (test := _strip_markup(line))]
+    if len(items) > 1 and _CUT.fullmatch(items[-1]):
+        items.pop()
+    tests = [test for line in items if (test := _strip_markup(line))]
+    return [test for test in tests if not _PLACEHOLDER.fullmatch(test)]
+
+
+def _parse_statement_lines(text: str) -> list[str]:
+    """Lines without any mark, each of which speaks of the response as the prompt's form does."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    tests = [_strip_markup(line) for line in lines] if all(map(_STATEMENT.match, lines)) else []
+    return [test for test in tests if test and not _PLACEHOLDER.fullmatch(test)]
 
 
 def _strip_markup(line: str) -> str:
