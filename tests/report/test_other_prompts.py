@@ -257,3 +257,17 @@ def test_an_older_baseline_is_read_and_the_gate_says_that_it_has_no_prompts(tmp_
     assert old.scored == new.scored and old.digests == new.digests and not old.prompts
     assert any("save it again" in note for note in check_regression(old, known).notes)
     assert not any("prompts" in note for note in check_regression(new, known).notes)
+
+
+def test_an_older_baseline_of_a_task_whose_solver_was_replaced_then_decides_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_baseline(run("rich"), tmp_path / "old.json")
+    plain = json.loads((tmp_path / "old.json").read_text())
+    plain["format"] = 2
+    plain["questions"] = {question: [row[0], *row[3:]] for question, row in plain["questions"].items()}
+    (tmp_path / "old.json").write_text(json.dumps(plain))
+    assert main([*GATE, "--baseline", "old.json"]) == 2
+    assert "would have replaced this task's own solver: save it again, or --ignore-prompts" in capsys.readouterr().out
+    main([*GATE, "--baseline", "old.json", "--ignore-prompts"])
+    assert "save it again" not in capsys.readouterr().out
