@@ -228,5 +228,5 @@ def explain_refusal(
     return (
         f"solver archon: {task} has a solver of its own, and `--solver archon` would replace it and lose "
         f"{', '.join(lost)}. To keep the task as it is, make the architecture its model:\n  {command}\n"
-        "To replace it all the same: -S replace_solver=true"
+        "with the other options of yours as they are. To replace it all the same: -S replace_solver=true"
     )
