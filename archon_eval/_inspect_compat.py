@@ -225,14 +225,36 @@ def find_task_of_eval(eval_id: str, names: Collection[str]) -> "ReplacedTask | N
     """
     from inspect_ai.util import registry_info
 
+    found = _find_run_options(eval_id)
+    if found is None:
+        return None
+    spec = found.logger.eval
+    is_replaced = found.solver is not None and registry_info(found.solver).name in names
+    return ReplacedTask(found.task if is_replaced else None, spec.task_file, spec.task_args_passed)
+
+
+def find_flags_of_eval(eval_id: str) -> dict[str, Any]:
+    """The generation settings that a running eval was given, on the command line or in Python, by their names.
+
+    Inspect keeps them with the eval's model, unless it has none. A retry is given those of the task among them: they
+    are left out.
+    """
+    found = _find_run_options(eval_id)
+    if found is None:
+        return {}
+    given = {name: value for name, value in found.kwargs.items() if value is not None}
+    if found.sample_source is None:
+        return given
+    return {name: value for name, value in given.items() if value != getattr(found.task.config, name, None)}
+
+
+def _find_run_options(eval_id: str) -> Any:
+    """The options that a running eval runs a task by; None where they cannot be found."""
     from archon_eval._inspect_compat import TaskRunOptions
 
     for found in gc.get_objects():
-        if type(found) is not TaskRunOptions or found.logger.eval.eval_id != eval_id:
-            continue
-        spec = found.logger.eval
-        is_replaced = found.solver is not None and registry_info(found.solver).name in names
-        return ReplacedTask(found.task if is_replaced else None, spec.task_file, spec.task_args_passed)
+        if type(found) is TaskRunOptions and found.logger.eval.eval_id == eval_id:
+            return found
     return None
 
 

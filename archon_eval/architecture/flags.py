@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from archon_eval.architecture.component_types import describe_component
+from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.spec import (
     DEFAULT_SETTINGS,
     SETTING_NAMES,
@@ -62,6 +63,7 @@ def find_flag_problems(architecture: Architecture, flags: GenerationSettings) ->
             f"{name}={value}, given by hand, has no effect on {_join(places)}, whose file says {other}"
             for other, places in own.items()
         ]
+    problems += _find_flags_for_thoughts(architecture, given)
     if given.get("temperature") == 0:
         problems += _find_equal_draws(apply_flags(architecture, flags))
     if (limit := given.get("max_tokens")) is not None:
@@ -79,6 +81,25 @@ def find_flag_problems(architecture: Architecture, flags: GenerationSettings) ->
                 "cannot be read"
             )
     return problems
+
+
+def _find_flags_for_thoughts(architecture: Architecture, given: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on models that are not known to reason and so may not take such a flag: some providers leave it out and
+    do not say so."""
+    for name, value in given.items():
+        if name not in ("reasoning_effort", "reasoning_tokens") or value == "none":
+            continue
+        models = [
+            model
+            for spec, _ in _iterate_components(architecture)
+            for model in spec.models
+            if name not in spec.own_settings and not is_reasoning_model(model)
+        ]
+        if models:
+            yield (
+                f"{name}={value}, given by hand, may have no effect on {_join(models)}, not known to think before "
+                f"{'they answer' if len(set(models)) > 1 else 'it answers'}"
+            )
 
 
 def _find_equal_draws(flagged: Architecture) -> list[str]:

@@ -8,9 +8,14 @@ Every field of `GenerateConfig` is in one of the groups below; a test names thos
 from collections.abc import Mapping
 from typing import Literal
 
-from inspect_ai.model import GenerateConfig
+from inspect_ai.model import GenerateConfig, get_model
 
-from archon_eval._inspect_compat import make_prerequisite_error
+from archon_eval._inspect_compat import (
+    active_generate_config,
+    find_flags_of_eval,
+    make_prerequisite_error,
+    sample_active,
+)
 from archon_eval.architecture.flags import FLAG_NAMES
 
 Door = Literal["model", "solver"]
@@ -38,6 +43,25 @@ IGNORED_FIELDS = (
     *("extra_headers", "extra_body", "batch", "stream_idle_timeout"),
 )
 """Reach no model inside an architecture: named in a warning."""
+
+
+class TypedFlags:
+    """The flags that the eval of the active sample was given, looked for once per eval."""
+
+    def __init__(self) -> None:
+        self._by_eval: dict[str, GenerateConfig] = {}
+
+    def read(self) -> GenerateConfig:
+        """Those of the eval's own model, and of the eval's options where it has none (no `--model`)."""
+        typed, sample = get_model().config, sample_active()
+        if sample is None:
+            return typed
+        if sample.eval_id not in self._by_eval:
+            known = typed.model_dump(exclude_none=True)
+            if active_generate_config().model_dump(exclude_none=True).keys() - known.keys():
+                typed = typed.merge(GenerateConfig(**find_flags_of_eval(sample.eval_id)))
+            self._by_eval[sample.eval_id] = typed
+        return self._by_eval[sample.eval_id]
 
 
 def find_unsupported(config: GenerateConfig) -> str:

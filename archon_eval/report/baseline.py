@@ -16,7 +16,7 @@ from archon_eval.errors import ArchonError, DataError
 from archon_eval.runs.benchmark_run import Run
 from archon_eval.stats.metrics import ScoredAnswer, is_mean
 
-BASELINE_FORMAT = 3
+BASELINE_FORMAT = FORMAT_OF_PROMPTS = 3
 """Of the file; a later one is refused. Format 1 had plain scores alone, for a metric that is their mean; format 2 did
 not say what was sent for a question."""
 
@@ -112,8 +112,8 @@ def load_baseline(path: str | os.PathLike[str]) -> Baseline:
             raise DataError(
                 f"baseline {path} has format {data['format']}, this version reads 1 to {BASELINE_FORMAT}: save it again"
             )
-        questions, first = data["questions"], 3 if data["format"] > 2 else 1
-        told = questions if data["format"] > 2 else {}
+        questions, first = data["questions"], 3 if data["format"] >= FORMAT_OF_PROMPTS else 1
+        told = questions if data["format"] >= FORMAT_OF_PROMPTS else {}
         return Baseline(
             task=str(data["task"]),
             version=str(data["version"]),

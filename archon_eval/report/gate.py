@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from archon_eval.errors import DataError
-from archon_eval.report.baseline import Baseline
+from archon_eval.report.baseline import FORMAT_OF_PROMPTS, Baseline
 from archon_eval.report.formatting import explain_unknown_costs
 from archon_eval.runs.benchmark_run import (
     COST_COLUMNS,
@@ -296,7 +296,7 @@ def _describe_prompt_check(baseline: Baseline, run: Run) -> str:
         found = [describe_other_prompts(differing, len(questions))] if differing else []
         found += [f"{inputs} of {len(questions)} questions have another input, choices or answer"] if inputs else []
         return f"prompts are not compared (--ignore-prompts): {'; '.join(found) or 'they are the same'}"
-    if baseline.format < 3:
+    if baseline.format < FORMAT_OF_PROMPTS:
         return "prompts are not compared: the baseline's file, of an earlier version, does not say them; save it again"
     unknown = [
         name

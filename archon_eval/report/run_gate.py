@@ -8,8 +8,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from archon_eval.errors import ArchonError
-from archon_eval.report.baseline import load_baseline
+from archon_eval.errors import ArchonError, DataError
+from archon_eval.report.baseline import FORMAT_OF_PROMPTS, load_baseline
 from archon_eval.report.gate import GateOutcome, GateThresholds, check_regression
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.read_log import find_single_log, read_run
@@ -41,6 +41,11 @@ def run_gate(
         if isinstance(source, Eval):
             source, choice = source.choose_door()
             door = choice.sentence
+            if expected.format < FORMAT_OF_PROMPTS and choice.door == "model" and not ignore_prompts:
+                raise DataError(
+                    f"baseline {baseline}, of an earlier version, does not say what was sent, and that version's gate "
+                    "would have replaced this task's own solver: save it again, or --ignore-prompts"
+                )
         log = run_plan(source, folder, on_progress) if isinstance(source, Eval) else find_single_log(source)
         run = read_run(
             log,

@@ -20,6 +20,7 @@ What the log says, in this order:
 Events are read only where calls may be outside of the sample's metadata, and a few samples at a time.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,14 @@ from archon_eval.runs.account import (
     parse_accounts,
     read_accounts,
 )
-from archon_eval.runs.prompts import complete_prompt, digest_messages
+from archon_eval.runs.prompts import (
+    complete_prompt,
+    digest_input,
+    digest_later_turns,
+    digest_messages,
+    join_first_call,
+    restore_text,
+)
 
 ARCHON_SOLVERS = ("archon", "archon_eval/archon")
 """The solver's names in a log's plan."""
@@ -70,7 +78,9 @@ class AnswerUsage:
     retried: int = 0
     """Attempts at the sample that failed before, whose calls are not in it."""
     tools: tuple[str, ...] = ()
-    """Names of the tools that its first call offered."""
+    """The tools that its first call offered: name, description and parameters, as text."""
+    asked: tuple[str, ...] = ()
+    """Digests of the input of its first call (`archon_eval.runs.prompts`); empty where the log has no calls."""
     prompt: tuple[str, ...] = ()
     """What was sent for it (`archon_eval.runs.prompts`); empty where the log does not say."""
 
@@ -133,8 +143,10 @@ def read_answer_usages(path: str | os.PathLike[str], log: Any) -> list[AnswerUsa
                 usage = read_account_usage(sample)
             else:
                 body = next(bodies)
-                usage = read_answer_usage(sample, body.events, model=str(log.eval.model), asking=asking)
-                usage = replace(usage, prompt=digest_messages(body.messages))
+                usage = read_answer_usage(
+                    sample, body.events, model=str(log.eval.model), asking=asking, attachments=body.attachments
+                )
+                usage = replace(usage, prompt=_read_prompt(usage, body.messages, system))
         except DataError as exc:
             raise DataError(f"{sample.id}: {exc}") from exc
         usages.append(replace(usage, retried=len(sample.error_retries or ())))
@@ -142,9 +154,19 @@ def read_answer_usages(path: str | os.PathLike[str], log: Any) -> list[AnswerUsa
     for place, body in zip(untold, _read_bodies(path, [samples[n] for n in untold], {"messages"}), strict=True):
         usages[place] = replace(usages[place], prompt=digest_messages(body.messages))
     return [
-        replace(usage, prompt=() if sample.error else complete_prompt(usage.prompt, usage.tools, system))
+        replace(usage, prompt=() if sample.error else usage.prompt)
         for sample, usage in zip(samples, usages, strict=True)
     ]
+
+
+def _read_prompt(usage: AnswerUsage, messages: Sequence[Any], system: str | None) -> tuple[str, ...]:
+    """What was sent for an answer, by the messages that its sample kept and by its first call."""
+    if not (entries := digest_messages(messages)):
+        return ()
+    called = usage.asked or any(account.prompt for account in usage.accounts)
+    # `--system-message` is in the input of calls; the solver archon does not send it
+    sent = complete_prompt(join_first_call(entries, usage.asked), usage.tools, None if called else system)
+    return (*sent, *digest_later_turns(messages))
 
 
 def _list_asking_scorers(log: Any) -> tuple[str, ...]:
@@ -157,10 +179,10 @@ def _list_asking_scorers(log: Any) -> tuple[str, ...]:
 
 
 def _read_bodies(path: str | os.PathLike[str], samples: Sequence[Any], needed: set[str]) -> Iterator[Any]:
-    """Each sample with the fields that a log is first read without, a few at a time."""
+    """Each sample with the fields that a log is first read without and its long texts, a few at a time."""
     from inspect_ai.log import EvalSample, read_eval_log_samples_by_id
 
-    needless = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", *needed}
+    needless = set(EvalSample.model_fields) - {"id", "epoch", "input", "target", "attachments", *needed}
     for start in range(0, len(samples), SAMPLES_AT_ONCE):
         part = samples[start : start + SAMPLES_AT_ONCE]
         if any(getattr(sample, name) for sample in part for name in needed):  # a log as JSON is always read whole
@@ -186,7 +208,12 @@ def read_account_usage(sample: Any) -> AnswerUsage:
 
 
 def read_answer_usage(
-    sample: Any, events: Sequence[Any], *, model: str = "", asking: Sequence[str] = ()
+    sample: Any,
+    events: Sequence[Any],
+    *,
+    model: str = "",
+    asking: Sequence[str] = (),
+    attachments: Mapping[str, str] | None = None,
 ) -> AnswerUsage:
     """What a sample took that anything answered.
 
@@ -195,6 +222,7 @@ def read_answer_usage(
         events: all events of it; empty where the log has none.
         model: the log's own, which answers; empty where it is not known.
         asking: scorers of the log that may ask a model. Both are read only where there are no events.
+        attachments: long texts of the events.
 
     Raises:
         DataError: an account is damaged, or of a later version.
@@ -220,8 +248,22 @@ def read_answer_usage(
         seconds=seconds,
         unknown=dict.fromkeys(CALL_COSTS, reasons) if hidden else {},
         notes=_count_reply_problems(event for mine in calls.by_model.values() for event in mine),
-        tools=calls.tools or (),
+        tools=_describe_tools(calls.first, attachments or {}),
+        asked=digest_input(calls.first.input, attachments) if calls.first is not None else (),
     )
+
+
+def _describe_tools(call: Any, attachments: Mapping[str, str]) -> tuple[str, ...]:
+    """The tools that a call offered, each as text."""
+
+    def describe(tool: Any) -> str:
+        parameters = {
+            name: [restore_text(parameter.description or "", attachments), parameter.type]
+            for name, parameter in tool.parameters.properties.items()
+        }
+        return json.dumps([tool.name, restore_text(tool.description, attachments), parameters])
+
+    return tuple(map(describe, call.tools)) if call is not None else ()
 
 
 def _count_reply_problems(events: Iterable[Any]) -> dict[str, int]:
@@ -290,8 +332,8 @@ class _SortedCalls:
     """Model -> its tokens that Inspect has counted too, judges' included; "" for an account without models."""
     failing: set[str] = field(default_factory=set)
     """Models with failed calls in an account, whose tokens Inspect may have counted."""
-    tools: tuple[str, ...] | None = None
-    """Offered by the first call that was no judge's."""
+    first: Any = None
+    """The event of the first call that was no judge's."""
     answered_at: float | None = None
     """The working time at which the solvers ended or the scorers began; beyond the sample's own where they began
     anew, in `inspect score`."""
@@ -307,8 +349,8 @@ class _SortedCalls:
 
     def add_call(self, event: Any, *, judges: bool = False) -> None:
         """Take up a model event."""
-        if not judges and self.tools is None:
-            self.tools = tuple(tool.name for tool in event.tools or ())
+        if not judges and self.first is None:
+            self.first = event
         replied, cached = not (event.error or event.pending), event.cache == "read"
         if replied and holds_account(event.output.metadata):
             for account in parse_accounts(event.output.metadata):

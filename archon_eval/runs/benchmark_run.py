@@ -15,7 +15,7 @@ from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import join_metrics
-from archon_eval.runs.prompts import explain_difference
+from archon_eval.runs.prompts import explain_difference, find_other_later_turns
 from archon_eval.stats.estimates import Estimate
 from archon_eval.stats.metrics import Answers, MeanMetric, Metric, QuestionMetric, ScoredAnswer
 from archon_eval.stats.over_runs import RunsSpread, estimate_over_runs
@@ -53,10 +53,13 @@ class BenchmarkQuestion:
     asked: str = ""
     """Digest of the document and of how it became turns of a chat, where a model's own template may have made text of
     these: then the texts of two models differ, and the question is the same. Empty where that cannot be."""
+    is_rendered: bool = False
+    """Whether the text is not that of the turns themselves, so that a template may be in it."""
 
     def is_same(self, other: "BenchmarkQuestion") -> bool:
         """Whether two systems were asked the same, and the same was expected of them."""
-        return self.digest == other.digest or "" != self.asked == other.asked
+        may_differ = self.is_rendered or other.is_rendered
+        return self.digest == other.digest or (may_differ and "" != self.asked == other.asked)
 
     @property
     def digest(self) -> str:
@@ -274,8 +277,11 @@ class Run:
 
 def find_other_prompts(mine: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Question -> how its prompts differ, of the questions of which both are known."""
-    pairs = ((q, prompt, others[q]) for q, prompt in mine.items() if prompt and others.get(q))
-    return {q: why for q, prompt, other in pairs if (why := explain_difference(prompt, other))}
+    known = {q: prompt for q, prompt in mine.items() if prompt and others.get(q)}
+    found = {q: why for q, prompt in known.items() if (why := explain_difference(prompt, others[q]))}
+    if not found and (why := find_other_later_turns(known, {q: others[q] for q in known})):
+        return dict.fromkeys(known, why)
+    return found
 
 
 def describe_other_prompts(differing: Mapping[str, str], total: int) -> str:

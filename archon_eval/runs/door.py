@@ -10,6 +10,7 @@ it; `--model archon/ARCHITECTURE` keeps it. `Task.setup` runs through both doors
 """
 
 import contextlib
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,15 @@ def count_asks(task: Any) -> int:
     """How often the task's own solver asks the model for an answer; a solver that does not say it counts as one."""
     counts = [_CALLS_OF_STEPS.get(_read_step(step)[0]) for step in _unroll(task.solver)]
     return max(1, sum(count for count in counts if count is not None) or len(counts))
+
+
+def describe_steps(task: Any, door: Door) -> list[Any]:
+    """What runs of the task's setup and, through the model's door, of its own solver: each step's name and arguments.
+
+    Plain values, the same in every process; of other objects only the type, so that a change within one is not seen.
+    """
+    steps = [*_unroll(task.setup or ()), *(_unroll(task.solver) if door == "model" else ())]
+    return [json.loads(json.dumps(_read_step(step), default=lambda value: type(value).__name__)) for step in steps]
 
 
 def _unroll(solver: Any) -> list[Any]:
@@ -218,5 +228,5 @@ def explain_refusal(
     return (
         f"solver archon: {task} has a solver of its own, and `--solver archon` would replace it and lose "
         f"{', '.join(lost)}. To keep the task as it is, make the architecture its model:\n  {command}\n"
-        "To replace it all the same: -S replace_solver=true"
+        "with the other options of yours as they are. To replace it all the same: -S replace_solver=true"
     )

@@ -428,7 +428,8 @@ def _build_question(row: Mapping[str, Any], asked: str) -> BenchmarkQuestion:
     digest = _hash([asked, *document]) if asked and all(document) else ""
     # which prompts are the same is said by text and `asked`: here only that they are known
     sent = (f"user:{_hash(document)}",)
-    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, prompt=sent)
+    is_rendered = bool(requests) and _read_turns(requests[0][0]) is None
+    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, prompt=sent, is_rendered=is_rendered)
 
 
 def _iterate_requests(row: Mapping[str, Any]) -> Iterator[list[Any]]:

@@ -100,10 +100,8 @@ def _check_same_search(
     header = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
     for line in journal.list_entries("search"):
         changed = [name for name, value in settings.digests.items() if value != line.get("each", {}).get(name)]
-        others = {"settings": f"other settings ({', '.join(changed)})", "data": "other data"}
-        for name, difference in others.items():
-            if line[name] != header[name]:
-                raise SearchError(f"{folder} holds a search with {difference}: choose another -o, or remove it")
+        if line["settings"] != header["settings"]:
+            raise _make_other_search_error(folder, f"other settings ({', '.join(changed)})")
         before = line.get("doors", dict.fromkeys(taken, "solver"))  # there was no other in earlier versions
         for task, choice in doors.items():
             if before.get(task) != choice.door:
@@ -111,11 +109,17 @@ def _check_same_search(
                     f"{folder} holds a search through another door ({task}: {before.get(task)}), and this one's is "
                     f"{choice.door} ({choice.reason}): choose another -o, or --door"
                 )
+        if line["data"] != header["data"]:
+            raise _make_other_search_error(folder, "other data or prompts")
         return
     for name in OUTPUT_FILES:
         if (folder / name).exists():
             raise SearchError(f"{folder} has a {name}, and no search of its own: choose another -o, or move it")
     journal.add("search", {**header, "start": str(Path.cwd())})
+
+
+def _make_other_search_error(folder: Path, difference: str) -> SearchError:
+    return SearchError(f"{folder} holds a search with {difference}: choose another -o, or remove it")
 
 
 class SearchRun:

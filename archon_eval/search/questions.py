@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from inspect_ai.dataset import Sample
 
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
-from archon_eval.runs.door import DoorChoice, check_model_is_free, count_asks, decide_door, list_lost
+from archon_eval.runs.door import DoorChoice, check_model_is_free, count_asks, decide_door, describe_steps, list_lost
 from archon_eval.runs.metrics import DECLARED
 from archon_eval.runs.run_lm_eval import LM_EVAL_DOOR
 from archon_eval.search.config import TaskSpec
@@ -28,7 +28,7 @@ class TaskQuestions(NamedTuple):
     answers: dict[str, int]
     """Question id -> how many answers it asks for: one per turn, and per time that the task's own solver asks."""
     digest: str
-    """Of questions, further turns, choices and targets."""
+    """Of questions, further turns, choices and targets; and of the task's own steps, where they prompt."""
     dev: set[str]
     """The ids of the dev split (see `find_dev_ids`)."""
     door: DoorChoice
@@ -77,6 +77,8 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
+    if steps := describe_steps(tasks[0], choice.door):
+        digest.update(json.dumps(steps, sort_keys=True).encode())
     return TaskQuestions(answers, digest.hexdigest()[:16], find_dev_ids(samples), choice)
 
 

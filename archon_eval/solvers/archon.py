@@ -17,7 +17,6 @@ from inspect_ai.model import (
     ChatMessageUser,
     GenerateConfig,
     ModelOutput,
-    get_model,
     model_roles,
 )
 from inspect_ai.solver import Generate, Solver, TaskState, multiple_choice, solver
@@ -31,7 +30,7 @@ from archon_eval.engine.windows import describe_judge
 from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
-from archon_eval.integrations.inspect_flags import find_ignored_flags, refuse_flags
+from archon_eval.integrations.inspect_flags import TypedFlags, find_ignored_flags, refuse_flags
 from archon_eval.integrations.inspect_model import get_stop_reason
 from archon_eval.integrations.replaced_solver import ReplacedSolver
 from archon_eval.integrations.task_settings import EngineCache
@@ -119,9 +118,10 @@ def archon(
     freeze_imports_in_command()
 
     by_flags: dict[GenerationSettings, EngineCache] = {}
+    typed_flags = TypedFlags()
 
     def find_engines() -> EngineCache:
-        typed = get_model().config  # of the eval's own model, which may be none: the flags typed by hand
+        typed = typed_flags.read()
         flags = read_settings(typed)
         if flags not in by_flags:
             by_flags[flags] = _take_flags(engine, typed)

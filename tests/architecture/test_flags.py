@@ -104,6 +104,22 @@ def test_many_places_are_named_shortly() -> None:
     )
 
 
+def test_a_flag_for_thoughts_names_the_models_that_may_not_have_any() -> None:
+    """Inspect's provider for OpenAI leaves `reasoning_effort` out for gpt-4o without a word."""
+    text = "layers: [{generator: [openai/o3-mini, openai/gpt-4o, {model: a/own, reasoning_effort: high}]}]"
+    found = load(text)
+    assert find_flag_problems(found, replace(NO_SETTINGS, reasoning_effort="low")) == [
+        "reasoning_effort=low, given by hand, has no effect on layer 1 (generator a/own), whose file says high",
+        "reasoning_effort=low, given by hand, may have no effect on openai/gpt-4o, not known to think before it "
+        "answers",
+    ]
+    assert find_flag_problems(found, replace(NO_SETTINGS, reasoning_tokens=100)) == [
+        "reasoning_tokens=100, given by hand, may have no effect on openai/gpt-4o and a/own, not known to think before "
+        "they answer"
+    ]
+    assert not find_flag_problems(load("layers: [{generator: a/b}]"), replace(NO_SETTINGS, reasoning_effort="none"))
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

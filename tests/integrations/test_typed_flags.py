@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from fakes.server import FakeServer
-from inspect_ai import Task, eval, task
+from inspect_ai import Task, eval, eval_retry, task
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import includes
-from inspect_ai.solver import generate
+from inspect_ai.solver import SolverSpec, generate
 
 from archon_eval._inspect_compat import find_typed_gen_kwargs
 from archon_eval.errors import ModelError
@@ -97,6 +97,44 @@ def test_a_flag_holds_for_every_component_without_its_own(
     assert not [text for text in said if "has no effect" in text]
     changed = account(log).get("settings", [])
     assert [part["settings"] for part in changed] == [{name: value}] * (0 if value == 0.7 else 4)
+
+
+@pytest.mark.parametrize("written", ["", "temperature: null\n"])
+def test_flags_of_an_eval_without_a_model_are_flags_too(folder: Path, fake_server: FakeServer, written: str) -> None:
+    """As `inspect eval TASK --solver archon` is usually typed; Inspect's stand-in for a model has no settings."""
+    Path("a.yaml").write_text(written + PLAIN)
+    config = GenerateConfig(temperature=0.25, top_p=0.5)
+    flags: dict[str, Any] = {"temperature": 0.0, "max_tokens": 64, "verbosity": "low"}
+    with pytest.warns(FutureWarning, match="--verbosity has no effect") as said:
+        [log] = eval(
+            plain(config),
+            model=None,
+            solver=archon("a.yaml"),
+            display="none",
+            log_dir="logs",
+            log_realtime=False,
+            **flags,
+        )
+    assert [found for _, found in sent(fake_server, "temperature")] == [0.0] * 4
+    assert [found for _, found in sent(fake_server, "max_tokens")] == [64] * 4
+    assert not [each for each in said if "task's own" in str(each.message)]
+    assert account(log)["settings"][0]["settings"] == {"temperature": 0.0, "max_tokens": 64, "top_p": 0.5}
+
+
+def test_a_retry_tells_the_flags_from_the_tasks_own_settings(folder: Path, fake_server: FakeServer) -> None:
+    Path("a.yaml").write_text("layers: [{generator: openai/gpt-4o!400x2}]")
+    Path("hot.py").write_text(
+        "from inspect_ai import Task, task\nfrom inspect_ai.dataset import Sample\n"
+        "from inspect_ai.model import GenerateConfig\n"
+        "@task\ndef hot():\n    return Task([Sample('1+1')], config=GenerateConfig(temperature=0.25))\n"
+    )
+    solver = SolverSpec("archon", {}, {"architecture": "a.yaml"})
+    [log] = eval("hot.py", model=None, solver=solver, display="none", log_dir="logs", max_tokens=64)
+    assert log.status == "error"
+    [again] = eval_retry(log, display="none", log_dir="logs")
+    assert again.status == "success"
+    assert {found for _, found in sent(fake_server, "temperature")} == {0.7}
+    assert {found for _, found in sent(fake_server, "max_tokens")} == {64}
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -282,7 +320,7 @@ TASK = """
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import includes
-from inspect_ai.solver import generate
+from inspect_ai.solver import SolverSpec, generate
 
 @task
 def mine():

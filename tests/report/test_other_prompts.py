@@ -15,7 +15,14 @@ from archon_eval.errors import DataError
 from archon_eval.report.baseline import load_baseline, save_baseline
 from archon_eval.report.compare import compare_runs
 from archon_eval.runs.benchmark_run import Run
-from archon_eval.runs.prompts import complete_prompt, digest_messages, explain_difference, join_epochs
+from archon_eval.runs.prompts import (
+    complete_prompt,
+    digest_later_turns,
+    digest_messages,
+    explain_difference,
+    find_other_later_turns,
+    join_epochs,
+)
 from archon_eval.runs.read_log import read_run, read_runs
 from archon_eval.solvers.archon import archon
 
@@ -86,6 +93,91 @@ def test_the_template_and_the_tools_are_part_of_it() -> None:
     runs = [run("kind", name=name) for name in ("choices", "template", "generate", "tools")]
     assert "another user prompt" in runs[0].find_incompatibility(runs[1])
     assert "other tools" in runs[2].find_incompatibility(runs[3])
+
+
+@pytest.mark.parametrize("answerer", ["plain", "model"])
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("apart", "another prompt of the first call"),
+        ("later", "another later turn"),
+        ("config", "another system message"),
+        ("tool", "other tools"),
+    ],
+)
+def test_what_a_solver_sends_without_keeping_it_is_part_of_it_too(
+    tmp_path: Path, answerer: str, kind: str, why: str
+) -> None:
+    (tmp_path / "rich_tasks.py").write_text(
+        """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageUser, get_model
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate, solver, use_tools
+from inspect_ai.tool import ToolDef
+
+@solver
+def ask_apart(text):
+    async def solve(state, generate):
+        state.output = await get_model().generate([ChatMessageUser(content=text + state.input_text)])
+        return state
+    return solve
+
+@solver
+def ask_later(text):
+    async def solve(state, generate):
+        state = await generate(state)
+        state.messages.append(ChatMessageUser(content=text))
+        return await generate(state)
+    return solve
+
+def offer(text):
+    async def add(a: int):
+        return "2"
+    return use_tools(ToolDef(add, name="add", description=text, parameters={"a": text}).as_tool())
+
+@task
+def asked(kind, text):
+    steps = {
+        "apart": lambda: ask_apart(text),
+        "later": lambda: ask_later(text),
+        "config": lambda: generate(system_message=text),
+        "tool": lambda: [offer(text), generate(tool_calls="none")],
+    }
+    return Task([Sample("1+1", target="2", id=n) for n in range(2)], solver=steps[kind](), scorer=includes())
+"""
+    )
+    first, again = run("asked", "plain", kind=kind, text=300 * "a"), run("asked", answerer, kind=kind, text=300 * "a")
+    assert first.find_incompatibility(again) == "" == first.describe_prompt_check(again)
+    other = run("asked", answerer, kind=kind, text=300 * "b")
+    assert f"2 of 2 questions were asked with other prompts (0: {why}, 1: {why})" in first.find_incompatibility(other)
+
+
+def test_a_system_message_of_the_settings_counts_where_it_was_sent() -> None:
+    def ask(text: str, **by: Any) -> Run:
+        [log] = inspect_eval("rich_tasks.py@bare", log_dir="logs", display="none", system_message=text, **by)
+        return read_run(log.location)
+
+    with pytest.warns(FutureWarning, match="--system-message has no effect"):
+        solver = ask("Be brief.", model=None, solver=archon("single", ["sim/gpt-4o"]))
+    assert "one without system message" in solver.find_incompatibility(ask("Be brief.", model="sim/gpt-4o"))
+    assert solver.find_incompatibility(run("bare")) == ""
+
+
+def test_later_turns_that_an_answer_may_have_decided_are_no_other_task() -> None:
+    def build(*turns: str) -> tuple[str, ...]:
+        answer = ChatMessageAssistant(content="a", source="generate")
+        return digest_later_turns([ChatMessageUser(content="u"), answer, *(ChatMessageUser(content=t) for t in turns)])
+
+    check, refuse, none = build("Check."), build("Refuse."), build()
+    assert find_other_later_turns({"1": check, "2": check}, {"1": refuse, "2": refuse}) == "another later turn"
+    for other in ({"1": none, "2": refuse}, {"1": refuse, "2": build("Check.", "Refuse.")}, {"1": none, "2": none}):
+        assert find_other_later_turns({"1": check, "2": check}, other) == ""
+    assert find_other_later_turns({"1": check}, {"1": refuse}) == ""  # of one question nothing is known
+    asked = ("user:1",)
+    assert join_epochs([(*asked, *check), (*asked, *build("Go on.", "Check."))]) == (*asked, *check)
+    assert explain_difference((*asked, *check), asked) == ""
 
 
 def test_words_for_what_differs() -> None:
@@ -165,3 +257,17 @@ def test_an_older_baseline_is_read_and_the_gate_says_that_it_has_no_prompts(tmp_
     assert old.scored == new.scored and old.digests == new.digests and not old.prompts
     assert any("save it again" in note for note in check_regression(old, known).notes)
     assert not any("prompts" in note for note in check_regression(new, known).notes)
+
+
+def test_an_older_baseline_of_a_task_whose_solver_was_replaced_then_decides_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_baseline(run("rich"), tmp_path / "old.json")
+    plain = json.loads((tmp_path / "old.json").read_text())
+    plain["format"] = 2
+    plain["questions"] = {question: [row[0], *row[3:]] for question, row in plain["questions"].items()}
+    (tmp_path / "old.json").write_text(json.dumps(plain))
+    assert main([*GATE, "--baseline", "old.json"]) == 2
+    assert "would have replaced this task's own solver: save it again, or --ignore-prompts" in capsys.readouterr().out
+    main([*GATE, "--baseline", "old.json", "--ignore-prompts"])
+    assert "save it again" not in capsys.readouterr().out

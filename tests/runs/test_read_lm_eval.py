@@ -326,6 +326,19 @@ def test_models_with_their_own_chat_templates_are_the_same_task(tmp_path: Path) 
         compare_paths(one, other)
 
 
+def test_turns_that_no_template_has_changed_are_compared_as_they_are(tmp_path: Path) -> None:
+    """Other few-shot documents, or a function in another module, change what is asked and no setting of the task."""
+    turn = '[{{{{"role": "user", "content": "{shot} Q{{n}}"}}}}]'
+    one, two = (
+        write_run(tmp_path / name, {"acc": [1.0, 0.0]}, prompt=turn.format(shot=shot), chat="<A>", name=name)
+        for name, shot in {"a": "1+1=2", "b": "1+1=3"}.items()
+    )
+    with pytest.raises(DataError, match="2 of 2 questions have another prompt"):
+        compare_paths(one, two)
+    rendered = write_run(tmp_path / "c", {"acc": [1.0, 1.0]}, chat="<B>", name="c", prompt="<B>1+1=2 Q{n}</B>")
+    assert compare_paths(one, rendered)[0].overall.paired.difference.value == -0.5
+
+
 def test_results_without_samples_name_the_flag(tmp_path: Path) -> None:
     folder = write_run(tmp_path, {"acc": [1.0, 0.0]}, samples=False)
     with pytest.raises(DataError, match="run lm_eval with --log_samples"):

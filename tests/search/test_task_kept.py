@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.rich_task import build_messages, write_tasks
+from fakes.rich_task import SYSTEM, build_messages, write_tasks
 
 from archon_eval.cli import main
 from archon_eval.report import ablation
+from archon_eval.search.config import TaskSpec
+from archon_eval.search.questions import load_questions
 
 TASK = ("--task", "rich_tasks.py@rich")
 MODEL = "openai/gpt-4o"
@@ -64,6 +66,20 @@ def test_search(fake_server: Any, capsys: pytest.CaptureFixture[str], tmp_path: 
     assert len(fake_server.requests) == before
     assert main([*words, "-o", "out", "--door", "solver"]) != 0
     assert "another door" in capsys.readouterr().err
+    tasks = tmp_path / "rich_tasks.py"
+    tasks.write_text(tasks.read_text().replace(SYSTEM, "Answer as a parrot."))
+    assert main([*words, "-o", "out"]) != 0
+    assert "out holds a search with other data or prompts" in capsys.readouterr().err
+
+
+def test_what_a_search_knows_of_the_tasks_own_steps_is_the_same_each_time() -> None:
+    def read(name: str, **more: str) -> str:
+        return load_questions(TaskSpec("rich_tasks.py@kind", (("name", name), *more.items()))).digest
+
+    assert len({read(name) for name in ("generate", "choices", "default")}) == 1
+    assert len({read("generate"), read("system"), read("template"), read("agent"), read("cot")}) == 5
+    assert read("agent") == read("agent") and read("own") == read("own")
+    assert read("generate", setup="system") != read("generate")
 
 
 def test_the_door_of_a_search_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
