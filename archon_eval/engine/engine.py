@@ -32,7 +32,6 @@ from archon_eval.errors import ArchitectureError, ArchonError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
 
-
 TOOLS_REFUSED = "cannot be asked with tools"
 """The words by which the refusal of `Engine.check_tools` is known in a log."""
 

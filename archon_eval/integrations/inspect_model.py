@@ -40,9 +40,10 @@ from archon_eval.integrations.inspect_flags import find_ignored_flags, find_unsu
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
 from archon_eval.models.conversion import read_settings, to_answer_message, to_conversation, to_tool_offer
 from archon_eval.models.judge_client import share_cache_with_judges
+from archon_eval.models.store_entry import digest_messages
 from archon_eval.runs.account import build_output_metadata
 from archon_eval.runs.door import SOLVER_ONLY_ARGS
-from archon_eval.types import Conversation, ToolOffer
+from archon_eval.types import ToolOffer
 
 
 class ArchonAPI(ModelAPI):
@@ -98,7 +99,7 @@ class ArchonAPI(ModelAPI):
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{self._engines.architecture.fingerprint}"
         super().__init__(model_name, base_url=address, config=typed)
-        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[tuple[Conversation, ToolOffer | None]]] = (
+        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[tuple[bytes, ToolOffer | None]]] = (
             WeakKeyDictionary()
         )
 
@@ -136,7 +137,7 @@ class ArchonAPI(ModelAPI):
         engine = self._engines(task)
         if unused := self._engines.describe_unused(task):
             show_note(unused)
-        epoch, first = self._assign_epoch((conversation, offer), config.num_choices or 1)
+        epoch, first = self._assign_epoch((digest_messages(conversation), offer), config.num_choices or 1)
         answers: dict[int, Answer] = {}
 
         async def run(number: int) -> None:
@@ -155,7 +156,7 @@ class ArchonAPI(ModelAPI):
             raise error from None
         return self._build_output(engine, [answers[number] for number in sorted(answers)])
 
-    def _assign_epoch(self, question: tuple[Conversation, ToolOffer | None], runs: int) -> tuple[int, int]:
+    def _assign_epoch(self, question: tuple[bytes, ToolOffer | None], runs: int) -> tuple[int, int]:
         """The sample's epoch, and how often it has asked this question: a task that asks again wants new draws."""
         sample = sample_active()
         if sample is None:
