@@ -130,8 +130,11 @@ class ArchonAPI(ModelAPI):
         """
         if found := find_unsupported(config):
             raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {found}")
-        offer = to_tool_offer(tools, tool_choice, config)
-        self._engines.engine.check_tools(offer)
+        try:
+            offer = to_tool_offer(tools, tool_choice, config)
+            self._engines.engine.check_tools(offer)
+        except ModelError as exc:
+            raise_plainly(exc)
         share_cache_with_judges(self._engines.engine.caller, self._epoch_offset)
         conversation, task = to_conversation(input), read_settings(config)
         engine = self._engines(task)

@@ -154,6 +154,7 @@ def test_an_architecture_that_writes_text_is_refused_before_any_call(folder: Pat
     assert log.status == "error" and log.error
     assert "layer 2 (fuser): it writes a text of its own, and tool calls cannot be fused" in log.error.message
     assert "a ranker in its place chooses one" in log.error.message and "add are offered" in log.error.message
+    assert "engine.py" not in log.error.traceback_ansi
     assert not acting.requests
 
 
