@@ -28,7 +28,7 @@ from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.trace import Answer, LayerResult
-from archon_eval.errors import ArchitectureError, ArchonError, ModelError
+from archon_eval.errors import ArchitectureError, ArchonError, ContextOverflowError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
 
@@ -116,7 +116,10 @@ class Engine:
                 for number, layer in enumerate(self._layers, 1):
                     group.start_soon(partial(run.run_layer, number, layer, flows[number - 1], outflow=flows[number]))
         except BaseExceptionGroup as errors:
-            raise select_error(errors) from None
+            error = select_error(errors)
+            if isinstance(error, ContextOverflowError):
+                error.trail = recorder.build_trace()
+            raise error from None
         finally:
             trail = recorder.build_trace()
             self._observer.record_question(trail)

@@ -9,6 +9,7 @@ that writes texts of its own (a fuser) cannot, and says so before a call is paid
 
 from collections import Counter
 from inspect import signature
+from math import ceil
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,7 +34,7 @@ from archon_eval._inspect_compat import (
 from archon_eval._notes import show_note
 from archon_eval.engine.engine import Engine, select_error
 from archon_eval.engine.trace import Answer
-from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
+from archon_eval.errors import ArchonError, ContextOverflowError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_flags import find_ignored_flags, find_unsupported, refuse_flags
@@ -44,6 +45,9 @@ from archon_eval.models.store_entry import digest_messages
 from archon_eval.runs.account import build_output_metadata
 from archon_eval.runs.door import SOLVER_ONLY_ARGS
 from archon_eval.types import ToolOffer
+
+BYTES_PER_TOKEN = 3.5
+"""Of text, where an agent asks how long its history is: fewer than of English, as too low a count is worse."""
 
 
 class ArchonAPI(ModelAPI):
@@ -119,10 +123,17 @@ class ArchonAPI(ModelAPI):
         """As for images."""
         return True
 
+    async def count_text_tokens(self, text: str) -> int:
+        """An estimate for agents that shorten their history in time: equal in a replay, and no tokenizer is fetched."""
+        return max(1, ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN))
+
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
         """The architecture's answer to the chat history, `num_choices` times.
+
+        With tools, a history that does not fit a model's context window is an output with the stop reason
+        `model_length`, as Inspect's own providers give it: agents shorten the history then, or end.
 
         Raises:
             ModelError: a schema or log-probabilities were asked for, or tools of an architecture that writes texts of
@@ -154,7 +165,11 @@ class ArchonAPI(ModelAPI):
                 for number in range(first, first + (config.num_choices or 1)):
                     group.start_soon(run, number)
         except BaseExceptionGroup as errors:
-            if isinstance(error := select_error(errors), ArchonError):
+            error = select_error(errors)
+            if isinstance(error, ContextOverflowError) and offer is not None:
+                show_note(f"archon/{self.model_name}: an agent's history does not fit: {error}")
+                return self._build_overflow(engine, error)
+            if isinstance(error, ArchonError):
                 raise_plainly(error)
             raise error from None
         return self._build_output(engine, [answers[number] for number in sorted(answers)])
@@ -184,6 +199,13 @@ class ArchonAPI(ModelAPI):
             ],
             metadata=build_output_metadata(accounts),
         )
+
+    def _build_overflow(self, engine: Engine, error: ContextOverflowError) -> ModelOutput:
+        account = self._engines.build_account(engine, Answer("", (), error.trail))
+        # without a text, or scorers would look for answers in the error's
+        output = ModelOutput.from_content(f"archon/{self.model_name}", "", stop_reason="model_length")
+        output.metadata = build_output_metadata([account])
+        return output
 
 
 def get_stop_reason(answer: Answer) -> StopReason:
