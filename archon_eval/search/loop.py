@@ -32,7 +32,7 @@ from archon_eval.search.prepare import (
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress
 from archon_eval.search.ranking import rank_models
-from archon_eval.search.scheduler import TrialScheduler
+from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
 
@@ -188,7 +188,8 @@ class SearchRun:
         if tools:
             plan_space(self._settings, self._settings.models, self._settings.fuser_models, first=True, with_tools=tools)
             self._progress.notes.append(
-                f"{', '.join(tools)} offers tools: architectures with fusers or unit tests are not in the space"
+                f"{', '.join(tools)} offers tools: architectures with fusers or unit tests are not in the space, and "
+                f"budgets reserve {AGENT_TURNS} turns of an agent per question"
             )
         return tools
 

@@ -28,6 +28,8 @@ from archon_eval.stats.metrics import Metric, is_mean
 
 StepCallback = Callable[[int, int], None]
 """Told how many are done, of how many."""
+AGENT_TURNS = 10
+"""Turns of an agent for which a trial's budget is reserved: nothing says how often it asks for one question."""
 _PROBE_MODEL = "sim/gpt-4o"
 
 
@@ -159,8 +161,20 @@ class TrialScheduler:
         """The tasks that offer tools, of those whose own solver asks the architecture.
 
         Each is asked one question by an architecture of simulated models that cannot be asked with tools: where it is
-        refused, there are some. No call is paid.
+        refused, there are some. No call is paid. From then on a question of these takes as many answers as an agent
+        may have turns.
         """
+        offered = self._find_tools()
+        for key in offered:
+            parts = {
+                part: {id: max(answers, AGENT_TURNS) for id, answers in asked.items()}
+                for part, asked in self.splits[key].items()
+            }
+            self.splits = {**self.splits, key: parts}
+        self.ledger.splits = self.splits
+        return offered
+
+    def _find_tools(self) -> tuple[str, ...]:
         asked = [task for task in self.settings.tasks if task.harness == "inspect"]
         asked = [task for task in asked if task.key in self.doors and self.doors[task.key].door == "model"]
         for line in self._journal.list_entries("tools"):

@@ -9,9 +9,9 @@ from archon_eval.cli import main
 
 TASKS = '''
 from inspect_ai import Task, task
+from inspect_ai.agent import react
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import includes
-from inspect_ai.solver import generate, use_tools
 from inspect_ai.tool import tool
 
 
@@ -32,7 +32,7 @@ def add():
 @task
 def sums(number: int = 25):
     samples = [Sample(f"Add {n} and 2.", target=str(n + 2), id=n) for n in range(number)]
-    return Task(dataset=samples, solver=[use_tools(add()), generate()], scorer=includes())
+    return Task(dataset=samples, solver=react(tools=[add()]), scorer=includes())
 '''
 SEARCH = ("search", "--task", "sums.py@sums", "--models", "sim/gpt-4o,sim/gpt-4-turbo", "--trials", "2", "-o", "out")
 
@@ -60,9 +60,11 @@ def test_a_space_of_fusers_alone_is_refused_before_a_call_is_paid(
 
 def test_a_search_tries_only_what_can_be_asked_with_tools(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*SEARCH, "--space", "small", "--finalists", "1", "--confirm-epochs", "1", "--json"]
+    words += ["--budget", "calls=3000"]
     assert main(words) == 0
     summary = json.loads(capsys.readouterr().out)
     assert any("sums.py@sums offers tools" in note for note in summary["notes"])
+    assert summary["calls_paid"] <= 3000
     rows = (folder / "out" / "trials.csv").read_text()
     assert len(rows.splitlines()) >= 2 and "tools" not in rows
     results = [json.loads(line) for line in (folder / "out" / "search.jsonl").read_text().splitlines()]
