@@ -83,7 +83,7 @@ def test_a_dollar_budget_needs_prices(tmp_path, fake_run):
             "'budget' of each eval: leave one out",
         ),
         ({"solver_args": {"store_polcy": "off"}}, "'store_polcy'; did you mean 'store_policy'?"),
-        ({"tasks": [{**TASK, "args": {"smple": True}}]}, "no parameter 'smple'; did you mean 'sample'?"),
+        ({"tasks": [{**TASK, "args": {"smple": True}}]}, "unknown option 'smple'; did you mean 'sample'?"),
         ({"tasks": ["archon_eval/mth"]}, "no tasks there.*did you mean 'archon_eval/math'?"),
     ],
 )
