@@ -46,6 +46,9 @@ class ModelError(ArchonError):
 class ContextOverflowError(ModelError):
     """A prompt that is longer than the model's context window."""
 
+    trail: Any = None
+    """What the engine did until then, as `archon_eval.engine.trace.Trace`."""
+
 
 class CompletionError(ArchonError):
     """A success by its status that is no reply; never leaves the package's model layer."""

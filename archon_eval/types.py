@@ -29,8 +29,12 @@ class ToolCall:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The function and its arguments in canonical JSON: equal for equal proposals, whatever their ids."""
-        return self.function, json.dumps(json.loads(self.arguments), sort_keys=True)
+        """The function and its arguments in canonical JSON: equal for equal proposals, whatever their ids.
+
+        >>> ToolCall("1", "f", '{"a": 1.0, "b": 2}').key == ToolCall("2", "f", '{"b": 2, "a": 1}').key
+        True
+        """
+        return self.function, json.dumps(json.loads(self.arguments, parse_float=_parse_number), sort_keys=True)
 
     def render(self) -> str:
         """The call in words for a reader.
@@ -41,6 +45,11 @@ class ToolCall:
         values = json.loads(self.arguments)
         shown = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
         return f"Tool call: {self.function}({shown})" + (f" (unreadable: {self.problem})" if self.problem else "")
+
+
+def _parse_number(text: str) -> float:
+    """A number of JSON; whole ones as integers, which they are to a schema."""
+    return int(value) if (value := float(text)).is_integer() else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +231,13 @@ def flatten_conversation(conversation: Sequence[Message]) -> Conversation:
 
 def list_unseen_parts(conversation: Sequence[Message]) -> tuple[str, ...]:
     """The types of the conversation's parts that its text does not show, such as `image`, one entry per part."""
+    return tuple(part["type"] for part in list_parts(conversation) if _is_unseen(part))
+
+
+def list_parts(conversation: Sequence[Message]) -> tuple[Mapping[str, Any], ...]:
+    """The parts of those turns that are more than text, under the names of Inspect's content."""
     contents = [json.loads(message.extra).get("content", ()) for message in conversation if message.extra]
-    return tuple(part["type"] for content in contents for part in content if _is_unseen(part))
+    return tuple(part for content in contents for part in content)
 
 
 def _is_unseen(part: Mapping[str, Any]) -> bool:

@@ -55,7 +55,7 @@ def _ablate(options: argparse.Namespace) -> int:
     plan, choice = build_eval(options).choose_door()
     with ProgressDisplay("ablate", options.json) as progress:
         evals = EvalSeries(progress, 1 + len(changed), options.epochs)
-        run, worth = ablation.run_ablation(
+        run, worth, left_out = ablation.run_ablation(
             whole,
             changed,
             plan,
@@ -66,19 +66,22 @@ def _ablate(options: argparse.Namespace) -> int:
             metric=options.metric,
         )
     worth.sort(key=lambda result: -result.value.value)
-    _show_worth(run, worth, options, door=choice.sentence)
+    _show_worth(run, worth, left_out, options, door=choice.sentence)
     return 0
 
 
-def _show_worth(run: Any, worth: Sequence[Any], options: argparse.Namespace, *, door: str) -> None:
+def _show_worth(
+    run: Any, worth: Sequence[Any], left_out: Sequence[str], options: argparse.Namespace, *, door: str
+) -> None:
     from archon_eval.report import ablation, ci_output
     from archon_eval.report.html.score_charts import build_interval_chart
     from archon_eval.report.html.vega import render_png
 
     at = f"{100 * worth[0].value.confidence:.3g}%"
     if options.json:
-        print(json.dumps({**ablation.dump_ablation(run, worth), "door": door}, indent=2))
+        print(json.dumps({**ablation.dump_ablation(run, worth, left_out), "door": door}, indent=2))
     else:
+        print_warnings(left_out)
         _print_worth(run, worth, options.missing)
         print(sanitize_text(f"Run through {door}"))
         print(

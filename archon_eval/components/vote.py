@@ -7,7 +7,8 @@ r"""Majority vote: the candidates that give the most common answer go on, withou
 `\$18` and `18 dollars` are one answer. `by: outputs` runs programs on the inputs of model-written tests and compares
 their outputs, as AlphaCode clusters programs (Li et al., 2022). The Archon papers have no vote.
 
-Proposals of tool calls are equal if they call the same functions with equal arguments in the same order.
+Proposals of tool calls are equal if they call the same functions with equal arguments in the same order. One whose
+arguments could not be read does not vote: nothing tells it from another.
 """
 
 from collections.abc import Hashable, Sequence
@@ -23,7 +24,7 @@ from archon_eval.components.executed_tests import CandidateProgramRunner
 from archon_eval.components.parsing.answer_groups import group_answers
 from archon_eval.components.parsing.final_answer import find_final_answer
 from archon_eval.components.token_estimates import CountRange
-from archon_eval.types import Candidate, State
+from archon_eval.types import Candidate, Message, State
 
 
 class Vote(ListComponent):
@@ -64,14 +65,16 @@ class Vote(ListComponent):
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs)
         else:
-            proposals = [_list_proposed_calls(candidate) for candidate in state.candidates]
             answers, problem = await group_answers(
                 [
-                    None if calls else find_final_answer(candidate.text, is_cut=candidate.cut)
-                    for candidate, calls in zip(state.candidates, proposals, strict=True)
+                    find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
+                    for candidate in state.candidates
                 ]
             )
-            ballots = [calls or answer for calls, answer in zip(proposals, answers, strict=True)]
+            ballots = [
+                answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
+                for candidate, answer in zip(state.candidates, answers, strict=True)
+            ]
             if problem:
                 ctx.record_event("fallback", problem)
         groups: dict[Hashable, list[Candidate]] = {}
@@ -105,6 +108,6 @@ class Vote(ListComponent):
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)
 
 
-def _list_proposed_calls(candidate: Candidate) -> tuple[Hashable, ...]:
-    """What tells one proposal of tool calls from another; empty for a candidate that answers."""
-    return tuple(call.key for call in candidate.turn.tool_calls) if candidate.turn is not None else ()
+def _find_proposed_calls(turn: Message) -> Hashable:
+    """What tells one proposal of tool calls from another; None where the arguments of a call could not be read."""
+    return None if any(call.problem for call in turn.tool_calls) else tuple(call.key for call in turn.tool_calls)

@@ -28,9 +28,12 @@ from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.trace import Answer, LayerResult
-from archon_eval.errors import ArchitectureError, ArchonError, ModelError
+from archon_eval.errors import ArchitectureError, ArchonError, ContextOverflowError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
+
+TOOLS_REFUSED = "cannot be asked with tools"
+"""The words by which the refusal of `Engine.check_tools` is known in a log."""
 
 
 class Engine:
@@ -77,19 +80,11 @@ class Engine:
         """
         if tools is None or not tools.may_be_called:
             return
-        problems = []
-        for number, layer in enumerate(self._layers, 1):
-            for component in layer:
-                if why := component.tool_obstacle:
-                    place = f"layer {number} ({component.spec.kind}): {why}"
-                    stand_in = component.type.stand_in
-                    problems.append(f"{place}; a {stand_in} in its place chooses one" if stand_in else place)
-        if problems:
+        if problems := list_tool_obstacles(self._layers):
             names = ", ".join(tool.name for tool in tools.definitions)
             raise ModelError(
-                f"architecture {self.architecture.name!r} cannot be asked with tools, and {names} are offered: "
-                f"{'; '.join(dict.fromkeys(problems))}. Architectures that choose among whole proposals (best-of-n, a "
-                "vote) can"
+                f"architecture {self.architecture.name!r} {TOOLS_REFUSED}, and {names} are offered: "
+                f"{'; '.join(problems)}. Architectures that choose among whole proposals (best-of-n, a vote) can"
             )
 
     async def run(self, conversation: Conversation, epoch: int = 1, *, tools: ToolOffer | None = None) -> Answer:
@@ -121,7 +116,10 @@ class Engine:
                 for number, layer in enumerate(self._layers, 1):
                     group.start_soon(partial(run.run_layer, number, layer, flows[number - 1], outflow=flows[number]))
         except BaseExceptionGroup as errors:
-            raise select_error(errors) from None
+            error = select_error(errors)
+            if isinstance(error, ContextOverflowError):
+                error.trail = recorder.build_trace()
+            raise error from None
         finally:
             trail = recorder.build_trace()
             self._observer.record_question(trail)
@@ -343,6 +341,18 @@ class _QuestionRun:
             prepared = await component.prepare(self._show_state(component, ctx, (), {}).conversation, ctx)
             outflow.put_slots(await inflow.get_slots())
             outflow.put_values({**await inflow.get_values(), **require_values(prepared, number, component)})
+
+
+def list_tool_obstacles(layers: Sequence[Sequence[Component]]) -> list[str]:
+    """Why an architecture of these layers cannot be asked with tools, a sentence per component; none where it can."""
+    problems = []
+    for number, layer in enumerate(layers, 1):
+        for component in layer:
+            if why := component.tool_obstacle:
+                place = f"layer {number} ({component.spec.kind}): {why}"
+                stand_in = component.type.stand_in
+                problems.append(f"{place}; a {stand_in} in its place chooses one" if stand_in else place)
+    return list(dict.fromkeys(problems))
 
 
 @asynccontextmanager

@@ -35,10 +35,14 @@ SENDING_FIELDS = (
     "fail_on_refusal",
 )
 """Decide how a call is sent, and hold for the models inside: Inspect hands them on, or `models/inspect_client.py`."""
-MODEL_DOOR_FIELDS = ("num_choices", "system_message", "max_tool_output", "reasoning_history")
-"""What Inspect or the model provider does with the whole architecture; a solver that is one has no use for them."""
+MODEL_DOOR_FIELDS = (
+    *("num_choices", "system_message", "max_tool_output", "reasoning_history"),
+    *("parallel_tool_calls", "internal_tools"),
+)
+"""What Inspect or the model provider does with the whole architecture, and how generators may use the tools that they
+are offered there; a solver that is an architecture has no use for them."""
 IGNORED_FIELDS = (
-    *("best_of", "logit_bias", "top_logprobs", "parallel_tool_calls", "internal_tools", "cache_prompt"),
+    *("best_of", "logit_bias", "top_logprobs", "cache_prompt"),
     *("fallback_models", "verbosity", "effort", "reasoning_mode", "reasoning_summary"),
     *("extra_headers", "extra_body", "batch", "stream_idle_timeout"),
 )

@@ -9,6 +9,7 @@ that writes texts of its own (a fuser) cannot, and says so before a call is paid
 
 from collections import Counter
 from inspect import signature
+from math import ceil
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,16 +34,20 @@ from archon_eval._inspect_compat import (
 from archon_eval._notes import show_note
 from archon_eval.engine.engine import Engine, select_error
 from archon_eval.engine.trace import Answer
-from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
+from archon_eval.errors import ArchonError, ContextOverflowError, ModelError, did_you_mean, raise_plainly
 from archon_eval.integrations.build import build_engine
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_flags import find_ignored_flags, find_unsupported, refuse_flags
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
 from archon_eval.models.conversion import read_settings, to_answer_message, to_conversation, to_tool_offer
 from archon_eval.models.judge_client import share_cache_with_judges
+from archon_eval.models.store_entry import digest_messages
 from archon_eval.runs.account import build_output_metadata
 from archon_eval.runs.door import SOLVER_ONLY_ARGS
-from archon_eval.types import Conversation, ToolOffer
+from archon_eval.types import ToolOffer
+
+BYTES_PER_TOKEN = 3.5
+"""Of text, where an agent asks how long its history is: fewer than of English, as too low a count is worse."""
 
 
 class ArchonAPI(ModelAPI):
@@ -98,7 +103,7 @@ class ArchonAPI(ModelAPI):
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{self._engines.architecture.fingerprint}"
         super().__init__(model_name, base_url=address, config=typed)
-        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[tuple[Conversation, ToolOffer | None]]] = (
+        self._times_asked: WeakKeyDictionary[ActiveSample, Counter[tuple[bytes, ToolOffer | None]]] = (
             WeakKeyDictionary()
         )
 
@@ -118,10 +123,17 @@ class ArchonAPI(ModelAPI):
         """As for images."""
         return True
 
+    async def count_text_tokens(self, text: str) -> int:
+        """An estimate for agents that shorten their history in time: equal in a replay, and no tokenizer is fetched."""
+        return max(1, ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN))
+
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
         """The architecture's answer to the chat history, `num_choices` times.
+
+        With tools, a history that does not fit a model's context window is an output with the stop reason
+        `model_length`, as Inspect's own providers give it: agents shorten the history then, or end.
 
         Raises:
             ModelError: a schema or log-probabilities were asked for, or tools of an architecture that writes texts of
@@ -129,14 +141,17 @@ class ArchonAPI(ModelAPI):
         """
         if found := find_unsupported(config):
             raise ModelError(f"archon/{self.model_name} answers with text; the task asks for {found}")
-        offer = to_tool_offer(tools, tool_choice, config)
-        self._engines.engine.check_tools(offer)
+        try:
+            offer = to_tool_offer(tools, tool_choice, config)
+            self._engines.engine.check_tools(offer)
+        except ModelError as exc:
+            raise_plainly(exc)
         share_cache_with_judges(self._engines.engine.caller, self._epoch_offset)
         conversation, task = to_conversation(input), read_settings(config)
         engine = self._engines(task)
         if unused := self._engines.describe_unused(task):
             show_note(unused)
-        epoch, first = self._assign_epoch((conversation, offer), config.num_choices or 1)
+        epoch, first = self._assign_epoch((digest_messages(conversation), offer), config.num_choices or 1)
         answers: dict[int, Answer] = {}
 
         async def run(number: int) -> None:
@@ -150,12 +165,16 @@ class ArchonAPI(ModelAPI):
                 for number in range(first, first + (config.num_choices or 1)):
                     group.start_soon(run, number)
         except BaseExceptionGroup as errors:
-            if isinstance(error := select_error(errors), ArchonError):
+            error = select_error(errors)
+            if isinstance(error, ContextOverflowError) and offer is not None:
+                show_note(f"archon/{self.model_name}: an agent's history does not fit: {error}")
+                return self._build_overflow(engine, error)
+            if isinstance(error, ArchonError):
                 raise_plainly(error)
             raise error from None
         return self._build_output(engine, [answers[number] for number in sorted(answers)])
 
-    def _assign_epoch(self, question: tuple[Conversation, ToolOffer | None], runs: int) -> tuple[int, int]:
+    def _assign_epoch(self, question: tuple[bytes, ToolOffer | None], runs: int) -> tuple[int, int]:
         """The sample's epoch, and how often it has asked this question: a task that asks again wants new draws."""
         sample = sample_active()
         if sample is None:
@@ -180,6 +199,13 @@ class ArchonAPI(ModelAPI):
             ],
             metadata=build_output_metadata(accounts),
         )
+
+    def _build_overflow(self, engine: Engine, error: ContextOverflowError) -> ModelOutput:
+        account = self._engines.build_account(engine, Answer("", (), error.trail))
+        # without a text, or scorers would look for answers in the error's
+        output = ModelOutput.from_content(f"archon/{self.model_name}", "", stop_reason="model_length")
+        output.metadata = build_output_metadata([account])
+        return output
 
 
 def get_stop_reason(answer: Answer) -> StopReason:

@@ -23,7 +23,7 @@ from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError, did_you_mean
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable
-from archon_eval.types import list_unseen_parts
+from archon_eval.types import list_parts
 
 TOKENS_PER_REQUEST, TOKENS_PER_MESSAGE = 64, 16
 """What a chat format may add to a request and to each of its messages."""
@@ -179,11 +179,12 @@ def estimate_worst_case(call: Call, prices: PriceTable | None, bounded: bool = T
 
 def _count_parts(call: Call) -> int:
     """The most tokens of what a call holds besides text, with what a chat format adds to each part."""
-    parts = [message for message in call.messages if not message.is_text]
-    texts = [message.extra for message in parts] + [c.function + c.arguments for m in parts for c in m.tool_calls]
+    rich = [message for message in call.messages if not message.is_text]
+    texts = [message.extra for message in rich] + [c.function + c.arguments for m in rich for c in m.tool_calls]
     texts += [tool.spec for tool in call.tools.definitions] if call.tools is not None else []
-    images = list_unseen_parts(parts).count("image")
-    return images * TOKENS_PER_IMAGE + sum(TOKENS_PER_MESSAGE + len(text.encode("utf-8", "replace")) for text in texts)
+    others = sum(TOKENS_PER_MESSAGE + len(text.encode("utf-8", "replace")) for text in texts)
+    images = [part["image"] for part in list_parts(rich) if part["type"] == "image"]
+    return others + sum(TOKENS_PER_IMAGE - len(image) for image in images)  # not the bytes that encode it
 
 
 def measure_usage(call: Call, reply: Reply, prices: PriceTable | None) -> ResourceUsage | None:

@@ -153,7 +153,7 @@ def keep_provider_parts(content: Sequence[Content], text: str) -> str:
 
 
 def _says_something(thought: ContentReasoning) -> bool:
-    return bool(thought.reasoning.strip() or thought.signature or thought.summary)
+    return bool(thought.reasoning.strip() or thought.signature or thought.summary or thought.internal)
 
 
 def to_chat(message: Message, model: str = "") -> ChatMessage:

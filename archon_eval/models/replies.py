@@ -91,9 +91,10 @@ def to_reply(output: ModelOutput, model: str, seconds: float, *, with_tools: boo
 
 
 def _make_storable(call: ToolCall) -> ToolCall:
-    """The call with U+FFFD for what cannot be stored in its arguments."""
+    """The call with U+FFFD for what cannot be stored."""
     cleaned = json.dumps(_clean_values(json.loads(call.arguments)), ensure_ascii=False)
-    return replace(call, arguments=cleaned, problem=replace_unstorable(call.problem)[0])
+    id, function, problem = (replace_unstorable(text)[0] for text in (call.id, call.function, call.problem))
+    return replace(call, id=id, function=function, arguments=cleaned, problem=problem)
 
 
 def _clean_values(value: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import describe_component, resolve_component_type
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec, Layer
+from archon_eval.components import build_layer
+from archon_eval.engine.engine import TOOLS_REFUSED, list_tool_obstacles
 from archon_eval.errors import ArchitectureError, DataError, quote
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison, dump_costs
 from archon_eval.report.report_data import format_interval
@@ -121,8 +123,11 @@ def run_ablation(
     scorer: str | None = None,
     missing: MissingPolicy = "error",
     metric: str | None = None,
-) -> tuple[Run, list[AblationResult]]:
+) -> tuple[Run, list[AblationResult], list[str]]:
     """Run the whole and every variant, one after the other, with the call store `folder/calls.db`.
+
+    Variants that cannot be asked with the tools that the task offers are left out: the last of the results has a
+    sentence on each.
 
     Args:
         plan: task, door and further solver arguments; architecture and store are filled in here.
@@ -130,9 +135,10 @@ def run_ablation(
         scorer, missing, metric: as for `read_run`.
 
     Raises:
-        ArchonError: an eval that fails.
+        ArchonError: an eval that fails, or no variant that can be asked with the task's tools.
     """
-    runs = []
+    runs: list[Run] = []
+    kept, left_out = list[AblationVariant](), list[str]()
     systems = [("the whole", whole), *((variant.change, variant.architecture) for variant in changed)]
     for number, (change, architecture) in enumerate(systems):
         file = folder / "variants" / f"{number:02}.yaml"
@@ -142,13 +148,28 @@ def run_ablation(
             raise DataError(f"cannot write {file}: {exc.strerror or exc}") from exc
         solver_args = (f"architecture={file}", f"store={folder / 'calls.db'}", *plan.solver_args)
         log = run_plan(replace(plan, solver_args=solver_args), folder / "logs", on_eval(change))
-        runs.append(read_run(log, scorer, missing, metric=metric))
-    confidence = bonferroni_confidence(len(changed))
+        try:
+            runs.append(read_run(log, scorer, missing, metric=metric))
+        except DataError as exc:
+            obstacles = _list_tool_obstacles(architecture) if runs and TOOLS_REFUSED in str(exc) else []
+            if not obstacles:
+                raise
+            left_out.append(f"{change} is left out, as the task offers tools: {'; '.join(obstacles)}")
+            continue
+        if number:
+            kept.append(changed[number - 1])
+    if not kept:
+        raise DataError(f"no change is left to compare: {'; '.join(left_out)}")
+    confidence = bonferroni_confidence(len(kept))
     worth = [
         AblationResult(change=variant.change, run=run, pair=compare_runs(runs[0], run, confidence), log=run.log)
-        for variant, run in zip(changed, runs[1:], strict=True)
+        for variant, run in zip(kept, runs[1:], strict=True)
     ]
-    return runs[0], worth
+    return runs[0], worth, left_out
+
+
+def _list_tool_obstacles(architecture: Architecture) -> list[str]:
+    return list_tool_obstacles([build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)])
 
 
 def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
@@ -162,11 +183,17 @@ def build_chart_rows(worth: Sequence[AblationResult]) -> list[dict[str, Any]]:
     return rows
 
 
-def dump_ablation(whole: Run, worth: Sequence[AblationResult]) -> Mapping[str, Any]:
+def dump_ablation(whole: Run, worth: Sequence[AblationResult], left_out: Sequence[str] = ()) -> Mapping[str, Any]:
     """Plain values for JSON."""
     changes = [{"change": result.change, "log": result.log, **dump_comparison(result.pair)} for result in worth]
     head = {"architecture": whole.name, "metric": whole.metric.name, "fingerprint": whole.fingerprint}
-    return {"warnings": list(list_warnings(whole, worth)), **head, **dump_costs(whole), "changes": changes}
+    return {
+        "warnings": list(list_warnings(whole, worth)),
+        **head,
+        **dump_costs(whole),
+        "changes": changes,
+        "left_out": [*left_out],
+    }
 
 
 def list_warnings(whole: Run, worth: Sequence[AblationResult]) -> Iterator[str]:

@@ -52,7 +52,9 @@ class BudgetLedger:
         Args:
             failed: results of earlier processes without any score, whose evals are run again; what they paid counts.
         """
-        self._budget, self._splits = budget, splits
+        self._budget = budget
+        self.splits = splits
+        """Question -> how many answers it takes."""
         self._results = list(failed)
         self._failed_before = len(failed)
         self._reservations: dict[str, Reservation] = {}
@@ -125,7 +127,7 @@ class BudgetLedger:
         """The result with the calls that nobody accounted for, as far as the reservation allows them."""
         unknown = max(0, reservation.calls - result.calls)
         if not result.error:
-            turns = max(answers for parts in self._splits.values() for answers in parts[request.part].values())
+            turns = max(answers for parts in self.splits.values() for answers in parts[request.part].values())
             unknown = min(unknown, result.lost * turns * (request.plan.calls[1] + request.plan.reasks))
         dollars = result.dollars
         if dollars is not None:
@@ -136,11 +138,11 @@ class BudgetLedger:
     @property
     def turns(self) -> float:
         """Answers per dev question, in the mean."""
-        return fmean(answers for parts in self._splits.values() for answers in parts["dev"].values())
+        return fmean(answers for parts in self.splits.values() for answers in parts["dev"].values())
 
     def count_answers(self, request: TrialRequest) -> int:
         """Answers that a request asks for per epoch: as many as questions, where none has further turns."""
-        return sum(sum(parts[request.part].values()) for parts in self._splits.values())
+        return sum(sum(parts[request.part].values()) for parts in self.splits.values())
 
     def worst_case_cost(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
         """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate.

@@ -27,11 +27,12 @@ from archon_eval.search.prepare import (
     PlannedSpace,
     describe_overflows,
     describe_split,
+    plan_space,
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress
 from archon_eval.search.ranking import rank_models
-from archon_eval.search.scheduler import TrialScheduler
+from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
 
@@ -139,10 +140,12 @@ class SearchRun:
 
     def run(self) -> SearchResult:
         """All stages, or what the journal does not have of them yet."""
+        tools = self._find_tools()
         self._progress.report("ranking models")
-        generators, fusers = rank_models(self._scheduler, self._progress)
+        generators, fusers = rank_models(self._scheduler, self._progress, fuse=not tools)
         self._progress.report("planning the space")
-        space = PlannedSpace.build(self._settings, generators, fusers, turns=self._scheduler.ledger.turns)
+        turns = self._scheduler.ledger.turns
+        space = PlannedSpace.build(self._settings, generators, fusers, turns=turns, with_tools=tools)
         notes = describe_split(self._settings, self._scheduler.splits), describe_overflows(space.options)
         self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
@@ -182,6 +185,17 @@ class SearchRun:
             notes=(*self._progress.notes, *confirmation.notes, *report_notes),
             doors=self._scheduler.doors,
         )
+
+    def _find_tools(self) -> tuple[str, ...]:
+        """The tasks that offer tools; refuses a space of which nothing can be asked with them."""
+        tools = self._scheduler.find_tools()
+        if tools:
+            plan_space(self._settings, self._settings.models, self._settings.fuser_models, first=True, with_tools=tools)
+            self._progress.notes.append(
+                f"{', '.join(tools)} offers tools: architectures with fusers or unit tests are not in the space, and "
+                f"budgets reserve {AGENT_TURNS} turns of an agent per question"
+            )
+        return tools
 
     def _build_optimizer(self, space: PlannedSpace) -> Optimizer:
         settings = self._settings

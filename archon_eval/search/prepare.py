@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
@@ -53,16 +54,24 @@ class PlannedSpace:
 
     @classmethod
     def build(
-        cls, settings: SearchSettings, generators: Sequence[str], fusers: Sequence[str], *, turns: float
+        cls,
+        settings: SearchSettings,
+        generators: Sequence[str],
+        fusers: Sequence[str],
+        *,
+        turns: float,
+        with_tools: Sequence[str] = (),
     ) -> "PlannedSpace":
         """
         Args:
             turns: answers per question.
+            with_tools: the tasks that offer tools, so that architectures which write texts of their own leave the
+                space.
 
         Raises:
             SearchError: nothing is within the limits.
         """
-        options = plan_space(settings, generators, fusers)
+        options = plan_space(settings, generators, fusers, with_tools=with_tools)
         calls = tuple(fmean(option.plan.calls) for option in options)
         cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
         return cls(tuple(options), calls, cost)
@@ -146,7 +155,12 @@ def _check_settings(settings: SearchSettings) -> None:
 
 
 def plan_space(
-    settings: SearchSettings, generators: Sequence[str], fusers: Sequence[str], *, first: bool = False
+    settings: SearchSettings,
+    generators: Sequence[str],
+    fusers: Sequence[str],
+    *,
+    first: bool = False,
+    with_tools: Sequence[str] = (),
 ) -> list[PlannedArchitecture]:
     """Every architecture of the space within the limits, none twice; or only the first of them.
 
@@ -160,6 +174,14 @@ def plan_space(
             f"the space has no valid architecture for {len(generators)} models: fewest generators "
             f"{min(space.generators, default=0)}, at most {space.max_candidates} candidates"
         )
+    if with_tools:
+        configurations = [each for each in configurations if not each.fusers and each.evaluation != "unit_tests"]
+        if not configurations:
+            raise SearchError(
+                f"{', '.join(with_tools)} offers tools, and every architecture of the space has fusers or unit tests, "
+                f"which {TOOLS_REFUSED}: take --space small, or a space with `layers: 0` (no fusion) and `evaluations` "
+                "without unit_tests"
+            )
     options: dict[str, PlannedArchitecture] = {}
     broken: dict[str, list[float]] = {}
     memo: dict[Any, Any] = {}

@@ -13,8 +13,13 @@ FUSER_RANKING_MODELS = 10
 """Random models whose candidates a fuser is ranked on (v6 section 3.3)."""
 
 
-def rank_models(scheduler: TrialScheduler, progress: ProgressReporter) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def rank_models(
+    scheduler: TrialScheduler, progress: ProgressReporter, *, fuse: bool = True
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The models as generators and as fusers, best first, without those that cannot be used.
+
+    Args:
+        fuse: whether fusers can be asked at all; without, they are in the order of the generators.
 
     Raises:
         SearchError: no model can be used, or the budget is spent.
@@ -25,7 +30,7 @@ def rank_models(scheduler: TrialScheduler, progress: ProgressReporter) -> tuple[
     alone = {model: build_single_model(model) for model in settings.models}
     generators = _rank_role("generator", alone, scheduler, progress=progress)
     fusers = settings.fusers or generators
-    if len(fusers) == 1:
+    if len(fusers) == 1 or not fuse:
         return generators, fusers
     some = Random(settings.seed).sample(sorted(generators), min(FUSER_RANKING_MODELS, len(generators)))
     fused = {model: build_from_layers(model, {"generator": some}, {"fuser": model}) for model in fusers}

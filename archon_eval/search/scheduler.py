@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
+from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
@@ -21,11 +22,15 @@ from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
+from archon_eval.search.requests import build_from_layers
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
 from archon_eval.stats.metrics import Metric, is_mean
 
 StepCallback = Callable[[int, int], None]
 """Told how many are done, of how many."""
+AGENT_TURNS = 10
+"""Turns of an agent for which a trial's budget is reserved: nothing says how often it asks for one question."""
+_PROBE_MODEL = "sim/gpt-4o"
 
 
 class TrialScheduler:
@@ -151,6 +156,53 @@ class TrialScheduler:
             log_dir=str(self._folder / "logs"),
             door=door,
         )
+
+    def find_tools(self) -> tuple[str, ...]:
+        """The tasks that offer tools, of those whose own solver asks the architecture.
+
+        Each is asked one question by an architecture of simulated models that cannot be asked with tools: where it is
+        refused, there are some. No call is paid. From then on a question of these takes as many answers as an agent
+        may have turns.
+        """
+        offered = self._find_tools()
+        for key in offered:
+            parts = {
+                part: {id: max(answers, AGENT_TURNS) for id, answers in asked.items()}
+                for part, asked in self.splits[key].items()
+            }
+            self.splits = {**self.splits, key: parts}
+        self.ledger.splits = self.splits
+        return offered
+
+    def _find_tools(self) -> tuple[str, ...]:
+        asked = [task for task in self.settings.tasks if task.harness == "inspect"]
+        asked = [task for task in asked if task.key in self.doors and self.doors[task.key].door == "model"]
+        for line in self._journal.list_entries("tools"):
+            if line["asked"] == [task.key for task in asked]:
+                return tuple(line["offered"])
+        architecture = build_from_layers("tools", {"generator": _PROBE_MODEL}, {"fuser": _PROBE_MODEL}).to_mapping()
+        futures = {
+            task.key: self._submit(
+                EvalJob(
+                    key=f"tools@{task.key}",
+                    architecture=architecture,
+                    task=task,
+                    questions=tuple(self.splits[task.key]["dev"])[:1],
+                    log_dir=str(self._folder / "probe"),
+                    door="model",
+                )
+            )
+            for task in asked
+        }
+        results = {key: future.result() for key, future in futures.items()}
+        offered = [
+            key
+            for key, result in results.items()
+            if any(TOOLS_REFUSED in why for why in (result.error, *result.failed.values()))
+        ]
+        if asked:
+            self._journal.add("tools", {"asked": [*results], "offered": offered})
+        return tuple(offered)
 
     def count_running(self) -> int:
         """Requests under way."""

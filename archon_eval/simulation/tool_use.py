@@ -23,7 +23,9 @@ from archon_eval.simulation.seeded_random import draw_uniform, hash_parts
 from archon_eval.types import Message, ToolCall, ToolDefinition, ToolOffer
 
 MOST_STEPS = 3
-"""Turns with tool calls before an answer, at most."""
+"""Turns with tool calls before an answer to a user's turn, at most."""
+MOST_TURNS = 3 * MOST_STEPS
+"""Turns with tool calls in a conversation: agents that hand over to one another add user turns, and would never end."""
 NAME_WEIGHT = 3
 """What a word of a tool's name counts, where one of its description counts 1."""
 _SUBMIT = re.compile(r"^submit", re.IGNORECASE)
@@ -61,7 +63,8 @@ def propose_call(
     submits = [tool for tool in tools.definitions if _SUBMIT.match(tool.name)]
     others = [tool for tool in tools.definitions if tool not in submits]
     steps = 1 + int(MOST_STEPS * draw_uniform(world, "steps", query))
-    if others and len(called) < steps:
+    acted = sum(bool(message.tool_calls) for message in messages)
+    if others and len(called) < steps and acted < MOST_TURNS:
         ranked = sorted(others, key=lambda tool: (tool.name in called, -_count_shared(tool, query), tool.name))
         chosen = ranked[0] if is_right or len(ranked) == 1 else rng.choice(ranked[1:])
         return _make_call(chosen, query, answer, rng)

@@ -69,6 +69,14 @@ def test_a_final_answer_among_proposals_is_a_text() -> None:
     assert answer.text == "4" and answer.candidates[0].turn is None
 
 
+def test_proposals_that_cannot_be_read_do_not_vote() -> None:
+    garbled = [Reply("", "tool_calls", tool_calls=(ToolCall(f"{n}", "add", problem=f"no JSON {n}"),)) for n in (1, 2)]
+    answer = run([GENERATORS, {"vote": {"top_k": 1}}], Scripted(*garbled, propose(a=1)), tools=OFFER)
+    assert answer.text == "Tool call: add(a=1)"
+    answer = run([GENERATORS, {"vote": {"top_k": 1}}], Scripted(*garbled, garbled[0]), tools=OFFER)
+    assert answer.candidates[0].id == "1.1" and answer.trail.counts == {"fallback": 1}
+
+
 class Picks(ListComponent):
     """Chooses the last candidate, and says so of tool calls."""
 

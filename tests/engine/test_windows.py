@@ -136,7 +136,8 @@ def test_every_door_says_it_once_before_anything_is_paid(fake_server: Any, tmp_p
     (tmp_path / "small.yaml").write_text("prices: [{models: openai/gpt-4o-j, context: 5000}]")
     with pytest.warns(ArchonNote, match=r"mine: layer 2 \(ranker\) can need up to 10,560 tokens") as caught:
         archon = Archon(OPENAI, prices=tmp_path / "small.yaml")
-    assert len(caught) == 1 and caught[0].filename == __file__ and not fake_server.requests
+    notes = [each for each in caught if each.category is ArchonNote]  # packages that Inspect loads warn, too
+    assert len(notes) == 1 and notes[0].filename == __file__ and not fake_server.requests
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         archon.generate_sync("Why?")

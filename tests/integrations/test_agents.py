@@ -17,6 +17,7 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageTool,
     ChatMessageUser,
+    CompactionEdit,
     ContentImage,
     ContentReasoning,
     ContentText,
@@ -27,6 +28,7 @@ from inspect_ai.scorer import includes
 from inspect_ai.solver import basic_agent, generate, use_tools
 from inspect_ai.tool import Tool, ToolCall, ToolFunction, ToolInfo, tool
 
+from archon_eval.errors import ModelError
 from archon_eval.integrations.python import Archon
 from archon_eval.runs.account import parse_accounts
 from archon_eval.runs.answer_usage import read_answer_usages
@@ -154,6 +156,7 @@ def test_an_architecture_that_writes_text_is_refused_before_any_call(folder: Pat
     assert log.status == "error" and log.error
     assert "layer 2 (fuser): it writes a text of its own, and tool calls cannot be fused" in log.error.message
     assert "a ranker in its place chooses one" in log.error.message and "add are offered" in log.error.message
+    assert "engine.py" not in log.error.traceback_ansi
     assert not acting.requests
 
 
@@ -378,6 +381,31 @@ def test_an_agent_that_broke_off_goes_on_from_the_call_store(folder: Path, actin
     sample = one_sample(run(arithmetic(react(tools=[add()])), "archon/best.yaml", **options))
     assert sample.output.completion == "4"
     assert [request.body["messages"][-1]["role"] for request in sent_to(acting, "gpt-4o")] == ["tool"] * 3
+
+
+@pytest.mark.parametrize("agent", ["react", "basic"])
+def test_a_history_that_does_not_fit_ends_an_agent_as_with_any_model(
+    folder: Path, acting: FakeServer, agent: str
+) -> None:
+    acting.script("ok", "ok", "ok", "ok", "400-context", "ok", "ok")  # one of the three proposals of the second turn
+    solver = react(tools=[add()]) if agent == "react" else basic_agent(tools=[add()])
+    log = run(arithmetic(solver), "archon/best.yaml")
+    sample = one_sample(log)
+    assert sample.error is None and sample.scores and sample.scores["includes"].value == "I"
+    assert sample.output.stop_reason == "model_length" and not sample.output.completion
+    (usage,) = read_answer_usages(log.location, log)
+    assert len(usage.accounts) == 2 and usage.accounts[1].usage.failed >= 1 and not usage.other
+
+
+def test_an_agent_that_shortens_its_history_fetches_no_tokenizer(folder: Path, acting: FakeServer) -> None:
+    solver = react(tools=[add()], compaction=CompactionEdit(threshold=100_000))
+    assert one_sample(run(arithmetic(solver), "archon/best.yaml")).output.completion == "4"
+
+
+async def test_without_tools_a_prompt_that_does_not_fit_is_an_error(folder: Path, fake_server: FakeServer) -> None:
+    fake_server.script(*["400-context"] * 3)
+    with pytest.raises(ModelError, match="context"):
+        await ask("best", [ChatMessageUser(content="?")])
 
 
 async def test_signed_thoughts_go_back_to_anthropic(folder: Path, fake_server: FakeServer) -> None:

@@ -301,9 +301,9 @@ def test_every_field_of_inspects_generation_config_is_known() -> None:
 def test_flags_without_effect_are_named(folder: Path, fake_server: FakeServer, door: str) -> None:
     _, said = run(PLAIN, door, verbosity="low", best_of=2, max_connections=7)
     assert any("--best-of, --verbosity have no effect on the models of an architecture" in words for words in said)
-    config = GenerateConfig(num_choices=2, system_message="Be brief.", timeout=5)
+    config = GenerateConfig(num_choices=2, system_message="Be brief.", timeout=5, parallel_tool_calls=False)
     assert find_ignored_flags(config, "model") == []
-    assert "--system-message, --num-choices have" in find_ignored_flags(config, "solver")[0]
+    assert "--system-message, --num-choices, --parallel-tool-calls have" in find_ignored_flags(config, "solver")[0]
 
 
 def test_flags_that_an_architecture_cannot_follow_are_refused(folder: Path, fake_server: FakeServer) -> None:

@@ -180,3 +180,25 @@ def test_the_worst_case_counts_tools_and_images() -> None:
     assert estimate_worst_case(make_call(asked, tools=OFFER), None).input_tokens >= plain + len('{"name": "add"}')
     shown = to_conversation([ChatMessageUser(content=[ContentText(text="?"), IMAGE])])
     assert estimate_worst_case(make_call(*shown), None).input_tokens > TOKENS_PER_IMAGE
+
+
+def test_what_cannot_be_stored_is_replaced_in_names_too() -> None:
+    broken = InspectToolCall("id\ud800", "add\ud800\x00", {"a": "\ud800"}, parse_error="\ud800")
+    message = ChatMessageAssistant(content="", tool_calls=[broken])
+    reply = to_reply(ModelOutput(choices=[ChatCompletionChoice(message=message)]), "m", 0.0, with_tools=True)
+    assert reply.tool_calls == (ToolCall("id\ufffd", "add\ufffd\ufffd", '{"a": "\ufffd"}', "\ufffd"),)
+    assert decode(encode(reply)).tool_calls == reply.tool_calls
+
+
+def test_the_bytes_that_encode_an_image_are_not_reserved_beside_it() -> None:
+    image = ContentImage(image=f"data:image/png;base64,{'A' * 1_000_000}")
+    (asked,) = to_conversation([ChatMessageUser(content=[ContentText(text="?"), image])])
+    reserved = estimate_worst_case(make_call(asked), None).input_tokens
+    assert TOKENS_PER_IMAGE < reserved < TOKENS_PER_IMAGE + 1000
+
+
+def test_a_thought_that_only_its_provider_can_read_goes_back() -> None:
+    sealed = ContentReasoning(reasoning="", redacted=True, internal={"redacted_content": "c2VhbGVk"})
+    message = ChatMessageAssistant(content=[sealed], tool_calls=[InspectToolCall("1", "add", {})])
+    reply = to_reply(ModelOutput(choices=[ChatCompletionChoice(message=message)]), "m", 0.0, with_tools=True)
+    assert json.loads(reply.extra)["content"][0]["internal"] == {"redacted_content": "c2VhbGVk"}

@@ -14,7 +14,7 @@ from jsonschema import validate
 
 from archon_eval.simulation.questions import QuestionBank
 from archon_eval.simulation.simulator import Simulator
-from archon_eval.simulation.tool_use import MOST_STEPS, propose_call
+from archon_eval.simulation.tool_use import MOST_STEPS, MOST_TURNS, propose_call
 from archon_eval.types import Message, ToolCall, ToolDefinition, ToolOffer
 
 SCHEMA: dict[str, Any] = {
@@ -73,6 +73,14 @@ def test_an_agent_ends_after_a_few_steps(submits: bool) -> None:
         assert last is not None and len(messages) >= 3
         assert (call is not None) == submits
         assert call is None or json.loads(call.arguments) == {"answer": "42"}
+
+
+def test_agents_that_hand_over_to_one_another_end() -> None:
+    offer, messages = make_offer("transfer_to_adder", "look"), [Message("user", "Add.")]
+    while (call := propose(offer, *messages)) is not None:
+        messages += [Message("assistant", "", (call,)), Message("tool", "x"), Message("user", "The adder is done.")]
+        assert len(messages) <= 1 + 3 * MOST_TURNS
+    assert len(messages) > 1
 
 
 def test_the_choice_of_tools_is_obeyed() -> None:
