@@ -184,11 +184,14 @@ def _read_search_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int,
 
 def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that options give as a whole."""
+    from archon_eval.runs.run_lm_eval import parse_lm_eval_pairs
+
     data: dict[str, Any] = {}
     if options.task:
         chosen = {name: value for name in ("scorer", "metric") if (value := getattr(options, name)) is not None}
-        args = parse_pairs(options.task_args, "-T")
-        chosen |= {"harness": options.harness} if options.harness != "inspect" else {}
+        is_lm_eval = options.harness == "lm-eval"
+        args = dict(parse_lm_eval_pairs(options.task_args)) if is_lm_eval else parse_pairs(options.task_args, "-T")
+        chosen |= {"harness": options.harness} if is_lm_eval else {}
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
     names = "models fusers judges space algorithm cost_weight cost_unit finalists confirm_epochs dev_share"
     names += " trial_questions seed prices door"

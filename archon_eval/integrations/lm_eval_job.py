@@ -7,7 +7,7 @@ document has no score in the results that are written and in the job's.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -36,21 +36,30 @@ class TrialLM(ArchonLM):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.epoch_offset = 0
-        self.failed: dict[str, str] = {}
-        """Document -> why its answer failed."""
+        self._failed: dict[int, str] = {}
+        """A request's `doc_id` -> why its answer failed."""
 
     def start_epoch(self, offset: int) -> None:
         """Forget the answers so far, and take the draws of another epoch."""
         self.epoch_offset = offset
-        self.failed.clear()
+        self._failed.clear()
         self._accounts.clear()
 
     async def _answer(self, request: Any, epoch: int) -> str:
         try:
             return await super()._answer(request, epoch + self.epoch_offset)
         except Exception as exc:  # noqa: BLE001  a component of a user's may fail in any way; it fails alone
-            self.failed[str(request.doc_id)] = str(exc)[:500] or type(exc).__name__
+            self._failed[request.doc_id] = str(exc)[:500] or type(exc).__name__
             return ""
+
+    def list_failed(self, questions: Sequence[int]) -> dict[str, str]:
+        """Document -> why its answer failed.
+
+        Args:
+            questions: numbers of the chosen documents, in ascending order: a request has the place among them as its
+                `doc_id`, not the number.
+        """
+        return {str(questions[place]): why for place, why in sorted(self._failed.items())}
 
     def sum_accounts(self) -> TaskAccount | None:
         """What the answers since `start_epoch` took; None where none came about."""
@@ -112,21 +121,22 @@ def _run_epoch(job: EvalJob, lm: TrialLM, epoch: int) -> EvalResult:
     assert found is not None  # it is of the first process of one
     account = lm.sum_accounts()
     usage = account.usage if account else UsageTotals()
+    failed = lm.list_failed(questions)
     result = EvalResult(
         key=job.key,
-        failed=dict(lm.failed),
+        failed=failed,
         calls=usage.paid_calls,
         reused=usage.reused_calls,
         tokens=usage.tokens,
         dollars=usage.paid_dollars,
         cost=usage.dollars,
-        lost=len(lm.failed),
+        lost=len(failed),
         health=account.health.to_metadata() if account else {},
     )
-    if len(lm.failed) == len(questions):
+    if len(failed) == len(questions):
         return result
     samples = found.pop("samples")
-    found["config"] |= {"model": "archon", "model_args": {"model": "archon"}, FAILED_KEY: {job.task.name: lm.failed}}
+    found["config"] |= {"model": "archon", "model_args": {"model": "archon"}, FAILED_KEY: {job.task.name: failed}}
     tracker.save_results_aggregated(results=found, samples=samples)
     tracker.save_results_samples(task_name=job.task.name, samples=samples[job.task.name])
     results = sorted(Path(job.log_dir).glob(f"*_{tracker.date_id}.json"))
@@ -140,7 +150,7 @@ def _run_epoch(job: EvalJob, lm: TrialLM, epoch: int) -> EvalResult:
     return replace(
         result,
         scores={question: {str(epoch): answers[0].value} for question, answers in run.scored.items()},
-        unscored={question: why for question, why in run.missing.items() if question not in lm.failed},
+        unscored={question: why for question, why in run.missing.items() if question not in failed},
         scorer=run.scorer,
         metric=run.metric.name,
         seconds=run.seconds,

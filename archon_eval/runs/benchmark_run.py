@@ -54,12 +54,12 @@ class BenchmarkQuestion:
     """Digest of the document and of how it became turns of a chat, where a model's own template may have made text of
     these: then the texts of two models differ, and the question is the same. Empty where that cannot be."""
     is_rendered: bool = False
-    """Whether the text is not that of the turns themselves, so that a template may be in it."""
+    """Whether a model's own template did make text of them; otherwise `text` says what was sent."""
 
     def is_same(self, other: "BenchmarkQuestion") -> bool:
         """Whether two systems were asked the same, and the same was expected of them."""
-        may_differ = self.is_rendered or other.is_rendered
-        return self.digest == other.digest or (may_differ and "" != self.asked == other.asked)
+        is_rendered = self.is_rendered or other.is_rendered
+        return self.digest == other.digest or (is_rendered and "" != self.asked == other.asked)
 
     @property
     def digest(self) -> str:

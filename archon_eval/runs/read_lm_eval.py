@@ -428,8 +428,8 @@ def _build_question(row: Mapping[str, Any], asked: str) -> BenchmarkQuestion:
     digest = _hash([asked, *document]) if asked and all(document) else ""
     # which prompts are the same is said by text and `asked`: here only that they are known
     sent = (f"user:{_hash(document)}",)
-    is_rendered = bool(requests) and _read_turns(requests[0][0]) is None
-    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, prompt=sent, is_rendered=is_rendered)
+    is_rendered = bool(digest and requests) and _read_turns(requests[0][0]) is None
+    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, is_rendered=is_rendered, prompt=sent)
 
 
 def _iterate_requests(row: Mapping[str, Any]) -> Iterator[list[Any]]:
@@ -587,6 +587,6 @@ def _read_seconds(results: Mapping[str, Any]) -> float:
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()[
-        :12
-    ]
+    """12 hex digits, without the places in memory that lm-eval writes of functions."""
+    text = re.sub(r" at 0x[0-9a-f]+>", ">", json.dumps(value, sort_keys=True, default=str))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

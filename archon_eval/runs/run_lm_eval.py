@@ -3,7 +3,9 @@
 log = run_lm_eval(LmEval("gsm8k", ("num_fewshot=5",), ("architecture=single", "models=sim/pool")), Path("logs"))
 """
 
+import ast
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -39,6 +41,11 @@ TASK_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "confirm_run_unsafe_code": (lambda value: isinstance(value, bool), "true or false"),
 }
 """What `-T` may say of a task of lm-eval, by the names of its options -> whether a value is legal, and what is."""
+TEXT_OPTIONS = frozenset({"system_instruction", "include_path"})
+"""Those of them that are text, whatever YAML would make of it."""
+_PLAIN = re.compile(r"[^\s,=\"'{}\[\]()]*")
+"""Text that lm-eval's `NAME=VALUE,NAME=VALUE` can hold."""
+_PAIR = re.compile(r"""(?:"[^"]*"|'[^']*'|\[(?:"[^"]*"|'[^']*'|[^]"'])*\]|[^,])+""")
 
 
 def parse_task_options(pairs: Sequence[tuple[str, Any]], task: str) -> dict[str, Any]:
@@ -54,12 +61,35 @@ def parse_task_options(pairs: Sequence[tuple[str, Any]], task: str) -> dict[str,
         is_legal, words = TASK_OPTIONS[name]
         if not is_legal(value):
             raise DataError(f"task {task}: {name} must be {words}, not {value!r}")
-        options[name] = value
+        options[name] = _parse_gen_kwargs(value, task) if name == "gen_kwargs" else value
     is_chat = bool(options.get("apply_chat_template"))
     if options.get("fewshot_as_multiturn") and not is_chat:
         raise DataError(f"task {task}: fewshot_as_multiturn needs apply_chat_template")
     # said outright: the default has changed between lm-eval's versions, and differs between its command and Python
     return {**options, **({"fewshot_as_multiturn": options.get("fewshot_as_multiturn", True)} if is_chat else {})}
+
+
+def _parse_gen_kwargs(given: str | Mapping[str, Any], task: str) -> dict[str, Any]:
+    """The settings in `NAME=VALUE,NAME=VALUE` as a mapping: lm-eval's command and its Python read lists differently.
+
+    Raises:
+        DataError: no such pairs.
+    """
+    if not isinstance(given, str):
+        return dict(given)
+    settings: dict[str, Any] = {}
+    for pair in _PAIR.findall(given):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise DataError(
+                f"task {task}: gen_kwargs: {pair!r} must be NAME=VALUE, as in temperature=0,max_gen_toks=64"
+            )
+        words = {"true": True, "false": False, "none": None}
+        try:
+            settings[name] = words[value.lower()] if value.lower() in words else ast.literal_eval(value)
+        except (ValueError, SyntaxError):  # text without quotation marks
+            settings[name] = value
+    return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +107,7 @@ class LmEval(Eval):
             raise DataError(
                 "--epochs is for tasks of Inspect: a task of lm-eval says itself how often it asks (repeats)"
             )
-        parse_task_options(_parse_pairs(self.task_args), self.task)
+        parse_task_options(parse_lm_eval_pairs(self.task_args), self.task)
 
     def choose_door(self) -> tuple[Eval, DoorChoice]:
         """The same: lm-eval has one door."""
@@ -85,9 +115,9 @@ class LmEval(Eval):
 
     def build_command(self, folder: Path) -> list[str]:
         """The command line; the output goes to the folder."""
-        options = parse_task_options(_parse_pairs(self.task_args), self.task)
+        options = parse_task_options(parse_lm_eval_pairs(self.task_args), self.task)
         words = ["lm_eval", "--model", "archon", "--tasks", self.task, "--log_samples", "--output_path", str(folder)]
-        words += ["--model_args", json.dumps({"model": "archon", **dict(_parse_pairs(self.solver_args))})]
+        words += ["--model_args", json.dumps({"model": "archon", **dict(parse_lm_eval_pairs(self.solver_args))})]
         return [*words, *build_options(options)]
 
 
@@ -100,17 +130,31 @@ def build_options(options: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, bool):
             words += [f"--{name}"] if value else []
         elif isinstance(value, Mapping):
-            words += [f"--{name}", ",".join(f"{key}={each}" for key, each in value.items())]
+            words += [f"--{name}", format_arguments(value)]
+        elif str(value).startswith("-"):  # it would be another option
+            words += [f"--{name}={value}"]
         else:
             words += [f"--{name}", str(value)]
     return words
 
 
-def _parse_pairs(items: Sequence[str]) -> list[tuple[str, Any]]:
-    """`NAME=VALUE`, values as YAML reads them.
+def format_arguments(arguments: Mapping[str, Any]) -> str:
+    """`NAME=VALUE,NAME=VALUE` as lm-eval takes it; JSON where that would read another value back.
+
+    >>> format_arguments({"temperature": 0, "top_p": 0.5}), format_arguments({"until": ["a", "b"]})
+    ('temperature=0,top_p=0.5', '{"until": ["a", "b"]}')
+    """
+    words = {name: json.dumps(value) if isinstance(value, bool) else str(value) for name, value in arguments.items()}
+    plain = ",".join(f"{name}={word}" for name, word in words.items())
+    is_plain = all(_PLAIN.fullmatch(word) for word in words.values())
+    return plain if is_plain and _parse_gen_kwargs(plain, "") == dict(arguments) else json.dumps(dict(arguments))
+
+
+def parse_lm_eval_pairs(items: Sequence[str]) -> list[tuple[str, Any]]:
+    """`NAME=VALUE`, values as YAML reads them, but text of TEXT_OPTIONS.
 
     Raises:
-        DataError: no pair, or no YAML.
+        DataError: no pair.
     """
     import yaml
 
@@ -123,8 +167,8 @@ def _parse_pairs(items: Sequence[str]) -> list[tuple[str, Any]]:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError:
             parsed = value
-        # text that YAML would make something else of: a message, or `temperature: 0`
-        pairs.append((name, value if isinstance(parsed, Mapping | None) and not value.startswith("{") else parsed))
+        is_text = name in TEXT_OPTIONS or (isinstance(parsed, Mapping | None) and not value.startswith("{"))
+        pairs.append((name, value if is_text else parsed))
     return pairs
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from archon_eval.runs.command_words import build_words, format_options
 from archon_eval.runs.door import Door, build_model_words
-from archon_eval.runs.run_lm_eval import build_options, parse_task_options
+from archon_eval.runs.run_lm_eval import build_options, format_arguments, parse_task_options
 from archon_eval.search.config import SearchSettings, TaskSpec
 
 
@@ -39,6 +39,6 @@ def _build_lm_eval_command(settings: SearchSettings, task: TaskSpec, folder: Pat
     args = {"model": "best", "architecture": str(folder / "best.yaml"), "store": str(folder / "calls.db")}
     args |= {"prices": settings.prices} if settings.prices else {}
     args |= dict(settings.solver_args)
-    words = ["lm_eval", "--model", "archon", "--model_args", ",".join(format_options(args))]
+    words = ["lm_eval", "--model", "archon", "--model_args", format_arguments(args)]
     words += ["--tasks", task.name, *build_options(parse_task_options(task.args, task.name))]
     return shlex.join([*words, "--log_samples", "--output_path", "results"])

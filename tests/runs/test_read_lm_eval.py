@@ -339,6 +339,31 @@ def test_turns_that_no_template_has_changed_are_compared_as_they_are(tmp_path: P
     assert compare_paths(one, rendered)[0].overall.paired.difference.value == -0.5
 
 
+def test_functions_that_lm_eval_writes_with_their_place_in_memory_are_the_same(tmp_path: Path) -> None:
+    folders = [
+        write_run(
+            tmp_path / name, {"acc": [1.0, 0.0]}, chat=f"<{name}>", name=name, prompt=f"<{name}>Q{{n}}",
+            change=lambda results, name=name: results["configs"]["t"].update(  # type: ignore[misc]
+                fewshot_config={"doc_to_text": f"<function text at 0x7f{name}0>"}
+            ),
+        )
+        for name in "ab"
+    ]  # fmt: skip
+    assert compare_paths(*folders)[0].overall.paired.difference.value == 0
+
+
+def test_turns_that_differ_are_not_the_same_task_though_the_settings_are(tmp_path: Path) -> None:
+    """As where a function that makes the prompt calls another one, which was changed."""
+    folders = [
+        write_run(
+            tmp_path / how, {"acc": [1.0, 0.0]}, name=how, prompt=f'[{{{{"role": "user", "content": "{how} Q"}}}}]'
+        )
+        for how in ("Solve", "Refuse")
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="2 of 2 questions have another prompt"):
+        compare_paths(*folders)
+
+
 def test_results_without_samples_name_the_flag(tmp_path: Path) -> None:
     folder = write_run(tmp_path, {"acc": [1.0, 0.0]}, samples=False)
     with pytest.raises(DataError, match="run lm_eval with --log_samples"):

@@ -8,10 +8,11 @@ import pytest
 from fakes.lm_eval_runs import ORDER, answer_some, write_task
 from fakes.server import FakeServer
 
-from archon_eval.cli import main
+from archon_eval.cli import build_parser, main
+from archon_eval.cli.search import build_settings
 from archon_eval.errors import DataError
 from archon_eval.integrations.lm_eval_tasks import check_task
-from archon_eval.runs.run_lm_eval import LmEval
+from archon_eval.runs.run_lm_eval import LmEval, format_arguments, parse_lm_eval_pairs, parse_task_options
 
 STRONG = {"name": "strong", "layers": [{"generator": "openai/gpt-4o"}]}
 WEAK = {"name": "weak", "layers": [{"generator": "openai/gpt-4-turbo"}]}
@@ -117,3 +118,37 @@ def test_the_command_line_is_lm_evals_own() -> None:
         "--num_fewshot", "5", "--apply_chat_template", "--gen_kwargs", "temperature=0",
         "--system_instruction", "a: b", "--fewshot_as_multiturn",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        ('until=["a,b", "]"],top_p=1e-3', {"until": ["a,b", "]"], "top_p": 0.001}),
+        ("{until: [x, y], temperature: 0.3}", {"until": ["x", "y"], "temperature": 0.3}),
+        ("stop=it's,do_sample=false", {"stop": "it's", "do_sample": False}),
+        ("stop=[,seed=3", {"stop": "[", "seed": 3}),
+    ],
+)
+def test_settings_of_generation_are_the_same_in_a_command_and_in_python(given: str, settings: dict[str, Any]) -> None:
+    """`simple_evaluate` would cut a list at its commas, and the command a mapping's text."""
+    from lm_eval._cli.utils import key_val_to_dict, try_parse_json
+
+    [(name, value)] = parse_task_options(parse_lm_eval_pairs([f"gen_kwargs={given}"]), "gsm8k").items()
+    assert (name, value) == ("gen_kwargs", settings)
+    word = format_arguments(value)
+    assert (try_parse_json(word) if word.startswith("{") else key_val_to_dict(word)) == settings
+
+
+@pytest.mark.parametrize("text", ["-short", "--tasks", "42", "[INST] a, b", "#1: yes", '"so"'])
+def test_a_system_instruction_is_sent_as_it_was_typed(text: str) -> None:
+    words = LmEval("gsm8k", (f"system_instruction={text}",)).build_command(Path("out"))
+    assert words[-1] == f"--system_instruction={text}" if text.startswith("-") else words[-2:] == [
+        "--system_instruction", text,
+    ]  # fmt: skip
+    assert build_settings_of_search(text) == text
+
+
+def build_settings_of_search(text: str) -> Any:
+    given = ["--task", "gsm8k", "--harness", "lm-eval", "-T", f"system_instruction={text}", "--models", "sim/gpt-4o"]
+    [task] = build_settings(build_parser().parse_args(["search", *given])).tasks
+    return dict(task.args)["system_instruction"]

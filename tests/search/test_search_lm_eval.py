@@ -68,11 +68,11 @@ def test_an_answer_that_fails_has_no_score(fake_server: FakeServer, tmp_path: Pa
     write_task(tmp_path, count=8)
     fake_server.answer = answer_some
     fake_server.script("400-context")
-    found = run_job(job(tmp_path, "0", "1", "2", solver_args=(("num_concurrent", 1),)))
-    assert found.error == "" and list(found.failed) == ["0"] and found.lost == 1
-    assert found.scores == {"1": {"1": 1.0}, "2": {"1": 1.0}} and found.unscored == {}
+    found = run_job(job(tmp_path, "6", "2", "5", solver_args=(("num_concurrent", 1),)))
+    assert found.error == "" and list(found.failed) == ["2"] and found.lost == 1
+    assert found.scores == {"5": {"1": 1.0}, "6": {"1": 1.0}} and found.unscored == {}
     run = read_run(found.log, missing="drop")
-    assert list(run.missing) == ["0"] and run.cost["calls"] == 1 and run.scores == {"1": (1.0,), "2": (1.0,)}
+    assert list(run.missing) == ["2"] and run.cost["calls"] == 1 and run.scores == {"5": (1.0,), "6": (1.0,)}
 
 
 def test_a_job_stops_paying_at_its_limit(fake_server: FakeServer, tmp_path: Path) -> None:
