@@ -15,7 +15,7 @@ from inspect_ai.solver import solver
 from inspect_ai.util import registry_info
 
 from archon_eval.integrations.command_process import (
-    explain_model_args_in_command,
+    end_inspect_plainly_in_command,
     interrupt_on_sigterm_in_command,
 )
 from archon_eval.sandbox.provider import ArchonDocker
@@ -100,7 +100,7 @@ for _factory in _BARE_SCORERS:
     _register_bare_scorer(_factory)
 
 
-explain_model_args_in_command()
+end_inspect_plainly_in_command()
 interrupt_on_sigterm_in_command()
 
 

@@ -9,19 +9,19 @@ from typing import Any
 def interrupt_on_sigterm() -> None:
     """Let SIGTERM interrupt this process as Ctrl-C does, where nothing else handles it; from the main thread only.
 
-    Processes that it forks end by SIGTERM as ever: a pool of workers ends its own so, and waits for them.
+    A process that is forked from this one, such as a worker of a `multiprocessing.Pool`, which its pool ends with
+    SIGTERM, ends at once as by default.
     """
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _interrupt)
-        os.register_at_fork(after_in_child=_restore_default)
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    owner = os.getpid()
 
+    def interrupt(*_: Any) -> None:
+        if os.getpid() != owner:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)  # which ends the process
+        if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):  # started in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)  # whoever handles an interrupt now, such as a running event loop
 
-def _restore_default() -> None:
-    if signal.getsignal(signal.SIGTERM) is _interrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _interrupt(*_: Any) -> None:
-    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None):  # started in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.raise_signal(signal.SIGINT)  # whoever handles an interrupt now, such as a running event loop
+    signal.signal(signal.SIGTERM, interrupt)

@@ -83,11 +83,22 @@ def install(end: End) -> None:
     subprocess.run([*pip, *wanted], check=True, cwd=ROOT)
 
 
-def list_versions(end: End) -> str:
-    """The harnesses and clients that its environment has: `inspect-ai 0.3.285, lm-eval 0.4.13, openai ...`."""
+def read_versions(end: End) -> dict[str, str]:
+    """The harnesses and clients that its environment has, `{"inspect-ai": "0.3.285", ...}`; empty if one is missing."""
     names = (*HARNESSES, "openai", "anthropic")
-    code = f"from importlib.metadata import version; print(', '.join(n + ' ' + version(n) for n in {names!r}))"
-    return subprocess.run([str(end.python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    code = (
+        f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names!r}}}))"
+    )
+    done = subprocess.run([str(end.python), "-c", code], capture_output=True, text=True)
+    return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+
+def is_installed(end: End) -> bool:
+    """Whether its environment of the last time has the versions that the ranges ask for now."""
+    if not end.python.exists() or not (versions := read_versions(end)):
+        return False
+    wanted = [pin.split("==") for pin in end.pins if "==" in pin]
+    return all(versions[name] == version for name, version in wanted)
 
 
 def list_moved(end: End) -> Iterator[str]:
@@ -115,8 +126,8 @@ def run_tests(end: End, tests: tuple[str, ...], processes: str) -> list[str]:
     command = [str(end.python), "-m", "pytest", "-q", "-n", processes, "--dist", "loadgroup", f"--junit-xml={report}"]
     ignored = [f"--ignore={path}" for path in WITHOUT]
     done = subprocess.run([*command, *ignored, *tests], cwd=ROOT, capture_output=True, text=True)
-    if not report.exists():
-        return [f"pytest did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"]
+    if done.returncode not in (0, 1) or not report.exists():  # interrupted, no such tests, an error of its own
+        return [f"pytest did not run to its end (code {done.returncode}):\n{done.stdout[-2000:]}{done.stderr[-2000:]}"]
     cases = list(ElementTree.parse(report).iter("testcase"))
     failed = [(case, bad) for case in cases for tag in ("failure", "error") if (bad := case.find(tag)) is not None]
     skipped = sum(case.find("skipped") is not None for case in cases)
@@ -134,17 +145,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tests", nargs="*", default=DOORS, help="tests to run (default: those of the doors)")
     parser.add_argument("--end", choices=[end.name for end in list_ends()], help="one end only")
-    parser.add_argument("--keep", action="store_true", help="use the environments of the last time")
+    parser.add_argument("--keep", action="store_true", help="use the environments of the last time that fit")
     parser.add_argument("-n", default="2", help="processes (%(default)s)")
     options = parser.parse_args()
     bad = 0
     for end in list_ends():
         if options.end not in (None, end.name):
             continue
-        if not (options.keep and end.python.exists()):
+        if not (options.keep and is_installed(end)):
             print(f"{end.name}: installing {' '.join(end.pins) or 'the newest published'}", flush=True)
             install(end)
-        print(f"{end.name}: {list_versions(end)}", flush=True)
+        print(f"{end.name}: {', '.join(map(' '.join, read_versions(end).items()))}", flush=True)
         lines = [f"moved: {line}" for line in list_moved(end)]
         lines += [f"failed: {line}" for line in run_tests(end, tuple(options.tests), options.n)]
         print("".join(f"  {line}\n" for line in lines) or "  nothing moved, nothing failed", flush=True)

@@ -1,7 +1,7 @@
 """What an eval may change about its process, and only a command's process: a user's own program is left as it is.
 
     freeze_imports_in_command()      # after the imports, where an architecture is built
-    explain_model_args_in_command()  # where Inspect finds this package
+    end_inspect_plainly_in_command()  # where Inspect finds this package
 
 The processes of `inspect`, `lm_eval` and `archon`, and the worker processes of this package, are commands. A program
 that imports this package, a notebook and a test run are not.
@@ -48,21 +48,23 @@ def is_command(main: Mapping[str, Any], packages: Collection[str] = COMMAND_PACK
     )
 
 
-def explain_model_args_in_command() -> None:
-    """In the process of `inspect`, say in a line that a `-M` of an architecture has a name that Inspect gives itself.
+def end_inspect_plainly_in_command() -> None:
+    """In the process of `inspect`, end the command with the message of an error that this package raises on purpose.
 
-    Inspect fails at it with a TypeError before it asks this package for the model.
+    So it is with a task whose data or options are wrong, a judge that there is not, and with a `-M` of an architecture
+    that has a name which Inspect gives itself: it fails at that with a TypeError before it asks this package.
     """
-    if not is_command(vars(sys.modules["__main__"]), ("inspect_ai",)) or not any(
-        "archon/" in word for word in sys.argv
-    ):
+    if not is_command(vars(sys.modules["__main__"]), ("inspect_ai",)):
         return
     handle_others = sys.excepthook
+    has_architecture = any("archon/" in word for word in sys.argv)
 
     def handle(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        if isinstance(error, TypeError) and (clash := MODEL_ARG_CLASH.search(str(error))):
+        text = str(error) if isinstance(error, ArchonError) else ""
+        if has_architecture and isinstance(error, TypeError) and (clash := MODEL_ARG_CLASH.search(str(error))):
             text = f"-M {clash[1]}=...: Inspect gives {clash[1]} itself; an architecture's models are -M models=a,b"
-            sys.stderr.write(f"archon: {text}\n")
+        if text:
+            sys.stderr.write(sanitize_text(f"archon: {text}") + "\n")
         else:
             handle_others(kind, error, traceback)
 

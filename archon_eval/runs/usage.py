@@ -3,12 +3,14 @@
 average_usages(read_answer_usages(path, log)).cost["calls"]        # 11.0
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from archon_eval._notes import ArchonNote
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.architecture.flags import apply_flags
 from archon_eval.architecture.spec import Architecture
@@ -113,7 +115,9 @@ def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
     try:
         if not list_named_kinds(source) <= set(BUILT_IN_COMPONENTS):
             return None
-        architecture = load_architecture(source, parse_model_names(args.get("models")))
+        models, fusers, judges = (parse_model_names(args.get(name), name) for name in ("models", "fusers", "judges"))
+        with warnings.catch_warnings(action="ignore", category=ArchonNote):  # the run itself said it
+            architecture = load_architecture(source, models, fusers=fusers, judges=judges)
     except (ArchonError, OSError):
         return None
     if architecture.fingerprint == fingerprint:

@@ -32,7 +32,7 @@ from inspect_ai.util import collect
 
 from archon_eval.components.parsing.final_answer import stops_midway
 from archon_eval.engine.engine import select_error
-from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote
+from archon_eval.errors import DataError, JudgeError, ParseError, did_you_mean, quote, raise_plainly
 from archon_eval.models.call import CUT_REASONS
 from archon_eval.models.judge_client import JudgeClient, ask_judge
 from archon_eval.models.replies import get_top_logprobs, to_reply
@@ -212,10 +212,10 @@ def get_judge_model(allow_main_model: bool, protocol: GenerateConfig) -> Model:
         JudgeError: the role is unbound (Inspect would use the evaluated model) and that is not allowed.
     """
     if JUDGE_ROLE not in model_roles() and not allow_main_model:
-        raise JudgeError(
+        text = (
             "no judge: give one with --model-role judge=PROVIDER/MODEL, or let the evaluated model judge itself with "
-            "-T allow_main_model=true"
         )
+        raise_plainly(JudgeError(f"{text}-T allow_main_model=true"))
     return get_model(role=JUDGE_ROLE, config=protocol)
 
 

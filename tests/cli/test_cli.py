@@ -245,3 +245,22 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, 
         for which, handler in before.items():
             signal.signal(which, handler)
     assert ended
+
+
+POOL = """
+import multiprocessing
+from archon_eval._signals import interrupt_on_sigterm
+
+if __name__ == "__main__":
+    interrupt_on_sigterm()
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        print(sum(pool.map(abs, range(8))))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_sigterm_ends_the_workers_of_a_pool_in_silence(tmp_path: Path) -> None:
+    """A pool ends its workers with it: lm-eval has one for each metric whose error it bootstraps."""
+    (tmp_path / "pool.py").write_text(POOL, encoding="utf-8")
+    done = subprocess.run([sys.executable, "pool.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("28\n", "")

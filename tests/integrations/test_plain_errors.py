@@ -87,6 +87,28 @@ def test_a_model_argument_that_inspect_gives_itself(tmp_path: Path, name: str) -
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("archon_eval/math -T sample=true -T n=-3 --model sim/gpt-4o", "n=-3: must be a whole number from 1 to 77"),
+        ("archon_eval/math -T data=gone.jsonl --model sim/gpt-4o", "gone.jsonl: no such file"),
+        ("archon_eval/math -T sample=true --model sim/nope", "no simulated model 'nope' (legal: "),
+    ],
+    ids=["-T n", "-T data", "--model"],
+)
+def test_inspects_command_ends_with_the_message(tmp_path: Path, words: str, message: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "inspect_ai", "eval", *words.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and done.stderr.startswith(f"archon: {message}")
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stdout
+
+
+def test_a_missing_judge_is_told_in_its_message_alone(tmp_path: Path) -> None:
+    shown = show_error(run(tmp_path, alpaca_eval(sample=True), model="sim/gpt-4o"))
+    assert "no judge: give one with --model-role judge=" in shown and "Traceback" not in shown and "│" not in shown
+
+
 def test_lm_evals_command_ends_with_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(error: Exception) -> None:
         with end_lm_eval_plainly():

@@ -350,8 +350,8 @@ def test_the_stock_inspect_command(folder: Path, fake_server: FakeServer, door: 
 
 
 @pytest.fixture
-def lm_task(folder: Path) -> dict[str, Any]:
-    """A task of lm-eval's kind on a local row; its own YAML says temperature 0 and 256 tokens."""
+def lm_task(folder: Path) -> Path:
+    """The folder of a task of lm-eval's kind on a local row; its own YAML says temperature 0 and 256 tokens."""
     (folder / "rows.jsonl").write_text(json.dumps({"q": "What is 2 + 2?", "a": "4"}) + "\n")
     given: dict[str, Any] = {
         "task": "mine",
@@ -365,20 +365,23 @@ def lm_task(folder: Path) -> dict[str, Any]:
         "metric_list": [{"metric": "exact_match"}],
     }
     (folder / "mine.yaml").write_text(json.dumps(given))
-    return given
+    return folder
 
 
-def simple_evaluate(given: dict[str, Any], architecture: Any, **options: Any) -> dict[str, Any]:
+def simple_evaluate(folder: Path, architecture: Any, **options: Any) -> dict[str, Any]:
     from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
 
-    found = simple_evaluate(model=ArchonLM(architecture), tasks=[given], bootstrap_iters=0, **options)
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    model = ArchonLM(architecture)
+    found = simple_evaluate(model=model, tasks=["mine"], task_manager=manager, bootstrap_iters=0, **options)
     assert found is not None
     return dict(found)
 
 
 @pytest.mark.parametrize("typed", ["temperature=0.2,max_gen_toks=64", {"temperature": 0.2, "max_gen_toks": 64}])
 def test_gen_kwargs_typed_for_lm_eval_hold(
-    lm_task: dict[str, Any], fake_server: FakeServer, caplog: pytest.LogCaptureFixture, typed: Any
+    lm_task: Path, fake_server: FakeServer, caplog: pytest.LogCaptureFixture, typed: Any
 ) -> None:
     ranker = {"ranker": {"model": "openai/gpt-4-turbo", "temperature": 0.3}}
     mixed = {"layers": [{"generator": ["openai/gpt-4o", "openai/gpt-4o-mini"]}, ranker, {"fuser": "openai/gpt-4o"}]}
@@ -394,7 +397,7 @@ def test_gen_kwargs_typed_for_lm_eval_hold(
 
 
 def test_what_an_lm_eval_task_says_itself_is_its_own_and_named(
-    lm_task: dict[str, Any], fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+    lm_task: Path, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_server.answer = lambda *_: "4 STOP here"
     found = simple_evaluate(lm_task, {"max_tokens": None, "layers": [{"generator": "openai/gpt-4o"}]}, log_samples=True)
@@ -408,9 +411,7 @@ def test_what_an_lm_eval_task_says_itself_is_its_own_and_named(
     assert found["config"]["settings"][0]["settings"] == {"max_tokens": 256}
 
 
-def test_a_response_cache_of_other_gen_kwargs_is_refused(
-    lm_task: dict[str, Any], folder: Path, fake_server: FakeServer
-) -> None:
+def test_a_response_cache_of_other_gen_kwargs_is_refused(lm_task: Path, folder: Path, fake_server: FakeServer) -> None:
     """The task says temperature 0 itself: its requests are the same with and without the flag, and answers are not."""
     one, cache = {"layers": [{"generator": "openai/gpt-4o"}]}, str(folder / "cache")
     simple_evaluate(lm_task, one, use_cache=cache)
@@ -419,16 +420,14 @@ def test_a_response_cache_of_other_gen_kwargs_is_refused(
     assert sent(fake_server, "temperature") == [("gpt-4o", 0.7)]
 
 
-def test_gen_kwargs_that_are_not_legal_are_refused_before_any_call(
-    lm_task: dict[str, Any], fake_server: FakeServer
-) -> None:
+def test_gen_kwargs_that_are_not_legal_are_refused_before_any_call(lm_task: Path, fake_server: FakeServer) -> None:
     for typed, words in (("temperature=9", "`temperature` must be a number"), ("max_gen_toks=few", "`max_tokens`")):
         with pytest.raises(Exception, match=f"--gen_kwargs: {words}"):
             simple_evaluate(lm_task, {"layers": [{"generator": "openai/gpt-4o"}]}, gen_kwargs=typed)
     assert not fake_server.requests and find_typed_gen_kwargs() is None
 
 
-def test_the_stock_lm_eval_command(lm_task: dict[str, Any], folder: Path, fake_server: FakeServer) -> None:
+def test_the_stock_lm_eval_command(lm_task: Path, folder: Path, fake_server: FakeServer) -> None:
     (folder / "a.yaml").write_text(MIXED)
     command = [sys.executable, "-m", "lm_eval", "--model", "archon", "--model_args", "architecture=a.yaml,model=m"]
     command += ["--include_path", str(folder), "--tasks", "mine", "--output_path", "out"]

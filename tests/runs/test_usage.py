@@ -68,3 +68,14 @@ def test_a_log_with_built_in_components_leads_to_its_architecture() -> None:
     log = SimpleNamespace(eval=SimpleNamespace(solver_args=args, model_args={}, model="none"))
     assert reload_architecture(log, whole.fingerprint) == whole
     assert list_named_kinds(whole) == list_named_kinds(whole.to_mapping()) == {"generator"}
+
+
+def test_a_log_with_lists_of_models_leads_to_its_architecture_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    imported = {"imported_from": "old", "layers": [{"generator": "a/x"}, {"ranker": "a/x"}, {"fuser": "a/x"}]}
+    args = {"architecture": imported, "models": "b/g", "fusers": "b/f", "judges": "b/j"}
+    whole = load_architecture(
+        {"layers": [{"generator": "b/g"}, {"ranker": "b/j"}, {"fuser": "b/f"}]},
+    )
+    log = SimpleNamespace(eval=SimpleNamespace(solver_args=args, model_args={}, model="none"))
+    found = reload_architecture(log, whole.fingerprint)
+    assert found is not None and found.models == ("b/g", "b/j", "b/f") and not recwarn.list
