@@ -109,6 +109,8 @@ def read_lm_eval_run(
         return _read_task(file, scorer, missing, metric=metric)
     except DataError as exc:
         raise DataError(f"{file}: {exc}") from exc
+    except (AttributeError, TypeError, LookupError, ValueError) as exc:  # files of other tools, or of another version
+        raise DataError(f"{file}: not readable as a run of lm-eval: {type(exc).__name__}: {exc}") from exc
 
 
 def _find_single_samples(results: Path) -> Path:

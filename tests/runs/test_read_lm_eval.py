@@ -351,6 +351,15 @@ def test_turns_that_differ_are_not_the_same_task_though_the_settings_are(tmp_pat
         compare_paths(*folders)
 
 
+@pytest.mark.parametrize(
+    "damage", [{"higher_is_better": None}, {"versions": 3}, {"configs": {"t": {"metric_list": 1}}}]
+)
+def test_results_of_another_shape_are_named(tmp_path: Path, damage: dict[str, Any]) -> None:
+    folder = write_run(tmp_path, {"acc": [1.0, 0.0]}, change=lambda results: results.update(damage))
+    with pytest.raises(DataError, match=r"samples_t_.*: not readable as a run of lm-eval: (Attribute|Type)Error"):
+        read_runs(folder)
+
+
 def test_results_without_samples_name_the_flag(tmp_path: Path) -> None:
     folder = write_run(tmp_path, {"acc": [1.0, 0.0]}, samples=False)
     with pytest.raises(DataError, match="run lm_eval with --log_samples"):
