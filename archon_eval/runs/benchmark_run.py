@@ -53,13 +53,17 @@ class BenchmarkQuestion:
     asked: str = ""
     """Digest of the document and of how it became turns of a chat, where a model's own template may have made text of
     these: then the texts of two models differ, and the question is the same. Empty where that cannot be."""
-    is_rendered: bool = False
-    """Whether a model's own template did make text of them; otherwise `text` says what was sent."""
+    rendered: tuple[str, str] | None = None
+    """Where a model's own template made text of them: digests of the template, and of the text without dates, which
+    some templates tell."""
 
     def is_same(self, other: "BenchmarkQuestion") -> bool:
         """Whether two systems were asked the same, and the same was expected of them."""
-        is_rendered = self.is_rendered or other.is_rendered
-        return self.digest == other.digest or (is_rendered and "" != self.asked == other.asked)
+        if self.digest == other.digest:
+            return True
+        if self.rendered and other.rendered and self.rendered[0] == other.rendered[0]:
+            return self.rendered == other.rendered and self.target == other.target
+        return bool(self.rendered or other.rendered) and "" != self.asked == other.asked
 
     @property
     def digest(self) -> str:

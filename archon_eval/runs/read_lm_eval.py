@@ -31,6 +31,7 @@ from archon_eval.stats.metrics import Metric, ScoredAnswer
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 _RESULTS_NAME = re.compile(rf".+_({_DATE})\.json")
+_DATE_IN_PROMPT = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4}|[A-Z][a-z]+ \d{1,2}, \d{4}")
 _SAMPLES_NAME = re.compile(rf"samples_(.+)_({_DATE})\.jsonl")
 HARNESS = "lm-eval"
 TASK_ENDING = f" ({HARNESS})"
@@ -109,6 +110,8 @@ def read_lm_eval_run(
         return _read_task(file, scorer, missing, metric=metric)
     except DataError as exc:
         raise DataError(f"{file}: {exc}") from exc
+    except (AttributeError, TypeError, LookupError, ValueError) as exc:  # files of other tools, or of another version
+        raise DataError(f"{file}: not readable as a run of lm-eval: {type(exc).__name__}: {exc}") from exc
 
 
 def _find_single_samples(results: Path) -> Path:
@@ -165,7 +168,7 @@ def _read_task(file: Path, scorer: str | None, missing: MissingPolicy, *, metric
         name=_name_system(results),
         task=f"{task}{TASK_ENDING}",
         scorer=f"{choice.name},{chosen_filter}",
-        questions={_get_id(row): _build_question(row, asked) for row in rows},
+        questions={_get_id(row): _build_question(row, asked, str(results.get("chat_template") or "")) for row in rows},
         scored=scored,
         metric=choice.fit(scored),
         headline=choice.headline,
@@ -418,7 +421,7 @@ def _is_near(one: float, other: float) -> bool:
     return abs(one - other) <= _TOLERANCE * max(1.0, abs(other))
 
 
-def _build_question(row: Mapping[str, Any], asked: str) -> BenchmarkQuestion:
+def _build_question(row: Mapping[str, Any], asked: str, template: str) -> BenchmarkQuestion:
     requests = list(_iterate_requests(row))
     text = _render_prompt(requests[0][0]) if requests else ""
     choices = [words[1] for words in requests if len(words) > 1 and isinstance(words[1], str)]
@@ -428,8 +431,9 @@ def _build_question(row: Mapping[str, Any], asked: str) -> BenchmarkQuestion:
     digest = _hash([asked, *document]) if asked and all(document) else ""
     # which prompts are the same is said by text and `asked`: here only that they are known
     sent = (f"user:{_hash(document)}",)
-    is_rendered = bool(digest and requests) and _read_turns(requests[0][0]) is None
-    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, is_rendered=is_rendered, prompt=sent)
+    is_rendered = bool(digest and template and requests) and _read_turns(requests[0][0]) is None
+    rendered = (_hash(template), _hash(_DATE_IN_PROMPT.sub("", text))) if is_rendered else None
+    return BenchmarkQuestion(text, str(row["target"]), "", asked=digest, rendered=rendered, prompt=sent)
 
 
 def _iterate_requests(row: Mapping[str, Any]) -> Iterator[list[Any]]:

@@ -364,6 +364,27 @@ def test_turns_that_differ_are_not_the_same_task_though_the_settings_are(tmp_pat
         compare_paths(*folders)
 
 
+@pytest.mark.parametrize(
+    "damage", [{"higher_is_better": None}, {"versions": 3}, {"configs": {"t": {"metric_list": 1}}}]
+)
+def test_results_of_another_shape_are_named(tmp_path: Path, damage: dict[str, Any]) -> None:
+    folder = write_run(tmp_path, {"acc": [1.0, 0.0]}, change=lambda results: results.update(damage))
+    with pytest.raises(DataError, match=r"samples_t_.*: not readable as a run of lm-eval: (Attribute|Type)Error"):
+        read_runs(folder)
+
+
+def test_texts_of_one_template_are_compared_without_its_dates(tmp_path: Path) -> None:
+    first, later, other = (
+        write_run(tmp_path / name, {"acc": [1.0, 0.0]}, chat="<A>", name=name, prompt=f"Today: {day}. {how} Q{{n}}")
+        for name, day, how in (
+            ("a", "26 Jul 2026", "Solve"), ("b", "03 Aug 2026", "Solve"), ("c", "26 Jul 2026", "Refuse"),
+        )
+    )  # fmt: skip
+    assert compare_paths(first, later)[0].overall.paired.difference.value == 0
+    with pytest.raises(DataError, match="2 of 2 questions have another prompt"):
+        compare_paths(first, other)
+
+
 def test_results_without_samples_name_the_flag(tmp_path: Path) -> None:
     folder = write_run(tmp_path, {"acc": [1.0, 0.0]}, samples=False)
     with pytest.raises(DataError, match="run lm_eval with --log_samples"):

@@ -201,7 +201,9 @@ def test_a_search_killed_and_resumed_pays_for_nothing_twice(tmp_path: Path, caps
         len(by_stage["search"]) == 6 and len(by_stage["report"]) == 24 and not by_stage["search"] & by_stage["report"]
     )
     last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith(f"lm_eval --model archon --model_args model=best,architecture={tmp_path}/out/best.yaml ")
+    out = tmp_path / "out"
+    given = f"model=best,architecture={out}/best.yaml,store={out}/calls.db"
+    assert last.startswith(f"lm_eval --model archon --model_args {given} ")
     assert last.endswith(f"--tasks sums --include_path {tmp_path} --num_fewshot 1 --log_samples --output_path results")
     assert main(["report", str(tmp_path / "out"), "-o", str(tmp_path / "page.html")]) == 0
     assert "sums (lm-eval)" in (tmp_path / "page.html").read_text()
