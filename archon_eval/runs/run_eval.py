@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from archon_eval.errors import ArchonError, DataError, did_you_mean
 from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
@@ -69,10 +69,8 @@ class Eval:
         Raises:
             DataError: no such door, or a solver argument that it does not take.
         """
-        from archon_eval._inspect_compat import parse_cli_args
-
-        solver_args = parse_cli_args(self.solver_args)
-        choice = choose_door(self.task, parse_cli_args(self.task_args), solver_args, self.door)
+        solver_args = _parse_args(self.solver_args)
+        choice = choose_door(self.task, _parse_args(self.task_args), solver_args, self.door)
         more = ("replace_solver=true",) if self.door == "solver" and "replace_solver" not in solver_args else ()
         return replace(self, door=choice.door, solver_args=(*self.solver_args, *more)), choice
 
@@ -91,6 +89,19 @@ class Eval:
         words = ["inspect", "eval", self.task, *options, "--epochs", str(self.epochs)]
         words += [] if self.door == "model" else ["--model", "none", "--solver", "archon"]
         return [*words, "--log-dir", str(folder)]
+
+
+def _parse_args(items: tuple[str, ...]) -> dict[str, Any]:
+    """`NAME=VALUE` as Inspect reads it; a value that the locale cannot decode is text."""
+    from archon_eval._inspect_compat import parse_cli_args
+
+    odd = {name: value for name, _, value in (item.partition("=") for item in items) if not _is_encodable(value)}
+    return {**parse_cli_args([item for item in items if item.partition("=")[0] not in odd]), **odd}
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether a text has no part of a character that the locale could not decode."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambda progress: None) -> Path:

@@ -163,7 +163,7 @@ def test_import_keeps_notes_apart_from_the_file(capsys: Captured, tmp_path: Path
     run_archon("import", str(old), "-o", str(new))
     assert not capsys.readouterr().out and new.read_text() == out
     assert load_architecture(new).models == ("openai/gpt-4o",)
-    run_archon("import", str(old), "-o", str(tmp_path / "none" / "new.yaml"), code=1)
+    run_archon("import", str(old), "-o", str(old / "new.yaml"), code=1)
     assert "cannot write" in capsys.readouterr().err
 
 

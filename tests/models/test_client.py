@@ -234,12 +234,14 @@ def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: F
 def test_options_of_an_eval_are_for_its_own_model_not_for_one_of_that_name_in_an_architecture(
     tmp_path: Path, fake_server: FakeServer
 ) -> None:
-    for options in ({}, {"top_p": 0.5, "system_message": "Be brief."}):
+    """Flags of the command hold in the architecture; a system message is for the eval's own model."""
+    for options, calls in (({}, 3), ({"system_message": "Be brief."}, 3), ({"top_p": 0.5}, 6)):
         samples = [Sample(input="Question?", target="Answer")]
         task = Task(MemoryDataset(samples), solver=archon(PAIR, store=str(tmp_path / "calls.db")), scorer=includes())
         (log,) = eval(task, model=A, display="none", log_dir=str(tmp_path / "logs"), **options)  # type: ignore[arg-type]
-        assert log.status == "success" and sent(fake_server) == 3
-    assert all("top_p" not in one.body and len(one.body["messages"]) == 1 for one in fake_server.requests[:2])
+        assert log.status == "success" and sent(fake_server) == calls
+    assert ["top_p" in one.body for one in fake_server.requests] == [False] * 3 + [True] * 3
+    assert all(message["role"] != "system" for one in fake_server.requests for message in one.body["messages"])
 
 
 def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, fake_server: FakeServer) -> None:

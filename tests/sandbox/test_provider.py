@@ -8,7 +8,7 @@ from inspect_ai.util import OutputLimitExceededError, SandboxEnvironment
 from inspect_ai.util._sandbox.environment import SandboxUnavailableError
 from inspect_ai.util._sandbox.self_check import *  # noqa: F403 (its tests are collected here)
 
-from archon_eval.errors import SandboxError
+from archon_eval._inspect_compat import PrerequisiteError
 from archon_eval.sandbox.provider import ArchonDocker, ArchonDockerConfig
 
 IMPOSSIBLE = {"test_exec_as_user": "adds a user: the root file system is read-only and root has no capabilities"}
@@ -94,5 +94,5 @@ async def test_config() -> None:
     assert ArchonDocker.config_deserialize({"memory_mib": 64}) == ArchonDockerConfig(memory_mib=64)
     with pytest.raises(ValueError, match="memory"):
         ArchonDocker.config_deserialize({"memory": 64})
-    with pytest.raises(SandboxError, match="takes an ArchonDockerConfig"):
+    with pytest.raises(PrerequisiteError, match="takes an ArchonDockerConfig"):
         await ArchonDocker.task_init("t", "compose.yaml")
