@@ -373,9 +373,7 @@ def test_what_an_lm_eval_task_says_itself_is_its_own_and_named(
     assert found["config"]["settings"][0]["settings"] == {"max_tokens": 256}
 
 
-def test_a_response_cache_of_other_gen_kwargs_is_refused(
-    lm_task: Path, folder: Path, fake_server: FakeServer
-) -> None:
+def test_a_response_cache_of_other_gen_kwargs_is_refused(lm_task: Path, folder: Path, fake_server: FakeServer) -> None:
     """The task says temperature 0 itself: its requests are the same with and without the flag, and answers are not."""
     one, cache = {"layers": [{"generator": "openai/gpt-4o"}]}, str(folder / "cache")
     simple_evaluate(lm_task, one, use_cache=cache)
@@ -384,9 +382,7 @@ def test_a_response_cache_of_other_gen_kwargs_is_refused(
     assert sent(fake_server, "temperature") == [("gpt-4o", 0.7)]
 
 
-def test_gen_kwargs_that_are_not_legal_are_refused_before_any_call(
-    lm_task: Path, fake_server: FakeServer
-) -> None:
+def test_gen_kwargs_that_are_not_legal_are_refused_before_any_call(lm_task: Path, fake_server: FakeServer) -> None:
     for typed, words in (("temperature=9", "`temperature` must be a number"), ("max_gen_toks=few", "`max_tokens`")):
         with pytest.raises(Exception, match=f"--gen_kwargs: {words}"):
             simple_evaluate(lm_task, {"layers": [{"generator": "openai/gpt-4o"}]}, gen_kwargs=typed)
