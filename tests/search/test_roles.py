@@ -77,7 +77,7 @@ def test_few_questions_are_shared_out_as_the_user_says(tmp_path, fake_run):
     with pytest.raises(SearchError, match=r"20 questions leave 4 .* with fewer, --dev-share"):
         prepare_questions(settings(tasks=[FEW]))
     asked = settings(tasks=[FEW], dev_share=0.5, budget={"trials": 2}, finalists=1)
-    splits, _ = prepare_questions(asked)
+    splits = prepare_questions(asked).splits
     [parts] = splits.values()
     assert len(parts["dev"]) == len(parts["test"]) == 10 and not parts["dev"].keys() & parts["test"].keys()
     assert load_questions(settings(tasks=[FEW]).tasks[0])[2] < parts["dev"].keys(), "the usual dev questions first"
