@@ -132,9 +132,11 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
         with problems.collect("layers", number - 1):
             at = f"{where}: layer {number}"
             built.append(_parse_layer(layer, shared, prompts, where=at, used=used, problems=problems, number=number))
-    unused = [] if problems.found else sorted(set(map(str, prompts)) - used)
+    # a layer that is wrong elsewhere has its kind's prompts all the same
+    named = {str(kind) for layer in layers if problems.found and isinstance(layer, Mapping) for kind in layer}
+    unused = sorted(set(map(str, prompts)) - used - named)
     for kind in unused:
-        text_of_hint = f"`prompts` names {kind!r}, which no layer has{did_you_mean(kind, used)}"
+        text_of_hint = f"`prompts` names {kind!r}, which no layer has{did_you_mean(kind, used | named)}"
         problems.found.append((("prompts", kind), f"{where}: {text_of_hint}"))
     problems.raise_all(where, text)
     try:

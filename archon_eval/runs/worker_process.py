@@ -40,7 +40,7 @@ class WorkerProcess:
             if self._closed:
                 raise WorkerLostError("the worker is closed")
             if self._process is None:
-                self._process = ChildProcess(["-m", "archon_eval.runs.eval_worker"], replies=True)
+                self._process = ChildProcess(["-P", "-m", "archon_eval.runs.eval_worker"], replies=True)
             return self._process
 
     def close(self) -> None:

@@ -355,3 +355,13 @@ def test_broken_rules_name_the_line_of_their_layer(tmp_path: Path) -> None:
         "  - line 4: layer 2 is generator: it may stand only in the first layer (rule 2)",
     ]
     assert "line" not in complaint({"layers": [{"fuser": "a/x"}, {"generator": "a/x"}]})
+
+
+def test_prompts_that_no_layer_has_are_told_with_all_else(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("layers:\n- generator: {model: a/x, sampels: 2}\nprompts:\n  fusr: {x: y}\n  generator: {}\n")
+    with pytest.raises(ArchitectureError) as caught:
+        load_architecture(file)
+    first, second = str(caught.value).splitlines()
+    assert "line 2: layer 1: generator: unknown key 'sampels'" in first
+    assert "line 4: `prompts` names 'fusr', which no layer has" in second

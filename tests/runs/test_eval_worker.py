@@ -1,6 +1,7 @@
 """Jobs of evals: what is read from their logs, and a score without a number, which fails its question everywhere."""
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from archon_eval.errors import DataError
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, EvalTask, parse_job, read_result, run_job
 from archon_eval.runs.metrics import rebuild_metric
 from archon_eval.runs.read_log import read_run
+from archon_eval.runs.worker_process import WorkerProcess
 from archon_eval.search.config import TaskSpec
 from archon_eval.tasks.arena_hard import arena_hard
 
@@ -111,3 +113,12 @@ def test_a_job_keeps_what_the_benchmarks_figure_reads(tmp_path: Path) -> None:
     answers = {question: tuple(by_epoch.values()) for question, by_epoch in found.answers.items()}
     assert run.metric.name == "win rate" and answers == dict(sorted(run.scored.items()))
     assert rebuild_metric(found.scorer, found.metric, answers).compute(answers) == run.estimate.value
+
+
+def test_a_file_beside_the_user_takes_no_packages_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`inspect eval rich.py` works; so must a search of it, whose worker imports the package of that name."""
+    (tmp_path / "rich.py").write_text(WORDS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with closing(WorkerProcess()) as worker:
+        result = worker.run(EvalJob("k", {"layers": [{"generator": "sim/gpt-4o"}]}, EvalTask("rich.py"), ("C",)))
+    assert not result.error and result.scores == {"C": {"1": 1.0}}
