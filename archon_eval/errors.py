@@ -9,7 +9,7 @@ No other module defines an exception. Inspect's own error for a user's mistakes 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NoReturn
 
@@ -37,6 +37,15 @@ class ParseError(ArchonError, ValueError):
         """What could be read without guessing, for the fallback after the last repeated request; None for nothing."""
         self.request = request
         """What the model is told then, where it need not reply from the start again: which lines are missing."""
+
+
+class MissingPartsError(ParseError):
+    """A reply of which parts can be read, each for certain, and others are not there."""
+
+    def __init__(self, message: str, partial: Any, request: str, missing: Sequence[int]) -> None:
+        super().__init__(message, partial, request)
+        self.missing = tuple(missing)
+        """The parts' numbers, from 1."""
 
 
 class ModelError(ArchonError):
@@ -78,6 +87,10 @@ class StoreError(ArchonError):
 
 class DataError(ArchonError, ValueError):
     """A benchmark file that is missing or not in its official format."""
+
+
+class NoValuesError(DataError):
+    """A metric that has no value per question, so that two systems cannot be compared by it."""
 
 
 class JudgeError(ArchonError):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archon_eval.errors import DataError, did_you_mean, quote
+from archon_eval.errors import DataError, NoValuesError, did_you_mean, quote
 from archon_eval.models.conversion import redact
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.benchmark_run import COST_NAMES, BenchmarkQuestion, MissingPolicy, Run
@@ -335,7 +335,7 @@ def _choose_metric(
     for name in names:
         try:
             choice = _read_metric(results, task, rows, name)
-        except _NoValuesError as exc:
+        except NoValuesError as exc:
             reasons.append(str(exc))
             continue
         if not reasons:
@@ -346,14 +346,10 @@ def _choose_metric(
     raise DataError("; ".join(reasons))
 
 
-class _NoValuesError(DataError):
-    """A metric that cannot be compared per document."""
-
-
 def _read_metric(results: Mapping[str, Any], task: str, rows: Sequence[Mapping[str, Any]], name: str) -> _MetricChoice:
     label = f"{name},{rows[0]['filter']}"
     if all(isinstance(row.get(name), list | dict | None) for row in rows):
-        raise _NoValuesError(
+        raise NoValuesError(
             f"{name} is computed over all documents together and has no value per document, so that two systems "
             "cannot be compared by it"
         )
@@ -393,7 +389,7 @@ def _read_metric(results: Mapping[str, Any], task: str, rows: Sequence[Mapping[s
         return replace(choice, note=note)
     how = f"by {quote(aggregation, 60)[1:-1]}" if aggregation else "by a way of its own"
     if more_is_better is False:
-        raise _NoValuesError(
+        raise NoValuesError(
             f"{name} is computed over all documents together ({how}) and less of it is better: whether that holds for "
             "the value of one document is not known, so that two systems cannot be compared by it"
         )

@@ -17,7 +17,7 @@ PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "19eecdcd35ec",
-    "critiques": "ca76122e0893",
+    "critiques": "067030fb7974",
     "extraction": "929d5dc905b6",
     "final_answer": "8b2c971ab38f",
     "io_tests": "43cf2c4f854e",
@@ -25,12 +25,12 @@ PINNED_CODE = {
     "math_sets": "0947a90a0030",
     "math_spelling": "dea86031b278",
     "math_units": "0380bf918ccb",
-    "missing_parts": "389186f8a007",
+    "missing_parts": "86648a6ab92f",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
     "structured": "7f098b1de69e",
-    "test_results": "39377e703c64",
+    "test_results": "eb3c10da0a10",
     "unit_tests": "75d718a64040",
     "verdict": "4d2a4ca4e8fd",
 }

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from archon_eval.components.parsing.critiques import format_critique_form, parse_critiques
-from archon_eval.components.parsing.missing_parts import JoiningParser, MissingPartsError
+from archon_eval.components.parsing.missing_parts import JoiningParser
 from archon_eval.components.parsing.test_results import format_verdict_form, parse_test_verdicts
-from archon_eval.errors import ParseError
+from archon_eval.errors import MissingPartsError, ParseError
 
 LAYERS: list[dict[str, Any]] = [
     {"generator": {"model": "made/g", "samples": 3}},

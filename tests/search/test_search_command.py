@@ -96,7 +96,7 @@ def test_the_forecast_in_words_and_what_is_missing(tmp_path):
     words = ["search", str(tmp_path / "mine.yaml"), "-T", "sample=true", "--dry-run"]
     code = "from archon_eval.cli import main; raise SystemExit(main())"
     bad = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=100, check=False)
-    assert bad.returncode == 1 and "--metric are for the tasks that --task names" in bad.stderr
+    assert bad.returncode == 1 and "--harness are for the tasks that --task names" in bad.stderr
 
 
 @pytest.mark.parametrize("words", [("--workers", "0"), ("--call-seconds", "0"), ("--call-seconds", "nan")])

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from archon_eval.components.parsing.missing_parts import MissingPartsError
 from archon_eval.components.parsing.structured import iter_json_values, normalize_reply, parse_numbers
-from archon_eval.errors import ParseError, quote
+from archon_eval.errors import MissingPartsError, ParseError, quote
 
 _MARKS = r"[ \t>#*_|\-]*"
 _GAP = r"[ \t]{0,9}"

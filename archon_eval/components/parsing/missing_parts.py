@@ -5,27 +5,18 @@
 >>> read("Unit Test #1: [Passed]")
 Traceback (most recent call last):
 ...
-archon_eval.components.parsing.missing_parts.MissingPartsError: no single verdict on test #2 in 'Unit Test #1: [Passed]'
+archon_eval.errors.MissingPartsError: no single verdict on test #2 in 'Unit Test #1: [Passed]'
 >>> read("Unit Test #2: [Failed]")
 (True, False)
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from archon_eval.components.parsing.structured import normalize_reply
-from archon_eval.errors import ParseError
+from archon_eval.errors import MissingPartsError, ParseError
 
 T = TypeVar("T")
-
-
-class MissingPartsError(ParseError):
-    """A reply of which parts can be read, each for certain, and others are not there."""
-
-    def __init__(self, message: str, partial: Any, request: str, missing: Sequence[int]) -> None:
-        super().__init__(message, partial, request)
-        self.missing = tuple(missing)
-        """The parts' numbers, from 1."""
 
 
 class JoiningParser(Generic[T]):

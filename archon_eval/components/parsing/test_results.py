@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from archon_eval.components.parsing.missing_parts import MissingPartsError
 from archon_eval.components.parsing.structured import is_negated, iter_json_values, normalize_reply, parse_numbers
-from archon_eval.errors import ParseError, quote
+from archon_eval.errors import MissingPartsError, ParseError, quote
 
 MAX_VERDICTS = 1000
 """Verdicts after the name of one test from which on it has none."""
