@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from archon_eval.architecture.component_types import ModelList
+from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture, choose_model_list, list_raised_limits
 from archon_eval.components import build_layer
 from archon_eval.components.component import Component
@@ -278,8 +279,8 @@ def describe_raised_limits(architecture: Architecture) -> list[str]:
         for model, limit in list_raised_limits(spec).items()
     }
     return [
-        f"{model} thinks before it answers, and its thoughts count: its replies may take {limit:,} tokens where no "
-        "`max_tokens` is set"
+        f"{model} {'thinks' if is_reasoning_model(model) else 'is asked to think'} before it answers, and its thoughts "
+        f"count: its replies may take {limit:,} tokens where no `max_tokens` is set"
         for model, limit in limits.items()
     ]
 

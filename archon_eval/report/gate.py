@@ -20,6 +20,7 @@ from archon_eval.report.baseline import FORMAT_OF_PROMPTS, Baseline
 from archon_eval.report.formatting import explain_unknown_costs
 from archon_eval.runs.benchmark_run import (
     COST_COLUMNS,
+    IGNORE_PROMPTS_HINT,
     PROMPTS_UNKNOWN,
     Run,
     describe_asking,
@@ -279,7 +280,7 @@ def _find_mismatches(baseline: Baseline, run: Run) -> list[str]:
         how = describe_asking(run.asked, baseline.asked)
         mismatches.append(f"{len(changed)} questions have {what}: {', '.join(changed[:3])}{how}")
     elif not run.ignores_prompts and (differing := _find_other_prompts(baseline, run)):
-        mismatches.append(f"not the same task: {describe_other_prompts(differing, len(scored))}")
+        mismatches.append(f"not the same task: {describe_other_prompts(differing, len(scored))}{IGNORE_PROMPTS_HINT}")
     return mismatches
 
 

@@ -39,6 +39,9 @@ PROMPTS_UNKNOWN = "What was sent, besides the samples' own input, is not compare
 UNSCORED_MEANING = "questions that failed: left out, or wrong where --missing zero says so"
 """What `Run.missing` counts."""
 
+IGNORE_PROMPTS_HINT = "; --ignore-prompts compares all the same"
+"""The end of a refusal to compare two prompts."""
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkQuestion:
@@ -255,11 +258,12 @@ class Run:
             what = "another prompt or expected answer"
         if changed:
             text = f"{len(changed)} of {len(shared)} questions have {what} ({', '.join(changed[:3])})"
-            return text + describe_asking(self.asked, other.asked)
+            asked = describe_asking(self.asked, other.asked)
+            return f"{text}{asked}{IGNORE_PROMPTS_HINT if asked else ''}"
         differing = self._find_other_prompts(other)
         if not differing or self.ignores_prompts or other.ignores_prompts:
             return ""
-        return describe_other_prompts(differing, len(shared))
+        return f"{describe_other_prompts(differing, len(shared))}{IGNORE_PROMPTS_HINT}"
 
     def _find_other_prompts(self, other: "Run") -> dict[str, str]:
         """Question of both -> how the prompts that were sent differ; only where both are known and do."""

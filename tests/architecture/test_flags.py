@@ -153,7 +153,7 @@ def test_the_limit_on_a_reply_leaves_room_for_thoughts_unless_it_was_set(compone
     found = load(f"layers: [{{generator: {component}}}]")
     spec = found.layers[0][0]
     assert choose_settings(spec).max_tokens == find_reply_limit(spec) == limit
-    notes = [note for note in plan(found).notes if "thinks before it answers" in note]
+    notes = [note for note in plan(found).notes if "before it answers, and its thoughts count" in note]
     assert len(notes) == (limit is not None and limit > 2048)
     if limit is not None:
         call = Call(spec.model, (Message("user", "Hi"),), choose_settings(spec))

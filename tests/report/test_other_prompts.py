@@ -207,7 +207,7 @@ def test_a_gate_sees_another_system_prompt_also_in_a_replay(capsys: pytest.Captu
         assert outcome["door"].startswith("door: model")
         assert outcome["reasons"] == [
             "not the same task: 60 of 60 questions were asked with other prompts (q00: another system message, "
-            "q01: another system message, q02: another system message)"
+            "q01: another system message, q02: another system message); --ignore-prompts compares all the same"
         ]
     main([*turned, "--ignore-prompts", "--json"])
     outcome = json.loads(capsys.readouterr().out)
