@@ -34,14 +34,19 @@ def show_note(text: str) -> None:
 def print_notes_plainly() -> Iterator[None]:
     """For the process of a command: within the context a note is one line on standard error, and no error."""
     with warnings.catch_warnings():
-        warnings.simplefilter("default", ArchonNote)
-        show_other = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if not issubclass(category, ArchonNote):
-                return show_other(message, category, *place, **more)
-            with suppress(OSError):  # nobody reads it
-                sys.stderr.write(f"note: {sanitize_text(str(message))}\n")
-
-        warnings.showwarning = show
+        replace_warning_output()
         yield
+
+
+def replace_warning_output() -> None:
+    """For the process of a command of another package's: from now on a note is one line, and no error."""
+    warnings.simplefilter("default", ArchonNote)
+    show_other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, ArchonNote):
+            return show_other(message, category, *place, **more)
+        with suppress(OSError):  # nobody reads it
+            sys.stderr.write(f"note: {sanitize_text(str(message))}\n")
+
+    warnings.showwarning = show

@@ -17,6 +17,7 @@ from inspect_ai.util import registry_info
 from archon_eval.integrations.command_process import (
     end_inspect_plainly_in_command,
     interrupt_on_sigterm_in_command,
+    print_notes_plainly_in_command,
 )
 from archon_eval.sandbox.provider import ArchonDocker
 from archon_eval.scorers.alpaca_eval import alpaca_eval as alpaca_eval_scorer
@@ -102,6 +103,7 @@ for _factory in _BARE_SCORERS:
 
 end_inspect_plainly_in_command()
 interrupt_on_sigterm_in_command()
+print_notes_plainly_in_command()
 
 
 @modelapi(name="sim")

@@ -46,6 +46,14 @@ def test_the_process_of_an_eval_prints_a_note_as_one_line_and_goes_on(tmp_path: 
     assert (done.returncode, done.stderr) == (0, RENAMED)
 
 
+def test_inspects_own_command_prints_a_note_as_one_line(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text(OLD, encoding="utf-8")
+    words = ["eval", "archon_eval/math", "-T", "sample=true", "-T", "n=1", "--display", "none", "--log-dir", "logs"]
+    command = [sys.executable, "-m", "inspect_ai", *words, "--model", "archon/old.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and RENAMED in done.stderr and "ArchonNote" not in done.stderr
+
+
 def test_in_python_a_note_is_a_warning_at_the_users_line(tmp_path: Path) -> None:
     for tell in (
         lambda: show_note("x"),

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from archon_eval._inspect_compat import INSPECT_COMMAND
+from archon_eval._notes import replace_warning_output
 from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.errors import ArchonError, sanitize_text
 
@@ -69,6 +70,12 @@ def end_inspect_plainly_in_command() -> None:
             handle_others(kind, error, traceback)
 
     sys.excepthook = handle
+
+
+def print_notes_plainly_in_command() -> None:
+    """In the processes of `inspect` and `lm_eval`, show this package's notes as lines, without a place in some code."""
+    if is_command(vars(sys.modules["__main__"]), ("inspect_ai", "lm_eval")):
+        replace_warning_output()
 
 
 def interrupt_on_sigterm_in_command() -> None:

@@ -30,6 +30,7 @@ from archon_eval.integrations.command_process import (
     end_lm_eval_plainly,
     freeze_imports_in_command,
     interrupt_on_sigterm_in_command,
+    print_notes_plainly_in_command,
 )
 from archon_eval.integrations.lm_eval_tasks import explain_no_likelihood
 from archon_eval.integrations.standalone import ConnectionLimits, StandaloneRunner
@@ -112,6 +113,7 @@ class ArchonLM(LM):  # type: ignore[misc]
             value.replace("+", ",") if isinstance(value, str) else value
             for value in (models, options.get("fusers"), options.get("judges"))
         )
+        print_notes_plainly_in_command()
         limits = ConnectionLimits(num_concurrent if max_connections is None else max_connections, max_retries, timeout)
         self._runner = StandaloneRunner(architecture, names, limits, **options)
         freeze_imports_in_command()
