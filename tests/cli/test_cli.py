@@ -111,7 +111,7 @@ def test_presets_lists_all_with_their_calls(capsys: Captured) -> None:
 def test_show_in_every_form(capsys: Captured, tmp_path: Path) -> None:
     run_archon("show", "sample-unit-tests")
     shown = capsys.readouterr().out
-    for words in ("2105b61cf79ccb07", "Source: Archon v6", "samples: 100", 'keep: "passing"'):
+    for words in ("8053a1115663eb31", "Source: Archon v6", "samples: 100", 'keep: "passing"'):
         assert words in shown
     run_archon("show", "moa-lite", "--yaml", "--models", "a/x,b/y")
     (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)

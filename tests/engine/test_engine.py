@@ -22,7 +22,7 @@ QUESTION = (Message("user", "What is 6 x 7?"),)
 def kind_of(call: Call) -> str:
     text = call.messages[-1].content
     for mark, kind in (
-        ("Your response to the query", "fuse"),
+        ("Several independent responses to one query", "fuse"),
         ("] > [", "ranker"),
         ("list of strings", "tests"),
         ("[Correct]", "verdict"),

@@ -198,7 +198,7 @@ def reply_to(prompt: str) -> str:
     """A reply in the form each built-in prompt asks for; a third of the verdicts reject."""
     count = prompt.count("<response id=")
     good = sum(map(ord, prompt)) % 3 > 0
-    if "Your response to the query:" in prompt:
+    if "Several independent responses to one query" in prompt:
         return f"fused {count}"
     if "] > [" in prompt:
         return " > ".join(f"[{n}]" for n in range(count, 0, -1))

@@ -32,7 +32,7 @@ Answerer = Callable[[str, list[dict[str, Any]], int], str]
 def helpful(model: str, messages: list[dict[str, Any]], nonce: int) -> str:
     """Replies in the form each built-in prompt asks for; else a text that names the model, the prompt and the draw."""
     prompt = read_text(messages[-1]["content"])
-    if match := re.search(r"Write one section for each of the (\d+) responses", prompt):
+    if match := re.search(r"Write (\d+) sections, one for each response", prompt):
         return "\n\n".join(f"[{n}]\nStrengths:\n- clear\nWeaknesses:\n- short" for n in range(1, int(match[1]) + 1))
     if match := re.search(r"Rank all (\d+) responses", prompt):
         return " > ".join(f"[{n}]" for n in range(int(match[1]), 0, -1))
