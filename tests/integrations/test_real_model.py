@@ -21,6 +21,8 @@ from inspect_ai.model._model import _models
 
 import archon_eval
 from archon_eval import Archon
+from archon_eval.components.fuser import FUSE_PROMPT
+from archon_eval.components.prompt_parts import strip_echo
 from archon_eval.errors import ModelError
 from archon_eval.models.store import CallStore
 from archon_eval.runs.account import QuestionAccount, read_accounts
@@ -90,6 +92,12 @@ def check_accounts(relay: Relay, accounts: list[QuestionAccount]) -> None:
     assert all(usage.calls_without_usage == usage.failed == 0 and usage.dollars is None for usage in usages)
 
 
+def read_fused(relay: Relay) -> set[str]:
+    """The fuser's answers; such a model repeats parts of its prompt, which are taken off."""
+    texts = [request.texts[0] for request in relay.requests if not request.body.get("n")]
+    return {strip_echo(text, FUSE_PROMPT)[0] for text in texts}
+
+
 def test_the_solver(relay: Relay) -> None:
     """Draws go out in one request; calls and tokens are those of the server's replies."""
     architecture = write("a.yaml", build({"generator": {"model": MODEL, "samples": 3}}, {"fuser": MODEL}))
@@ -100,8 +108,7 @@ def test_the_solver(relay: Relay) -> None:
     assert sorted(int(request.body.get("n") or 1) for request in relay.requests) == [1, 1, 3, 3]
     assert all(len(reply["choices"]) in (1, 3) for reply in relay.replies)
     assert log.stats.model_usage[MODEL].output_tokens == relay.output_tokens
-    fused = [request.texts[0] for request in relay.requests if not request.body.get("n")]
-    assert {sample.output.completion for sample in log.samples or ()} == set(fused)
+    assert {sample.output.completion for sample in log.samples or ()} == read_fused(relay)
 
 
 def test_the_model_door(relay: Relay) -> None:
@@ -133,7 +140,7 @@ def test_stock_lm_eval(relay: Relay) -> None:
     check_counts(relay, usage["calls"], usage["input_tokens"], usage["output_tokens"])
     (samples,) = Path("out").rglob("samples_math_sample_*.jsonl")
     answers = {json.loads(line)["resps"][0][0] for line in samples.read_text().splitlines()}
-    assert answers == {request.texts[0] for request in relay.requests if not request.body.get("n")}
+    assert answers == read_fused(relay)
 
 
 def test_plain_python_takes_more_draws_than_the_server_gives_at_once(relay: Relay) -> None:
