@@ -234,16 +234,15 @@ def _merge_setting(data: dict[str, Any], key: str, more: Mapping[str, Any]) -> N
 
 def parse_pairs(items: Sequence[str], option: str) -> dict[str, Any]:
     """`NAME=VALUE` as a mapping; values as YAML reads them."""
-    import yaml
-
     from archon_eval.errors import SearchError
+    from archon_eval.runs.command_words import parse_value
 
     pairs = {}
     for item in items:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SearchError(f"{option} {item}: must be NAME=VALUE")
-        pairs[name] = yaml.safe_load(value)
+        pairs[name] = parse_value(value, f"{option} {item}")
     return pairs
 
 

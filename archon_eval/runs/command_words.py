@@ -5,10 +5,12 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
+
+from archon_eval.errors import DataError, quote
 
 
 def format_option(value: Any) -> str:
@@ -24,6 +26,25 @@ def format_option(value: Any) -> str:
     except yaml.YAMLError:
         plain = False
     return value if plain else json.dumps(value)
+
+
+def parse_value(text: str, where: str, read: Callable[[str], Any] = yaml.safe_load) -> Any:
+    """The value of `NAME=VALUE`; what the locale could not decode, such as a file's name, is text.
+
+    Args:
+        where: what an error begins with, such as `-T data=[a`.
+        read: reads YAML.
+
+    Raises:
+        DataError: no YAML.
+    """
+    try:
+        return read(text)
+    except yaml.reader.ReaderError:
+        return text
+    except yaml.YAMLError as exc:
+        why = quote(str(getattr(exc, "problem", None) or exc))[1:-1]
+        raise DataError(f"{where}: the value is not readable as YAML ({why}); put text into quotes") from None
 
 
 def format_options(args: Mapping[str, Any]) -> list[str]:

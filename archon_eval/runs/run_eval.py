@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from archon_eval.errors import ArchonError, DataError, did_you_mean
 from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
+from archon_eval.runs.command_words import parse_value
 from archon_eval.runs.door import DoorChoice, DoorOption, build_model_words, choose_door
 from archon_eval.runs.progress import EvalProgress, EvalProgressCallback
 
@@ -92,16 +93,20 @@ class Eval:
 
 
 def _parse_args(items: tuple[str, ...]) -> dict[str, Any]:
-    """`NAME=VALUE` as Inspect reads it; a value that the locale cannot decode is text."""
+    """`NAME=VALUE` as Inspect reads it.
+
+    Raises:
+        DataError: a value that is no YAML.
+    """
     from archon_eval._inspect_compat import parse_cli_args
 
-    odd = {name: value for name, _, value in (item.partition("=") for item in items) if not _is_encodable(value)}
-    return {**parse_cli_args([item for item in items if item.partition("=")[0] not in odd]), **odd}
-
-
-def _is_encodable(text: str) -> bool:
-    """Whether a text has no part of a character that the locale could not decode."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    args: dict[str, Any] = {}
+    for item in items:
+        name, _, value = item.partition("=")
+        parse_value(value, item)
+        odd = value.encode("utf-8", "replace") != value.encode("utf-8", "surrogatepass")
+        args |= {name: value} if odd else parse_cli_args([item])
+    return args
 
 
 def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambda progress: None) -> Path:

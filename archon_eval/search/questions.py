@@ -59,6 +59,8 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
         raise SearchError(f"task {task.name}: name its file by a path relative to the current folder") from exc
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError) as exc:
         raise SearchError(f"task {task.name}: {get_error_text(exc)}") from exc
+    except Exception as exc:  # a task's own code fails in any way
+        raise SearchError(f"task {task.name}: {type(exc).__name__}: {exc}") from exc
     if len(tasks) != 1:
         near = "" if tasks else did_you_mean(task.name, _list_task_names())
         raise SearchError(f"task {task.name}: {len(tasks) or 'no'} tasks there; name one, e.g. my_tasks.py@name{near}")

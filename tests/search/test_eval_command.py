@@ -9,9 +9,13 @@ import pytest
 import yaml
 
 from archon_eval.cli import main
-from archon_eval.runs.command_words import format_option
-from archon_eval.search.config import load_settings
+from archon_eval.cli.search import parse_pairs
+from archon_eval.errors import DataError, SearchError
+from archon_eval.runs.command_words import format_option, parse_value
+from archon_eval.runs.run_eval import Eval
+from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.eval_command import build_eval_command
+from archon_eval.search.questions import load_questions
 
 ROWS = [{"id": n, "problem": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(25)]
 
@@ -78,3 +82,27 @@ def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch, capsys):
     assert main(["search", "--task", "mine.py@gone", "--models", "sim/gpt-4o", "-o", "out"]) == 1
     err = capsys.readouterr().err
     assert "begun in /nowhere/at/all, which is gone" in err and "archon: task mine.py@gone" in err
+
+
+def test_a_value_that_is_no_yaml_is_an_error_of_one_line_in_every_command() -> None:
+    with pytest.raises(DataError, match=r"-T n=\[1: the value is not readable as YAML .*put text into quotes"):
+        parse_value("[1", "-T n=[1")
+    with pytest.raises(DataError, match=r"n=\[1: the value is not readable"):
+        Eval("archon_eval/math", task_args=("n=[1",)).choose_door()
+    with pytest.raises(DataError, match=r"-T n=\[1: the value is not readable"):
+        parse_pairs(["n=[1"], "-T")
+
+
+def test_what_the_locale_could_not_decode_is_text() -> None:
+    assert parse_value("\udcc3.yaml", "x") == "\udcc3.yaml"
+    choice = Eval("archon_eval/math", solver_args=("architecture=\udcc3.yaml", "budget={a: 1}")).choose_door()[1]
+    assert choice.door == "solver"
+
+
+def test_a_task_whose_code_fails_while_it_loads_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.py").write_text("from inspect_ai import task\n\n@task\ndef t():\n    return missing_name\n")
+    with pytest.raises(SearchError, match=r"task bad\.py@t: NameError: name 'missing_name' is not defined"):
+        load_questions(TaskSpec("bad.py@t"))
