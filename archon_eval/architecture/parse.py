@@ -151,6 +151,34 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
         raise ArchitectureError(broken if where == "architecture" else f"{where}: {broken}") from None
 
 
+def parse_layers(data: Sequence[Any], where: str) -> tuple[Layer, ...]:
+    """Layers that are to stand within an architecture, as a file has them; the rules of construction are not checked.
+
+    Raises:
+        ArchitectureError: malformed, all that is; says in which layer and what is legal.
+    """
+    problems = _Problems()
+    built: list[Layer] = []
+    for number, layer in enumerate(data, 1):
+        with problems.collect("layers", number - 1):
+            at = f"{where}: layer {number}"
+            built.append(_parse_layer(layer, {}, {}, where=at, used=set(), problems=problems, number=number))
+    problems.raise_all(where, "")
+    return tuple(built)
+
+
+def check_prompts(prompts: Any, where: str) -> None:
+    """Check prompts by component, as they stand at the top of an architecture file.
+
+    Raises:
+        ArchitectureError: no component or prompt of this name, or a field that is missing or unknown.
+    """
+    for kind, texts in _require_mapping(prompts, f"{where}: `prompts`").items():
+        described = resolve_component_type(str(kind), where)
+        for name, text in _require_mapping(texts, f"{where}: prompts of {kind}").items():
+            _check_prompt(described, name, text, where)
+
+
 def _add_lines(broken: str, lines: Lines) -> str:
     """The list of broken rules with the line of each layer that one begins with."""
 

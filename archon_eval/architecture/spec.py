@@ -160,6 +160,15 @@ class Architecture:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise ArchitectureError(f"architecture {self.name!r} breaks the rules of construction:\n{listed}")
 
+    @classmethod
+    def from_checked_layers(cls, name: str, layers: tuple[Layer, ...]) -> "Architecture":
+        """An architecture of layers that are known to keep the rules of construction: for spaces of many thousands, in
+        which checking each would take most of the time."""
+        made = object.__new__(cls)
+        for field, value in (("name", name), ("layers", layers), ("description", ""), ("imported_from", "")):
+            object.__setattr__(made, field, value)
+        return made
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over everything that changes an answer, the code of custom components among it: not the name,
@@ -220,10 +229,7 @@ class Architecture:
         if not given:
             return self
 
-        def fill(spec: ComponentSpec) -> Sequence[ComponentSpec]:
-            return _fill_placeholders(spec, given[choose_model_list(spec, given)]) if _has_place(spec) else [spec]
-
-        return replace(self, layers=tuple(tuple(new for spec in layer for new in fill(spec)) for layer in self.layers))
+        return replace(self, layers=tuple(fill_layer(layer, given) for layer in self.layers))
 
     def rename_models(self, names: Mapping[str, str]) -> "Architecture":
         """The same architecture with other models: old name -> new name; those that are not named stay."""
@@ -345,6 +351,15 @@ def _rename_models(spec: ComponentSpec, names: Mapping[str, str]) -> ComponentSp
     named = set(spec.model_options)
     options = tuple((key, names.get(value, value) if key in named else value) for key, value in spec.options)
     return replace(spec, model=names.get(spec.model, spec.model), options=options)
+
+
+def fill_layer(layer: Layer, given: Mapping[ModelList, Sequence[str]]) -> Layer:
+    """A layer with its placeholders filled from the lists, which have what its components need."""
+    return tuple(
+        new
+        for spec in layer
+        for new in (_fill_placeholders(spec, given[choose_model_list(spec, given)]) if _has_place(spec) else [spec])
+    )
 
 
 def _fill_placeholders(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:

@@ -9,16 +9,21 @@ components too. Tokens are estimates from `TokenAssumptions`; dollars are those 
 a price is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from archon_eval.architecture.component_types import ModelList
-from archon_eval.architecture.reasoning_models import is_reasoning_model
-from archon_eval.architecture.spec import PLACEHOLDER, Architecture, choose_model_list, list_raised_limits
+from archon_eval.architecture.spec import PLACEHOLDER, Architecture, Layer, list_raised_limits
 from archon_eval.components import build_layer
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, sum_ranges
+from archon_eval.engine.plan_notes import (
+    collect_layer_notes,
+    collect_placeholder_notes,
+    describe_end,
+    describe_raised_limits,
+)
 from archon_eval.engine.returned_values import check_counts
 from archon_eval.engine.windows import WindowCheck, check_windows
 from archon_eval.models.call import Usage
@@ -49,6 +54,8 @@ class LayerPlan:
     """Whether it stands beside the candidates' way."""
     leaves: str = ""
     """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
+    flops: tuple[float, float] | None = None
+    """Floating-point operations; None when a model's size is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,10 @@ class Plan:
     """Models whose price is unknown."""
     notes: tuple[str, ...]
     """Fallbacks that may apply and other things to know before paying."""
+    flops: tuple[float, float] | None = None
+    """Floating-point operations of all calls (`PriceTable.compute_flops`); None when a model's size is unknown."""
+    unsized: tuple[str, ...] = ()
+    """Models whose size is unknown."""
 
     @property
     def windows(self) -> tuple[WindowCheck, ...]:
@@ -88,11 +99,63 @@ class Plan:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON; unknown dollars are null. `windows` is there where a model may have one."""
         mapping = asdict(self)
-        del mapping["architecture"]
+        del mapping["architecture"], mapping["unsized"], mapping["flops"]
         for layer in mapping["layers"]:
-            del layer["beside"], layer["leaves"], layer["windows"]
+            del layer["beside"], layer["leaves"], layer["windows"], layer["flops"]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
+
+
+class _BuiltLayer(NamedTuple):
+    """What a plan needs of a layer, whatever comes into it."""
+
+    layer: Layer
+    components: list[Component]
+    models: tuple[str, ...]
+    has_places: bool
+    """Whether a model is still a placeholder."""
+    raises_limits: bool
+    notes: tuple[str, ...]
+
+
+class PlanMemo:
+    """What plans of similar architectures share; for the same assumptions and prices only.
+
+    Layers are told apart by identity: a layer that is the same object in many architectures is looked at once.
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[tuple[int, int], _BuiltLayer] = {}
+        self._flows: dict[PlanFlow, PlanFlow] = {}
+        self.parts: dict[tuple[int, int, int, int | None], tuple[LayerPlan, PlanFlow]] = {}
+        """(number, layer, flow, candidates needed) -> the layer's plan, and the flow behind it."""
+        self.known: dict[str, tuple[bool, bool]] = {}
+        """Model -> whether its price is known, and its size."""
+        self.start = self.intern(PlanFlow())
+
+    def intern(self, flow: PlanFlow) -> PlanFlow:
+        """The one object that stands for all equal flows."""
+        return self._flows.setdefault(flow, flow)
+
+    def build(self, number: int, layer: Layer) -> _BuiltLayer:
+        """A layer's components.
+
+        Raises:
+            ArchitectureError: a custom component that cannot be used.
+        """
+        key = number, id(layer)
+        if key not in self._layers:
+            components = build_layer(number, layer)
+            models = tuple(dict.fromkeys(model for spec in layer for model in spec.models))
+            self._layers[key] = _BuiltLayer(
+                layer,  # kept, so that no other gets its identity
+                components,
+                models,
+                has_places=any(PLACEHOLDER.fullmatch(model) for model in models),
+                raises_limits=any(map(list_raised_limits, layer)),
+                notes=collect_layer_notes(number, components),
+            )
+        return self._layers[key]
 
 
 def plan(
@@ -101,7 +164,7 @@ def plan(
     assumptions: TokenAssumptions | None = None,
     *,
     prices: PriceTable | None = None,
-    memo: dict[Any, Any] | None = None,
+    memo: PlanMemo | None = None,
     fusers: Sequence[str] = (),
     judges: Sequence[str] = (),
 ) -> Plan:
@@ -109,36 +172,34 @@ def plan(
 
     Args:
         models, fusers, judges: fill the placeholders, strongest first; without them their price is unknown.
-        memo: filled with parts that plans of similar architectures share; for the same assumptions and prices only.
+        memo: filled with what plans of similar architectures share.
 
     Raises:
         ArchitectureError: a custom component that cannot be used.
     """
-    assumed, table = assumptions or TokenAssumptions(), prices or load_prices()
+    assumed, table, memo = assumptions or TokenAssumptions(), prices or load_prices(), memo or PlanMemo()
     named: dict[ModelList, Sequence[str]] = {"models": models, "fusers": fusers, "judges": judges}
     lists = {name: names for name, names in named.items() if names}
     filled = architecture.with_models(models, fusers=fusers, judges=judges) if lists else architecture
-    memo = {} if memo is None else memo
-    built: list[list[Component]] = []
-    for number, layer in enumerate(filled.layers, 1):
-        if (number, layer) not in memo:
-            memo[number, layer] = build_layer(number, layer)
-        built.append(memo[number, layer])
-    flow, layers = PlanFlow(), []
-    for number, (layer, components, needed) in enumerate(
-        zip(filled.layers, built, _find_needed_candidates(built), strict=True), 1
-    ):
-        if (part := (number, layer, flow, needed)) not in memo:
-            for component in components:
+    built = [memo.build(number, layer) for number, layer in enumerate(filled.layers, 1)]
+    needed = _find_needed_candidates([each.components for each in built])
+    flow, layers = memo.start, []
+    for number, (each, need) in enumerate(zip(built, needed, strict=True), 1):
+        part = (number, id(each.layer), id(flow), need)
+        if part not in memo.parts:
+            for component in each.components:
                 check_counts(number, component, flow.candidates)
-            after = _merge_flows([component.advance_flow(flow, assumed) for component in components])
-            judged = flow if needed is None else replace(flow, candidates=_limit_least(flow.candidates, needed))
-            memo[part] = _plan_layer(number, components, judged, after=after, assumed=assumed, prices=table), after
-        planned, flow = memo[part]
+            after = memo.intern(_merge_flows([component.advance_flow(flow, assumed) for component in each.components]))
+            judged = flow if need is None else replace(flow, candidates=_limit_least(flow.candidates, need))
+            planned = _plan_layer(number, each.components, judged, after=after, assumed=assumed, prices=table)
+            memo.parts[part] = planned, after
+        planned, flow = memo.parts[part]
         layers.append(planned)
-    for model in filled.models:
-        if model not in memo:
-            memo[model] = table.get_price(model) is not None
+    all_models = dict.fromkeys(model for each in built for model in each.models)
+    for model in all_models:
+        if model not in memo.known:
+            memo.known[model] = table.get_price(model) is not None, table.get_active_parameters(model) is not None
+    has_places = bool(lists) or any(each.has_places for each in built)
     return Plan(
         architecture=filled,
         layers=tuple(layers),
@@ -146,14 +207,17 @@ def plan(
         reasks=sum(layer.reasks for layer in layers),
         sequential=max(flow.candidates_at, flow.values_at),
         usage=_sum_usage([layer.usage for layer in layers]),
-        dollars=_sum_dollars([layer.dollars for layer in layers]),
+        dollars=_sum_known([layer.dollars for layer in layers]),
         prices=table.version,
-        unpriced=tuple(model for model in filled.models if not memo[model]),
+        unpriced=tuple(model for model in all_models if not memo.known[model][0]),
         notes=(
-            *_collect_placeholder_notes(architecture, lists),
-            *describe_raised_limits(filled),
-            *_collect_notes(built, layers),
+            *(collect_placeholder_notes(architecture, lists) if has_places else ()),
+            *(describe_raised_limits(filled) if any(each.raises_limits for each in built) else ()),
+            *(note for each in built for note in each.notes),
+            *describe_end(layers[-1]),
         ),
+        flops=_sum_known([layer.flops for layer in layers]),
+        unsized=tuple(model for model in all_models if not memo.known[model][1]),
     )
 
 
@@ -203,6 +267,10 @@ def _plan_layer(
         tuple(component.estimate_tokens(component.make_workload(flow, assumed, place=place)) for place in (0, 1))
         for component in components
     ]
+    usage = [
+        (component.spec.models if most_calls else (), least, most)
+        for component, (_, most_calls), (least, most) in zip(components, calls, tokens, strict=True)
+    ]
     parsed = [
         component.count_parsed_calls(flow.candidates) * component.spec.max_parse_retries for component in components
     ]
@@ -215,17 +283,13 @@ def _plan_layer(
         candidates=after.candidates,
         finished=max(after.candidates_at, after.values_at),
         usage=_sum_usage([(_sum_models(least), _sum_models(most)) for least, most in tokens]),
-        dollars=_sum_dollars(
-            [
-                _compute_dollars(component.spec.models if most_calls else (), least, most, prices=prices)
-                for component, (_, most_calls), (least, most) in zip(components, calls, tokens, strict=True)
-            ]
-        ),
+        dollars=_sum_known([_compute_by_model(*each, prices.compute_cost) for each in usage]),
         windows=tuple(
             check for component in components for check in check_windows(number, component, flow, assumed, prices)
         ),
         beside=components[0].beside,
         leaves=components[0].leaves,
+        flops=_sum_known([_compute_by_model(*each, prices.compute_flops) for each in usage]),
     )
 
 
@@ -233,18 +297,21 @@ def _sum_models(tokens: Mapping[str, Usage]) -> Usage:
     return sum(tokens.values(), Usage())
 
 
-def _compute_dollars(
-    models: Sequence[str], least: Mapping[str, Usage], most: Mapping[str, Usage], *, prices: PriceTable
+def _compute_by_model(
+    models: Sequence[str],
+    least: Mapping[str, Usage],
+    most: Mapping[str, Usage],
+    compute: Callable[[str, Usage], float | None],
 ) -> tuple[float, float] | None:
-    """Dollars of one component's calls; None when the price of one of the models it may call is unknown."""
+    """What one component's calls cost; None when that is unknown of one of the models it may call."""
     costs = []
     for model in dict.fromkeys((*models, *most)):
-        low, high = (prices.compute_cost(model, usage.get(model, Usage())) for usage in (least, most))
+        low, high = (compute(model, usage.get(model, Usage())) for usage in (least, most))
         costs.append(None if low is None or high is None else (low, high))
-    return _sum_dollars(costs)
+    return _sum_known(costs)
 
 
-def _sum_dollars(costs: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+def _sum_known(costs: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
         return None
@@ -252,53 +319,11 @@ def _sum_dollars(costs: Sequence[tuple[float, float] | None]) -> tuple[float, fl
 
 
 def _sum_usage(ranges: Sequence[tuple[Usage, Usage]]) -> tuple[Usage, Usage]:
-    return sum((least for least, _ in ranges), Usage()), sum((most for _, most in ranges), Usage())
-
-
-def _collect_notes(built: Sequence[list[Component]], layers: Sequence[LayerPlan]) -> list[str]:
-    notes = []
-    for layer, components in zip(layers, built, strict=True):
-        component, where = components[0], f"layer {layer.number} ({layer.kind})"
-        if component.type.filters:
-            notes.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
-        if component.stop_after is not None:
-            notes.append(f"{where} stops once {component.stop_after} passed: work on the others is cancelled")
-        if any(component.spec.on_error == "drop" for component in components):
-            notes.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
-    if layers[-1].candidates[1] > 1:
-        notes.append(f"up to {layers[-1].candidates[1]} candidates reach the end: the first is the answer")
-    return notes
-
-
-def describe_raised_limits(architecture: Architecture) -> list[str]:
-    """A sentence on each model that reasons and has a larger limit on its replies, as nobody set one."""
-    limits = {
-        model: limit
-        for layer in architecture.layers
-        for spec in layer
-        for model, limit in list_raised_limits(spec).items()
-    }
-    return [
-        f"{model} {'thinks' if is_reasoning_model(model) else 'is asked to think'} before it answers, and its thoughts "
-        f"count: its replies may take {limit:,} tokens where no `max_tokens` is set"
-        for model, limit in limits.items()
-    ]
-
-
-def _collect_placeholder_notes(architecture: Architecture, lists: Mapping[ModelList, Sequence[str]]) -> list[str]:
-    matches = [match for name in architecture.placeholders if (match := PLACEHOLDER.fullmatch(name))]
-    if any(match["all"] for match in matches) and not lists:
-        return ["$all counts as one model until models are named"]
-    places = dict.fromkeys(lists, 0)
-    for spec in (spec for layer in architecture.layers for spec in layer):
-        found = [match for model in spec.models if (match := PLACEHOLDER.fullmatch(model)) and match["first"]]
-        name = choose_model_list(spec, lists)
-        places[name] = max([places.get(name, 0), *(int(match["first"]) for match in found)])
-    return [
-        f"{places[name]} places for {name}, {len(names)} named: the list starts again, as further draws of the same"
-        for name, names in lists.items()
-        if len(names) < places[name]
-    ]
+    least, most = (
+        Usage(sum(pair[end].input_tokens for pair in ranges), sum(pair[end].output_tokens for pair in ranges))
+        for end in (0, 1)
+    )
+    return least, most
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

@@ -14,7 +14,8 @@ from archon_eval.architecture.load import ArchitectureSource, load_architecture
 from archon_eval.architecture.spec import Architecture, choose_settings
 from archon_eval.components import build_layer
 from archon_eval.engine.engine import Engine
-from archon_eval.engine.plan import describe_raised_limits, plan
+from archon_eval.engine.plan import plan
+from archon_eval.engine.plan_notes import describe_raised_limits
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
 from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens

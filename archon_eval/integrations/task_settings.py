@@ -33,7 +33,8 @@ from archon_eval.architecture.spec import (
 )
 from archon_eval.engine.call_context import RUN_EPOCH_STRIDE
 from archon_eval.engine.engine import Engine
-from archon_eval.engine.plan import describe_raised_limits, plan
+from archon_eval.engine.plan import plan
+from archon_eval.engine.plan_notes import describe_raised_limits
 from archon_eval.engine.trace import Answer
 from archon_eval.runs.account import QuestionAccount
 

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import sha256
 from math import inf
+from statistics import fmean
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     PlainValidator,
@@ -31,6 +33,7 @@ from archon_eval.architecture.file_lines import Lines, find_line
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorOption
+from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
 from archon_eval.search.setting_types import (
     CostWeight,
     Count,
@@ -39,19 +42,23 @@ from archon_eval.search.setting_types import (
     Scale,
     Share,
     Weight,
+    check_algorithm,
     parse_models,
     parse_solver_args,
     parse_task_args,
     parse_tasks,
 )
 from archon_eval.search.space import Space, load_space
+from archon_eval.search.space.layout import RANK
+from archon_eval.search.user_optimizers import ALGORITHMS
 
-Algorithm = Literal["smac", "random", "greedy", "smac-stock"]
 Harness = Literal["inspect", "lm-eval"]
-CostUnit = Literal["calls", "kilotokens", "dollars"]
-ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+CostUnit = Literal["calls", "kilotokens", "dollars", "latency", "tflops"]
+Acquisition = Literal["ei", "pi", "ucb"]
+InitialDesign = Literal["spread", "random"]
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
+TERA = 10**12
 LM_EVAL_ARGS = ("num_concurrent", "max_connections", "max_retries", "timeout")
 """Arguments that only lm-eval's model has; they change no answer."""
 _NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget", *LM_EVAL_ARGS)
@@ -107,16 +114,25 @@ class ArchitectureLimits:
     dollars: Limit | None = None
     latency: Limit | None = None
     """Model calls that wait for each other: the longest chain."""
+    tflops: Limit | None = None
+    """10^12 floating-point operations (`PriceTable.compute_flops`)."""
+    context: StrictBool = False
+    """Leave out architectures of which a prompt may not fit its model's context window."""
 
     def find_exceeded(self, plan: Plan) -> dict[str, float]:
         """The limits that the planned architecture exceeds, with what it takes.
 
         Raises:
-            SearchError: a dollar limit and a model without a price.
+            SearchError: a limit in dollars or operations, and a model without a price or a size.
         """
         if self.dollars is not None and plan.dollars is None:
             raise SearchError(
                 f"a dollar limit needs a price of {', '.join(plan.unpriced)}: name it in a price file (--prices)"
+            )
+        if self.tflops is not None and plan.flops is None:
+            raise SearchError(
+                f"a limit in tflops needs the active parameters of {', '.join(plan.unsized)}: name them in a price "
+                "file (--prices)"
             )
         cost = {
             "calls": plan.calls[1],
@@ -124,9 +140,12 @@ class ArchitectureLimits:
             "output_tokens": plan.usage[1].output_tokens,
             "dollars": plan.dollars[1] if plan.dollars else 0.0,
             "latency": plan.sequential,
+            "tflops": plan.flops[1] / TERA if plan.flops else 0.0,
         }
-        limits = {limit.name: getattr(self, limit.name) for limit in fields(self)}
-        return {name: cost[name] for name, limit in limits.items() if limit is not None and cost[name] > limit}
+        exceeded = {name: takes for name, takes in cost.items() if takes > (getattr(self, name) or inf)}
+        if self.context and (overflows := len(plan.warnings)):
+            exceeded["context"] = float(overflows)
+        return exceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +159,11 @@ class SearchBudget:
     trials: Limit = inf
     """Architectures tried in the search stage."""
     seconds: Limit = inf
+    epsilon: CostWeight | None = None
+    """Stop when the best objective has risen by less in the last `patience` trials (v6 A.4.2 compares two trials in a
+    row, which noise alone brings together). None: go on."""
+    patience: Count = 20
+    """Trials after those of the initial design."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +182,18 @@ class SearchSettings:
     )
     limits: ArchitectureLimits = ArchitectureLimits()
     budget: SearchBudget = SearchBudget(trials=100)
-    algorithm: Algorithm = "smac"
+    algorithm: Annotated[StrictStr, AfterValidator(check_algorithm)] = "smac"
+    """One of `ALGORITHMS`, or an optimizer of the user's own (`user_optimizers`)."""
+    initial_points: Count = INITIAL_DESIGN_SIZE
+    """Architectures that are tried before the surrogate chooses (the papers: 230 to 240)."""
+    initial_design: InitialDesign = "spread"
+    """How these are chosen: far from each other, or at random, as the papers do."""
+    acquisition: Acquisition = "ei"
+    """Expected improvement, probability of improvement, or upper confidence bound (v1 A.6.4)."""
+    xi: CostWeight = 0.0
+    """Performance that an improvement must bring over the best, for `ei` and `pi`."""
+    kappa: CostWeight = 2.0
+    """Deviations that `ucb` adds to the mean."""
     cost_weight: CostWeight = 0.0
     """Lambda: performance (0 to 1) that one unit of cost per question must bring."""
     cost_unit: CostUnit = "calls"
@@ -207,6 +242,7 @@ class SearchSettings:
     def _identity_fields(self) -> dict[str, Any]:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
         del plain["prices"], plain["door"]  # which doors came of it is in the journal
+        _drop_later_defaults(plain)
         plain["tasks"] = [
             {
                 name: value
@@ -233,12 +269,27 @@ class SearchSettings:
         recorded = {new: old for old, new in RENAMED_SETTINGS.items()}
         return {recorded.get(name, name): value for name, value in asdict(self).items()}
 
-    def compute_cost(self, calls: float, tokens: float, dollars: float | None) -> float:
+    def compute_cost(
+        self, calls: float, tokens: float, dollars: float | None, *, planned: Plan, turns: float = 1.0
+    ) -> float:
         """Cost per question in the objective's unit.
 
+        Args:
+            planned: its plan per answer, which has latency and operations; no account of a run does.
+            turns: answers per question.
+
         Raises:
-            SearchError: dollars are asked for and unknown.
+            SearchError: dollars or operations are asked for and unknown.
         """
+        if self.cost_unit == "latency":
+            return turns * planned.sequential
+        if self.cost_unit == "tflops":
+            if planned.flops is None:
+                raise SearchError(
+                    f"cost in tflops needs the active parameters of {', '.join(planned.unsized)}: name them in a price "
+                    "file (--prices)"
+                )
+            return turns * fmean(planned.flops) / TERA
         if self.cost_unit != "dollars":
             return calls if self.cost_unit == "calls" else tokens / 1000
         if dollars is None:
@@ -248,6 +299,26 @@ class SearchSettings:
     def compute_objective(self, performance: float, cost: float) -> float:
         """What the search maximises (v6 section 3.3): performance minus lambda times cost."""
         return performance - self.cost_weight * cost
+
+
+def _drop_later_defaults(plain: dict[str, Any]) -> None:
+    """Take out what searches of earlier versions did not have and this one does not use: it is the same without."""
+    defaults: dict[str, Any] = {"space": Space(), "limits": ArchitectureLimits(), "budget": SearchBudget()}
+    for owner, names in _LATER_SETTINGS.items():
+        values = plain[owner] if owner else plain
+        before = asdict(defaults[owner]) if owner else {f.name: f.default for f in fields(SearchSettings)}
+        for name in names:
+            if values[name] == before[name]:
+                del values[name]
+
+
+_LATER_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "": ("initial_points", "initial_design", "acquisition", "xi", "kappa"),
+    "space": ("evaluation_places", "tests", "votes", "inserts", "prompts", "proposers", "roles"),
+    "limits": ("tflops", "context"),
+    "budget": ("epsilon", "patience"),
+}
+"""Settings that came after the first version, by what holds them."""
 
 
 def _hash_json(plain: Any) -> str:
@@ -285,6 +356,25 @@ def _find_contradictions(settings: SearchSettings) -> list[str]:
             problems.append(f"pool {name!r}: {missing[0]} is none of the models{did_you_mean(missing[0], models)}")
         if not members:
             problems.append(f"pool {name!r} is empty")
+    if settings.pareto and settings.budget.epsilon is not None:
+        problems.append("budget: epsilon is about one best architecture, and pareto looks for a set: leave one out")
+    return [*problems, *_find_search_contradictions(settings)]
+
+
+def _find_search_contradictions(settings: SearchSettings) -> list[str]:
+    """Settings that the algorithm does not have, and ranks of models that there are not."""
+    problems = []
+    chosen = {"acquisition": "ei", "xi": 0.0, "kappa": 2.0, "initial_design": "spread"}
+    for name, default in chosen.items():
+        if settings.algorithm in ALGORITHMS[1:] and (value := getattr(settings, name)) != default:
+            problems.append(f"{name}={value}: only algorithm smac has it, and this one is {settings.algorithm}")
+    if settings.pareto and settings.acquisition != "ei":
+        problems.append(f"acquisition={settings.acquisition}: with pareto it is ei, cost weighing otherwise each time")
+    sizes = {"generator": len(settings.models), "fuser": len(settings.fuser_models)}
+    for role, names in settings.space.roles:
+        for name in names:
+            if (match := RANK.fullmatch(name)) and match["list"] and int(match["number"]) > sizes[match["list"]]:
+                problems.append(f"space: roles: {role}: {name}, and there are {sizes[match['list']]} to rank")
     return problems
 
 
@@ -338,7 +428,12 @@ def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
         legal = [legal.name for legal in fields(_OWNERS[path[0]] if owner else SearchSettings)]
         return f"{place}: unknown key {name!r}{did_you_mean(str(name), legal)}"
     if kind == "literal_error":
-        literals: Mapping[str, Any] = {"algorithm": Algorithm, "door": DoorOption, "harness": Harness}
+        literals: Mapping[str, Any] = {
+            "door": DoorOption,
+            "harness": Harness,
+            "acquisition": Acquisition,
+            "initial_design": InitialDesign,
+        }
         legal = list(get_args(literals.get(str(name), CostUnit)))
         return f"{place}: unknown {str(name).replace('_', ' ')} {value!r}{did_you_mean(str(value), legal)}"
     if kind == "missing":

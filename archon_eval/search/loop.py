@@ -9,7 +9,7 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from archon_eval.errors import SearchError
@@ -20,12 +20,11 @@ from archon_eval.search.confirm import Confirmation, Confirmed
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.held_out import report_held_out
 from archon_eval.search.journal import Journal
-from archon_eval.search.optimizer import Optimizer
+from archon_eval.search.optimizer import Optimizer, SmacChoices
 from archon_eval.search.optimizers import build_optimizer
 from archon_eval.search.prepare import (
     PlannedArchitecture,
     PlannedSpace,
-    describe_overflows,
     describe_split,
     plan_space,
     prepare_questions,
@@ -146,8 +145,7 @@ class SearchRun:
         self._progress.report("planning the space")
         turns = self._scheduler.ledger.turns
         space = PlannedSpace.build(self._settings, generators, fusers, turns=turns, with_tools=tools)
-        notes = describe_split(self._settings, self._scheduler.splits), describe_overflows(space.options)
-        self._progress.notes += filter(None, notes)
+        self._progress.notes += filter(None, [describe_split(self._settings, self._scheduler.splits), *space.notes])
         optimizer = self._build_optimizer(space)
         confirmation = Confirmation(self._settings, self._scheduler, space, journal=self._journal, model=generators[0])
         tried = TrialLoop(
@@ -206,4 +204,5 @@ class SearchRun:
             penalty=settings.cost_weight * space.cost,
             seed=settings.seed,
             pareto=space.cost if settings.pareto else None,
+            choices=SmacChoices(**{field.name: getattr(settings, field.name) for field in fields(SmacChoices)}),
         )

@@ -1,7 +1,11 @@
-"""The interface of what chooses the next architecture; `optimizers.build_optimizer` makes one by its name."""
+"""The interface of what chooses the next architecture; `optimizers.build_optimizer` makes one by its name.
+
+`Optimizer` and `ListOptimizer` are public: an optimizer of a user's own (docs/optimizers.md) inherits from one of them.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +17,25 @@ INITIAL_DESIGN_SIZE = 10
 by, and more are worth less than its own choices (docs/search.md, Measured)."""
 
 
+@dataclass(frozen=True, slots=True)
+class SmacChoices:
+    """What a user may choose of the search with SMAC3; the fields are those of `SearchSettings`."""
+
+    initial_points: int = INITIAL_DESIGN_SIZE
+    initial_design: str = "spread"
+    acquisition: str = "ei"
+    xi: float = 0.0
+    kappa: float = 2.0
+
+
+DEFAULT_CHOICES = SmacChoices()
+
+
 class Optimizer(ABC):
     """Chooses from a list of configurations, by number, with ask and tell.
 
-    An answer depends on the seed and on what was told alone, so a resumed search goes on as it would have.
+    An answer depends on the seed and on what was told alone, so a resumed search goes on as it would have: it tells a
+    new optimizer all earlier trials, in their order, before it asks.
     """
 
     def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
@@ -42,7 +61,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def tell(self, number: int, performance: float | None, draws: int = 1, *, share: float = 1.0) -> None:
-        """Report a trial.
+        """Report a trial. Later versions may tell more of it, by further keywords: take them as `**more`.
 
         Args:
             performance: from 0 to 1, cost not taken off; None when the trial failed.
@@ -53,7 +72,13 @@ class Optimizer(ABC):
         """Report what a finalist scored with a set of draws that no trial took."""
 
     def estimate(self) -> tuple[Array, Array] | None:
-        """Mean and deviation of every configuration's performance; None without a model or a score."""
+        """Mean and deviation of every configuration's performance; None without a model or a score.
+
+        Finalists are chosen by them. Without them the tried ones with the best scores are confirmed.
+
+        Returns:
+            Two arrays, [configurations], from 0 to 1, cost not taken off.
+        """
         return None
 
     def estimate_draw_effect(self, draws: int) -> float:
@@ -65,7 +90,16 @@ class Optimizer(ABC):
 
 
 class ListOptimizer(Optimizer):
-    """An optimizer that remembers outcomes by itself."""
+    """An optimizer that remembers outcomes by itself: `_choose` is all that it must have.
+
+    >>> class LastFirst(ListOptimizer):
+    ...     def _choose(self, free):
+    ...         return int(free.nonzero()[0][-1])
+    >>> optimizer = LastFirst([Configuration(1), Configuration(2)], penalty=np.zeros(2), seed=0)
+    >>> optimizer.tell(1, 0.5)
+    >>> optimizer.ask({}), optimizer.ask({0: 1})
+    (0, None)
+    """
 
     def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
         super().__init__(configurations, penalty, seed)

@@ -13,8 +13,9 @@ from operator import ne
 from typing import Any
 
 from archon_eval.errors import SearchError
-from archon_eval.search.optimizer import ListOptimizer, Optimizer
-from archon_eval.search.space import Array, Configuration
+from archon_eval.search.optimizer import DEFAULT_CHOICES, ListOptimizer, Optimizer, SmacChoices
+from archon_eval.search.space import Array, Configuration, extract_axes
+from archon_eval.search.user_optimizers import ALGORITHMS, build_user_optimizer
 
 
 class RandomSearch(ListOptimizer):
@@ -56,21 +57,15 @@ class GreedySearch(ListOptimizer):
             self._neighbour_cache[here] = [
                 number
                 for number, other in enumerate(self._points)
-                if sum(map(ne, point, other)) == 1 and _is_one_step(point[2], other[2])
+                if sum(map(ne, point, other)) == 1 and _is_one_step(point[0], other[0])
             ]
         return self._neighbour_cache[here]
 
 
 def _make_point(configuration: Configuration) -> tuple[Any, ...]:
-    return (
-        configuration.generators,
-        configuration.samples,
-        configuration.fusers,
-        configuration.critic_ranker,
-        configuration.evaluation,
-        configuration.temperature,
-        configuration.pool,
-    )
+    axes = {name: value for name, value in extract_axes(configuration).items() if not name.startswith("width")}
+    del axes["layers"]
+    return (configuration.fusers, *axes.values())
 
 
 def _is_one_step(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
@@ -91,17 +86,21 @@ def build_optimizer(
     penalty: Array,
     seed: int = 0,
     pareto: Array | None = None,
+    choices: SmacChoices = DEFAULT_CHOICES,
 ) -> Optimizer:
-    """An optimizer by its name in `config.ALGORITHMS`.
+    """An optimizer by its name: one of `ALGORITHMS`, or a user's own (`user_optimizers`).
 
     Args:
         calls: expected calls per question of each configuration.
         penalty: what the objective takes off each one's performance for its cost.
         pareto: cost of each, to look for the front instead of the best.
+        choices: of SMAC3's initial design and acquisition.
 
     Raises:
-        SearchError: SMAC3 is not installed.
+        SearchError: SMAC3 is not installed, or a user's own optimizer cannot be built.
     """
+    if algorithm not in ALGORITHMS:
+        return build_user_optimizer(algorithm, configurations=configurations, calls=calls, penalty=penalty, seed=seed)
     if algorithm == "random":
         return RandomSearch(configurations, penalty, seed)
     if algorithm == "greedy":
@@ -113,9 +112,9 @@ def build_optimizer(
     if algorithm == "smac-stock":
         from archon_eval.search.smac_stock import StockSmacOptimizer
 
-        return StockSmacOptimizer(configurations, penalty, seed)
+        return StockSmacOptimizer(configurations, penalty, seed, initial_points=choices.initial_points)
     from archon_eval.search.smac_optimizer import ParetoOptimizer, SmacOptimizer
 
     if pareto is None:
-        return SmacOptimizer(configurations, penalty, seed, calls=calls)
-    return ParetoOptimizer(configurations, pareto, seed, calls=calls)
+        return SmacOptimizer(configurations, penalty, seed, calls=calls, choices=choices)
+    return ParetoOptimizer(configurations, pareto, seed, calls=calls, choices=choices)

@@ -5,42 +5,138 @@
 >>> tracker.mark_paid(0, draws=1)
 >>> tracker.count_unpaid(draws=1).tolist()  # a third generator, then critic, ranker and fuser on other candidates
 [0.0, 4.0]
+
+What a call's prompt depends on follows from the steps that the architecture is built from (`space.list_steps`): a
+generator's on nothing before it, nor tests'; a verdict's on one candidate; everything else's on all that stands before.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from archon_eval.search.space import Array, Configuration
+from archon_eval.search.space import RANKER_TOP_K, Array, Configuration, Step, list_steps
+from archon_eval.search.space.layout import RANK
+
+CallGroup = tuple[Any, float]
+"""(key, calls per question): equal keys are the same calls."""
 
 
-def group_calls(configuration: Configuration, calls: float) -> Iterator[tuple[Any, float]]:
-    """What a configuration's calls are, in groups: (key, calls per question); equal keys are the same calls.
+class _Flow(NamedTuple):
+    """What reaches a step."""
 
-    Args:
-        calls: of the whole, from its plan; what no other group takes is the evaluation before the last fuser.
-    """
-    base = (configuration.pool, configuration.temperature)
-    for model in range(configuration.generators):
-        for sample in range(configuration.samples):
-            yield (base, model, sample), 1.0
-    rest = calls - configuration.candidates
-    stem = (base, configuration.generators, configuration.samples, configuration.critic_ranker)
-    for place, width in enumerate(configuration.fusers):
-        before = (stem, configuration.fusers[:place])
-        last = place == len(configuration.fusers) - 1
-        if configuration.critic_ranker:
-            judged = (
-                2.0 if (configuration.fusers[place - 1] if place else configuration.candidates) > 1 else 1.0
-            )  # no ranking of one
-            rest -= judged
-            yield (before, "critic_ranker"), judged
-        for fuser in range(width):
-            rest -= 1
-            yield (before, configuration.evaluation if last else "", fuser), 1.0
-    if rest > 0:
-        yield (stem, configuration.fusers, configuration.evaluation), rest
+    prefix: int
+    """Stands for everything before it."""
+    candidates: tuple[Any, ...] | None
+    """The call that made each, in any order; None where it is not known which there are."""
+    least: int
+    most: int
+    """How many."""
+
+
+class CallGrouper:
+    """Tells the calls of configurations in groups, under the same keys where they are the same calls."""
+
+    def __init__(self) -> None:
+        self._prefixes: dict[Any, int] = {}
+
+    def group(self, configuration: Configuration, calls: float) -> list[CallGroup]:
+        """What a configuration's calls are.
+
+        Args:
+            calls: of the whole, from its plan: what the known steps do not take is that of layers of the user's own,
+                without these of the evaluation.
+        """
+        base = self._intern(configuration.pool, configuration.temperature, configuration.prompts)
+        roles = dict(configuration.roles)
+        groups: list[CallGroup] = []
+        evaluation: list[CallGroup] = []
+        inserted: list[Any] = []
+        flow = _Flow(base, None, 0, 0)
+        tests: tuple[Any, ...] = ()
+        for step in list_steps(configuration):
+            model = roles.get(step.role, "")
+            key = (flow.prefix, step.kind, step.options, model)
+            prefix = self._intern(*key, step.width)
+            expected = (flow.least + flow.most) / 2
+            if step.kind == "generator":
+                makes = tuple(_list_generator_calls(configuration, base, model))
+                groups += [(call, 1.0) for call in makes]
+                flow = _Flow(self._intern(base, makes), makes, len(makes), len(makes))
+            elif step.kind == "fuser":
+                makes = tuple((*key, number) for number in range(step.width))
+                groups += [(call, 1.0) for call in makes]
+                flow = _Flow(prefix, makes, step.width, step.width)
+            elif step.kind == "critic":
+                groups.append((key, 1.0))
+                flow = flow._replace(prefix=prefix)
+            elif step.kind == "ranker":
+                groups.append((key, ((flow.least > 1) + (flow.most > 1)) / 2))  # no ranking of one
+                flow = _keep_best(flow._replace(prefix=prefix), dict(step.options).get("top_k", RANKER_TOP_K))
+            elif step.kind == "unit_test_generator":
+                tests = (base, step.kind, step.options, model)
+                groups.append((tests, 1.0))
+                flow = flow._replace(prefix=prefix)
+            elif step.kind == "insert":
+                inserted.append(key)
+                flow = _Flow(prefix, None, 1, max(1, flow.most))
+            else:
+                per_candidate = _count_verdict_calls(step)
+                if flow.candidates is None:
+                    evaluation.append((key, per_candidate * expected))
+                else:
+                    about = (base, step.kind, model, tests)
+                    evaluation += [((*about, candidate), per_candidate) for candidate in flow.candidates]
+                flow = _Flow(prefix, None, 1, flow.most)
+        return groups + _share_rest(flow.prefix, calls - sum(count for _, count in groups), evaluation, inserted)
+
+    def _intern(self, *parts: Any) -> int:
+        """A number in place of nested parts, which are long to compare."""
+        return self._prefixes.setdefault(parts, len(self._prefixes))
+
+
+def group_calls(configuration: Configuration, calls: float) -> list[CallGroup]:
+    """The calls of one configuration in groups; keys can be compared within one `CallGrouper` only."""
+    return CallGrouper().group(configuration, calls)
+
+
+def _list_generator_calls(configuration: Configuration, base: int, model: str) -> Iterator[Any]:
+    """The call that makes each candidate: the n-th sample of a model, by its rank where it has one."""
+    counts = configuration.proposers or (configuration.samples,) * configuration.generators
+    if model:
+        match = RANK.fullmatch(model)
+        generator = match and "generator" in (match["best"], match["list"])
+        who: Any = int(match["number"] or 1) - 1 if match and generator else model
+        counts = (sum(counts),)
+    for rank, count in enumerate(counts):
+        for sample in range(count):
+            yield (base, who if model else rank, sample)
+
+
+def _count_verdict_calls(step: Step) -> float:
+    """Calls per candidate of what judges each by itself."""
+    if step.kind == "verifier":
+        return 2.0
+    return 1.0 if step.kind == "unit_test_evaluator" and not step.options else 0.0  # what is run calls no model
+
+
+def _keep_best(flow: _Flow, top_k: int) -> _Flow:
+    """Behind a ranker: where all are kept, their order alone is new."""
+    if flow.most <= top_k:
+        return flow
+    return _Flow(flow.prefix, None, min(flow.least, top_k), top_k)
+
+
+def _share_rest(prefix: int, rest: float, evaluation: Sequence[CallGroup], inserted: Sequence[Any]) -> list[CallGroup]:
+    """The groups of steps whose number of calls only the plan knows."""
+    if inserted:
+        left = max(0.0, rest - sum(count for _, count in evaluation))
+        return [*evaluation, *((key, left / len(inserted)) for key in inserted)]
+    if total := sum(count for _, count in evaluation):
+        scale = max(0.0, rest) / total
+        return [(key, count * scale) for key, count in evaluation]
+    return [((prefix, "rest"), rest)] if rest > 0 else []
 
 
 class PaidCallTracker:
@@ -48,11 +144,13 @@ class PaidCallTracker:
 
     def __init__(self, configurations: Sequence[Configuration], calls: Sequence[float]) -> None:
         numbers: dict[Any, int] = {}
-        groups = [list(group_calls(*pair)) for pair in zip(configurations, calls, strict=True)]
-        self._ids = np.array([numbers.setdefault(key, len(numbers)) for group in groups for key, _ in group])
-        self._calls = np.array([count for group in groups for _, count in group])
-        sizes = [len(group) for group in groups]
-        self._starts = np.cumsum([0, *sizes])
+        grouper, ids, counts, starts = CallGrouper(), array("q"), array("d"), array("q", [0])
+        for configuration, whole in zip(configurations, calls, strict=True):
+            for key, count in grouper.group(configuration, whole):
+                ids.append(numbers.setdefault(key, len(numbers)))
+                counts.append(count)
+            starts.append(len(ids))
+        self._ids, self._calls, self._starts = np.array(ids), np.array(counts), np.array(starts)
         self._size = len(numbers)
         self._paid: dict[int, Any] = {}
 

@@ -4,7 +4,7 @@ questions = prepare_questions(settings)
 space = PlannedSpace.build(settings, generators, fusers, turns=1.0)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from math import inf
@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from archon_eval.architecture.spec import Architecture
-from archon_eval.engine.engine import TOOLS_REFUSED
-from archon_eval.engine.plan import Plan, plan
-from archon_eval.errors import SearchError, did_you_mean
+from archon_eval.engine.engine import TOOLS_REFUSED, list_tool_obstacles
+from archon_eval.engine.plan import Plan, PlanMemo, plan
+from archon_eval.errors import ArchitectureError, SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.door import DoorChoice
 from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
 from archon_eval.search.questions import choose_dev_share, load_questions
-from archon_eval.search.space import Array, Configuration
+from archon_eval.search.space import Array, Configuration, LayerBuilder
 from archon_eval.search.trial import QuestionSplits
 from archon_eval.tasks._data import DEV_SHARE
 
@@ -51,6 +51,8 @@ class PlannedSpace:
     """Of each option, per answer."""
     cost: Array
     """[options], per question, in the objective's unit."""
+    notes: tuple[str, ...] = ()
+    """What the list does not say by itself."""
 
     @classmethod
     def build(
@@ -71,10 +73,10 @@ class PlannedSpace:
         Raises:
             SearchError: nothing is within the limits.
         """
-        options = plan_space(settings, generators, fusers, with_tools=with_tools)
+        options, notes = survey_space(settings, generators, fusers, with_tools=with_tools)
         calls = tuple(fmean(option.plan.calls) for option in options)
         cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
-        return cls(tuple(options), calls, cost)
+        return cls(tuple(options), calls, cost, (*notes, *filter(None, [describe_overflows(options)])))
 
 
 class PreparedQuestions(NamedTuple):
@@ -138,20 +140,40 @@ def _check_settings(settings: SearchSettings) -> None:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
     if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:
         raise SearchError("the budget of the search sets the solver argument 'budget' of each eval: leave one out")
-    uses = {
-        "a budget in dollars": settings.budget.dollars < inf,
-        "a limit in dollars": settings.limits.dollars is not None,
-        "cost in dollars": settings.cost_unit == "dollars",
-    }
-    table = load_prices(settings.prices)
-    models = dict.fromkeys([*settings.models, *settings.fusers, *filter(None, [settings.judge])])
-    for what, used in uses.items():
-        if used and (unpriced := [model for model in models if table.get_price(model) is None]):
-            raise SearchError(f"{what} needs a price of {', '.join(unpriced)}: name it in a price file (--prices)")
-    # what dollars exclude depends on the ranking
-    limits = replace(settings.limits, dollars=None)
+    _check_price_table(settings)
+    # what dollars and operations exclude depends on the ranking
+    limits = replace(settings.limits, dollars=None, tflops=None)
     if limits != type(limits)():
         plan_space(replace(settings, limits=limits), settings.models, settings.fuser_models, first=True)
+
+
+def _check_price_table(settings: SearchSettings) -> None:
+    """Refuse what the price table does not know and the search must."""
+    table, limits = load_prices(settings.prices), settings.limits
+    named = [name for _, names in settings.space.roles for name in names if "/" in name]
+    models = dict.fromkeys([*settings.models, *settings.fusers, *filter(None, [settings.judge]), *named])
+    columns: dict[str, tuple[Callable[[str], Any], dict[str, bool]]] = {
+        "a price": (
+            table.get_price,
+            {
+                "a budget in dollars": settings.budget.dollars < inf,
+                "a limit in dollars": limits.dollars is not None,
+                "cost in dollars": settings.cost_unit == "dollars",
+            },
+        ),
+        "the active parameters": (
+            table.get_active_parameters,
+            {
+                "a limit in tflops": limits.tflops is not None,
+                "cost in tflops": settings.cost_unit == "tflops",
+            },
+        ),
+        "the context window": (table.get_context, {"the limit `context`": limits.context}),
+    }
+    for column, (look_up, uses) in columns.items():
+        for what, used in uses.items():
+            if used and (unknown := [model for model in models if look_up(model) is None]):
+                raise SearchError(f"{what} needs {column} of {', '.join(unknown)}: name it in a price file (--prices)")
 
 
 def plan_space(
@@ -167,6 +189,18 @@ def plan_space(
     Raises:
         SearchError: there is none; says which limit excludes them.
     """
+    return survey_space(settings, generators, fusers, first=first, with_tools=with_tools)[0]
+
+
+def survey_space(
+    settings: SearchSettings,
+    generators: Sequence[str],
+    fusers: Sequence[str],
+    *,
+    first: bool = False,
+    with_tools: Sequence[str] = (),
+) -> tuple[list[PlannedArchitecture], list[str]]:
+    """The same as `plan_space`, with notes on what is not in the list and no limit excludes."""
     space, prices = replace(settings.space, judge=settings.judge), load_prices(settings.prices)
     configurations = space.list_configurations(len(generators))
     if not configurations:
@@ -174,34 +208,74 @@ def plan_space(
             f"the space has no valid architecture for {len(generators)} models: fewest generators "
             f"{min(space.generators, default=0)}, at most {space.max_candidates} candidates"
         )
-    if with_tools:
-        configurations = [each for each in configurations if not each.fusers and each.evaluation != "unit_tests"]
-        if not configurations:
-            raise SearchError(
-                f"{', '.join(with_tools)} offers tools, and every architecture of the space has fusers or unit tests, "
-                f"which {TOOLS_REFUSED}: take --space small, or a space with `layers: 0` (no fusion) and `evaluations` "
-                "without unit_tests"
-            )
-    options: dict[str, PlannedArchitecture] = {}
-    broken: dict[str, list[float]] = {}
-    memo: dict[Any, Any] = {}
+    builder, memo = LayerBuilder(space, generators, fusers), PlanMemo()
+    options: dict[tuple[int, ...], PlannedArchitecture] = {}
+    exceeded: dict[str, list[float]] = {}
+    against_rules: dict[str, str] = {}
+    refused = 0
     for configuration in configurations:
-        architecture = space.build_architecture(configuration, generators, fusers)
+        identity = tuple(map(id, builder.build_layers(configuration)))
+        if identity in options:  # equal layers are the same objects
+            continue
+        try:
+            architecture = builder.build_architecture(configuration)
+        except ArchitectureError as exc:
+            if not configuration.insert:
+                raise
+            against_rules[configuration.key] = str(exc)
+            continue
+        if with_tools and list_tool_obstacles(
+            [memo.build(*pair).components for pair in enumerate(architecture.layers, 1)]
+        ):
+            refused += 1
+            continue
         planned = plan(architecture, prices=prices, memo=memo)
         problems = settings.limits.find_exceeded(planned)
         for name, takes in problems.items():
-            broken.setdefault(name, []).append(takes)
+            exceeded.setdefault(name, []).append(takes)
         if not problems:
-            options.setdefault(architecture.fingerprint, PlannedArchitecture(configuration, architecture, planned))
+            options[identity] = PlannedArchitecture(configuration, architecture, planned)
             if first:
                 break
     if not options:
-        reasons = ", ".join(
-            f"{name} at most {getattr(settings.limits, name):g} excludes {len(takes)} (they take {min(takes):.4g} up)"
-            for name, takes in broken.items()
+        raise SearchError(
+            _explain_empty(settings, len(configurations), exceeded, against_rules, with_tools if refused else ())
         )
-        raise SearchError(f"the limits exclude all {len(configurations)} architectures of the space: {reasons}")
-    return list(options.values())
+    return list(options.values()), _describe_against_rules(against_rules)
+
+
+def _explain_empty(
+    settings: SearchSettings,
+    count: int,
+    exceeded: Mapping[str, Sequence[float]],
+    against_rules: Mapping[str, str],
+    with_tools: Sequence[str],
+) -> str:
+    if with_tools and not exceeded:
+        return (
+            f"{', '.join(with_tools)} offers tools, and every architecture of the space has fusers or unit tests, "
+            f"which {TOOLS_REFUSED}: take --space small, or a space with `layers: 0` (no fusion) and `evaluations` "
+            "without unit_tests"
+        )
+    if against_rules and not exceeded:
+        return _describe_against_rules(against_rules)[0]
+    reasons = ", ".join(
+        f"{name} excludes {len(takes)} (of which a prompt may not fit)"
+        if name == "context"
+        else f"{name} at most {getattr(settings.limits, name):g} excludes {len(takes)} (they take {min(takes):.4g} up)"
+        for name, takes in exceeded.items()
+    )
+    return f"the limits exclude all {count} architectures of the space: {reasons}"
+
+
+def _describe_against_rules(against_rules: Mapping[str, str]) -> list[str]:
+    if not against_rules:
+        return []
+    name, why = next(iter(against_rules.items()))
+    return [
+        f"{len(against_rules):,} architectures are left out of the space: with the space's `inserts` they break the "
+        f"rules of construction. For example {name}: {why}"
+    ]
 
 
 def describe_split(settings: SearchSettings, splits: QuestionSplits) -> str:
@@ -237,4 +311,4 @@ def estimate_cost(settings: SearchSettings, planned: Plan) -> float:
     """Cost per question in the objective's unit, by the plan: the mean of its least and most."""
     tokens = fmean(usage.input_tokens + usage.output_tokens for usage in planned.usage)
     dollars = fmean(planned.dollars) if planned.dollars else None
-    return settings.compute_cost(fmean(planned.calls), tokens, dollars)
+    return settings.compute_cost(fmean(planned.calls), tokens, dollars, planned=planned)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Strict
 from pydantic_core import PydanticCustomError
 
+from archon_eval.search.user_optimizers import ALGORITHMS, find_name_problem
 from archon_eval.simulation.model_names import parse_model_names
 
 DECIDED_SOLVER_ARGS = ("architecture", "models", "epoch_offset", "first_epoch")
@@ -62,6 +63,13 @@ def parse_scale(value: Any) -> Any:
 def parse_tasks(value: Any) -> Any:
     items = value if isinstance(value, list | tuple) else [value]
     return tuple({"name": item} if isinstance(item, str) else item for item in items)
+
+
+def check_algorithm(name: str) -> str:
+    """The name of what chooses architectures, one that is there."""
+    if name not in ALGORITHMS and (problem := find_name_problem(name)):
+        raise PydanticCustomError("whole", "{problem}", {"problem": problem})
+    return name
 
 
 def parse_models(value: Any) -> Any:

@@ -3,9 +3,10 @@
 | SMAC3's | ours |
 |---|---|
 | model | `SurrogateModel`: a Gaussian process on features of architectures, trained on the run history's X and Y |
-| acquisition function | `ImprovementPerCall`: improvement by the square root of the calls that a trial still pays |
+| acquisition function | `ImprovementPerCall`: improvement by the square root of the calls that a trial still pays; \
+`ProbabilityPerCall`, `UpperBound` |
 | acquisition maximizer | `ExhaustiveMaximizer`: looks at every configuration of the list |
-| initial design | `SpreadDesign`: each farthest from those before |
+| initial design | `SpreadDesign`: each farthest from those before; `RandomDesign` |
 | intensifier | `OneTrialIntensifier`: each configuration once; a trial's seed is its set of draws |
 | run history encoder | `TrialEncoder`: a trial's draws and share of questions stand beside its configuration |
 """
@@ -27,7 +28,7 @@ from smac.runhistory.dataclasses import TrialInfo, TrialKey, TrialValue
 from smac.runhistory.encoder.encoder import RunHistoryEncoder
 from smac.runhistory.enumerations import StatusType
 
-from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
+from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE, SmacChoices
 from archon_eval.search.smac_space import ListedSpace
 from archon_eval.search.space import Array
 from archon_eval.search.surrogate import Observation, Surrogate
@@ -99,8 +100,13 @@ class ImprovementPerCall(AbstractAcquisitionFunction):
     root, not by the calls: by the calls themselves, cheap trials that teach little would always come first.
     """
 
-    def __init__(self, listed: ListedSpace, penalty: Array) -> None:
+    def __init__(self, listed: ListedSpace, penalty: Array, *, xi: float = 0.0) -> None:
+        """
+        Args:
+            xi: what an improvement must bring over the best, in points of performance.
+        """
         super().__init__()
+        self._xi = xi
         self._listed = listed
         self.penalty = penalty
         """[configurations], in points of performance."""
@@ -117,12 +123,46 @@ class ImprovementPerCall(AbstractAcquisitionFunction):
         return self.penalty[self._listed.find_places(X)] + mean.ravel(), np.sqrt(variance).ravel()
 
     def _compute(self, X: Array) -> Array:
-        best = self._predict_objective(self._tried)[0].min()
         objective, deviation = self._predict_objective(X)
-        gain = best - objective
-        improvement = gain * norm.cdf(gain / deviation) + deviation * norm.pdf(gain / deviation)
+        value = self._score(objective, deviation)
         scale = np.broadcast_to(self.scale, len(self._listed.vectors))[self._listed.find_places(X)]
-        return np.asarray(improvement / scale).reshape(-1, 1)
+        return np.asarray(value / scale).reshape(-1, 1)
+
+    def _score(self, objective: Any, deviation: Any) -> Any:
+        """What each configuration is worth trying, before calls count."""
+        gain = self._find_best() - self._xi - objective
+        return gain * norm.cdf(gain / deviation) + deviation * norm.pdf(gain / deviation)
+
+    def _find_best(self) -> float:
+        """The best objective, as a cost, of what is tried, as the model sees it."""
+        return float(self._predict_objective(self._tried)[0].min())
+
+
+class ProbabilityPerCall(ImprovementPerCall):
+    """Probability of an improvement by at least xi, by the square root of unpaid calls (v1 A.6.4)."""
+
+    def _score(self, objective: Any, deviation: Any) -> Any:
+        return norm.cdf((self._find_best() - self._xi - objective) / deviation)
+
+
+class UpperBound(ImprovementPerCall):
+    """Upper confidence bound: mean plus kappa deviations (v1 A.6.4). A bound is no gain, so calls do not divide it."""
+
+    def __init__(self, listed: ListedSpace, penalty: Array, *, kappa: float) -> None:
+        super().__init__(listed, penalty)
+        self._kappa = kappa
+
+    def _compute(self, X: Array) -> Array:
+        objective, deviation = self._predict_objective(X)
+        return np.asarray(self._kappa * deviation - objective).reshape(-1, 1)
+
+
+def build_acquisition(listed: ListedSpace, penalty: Array, choices: SmacChoices) -> ImprovementPerCall:
+    """The acquisition function that the settings name."""
+    if choices.acquisition == "ucb":
+        return UpperBound(listed, penalty, kappa=choices.kappa)
+    kind = ProbabilityPerCall if choices.acquisition == "pi" else ImprovementPerCall
+    return kind(listed, penalty, xi=choices.xi)
 
 
 class ExhaustiveMaximizer(AbstractAcquisitionMaximizer):
@@ -147,8 +187,10 @@ class ExhaustiveMaximizer(AbstractAcquisitionMaximizer):
 class SpreadDesign(AbstractInitialDesign):
     """A seeded configuration, then always the one whose features are farthest from all before."""
 
-    def __init__(self, scenario: Scenario, listed: ListedSpace, rows: Array, *, first: int) -> None:
-        super().__init__(scenario, n_configs=min(INITIAL_DESIGN_SIZE, len(rows)))
+    def __init__(
+        self, scenario: Scenario, listed: ListedSpace, rows: Array, *, first: int, size: int = INITIAL_DESIGN_SIZE
+    ) -> None:
+        super().__init__(scenario, n_configs=min(size, len(rows)))
         self._listed, self._rows, self._first = listed, rows, first
 
     def _select_configurations(self) -> list[ConfigSpace.Configuration]:
@@ -158,6 +200,21 @@ class SpreadDesign(AbstractInitialDesign):
             chosen.append(int(apart.argmax()))
             apart = np.minimum(apart, np.square(self._rows - self._rows[chosen[-1]]).sum(axis=1))
         return [self._listed.get_configuration(place) for place in chosen]
+
+
+class RandomDesign(AbstractInitialDesign):
+    """Configurations at random, as the papers begin (v6 A.4.2)."""
+
+    def __init__(self, scenario: Scenario, listed: ListedSpace, *, order: Any, size: int = INITIAL_DESIGN_SIZE) -> None:
+        """
+        Args:
+            order: all places, in a random order.
+        """
+        super().__init__(scenario, n_configs=min(size, len(order)))
+        self._listed, self._chosen = listed, order[:size]
+
+    def _select_configurations(self) -> list[ConfigSpace.Configuration]:
+        return [self._listed.get_configuration(int(place)) for place in self._chosen]
 
 
 class OneTrialIntensifier(AbstractIntensifier):

@@ -10,15 +10,16 @@ from smac.random_design.probability_design import ProbabilityRandomDesign
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from smac.runhistory.enumerations import StatusType
 
-from archon_eval.search.optimizer import Optimizer
+from archon_eval.search.optimizer import DEFAULT_CHOICES, Optimizer, SmacChoices
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.smac_components import (
     ExhaustiveMaximizer,
-    ImprovementPerCall,
     OneTrialIntensifier,
+    RandomDesign,
     SpreadDesign,
     SurrogateModel,
     TrialEncoder,
+    build_acquisition,
 )
 from archon_eval.search.smac_space import ListedSpace, temporary_scenario
 from archon_eval.search.space import Array, Configuration, compute_features
@@ -29,18 +30,25 @@ class SmacOptimizer(Optimizer):
     """SMAC3 with a Gaussian process on features, which looks at every configuration of the list."""
 
     def __init__(
-        self, configurations: Sequence[Configuration], penalty: Array, seed: int, *, calls: Sequence[float]
+        self,
+        configurations: Sequence[Configuration],
+        penalty: Array,
+        seed: int,
+        *,
+        calls: Sequence[float],
+        choices: SmacChoices = DEFAULT_CHOICES,
     ) -> None:
         """
         Args:
             calls: expected calls per question of each configuration.
+            choices: initial design and acquisition.
         """
         super().__init__(configurations, penalty, seed)
         rows = compute_features(configurations, calls)
         self._paid_calls = PaidCallTracker(configurations, calls)
         self._listed = ListedSpace(configurations, seed)
         self._model = SurrogateModel(self._listed, rows, seed)
-        self._acquisition = ImprovementPerCall(self._listed, penalty)
+        self._acquisition = build_acquisition(self._listed, penalty, choices)
         with temporary_scenario(self._listed.space, seed) as scenario:
             self._intensifier, self._encoder = OneTrialIntensifier(scenario), TrialEncoder(scenario)
             self._smac = HyperparameterOptimizationFacade(
@@ -48,7 +56,17 @@ class SmacOptimizer(Optimizer):
                 model=self._model,
                 acquisition_function=self._acquisition,
                 acquisition_maximizer=ExhaustiveMaximizer(self._listed, seed),
-                initial_design=SpreadDesign(scenario, self._listed, rows, first=int(self._shuffle_order()[0])),
+                initial_design=(
+                    RandomDesign(scenario, self._listed, order=self._shuffle_order(), size=choices.initial_points)
+                    if choices.initial_design == "random"
+                    else SpreadDesign(
+                        scenario,
+                        self._listed,
+                        rows,
+                        first=int(self._shuffle_order()[0]),
+                        size=choices.initial_points,
+                    )
+                ),
                 random_design=ProbabilityRandomDesign(0.0),
                 intensifier=self._intensifier,
                 runhistory_encoder=self._encoder,
@@ -135,9 +153,15 @@ class ParetoOptimizer(SmacOptimizer):
     """Another weight of cost at every ask, so that the whole front is looked for."""
 
     def __init__(
-        self, configurations: Sequence[Configuration], cost: Array, seed: int, *, calls: Sequence[float]
+        self,
+        configurations: Sequence[Configuration],
+        cost: Array,
+        seed: int,
+        *,
+        calls: Sequence[float],
+        choices: SmacChoices = DEFAULT_CHOICES,
     ) -> None:
-        super().__init__(configurations, np.zeros(len(cost)), seed, calls=calls)
+        super().__init__(configurations, np.zeros(len(cost)), seed, calls=calls, choices=choices)
         self._cost = (cost - cost.min()) / max(float(np.ptp(cost)), 1e-9)
 
     def _prepare_acquisition(self, draws: int) -> None:

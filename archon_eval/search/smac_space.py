@@ -9,7 +9,7 @@ Importing SMAC3 takes seconds, so only its optimizers import this module, and on
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import prod
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,11 +18,9 @@ import ConfigSpace
 import numpy as np
 from smac import Scenario
 
-from archon_eval.errors import SearchError
-from archon_eval.search.space import Array, Configuration
+from archon_eval.search.space import Array, Configuration, extract_axes
+from archon_eval.search.space.configuration import END
 
-MAX_CODES = 2**53
-"""Up to here floats hold every whole number."""
 UNLIMITED_TRIALS = 1_000_000
 """SMAC3 wants a number; when to stop is the search's business."""
 
@@ -31,10 +29,6 @@ class ListedSpace:
     """The configurations that may be tried, of all that the axes' product has."""
 
     def __init__(self, configurations: Sequence[Configuration], seed: int) -> None:
-        """
-        Raises:
-            SearchError: the axes have more combinations than there are codes to tell them apart.
-        """
         points = [extract_axes(configuration) for configuration in configurations]
         self.space = build_axes_space(points, seed)
         indexes = {
@@ -45,13 +39,7 @@ class ListedSpace:
             [[index.get(point.get(name), np.nan) for name, index in indexes.items()] for point in points]
         ).reshape(len(points), len(indexes))
         """[configurations, axes]: the index of each axis' value, NaN for an axis that a configuration does not have."""
-        sizes = [len(index) + 1 for index in indexes.values()]
-        if prod(sizes) > MAX_CODES:
-            axes = ", ".join(f"{name} {len(index)}" for name, index in indexes.items())
-            why = "too many combinations of values for SMAC"
-            raise SearchError(f"the space has {why} ({axes}): leave some out, or take another algorithm")
-        self._strides = np.array([float(prod(sizes[place + 1 :])) for place in range(len(sizes))])
-        codes = self._encode(self.vectors)
+        self._weights, codes = self._find_distinct_codes()
         self._order = codes.argsort()
         self._sorted_codes = codes[self._order]
         self._objects: dict[int, ConfigSpace.Configuration] = {}
@@ -64,33 +52,34 @@ class ListedSpace:
 
     def find_places(self, vectors: Array) -> Any:
         """Where vectors [n, axes] are in the list; -1 for those that are not."""
-        codes = self._encode(vectors)
-        nearest = np.searchsorted(self._sorted_codes, codes).clip(max=len(self._sorted_codes) - 1)
-        return np.where(self._sorted_codes[nearest] == codes, self._order[nearest], -1)
+        if vectors is self.vectors:
+            return np.arange(len(vectors))
+        codes = _encode(vectors, self._weights)
+        nearest = self._order[np.searchsorted(self._sorted_codes, codes).clip(max=len(self._sorted_codes) - 1)]
+        # by the code where to look, by the vector whether it is the one: others may have the same code
+        same = (np.nan_to_num(self.vectors[nearest], nan=-1.0) == np.nan_to_num(vectors, nan=-1.0)).all(axis=1)
+        return np.where(same, nearest, -1)
 
-    def _encode(self, vectors: Array) -> Any:
-        """A vector as one whole number: its indexes, -1 for NaN, are the digits."""
-        return (np.nan_to_num(vectors, nan=-1.0) + 1) @ self._strides
+    def _find_distinct_codes(self) -> tuple[Any, Any]:
+        """Weights with which every vector of the list has a code of its own, and the codes."""
+        for seed in count():
+            weights = np.random.default_rng(seed).integers(0, 2**63, self.vectors.shape[1], dtype=np.uint64)
+            codes = _encode(self.vectors, weights)
+            if len(np.unique(codes)) == len(codes):
+                return weights, codes
+        raise AssertionError  # never: equal vectors would be one configuration
 
 
-def extract_axes(configuration: Configuration) -> dict[str, Any]:
-    """The value of every axis; widths of layers that a configuration does not have are missing."""
-    axes = {
-        "pool": configuration.pool,
-        "generators": configuration.generators,
-        "samples": configuration.samples,
-        "layers": len(configuration.fusers),
-        "critic_ranker": configuration.critic_ranker,
-        "evaluation": configuration.evaluation,
-        "temperature": configuration.temperature,
-    }
-    return axes | {f"width{layer}": width for layer, width in enumerate(configuration.fusers[:-1], 1)}
+def _encode(vectors: Array, weights: Any) -> Any:
+    """A vector as one whole number of 64 bits: its indexes, -1 for NaN, by the weights, without what overflows."""
+    return ((np.nan_to_num(vectors, nan=-1.0) + 1).astype(np.uint64) * weights).sum(axis=1, dtype=np.uint64)
 
 
 def build_axes_space(points: Sequence[Mapping[str, Any]], seed: int) -> ConfigSpace.ConfigurationSpace:
     """The axes with more than one value: numbers are ordinal, words and flags categorical.
 
-    The width of fusion layer n exists in stacks with more than n layers (the last layer has one fuser).
+    The width of fusion layer n exists in stacks with more than n layers (the last layer has one fuser), and of n layers
+    where a vote stands behind them.
     """
     values: dict[str, set[Any]] = {}
     for point in points:
@@ -100,11 +89,30 @@ def build_axes_space(points: Sequence[Mapping[str, Any]], seed: int) -> ConfigSp
     axes = {name: _build_axis(name, sorted(legal)) for name, legal in values.items() if len(legal) > 1}
     space.add(list(axes.values()))
     for name, axis in axes.items():
-        if name.startswith("width") and "layers" in axes:
-            deep = [layers for layers in sorted(values["layers"]) if layers > int(name.removeprefix("width"))]
-            if len(deep) < len(values["layers"]):
-                space.add(ConfigSpace.InCondition(axis, axes["layers"], deep))
+        if name.startswith("width") and (condition := _build_width_condition(axis, axes, values, points)) is not None:
+            space.add(condition)
     return space
+
+
+def _build_width_condition(
+    axis: Any, axes: Mapping[str, Any], values: Mapping[str, set[Any]], points: Sequence[Mapping[str, Any]]
+) -> Any:
+    """Where the axis exists; None for everywhere."""
+    layer = int(axis.name.removeprefix("width"))
+    deep = [layers for layers in sorted(values["layers"]) if layers > layer]
+    with_vote = layer in values["layers"] and any(p["layers"] == layer and axis.name in p for p in points)
+    without = any(axis.name not in point for point in points)
+    if not without or ("layers" not in axes and "vote" not in axes):
+        return None
+    if not with_vote:
+        return ConfigSpace.InCondition(axis, axes["layers"], deep)
+    if "vote" not in axes:
+        return ConfigSpace.InCondition(axis, axes["layers"], [layer, *deep])
+    voted = ConfigSpace.EqualsCondition(axis, axes["vote"], END)
+    if "layers" not in axes:
+        return voted
+    ends = ConfigSpace.AndConjunction(ConfigSpace.EqualsCondition(axis, axes["layers"], layer), voted)
+    return ConfigSpace.OrConjunction(ConfigSpace.InCondition(axis, axes["layers"], deep), ends) if deep else ends
 
 
 def _build_axis(name: str, legal: list[Any]) -> Any:

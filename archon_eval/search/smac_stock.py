@@ -19,14 +19,21 @@ MAX_REFUSALS = 100
 class StockSmacOptimizer(ListOptimizer):
     """The facade as it comes. What it asks for and was tried before it asked, it is told from the outcomes."""
 
-    def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
+    def __init__(
+        self,
+        configurations: Sequence[Configuration],
+        penalty: Array,
+        seed: int,
+        *,
+        initial_points: int = INITIAL_DESIGN_SIZE,
+    ) -> None:
         super().__init__(configurations, penalty, seed)
         self._listed = ListedSpace(configurations, seed)
         kind = HyperparameterOptimizationFacade
         with temporary_scenario(self._listed.space, seed) as scenario:
             self._smac = kind(
                 scenario,
-                initial_design=kind.get_initial_design(scenario, n_configs=INITIAL_DESIGN_SIZE),
+                initial_design=kind.get_initial_design(scenario, n_configs=initial_points),
                 intensifier=Intensifier(scenario, max_config_calls=1),
                 config_selector=kind.get_config_selector(scenario, retrain_after=1),
                 logging_level=False,

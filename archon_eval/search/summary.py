@@ -22,6 +22,7 @@ from archon_eval.search.config import SearchBudget
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
 from archon_eval.search.performance import compare_performance, estimate_performance
+from archon_eval.search.space import list_table_rows
 from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict, explain_doubt
 from archon_eval.stats.estimates import Estimate
@@ -188,13 +189,14 @@ def _find_pareto_front(result: SearchResult) -> Iterator[dict[str, Any]]:
 
 
 def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, Any]]:
-    for option, trial in result.tried:
+    axes = list_table_rows([option.configuration for option, _ in result.tried])
+    for (option, trial), columns in zip(result.tried, axes, strict=True):
         configuration, estimate = option.configuration, result.estimate.get(trial.key, ("", ""))
         yield {
             "trial": trial.key.split("/")[1],
             "fingerprint": option.architecture.fingerprint,
             "architecture": configuration.key,
-            **{**asdict(configuration), "fusers": ".".join(map(str, configuration.fusers))},
+            **columns,
             "performance": "" if trial.performance is None else trial.performance,
             "surrogate": estimate[0],
             "deviation": estimate[1],

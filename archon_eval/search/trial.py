@@ -128,6 +128,7 @@ def build_trial(
         error = error or _find_failure(task, result, len(splits[task.key][request.part])) or problem
     times = max(1, count_questions(splits, request.part) * request.epochs)
     calls = sum(result.calls + result.reused for result in results) / times
+    turns = sum(sum(by_part[request.part].values()) for by_part in splits.values()) * request.epochs / times
     tokens = sum(result.tokens for result in results) / times
     total = sum_dollars(result.cost for result in results)
     dollars = None if total is None else total / times
@@ -144,7 +145,7 @@ def build_trial(
         performance=performance,
         parts=tuple(parts),
         calls=calls,
-        cost=settings.compute_cost(calls, tokens, dollars) if not error else 0.0,
+        cost=settings.compute_cost(calls, tokens, dollars, planned=request.plan, turns=turns) if not error else 0.0,
         by_epoch=_compute_by_epoch(parts, results) if performance is not None else {},
         error=error,
     )

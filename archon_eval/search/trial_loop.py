@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.confirm import Confirmation
+from archon_eval.search.convergence import explain_convergence
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prepare import PlannedSpace
@@ -104,7 +105,7 @@ class TrialLoop:
 
     def _ask(self) -> bool:
         """Open the next trial; whether there is one."""
-        if self._asked >= self._settings.budget.trials or self._is_out_of_time():
+        if self._asked >= self._settings.budget.trials or self._is_out_of_time() or self._has_converged():
             return False
         pending = {number: request.first_epoch for number, request in self._pending.values()}
         number = self._optimizer.ask(pending, self._pick_draw_set(self._asked))
@@ -114,6 +115,14 @@ class TrialLoop:
         self._journal.add("ask", {"number": self._asked, "fingerprint": fingerprint})
         self._open.append((number, self._build_request(self._asked, number)))
         self._asked += 1
+        return True
+
+    def _has_converged(self) -> bool:
+        performances = {number: trial.performance for number, trial in self._tried.items()}
+        if not (why := explain_convergence(self._settings, performances, self._space.cost)):
+            return False
+        if why not in self._progress.notes:
+            self._progress.notes.append(why)
         return True
 
     def _build_request(self, asked: int, number: int) -> TrialRequest:

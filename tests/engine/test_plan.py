@@ -11,7 +11,7 @@ from archon_eval.architecture.load import list_presets, load_architecture
 from archon_eval.components.token_estimates import TokenAssumptions
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.mermaid import render_mermaid
-from archon_eval.engine.plan import plan
+from archon_eval.engine.plan import PlanMemo, plan
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable
 from archon_eval.search.space import load_space
@@ -212,7 +212,7 @@ def reply_to(prompt: str) -> str:
 
 
 def test_plans_that_share_parts_are_the_same_as_without():
-    space, memo = load_space("small"), {}
+    space, memo = load_space("small"), PlanMemo()
     for one in space.list_configurations(4)[::7]:
         architecture = space.build_architecture(one, list("abcd"), list("dcba"))
         assert plan(architecture, memo=memo) == plan(architecture)

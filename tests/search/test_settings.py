@@ -146,13 +146,18 @@ def test_the_package_offers_its_public_names_and_no_others():
 def test_imports_between_modules_of_the_search_go_one_way():
     """Imports inside functions count too."""
     folder = Path(archon_eval.search.__file__).parent
-    graph = {}
+    graph: dict[str, set[str]] = {"space": set()}
     for path in folder.glob("*.py"):
         if path.stem != "__init__":
             imported = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
             names = [str(node.module).split(".") for node in imported]
             graph[path.stem] = {name[2] for name in names if name[:2] == ["archon_eval", "search"] and len(name) > 2}
     assert {"space", "config", "smac_components"} <= graph.keys() and graph["loop"]
+    for path in (folder / "space").glob("*.py"):
+        modules = [
+            str(node.module) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        ]
+        assert not [name for name in modules if re.match(r"archon_eval\.search\.(?!space)", name)]
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
