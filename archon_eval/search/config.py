@@ -6,19 +6,15 @@ Two searches with the same `identity` may share a folder: the second goes on whe
 of the fields say what a search file may hold; `load_settings` checks all of them at once.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from hashlib import sha256
-from math import inf
 from statistics import fmean
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     PlainValidator,
     StrictBool,
     StrictInt,
@@ -34,143 +30,40 @@ from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorOption
 from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
+from archon_eval.search.setting_identity import drop_later_defaults, hash_json
+from archon_eval.search.setting_parts import FORM, TERA, ArchitectureLimits, Harness, SearchBudget, TaskSpec
 from archon_eval.search.setting_types import (
     CostWeight,
     Count,
-    Limit,
     Pairs,
-    Scale,
     Share,
-    Weight,
     check_algorithm,
     parse_models,
     parse_solver_args,
-    parse_task_args,
     parse_tasks,
 )
 from archon_eval.search.space import Space, load_space
 from archon_eval.search.space.layout import RANK
 from archon_eval.search.user_optimizers import ALGORITHMS
 
-Harness = Literal["inspect", "lm-eval"]
+__all__ = ["ArchitectureLimits", "SearchBudget", "SearchSettings", "TaskSpec", "load_settings"]
+
 CostUnit = Literal["calls", "kilotokens", "dollars", "latency", "tflops"]
 Acquisition = Literal["ei", "pi", "ucb"]
 InitialDesign = Literal["spread", "random"]
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
-TERA = 10**12
 LM_EVAL_ARGS = ("num_concurrent", "max_connections", "max_retries", "timeout")
 """Arguments that only lm-eval's model has; they change no answer."""
 _NEUTRAL_SOLVER_ARGS = ("store", "store_policy", "trace", "prices", "budget", *LM_EVAL_ARGS)
 """Arguments of the solver that change no answer."""
-_FORM = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
-    """A benchmark, and how its scores count."""
-
-    __pydantic_config__ = _FORM
-    name: StrictStr
-    """As Inspect finds it: `archon_eval/math`, `my_tasks.py@name`."""
-    args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_task_args)] = ()
-    """Task parameters (`-T`), without `split`: the search splits by itself."""
-    weight: Weight = 1.0
-    scale: Scale = (0.0, 1.0)
-    """The scores that count as 0 and as 1, e.g. (1, 10) for grades; the metric's own bounds where it has others."""
-    scorer: StrictStr | None = None
-    """Which scorer counts, `NAME` or `NAME/KEY`; None for the first."""
-    metric: StrictStr | None = None
-    """Which of its metrics counts; None for the benchmark's own."""
-    harness: Harness = "inspect"
-    """Whose task it is. Of lm-eval's the scorer is a filter, and `args` are options such as `num_fewshot`."""
-
-    @property
-    def key(self) -> str:
-        """The task with its parameters, for records."""
-        ending = "" if self.harness == "inspect" else f" ({self.harness})"
-        return self.name + "".join(f",{name}={value}" for name, value in self.args) + ending
-
-    def normalize(self, score: float) -> float:
-        """The score between 0 and 1.
-
-        Raises:
-            SearchError: a score outside the scale.
-        """
-        low, high = self.scale
-        if not min(low, high) <= score <= max(low, high):
-            raise SearchError(f"{self.name}: score {score:g} is outside its scale {low:g} to {high:g}; give `scale`")
-        return (score - low) / (high - low)
-
-
-@dataclass(frozen=True, slots=True)
-class ArchitectureLimits:
-    """What an architecture may cost per question at most (plan's worst case, re-asks apart); None for no limit."""
-
-    __pydantic_config__ = _FORM
-    calls: Limit | None = None
-    input_tokens: Limit | None = None
-    output_tokens: Limit | None = None
-    dollars: Limit | None = None
-    latency: Limit | None = None
-    """Model calls that wait for each other: the longest chain."""
-    tflops: Limit | None = None
-    """10^12 floating-point operations (`PriceTable.compute_flops`)."""
-    context: StrictBool = False
-    """Leave out architectures of which a prompt may not fit its model's context window."""
-
-    def find_exceeded(self, plan: Plan) -> dict[str, float]:
-        """The limits that the planned architecture exceeds, with what it takes.
-
-        Raises:
-            SearchError: a limit in dollars or operations, and a model without a price or a size.
-        """
-        if self.dollars is not None and plan.dollars is None:
-            raise SearchError(
-                f"a dollar limit needs a price of {', '.join(plan.unpriced)}: name it in a price file (--prices)"
-            )
-        if self.tflops is not None and plan.flops is None:
-            raise SearchError(
-                f"a limit in tflops needs the active parameters of {', '.join(plan.unsized)}: name them in a price "
-                "file (--prices)"
-            )
-        cost = {
-            "calls": plan.calls[1],
-            "input_tokens": plan.usage[1].input_tokens,
-            "output_tokens": plan.usage[1].output_tokens,
-            "dollars": plan.dollars[1] if plan.dollars else 0.0,
-            "latency": plan.sequential,
-            "tflops": plan.flops[1] / TERA if plan.flops else 0.0,
-        }
-        exceeded = {name: takes for name, takes in cost.items() if takes > (getattr(self, name) or inf)}
-        if self.context and (overflows := len(plan.warnings)):
-            exceeded["context"] = float(overflows)
-        return exceeded
-
-
-@dataclass(frozen=True, slots=True)
-class SearchBudget:
-    """What the whole search may spend: exact for calls and dollars, between trials for the others."""
-
-    __pydantic_config__ = _FORM
-    calls: Limit = inf
-    """Model calls paid (calls answered from the call store are free)."""
-    dollars: Limit = inf
-    trials: Limit = inf
-    """Architectures tried in the search stage."""
-    seconds: Limit = inf
-    epsilon: CostWeight | None = None
-    """Stop when the best objective has risen by less in the last `patience` trials (v6 A.4.2 compares two trials in a
-    row, which noise alone brings together). None: go on."""
-    patience: Count = 20
-    """Trials after those of the initial design."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
     """One search."""
 
-    __pydantic_config__ = _FORM
+    __pydantic_config__ = FORM
     tasks: Annotated[tuple[TaskSpec, ...], BeforeValidator(parse_tasks)]
     models: Annotated[tuple[str, ...], PlainValidator(parse_models)]
     fusers: Annotated[tuple[str, ...], PlainValidator(parse_models)] = ()
@@ -180,8 +73,8 @@ class SearchSettings:
     space: Annotated[Space, PlainValidator(lambda space: space if isinstance(space, Space) else load_space(space))] = (
         field(default_factory=Space)
     )
-    limits: ArchitectureLimits = ArchitectureLimits()
-    budget: SearchBudget = SearchBudget(trials=100)
+    limits: ArchitectureLimits = field(default_factory=ArchitectureLimits)
+    budget: SearchBudget = field(default_factory=lambda: SearchBudget(trials=100))
     algorithm: Annotated[StrictStr, AfterValidator(check_algorithm)] = "smac"
     """One of `ALGORITHMS`, or an optimizer of the user's own (`user_optimizers`)."""
     initial_points: Count = INITIAL_DESIGN_SIZE
@@ -231,18 +124,18 @@ class SearchSettings:
     @property
     def identity(self) -> str:
         """A hash of all that decides which trials are run; budget and the finalists' number may change on a resume."""
-        return _hash_json(self._identity_fields)
+        return hash_json(self._identity_fields)
 
     @property
     def digests(self) -> dict[str, str]:
         """The same of each setting, to say which one differs."""
-        return {name: _hash_json(value) for name, value in self._identity_fields.items()}
+        return {name: hash_json(value) for name, value in self._identity_fields.items()}
 
     @property
     def _identity_fields(self) -> dict[str, Any]:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
         del plain["prices"], plain["door"]  # which doors came of it is in the journal
-        _drop_later_defaults(plain)
+        drop_later_defaults(plain, {field.name: field.default for field in fields(SearchSettings)})
         plain["tasks"] = [
             {
                 name: value
@@ -299,30 +192,6 @@ class SearchSettings:
     def compute_objective(self, performance: float, cost: float) -> float:
         """What the search maximises (v6 section 3.3): performance minus lambda times cost."""
         return performance - self.cost_weight * cost
-
-
-def _drop_later_defaults(plain: dict[str, Any]) -> None:
-    """Take out what searches of earlier versions did not have and this one does not use: it is the same without."""
-    defaults: dict[str, Any] = {"space": Space(), "limits": ArchitectureLimits(), "budget": SearchBudget()}
-    for owner, names in _LATER_SETTINGS.items():
-        values = plain[owner] if owner else plain
-        before = asdict(defaults[owner]) if owner else {f.name: f.default for f in fields(SearchSettings)}
-        for name in names:
-            if values[name] == before[name]:
-                del values[name]
-
-
-_LATER_SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "": ("initial_points", "initial_design", "acquisition", "xi", "kappa"),
-    "space": ("evaluation_places", "tests", "votes", "inserts", "prompts", "proposers", "roles"),
-    "limits": ("tflops", "context"),
-    "budget": ("epsilon", "patience"),
-}
-"""Settings that came after the first version, by what holds them."""
-
-
-def _hash_json(plain: Any) -> str:
-    return sha256(json.dumps(plain, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def _find_contradictions(settings: SearchSettings) -> list[str]:

@@ -1,7 +1,7 @@
 """Whether a search that may stop early should: the best trial has hardly risen for long enough.
 
-The papers stop where two trials in a row differ by less than epsilon (v6 A.4.2). By chance two noisy scores do so early,
-so here the best of all is compared with the best of `patience` trials ago.
+The papers stop where two trials in a row differ by less than epsilon (v6 A.4.2). Two noisy scores do so early by
+chance, so here the best of all is compared with the best of `patience` trials ago.
 """
 
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ class CallGrouper:
             calls: of the whole, from its plan: what the known steps do not take is that of layers of the user's own,
                 without these of the evaluation.
         """
-        base = self._intern(configuration.pool, configuration.temperature, configuration.prompts)
+        base = self._intern(configuration.pool, configuration.temperature)
         roles = dict(configuration.roles)
         groups: list[CallGroup] = []
         evaluation: list[CallGroup] = []
@@ -56,12 +56,12 @@ class CallGrouper:
         flow = _Flow(base, None, 0, 0)
         tests: tuple[Any, ...] = ()
         for step in list_steps(configuration):
-            model = roles.get(step.role, "")
+            model = (roles.get(step.role, ""), _find_prompts(configuration, step))
             key = (flow.prefix, step.kind, step.options, model)
             prefix = self._intern(*key, step.width)
             expected = (flow.least + flow.most) / 2
             if step.kind == "generator":
-                makes = tuple(_list_generator_calls(configuration, base, model))
+                makes = tuple(_list_generator_calls(configuration, base, *model))
                 groups += [(call, 1.0) for call in makes]
                 flow = _Flow(self._intern(base, makes), makes, len(makes), len(makes))
             elif step.kind == "fuser":
@@ -101,7 +101,13 @@ def group_calls(configuration: Configuration, calls: float) -> list[CallGroup]:
     return CallGrouper().group(configuration, calls)
 
 
-def _list_generator_calls(configuration: Configuration, base: int, model: str) -> Iterator[Any]:
+def _find_prompts(configuration: Configuration, step: Step) -> str:
+    """The set of prompts, where it changes those of the step."""
+    name, *kinds = configuration.prompts or ("",)
+    return name if step.kind in (*kinds, "insert") else ""
+
+
+def _list_generator_calls(configuration: Configuration, base: int, model: str, prompts: str) -> Iterator[Any]:
     """The call that makes each candidate: the n-th sample of a model, by its rank where it has one."""
     counts = configuration.proposers or (configuration.samples,) * configuration.generators
     if model:
@@ -111,7 +117,7 @@ def _list_generator_calls(configuration: Configuration, base: int, model: str) -
         counts = (sum(counts),)
     for rank, count in enumerate(counts):
         for sample in range(count):
-            yield (base, who if model else rank, sample)
+            yield (base, prompts, who if model else rank, sample)
 
 
 def _count_verdict_calls(step: Step) -> float:

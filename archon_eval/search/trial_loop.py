@@ -69,8 +69,10 @@ class TrialLoop:
 
     def _replay_journal(self) -> None:
         """Tell the optimizer what earlier processes found out; what they left under way is open."""
-        numbers = {option.architecture.fingerprint: number for number, option in enumerate(self._space.options)}
-        for line in self._journal.list_entries("ask"):
+        asked = self._journal.list_entries("ask")
+        options = self._space.options if asked else ()  # the fingerprints of a large space take a minute
+        numbers = {option.architecture.fingerprint: number for number, option in enumerate(options)}
+        for line in asked:
             number = numbers.get(line["fingerprint"])
             if number is None:  # models are ranked otherwise than when it was asked for
                 note = f"trial {line['number']} is left out: its architecture is no longer in the space"
@@ -81,7 +83,7 @@ class TrialLoop:
                 self._record_trial(number, request)
             else:
                 self._open.append((number, request))
-        self._asked = len(self._journal.list_entries("ask"))
+        self._asked = len(asked)
 
     def _start_trials(self) -> None:
         """Keep as many trials under way as there are workers, while the budget allows it."""

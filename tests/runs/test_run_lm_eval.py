@@ -9,7 +9,7 @@ from fakes.lm_eval_runs import ORDER, answer_some, write_task
 from fakes.server import FakeServer
 
 from archon_eval.cli import build_parser, main
-from archon_eval.cli.search import build_settings
+from archon_eval.cli.search_options import build_settings
 from archon_eval.errors import DataError
 from archon_eval.integrations.lm_eval_tasks import check_task
 from archon_eval.runs.run_lm_eval import LmEval, format_arguments, parse_lm_eval_pairs, parse_task_options

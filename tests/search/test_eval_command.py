@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from archon_eval.cli import main
-from archon_eval.cli.search import parse_pairs
+from archon_eval.cli.search_options import parse_pairs
 from archon_eval.errors import DataError, SearchError
 from archon_eval.runs.command_words import format_option, parse_value
 from archon_eval.runs.run_eval import Eval

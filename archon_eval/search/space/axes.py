@@ -84,7 +84,7 @@ class Space:
         """
         sizes = {name: len(members) for name, members in self.pools} or {"": models}
         inserts = [(insert.name, insert.place) if insert.read_layers() else () for insert in self.inserts]
-        wordings = [name if texts else "" for name, texts in self.prompts]
+        wordings = [(name, *sorted({kind for kind, _, _ in texts})) if texts else () for name, texts in self.prompts]
         choices = list(
             product(
                 self.critic_ranker,
@@ -94,7 +94,7 @@ class Space:
                 self.tests,
                 self.votes,
                 inserts or [()],
-                wordings or [""],
+                wordings or [()],
                 self._list_role_choices(),
             )
         )

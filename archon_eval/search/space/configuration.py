@@ -48,8 +48,8 @@ class Configuration:
     """`before_last` (the last fuser), or at the `end`."""
     insert: tuple[str, ...] = ()
     """(name, place) of layers of the user's own; empty for none."""
-    prompts: str = ""
-    """Which named set of prompts; empty for the built-in ones."""
+    prompts: tuple[str, ...] = ()
+    """(name, components that it changes) of a set of prompts; empty for the built-in ones."""
     proposers: tuple[int, ...] = ()
     """Candidates of each ranked model, the best first (MoA, appendix F); empty for `samples` of the best ones."""
     roles: tuple[tuple[str, str], ...] = ()
@@ -79,7 +79,7 @@ class Configuration:
             *(["early"] if self.evaluation_place != BEFORE_LAST else []),
             *([f"vote_{self.vote}"] if self.vote != "none" else []),
             *(["@".join(self.insert)] if self.insert else []),
-            *([f"prompts={self.prompts}"] if self.prompts else []),
+            *([f"prompts={self.prompts[0]}"] if self.prompts else []),
             *(f"{role}={model}" for role, model in self.roles),
             *([f"t{self.temperature:g}"] if self.temperature != 0.7 else []),
         ]
@@ -110,7 +110,7 @@ def extract_axes(configuration: Configuration) -> dict[str, Any]:
         "tests": configuration.tests,
         "vote": configuration.vote,
         "insert": "@".join(configuration.insert),
-        "prompts": configuration.prompts,
+        "prompts": configuration.prompts[0] if configuration.prompts else "",
         "proposers": ".".join(map(str, configuration.proposers)),
     }
     axes |= {f"width{layer}": width for layer, width in enumerate(configuration.inner_fusers, 1)}

@@ -182,7 +182,7 @@ class LayerBuilder:
 
     def _build_spec(self, configuration: Configuration, kind: str, model: str, **options: Any) -> ComponentSpec:
         given = {name: value for name, value in options.items() if value is not None}
-        wordings = self._prompts.get(configuration.prompts, ())
+        wordings = self._prompts[configuration.prompts[0]] if configuration.prompts else ()
         return ComponentSpec(
             kind,
             model,
