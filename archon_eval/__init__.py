@@ -14,7 +14,8 @@ Where things happen:
 - a question's calls and costs are written down: `runs/account.py`; what an answer took is read: `runs/answer_usage.py`
 - a score becomes a number: `runs/score.py`; a log is read: `runs/read_log.py`; an eval is run: `runs/run_eval.py`
 - the same for lm-eval: `runs/read_lm_eval.py`, `runs/run_lm_eval.py`, and of a search `integrations/lm_eval_job.py`
-- the next architecture is chosen: `search/smac_optimizer.py`
+- a point of the space becomes an architecture: `search/space/layout.py`; calls are shared: `search/prefix_sharing.py`
+- the next architecture is chosen: `search/smac_optimizer.py`; by a user's own class: `search/user_optimizers.py`
 - two systems are compared: `stats/comparison.py`
 - systems and benchmarks become one table: `report/benchmark_table.py`
 - everything private of Inspect, lm-eval and openai is imported: `_inspect_compat.py`

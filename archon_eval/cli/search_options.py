@@ -121,8 +121,9 @@ def build_settings(options: argparse.Namespace) -> Any:
     for key, more in _collect_nested_options(options).items():
         _merge_setting(data, key, more)
         lines |= {(key, name): 0 for name in more}
-    if not data.get("budget"):
-        data["budget"] = {"trials": 100}
+    budget = data.get("budget") or {}
+    if isinstance(budget, Mapping) and not {"calls", "dollars", "trials", "seconds"} & set(budget):
+        data["budget"] = {"trials": 100, **budget}
     return load_settings(data, str(options.file or "search"), lines=lines)
 
 

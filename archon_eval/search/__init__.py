@@ -19,15 +19,31 @@ if TYPE_CHECKING:
     from archon_eval.search.config import load_settings
     from archon_eval.search.executors import dask, local
     from archon_eval.search.loop import search
+    from archon_eval.search.optimizer import ListOptimizer, Optimizer
+    from archon_eval.search.space import Configuration, extract_axes
     from archon_eval.search.summary import write_results
 
-__all__ = ["dask", "load_settings", "local", "search", "write_results"]
+__all__ = [
+    "Configuration",
+    "ListOptimizer",
+    "Optimizer",
+    "dask",
+    "extract_axes",
+    "load_settings",
+    "local",
+    "search",
+    "write_results",
+]
 
 _LAZY_EXPORTS = {
     "load_settings": "config",
     "dask": "executors",
     "local": "executors",
     "search": "loop",
+    "ListOptimizer": "optimizer",
+    "Optimizer": "optimizer",
+    "Configuration": "space",
+    "extract_axes": "space",
     "write_results": "summary",
 }
 
