@@ -86,9 +86,12 @@ class EvalJob:
     task: TaskReference
     questions: tuple[str | int, ...] = ()
     epochs: int = 1
-    """Repetitions of each question."""
+    """Sets of draws with which each question is asked."""
     first_epoch: int = 1
-    """The epoch whose draws the first repetition takes; equal calls of equal epochs are shared by the call store."""
+    """The epoch whose draws the first set is; equal calls of equal epochs are shared by the call store."""
+    last_draws: int = 1
+    """Answers with each set of draws: they share all layers before the last that asks a model, and are epochs of the
+    harness, those of the first set first."""
     max_calls: int | None = None
     """Hard limit on paid calls of the eval."""
     max_dollars: float | None = None
@@ -99,6 +102,11 @@ class EvalJob:
     door: Door = "solver"
     """How the architecture answers; `solver_args` are then those of the model."""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "first_epoch", "last_draws"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise DataError(f"eval {self.key}: {name} must be a whole number from 1, not {value!r}")
+
 
 @dataclass(frozen=True)
 class EvalResult:
@@ -106,7 +114,7 @@ class EvalResult:
 
     key: str
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Question -> epoch -> score, on the task's own scale. Questions without a score are not here."""
+    """Question -> epoch of the harness -> score, on the task's own scale. Questions without a score are not here."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Question -> why one of its answers failed, by an error of a call, say, so that there was nothing to score."""
     calls: int = 0
@@ -167,8 +175,10 @@ def run_job(job: EvalJob) -> EvalResult:
     limits = {"calls": job.max_calls, "dollars": job.max_dollars}
     budget = {name: value for name, value in limits.items() if value is not None}
     args = {"architecture": dict(job.architecture or {}), "epoch_offset": job.first_epoch - 1, **dict(job.solver_args)}
+    args |= {"last_draws": job.last_draws} if job.last_draws > 1 else {}
     args |= {"budget": {"eval": budget}} if budget else {}
     args |= {"prices": job.prices} if job.prices else {}
+    epochs = job.epochs * job.last_draws
     try:
         logs = inspect_eval(
             job.task.name,
@@ -176,9 +186,9 @@ def run_job(job: EvalJob) -> EvalResult:
             model_roles=dict(job.model_roles) or None,
             task_args=dict(job.task.args),
             sample_id=[escape(str(question)) for question in job.questions],
-            epochs=job.epochs,
+            epochs=epochs,
             fail_on_error=False,
-            max_samples=min(MAX_SAMPLES, len(job.questions) * job.epochs),
+            max_samples=min(MAX_SAMPLES, len(job.questions) * epochs),
             display="none",
             log_dir=job.log_dir,
             log_realtime=False,

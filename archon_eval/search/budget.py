@@ -9,11 +9,12 @@ Calls that nobody accounted for (of a question that failed, or that a died proce
 their way when a process was killed, at most as many as its connections, are in no account.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from statistics import fmean
 
+from archon_eval.engine.plan import LayerPlan, Plan
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.search.config import SearchBudget
@@ -141,24 +142,41 @@ class BudgetLedger:
         return fmean(answers for parts in self.splits.values() for answers in parts["dev"].values())
 
     def count_answers(self, request: TrialRequest) -> int:
-        """Answers that a request asks for per epoch: as many as questions, where none has further turns."""
-        return sum(sum(parts[request.part].values()) for parts in self.splits.values())
+        """Answers that a request asks for with each set of draws, all last draws together: as many as questions, where
+        none has further turns and the last layer is drawn once."""
+        return request.last_draws * sum(
+            sum(request.select_questions(self.splits, task).values()) for task in self.splits
+        )
 
-    def worst_case_cost(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
+    def worst_case_cost(self, request: TrialRequest, tasks: Collection[str] | None = None) -> tuple[int, float]:
         """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate.
 
         Args:
-            answers: for so many instead of all that it asks for.
+            tasks: for these alone, instead of all that it asks.
         """
-        return self._estimate_cost(request, 1.0, answers)
+        return self._estimate_cost(request, 1.0, tasks)
 
-    def min_cost_to_start(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
+    def min_cost_to_start(self, request: TrialRequest, tasks: Collection[str] | None = None) -> tuple[int, float]:
         """Calls and estimated dollars that must be left before it begins: with few re-asks it takes no more."""
-        return self._estimate_cost(request, RESERVED_REASK_SHARE, answers)
+        return self._estimate_cost(request, RESERVED_REASK_SHARE, tasks)
 
-    def _estimate_cost(self, request: TrialRequest, reask_share: float, answers: int | None) -> tuple[int, float]:
-        plan = request.plan
-        times = (self.count_answers(request) if answers is None else answers) * request.epochs
-        calls = ceil(times * (plan.calls[1] + reask_share * plan.reasks))
-        per_call = plan.dollars[1] / max(1, plan.calls[1]) if plan.dollars else 0.0
-        return calls, calls * per_call
+    def _estimate_cost(
+        self, request: TrialRequest, reask_share: float, tasks: Collection[str] | None
+    ) -> tuple[int, float]:
+        """The first answers to a question share all layers but the last among the last draws; the answers to further
+        turns do not, as what they answer differs."""
+        asked = [request.select_questions(self.splits, task) for task in (self.splits if tasks is None else tasks)]
+        first = request.epochs * sum(map(len, asked))
+        further = request.epochs * sum(answers - 1 for questions in asked for answers in questions.values())
+        plan, last = request.plan, request.plan.last_layer
+        whole = (first + request.last_draws * further) * (plan.calls[1] + reask_share * plan.reasks)
+        calls, dollars = ceil(whole), ceil(whole) * _compute_call_price(plan)
+        if request.last_draws > 1 and last is not None:
+            more = ceil((request.last_draws - 1) * first * (last.calls[1] + reask_share * last.reasks))
+            calls, dollars = calls + more, dollars + more * _compute_call_price(last)
+        return calls, dollars
+
+
+def _compute_call_price(planned: Plan | LayerPlan) -> float:
+    """Dollars of one call in the mean, by the plan's most; 0 where a price is unknown."""
+    return planned.dollars[1] / max(1, planned.calls[1]) if planned.dollars else 0.0

@@ -23,7 +23,7 @@ from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.requests import build_from_layers
-from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
+from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial
 from archon_eval.stats.metrics import Metric, is_mean
 
 StepCallback = Callable[[int, int], None]
@@ -80,7 +80,7 @@ class TrialScheduler:
 
     def count_questions(self, request: TrialRequest) -> int:
         """Questions of all tasks that a request asks."""
-        return count_questions(self.splits, request.part)
+        return sum(len(request.select_questions(self.splits, task.key)) for task in self.settings.tasks)
 
     def is_finished(self, key: str) -> bool:
         """Whether there are results of a request, by its key, for every task."""
@@ -98,27 +98,27 @@ class TrialScheduler:
         tasks = [task for task in self.settings.tasks if f"{request.key}@{task.key}" not in self.results]
         if not tasks:
             return
-        answers = {task.key: sum(self.splits[task.key][request.part].values()) for task in tasks}
         keys = [f"{request.key}@{task.key}" for task in tasks]
         try:
-            free = self._check_budget(request, keys, keep, answers=answers)
+            free = self._check_budget(request, [task.key for task in tasks], keep)
         except BudgetSpentError:
             if self._unscored.keys() >= {*keys}:
                 self.results.update({key: self._unscored[key] for key in keys})
                 return
             raise
-        most = self.ledger.worst_case_cost(request, sum(answers.values()))
+        most = self.ledger.worst_case_cost(request, [task.key for task in tasks])
         for task in tasks:
-            worst, estimate = self.ledger.worst_case_cost(request, answers[task.key])
+            worst, estimate = self.ledger.worst_case_cost(request, [task.key])
             calls = int(worst * min(1.0, free[0] / max(1, most[0])))
             dollars = min(DOLLAR_SLACK * estimate, free[1] / len(tasks))
             job = self._build_job(request, task, Reservation(calls, dollars, whole=calls == worst))
             self._futures[self._submit(job)] = (job.key, request)
 
     def _check_budget(
-        self, request: TrialRequest, keys: Sequence[str], keep: tuple[float, float], *, answers: dict[str, int]
+        self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float]
     ) -> tuple[float, float]:
-        """Calls and dollars that the evals `keys` of a request may take together, when these are enough to begin."""
+        """Calls and dollars that a request's evals of these tasks may take together, when these are enough to begin."""
+        keys = [f"{request.key}@{task}" for task in tasks]
         earlier = [reservation for key in keys if (reservation := self.ledger.get_reservation(key))]
         whole = [reservation for reservation in earlier if reservation.whole]
         calls, dollars = self.ledger.remaining()
@@ -126,7 +126,7 @@ class TrialScheduler:
             calls + sum(reservation.calls for reservation in whole) - keep[0],
             dollars + sum(reservation.dollars for reservation in whole) - keep[1],
         )
-        needed = self.ledger.min_cost_to_start(request, sum(answers.values()))
+        needed = self.ledger.min_cost_to_start(request, tasks)
         for need, have, kept, words in zip(needed, free, keep, ("{:,.0f} calls", "${:,.2f}"), strict=True):
             if need > have:
                 later = f" besides {words.format(kept)} kept for the end" if kept else ""
@@ -145,9 +145,10 @@ class TrialScheduler:
             key=key,
             architecture=request.architecture.to_mapping(),
             task=task,
-            questions=tuple(self.splits[task.key][request.part]),
+            questions=tuple(request.select_questions(self.splits, task.key)),
             epochs=request.epochs,
             first_epoch=request.first_epoch,
+            last_draws=request.last_draws,
             max_calls=reservation.calls if budget.calls < inf else None,
             max_dollars=reservation.dollars if budget.dollars < inf else None,
             solver_args=(("store", str(self._folder / "calls.db")), *overruled, *self.settings.solver_args),

@@ -37,9 +37,11 @@ class FakeRun:
         chance, scores = self.chance(job), {}
         for question in job.questions:
             epochs = range(job.first_epoch, job.first_epoch + job.epochs)
-            draws = [Random(sha256(f"{question} {epoch}".encode()).digest()).random() for epoch in epochs]
+            seeds = [f"{question} {epoch}{f' {k}' * (k > 0)}" for epoch in epochs for k in range(job.last_draws)]
+            draws = [Random(sha256(seed.encode()).digest()).random() for seed in seeds]
             scores[str(question)] = {str(n): float(draw < chance) for n, draw in enumerate(draws, 1)}
-        calls = planned.calls[1] * len(job.questions) * job.epochs
+        last = planned.last_layer.calls[1] if planned.last_layer else 0
+        calls = (planned.calls[1] + (job.last_draws - 1) * last) * len(job.questions) * job.epochs
         assert job.max_calls is None or calls <= job.max_calls
         return EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
 
