@@ -143,6 +143,8 @@ def _run_epoch(job: EvalJob, lm: TrialLM, epoch: int, *, draws: AnswerDraws) -> 
         dollars=usage.paid_dollars,
         cost=usage.dollars,
         lost=len(failed),
+        judge_calls=0,
+        judge_dollars=0.0,
         health=account.health.to_metadata() if account else {},
     )
     if len(failed) == len(questions):

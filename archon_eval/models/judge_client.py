@@ -3,7 +3,7 @@
     share_cache_with_judges(client)                        # who answers the sample
     reply = await JudgeClient().generate(model, messages, config, epoch=1)    # its scorer; None: there is no store
 
-A judge that is an architecture has a store of its own, and no budget holds a judge.
+A judge that is an architecture has a store of its own, and no budget of an eval holds a judge; a search's may.
 """
 
 import os

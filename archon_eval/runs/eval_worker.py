@@ -20,11 +20,13 @@ from typing import Any, Protocol
 
 from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
+from archon_eval.models.prices import load_prices
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.answer_usage import read_answer_usages
 from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.door import Door
+from archon_eval.runs.judge_usage import read_judge_usage
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import choose_metric, find_declaration, find_declaring_scorer
 from archon_eval.runs.read_log import measure_seconds, open_log
@@ -136,7 +138,15 @@ class EvalResult:
     lost: int = 0
     """Answers whose calls are unknown, because they failed before their account was complete."""
     judges: int = 0
-    """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
+    """Tokens of models in roles, e.g. a judge; not in `tokens`."""
+    judge_calls: int | None = None
+    """Calls of judges that were paid, in no other count; None where they are unknown."""
+    judge_dollars: float | None = None
+    """Dollars of these; None where they are unknown."""
+    judge_reused: int = 0
+    """Judges' replies that the call store had."""
+    judge_unknown: str = ""
+    """Why one of the two is None; empty also where an earlier version did not count them, or there is no log."""
     scorer: str = ""
     """Whose scores these are; empty in records of earlier versions."""
     declared_by: str = ""
@@ -149,6 +159,26 @@ class EvalResult:
     """Question -> which scorer gave which value that is no number for one of its answers."""
     health: Mapping[str, Any] = field(default_factory=dict)
     """What `RunHealth.from_metadata` reads: which layers worked. Empty where it was not counted."""
+
+    def count_reused_as_paid(self) -> "EvalResult":
+        """The result of an eval that a lost attempt had begun: what it found in the call store, that one had paid."""
+        calls, dollars, unknown = self.judge_calls, self.judge_dollars, self.judge_unknown
+        if self.judge_reused and calls is not None:
+            if calls and dollars is not None:
+                dollars *= (calls + self.judge_reused) / calls
+            elif dollars is not None:
+                dollars, unknown = None, "what judges' replies took that a lost attempt had paid"
+            calls += self.judge_reused
+        return replace(
+            self,
+            calls=self.calls + self.reused,
+            reused=0,
+            dollars=self.cost,
+            judge_calls=calls,
+            judge_dollars=dollars,
+            judge_reused=0,
+            judge_unknown=unknown,
+        )
 
     @cached_property
     def answers(self) -> dict[str, dict[int, ScoredAnswer]]:
@@ -253,7 +283,7 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
             if answer.weight != 1 or answer.facts:
                 facts = {"weight": answer.weight, "facts": dict(answer.facts)}
                 details.setdefault(record.question, {})[epoch] = facts
-    usage = UsageTotals.add_up(usages)
+    usage, judging = UsageTotals.add_up(usages), read_judge_usage(samples, load_prices(job.prices))
     answers = {q: [ScoredAnswer(v, **details.get(q, {}).get(e, {})) for e, v in by.items()] for q, by in scores.items()}
     metric = choose_metric(log, scorer, answers, job.task.metric).metric.name if answers else ""
     return EvalResult(
@@ -275,6 +305,10 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         log=log.location,
         lost=len(samples) - len(usages),
         judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
+        judge_calls=judging.calls,
+        judge_dollars=judging.dollars,
+        judge_reused=judging.reused,
+        judge_unknown=judging.unknown,
         health=RunHealth.from_accounts(turns).to_metadata() if turns else {},
     )
 

@@ -131,7 +131,7 @@ class ArchitectureLimits:
 
 @dataclass(frozen=True, slots=True)
 class SearchBudget:
-    """What the whole search may spend: exact for calls and dollars, between trials for the others."""
+    """What the whole search may spend: exact for calls and dollars, between evals for the others."""
 
     __pydantic_config__ = _FORM
     calls: Limit = inf
@@ -140,6 +140,9 @@ class SearchBudget:
     trials: Limit = inf
     """Architectures tried in the search stage."""
     seconds: Limit = inf
+    judge_calls: Limit = inf
+    """Paid calls of models that score answers, which are in none of the others (`archon_eval.search.judging`)."""
+    judge_dollars: Limit = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class SearchSettings:
     solver_args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_solver_args)] = ()
     """Further arguments of the `archon` solver, e.g. `store`."""
     model_roles: Pairs = ()
-    """Roles of the task's scorers, e.g. a judge. Their calls are not in the budget."""
+    """Roles of the task's scorers, e.g. a judge. Their calls have limits of their own in the budget."""
     prices: StrictStr | None = None
     door: DoorOption = "auto"
     """How architectures answer a task (`archon_eval.runs.door`)."""
@@ -206,6 +209,7 @@ class SearchSettings:
     @property
     def _identity_fields(self) -> dict[str, Any]:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
+        del plain["budget"]["judge_calls"], plain["budget"]["judge_dollars"]  # a search from before them is the same
         del plain["prices"], plain["door"]  # which doors came of it is in the journal
         plain["tasks"] = [
             {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -20,6 +21,8 @@ class FakeRun:
         self.jobs: list[EvalJob] = []
         self.error: Callable[[EvalJob], str] = lambda job: ""
         self.chance: Callable[[EvalJob], float] = lambda job: 0.5 + 0.02 * len(job.architecture["layers"])
+        self.judged: float | None = None
+        """Judges' calls per answer, a cent each; None where results do not say."""
         self.stop_after = -1
 
     def __call__(self, job: EvalJob) -> "Future[EvalResult]":
@@ -43,7 +46,11 @@ class FakeRun:
         last = planned.last_layer.calls[1] if planned.last_layer else 0
         calls = (planned.calls[1] + (job.last_draws - 1) * last) * len(job.questions) * job.epochs
         assert job.max_calls is None or calls <= job.max_calls
-        return EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
+        found = EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
+        if self.judged is None:
+            return found
+        judged = round(self.judged * sum(map(len, scores.values())))
+        return replace(found, judge_calls=judged, judge_dollars=0.01 * judged)
 
 
 @pytest.fixture
