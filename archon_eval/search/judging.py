@@ -212,5 +212,5 @@ def forecast_judge_calls(
         "per_answer": ", ".join(f"{task} {count}" for task, count in declared.items()),
         **calls,
         "expected": sum(calls.values()),
-        "budget": None if settings.budget.judge_calls == inf else settings.budget.judge_calls,
+        "budget": None if settings.budget.judge_calls == inf else int(settings.budget.judge_calls),
     }
