@@ -116,6 +116,18 @@ def _format_forecast(expected: Mapping[str, Any]) -> str:
     return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in rows if value is not None)
 
 
+def _describe_judging(summary: Mapping[str, Any]) -> str:
+    """A sentence on what judges took; empty where there were none."""
+    if not summary["judge_calls"] and not summary["judge_tokens_on_top"]:
+        return ""
+    calls = "an unknown number of" if summary["judge_calls"] is None else f"{summary['judge_calls']:,}"
+    dollars = "unknown" if summary["judge_dollars"] is None else f"${summary['judge_dollars']:.2f}"
+    roles = ", ".join(f"{role}={model}" for role, model in summary["settings"]["model_roles"])
+    tokens = f"{summary['judge_tokens_on_top']:,} tokens of models in roles" + (f" ({roles})" if roles else "")
+    why = f" Not known: {summary['judge_unknown']}." if summary["judge_unknown"] else ""
+    return f"Judges, on top of these: {calls} calls paid ({dollars}), {tokens}.{why}"
+
+
 def _print_summary(summary: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
@@ -149,10 +161,8 @@ def _print_summary(summary: Mapping[str, Any], console: Any) -> None:
         f"{reused / max(1, paid + reused):.0%} of all calls reused.",
         highlight=False,
     )
-    if summary["judge_tokens_on_top"]:
-        judges = ", ".join(f"{role}={model}" for role, model in summary["settings"]["model_roles"])
-        tokens = f"{summary['judge_tokens_on_top']:,} tokens"
-        console.print(f"On top of these, and in no budget: {tokens} of models in roles ({judges}).", highlight=False)
+    if text := _describe_judging(summary):
+        console.print(sanitize_text(text), highlight=False, markup=False, soft_wrap=True)
     for note in summary["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)
     for task, choice in summary["doors"].items():

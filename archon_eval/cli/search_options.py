@@ -54,7 +54,9 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
         "--fit-context", action="store_true", help="leave out architectures of which a prompt may not fit its model"
     )
     budget = command.add_argument_group("budget of the whole search")
-    budget.add_argument("--budget", action="append", default=[], metavar="LIMIT=N", help="calls=100000 or dollars=50")
+    budget.add_argument(
+        "--budget", action="append", default=[], metavar="LIMIT=N", help="calls=100000, dollars=50, judge_calls=5000"
+    )
     budget.add_argument("--trials", type=int, help="architectures to try (default 100)")
     budget.add_argument("--seconds", type=float, help="no new trial after so long")
     budget.add_argument("--epsilon", type=float, metavar="N", help="stop when the best objective rises by less than so")

@@ -15,6 +15,7 @@ from archon_eval.engine.trace import EVENT_TYPES, UNREAD, LayerResult, Trace, Tr
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.context_window import is_overflow
+from archon_eval.models.draw import LAST_DRAW_STRIDE, number_last_draw
 from archon_eval.types import Conversation, Message, ToolOffer
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ RUN_EPOCH_STRIDE = 1_000_000
 """Further runs of one question in one epoch (choices, repeats) are epochs this far apart, so no draw is used twice."""
 RUN_SEED_STRIDE, EPOCH_SEED_STRIDE = 1_000, 1_000_000
 """How far the seeds of two runs and of two epochs of a question are apart: more than a layer has samples."""
+LAST_DRAW_SEED_STRIDE = 100_000_000
+"""How far the seeds of two draws of the last layer are apart: more than a hundred epochs; 20 such draws still have
+seeds of 31 bits, which is all that some servers take."""
 MAX_QUOTED_CHARS = 8000
 """Characters of an unusable reply that are shown to the model when it is asked again."""
 
@@ -37,10 +41,19 @@ class TraceRecorder:
     """What one question's run has done so far."""
 
     epoch: int
+    """Whose draws all layers take; but see `last_draw`."""
     steps: list[TraceStep] = field(default_factory=list)
     notes: list[TraceEvent] = field(default_factory=list)
     layers: list[LayerResult] = field(default_factory=list)
     outcomes: list[TraceOutcome] = field(default_factory=list)
+    last_draw: int = 0
+    """Which draw of the last layer it is, from 0."""
+    last_layer: int = 0
+    """The layer, from 1, from which on further last draws are draws of their own; needed where `last_draw` is not 0."""
+
+    def find_epoch(self, layer: int) -> int:
+        """The epoch of a layer's calls."""
+        return number_last_draw(self.epoch, self.last_draw if layer >= self.last_layer else 0)
 
     def build_trace(self) -> Trace:
         """All of it, in the order of layers."""
@@ -146,11 +159,11 @@ class EngineCallContext:
         tools: ToolOffer | None = None,
     ) -> tuple[Reply | None, str]:
         """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
-        model, spec = self._choose_model(model), self._spec
+        model, spec, epoch = self._choose_model(model), self._spec, self._recorder.find_epoch(self._layer)
         settings = choose_settings(spec, model)
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
-            settings = replace(settings, seed=offset_seed(settings.seed, draw, self._recorder.epoch))
-        call = Call(model, messages, settings, draw=draw, epoch=self._recorder.epoch, tools=tools)
+            settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
+        call = Call(model, messages, settings, draw=draw, epoch=epoch, tools=tools)
         try:
             reply = await self._caller(call)
         except ModelError as exc:
@@ -262,13 +275,16 @@ class EngineCallContext:
 
 
 def offset_seed(seed: int, draw: int, epoch: int) -> int:
-    """The seed of one draw: other draws, epochs and further runs have other seeds, or they would be the same text.
+    """The seed of one draw: other draws, epochs, last draws and runs have other seeds, or they would be the same text.
 
     >>> offset_seed(7, draw=0, epoch=1), offset_seed(7, draw=2, epoch=1), offset_seed(7, draw=0, epoch=2)
     (7, 9, 1000007)
+    >>> offset_seed(7, draw=0, epoch=number_last_draw(2, 3))
+    301000007
     """
-    run, before = divmod(epoch - 1, RUN_EPOCH_STRIDE)
-    return seed + draw + RUN_SEED_STRIDE * run + EPOCH_SEED_STRIDE * before
+    last_draw, rest = divmod(epoch - 1, LAST_DRAW_STRIDE)
+    run, before = divmod(rest, RUN_EPOCH_STRIDE)
+    return seed + draw + RUN_SEED_STRIDE * run + EPOCH_SEED_STRIDE * before + LAST_DRAW_SEED_STRIDE * last_draw
 
 
 def _number_attempt(draw: int, attempt: int) -> int:

@@ -26,6 +26,7 @@ from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
 from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
+from archon_eval.engine.plan import plan
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ContextOverflowError, ModelError
@@ -63,6 +64,7 @@ class Engine:
             architecture.with_models(())
         self.architecture, self.caller, self._stop = architecture, caller, stop
         self._observer = observer or NullObserver()
+        self._last_layer: int | None = None
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
@@ -87,8 +89,15 @@ class Engine:
                 f"{'; '.join(problems)}. Architectures that choose among whole proposals (best-of-n, a vote) can"
             )
 
-    async def run(self, conversation: Conversation, epoch: int = 1, *, tools: ToolOffer | None = None) -> Answer:
+    async def run(
+        self, conversation: Conversation, epoch: int = 1, *, last_draw: int = 0, tools: ToolOffer | None = None
+    ) -> Answer:
         """The answer to a conversation that has a user turn: a text, or a turn that calls some of the tools.
+
+        Args:
+            epoch: whose draws the calls take, from 1.
+            last_draw: which draw of the last layer of this epoch it is, from 0: answers with other ones share all calls
+                of the layers before. The last layer is the last one that asks a model (`Plan.last_layer`).
 
         Raises:
             ModelError: a call failed for good (with `on_error: drop`: every candidate was lost), or the architecture
@@ -99,7 +108,7 @@ class Engine:
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         self.check_tools(tools)
         started = time.monotonic()
-        recorder = TraceRecorder(epoch)
+        recorder = TraceRecorder(epoch, last_draw=last_draw, last_layer=self._find_last_layer() if last_draw else 0)
         caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
         run = _QuestionRun(
             caller,
@@ -125,6 +134,13 @@ class Engine:
             self._observer.record_question(trail)
         candidates = await flows[-1].get_candidates()
         return Answer(candidates[0].text, candidates, trail, seconds=time.monotonic() - started)
+
+    def _find_last_layer(self) -> int:
+        """The number of the last layer that asks a model; of the last of all where none does."""
+        if self._last_layer is None:
+            last = plan(self.architecture).last_layer
+            self._last_layer = len(self._layers) if last is None else last.number
+        return self._last_layer
 
 
 class _QuestionRun:

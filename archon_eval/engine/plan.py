@@ -87,6 +87,11 @@ class Plan:
         return tuple(check for layer in self.layers for check in layer.windows)
 
     @property
+    def last_layer(self) -> LayerPlan | None:
+        """The last layer that asks a model, which further last draws of an epoch ask again; None where none does."""
+        return next((layer for layer in reversed(self.layers) if layer.calls[1]), None)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """A sentence on each component whose prompt may not fit its model's context window."""
         return tuple(dict.fromkeys(check.warning for check in self.windows if check.warning))

@@ -19,6 +19,7 @@ from archon_eval.engine.plan_notes import describe_raised_limits
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
 from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
+from archon_eval.models.call import Caller
 from archon_eval.models.client import build_client
 from archon_eval.models.prices import PriceTable, load_prices
 from archon_eval.models.store import CallStore
@@ -105,6 +106,28 @@ def build_engine(
         return engine
     except ArchonError as exc:
         raise make_prerequisite_error(str(exc)) from None
+
+
+def check_whole_number(door: str, option: str, value: Any, *, minimum: int) -> None:
+    """Refuse an option that is no whole number from `minimum`.
+
+    Args:
+        door: what has the option, for the message: `solver archon`.
+
+    Raises:
+        PrerequisiteError: so it is.
+    """
+    if type(value) is not int or value < minimum:
+        raise make_prerequisite_error(f"{door}: {option} must be a whole number from {minimum}, not {value!r}")
+
+
+def note_unshared_draws(door: str, caller: Caller, last_draws: int) -> None:
+    """Say that several draws of the last layer share nothing where no call store holds the layers before."""
+    if last_draws > 1 and getattr(caller, "store", None) is None:
+        show_note(
+            f"{door}: last_draws={last_draws} without a call store (store=calls.db): the layers before the last are "
+            f"asked anew, and paid, for each of the {last_draws} draws"
+        )
 
 
 def _check_types(**options: Any) -> None:

@@ -8,6 +8,7 @@ that writes texts of its own (a fuser) cannot, and says so before a call is paid
 """
 
 from collections import Counter
+from dataclasses import replace
 from inspect import signature
 from math import ceil
 from typing import Any
@@ -35,14 +36,14 @@ from archon_eval._notes import show_note
 from archon_eval.engine.engine import Engine, select_error
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchonError, ContextOverflowError, ModelError, did_you_mean, raise_plainly
-from archon_eval.integrations.build import build_engine
+from archon_eval.integrations.build import build_engine, check_whole_number, note_unshared_draws
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_flags import find_ignored_flags, find_unsupported, refuse_flags
 from archon_eval.integrations.task_settings import RUN_EPOCH_STRIDE, EngineCache
 from archon_eval.models.conversion import read_settings, to_answer_message, to_conversation, to_tool_offer
 from archon_eval.models.judge_client import share_cache_with_judges
 from archon_eval.models.store_entry import digest_messages
-from archon_eval.runs.account import build_output_metadata
+from archon_eval.runs.account import AnswerDraws, QuestionAccount, build_output_metadata
 from archon_eval.runs.door import SOLVER_ONLY_ARGS
 from archon_eval.types import ToolOffer
 
@@ -63,17 +64,18 @@ class ArchonAPI(ModelAPI):
         models: str | list[str] | None = None,
         architecture: str | dict[str, Any] | None = None,
         epoch_offset: int = 0,
+        last_draws: int = 1,
         **options: Any,
     ) -> None:
         """
         Args:
             model_name: the architecture, where `architecture` does not give it: a preset's name or a file.
-            epoch_offset: as of the solver `archon`.
+            epoch_offset, last_draws: as of the solver `archon`.
 
         Raises:
             PrerequisiteError: no such architecture, a model that cannot be used, an unknown option.
         """
-        legal = [*signature(build_engine).parameters, "epoch_offset"]
+        legal = [*signature(build_engine).parameters, "epoch_offset", "last_draws"]
         for name in options:
             if name in SOLVER_ONLY_ARGS:
                 raise make_prerequisite_error(
@@ -89,16 +91,15 @@ class ArchonAPI(ModelAPI):
                 f"archon/{model_name} has no address or key of its own: its models have theirs, "
                 "e.g. in OPENAI_BASE_URL and OPENAI_API_KEY"
             )
-        if type(epoch_offset) is not int or epoch_offset < 0:
-            raise make_prerequisite_error(
-                f"archon/{model_name}: epoch_offset must be a whole number from 0, not {epoch_offset!r}"
-            )
-        self._epoch_offset = epoch_offset
+        check_whole_number(f"archon/{model_name}", "epoch_offset", epoch_offset, minimum=0)
+        check_whole_number(f"archon/{model_name}", "last_draws", last_draws, minimum=1)
+        self._epoch_offset, self._last_draws = epoch_offset, last_draws
         typed = config or GenerateConfig()
         refuse_flags(typed, f"archon/{model_name}")
         self._engines = EngineCache(build_engine(architecture or model_name, models, **options), read_settings(typed))
         if problems := (*self._engines.warnings, *find_ignored_flags(typed, door="model")):
             show_note(f"archon/{model_name}: {'; '.join(problems)}")
+        note_unshared_draws(f"archon/{model_name}", self._engines.engine.caller, last_draws)
         freeze_imports_in_command()
         # the address is part of the key of Inspect's cache; the name alone would replay an edited file's old answers
         address = f"archon:{self._engines.architecture.fingerprint}"
@@ -146,19 +147,19 @@ class ArchonAPI(ModelAPI):
             self._engines.engine.check_tools(offer)
         except ModelError as exc:
             raise_plainly(exc)
-        share_cache_with_judges(self._engines.engine.caller, self._epoch_offset)
+        share_cache_with_judges(self._engines.engine.caller, self._epoch_offset, self._last_draws)
         conversation, task = to_conversation(input), read_settings(config)
         engine = self._engines(task)
         if unused := self._engines.describe_unused(task):
             show_note(unused)
-        epoch, first = self._assign_epoch((digest_messages(conversation), offer), config.num_choices or 1)
+        draws, first = self._assign_draws((digest_messages(conversation), offer), config.num_choices or 1)
         answers: dict[int, Answer] = {}
 
         async def run(number: int) -> None:
             if number:  # Inspect's cache cannot tell the runs apart and would replay the first
                 set_active_generate_config(active_generate_config().model_copy(update={"cache": None}))
-            run_epoch = epoch + RUN_EPOCH_STRIDE * number
-            answers[number] = await engine.run(conversation, epoch=run_epoch, tools=offer)
+            run_epoch = draws.epoch + RUN_EPOCH_STRIDE * number
+            answers[number] = await engine.run(conversation, run_epoch, last_draw=draws.last_draw, tools=offer)
 
         try:
             async with anyio.create_task_group() as group:
@@ -168,24 +169,28 @@ class ArchonAPI(ModelAPI):
             error = select_error(errors)
             if isinstance(error, ContextOverflowError) and offer is not None:
                 show_note(f"archon/{self.model_name}: an agent's history does not fit: {error}")
-                return self._build_overflow(engine, error)
+                return self._build_overflow(engine, error, draws)
             if isinstance(error, ArchonError):
                 raise_plainly(error)
             raise error from None
-        return self._build_output(engine, [answers[number] for number in sorted(answers)])
+        return self._build_output(engine, [answers[number] for number in sorted(answers)], draws)
 
-    def _assign_epoch(self, question: tuple[bytes, ToolOffer | None], runs: int) -> tuple[int, int]:
-        """The sample's epoch, and how often it has asked this question: a task that asks again wants new draws."""
+    def _assign_draws(self, question: tuple[bytes, ToolOffer | None], runs: int) -> tuple[AnswerDraws, int]:
+        """The sample's draws, and how often it has asked this question: a task that asks again wants new ones."""
         sample = sample_active()
         if sample is None:
-            return 1 + self._epoch_offset, 0
+            return AnswerDraws.from_epoch(1, self._epoch_offset, self._last_draws), 0
         asked = self._times_asked.setdefault(sample, Counter())
         asked[question] += runs
-        return sample.epoch + self._epoch_offset, asked[question] - runs
+        return AnswerDraws.from_epoch(sample.epoch, self._epoch_offset, self._last_draws), asked[question] - runs
 
-    def _build_output(self, engine: Engine, answers: list[Answer]) -> ModelOutput:
+    def _build_account(self, engine: Engine, answer: Answer, draws: AnswerDraws) -> QuestionAccount:
+        account = self._engines.build_account(engine, answer)
+        return replace(account, draws=draws) if self._last_draws > 1 else account
+
+    def _build_output(self, engine: Engine, answers: list[Answer], draws: AnswerDraws) -> ModelOutput:
         model = f"archon/{self.model_name}"
-        accounts = [self._engines.build_account(engine, answer) for answer in answers]
+        accounts = [self._build_account(engine, answer, draws) for answer in answers]
         # no usage on this output: the inner calls have reported theirs
         return ModelOutput(
             model=model,
@@ -200,8 +205,8 @@ class ArchonAPI(ModelAPI):
             metadata=build_output_metadata(accounts),
         )
 
-    def _build_overflow(self, engine: Engine, error: ContextOverflowError) -> ModelOutput:
-        account = self._engines.build_account(engine, Answer("", (), error.trail))
+    def _build_overflow(self, engine: Engine, error: ContextOverflowError, draws: AnswerDraws) -> ModelOutput:
+        account = self._build_account(engine, Answer("", (), error.trail), draws)
         # without a text, or scorers would look for answers in the error's
         output = ModelOutput.from_content(f"archon/{self.model_name}", "", stop_reason="model_length")
         output.metadata = build_output_metadata([account])

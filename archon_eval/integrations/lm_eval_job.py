@@ -2,13 +2,13 @@
 
     result = run_lm_eval_job(job)               # as `archon_eval.runs.eval_worker.run_job` does for tasks of Inspect
 
-Each repetition is a whole run of lm-eval with draws of its own. An answer that fails is empty for lm-eval, and its
-document has no score in the results that are written and in the job's.
+Each repetition is a whole run of lm-eval with draws of its own, at least of the last layer. An answer that fails is
+empty for lm-eval, and its document has no score in the results that are written and in the job's.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from lm_eval import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 
 from archon_eval.errors import ArchonError, DataError
+from archon_eval.integrations.build import note_unshared_draws
 from archon_eval.integrations.lm_eval_model import ArchonLM
 from archon_eval.integrations.lm_eval_tasks import find_manager
+from archon_eval.models.call import Caller
 from archon_eval.models.usage_totals import UsageTotals
+from archon_eval.runs.account import AnswerDraws
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.read_lm_eval import list_samples, read_lm_eval_run
@@ -28,6 +31,9 @@ from archon_eval.runs.task_account import FAILED_KEY, TaskAccount
 
 TASK_LOADING_OPTIONS = ("include_path", "limit")
 """Options of a task that are not `simple_evaluate`'s, or not for a run on chosen documents."""
+
+DRAWS_KEY = "archon_draws"
+"""Where the results of one draw of the last layer say in their `config` which it is."""
 
 
 class TrialLM(ArchonLM):
@@ -39,11 +45,16 @@ class TrialLM(ArchonLM):
         self._failed: dict[int, str] = {}
         """A request's `doc_id` -> why its answer failed."""
 
-    def start_epoch(self, offset: int) -> None:
-        """Forget the answers so far, and take the draws of another epoch."""
-        self.epoch_offset = offset
+    def start_epoch(self, draws: AnswerDraws) -> None:
+        """Forget the answers so far, and take other draws."""
+        self.epoch_offset, self.last_draw = draws.epoch - 1, draws.last_draw
         self._failed.clear()
         self._accounts.clear()
+
+    @property
+    def caller(self) -> Caller:
+        """What is under its calls."""
+        return self._runner.engines.engine.caller
 
     async def _answer(self, request: Any, epoch: int) -> str:
         try:
@@ -91,16 +102,17 @@ def run_lm_eval_job(job: EvalJob) -> EvalResult:
     parts: list[EvalResult] = []
     try:
         lm = TrialLM(**arguments)
-        for number in range(job.epochs):
-            lm.start_epoch(job.first_epoch - 1 + number)
-            parts.append(_run_epoch(job, lm, number + 1))
+        note_unshared_draws(f"eval {job.key}", lm.caller, job.last_draws)
+        for epoch in range(1, job.epochs * job.last_draws + 1):
+            lm.start_epoch(draws := AnswerDraws.from_epoch(epoch, job.first_epoch - 1, job.last_draws))
+            parts.append(_run_epoch(job, lm, epoch, draws=draws))
     except (ArchonError, ValueError, TypeError, LookupError, OSError, RuntimeError, AssertionError) as exc:
         result = _join_epochs(job, parts)
         return replace(result, scores={}, error=f"{type(exc).__name__}: {exc}")
     return _join_epochs(job, parts)
 
 
-def _run_epoch(job: EvalJob, lm: TrialLM, epoch: int) -> EvalResult:
+def _run_epoch(job: EvalJob, lm: TrialLM, epoch: int, *, draws: AnswerDraws) -> EvalResult:
     options = parse_task_options(job.task.args, job.task.name)
     manager = find_manager(job.task.name, options.get("include_path"))
     # in their order: lm-eval gives the documents of a list in another order each other's numbers
@@ -131,12 +143,15 @@ def _run_epoch(job: EvalJob, lm: TrialLM, epoch: int) -> EvalResult:
         dollars=usage.paid_dollars,
         cost=usage.dollars,
         lost=len(failed),
+        judge_calls=0,
+        judge_dollars=0.0,
         health=account.health.to_metadata() if account else {},
     )
     if len(failed) == len(questions):
         return result
     samples = found.pop("samples")
     found["config"] |= {"model": "archon", "model_args": {"model": "archon"}, FAILED_KEY: {job.task.name: failed}}
+    found["config"] |= {DRAWS_KEY: asdict(draws)} if job.last_draws > 1 else {}
     tracker.save_results_aggregated(results=found, samples=samples)
     tracker.save_results_samples(task_name=job.task.name, samples=samples[job.task.name])
     results = sorted(Path(job.log_dir).glob(f"*_{tracker.date_id}.json"))

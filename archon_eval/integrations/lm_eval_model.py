@@ -119,6 +119,8 @@ class ArchonLM(LM):  # type: ignore[misc]
         freeze_imports_in_command()
         interrupt_on_sigterm_in_command()
         self._num_concurrent = num_concurrent
+        self.last_draw = 0
+        """Of the answers to come: which draw of the last layer they are, from 0."""
         self._model_usage: dict[str, UsageTotals] = {}
         self._paid = UsageTotals()
         self._notes: Counter[str] = Counter()
@@ -192,7 +194,7 @@ class ArchonLM(LM):  # type: ignore[misc]
         if len(request.args) > 2:
             raise ModelError(f"task {request.task_name} has images or audio: components read and write text only")
         task = self._read_task(request)
-        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, task)
+        answer = await self._runner.answer(to_conversation(request.args[0]), epoch, task, last_draw=self.last_draw)
         self._count(answer.trail)
         engines = self._runner.engines
         account = engines.build_account(engines(task), answer)

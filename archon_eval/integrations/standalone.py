@@ -100,7 +100,7 @@ class StandaloneRunner:
             self._engines = EngineCache(self._engines.engine, typed)
 
     async def answer(
-        self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS
+        self, conversation: Conversation, epoch: int = 1, task: GenerationSettings = NO_SETTINGS, *, last_draw: int = 0
     ) -> Answer:
         """The engine's answer to a conversation.
 
@@ -108,13 +108,15 @@ class StandaloneRunner:
         transcript that ends with it.
         """
         if sample_active() is not None or _get_running_loop() in (None, _get_loop()):  # None under trio
-            return await self._answer(conversation, epoch, task)
-        return await asyncio.wrap_future(_submit(self._answer(conversation, epoch, task)))
+            return await self._answer(conversation, epoch, task, last_draw=last_draw)
+        return await asyncio.wrap_future(_submit(self._answer(conversation, epoch, task, last_draw=last_draw)))
 
-    async def _answer(self, conversation: Conversation, epoch: int, task: GenerationSettings) -> Answer:
+    async def _answer(
+        self, conversation: Conversation, epoch: int, task: GenerationSettings, *, last_draw: int
+    ) -> Answer:
         engine = self._engines(task)
         if sample_active() is not None:
-            answer = await engine.run(conversation, epoch)
+            answer = await engine.run(conversation, epoch, last_draw=last_draw)
             account = self._engines.build_account(engine, answer)
             transcript().info(account.to_metadata(), source=ACCOUNT_SOURCE)
             return answer
@@ -123,7 +125,7 @@ class StandaloneRunner:
         async def answer_alone() -> None:
             init_transcript(Transcript())
             set_active_generate_config(self._config)
-            answers.append(await engine.run(conversation, epoch))
+            answers.append(await engine.run(conversation, epoch, last_draw=last_draw))
 
         try:
             async with anyio.create_task_group() as group:

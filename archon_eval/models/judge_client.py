@@ -3,7 +3,7 @@
     share_cache_with_judges(client)                        # who answers the sample
     reply = await JudgeClient().generate(model, messages, config, epoch=1)    # its scorer; None: there is no store
 
-A judge that is an architecture has a store of its own, and no budget holds a judge.
+A judge that is an architecture has a store of its own, and no budget of an eval holds a judge; a search's may.
 """
 
 import os
@@ -21,6 +21,7 @@ from archon_eval.errors import ArchonError, StoreError, raise_plainly
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.client import STORE_VARIABLE, ModelClient
 from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, make_call_error, to_conversation
+from archon_eval.models.draw import number_last_draw, split_epoch
 from archon_eval.models.provider_repairs import open_call, prepare_provider
 from archon_eval.models.replies import get_top_logprobs, to_reply
 from archon_eval.models.store import CallStore
@@ -31,21 +32,23 @@ _NO_SETTINGS = GenerationSettings(temperature=None, max_tokens=None)
 """A judge's settings are Inspect's configuration."""
 
 
-def share_cache_with_judges(caller: Caller, epoch_offset: int = 0) -> None:
+def share_cache_with_judges(caller: Caller, epoch_offset: int = 0, last_draws: int = 1) -> None:
     """Let the sample's judges use the store of who answers it; of several the first one's.
 
     Args:
         caller: who answers; only a `ModelClient` has a store.
-        epoch_offset: the solver's, since judges of fresh draws are to judge afresh.
+        epoch_offset, last_draws: the solver's. An answer from a fresh draw, be it of the last layer alone, is judged
+            afresh even where it is the same text. One of the same draws in another eval has the judgment in the store.
     """
     if not isinstance(caller, ModelClient) or store().get(JUDGE_CACHE_KEY) is not None:
         return
+    more = [last_draws] if last_draws > 1 else []
     if (cache := caller.store) is not None:
         # the store of a task's file was opened in that file's folder
         path = cache.path if cache.path.absolute() == cache.file else cache.file
-        store().set(JUDGE_CACHE_KEY, [str(path), caller.policy, epoch_offset + 1])
+        store().set(JUDGE_CACHE_KEY, [str(path), caller.policy, epoch_offset + 1, *more])
     elif os.environ.get(STORE_VARIABLE):  # which is not for judges of answers that are not kept
-        store().set(JUDGE_CACHE_KEY, ["", "off", epoch_offset + 1])
+        store().set(JUDGE_CACHE_KEY, ["", "off", epoch_offset + 1, *more])
 
 
 class JudgeClient:
@@ -64,14 +67,16 @@ class JudgeClient:
             StoreError: a replay has no such call, or a reply could not be kept.
             ModelError: the judge's call failed for good, or its answer is an error.
         """
-        path, policy, first_epoch = _find_shared_cache()
+        path, policy, first_epoch, last_draws = _find_shared_cache()
         if not path or str(model).startswith("archon/"):
             return None
         client = self._clients.get((path, policy))
         if client is None:
             opened = CallStore(path, read_only=policy == "replay")
             client = self._clients[path, policy] = ModelClient(None, opened, policy)
-        call = Call(str(model), to_conversation(messages), _NO_SETTINGS, epoch=first_epoch - 1 + epoch)
+        place, last_draw = split_epoch(epoch, last_draws)
+        judge_epoch = number_last_draw(first_epoch + place, last_draw)
+        call = Call(str(model), to_conversation(messages), _NO_SETTINGS, epoch=judge_epoch)
         try:
             return await client.call_unbudgeted(call, _JudgeSender(model, tuple(messages), config))
         except StoreError as exc:
@@ -80,13 +85,14 @@ class JudgeClient:
             raise StoreError(f"the judge's replay: {exc} (judge_cache=never asks the judge itself)") from exc
 
 
-def _find_shared_cache() -> tuple[str, str, int]:
-    """Path (empty for none), policy and first epoch of the store for the judges of this sample."""
+def _find_shared_cache() -> tuple[str, str, int, int]:
+    """Path (empty for none), policy and first epoch of the store for the judges of this sample, and how many epochs in
+    a row are draws of the last layer alone."""
     shared = store().get(JUDGE_CACHE_KEY)
     if shared and shared[1] != "replay" and not Path(shared[0]).exists():  # a log that is scored again elsewhere
         shared = None
-    path, policy, first_epoch = shared or (os.environ.get(STORE_VARIABLE, ""), "reuse", 1)
-    return path, policy, first_epoch
+    path, policy, first_epoch, *more = shared or (os.environ.get(STORE_VARIABLE, ""), "reuse", 1)
+    return path, policy, first_epoch, more[0] if more else 1
 
 
 async def ask_judge(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> ModelOutput:

@@ -15,12 +15,13 @@ A question of several turns (MT-Bench) has one account per turn: the last one in
 
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceOutcome, TraceStep
 from archon_eval.errors import DataError, quote
+from archon_eval.models.draw import split_epoch
 from archon_eval.models.usage_totals import UsageTotals, parse_count, total_usage
 
 ACCOUNT_KEY = "archon"
@@ -98,6 +99,26 @@ class LayerAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerDraws:
+    """Which draws an answer is made of, where several answers share the layers before the last."""
+
+    epoch: int
+    """Whose draws the layers before the last took, from 1."""
+    last_draw: int
+    """Which draw of the last layer that asks a model it is, from 0."""
+
+    @classmethod
+    def from_epoch(cls, epoch: int, epoch_offset: int, last_draws: int) -> "AnswerDraws":
+        """Those of an epoch (from 1) of an eval with these options of the solver `archon`.
+
+        >>> AnswerDraws.from_epoch(6, epoch_offset=10, last_draws=4)
+        AnswerDraws(epoch=12, last_draw=1)
+        """
+        place, last_draw = split_epoch(epoch, last_draws)
+        return cls(epoch_offset + 1 + place, last_draw)
+
+
+@dataclass(frozen=True, slots=True)
 class QuestionAccount:
     """What an architecture's answer to one turn of one question took.
 
@@ -122,6 +143,8 @@ class QuestionAccount:
     settings: tuple[Mapping[str, Any], ...] = ()
     """What was really used where it is not what the architecture's file says (flags, the task's settings), of each
     such component: `layer`, `component` (its place), `model` and `settings`."""
+    draws: AnswerDraws | None = None
+    """Which draws it took; None where the eval draws every layer once per epoch."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
@@ -164,6 +187,7 @@ class QuestionAccount:
             **({"lost_steps": list(self.lost_steps)} if self.lost_steps else {}),
             **({"prompt": list(self.prompt)} if self.prompt else {}),
             **({"settings": [dict(part) for part in self.settings]} if self.settings else {}),
+            **({"draws": asdict(self.draws)} if self.draws else {}),
         }
 
     @classmethod
@@ -190,6 +214,7 @@ class QuestionAccount:
                 lost_steps=tuple(map(str, plain.get("lost_steps", ()))),
                 prompt=tuple(map(str, plain.get("prompt", ()))),
                 settings=tuple(dict(part) for part in plain.get("settings", ())),
+                draws=_parse_draws(plain["draws"]) if "draws" in plain else None,
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
@@ -275,6 +300,10 @@ def _list(plain: Any) -> Sequence[Any]:
     if isinstance(plain, list | tuple):
         return plain
     raise DataError(f"metadata {ACCOUNT_KEY!r}: not the account of a question, but {quote(repr(plain))}")
+
+
+def _parse_draws(plain: Mapping[str, Any]) -> AnswerDraws:
+    return AnswerDraws(parse_count(plain, "epoch"), parse_count(plain, "last_draw"))
 
 
 def _total_steps(steps: Sequence[TraceStep]) -> UsageTotals:

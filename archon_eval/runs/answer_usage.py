@@ -229,7 +229,7 @@ def read_answer_usage(
     """
     if not events:
         return _read_without_events(sample, model, asking)
-    calls = _sort_calls(events)
+    calls = sort_calls(events)
     if holds_account(sample.metadata) or not calls.accounts:  # else the user's own value may be there
         for account in parse_accounts(sample.metadata):
             calls.add_account(account)
@@ -292,7 +292,7 @@ def _list_unknown(usage: UsageTotals, model: str) -> dict[str, str]:
 def _read_without_events(sample: Any, model: str, asking: Sequence[str]) -> AnswerUsage:
     """By accounts and Inspect's counts alone, which tell neither judges from solvers nor how many calls there were."""
     if accounts := read_accounts(sample):
-        seconds, calls = fsum(account.usage.seconds for account in accounts), _SortedCalls()
+        seconds, calls = fsum(account.usage.seconds for account in accounts), SortedCalls()
         for account in accounts:
             calls.add_account(account)
         if holds_account(sample.metadata) or not calls.find_hidden_models(sample.model_usage):
@@ -322,9 +322,20 @@ def _find_possible_judge(sample: Any, model: str, asking: Sequence[str]) -> str:
 
 
 @dataclass(slots=True)
-class _SortedCalls:
-    """A sample's calls, without the judges'."""
+class JudgingCalls:
+    """The calls of a sample's scorers that were answered and sent."""
 
+    calls: list[Any] = field(default_factory=list)
+    """Inspect's model events, without those of architectures."""
+    accounts: list[QuestionAccount] = field(default_factory=list)
+    """Of each reply of an architecture that judged."""
+
+
+@dataclass(slots=True)
+class SortedCalls:
+    """A sample's calls, with the judges' apart."""
+
+    judging: JudgingCalls = field(default_factory=JudgingCalls)
     accounts: list[QuestionAccount] = field(default_factory=list)
     by_model: dict[str, list[Any]] = field(default_factory=dict)
     """Model -> its events, also of failed calls."""
@@ -342,6 +353,8 @@ class _SortedCalls:
         """Take up an account, `cached` for one out of Inspect's cache."""
         if not judges:
             self.accounts.append(account)
+        elif not cached:
+            self.judging.accounts.append(account)
         for model, usage in (account.models or {"": account.usage}).items():
             self.explained[model] += 0 if cached else usage.tokens - (usage.reused.tokens if usage.reused else 0)
             if usage.failed:
@@ -358,6 +371,8 @@ class _SortedCalls:
             return
         if not judges:
             self.by_model.setdefault(event.model, []).append(event)
+        elif replied and not cached:
+            self.judging.calls.append(event)
         if replied and not cached:
             self.explained[event.model] += _total_usages(event.model, [event.output.usage]).tokens
 
@@ -373,8 +388,9 @@ class _SortedCalls:
         return sorted(model for model, tokens in counted.items() if tokens > self.explained[model])
 
 
-def _sort_calls(events: Sequence[Any]) -> _SortedCalls:
-    calls, scoring, answering, in_step = _SortedCalls(), set[str](), set[str](), False
+def sort_calls(events: Sequence[Any]) -> SortedCalls:
+    """The calls among all events of a sample."""
+    calls, scoring, answering, in_step = SortedCalls(), set[str](), set[str](), False
     spans, solvers = set[str](), set[str]()
     for event in events:
         if event.event == "span_begin":

@@ -20,11 +20,13 @@ from typing import Any, Protocol
 
 from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
+from archon_eval.models.prices import load_prices
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.answer_usage import read_answer_usages
 from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.door import Door
+from archon_eval.runs.judge_usage import read_judge_usage
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import choose_metric, find_declaration, find_declaring_scorer
 from archon_eval.runs.read_log import measure_seconds, open_log
@@ -86,9 +88,12 @@ class EvalJob:
     task: TaskReference
     questions: tuple[str | int, ...] = ()
     epochs: int = 1
-    """Repetitions of each question."""
+    """Sets of draws with which each question is asked."""
     first_epoch: int = 1
-    """The epoch whose draws the first repetition takes; equal calls of equal epochs are shared by the call store."""
+    """The epoch whose draws the first set is; equal calls of equal epochs are shared by the call store."""
+    last_draws: int = 1
+    """Answers with each set of draws: they share all layers before the last that asks a model, and are epochs of the
+    harness, those of the first set first."""
     max_calls: int | None = None
     """Hard limit on paid calls of the eval."""
     max_dollars: float | None = None
@@ -99,6 +104,11 @@ class EvalJob:
     door: Door = "solver"
     """How the architecture answers; `solver_args` are then those of the model."""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "first_epoch", "last_draws"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise DataError(f"eval {self.key}: {name} must be a whole number from 1, not {value!r}")
+
 
 @dataclass(frozen=True)
 class EvalResult:
@@ -106,7 +116,7 @@ class EvalResult:
 
     key: str
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Question -> epoch -> score, on the task's own scale. Questions without a score are not here."""
+    """Question -> epoch of the harness -> score, on the task's own scale. Questions without a score are not here."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Question -> why one of its answers failed, by an error of a call, say, so that there was nothing to score."""
     calls: int = 0
@@ -128,7 +138,15 @@ class EvalResult:
     lost: int = 0
     """Answers whose calls are unknown, because they failed before their account was complete."""
     judges: int = 0
-    """Tokens of models in roles, e.g. a judge; neither in `tokens` nor in a budget."""
+    """Tokens of models in roles, e.g. a judge; not in `tokens`."""
+    judge_calls: int | None = None
+    """Calls of judges that were paid, in no other count; None where they are unknown."""
+    judge_dollars: float | None = None
+    """Dollars of these; None where they are unknown."""
+    judge_reused: int = 0
+    """Judges' replies that the call store had."""
+    judge_unknown: str = ""
+    """Why one of the two is None; empty also where an earlier version did not count them, or there is no log."""
     scorer: str = ""
     """Whose scores these are; empty in records of earlier versions."""
     declared_by: str = ""
@@ -141,6 +159,26 @@ class EvalResult:
     """Question -> which scorer gave which value that is no number for one of its answers."""
     health: Mapping[str, Any] = field(default_factory=dict)
     """What `RunHealth.from_metadata` reads: which layers worked. Empty where it was not counted."""
+
+    def count_reused_as_paid(self) -> "EvalResult":
+        """The result of an eval that a lost attempt had begun: what it found in the call store, that one had paid."""
+        calls, dollars, unknown = self.judge_calls, self.judge_dollars, self.judge_unknown
+        if self.judge_reused and calls is not None:
+            if calls and dollars is not None:
+                dollars *= (calls + self.judge_reused) / calls
+            elif dollars is not None:
+                dollars, unknown = None, "what judges' replies took that a lost attempt had paid"
+            calls += self.judge_reused
+        return replace(
+            self,
+            calls=self.calls + self.reused,
+            reused=0,
+            dollars=self.cost,
+            judge_calls=calls,
+            judge_dollars=dollars,
+            judge_reused=0,
+            judge_unknown=unknown,
+        )
 
     @cached_property
     def answers(self) -> dict[str, dict[int, ScoredAnswer]]:
@@ -167,8 +205,10 @@ def run_job(job: EvalJob) -> EvalResult:
     limits = {"calls": job.max_calls, "dollars": job.max_dollars}
     budget = {name: value for name, value in limits.items() if value is not None}
     args = {"architecture": dict(job.architecture or {}), "epoch_offset": job.first_epoch - 1, **dict(job.solver_args)}
+    args |= {"last_draws": job.last_draws} if job.last_draws > 1 else {}
     args |= {"budget": {"eval": budget}} if budget else {}
     args |= {"prices": job.prices} if job.prices else {}
+    epochs = job.epochs * job.last_draws
     try:
         logs = inspect_eval(
             job.task.name,
@@ -176,9 +216,9 @@ def run_job(job: EvalJob) -> EvalResult:
             model_roles=dict(job.model_roles) or None,
             task_args=dict(job.task.args),
             sample_id=[escape(str(question)) for question in job.questions],
-            epochs=job.epochs,
+            epochs=epochs,
             fail_on_error=False,
-            max_samples=min(MAX_SAMPLES, len(job.questions) * job.epochs),
+            max_samples=min(MAX_SAMPLES, len(job.questions) * epochs),
             display="none",
             log_dir=job.log_dir,
             log_realtime=False,
@@ -243,7 +283,7 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
             if answer.weight != 1 or answer.facts:
                 facts = {"weight": answer.weight, "facts": dict(answer.facts)}
                 details.setdefault(record.question, {})[epoch] = facts
-    usage = UsageTotals.add_up(usages)
+    usage, judging = UsageTotals.add_up(usages), read_judge_usage(samples, load_prices(job.prices))
     answers = {q: [ScoredAnswer(v, **details.get(q, {}).get(e, {})) for e, v in by.items()] for q, by in scores.items()}
     metric = choose_metric(log, scorer, answers, job.task.metric).metric.name if answers else ""
     return EvalResult(
@@ -265,6 +305,10 @@ def read_result(job: EvalJob, log: Any) -> EvalResult:
         log=log.location,
         lost=len(samples) - len(usages),
         judges=sum(used.total_tokens for used in log.stats.role_usage.values()),
+        judge_calls=judging.calls,
+        judge_dollars=judging.dollars,
+        judge_reused=judging.reused,
+        judge_unknown=judging.unknown,
         health=RunHealth.from_accounts(turns).to_metadata() if turns else {},
     )
 

@@ -71,6 +71,8 @@ class Declaration:
     """The facts as the sample's own metadata has them, where a score of an earlier version may be wrong."""
     lost_weight: float | None = 1.0
     """The weight of an answer that failed and counts as wrong; None where the metric needs an answer."""
+    judge_calls: int = 0
+    """Calls of a judge that a question takes at most each time it is answered, where every reply can be read."""
 
     def read_answer(
         self, value: float, metadata: Mapping[str, Any], sample: Mapping[str, Any] | None = None
@@ -130,6 +132,7 @@ DECLARED: Mapping[str, Declaration] = {
         ("lc_win_rate", "win_rate"),
         facts=("index", "length", "baseline_length", "length_controlled", "calibration"),
         marks=("preference", "baseline_length"),
+        judge_calls=1,
         correct=_correct_index,
         lost_weight=None,
     ),
@@ -138,18 +141,24 @@ DECLARED: Mapping[str, Declaration] = {
         ("win_rate",),
         weigh=lambda metadata: float(sum(len(game["rows"]) for game in metadata["games"])),
         marks=("games",),
+        judge_calls=2,
         lost_weight=2.0,
     ),
     "letter_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("status",)),
     "math_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("extraction", "status")),
     "mixeval": Declaration(
-        _list_mixeval_metrics, MIXEVAL_NAMES, facts=("part", "benchmark"), marks=("part", "verdict")
+        _list_mixeval_metrics,
+        MIXEVAL_NAMES,
+        facts=("part", "benchmark"),
+        marks=("part", "verdict"),
+        judge_calls=1,
     ),
     "mt_bench_pair": Declaration(
         lambda answers: (ADJUSTED_WIN_RATE,),
         ("adjusted_win_rate",),
         weigh=lambda metadata: float(len(metadata["outcomes"])),
         marks=("outcomes",),
+        judge_calls=4,
         lost_weight=2.0,
     ),
     "mt_bench_single": Declaration(
@@ -157,6 +166,7 @@ DECLARED: Mapping[str, Declaration] = {
         ("mean_grade",),
         weigh=lambda metadata: float(len(metadata["ratings"])),
         marks=("ratings",),
+        judge_calls=2,
         lost_weight=None,
     ),
     "programs": Declaration(lambda answers: (PassAtKMetric(1),), ("pass@1",), marks=("verdict", "tests")),

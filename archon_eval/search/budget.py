@@ -1,4 +1,4 @@
-"""The budget of a search: what is paid, what evals under way may yet take, and what is left.
+"""The budget of a search: what is paid, what evals under way may yet take, and what is left; judges' calls apart.
 
     ledger = BudgetLedger(settings.budget, splits)
     ledger.reserve("search/3/archon_eval/math", Reservation(calls=400, dollars=1.0, whole=True))
@@ -9,14 +9,19 @@ Calls that nobody accounted for (of a question that failed, or that a died proce
 their way when a process was killed, at most as many as its connections, are in no account.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from statistics import fmean
+from typing import Any
 
+from archon_eval.engine.plan import LayerPlan, Plan
+from archon_eval.errors import SearchError
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.search.config import SearchBudget
+from archon_eval.search.judging import JudgeCosts
 from archon_eval.search.trial import QuestionSplits, TrialRequest
 
 DOLLAR_SLACK = 4.0
@@ -36,23 +41,50 @@ class Reservation:
     dollars: float
     whole: bool
     """Whether that is its worst case, which it and another attempt at it do not exceed together."""
+    judge_calls: int = 0
+    """Calls of judges that its answers are expected to take, where judges have a budget."""
+    judge_dollars: float = 0.0
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> "Reservation":
+        """What a line of the journal says was reserved; earlier versions have less in it."""
+        return cls(
+            calls=int(line["calls"]),
+            dollars=float(line["dollars"]),
+            whole=bool(line.get("whole", True)),
+            judge_calls=int(line.get("judge_calls", 0)),
+            judge_dollars=float(line.get("judge_dollars", 0.0)),
+        )
 
     def merge(self, later: "Reservation") -> "Reservation":
         """What two attempts at the same eval may take: what the first paid for is in the call store."""
-        if self.whole or later.whole:
-            return Reservation(max(self.calls, later.calls), max(self.dollars, later.dollars), whole=True)
-        return Reservation(self.calls + later.calls, self.dollars + later.dollars, whole=False)
+        is_whole = self.whole or later.whole
+        return Reservation(
+            calls=max(self.calls, later.calls) if is_whole else self.calls + later.calls,
+            dollars=max(self.dollars, later.dollars) if is_whole else self.dollars + later.dollars,
+            whole=is_whole,
+            judge_calls=self.judge_calls + later.judge_calls,  # judges of other packages are paid again
+            judge_dollars=self.judge_dollars + later.judge_dollars,
+        )
 
 
 class BudgetLedger:
     """Paid, reserved and remaining calls and dollars, and what requests would take."""
 
-    def __init__(self, budget: SearchBudget, splits: QuestionSplits, failed: Sequence[EvalResult] = ()) -> None:
+    def __init__(
+        self,
+        budget: SearchBudget,
+        splits: QuestionSplits,
+        failed: Sequence[EvalResult] = (),
+        *,
+        judging: JudgeCosts | None = None,
+    ) -> None:
         """
         Args:
             failed: results of earlier processes without any score, whose evals are run again; what they paid counts.
+            judging: what judges take; needed where they have a budget.
         """
-        self._budget = budget
+        self._budget, self.judging = budget, judging
         self.splits = splits
         """Question -> how many answers it takes."""
         self._results = list(failed)
@@ -76,8 +108,27 @@ class BudgetLedger:
 
     @property
     def judges(self) -> int:
-        """Tokens of models in roles, which no budget holds."""
+        """Tokens of models in roles."""
         return sum(result.judges for result in self._results)
+
+    @property
+    def judge_calls(self) -> int | None:
+        """Judges' calls paid so far; None where those of an eval are unknown."""
+        counts = [result.judge_calls for result in self._results]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    @property
+    def judge_dollars(self) -> float | None:
+        """Paid so far for judges; None where those of an eval are unknown."""
+        return sum_dollars(result.judge_dollars for result in self._results)
+
+    @property
+    def judge_unknown(self) -> str:
+        """Why judges' calls or dollars are None, with the number of evals; empty where both are known."""
+        untold = [result for result in self._results if None in (result.judge_calls, result.judge_dollars)]
+        reasons = Counter(_explain_untold_judges(result) for result in untold)
+        many = f"of {len(self._results)} evals"
+        return "; ".join(f"{reason} (in {count} {many})" for reason, count in sorted(reasons.items()))
 
     @property
     def dollars(self) -> float | None:
@@ -90,9 +141,41 @@ class BudgetLedger:
         dollars = sum(reservation.dollars for reservation in self._reservations.values())
         return self._budget.calls - self.calls - calls, self._budget.dollars - (self.dollars or 0.0) - dollars
 
+    def remaining_judging(self) -> tuple[float, float]:
+        """Judges' calls and dollars that are neither spent nor reserved.
+
+        Raises:
+            SearchError: judges have a budget in dollars, and what an eval's judges took is unknown.
+        """
+        reserved = self._reservations.values()
+        calls = self._count_judge_calls() + sum(reservation.judge_calls for reservation in reserved)
+        dollars = sum(reservation.judge_dollars for reservation in reserved)
+        if self._budget.judge_dollars < inf:
+            dollars += self._count_judge_dollars()
+        return self._budget.judge_calls - calls, self._budget.judge_dollars - dollars
+
+    def _count_judge_calls(self) -> float:
+        """Judges' calls paid; of evals that do not say, what their answers are expected to take."""
+        total = 0.0
+        for result in self._results:
+            if result.judge_calls is not None:
+                total += result.judge_calls
+            elif self.judging is not None:
+                total += self.judging.estimate_calls(result)
+        return total
+
+    def _count_judge_dollars(self) -> float:
+        for result in self._results:
+            if result.judge_dollars is None and result.scores:
+                why = _explain_untold_judges(result)
+                raise SearchError(f"a budget of judge_dollars cannot be held: {result.key}: {why}")
+        return sum(result.judge_dollars or 0.0 for result in self._results)
+
     def record(self, result: EvalResult) -> None:
         """Count a result of an earlier process."""
         self._results.append(result)
+        if self.judging is not None:
+            self.judging.record(result)
 
     def reserve(self, key: str, reservation: Reservation) -> None:
         """Set aside what the eval `key` may take, with what an earlier attempt at it may have taken."""
@@ -120,7 +203,11 @@ class BudgetLedger:
         reservation = self._reservations.pop(result.key)
         if result.lost or result.error:
             result = self._count_lost_calls(result, reservation, request)
-        self._results.append(result)
+        if result.judge_calls is None and self.judging is not None and self.judging.is_limited:
+            result = replace(result, judge_calls=reservation.judge_calls)
+        if result.judge_dollars is None and not result.scores and self._budget.judge_dollars < inf:
+            result = replace(result, judge_dollars=reservation.judge_dollars)
+        self.record(result)
         return result
 
     def _count_lost_calls(self, result: EvalResult, reservation: Reservation, request: TrialRequest) -> EvalResult:
@@ -141,24 +228,46 @@ class BudgetLedger:
         return fmean(answers for parts in self.splits.values() for answers in parts["dev"].values())
 
     def count_answers(self, request: TrialRequest) -> int:
-        """Answers that a request asks for per epoch: as many as questions, where none has further turns."""
-        return sum(sum(parts[request.part].values()) for parts in self.splits.values())
+        """Answers that a request asks for with each set of draws, all last draws together: as many as questions, where
+        none has further turns and the last layer is drawn once."""
+        return request.last_draws * sum(
+            sum(request.select_questions(self.splits, task).values()) for task in self.splits
+        )
 
-    def worst_case_cost(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
+    def worst_case_cost(self, request: TrialRequest, tasks: Collection[str] | None = None) -> tuple[int, float]:
         """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate.
 
         Args:
-            answers: for so many instead of all that it asks for.
+            tasks: for these alone, instead of all that it asks.
         """
-        return self._estimate_cost(request, 1.0, answers)
+        return self._estimate_cost(request, 1.0, tasks)
 
-    def min_cost_to_start(self, request: TrialRequest, answers: int | None = None) -> tuple[int, float]:
+    def min_cost_to_start(self, request: TrialRequest, tasks: Collection[str] | None = None) -> tuple[int, float]:
         """Calls and estimated dollars that must be left before it begins: with few re-asks it takes no more."""
-        return self._estimate_cost(request, RESERVED_REASK_SHARE, answers)
+        return self._estimate_cost(request, RESERVED_REASK_SHARE, tasks)
 
-    def _estimate_cost(self, request: TrialRequest, reask_share: float, answers: int | None) -> tuple[int, float]:
-        plan = request.plan
-        times = (self.count_answers(request) if answers is None else answers) * request.epochs
-        calls = ceil(times * (plan.calls[1] + reask_share * plan.reasks))
-        per_call = plan.dollars[1] / max(1, plan.calls[1]) if plan.dollars else 0.0
-        return calls, calls * per_call
+    def _estimate_cost(
+        self, request: TrialRequest, reask_share: float, tasks: Collection[str] | None
+    ) -> tuple[int, float]:
+        """The first answers to a question share all layers but the last among the last draws; the answers to further
+        turns do not, as what they answer differs."""
+        asked = [request.select_questions(self.splits, task) for task in (self.splits if tasks is None else tasks)]
+        first = request.epochs * sum(map(len, asked))
+        further = request.epochs * sum(answers - 1 for questions in asked for answers in questions.values())
+        plan, last = request.plan, request.plan.last_layer
+        whole = (first + request.last_draws * further) * (plan.calls[1] + reask_share * plan.reasks)
+        calls, dollars = ceil(whole), ceil(whole) * _compute_call_price(plan)
+        if request.last_draws > 1 and last is not None:
+            more = ceil((request.last_draws - 1) * first * (last.calls[1] + reask_share * last.reasks))
+            calls, dollars = calls + more, dollars + more * _compute_call_price(last)
+        return calls, dollars
+
+
+def _explain_untold_judges(result: EvalResult) -> str:
+    """Why an eval does not say what its judges took."""
+    return result.judge_unknown or ("the eval has no result" if result.error else "an earlier version did not count it")
+
+
+def _compute_call_price(planned: Plan | LayerPlan) -> float:
+    """Dollars of one call in the mean, by the plan's most; 0 where a price is unknown."""
+    return planned.dollars[1] / max(1, planned.calls[1]) if planned.dollars else 0.0

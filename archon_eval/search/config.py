@@ -107,7 +107,7 @@ class SearchSettings:
     solver_args: Annotated[tuple[tuple[str, Any], ...], BeforeValidator(parse_solver_args)] = ()
     """Further arguments of the `archon` solver, e.g. `store`."""
     model_roles: Pairs = ()
-    """Roles of the task's scorers, e.g. a judge. Their calls are not in the budget."""
+    """Roles of the task's scorers, e.g. a judge. Their calls have limits of their own in the budget."""
     prices: StrictStr | None = None
     door: DoorOption = "auto"
     """How architectures answer a task (`archon_eval.runs.door`)."""
@@ -134,6 +134,7 @@ class SearchSettings:
     @property
     def _identity_fields(self) -> dict[str, Any]:
         plain = replace(self, budget=SearchBudget(), finalists=1).to_mapping()
+        del plain["budget"]["judge_calls"], plain["budget"]["judge_dollars"]  # a search from before them is the same
         del plain["prices"], plain["door"]  # which doors came of it is in the journal
         drop_later_defaults(plain, {field.name: field.default for field in fields(SearchSettings)})
         plain["tasks"] = [

@@ -222,7 +222,10 @@ class Confirmation:
         for finalist in finalists:
             while True:
                 try:
-                    self._scheduler.start(finalist.request, keep if len(begun) > 1 else (0, 0))
+                    judging = self._scheduler.judging.compute_report_reserve()
+                    nothing: tuple[float, float] = (0, 0)
+                    kept = (keep, judging) if len(begun) > 1 else (nothing, nothing)
+                    self._scheduler.start(finalist.request, *kept)
                 except BudgetSpentError:
                     if self._scheduler.count_running():  # what these do not need of their worst case is free again
                         self._scheduler.wait_for_finished()

@@ -10,7 +10,6 @@ import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def run_with_retries(worker: WorkerProcess, job: EvalJob) -> EvalResult:
         except WorkerLostError as exc:
             why = str(exc)
             continue
-        return replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost) if number else result
+        return result.count_reused_as_paid() if number else result
     return EvalResult(job.key, error=f"given up after {MAX_ATTEMPTS} attempts: {why}")
 
 
@@ -130,4 +129,4 @@ def account_for_crash(job: EvalJob, run: Callable[[], EvalResult]) -> EvalResult
     mark.touch()
     result = run()
     mark.unlink(missing_ok=True)
-    return replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost) if died else result
+    return result.count_reused_as_paid() if died else result

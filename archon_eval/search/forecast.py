@@ -12,6 +12,7 @@ from typing import Any
 from archon_eval.errors import SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
+from archon_eval.search.judging import forecast_judge_calls
 from archon_eval.search.prepare import (
     PlannedArchitecture,
     describe_overflows,
@@ -72,7 +73,6 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     evals = stages.trials + finalists + 4 + stages.ranked
     answers = questions["dev"] * (stages.ranked + (finalists + 1) * settings.confirm_epochs) + 3 * questions["test"]
     unpriced = sorted({model for option in options for model in option.plan.unpriced})
-    judges = ", ".join(f"{role}={model}" for role, model in settings.model_roles)
     return {
         "architectures": len(options),
         "doors": {task: f"{choice.door} ({choice.reason})" for task, choice in doors.items()},
@@ -93,7 +93,9 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         "hours": round(evals * chain / workers / 3600, 2),
         "answers_to_score": answers + stages.trials * questions["trial"],
         "context_windows": describe_overflows(options) or None,
-        "not_counted": f"calls of judges that score answers ({judges or 'if the task has any'}); no budget holds them",
+        "judge_calls": forecast_judge_calls(
+            settings, splits, ranked=stages.ranked, trials=stages.trials, finalists=finalists
+        ),
         "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {EXPECTED_REUSE_SHARE:.0%} of "
         "trial calls shared, models as good as in the order given, tokens as `archon plan` estimates them",
     }

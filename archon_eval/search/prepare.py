@@ -131,7 +131,7 @@ def _check_settings(settings: SearchSettings) -> None:
     """
     from archon_eval.solvers.archon import archon
 
-    decided = ("architecture", "models", "epoch_offset", "unknown")
+    decided = ("architecture", "models", "epoch_offset", "last_draws", "unknown")
     taken = [build_engine if task.harness == "lm-eval" else archon for task in settings.tasks]
     legal = [name for name in signature(archon).parameters if all(name in signature(each).parameters for each in taken)]
     legal = [name for name in legal if name not in decided]

@@ -9,7 +9,7 @@ its worst case, or to what is left where that is less.
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import inf
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
+from archon_eval.search.judging import JudgeCosts
 from archon_eval.search.requests import build_from_layers
-from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial, count_questions
+from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial
 from archon_eval.stats.metrics import Metric, is_mean
 
 StepCallback = Callable[[int, int], None]
@@ -31,6 +32,14 @@ StepCallback = Callable[[int, int], None]
 AGENT_TURNS = 10
 """Turns of an agent for which a trial's budget is reserved: nothing says how often it asks for one question."""
 _PROBE_MODEL = "sim/gpt-4o"
+
+
+def _require_left(key: str, need: float, have: float, kept: float, words: str) -> None:
+    """Raise BudgetSpentError where a request needs more than there is besides what is kept."""
+    if need > have:
+        later = f" besides {words.format(kept)} kept for the end" if kept else ""
+        left = words.format(max(0.0, have))
+        raise BudgetSpentError(f"{key} may take {words.format(need)}, and {left} are left{later}")
 
 
 class TrialScheduler:
@@ -51,7 +60,7 @@ class TrialScheduler:
             doors: task -> how architectures answer it; the solver's where it has none.
 
         Raises:
-            SearchError: the journal is of another version.
+            SearchError: the journal is of another version, or the budget of judges cannot be held.
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
         self.splits, self.doors = splits, doors
@@ -62,7 +71,10 @@ class TrialScheduler:
         self.results = {result.key: result for result in earlier if result.scores and not result.unscored}
         failed = [result for result in earlier if result.unscored or not result.scores]
         self._unscored = {result.key: result for result in failed if result.unscored}
-        self.ledger = BudgetLedger(settings.budget, splits, failed)
+        self.judging = JudgeCosts(settings, splits)
+        if self.judging.is_limited and not earlier:
+            self.judging.require_budget()
+        self.ledger = BudgetLedger(settings.budget, splits, failed, judging=self.judging)
         for result in self.results.values():
             self.ledger.record(result)
         self._restore_reservations()
@@ -75,19 +87,26 @@ class TrialScheduler:
             if line["kind"] == "result":
                 self.ledger.release(line["result"]["key"])
                 continue
-            calls, dollars = int(line["calls"]), float(line["dollars"])
-            self.ledger.reserve(line["key"], Reservation(calls, dollars, whole=bool(line.get("whole", True))))
+            self.ledger.reserve(line["key"], Reservation.from_line(line))
 
     def count_questions(self, request: TrialRequest) -> int:
         """Questions of all tasks that a request asks."""
-        return count_questions(self.splits, request.part)
+        return sum(len(request.select_questions(self.splits, task.key)) for task in self.settings.tasks)
 
     def is_finished(self, key: str) -> bool:
         """Whether there are results of a request, by its key, for every task."""
         return all(f"{key}@{task.key}" in self.results for task in self.settings.tasks)
 
-    def start(self, request: TrialRequest, keep: tuple[float, float] = (0, 0)) -> None:
+    def start(
+        self,
+        request: TrialRequest,
+        keep: tuple[float, float] = (0, 0),
+        keep_judging: tuple[float, float] | None = None,
+    ) -> None:
         """Begin a request, leaving `keep` calls and dollars for later.
+
+        Args:
+            keep_judging: judges' calls and dollars to leave; None for what trials must leave to judge the end.
 
         Where they are not left for another attempt at evals with scores that were no numbers, it is finished at once
         with these.
@@ -98,27 +117,30 @@ class TrialScheduler:
         tasks = [task for task in self.settings.tasks if f"{request.key}@{task.key}" not in self.results]
         if not tasks:
             return
-        answers = {task.key: sum(self.splits[task.key][request.part].values()) for task in tasks}
         keys = [f"{request.key}@{task.key}" for task in tasks]
         try:
-            free = self._check_budget(request, keys, keep, answers=answers)
+            free = self._check_budget(request, [task.key for task in tasks], keep)
+            self._check_judging(request, [task.key for task in tasks], keep_judging)
         except BudgetSpentError:
             if self._unscored.keys() >= {*keys}:
                 self.results.update({key: self._unscored[key] for key in keys})
                 return
             raise
-        most = self.ledger.worst_case_cost(request, sum(answers.values()))
+        most = self.ledger.worst_case_cost(request, [task.key for task in tasks])
         for task in tasks:
-            worst, estimate = self.ledger.worst_case_cost(request, answers[task.key])
+            worst, estimate = self.ledger.worst_case_cost(request, [task.key])
             calls = int(worst * min(1.0, free[0] / max(1, most[0])))
             dollars = min(DOLLAR_SLACK * estimate, free[1] / len(tasks))
-            job = self._build_job(request, task, Reservation(calls, dollars, whole=calls == worst))
+            judging = self.judging.estimate_cost(request, [task.key]) if self.judging.is_limited else (0, 0.0)
+            reservation = Reservation(calls, dollars, calls == worst, judge_calls=judging[0], judge_dollars=judging[1])
+            job = self._build_job(request, task, reservation)
             self._futures[self._submit(job)] = (job.key, request)
 
     def _check_budget(
-        self, request: TrialRequest, keys: Sequence[str], keep: tuple[float, float], *, answers: dict[str, int]
+        self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float]
     ) -> tuple[float, float]:
-        """Calls and dollars that the evals `keys` of a request may take together, when these are enough to begin."""
+        """Calls and dollars that a request's evals of these tasks may take together, when these are enough to begin."""
+        keys = [f"{request.key}@{task}" for task in tasks]
         earlier = [reservation for key in keys if (reservation := self.ledger.get_reservation(key))]
         whole = [reservation for reservation in earlier if reservation.whole]
         calls, dollars = self.ledger.remaining()
@@ -126,13 +148,33 @@ class TrialScheduler:
             calls + sum(reservation.calls for reservation in whole) - keep[0],
             dollars + sum(reservation.dollars for reservation in whole) - keep[1],
         )
-        needed = self.ledger.min_cost_to_start(request, sum(answers.values()))
+        needed = self.ledger.min_cost_to_start(request, tasks)
         for need, have, kept, words in zip(needed, free, keep, ("{:,.0f} calls", "${:,.2f}"), strict=True):
-            if need > have:
-                later = f" besides {words.format(kept)} kept for the end" if kept else ""
-                left = words.format(max(0.0, have))
-                raise BudgetSpentError(f"{request.key} may take {words.format(need)}, and {left} are left{later}")
+            _require_left(request.key, need, have, kept, words)
         return free
+
+    def _check_judging(self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float] | None) -> None:
+        """Require that judging a request's answers to these tasks fits into what is left for judges.
+
+        Raises:
+            BudgetSpentError: it does not.
+        """
+        if not self.judging.is_limited:
+            return
+        if keep is None:
+            keep = self.judging.compute_end_reserve() if request.part == "trial" else (0, 0)
+        earlier = [self.ledger.get_reservation(f"{request.key}@{task}") for task in tasks]
+        again = [reservation for reservation in earlier if reservation is not None]
+        left = self.ledger.remaining_judging()
+        free = (
+            left[0] + sum(reservation.judge_calls for reservation in again) - keep[0],
+            left[1] + sum(reservation.judge_dollars for reservation in again) - keep[1],
+        )
+        needed = self.judging.estimate_cost(request, tasks)
+        for need, have, kept, words in zip(
+            needed, free, keep, ("{:,.0f} judge calls", "${:,.2f} for judges"), strict=True
+        ):
+            _require_left(request.key, need, have, kept, words)
 
     def _build_job(self, request: TrialRequest, task: TaskSpec, reservation: Reservation) -> EvalJob:
         """A task's eval, with what it may take reserved and in the journal."""
@@ -145,9 +187,10 @@ class TrialScheduler:
             key=key,
             architecture=request.architecture.to_mapping(),
             task=task,
-            questions=tuple(self.splits[task.key][request.part]),
+            questions=tuple(request.select_questions(self.splits, task.key)),
             epochs=request.epochs,
             first_epoch=request.first_epoch,
+            last_draws=request.last_draws,
             max_calls=reservation.calls if budget.calls < inf else None,
             max_dollars=reservation.dollars if budget.dollars < inf else None,
             solver_args=(("store", str(self._folder / "calls.db")), *overruled, *self.settings.solver_args),
@@ -223,7 +266,7 @@ class TrialScheduler:
 
     def _store_result(self, key: str, request: TrialRequest, result: EvalResult) -> None:
         if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
-            result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
+            result = result.count_reused_as_paid()
         result = self.ledger.settle(result, request)
         self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result

@@ -99,7 +99,7 @@ class ArchitectureLimits:
 
 @dataclass(frozen=True, slots=True)
 class SearchBudget:
-    """What the whole search may spend: exact for calls and dollars, between trials for the others."""
+    """What the whole search may spend: exact for calls and dollars, between evals for the others."""
 
     __pydantic_config__ = FORM
     calls: Limit = inf
@@ -108,6 +108,9 @@ class SearchBudget:
     trials: Limit = inf
     """Architectures tried in the search stage."""
     seconds: Limit = inf
+    judge_calls: Limit = inf
+    """Paid calls of models that score answers, which are in none of the others (`archon_eval.search.judging`)."""
+    judge_dollars: Limit = inf
     epsilon: CostWeight | None = None
     """Stop when the best objective has risen by less in the last `patience` trials (v6 A.4.2 compares two trials in a
     row, which noise alone brings together). None: go on."""

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from archon_eval.search.user_optimizers import ALGORITHMS, find_name_problem
 from archon_eval.simulation.model_names import parse_model_names
 
-DECIDED_SOLVER_ARGS = ("architecture", "models", "epoch_offset", "first_epoch")
+DECIDED_SOLVER_ARGS = ("architecture", "models", "epoch_offset", "first_epoch", "last_draws")
 """Arguments of the solver that the search decides."""
 
 

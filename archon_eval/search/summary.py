@@ -98,6 +98,9 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "calls_reused": ledger.reused,
         "dollars_paid": ledger.dollars,
         "judge_tokens_on_top": ledger.judges,
+        "judge_calls": ledger.judge_calls,
+        "judge_dollars": ledger.judge_dollars,
+        "judge_unknown": ledger.judge_unknown or None,
         "notes": [*result.notes, *failures, *comparison_notes],
         "settings": {
             "identity": result.settings.identity,

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from statistics import fmean, variance
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import DataError, SearchError
+from archon_eval.models.draw import split_epoch
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import MEAN_OF_VALUES, rebuild_metric
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.performance import TaskAnswers, compute_performance
-from archon_eval.stats.metrics import MeanMetric, list_values
+from archon_eval.stats.metrics import MeanMetric, ScoredAnswer, list_values
 
 MAX_FAILED_SHARE = 0.1
 """A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
@@ -32,8 +34,40 @@ class TrialRequest:
     part: str = "dev"
     """`trial` (what trials answer), `dev`, or `test`."""
     epochs: int = 1
+    """Sets of draws."""
     first_epoch: int = 1
     """The first set of draws it takes; finalists take others than those by which they were chosen."""
+    last_draws: int = 1
+    """Answers with each set of draws: they share all calls before the last layer that asks a model (`Plan.last_layer`),
+    as far as these are asked the same."""
+    questions: Mapping[str, frozenset[str]] | None = None
+    """Task -> the ids of the questions of its part that are asked; None for all."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "first_epoch", "last_draws"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise SearchError(f"{self.key}: {name} must be a whole number from 1, not {value!r}")
+
+    @property
+    def answers_per_question(self) -> int:
+        """How often it asks each question."""
+        return self.epochs * self.last_draws
+
+    def select_questions(self, splits: QuestionSplits, task: str) -> Mapping[str, int]:
+        """The questions of a task that it asks, with how many answers each asks for, in the order of the part.
+
+        Raises:
+            SearchError: it names none of the task's, or one that is not in its part.
+        """
+        part = splits[task][self.part]
+        if self.questions is None:
+            return part
+        chosen = self.questions.get(task, frozenset())
+        if not chosen:
+            raise SearchError(f"{self.key}: no question of {task} is asked; name one, or leave out `questions`")
+        if unknown := sorted(chosen - part.keys()):
+            raise SearchError(f"{self.key}: {task} has no question {unknown[0]!r} in {self.part}")
+        return {question: answers for question, answers in part.items() if question in chosen}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +83,16 @@ class Trial:
     parts: tuple[TaskAnswers, ...]
     """The answers to each task; questions without a score are not here."""
     calls: float
-    """Per question, whoever paid."""
+    """Per question that is asked once, whoever paid."""
     cost: float
-    """Per question, in the objective's unit."""
+    """Per question that is asked once, in the objective's unit."""
     by_epoch: Mapping[int, float] = field(default_factory=dict)
-    """Performance with each set of draws (1 for the request's first) that every task has scores of."""
+    """Performance with each set of draws (1 for the request's first) that every task has scores of; the mean over its
+    last draws."""
+    last_draw_variance: float | None = None
+    """Unbiased variance of one answer's score (0 to 1, so at most 0.5) among the draws of the last layer of one set:
+    the mean over questions, of tasks by weight. None where the last layer was drawn once, or a task has no question
+    with two scores of one set. By a metric that is no mean of scores it is that of the scores all the same."""
     error: str = ""
 
     @property
@@ -121,14 +160,15 @@ def build_trial(
         SearchError: a score outside its task's scale.
     """
     error = next((result.error for result in results if result.error), "")
+    asked = {task.key: request.select_questions(splits, task.key) for task in settings.tasks}
     parts = []
     for task, result in zip(settings.tasks, results, strict=True):
         part, problem = _collect_answers(task, result)
         parts.append(part)
-        error = error or _find_failure(task, result, len(splits[task.key][request.part])) or problem
-    times = max(1, count_questions(splits, request.part) * request.epochs)
+        error = error or _find_failure(task, result, len(asked[task.key])) or problem
+    times = max(1, sum(map(len, asked.values())) * request.answers_per_question)
     calls = sum(result.calls + result.reused for result in results) / times
-    turns = sum(sum(by_part[request.part].values()) for by_part in splits.values()) * request.epochs / times
+    turns = sum(sum(answers.values()) for answers in asked.values()) * request.answers_per_question / times
     tokens = sum(result.tokens for result in results) / times
     total = sum_dollars(result.cost for result in results)
     dollars = None if total is None else total / times
@@ -146,7 +186,10 @@ def build_trial(
         parts=tuple(parts),
         calls=calls,
         cost=settings.compute_cost(calls, tokens, dollars, planned=request.plan, turns=turns) if not error else 0.0,
-        by_epoch=_compute_by_epoch(parts, results) if performance is not None else {},
+        by_epoch=_compute_by_epoch(parts, results, request.last_draws) if performance is not None else {},
+        last_draw_variance=_compute_last_draw_variance(parts, results, request.last_draws)
+        if performance is not None
+        else None,
         error=error,
     )
 
@@ -169,18 +212,49 @@ def _collect_answers(task: TaskSpec, result: EvalResult) -> tuple[TaskAnswers, s
     return part, ""
 
 
-def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult]) -> dict[int, float]:
+def _group_by_set(result: EvalResult, last_draws: int) -> dict[str, dict[int, tuple[ScoredAnswer, ...]]]:
+    """Question -> set of draws (from 1) -> the scored answers of its last draws."""
+    grouped: dict[str, dict[int, tuple[ScoredAnswer, ...]]] = {}
+    for question, by_epoch in result.answers.items():
+        sets = grouped.setdefault(question, {})
+        for epoch, answer in by_epoch.items():
+            number = split_epoch(epoch, last_draws)[0] + 1
+            sets[number] = (*sets.get(number, ()), answer)
+    return grouped
+
+
+def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult], last_draws: int) -> dict[int, float]:
     """Performance with each set of draws that every task has scores of."""
-    epochs = [{epoch for by_epoch in result.answers.values() for epoch in by_epoch} for result in results]
+    grouped = [_group_by_set(result, last_draws) for result in results]
+    numbers = [{number for sets in by_question.values() for number in sets} for by_question in grouped]
     found = {}
-    for epoch in sorted(set.intersection(*epochs)):
+    for number in sorted(set.intersection(*numbers)):
         selected = [
-            part.select({q: (by_epoch[epoch],) for q, by_epoch in result.answers.items() if epoch in by_epoch})
-            for part, result in zip(parts, results, strict=True)
+            part.select({question: sets[number] for question, sets in by_question.items() if number in sets})
+            for part, by_question in zip(parts, grouped, strict=True)
         ]
         with suppress(SearchError):  # too few answers of this set for the task's figure
-            found[epoch] = compute_performance(selected)
+            found[number] = compute_performance(selected)
     return found
+
+
+def _compute_last_draw_variance(
+    parts: Sequence[TaskAnswers], results: Sequence[EvalResult], last_draws: int
+) -> float | None:
+    """As `Trial.last_draw_variance`."""
+    weighted = weights = 0.0
+    for part, result in zip(parts, results, strict=True):
+        of_questions = []
+        for sets in _group_by_set(result, last_draws).values():
+            scores = [[part.normalize(answer.value) for answer in answers] for answers in sets.values()]
+            if several := [variance(draws) for draws in scores if len(draws) > 1]:
+                of_questions.append(fmean(several))
+        if of_questions:
+            weighted += part.task.weight * fmean(of_questions)
+            weights += part.task.weight
+        elif part.answers:
+            return None
+    return weighted / weights if weights else None
 
 
 def _find_failure(task: TaskSpec, result: EvalResult, asked: int) -> str:

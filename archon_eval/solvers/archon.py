@@ -28,7 +28,7 @@ from archon_eval.architecture.spec import Architecture, GenerationSettings
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.windows import describe_judge
 from archon_eval.errors import ArchonError, ModelError, did_you_mean, raise_plainly
-from archon_eval.integrations.build import build_engine
+from archon_eval.integrations.build import build_engine, check_whole_number, note_unshared_draws
 from archon_eval.integrations.command_process import freeze_imports_in_command
 from archon_eval.integrations.inspect_flags import TypedFlags, find_ignored_flags, refuse_flags
 from archon_eval.integrations.inspect_model import get_stop_reason
@@ -37,8 +37,11 @@ from archon_eval.integrations.task_settings import EngineCache
 from archon_eval.models.client import ModelClient
 from archon_eval.models.conversion import read_settings, to_conversation
 from archon_eval.models.judge_client import share_cache_with_judges
-from archon_eval.runs.account import holds_account, record_turn, refuse_foreign_account
+from archon_eval.runs.account import AnswerDraws, holds_account, record_turn, refuse_foreign_account
 from archon_eval.runs.prompts import digest_messages, is_text
+
+DOOR = "solver archon"
+"""How messages name it."""
 
 
 @solver
@@ -56,6 +59,7 @@ def archon(
     prices: str | None = None,
     trace: str = "full",
     epoch_offset: int = 0,
+    last_draws: int = 1,
     replace_solver: bool = False,
     **unknown: Any,
 ) -> Solver:
@@ -77,12 +81,15 @@ def archon(
         trace: `full` (an event per component), `compact` (one per question) or `calls` (Inspect's own per call).
         epoch_offset: added to the eval's epochs when draws are chosen, for draws that no earlier eval was judged by;
             `first_epoch`, one more, is its deprecated name.
+        last_draws: how many epochs in a row share all calls before the last layer that asks a model, and draw only this
+            one anew; a call store is needed for that.
         replace_solver: answer in place of a task's own solver although its prompts, tools or agent are lost with it;
             without it such a task is refused. Accounts then name what was lost.
     """
     if "first_epoch" in unknown:
         epoch_offset = _convert_first_epoch(unknown.pop("first_epoch"), epoch_offset)
-    _check_whole_number("epoch_offset", epoch_offset, minimum=0)
+    check_whole_number(DOOR, "epoch_offset", epoch_offset, minimum=0)
+    check_whole_number(DOOR, "last_draws", last_draws, minimum=1)
     if unknown:
         legal = [name for name in signature(archon).parameters if name != "unknown"]
         raise make_prerequisite_error(
@@ -99,7 +106,8 @@ def archon(
             **{"architecture": architecture, "models": models, "fusers": fusers, "judges": judges},
             **{"store": store, "store_policy": store_policy, "budget": budget, "prices": prices},
             **{"trace": trace if trace != "full" else None},
-            **{"epoch_offset": epoch_offset or None, "cot": cot or None, "multiple_correct": multiple_correct or None},
+            **{"epoch_offset": epoch_offset or None, "last_draws": last_draws if last_draws > 1 else None},
+            **{"cot": cot or None, "multiple_correct": multiple_correct or None},
         },
         is_allowed=replace_solver,
     )
@@ -115,6 +123,7 @@ def archon(
         prices=prices,
         trace=trace,
     )
+    note_unshared_draws(DOOR, engine.caller, last_draws)
     freeze_imports_in_command()
 
     by_flags: dict[GenerationSettings, EngineCache] = {}
@@ -141,8 +150,9 @@ def archon(
         if unused := engines.describe_unused(task):
             show_note(unused)
         used = engines(task)
+        draws = AnswerDraws.from_epoch(state.epoch, epoch_offset, last_draws)
         try:
-            result = await used.run(to_conversation(state.messages), epoch=epoch_offset + state.epoch)
+            result = await used.run(to_conversation(state.messages), draws.epoch, last_draw=draws.last_draw)
         except ArchonError as exc:
             raise_plainly(exc)
         message = ChatMessageAssistant(
@@ -155,7 +165,8 @@ def archon(
             choices=[ChatCompletionChoice(message=message, stop_reason=get_stop_reason(result))],
         )
         account = engines.build_account(used, result)
-        record_turn(state.metadata, replace(account, lost_steps=lost, prompt=prompt))
+        told = draws if last_draws > 1 else None
+        record_turn(state.metadata, replace(account, lost_steps=lost, prompt=prompt, draws=told))
         return state
 
     choose = multiple_choice(cot=cot, multiple_correct=multiple_correct)
@@ -165,7 +176,7 @@ def archon(
         if not by_flags:  # the roles and the flags are known only now, and nothing is paid yet
             _warn_of_judges(engine)
         find_engines()
-        share_cache_with_judges(engine.caller, epoch_offset)
+        share_cache_with_judges(engine.caller, epoch_offset, last_draws)
         state = await (choose(state, answer) if state.choices else answer(state))
         for turn in find_further_turns(state.metadata, state.input):
             state.messages.append(ChatMessageUser(content=turn))
@@ -198,14 +209,9 @@ def _convert_first_epoch(first_epoch: Any, epoch_offset: int) -> int:
     """The offset that the old option `first_epoch`, which counts from 1, means."""
     if epoch_offset:
         raise make_prerequisite_error("solver archon: first_epoch is the old name of epoch_offset: give that alone")
-    _check_whole_number("first_epoch", first_epoch, minimum=1)
+    check_whole_number(DOOR, "first_epoch", first_epoch, minimum=1)
     warn_renamed_option(f"first_epoch={first_epoch}", f"epoch_offset={first_epoch - 1}")
     return int(first_epoch) - 1
-
-
-def _check_whole_number(option: str, value: Any, *, minimum: int) -> None:
-    if type(value) is not int or value < minimum:
-        raise make_prerequisite_error(f"solver archon: {option} must be a whole number from {minimum}, not {value!r}")
 
 
 def find_further_turns(metadata: Mapping[str, Any], asked: str | list[ChatMessage]) -> list[str]:

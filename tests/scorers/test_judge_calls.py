@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from fakes.mute_models import MuteModel
 from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog
@@ -104,6 +105,22 @@ def test_what_decides_a_verdict_is_in_its_key() -> None:
         before = asked.asked
         assert anew(run(judge, first=first)) and asked.asked == before + 2  # 2: draws that no eval was judged by
     assert not anew(run(asked.model(max_connections=3))) and asked.asked == 8
+
+
+def test_equal_answers_of_other_last_draws_are_judged_afresh_and_of_the_same_draws_once() -> None:
+    assert MuteModel
+    judge = Judge("m")
+
+    def judge_anew(epochs: int, **draws: int) -> int:
+        before = judge.asked
+        answers = archon("single", "mute/good", store="calls.db", **draws)  # always the same text
+        run(judge.model(), solver=answers, epochs=epochs)
+        return judge.asked - before
+
+    assert judge_anew(2, last_draws=2) == 4  # both of set 1
+    assert judge_anew(1) == 0 and judge_anew(1, last_draws=2) == 0  # the first draw of set 1 is what one draw is
+    assert judge_anew(1, epoch_offset=1) == 2  # set 2, which is not epoch 2 of the first eval
+    assert judge_anew(4, last_draws=2) == 2  # the second draw of set 2
 
 
 def test_a_reminded_judge_is_replayed_with_both_replies() -> None:

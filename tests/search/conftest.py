@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -20,6 +21,8 @@ class FakeRun:
         self.jobs: list[EvalJob] = []
         self.error: Callable[[EvalJob], str] = lambda job: ""
         self.chance: Callable[[EvalJob], float] = lambda job: 0.5 + 0.02 * len(job.architecture["layers"])
+        self.judged: float | None = None
+        """Judges' calls per answer, a cent each; None where results do not say."""
         self.stop_after = -1
 
     def __call__(self, job: EvalJob) -> "Future[EvalResult]":
@@ -37,11 +40,17 @@ class FakeRun:
         chance, scores = self.chance(job), {}
         for question in job.questions:
             epochs = range(job.first_epoch, job.first_epoch + job.epochs)
-            draws = [Random(sha256(f"{question} {epoch}".encode()).digest()).random() for epoch in epochs]
+            seeds = [f"{question} {epoch}{f' {k}' * (k > 0)}" for epoch in epochs for k in range(job.last_draws)]
+            draws = [Random(sha256(seed.encode()).digest()).random() for seed in seeds]
             scores[str(question)] = {str(n): float(draw < chance) for n, draw in enumerate(draws, 1)}
-        calls = planned.calls[1] * len(job.questions) * job.epochs
+        last = planned.last_layer.calls[1] if planned.last_layer else 0
+        calls = (planned.calls[1] + (job.last_draws - 1) * last) * len(job.questions) * job.epochs
         assert job.max_calls is None or calls <= job.max_calls
-        return EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
+        found = EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
+        if self.judged is None:
+            return found
+        judged = round(self.judged * sum(map(len, scores.values())))
+        return replace(found, judge_calls=judged, judge_dollars=0.01 * judged)
 
 
 @pytest.fixture
