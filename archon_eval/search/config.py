@@ -31,6 +31,7 @@ from archon_eval.architecture.file_lines import Lines, find_line
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorOption
+from archon_eval.runs.performance import normalize_score
 from archon_eval.search.setting_types import (
     CostWeight,
     Count,
@@ -90,10 +91,7 @@ class TaskSpec:
         Raises:
             SearchError: a score outside the scale.
         """
-        low, high = self.scale
-        if not min(low, high) <= score <= max(low, high):
-            raise SearchError(f"{self.name}: score {score:g} is outside its scale {low:g} to {high:g}; give `scale`")
-        return (score - low) / (high - low)
+        return normalize_score(score, self)
 
 
 @dataclass(frozen=True, slots=True)

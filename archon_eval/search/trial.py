@@ -6,17 +6,12 @@ from dataclasses import dataclass, field
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan
-from archon_eval.errors import DataError, SearchError
-from archon_eval.models.usage_totals import sum_dollars
+from archon_eval.errors import SearchError
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.runs.layer_health import RunHealth
-from archon_eval.runs.metrics import MEAN_OF_VALUES, rebuild_metric
-from archon_eval.search.config import SearchSettings, TaskSpec
-from archon_eval.search.performance import TaskAnswers, compute_performance
-from archon_eval.stats.metrics import MeanMetric, list_values
-
-MAX_FAILED_SHARE = 0.1
-"""A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
+from archon_eval.runs.performance import TaskAnswers, compute_performance
+from archon_eval.runs.scored_results import score_results
+from archon_eval.search.config import SearchSettings
 
 QuestionSplits = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Task -> `trial`, `dev` and `test` -> question ids, with how many answers each asks for."""
@@ -55,6 +50,10 @@ class Trial:
     by_epoch: Mapping[int, float] = field(default_factory=dict)
     """Performance with each set of draws (1 for the request's first) that every task has scores of."""
     error: str = ""
+    tokens: float = 0.0
+    """Per question."""
+    dollars: float | None = None
+    """Per question, calls from the store too; None where a price or a usage is unknown."""
 
     @property
     def questions(self) -> int:
@@ -120,52 +119,21 @@ def build_trial(
     Raises:
         SearchError: a score outside its task's scale.
     """
-    error = next((result.error for result in results if result.error), "")
-    parts = []
-    for task, result in zip(settings.tasks, results, strict=True):
-        part, problem = _collect_answers(task, result)
-        parts.append(part)
-        error = error or _find_failure(task, result, len(splits[task.key][request.part])) or problem
-    times = max(1, count_questions(splits, request.part) * request.epochs)
-    calls = sum(result.calls + result.reused for result in results) / times
-    tokens = sum(result.tokens for result in results) / times
-    total = sum_dollars(result.cost for result in results)
-    dollars = None if total is None else total / times
-    performance = None
-    if any(part.answers for part in parts) and not error:
-        try:
-            performance = compute_performance(parts)
-        except SearchError as exc:
-            error = str(exc)
+    asked = [len(splits[task.key][request.part]) for task in settings.tasks]
+    scored = score_results(settings.tasks, results, asked, epochs=request.epochs)
     return Trial(
         key=request.key,
         architecture=request.architecture,
         results=tuple(results),
-        performance=performance,
-        parts=tuple(parts),
-        calls=calls,
-        cost=settings.compute_cost(calls, tokens, dollars) if not error else 0.0,
-        by_epoch=_compute_by_epoch(parts, results) if performance is not None else {},
-        error=error,
+        performance=scored.performance,
+        parts=scored.parts,
+        calls=scored.calls,
+        cost=settings.compute_cost(scored.calls, scored.tokens, scored.dollars) if not scored.error else 0.0,
+        by_epoch=_compute_by_epoch(scored.parts, results) if scored.performance is not None else {},
+        error=scored.error,
+        tokens=scored.tokens,
+        dollars=scored.dollars,
     )
-
-
-def _collect_answers(task: TaskSpec, result: EvalResult) -> tuple[TaskAnswers, str]:
-    """A task's answers with the metric that its scorer declares, and why it cannot be had of them.
-
-    Raises:
-        SearchError: a score outside the task's scale.
-    """
-    answers = {question: tuple(by_epoch.values()) for question, by_epoch in result.answers.items()}
-    try:
-        metric = rebuild_metric(result.declared_by, result.metric, answers)
-    except DataError as exc:
-        return TaskAnswers(task, MeanMetric(MEAN_OF_VALUES, None), answers), f"{task.key}: {exc}"
-    part = TaskAnswers(task, metric, answers)
-    if values := list(list_values(answers)):
-        part.normalize(min(values))
-        part.normalize(max(values))
-    return part, ""
 
 
 def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult]) -> dict[int, float]:
@@ -180,15 +148,3 @@ def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult
         with suppress(SearchError):  # too few answers of this set for the task's figure
             found[epoch] = compute_performance(selected)
     return found
-
-
-def _find_failure(task: TaskSpec, result: EvalResult, asked: int) -> str:
-    """Why a result is none, or nothing: a score is no number, or too many questions failed."""
-    if result.unscored:
-        question, why = next(iter(result.unscored.items()))
-        many = f"{len(result.unscored)} of {asked} questions"
-        return f"{task.key}: no number as the score of {many}; question {question}: {why}"
-    missing = asked - len(result.scores)
-    if missing <= MAX_FAILED_SHARE * asked and result.scores:
-        return ""
-    return f"{missing} of {asked} questions have no score: {next(iter(result.failed.values()), 'no score')}"
