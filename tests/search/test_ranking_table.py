@@ -41,7 +41,7 @@ def test_both_roles_with_intervals_and_costs(tmp_path: Path, fake_run: Any) -> N
     result, summary = run(tmp_path, fake_run)
     rows = load_ranking(summary["ranking"])
     assert rows == result.ranking.table
-    assert [row.model for row in rows][0] == MODELS[1] and [row.rank for row in rows] == [1, 2, 3]
+    assert rows[0].model == MODELS[1] and [row.rank for row in rows] == [1, 2, 3]
     assert result.generators == tuple(row.model for row in rows)
     assert next(row.model for row in rows if row.fusion_rank == 1) == MODELS[2] == result.fusers[0]
     for row in rows:
