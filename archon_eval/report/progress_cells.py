@@ -27,7 +27,7 @@ def list_progress_facts(progress: SearchProgress) -> list[tuple[str, str]]:
         "calls paid": _format_spent(progress.calls, progress.budget.get("calls")),
         "dollars": _format_spent(progress.dollars, progress.budget.get("dollars"), "$", 2),
         "calls from the store": f"{progress.reused:,} ({progress.reused / every:.0%} of all)" if every else "",
-        "time left for trials": _format_duration(progress.seconds_left),
+        "time left for trials": _format_duration(progress.seconds_left if progress.state == "running" else None),
         "last written": "" if progress.at is None else format_time(progress.at),
     }
     return [(name, text) for name, text in facts.items() if text]

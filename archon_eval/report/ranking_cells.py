@@ -25,7 +25,7 @@ RANKING_COLUMNS = (
     "dollars fusing",
     "left out because",
 )
-RANKING_NUMBERS = (0, 4, 5, 6, 7, 8, 9, 10)
+RANKING_NUMBERS = (0, *range(2, 11))
 """The columns of numbers."""
 RANKING_NOTE = "Performance on the dev questions; costs are per question, of the model's calls and those it fuses."
 

@@ -82,7 +82,14 @@ class SearchFollower:
     @property
     def labels_by_log(self) -> dict[Path, str]:
         """Each log that is still there -> what it is of."""
-        return {log.resolve(): self._label(base) for base in self._results for log in self._find_logs(base)}
+        return {
+            log.resolve(): self._label(base)
+            for base, lines in self._results.items()
+            for line in lines.values()
+            if (named := str(line["result"].get("log") or ""))
+            for log in (Path(named), self.folder / "logs" / Path(named).name)  # the folder may be a copy
+            if log.is_file()
+        }
 
     def update(self) -> bool:
         """Read what is new; whether anything is."""

@@ -114,7 +114,7 @@ def describe_progress(progress: SearchProgress) -> str:
     if progress.incumbents:
         best = progress.incumbents[-1]
         value = format_percent_interval(best.value, best.low, best.high)
-        by = "by the surrogate, 95%" if best.low is not None else "by its dev score"
+        by = "as the surrogate sees it, with its 95% interval" if best.low is not None else "by its dev score"
         words.append(f"Best of {best.trials} trials so far: {best.name}, {value} {by}.")
     elif scored := [trial for trial in progress.trials if trial.scored.performance is not None]:
         top = max(scored, key=lambda trial: trial.scored.performance or 0.0)

@@ -33,8 +33,7 @@ class SearchSection:
     folder: str
     outcome: str
     charts: dict[str, ChartSpec]
-    """`convergence` where there is a trial, `outcome` where the winner's scores are known, `cost` where a trial has a
-    score."""
+    """`convergence` and `cost` where a trial has a score, `outcome` where the winner's scores are known."""
     top_trials: list[dict[str, Any]]
     other_trials: list[dict[str, Any]]
     winner: str
@@ -101,11 +100,12 @@ def build_trial_cost_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 
 def _build_charts(search: Search, id: str) -> dict[str, ChartSpec]:
     rows = build_trial_rows(search, id)
-    charts = {"convergence": build_convergence_chart(rows)} if rows else {}
+    charts = {"convergence": build_convergence_chart(rows)} if any("seen" in row for row in rows) else {}
     if intervals := list(_build_outcome_rows(search.summary)):
         charts["outcome"] = build_interval_chart(intervals, "score, % (95% interval)")
     if cost_rows := build_trial_cost_rows(rows):
-        charts["cost"] = build_cost_chart(cost_rows, "calls", TRIAL_AXIS_TITLE)
+        is_measured = all(trial.expected is None for trial in search.trials)
+        charts["cost"] = build_cost_chart(cost_rows, "calls", "dev score, %" if is_measured else TRIAL_AXIS_TITLE)
     return charts
 
 
