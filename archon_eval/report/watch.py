@@ -119,7 +119,7 @@ def check_folder(folder: Path) -> None:
         DataError: no search is there, nor can one begin there.
     """
     if folder.is_dir():
-        if not (folder / JOURNAL_NAME).exists() and any(folder.iterdir()):
+        if not (folder / JOURNAL_NAME).exists() and not is_search(folder) and any(folder.iterdir()):
             raise DataError(f"{folder}: no search: there is no {JOURNAL_NAME}; --watch takes the folder of one (-o)")
     elif folder.exists():
         raise DataError(f"{folder}: --watch takes the folder of a search (its -o), not a file")
