@@ -29,8 +29,8 @@ RUNG_QUESTIONS = (20, 40, 100)
 """Dev questions of the first rungs of successive halving; later rungs ask all, with one more set of draws each."""
 RACE_BLOCK = 10
 """Questions that a race asks between two tests."""
-FIRST_TEST = 4
-"""Blocks before a race's first test (irace's default is 5 instances)."""
+FIRST_TEST = 3
+"""Blocks before a race's first test; irace takes 5 instances, of which a block here is ten."""
 ALPHA = 0.05
 """Of the tests by which a race eliminates."""
 ELITES = 5

@@ -80,6 +80,11 @@ class SearchFollower:
         return bool(self._session)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a process began and has not come to its end, as far as the journal says it."""
+        return self.says_how_it_ends and self.find_state() != "ended"
+
+    @property
     def labels_by_log(self) -> dict[Path, str]:
         """Each log that is still there -> what it is of."""
         return {
@@ -225,8 +230,9 @@ class SearchFollower:
 
     def build_ranking(self) -> tuple[RankedModel, ...]:
         """The ranking table so far."""
+        begun = {base: place for place, base in enumerate(self._names)}  # of equals the first asked is first
         roles: dict[str, dict[str, RoleScore]] = {"generator": {}, "fuser": {}}
-        for summary in self._list_evals("rank"):
+        for summary in sorted(self._list_evals("rank"), key=lambda each: begun.get(each.key, len(begun))):
             role, _, model = summary.key.removeprefix("rank/").rpartition("/")[0].partition("/")
             if role in roles:
                 roles[role][model] = score_role(summary.scored)

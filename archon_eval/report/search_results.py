@@ -118,6 +118,8 @@ def read_search(
         follower = SearchFollower(folder, _list_tasks(summary))
         follower.update()
         ranking = load_ranking(summary["ranking"] or ()) if "ranking" in summary else follower.build_ranking()
+        if follower.goes_on:
+            problems.append(f"{folder}: what the search did since this result: it went on, and has not finished")
         return Search(
             folder=str(path),
             trials=trials,

@@ -179,6 +179,15 @@ def test_a_finished_search_of_an_earlier_version_has_its_ranking_from_the_journa
     assert read_search(folder).ranking == ()  # it says that models were not ranked
 
 
+def test_a_result_after_which_the_search_went_on_says_so(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "out", 3)
+    journal = FakeJournal(folder)
+    fill(journal)
+    assert ["has not finished" in problem for problem in read_search(folder).problems] == [True]
+    journal.add("end", at=1.0)
+    assert read_search(folder).problems == ()
+
+
 def test_hostile_names_and_errors_are_text(browser: Any, tmp_path: Path) -> None:
     journal = FakeJournal(tmp_path / "out")
     fill(journal)

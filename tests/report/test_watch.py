@@ -217,9 +217,13 @@ def test_a_search_that_has_ended_is_not_waited_for(
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path, name: str) -> None:
-    # a shell's background jobs ignore SIGINT, and so would what they start
-    words = ["env", "--default-signal=INT", *ARCHON, "report", str(tmp_path / "out"), "--watch"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*ARCHON, "report", str(tmp_path / "out"), "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # or a background job's is ignored
+    )
     assert process.stdout
     line = process.stdout.readline()  # the folder is not there yet
     assert re.match(r"http://127\.0\.0\.1:\d+/ follows the search in ", line)

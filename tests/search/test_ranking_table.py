@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from archon_eval.report.search_follower import SearchFollower
 from archon_eval.runs.eval_worker import EvalJob
 from archon_eval.runs.model_ranking import load_ranking
 from archon_eval.search.config import SearchSettings, load_settings
@@ -106,3 +107,20 @@ def test_a_search_that_goes_on_has_the_same_table(tmp_path: Path, fake_run: Any)
     assert summary["ranking"] == whole["ranking"]
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "search.jsonl").read_text().splitlines()]
     assert kinds[before - 1 : before + 1] == ["stop", "session"] and kinds[-1] == "end"
+
+
+def test_the_journal_gives_the_same_table_with_tasks_by_weight(tmp_path: Path, fake_run: Any) -> None:
+    tasks = [
+        {"name": "archon_eval/math", "args": {"sample": True}, "weight": 3},
+        {"name": "archon_eval/math", "args": {"sample": True, "n": 40}, "scale": [0, 2]},
+    ]
+    fake_run.chance = chance
+    result, _ = run(tmp_path, fake_run, tasks=tasks)
+    follower = SearchFollower(tmp_path)
+    follower.update()
+    assert follower.build_ranking() == result.ranking.table
+    assert len({row.generation.value for row in result.ranking.table if row.generation}) > 1
+    progress = follower.build_progress()
+    tried = {option.configuration.key: trial.performance for option, trial in result.tried}
+    assert {trial.label: trial.scored.performance for trial in progress.trials} == tried
+    assert progress.state == "ended" and progress.calls == result.ledger.calls
