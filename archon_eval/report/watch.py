@@ -211,7 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         port = self.server.server_address[1]
-        if self.headers.get("Host", "") not in {f"{name}:{port}" for name in (ADDRESS, "localhost")}:
+        ending = "" if port == 80 else f":{port}"  # a browser leaves the usual one out
+        if self.headers.get("Host", "") not in {name + ending for name in (ADDRESS, "localhost")}:
             self._send(403, "text/plain", f"this page is http://{ADDRESS}:{port}/\n")
             return
         url, state = urlsplit(self.path), self.server.watched.state
