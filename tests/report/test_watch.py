@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.report_inputs import write_search
+from fakes.report_inputs import HOSTILE, write_search
 from fakes.search_journals import FakeJournal
 
 from archon_eval.cli import main
@@ -154,7 +154,7 @@ def test_a_page_in_a_browser_renews_itself_and_becomes_the_report(browser: Any, 
         assert len(browser.find_elements("css selector", "#search1-convergence .mark-symbol path")) >= 21
         browser.execute_script("document.querySelector('details').open = true; window.stays = 1")
         browser.find_elements("css selector", "#search1-convergence .vega-bindings input")[1].click()
-        journal.trial(18, "g3x1-f1")
+        journal.trial(18, HOSTILE, notes=(HOSTILE,))
         watched.refresh()
         wait_until(lambda: "searching (22 of 40)" in read_page("document.querySelector('.big').textContent"))
         wait_until(lambda: len(browser.find_elements("css selector", "#search1-convergence svg")) == 1)
@@ -165,6 +165,7 @@ def test_a_page_in_a_browser_renews_itself_and_becomes_the_report(browser: Any, 
                 == [False, True]
             )
         )
+        assert read_page("[window.hacked, document.querySelectorAll('img, [onload]').length]") == [None, 0]
         finish(journal)
         watched.refresh()
         wait_until(lambda: "8 of 9576 architectures tried" in read_page("document.body.textContent"))
