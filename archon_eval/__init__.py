@@ -18,6 +18,7 @@ Where things happen:
 - the next architecture is chosen: `search/smac_optimizer.py`; by a user's own class: `search/user_optimizers.py`
 - two systems are compared: `stats/comparison.py`
 - systems and benchmarks become one table: `report/benchmark_table.py`
+- a search is followed while it runs: `report/search_follower.py` reads its journal, `report/watch.py` shows it
 - everything private of Inspect, lm-eval and openai is imported: `_inspect_compat.py`
 """
 

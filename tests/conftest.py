@@ -2,6 +2,8 @@
 
 import contextlib
 import ipaddress
+import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -54,6 +56,31 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-fake-anthropic-key")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.anthropic_url)
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Headless Chromium; skips where there is none, but not in CI."""
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no chromium: run tests/ensure_chromium.sh")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = str(binary)
+    profile = tmp_path_factory.mktemp("chromium")
+    for word in (
+        "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+        f"--disable-component-update --disable-sync --window-size=1200,1000 --user-data-dir={profile}"
+    ).split():
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from archon_eval.cli.eval_options import add_prompts_option, add_scoring_options
 from archon_eval.cli.gate import add as add_gate
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
 from archon_eval.cli.report_table import write_table
+from archon_eval.cli.report_watch import add_watch_options, watch_search
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError, sanitize_text
 
@@ -44,6 +45,7 @@ def add(commands: Any) -> None:
     )
     report.add_argument("--table", action="store_true", help="one table of systems by benchmarks instead, to stdout")
     report.add_argument("--by-part", action="store_true", help="sub-benchmarks in the table too")
+    add_watch_options(report)
     report.add_argument("--cost", choices=("dollars", "tokens", "calls", "seconds"), default="calls", help="for png")
     report.add_argument(
         "--json", action="store_true", help="progress as JSON on stderr; for JSON itself: --format json"
@@ -171,6 +173,10 @@ def _print_parts(pair: Any) -> None:
 
 
 def _write_report(options: argparse.Namespace) -> int:
+    if options.watch:
+        return watch_search(options)
+    if options.port is not None:
+        raise DataError("--port is for --watch")
     if options.table:
         return write_table(options)
     if options.by_part or options.format in ("csv", "latex"):

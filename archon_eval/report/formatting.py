@@ -66,6 +66,17 @@ def format_percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}%"
 
 
+def format_percent_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """`71.4% (66.0 to 77.0)` of shares of 1; only the value where the spread is unknown or none; empty for None.
+
+    >>> format_percent_interval(0.98, 0.95, 1.02), format_percent_interval(0.5, None, None)
+    ('98.0% (95.0 to 100.0)', '50.0%')
+    """
+    if value is None or low is None or high is None or low == high:
+        return format_percent(value)
+    return f"{format_percent(value)} ({100 * max(0.0, low):.1f} to {100 * min(1.0, high):.1f})"
+
+
 def truncate(text: str, limit: int = 160) -> str:
     """The first characters of a long text, `limit` with the ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from archon_eval.report.ci_output import escape_markdown
 from archon_eval.report.formatting import explain_unknown_costs, format_cost
+from archon_eval.report.progress_cells import FINALIST_COLUMNS, list_finalist_cells, list_progress_facts
+from archon_eval.report.ranking_cells import RANKING_COLUMNS, RANKING_NOTE, list_ranking_cells
 from archon_eval.report.report_data import BenchmarkReport, ReportData, find_frontier, format_beside, format_interval
 from archon_eval.report.search_results import Search
 from archon_eval.report.standard_errors import STANDARD_ERROR_COLUMNS, STANDARD_ERROR_NOTE, list_standard_errors
@@ -89,10 +91,21 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
 
 def _render_search(search: Search) -> Iterable[str]:
     yield from (f"## Search in {escape_markdown(search.folder)}", "", escape_markdown(search.outcome), "")
+    if search.progress:
+        yield from _render_table(["what", "now"], list_progress_facts(search.progress))
+        if evals := (*search.progress.finalists, *search.progress.held_out):
+            yield from _render_table(FINALIST_COLUMNS, list_finalist_cells(evals))
+        if search.progress.failures:
+            yield from _render_table(["failed", "why"], search.progress.failures)
+    if search.ranking:
+        yield from (RANKING_NOTE, "")
+        yield from _render_table(RANKING_COLUMNS, list_ranking_cells(search.ranking))
     best = sorted(search.trials, key=lambda trial: -(trial.expected or trial.performance or -1.0))[:MAX_TOP_TRIALS]
     rows = [
         [t.name, t.layers, format_cost(t.performance), format_cost(t.expected), f"{t.calls:.1f}", t.error] for t in best
     ]
+    if not rows and search.progress:
+        return
     yield from _render_table(["architecture", "layers", "dev score", "surrogate", "calls", "problem"], rows)
 
 

@@ -21,10 +21,18 @@ from archon_eval.report.compare import (
     find_incompatibility,
 )
 from archon_eval.report.formatting import truncate
-from archon_eval.report.search_results import Search, has_journal, is_search, read_search
+from archon_eval.report.search_results import (
+    Search,
+    has_journal,
+    is_search,
+    list_eval_names,
+    read_search,
+    read_unfinished_search,
+)
 from archon_eval.runs.benchmark_run import COST_NAMES, MissingPolicy, Run
 from archon_eval.runs.metrics import MEAN_OF_VALUES
-from archon_eval.runs.read_log import find_logs, merge_alike, read_runs
+from archon_eval.runs.model_ranking import dump_ranking
+from archon_eval.runs.read_log import find_logs, has_logs, merge_alike, read_runs
 from archon_eval.stats.comparison import bonferroni_confidence
 from archon_eval.stats.estimates import Estimate, format_score
 from archon_eval.stats.metrics import MeanMetric, is_mean
@@ -155,6 +163,8 @@ def read_report_data(
     """
     folders = [path for path in paths if is_search(path)]
     others = [path for path in paths if not is_search(path)]
+    unfinished = [path for path in others if has_journal(path)]
+    others = [path for path in others if path not in unfinished or has_logs(path)]
     counts, total = itertools.count(), len(folders) + sum(len(find_logs(path)) for path in others)
 
     def count_log() -> None:
@@ -164,9 +174,9 @@ def read_report_data(
     for path in folders:
         count_log()
         searches.append(read_search(path, scorer, missing, metric=metric))
-    problems = [
-        f"{path}: the search, which has not finished; its evals stand alone" for path in others if has_journal(path)
-    ]
+    searches += [read_unfinished_search(path) for path in unfinished]
+    names = {log: name for path in unfinished for log, name in list_eval_names(path).items()}
+    problems = [f"{path}: the search's result, as it has not finished" for path in unfinished]
     seen = set[Path]()
     runs = [
         run
@@ -179,6 +189,7 @@ def read_report_data(
             ignore_prompts=ignore_prompts,
             problems=problems,
             seen=seen,
+            names=names,
             on_log=count_log,
         )
     ]
@@ -302,7 +313,13 @@ def describe_score(run: Run) -> str:
 def dump_report(data: ReportData) -> dict[str, Any]:
     """Plain values for JSON."""
     searches = [
-        {"folder": search.folder, "summary": search.summary, "trials": [asdict(trial) for trial in search.trials]}
+        {
+            "folder": search.folder,
+            "summary": search.summary,
+            "trials": [asdict(trial) for trial in search.trials],
+            "ranking": dump_ranking(search.ranking),
+            "convergence": [asdict(incumbent) for incumbent in search.incumbents],
+        }
         for search in data.searches
     ]
     benches = [_dump_benchmark(bench) for bench in data.benchmarks]

@@ -1,6 +1,7 @@
-"""The files of a finished search, as `archon search` writes it: trials.csv, summary.json, best.yaml, search.jsonl.
+"""The files of a search: trials.csv, summary.json and best.yaml at its end, and search.jsonl from its beginning.
 
-search = read_search("search")       # search.trials, search.summary, search.runs
+search = read_search("search")                  # search.trials, search.summary, search.runs
+search = read_unfinished_search("search")       # the same of one that has only a journal: search.progress
 """
 
 import csv
@@ -14,8 +15,12 @@ from typing import Any, NamedTuple
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchonError, DataError
+from archon_eval.report.search_follower import SearchFollower
+from archon_eval.report.search_progress import EvalSummary, Incumbent, JournalTask, SearchProgress, describe_progress
 from archon_eval.runs.benchmark_run import MissingPolicy, Run
+from archon_eval.runs.model_ranking import RankedModel, load_ranking
 from archon_eval.runs.read_log import read_run
+from archon_eval.runs.search_journal import JOURNAL_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class TrialSummary:
 
     name: str
     layers: str
-    """Its architecture in words."""
+    """Its architecture in words; empty where only its name is known."""
     performance: float | None
     """On the dev questions, 0 to 1; None for a trial that failed."""
     expected: float | None
@@ -36,24 +41,33 @@ class TrialSummary:
     """Calls paid for."""
     reused: int
     error: str
+    low: float | None = None
+    """The ends of the 95% interval of its performance; None where they are not known."""
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A finished search."""
+    """A search, finished or not."""
 
     folder: str
     trials: tuple[TrialSummary, ...]
     """In the order tried."""
     summary: Mapping[str, Any]
-    """The content of summary.json."""
+    """The content of summary.json; of a search that has not finished what there is of it."""
     best: Architecture | None
     outcome: str
     """The result in words."""
     runs: tuple[Run, ...]
-    """The evals on the held-out questions that are still there."""
+    """The evals on the held-out questions that are still there; none of a search that has not finished."""
     problems: tuple[str, ...] = ()
-    """Held-out evals that cannot be used, and why."""
+    """Held-out evals, or lines of the journal, that cannot be used, and why."""
+    ranking: tuple[RankedModel, ...] = ()
+    """The models as generators and fusers; empty where they were not ranked."""
+    incumbents: tuple[Incumbent, ...] = ()
+    """The best so far after each trial; empty where an earlier version wrote the journal."""
+    progress: SearchProgress | None = None
+    """Where it is; None where it has finished."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -73,7 +87,7 @@ def is_search(path: str | os.PathLike[str]) -> bool:
 
 def has_journal(path: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a search, finished or not."""
-    return (Path(path) / "search.jsonl").is_file()
+    return (Path(path) / JOURNAL_NAME).is_file()
 
 
 def read_search(
@@ -97,10 +111,15 @@ def read_search(
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         with (folder / "trials.csv").open(encoding="utf-8", newline="") as stream:
             trials = tuple(_parse_trial(row) for row in csv.DictReader(stream))
-        logs = _find_report_logs(folder / "search.jsonl")
+        logs = _find_report_logs(folder / JOURNAL_NAME)
         problems: list[str] = []
         chosen = [log._replace(scorer=scorer or log.scorer, metric=metric or log.metric) for log in logs]
         runs = tuple(_read_runs(chosen, folder, problems, missing=missing))
+        follower = SearchFollower(folder, _list_tasks(summary))
+        follower.update()
+        ranking = load_ranking(summary["ranking"] or ()) if "ranking" in summary else follower.build_ranking()
+        if follower.goes_on:
+            problems.append(f"{folder}: what the search did since this result: it went on, and has not finished")
         return Search(
             folder=str(path),
             trials=trials,
@@ -109,11 +128,86 @@ def read_search(
             outcome=_describe_outcome(summary),
             runs=runs,
             problems=tuple(problems),
+            ranking=ranking,
+            incumbents=follower.build_incumbents(),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as exc:
         if isinstance(exc, ArchonError):
             raise
         raise DataError(f"{folder}: no finished search: {type(exc).__name__}: {exc}") from exc
+
+
+def _list_tasks(summary: Mapping[str, Any]) -> list[JournalTask]:
+    """The tasks of a summary, in their order; their keys are those of the journal."""
+    listed = summary.get("settings", {}).get("tasks", ())
+    return [JournalTask(t["name"], t["name"], float(t.get("weight", 1)), tuple(t.get("scale", (0, 1)))) for t in listed]
+
+
+def read_unfinished_search(path: str | os.PathLike[str]) -> Search:
+    """What the journal of a search says that has not finished, also while it runs.
+
+    Raises:
+        DataError: there is no journal.
+    """
+    follower = SearchFollower(Path(path))
+    follower.update()
+    if not has_journal(path):
+        raise DataError(f"{path}: no search: there is no {JOURNAL_NAME}")
+    return build_unfinished_search(path, follower.build_progress())
+
+
+def list_eval_names(path: str | os.PathLike[str]) -> dict[Path, str]:
+    """Each log of a search's evals -> what it is of: the architecture tried, the model ranked, the control."""
+    follower = SearchFollower(Path(path))
+    follower.update()
+    return follower.labels_by_log
+
+
+def build_unfinished_search(path: str | os.PathLike[str], progress: SearchProgress) -> Search:
+    """A search as far as its progress says it."""
+    summary = {
+        "finished": False,
+        "state": progress.state,
+        "stage": progress.stage,
+        "trials": len(progress.trials),
+        "space": progress.options,
+        "calls_paid": progress.calls,
+        "calls_reused": progress.reused,
+        "dollars_paid": progress.dollars,
+        "notes": list(progress.notes),
+        "settings": {"cost_unit": progress.cost_unit},
+    }
+    return Search(
+        folder=str(path),
+        trials=tuple(_summarize_eval(trial, progress.cost_unit) for trial in progress.trials),
+        summary=summary,
+        best=None,
+        outcome=describe_progress(progress),
+        runs=(),
+        problems=progress.problems,
+        ranking=progress.ranking,
+        incumbents=progress.incumbents,
+        progress=progress,
+    )
+
+
+def _summarize_eval(trial: EvalSummary, unit: str) -> TrialSummary:
+    scored = trial.scored
+    costs = {"calls": scored.calls, "kilotokens": scored.tokens / 1000, "dollars": scored.dollars}
+    return TrialSummary(
+        name=trial.label,
+        layers="",
+        performance=scored.performance,
+        expected=None,
+        deviation=None,
+        calls=scored.calls,
+        cost=costs.get(unit) or 0.0,
+        paid=trial.paid,
+        reused=trial.reused,
+        error=scored.error,
+        low=trial.low,
+        high=trial.high,
+    )
 
 
 def _parse_trial(row: Mapping[str, str]) -> TrialSummary:

@@ -7,7 +7,7 @@ runs = read_runs("logs")
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -60,6 +60,14 @@ def find_logs(path: str | os.PathLike[str]) -> list[Path]:
     return logs
 
 
+def has_logs(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a log at a path."""
+    try:
+        return bool(find_logs(path))
+    except DataError:
+        return False
+
+
 def find_single_log(path: str | os.PathLike[str]) -> Path:
     """The log at a path: a file, or the one in a folder.
 
@@ -81,6 +89,7 @@ def read_runs(
     ignore_prompts: bool = False,
     problems: list[str] | None = None,
     seen: set[Path] | None = None,
+    names: Mapping[Path, str] = {},
     on_log: Callable[[], None] = lambda: None,
 ) -> list[Run]:
     """The runs at a path, by task and name; logs of one system become one run where `merge_alike` says so.
@@ -89,6 +98,7 @@ def read_runs(
         ignore_prompts: as for `read_run`.
         problems: gets the reason for each log in a folder that cannot be used and is left out; None makes it an error.
         seen: files that were read before and are passed over; gets those that are read now.
+        names: resolved path of a log -> the name of its run, where it is not the log's own.
         on_log: called before each log is read.
 
     Raises:
@@ -102,7 +112,8 @@ def read_runs(
                 continue
             seen.add(file.resolve())
         try:
-            runs.append(read_run(file, scorer, missing, metric=metric, ignore_prompts=ignore_prompts))
+            run = read_run(file, scorer, missing, metric=metric, ignore_prompts=ignore_prompts)
+            runs.append(replace(run, name=names.get(file.resolve(), run.name)))
         except DataError as exc:
             if problems is None or not Path(path).is_dir():
                 raise
@@ -291,6 +302,22 @@ def open_log(path: str | os.PathLike[str]) -> Any:
     except Exception as exc:  # a damaged log fails in any layer: zip, zstd, zlib, JSON, schema
         raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
     return log
+
+
+def read_architecture_name(path: str | os.PathLike[str]) -> str:
+    """The name of the architecture that a log's header has; empty where it has none.
+
+    Raises:
+        DataError: it is not there or damaged.
+    """
+    from inspect_ai.log import read_eval_log
+
+    try:
+        header = read_eval_log(str(path), header_only=True).eval
+        given = (header.solver_args or header.model_args or {}).get("architecture")
+    except Exception as exc:  # as in `open_log`
+        raise DataError(f"{path}: not readable as an Inspect log: {type(exc).__name__}: {exc}") from exc
+    return str(given.get("name", "")) if isinstance(given, dict) else ""
 
 
 def _open_finished_log(path: str | os.PathLike[str]) -> tuple[Any, list[Any]]:

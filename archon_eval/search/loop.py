@@ -29,14 +29,14 @@ from archon_eval.search.prepare import (
     plan_space,
     prepare_questions,
 )
-from archon_eval.search.progress import ProgressReporter, SearchProgress
-from archon_eval.search.ranking import rank_models
+from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
+from archon_eval.search.ranking import RankingResult, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
 
-OUTPUT_FILES = ("best.yaml", "trials.csv", "summary.json")
-"""What a search writes at its end."""
+OUTPUT_FILES = ("best.yaml", "trials.csv", "ranking.csv", "summary.json")
+"""What a search writes at its end; no ranking.csv where models were not ranked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class SearchResult:
     notes: tuple[str, ...]
     doors: Mapping[str, DoorChoice] = field(default_factory=dict)
     """Task -> how architectures answered it."""
+    ranking: RankingResult = field(default_factory=lambda: RankingResult((), ()))
+    """The evals that ranked the models."""
 
 
 def search(
@@ -87,8 +89,9 @@ def search(
     journal = Journal(folder)
     try:
         _check_same_search(journal, settings, digest, doors=doors, folder=folder)
-        scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits, doors=doors)
-        return SearchRun(scheduler, journal, workers=workers, on_progress=on_progress).run()
+        with record_session(journal, settings):
+            scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits, doors=doors)
+            return SearchRun(scheduler, journal, workers=workers, on_progress=on_progress).run()
     finally:
         journal.close()
 
@@ -135,17 +138,19 @@ class SearchRun:
     ) -> None:
         self._settings, self._scheduler, self._journal = scheduler.settings, scheduler, journal
         self._workers, self._began = workers, time.monotonic()
-        self._progress = ProgressReporter(scheduler.ledger, on_progress)
+        self._progress = ProgressReporter(scheduler.ledger, on_progress, journal)
 
     def run(self) -> SearchResult:
         """All stages, or what the journal does not have of them yet."""
         tools = self._find_tools()
         self._progress.report("ranking models")
-        generators, fusers = rank_models(self._scheduler, self._progress, fuse=not tools)
+        ranking = rank_models(self._scheduler, self._progress, fuse=not tools)
+        generators, fusers = ranking.generators, ranking.fusers
         self._progress.report("planning the space")
         turns = self._scheduler.ledger.turns
         space = PlannedSpace.build(self._settings, generators, fusers, turns=turns, with_tools=tools)
-        self._progress.notes += filter(None, [describe_split(self._settings, self._scheduler.splits), *space.notes])
+        notes = ranking.note, describe_split(self._settings, self._scheduler.splits), *space.notes
+        self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
         confirmation = Confirmation(self._settings, self._scheduler, space, journal=self._journal, model=generators[0])
         tried = TrialLoop(
@@ -182,6 +187,7 @@ class SearchRun:
             ledger=self._scheduler.ledger,
             notes=(*self._progress.notes, *confirmation.notes, *report_notes),
             doors=self._scheduler.doors,
+            ranking=ranking,
         )
 
     def _find_tools(self) -> tuple[str, ...]:

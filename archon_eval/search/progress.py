@@ -1,13 +1,24 @@
-"""Where a search is, for whoever watches."""
+"""Where a search is, for whoever watches: told to a callback, and written to the journal.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The journal's lines of a `session` (a process begins), of `progress`, a `stop` and an `end` decide nothing. They are for
+`archon report --watch`, and for the report of a search that has not finished.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from math import inf
 from typing import Any
 
+from archon_eval.errors import SearchError
 from archon_eval.runs.progress import Spend
 from archon_eval.search.budget import BudgetLedger
+from archon_eval.search.config import SearchSettings
+from archon_eval.search.journal import Journal
 from archon_eval.search.scheduler import StepCallback
 
 
@@ -37,9 +48,11 @@ class SearchProgress:
 class ProgressReporter:
     """Tells every step, with what is spent and the last note."""
 
-    def __init__(self, ledger: BudgetLedger, on_progress: Callable[[SearchProgress], None]) -> None:
-        self._ledger, self._on_progress = ledger, on_progress
+    def __init__(self, ledger: BudgetLedger, on_progress: Callable[[SearchProgress], None], journal: Journal) -> None:
+        self._ledger, self._on_progress, self._journal = ledger, on_progress, journal
         self.notes: list[str] = []
+        self._written_steps = {(line["stage"], line["done"]) for line in journal.list_entries("progress")}
+        self._stage, self._written_notes = "", 0
 
     def report(self, stage: str, **more: Any) -> None:
         """Tell where the search is; `more` are fields of `SearchProgress`."""
@@ -53,7 +66,20 @@ class ProgressReporter:
             reused=ledger.reused / max(1, ledger.calls + ledger.reused),
             failed=ledger.failed,
         )
-        self._on_progress(SearchProgress(stage, spent, note="".join(self.notes[-1:]), **more))
+        progress = SearchProgress(stage, spent, note="".join(self.notes[-1:]), **more)
+        self._on_progress(progress)
+        self._write(progress)
+
+    def _write(self, progress: SearchProgress) -> None:
+        """Add the step to the journal, unless it is one that an earlier process came through too."""
+        step = (progress.stage, progress.done)
+        if step in self._written_steps and progress.stage == self._stage:
+            return
+        self._written_steps.add(step)
+        self._stage = progress.stage
+        line = {name: value for name, value in asdict(progress).items() if name not in ("spent", "note")}
+        new, self._written_notes = self.notes[self._written_notes :], len(self.notes)
+        self._journal.add("progress", {"at": time.time(), **line, **asdict(progress.spent), "notes": new})
 
     def make_step(self, stage: str) -> StepCallback:
         """A callback for steps of a stage."""
@@ -61,3 +87,26 @@ class ProgressReporter:
 
     def _report_step(self, stage: str, done: int, total: int) -> None:
         self.report(stage, done=done, total=total)
+
+
+@contextmanager
+def record_session(journal: Journal, settings: SearchSettings) -> Iterator[None]:
+    """Write down who goes on with a search, with what, and how that ends."""
+    tasks = [{name: getattr(task, name) for name in ("name", "key", "weight", "scale")} for task in settings.tasks]
+    budget = {name: None if most == inf else most for name, most in asdict(settings.budget).items()}
+    session = {
+        "tasks": tasks,
+        "budget": budget,
+        "cost_unit": settings.cost_unit,
+        "algorithm": settings.algorithm,
+        "skip_ranking": settings.skip_ranking,
+    }
+    journal.add("session", {"at": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **session})
+    try:
+        yield
+    except BaseException as exc:
+        why = "interrupted" if isinstance(exc, KeyboardInterrupt) else f"{exc}" or type(exc).__name__
+        with suppress(SearchError):  # it is the journal that cannot be written
+            journal.add("stop", {"at": time.time(), "why": why})
+        raise
+    journal.add("end", {"at": time.time()})

@@ -1,21 +1,56 @@
 """Ranks the models before the search: every model alone, and every model as fuser of the same candidates."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from random import Random
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.runs.model_ranking import RankedModel, rank_role_scores, score_role
 from archon_eval.search.progress import ProgressReporter
 from archon_eval.search.requests import build_from_layers, build_request, build_single_model
 from archon_eval.search.scheduler import TrialScheduler
+from archon_eval.search.trial import Trial
 
 FUSER_RANKING_MODELS = 10
 """Random models whose candidates a fuser is ranked on (v6 section 3.3)."""
 
 
-def rank_models(
-    scheduler: TrialScheduler, progress: ProgressReporter, *, fuse: bool = True
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class RankingResult:
+    """The models in order, and the evals that say so, each a full one on the dev questions."""
+
+    generators: tuple[str, ...]
+    """Best first, without those that cannot be used."""
+    fusers: tuple[str, ...]
+    generation: Mapping[str, Trial] = field(default_factory=dict)
+    """Model -> its trial alone, of those that are left out too; empty where models were not ranked."""
+    fusion: Mapping[str, Trial] = field(default_factory=dict)
+    """Model -> its trial as fuser of the candidates of up to ten models; empty where fusers were not ranked."""
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All that have a score: single models and fusers, which are architectures like others."""
+        trials = (*self.generation.values(), *self.fusion.values())
+        return tuple(trial for trial in trials if trial.performance is not None)
+
+    @property
+    def table(self) -> tuple[RankedModel, ...]:
+        """A row per model, the best generator first; empty where models were not ranked."""
+        generation, fusion = (
+            {model: score_role(trial) for model, trial in trials.items()} for trials in (self.generation, self.fusion)
+        )
+        return rank_role_scores(generation, fusion)
+
+    @property
+    def note(self) -> str:
+        """Why there is no table, or none of fusion; empty where there is."""
+        if not self.generation:
+            return "there is no ranking table: the models were taken in the order given (--skip-ranking)"
+        return "" if self.fusion else "the ranking table has no fusion scores: there were no fusers to choose between"
+
+
+def rank_models(scheduler: TrialScheduler, progress: ProgressReporter, *, fuse: bool = True) -> RankingResult:
     """The models as generators and as fusers, best first, without those that cannot be used.
 
     Args:
@@ -26,20 +61,23 @@ def rank_models(
     """
     settings = scheduler.settings
     if settings.skip_ranking:
-        return settings.models, settings.fuser_models
+        return RankingResult(settings.models, settings.fuser_models)
     alone = {model: build_single_model(model) for model in settings.models}
-    generators = _rank_role("generator", alone, scheduler, progress=progress)
+    generation = _rank_role("generator", alone, scheduler, progress=progress)
+    generators = _list_best(generation)
     fusers = settings.fusers or generators
     if len(fusers) == 1 or not fuse:
-        return generators, fusers
+        return RankingResult(generators, fusers, generation)
     some = Random(settings.seed).sample(sorted(generators), min(FUSER_RANKING_MODELS, len(generators)))
     fused = {model: build_from_layers(model, {"generator": some}, {"fuser": model}) for model in fusers}
-    return generators, _rank_role("fuser", fused, scheduler, progress=progress)
+    fusion = _rank_role("fuser", fused, scheduler, progress=progress)
+    return RankingResult(generators, _list_best(fusion), generation, fusion)
 
 
 def _rank_role(
     role: str, architectures: Mapping[str, Architecture], scheduler: TrialScheduler, *, progress: ProgressReporter
-) -> tuple[str, ...]:
+) -> dict[str, Trial]:
+    """The trial of each model; at least one has a score."""
     requests = [
         build_request(scheduler.settings, f"rank/{role}/{model}", architecture, part="dev")
         for model, architecture in architectures.items()
@@ -51,15 +89,19 @@ def _rank_role(
             f"the budget is spent while ranking models as {role}s ({exc}); raise it, or name models best first "
             "and use --skip-ranking"
         ) from None
-    scores: dict[str, float] = {}
     for model, trial in zip(architectures, trials, strict=True):
         if trial.performance is None:
             progress.notes.append(f"{model} is left out as a {role}: {trial.error}")
-            continue
-        scores[model] = trial.performance
-        if trial.note:
+        elif trial.note:
             progress.notes.append(f"{model} as a {role}: {trial.note}")
-    if not scores:
+    ranked = dict(zip(architectures, trials, strict=True))
+    if not _list_best(ranked):
         task = scheduler.settings.tasks[0].name
         raise SearchError(f"no model can be used as a {role} on {task}; the first: {trials[0].error}")
+    return ranked
+
+
+def _list_best(trials: Mapping[str, Trial]) -> tuple[str, ...]:
+    """The models with a score, best first."""
+    scores = {model: trial.performance for model, trial in trials.items() if trial.performance is not None}
     return tuple(sorted(scores, key=lambda model: -scores[model]))

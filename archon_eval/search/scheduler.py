@@ -179,7 +179,7 @@ class TrialScheduler:
     def _build_job(self, request: TrialRequest, task: TaskSpec, reservation: Reservation) -> EvalJob:
         """A task's eval, with what it may take reserved and in the journal."""
         key, budget = f"{request.key}@{task.key}", self.settings.budget
-        self._journal.add("start", {"key": key, **asdict(reservation)})
+        self._journal.add("start", {"key": key, "name": request.architecture.name, **asdict(reservation)})
         self.ledger.reserve(key, reservation)
         door = self.doors[task.key].door if task.key in self.doors else "solver"
         overruled = (("replace_solver", True),) if self.settings.door == "solver" else ()

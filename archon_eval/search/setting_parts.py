@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, StrictBool, StrictStr
 
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import SearchError
+from archon_eval.runs.performance import normalize_score
 from archon_eval.search.setting_types import CostWeight, Count, Limit, Scale, Weight, parse_task_args
 
 Harness = Literal["inspect", "lm-eval"]
@@ -46,10 +47,7 @@ class TaskSpec:
         Raises:
             SearchError: a score outside the scale.
         """
-        low, high = self.scale
-        if not min(low, high) <= score <= max(low, high):
-            raise SearchError(f"{self.name}: score {score:g} is outside its scale {low:g} to {high:g}; give `scale`")
-        return (score - low) / (high - low)
+        return normalize_score(score, self)
 
 
 @dataclass(frozen=True, slots=True)

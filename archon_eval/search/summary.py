@@ -1,4 +1,4 @@
-"""What a search leaves behind: best.yaml, trials.csv, summary.json, and the table a person reads.
+"""What a search leaves behind: best.yaml, trials.csv, ranking.csv, summary.json, and the table a person reads.
 
     summary = write_results(result, folder)      # a plain mapping, the content of summary.json
 
@@ -18,10 +18,11 @@ from typing import Any
 
 from archon_eval._files import write_whole
 from archon_eval.errors import SearchError
+from archon_eval.runs.model_ranking import dump_ranking, render_ranking_csv
+from archon_eval.runs.performance import compare_performance, estimate_performance
 from archon_eval.search.config import SearchBudget
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.loop import SearchResult
-from archon_eval.search.performance import compare_performance, estimate_performance
 from archon_eval.search.space import list_table_rows
 from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict, explain_doubt
@@ -45,6 +46,7 @@ def write_results(result: SearchResult, folder: Path) -> dict[str, Any]:
     files = {
         "best.yaml": named.to_yaml(),
         "trials.csv": trials.getvalue(),
+        **({"ranking.csv": render_ranking_csv(ranking)} if (ranking := result.ranking.table) else {}),
         "summary.json": json.dumps(summary, indent=1) + "\n",
     }
     for name, content in files.items():
@@ -89,6 +91,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         ],
         "generators": list(result.generators),
         "fusers": list(result.fusers),
+        "ranking": dump_ranking(result.ranking.table) or None,
         "algorithm": result.settings.algorithm,
         "space": len(result.options),
         "trials": len(result.tried),

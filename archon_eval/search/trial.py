@@ -1,24 +1,16 @@
 """A trial: one architecture's answers to some questions of every task, as wanted and as it came out."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from statistics import fmean, variance
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import Plan
-from archon_eval.errors import DataError, SearchError
-from archon_eval.models.draw import split_epoch
-from archon_eval.models.usage_totals import sum_dollars
+from archon_eval.errors import SearchError
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.runs.layer_health import RunHealth
-from archon_eval.runs.metrics import MEAN_OF_VALUES, rebuild_metric
-from archon_eval.search.config import SearchSettings, TaskSpec
-from archon_eval.search.performance import TaskAnswers, compute_performance
-from archon_eval.stats.metrics import MeanMetric, ScoredAnswer, list_values
-
-MAX_FAILED_SHARE = 0.1
-"""A trial with a larger share of questions without a score is a failed trial: the rest might be the easy ones."""
+from archon_eval.runs.performance import TaskAnswers
+from archon_eval.runs.scored_results import score_results
+from archon_eval.search.config import SearchSettings
 
 QuestionSplits = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Task -> `trial`, `dev` and `test` -> question ids, with how many answers each asks for."""
@@ -94,6 +86,10 @@ class Trial:
     the mean over questions, of tasks by weight. None where the last layer was drawn once, or a task has no question
     with two scores of one set. By a metric that is no mean of scores it is that of the scores all the same."""
     error: str = ""
+    tokens: float = 0.0
+    """Per question that is asked once."""
+    dollars: float | None = None
+    """Per question that is asked once, calls from the store too; None where a price or a usage is unknown."""
 
     @property
     def questions(self) -> int:
@@ -159,111 +155,24 @@ def build_trial(
     Raises:
         SearchError: a score outside its task's scale.
     """
-    error = next((result.error for result in results if result.error), "")
-    asked = {task.key: request.select_questions(splits, task.key) for task in settings.tasks}
-    parts = []
-    for task, result in zip(settings.tasks, results, strict=True):
-        part, problem = _collect_answers(task, result)
-        parts.append(part)
-        error = error or _find_failure(task, result, len(asked[task.key])) or problem
-    times = max(1, sum(map(len, asked.values())) * request.answers_per_question)
-    calls = sum(result.calls + result.reused for result in results) / times
-    turns = sum(sum(answers.values()) for answers in asked.values()) * request.answers_per_question / times
-    tokens = sum(result.tokens for result in results) / times
-    total = sum_dollars(result.cost for result in results)
-    dollars = None if total is None else total / times
-    performance = None
-    if any(part.answers for part in parts) and not error:
-        try:
-            performance = compute_performance(parts)
-        except SearchError as exc:
-            error = str(exc)
+    asked = [request.select_questions(splits, task.key) for task in settings.tasks]
+    scored = score_results(
+        settings.tasks, results, list(map(len, asked)), epochs=request.epochs, last_draws=request.last_draws
+    )
+    turns = sum(sum(answers.values()) for answers in asked) / max(1, sum(map(len, asked)))
     return Trial(
         key=request.key,
         architecture=request.architecture,
         results=tuple(results),
-        performance=performance,
-        parts=tuple(parts),
-        calls=calls,
-        cost=settings.compute_cost(calls, tokens, dollars, planned=request.plan, turns=turns) if not error else 0.0,
-        by_epoch=_compute_by_epoch(parts, results, request.last_draws) if performance is not None else {},
-        last_draw_variance=_compute_last_draw_variance(parts, results, request.last_draws)
-        if performance is not None
-        else None,
-        error=error,
+        performance=scored.performance,
+        parts=scored.parts,
+        calls=scored.calls,
+        cost=0.0
+        if scored.error
+        else settings.compute_cost(scored.calls, scored.tokens, scored.dollars, planned=request.plan, turns=turns),
+        by_epoch=scored.by_epoch,
+        last_draw_variance=scored.last_draw_variance,
+        error=scored.error,
+        tokens=scored.tokens,
+        dollars=scored.dollars,
     )
-
-
-def _collect_answers(task: TaskSpec, result: EvalResult) -> tuple[TaskAnswers, str]:
-    """A task's answers with the metric that its scorer declares, and why it cannot be had of them.
-
-    Raises:
-        SearchError: a score outside the task's scale.
-    """
-    answers = {question: tuple(by_epoch.values()) for question, by_epoch in result.answers.items()}
-    try:
-        metric = rebuild_metric(result.declared_by, result.metric, answers)
-    except DataError as exc:
-        return TaskAnswers(task, MeanMetric(MEAN_OF_VALUES, None), answers), f"{task.key}: {exc}"
-    part = TaskAnswers(task, metric, answers)
-    if values := list(list_values(answers)):
-        part.normalize(min(values))
-        part.normalize(max(values))
-    return part, ""
-
-
-def _group_by_set(result: EvalResult, last_draws: int) -> dict[str, dict[int, tuple[ScoredAnswer, ...]]]:
-    """Question -> set of draws (from 1) -> the scored answers of its last draws."""
-    grouped: dict[str, dict[int, tuple[ScoredAnswer, ...]]] = {}
-    for question, by_epoch in result.answers.items():
-        sets = grouped.setdefault(question, {})
-        for epoch, answer in by_epoch.items():
-            number = split_epoch(epoch, last_draws)[0] + 1
-            sets[number] = (*sets.get(number, ()), answer)
-    return grouped
-
-
-def _compute_by_epoch(parts: Sequence[TaskAnswers], results: Sequence[EvalResult], last_draws: int) -> dict[int, float]:
-    """Performance with each set of draws that every task has scores of."""
-    grouped = [_group_by_set(result, last_draws) for result in results]
-    numbers = [{number for sets in by_question.values() for number in sets} for by_question in grouped]
-    found = {}
-    for number in sorted(set.intersection(*numbers)):
-        selected = [
-            part.select({question: sets[number] for question, sets in by_question.items() if number in sets})
-            for part, by_question in zip(parts, grouped, strict=True)
-        ]
-        with suppress(SearchError):  # too few answers of this set for the task's figure
-            found[number] = compute_performance(selected)
-    return found
-
-
-def _compute_last_draw_variance(
-    parts: Sequence[TaskAnswers], results: Sequence[EvalResult], last_draws: int
-) -> float | None:
-    """As `Trial.last_draw_variance`."""
-    weighted = weights = 0.0
-    for part, result in zip(parts, results, strict=True):
-        of_questions = []
-        for sets in _group_by_set(result, last_draws).values():
-            scores = [[part.normalize(answer.value) for answer in answers] for answers in sets.values()]
-            if several := [variance(draws) for draws in scores if len(draws) > 1]:
-                of_questions.append(fmean(several))
-        if of_questions:
-            weighted += part.task.weight * fmean(of_questions)
-            weights += part.task.weight
-        elif part.answers:
-            return None
-    return weighted / weights if weights else None
-
-
-def _find_failure(task: TaskSpec, result: EvalResult, asked: int) -> str:
-    """Why a result is none, or nothing: a score is no number, or too many questions failed."""
-    if result.unscored:
-        question, why = next(iter(result.unscored.items()))
-        many = f"{len(result.unscored)} of {asked} questions"
-        return f"{task.key}: no number as the score of {many}; question {question}: {why}"
-    missing = asked - len(result.scores)
-    if missing <= MAX_FAILED_SHARE * asked and result.scores:
-        return ""
-    return f"{missing} of {asked} questions have no score: {next(iter(result.failed.values()), 'no score')}"

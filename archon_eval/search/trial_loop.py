@@ -113,8 +113,9 @@ class TrialLoop:
         number = self._optimizer.ask(pending, self._pick_draw_set(self._asked))
         if number is None:
             return False
-        fingerprint = self._space.options[number].architecture.fingerprint
-        self._journal.add("ask", {"number": self._asked, "fingerprint": fingerprint})
+        option = self._space.options[number]
+        asked = {"number": self._asked, "fingerprint": option.architecture.fingerprint}
+        self._journal.add("ask", {**asked, "name": option.configuration.key})
         self._open.append((number, self._build_request(self._asked, number)))
         self._asked += 1
         return True

@@ -106,7 +106,7 @@ def test_a_search_on_a_terminal_and_in_a_pipe(tmp_path: Path) -> None:
         assert shown in text, shown
     assert re.search(r"\$\d+\.\d\d paid, \$\d+\.\d\d left; [\d,]+ calls paid; \d+% reused", text)
     done = piped(tmp_path, *SEARCH)  # finished before: nothing is asked again
-    assert done.stderr == "" and "ranking" not in done.stdout
+    assert done.stderr == "" and "ranking models" not in done.stdout
     said = events(piped(tmp_path, *SEARCH, "--json").stderr)
     assert all(set(one) == FIELDS | SPENT for one in said) and said[-1]["dollars_left"] < 30
 

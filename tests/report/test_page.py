@@ -1,11 +1,8 @@
 """The report's page in a real browser, fed with hostile model output: it draws, escapes, and logs nothing."""
 
 import json
-import os
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,31 +17,6 @@ from archon_eval.report.html.samples import build_samples
 from archon_eval.report.report_data import build_benchmark_report
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, LayerUsage, Run
 from archon_eval.stats.metrics import ScoredAnswer
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Headless Chromium; skips where there is none, but not in CI."""
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not binary or not driver:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no chromium: run tests/ensure_chromium.sh")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = str(binary)
-    profile = tmp_path_factory.mktemp("chromium")
-    for word in (
-        "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
-        f"--disable-component-update --disable-sync --window-size=1200,1000 --user-data-dir={profile}"
-    ).split():
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
 
 
 def load(browser: Any, path: Path, charts: int) -> float:

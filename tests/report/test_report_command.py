@@ -86,7 +86,7 @@ def test_a_search_that_has_not_finished_is_said_to_be(tmp_path: Path, capsys: py
     (tmp_path / "search.jsonl").write_text("{}\n", encoding="utf-8")
     assert main(["report", str(tmp_path), "--format", "md"]) == 0
     text = capsys.readouterr().out
-    assert "the search, which has not finished; its evals stand alone" in text and "| tried |" in text
+    assert "the search's result, as it has not finished" in text and "| tried |" in text
 
 
 def test_a_search_whose_held_out_log_is_damaged_is_still_shown(

@@ -55,7 +55,7 @@ def test_a_space_of_fusers_alone_is_refused_before_a_call_is_paid(
     said = capsys.readouterr().err
     assert "sums.py@sums offers tools, and every architecture of the space has fusers or unit tests" in said
     assert "--space small" in said
-    assert list_kinds(folder) == ["search", "tools"]
+    assert list_kinds(folder) == ["search", "session", "tools", "stop"]
 
 
 def test_a_search_tries_only_what_can_be_asked_with_tools(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from archon_eval.report.html.vega import (
     compute_domain,
 )
 
-CONVERGENCE_NAMES = ("a trial", "as the surrogate sees it", "best so far")
+CONVERGENCE_NAMES = ("a trial", "as the surrogate sees it", "best dev score so far", "best so far by the surrogate")
 """The legend of the convergence chart."""
 
 
@@ -101,8 +101,14 @@ def build_convergence_chart(rows: ChartRows) -> ChartSpec:
     """Dev score of each trial, the best so far, and the score that the surrogate expects of each.
 
     Args:
-        rows: `number`, `paid`, `name`, `layers`, `link`, and `performance` and `expected`, 0 to 1 or None.
+        rows: `number`, `paid`, `name`, `layers`, `link`, and `performance` and `expected`, 0 to 1 or None; where they
+            are known the ends of 95%, `dev_low` and `dev_high`, and of what was best by then `leader`, `leading`,
+            `leading_low` and `leading_high`.
     """
+    layers = _build_convergence_layers(rows)
+    colours = dict(zip(CONVERGENCE_NAMES, (PALETTE[0], PALETTE[1], NEUTRAL, PALETTE[2]), strict=True))
+    shown = [layer["encoding"]["color"]["datum"] for layer in layers]
+    colours = {name: colour for name, colour in colours.items() if name in shown}
     axes = {"number": "trials", "paid": "calls paid"}
     return build_chart(
         rows,
@@ -119,15 +125,20 @@ def build_convergence_chart(rows: ChartRows) -> ChartSpec:
         encoding={
             "x": {"field": "x", "type": "quantitative", "title": "trials, or calls paid"}
             | {"scale": {"zero": False, "nice": False, "padding": 10}, "axis": {"tickMinStep": 1, "format": "~s"}},
-            "color": {"type": "nominal", "title": None, "legend": {"orient": "top", "columns": 2}}
-            | {"scale": {"domain": list(CONVERGENCE_NAMES), "range": [PALETTE[0], PALETTE[1], NEUTRAL]}},
+            "color": {
+                "type": "nominal",
+                "title": None,
+                "legend": {"orient": "top", "columns": 2, "labelLimit": 300, "symbolOpacity": 1},
+                "scale": {"domain": [*colours], "range": [*colours.values()]},
+            },
         },
-        layer=_build_convergence_layers(rows),
+        layer=layers,
     )
 
 
 def _build_convergence_layers(rows: ChartRows) -> list[ChartSpec]:
-    spread = [row[name] for row in rows for name in ("performance", "expected") if row[name] is not None]
+    fields = ("performance", "expected", "dev_low", "dev_high", "leading", "leading_low", "leading_high")
+    spread = [value for row in rows for name in fields if (value := row.get(name)) is not None]
     y = {
         "type": "quantitative",
         "title": "dev score",
@@ -142,17 +153,35 @@ def _build_convergence_layers(rows: ChartRows) -> list[ChartSpec]:
         ("expected", "surrogate", ".1%"),
         ("paid", "calls paid until then", ","),
     )
+    best_tooltip = build_tooltip(
+        ("number", "after trial"),
+        ("leader", "best so far"),
+        ("leading", "by the surrogate", ".1%"),
+        ("leading_low", "95% from", ".1%"),
+        ("leading_high", "to", ".1%"),
+    )
 
-    def build_layer(field: str, name: str, **mark: Any) -> ChartSpec:
-        encoding = {"y": {"field": field, **y}, "color": {"datum": name}, "tooltip": tooltip}
+    measured, expected, best, leading = CONVERGENCE_NAMES
+
+    def build_layer(field: str, name: str, to: str = "", **mark: Any) -> ChartSpec:
+        encoding = {"y": {"field": field, **y}, "color": {"datum": name}}
+        encoding |= {
+            "tooltip": best_tooltip if name == leading else tooltip,
+            **({"y2": {"field": to}} if to else {}),
+        }
         return {"mark": mark, "encoding": encoding, "transform": [{"filter": f"isValid(datum.{field})"}]}
 
-    measured, expected, best = CONVERGENCE_NAMES
-    return [
+    layers = [
+        build_layer("leading_low", leading, "leading_high", type="area", opacity=0.15, interpolate="step-after"),
+        build_layer("dev_low", measured, "dev_high", type="rule", opacity=0.35),
         build_layer("best", best, type="line", interpolate="step-after"),
+        build_layer("leading", leading, type="line", interpolate="step-after", strokeWidth=3),
         build_layer("expected", expected, type="point", shape="diamond", size=30, cursor="pointer"),
-        build_layer("performance", measured, **{**POINT, "size": 45, "opacity": 0.9, "cursor": "pointer"}),
+        build_layer("performance", measured, "", **{**POINT, "size": 45, "opacity": 0.9, "cursor": "pointer"}),
     ]
+    # Vega warns of a layer without rows; the best so far is of the scores of trials
+    needed = [str(layer["encoding"]["y"]["field"]).replace("best", "performance") for layer in layers]
+    return [layer for layer, name in zip(layers, needed, strict=True) if any(row.get(name) is not None for row in rows)]
 
 
 def build_interval_chart(rows: ChartRows, title: str) -> ChartSpec:

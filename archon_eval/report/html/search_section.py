@@ -9,11 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from archon_eval.report.formatting import format_percent
+from archon_eval.report.formatting import format_percent, format_percent_interval
 from archon_eval.report.html.cost_charts import build_cost_chart
 from archon_eval.report.html.diagram import draw_diagram, estimate_layer_usage
 from archon_eval.report.html.score_charts import build_convergence_chart, build_interval_chart
 from archon_eval.report.html.vega import ChartSpec
+from archon_eval.report.progress_cells import list_finalist_cells, list_progress_facts
+from archon_eval.report.ranking_cells import list_ranking_cells
 from archon_eval.report.search_results import Search, TrialSummary
 
 MAX_TOP_TRIALS = 15
@@ -31,18 +33,26 @@ class SearchSection:
     folder: str
     outcome: str
     charts: dict[str, ChartSpec]
-    """`convergence`; `outcome` where the winner's scores are known; `cost` where a trial has a score."""
+    """`convergence` and `cost` where a trial has a score, `outcome` where the winner's scores are known."""
     top_trials: list[dict[str, Any]]
     other_trials: list[dict[str, Any]]
     winner: str
     diagram: Markup | None
     """The winner's; None where its architecture is not known."""
     notes: list[str]
+    ranking: list[list[str]]
+    """Cells of the ranking table; none where models were not ranked."""
+    facts: list[tuple[str, str]]
+    """What there is to know of a search that has not finished: what and how much; empty of one that has."""
+    under_way: list[str]
+    finalists: list[list[str]]
+    """Of a search that has not finished: name, score with fresh draws, calls, problem."""
+    failures: list[tuple[str, str]]
 
 
 def build_search_section(search: Search, id: str) -> SearchSection:
     """The section."""
-    trials = _build_table_rows(search.trials, id)
+    trials, progress = _build_table_rows(search.trials, id), search.progress
     return SearchSection(
         id=id,
         folder=search.folder,
@@ -53,6 +63,11 @@ def build_search_section(search: Search, id: str) -> SearchSection:
         winner=search.summary.get("winner", ""),
         diagram=_draw_winner(search),
         notes=[str(note) for note in search.summary.get("notes", ())],
+        ranking=list_ranking_cells(search.ranking),
+        facts=list_progress_facts(progress) if progress else [],
+        under_way=list(progress.under_way) if progress else [],
+        finalists=list_finalist_cells((*progress.finalists, *progress.held_out)) if progress else [],
+        failures=list(progress.failures) if progress else [],
     )
 
 
@@ -60,6 +75,7 @@ def build_trial_rows(search: Search, id: str) -> list[dict[str, Any]]:
     """Trials as a chart's data, in the order tried; only those with a score have `seen`, `low`, `high` and costs."""
     cost_name, cost_factor = ("tokens", 1000) if search.cost_unit == "kilotokens" else (search.cost_unit, 1)
     paid, rows = 0, []
+    best = {incumbent.trials: incumbent for incumbent in search.incumbents}
     for number, trial in enumerate(search.trials, 1):
         paid += trial.paid
         row: dict[str, Any] = {"number": number, "name": trial.name, "layers": trial.layers, "paid": paid}
@@ -68,7 +84,11 @@ def build_trial_rows(search: Search, id: str) -> list[dict[str, Any]]:
             seen, deviation = trial.performance if trial.expected is None else trial.expected, trial.deviation or 0.0
             row |= {"seen": 100 * seen, "low": 100 * (seen - deviation), "high": 100 * (seen + deviation)}
             row |= {"range": f"{100 * seen:.1f}%, measured {100 * trial.performance:.1f}%"}
+            row |= {"dev_low": trial.low, "dev_high": trial.high}
             row |= {"calls": trial.calls, cost_name: trial.cost * cost_factor}
+        if incumbent := best.get(number):
+            row |= {"leader": incumbent.name, "leading": incumbent.value}
+            row |= {"leading_low": incumbent.low, "leading_high": incumbent.high}
         rows.append(row)
     return rows
 
@@ -80,11 +100,12 @@ def build_trial_cost_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 
 def _build_charts(search: Search, id: str) -> dict[str, ChartSpec]:
     rows = build_trial_rows(search, id)
-    charts = {"convergence": build_convergence_chart(rows)}
+    charts = {"convergence": build_convergence_chart(rows)} if any("seen" in row for row in rows) else {}
     if intervals := list(_build_outcome_rows(search.summary)):
         charts["outcome"] = build_interval_chart(intervals, "score, % (95% interval)")
     if cost_rows := build_trial_cost_rows(rows):
-        charts["cost"] = build_cost_chart(cost_rows, "calls", TRIAL_AXIS_TITLE)
+        is_measured = all(trial.expected is None for trial in search.trials)
+        charts["cost"] = build_cost_chart(cost_rows, "calls", "dev score, %" if is_measured else TRIAL_AXIS_TITLE)
     return charts
 
 
@@ -122,7 +143,7 @@ def _build_table_rows(trials: Sequence[TrialSummary], id: str) -> list[dict[str,
             "id": _build_trial_id(id, number),
             "number": number,
             "name": trial.name,
-            "performance": format_percent(trial.performance),
+            "performance": format_percent_interval(trial.performance, trial.low, trial.high),
             "expected": format_percent(trial.expected),
             "calls": f"{trial.calls:.1f}",
             "layers": trial.layers,

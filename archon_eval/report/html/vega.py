@@ -9,6 +9,7 @@ page's colours on screen and in print, and the same specification makes a pictur
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from archon_eval.errors import DataError
@@ -82,6 +83,7 @@ def render_png(spec: ChartSpec) -> bytes:
     return bytes(_import_vl_convert().vegalite_to_png(json.dumps(fixed), scale=2))
 
 
+@cache  # a megabyte of text that is always the same, and takes a second or two to put together
 def bundle_scripts() -> str:
     """Vega, Vega-Lite and vega-embed as one script for a script element, which needs nothing else.
 

@@ -7,8 +7,13 @@ const show = id => {
   place.classList.add("highlighted");
   place.scrollIntoView({block: "center"});
 };
+const draw = (id, spec) =>
+  vegaEmbed("#" + id, spec, {actions: false, renderer: "svg", ast: false, tooltip: {theme: "custom", offsetY: 14}}).then(chart => {
+    chart.view.addEventListener("click", (event, item) => { if (item && item.datum && item.datum.link) show(item.datum.link); });
+    return chart.view;
+  });
 const charts = Object.entries(JSON.parse(document.getElementById("charts").textContent));
-Promise.all(charts.map(([id, spec]) =>
-  vegaEmbed("#" + id, spec, {actions: false, renderer: "svg", ast: false, tooltip: {theme: "custom", offsetY: 14}}).then(chart =>
-    chart.view.addEventListener("click", (event, item) => { if (item && item.datum && item.datum.link) show(item.datum.link); }))
-)).then(() => { document.body.dataset.drawn = charts.length; });
+const drawn = Promise.all(charts.map(([id, spec]) => draw(id, spec))).then(views => {
+  document.body.dataset.drawn = charts.length;
+  return views;
+});
