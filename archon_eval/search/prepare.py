@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from archon_eval.architecture.spec import Architecture
+from archon_eval.components import build_layer
 from archon_eval.engine.engine import TOOLS_REFUSED, list_tool_obstacles
 from archon_eval.engine.plan import Plan, PlanMemo, plan
 from archon_eval.errors import ArchitectureError, SearchError, did_you_mean
@@ -24,6 +25,7 @@ from archon_eval.runs.door import DoorChoice
 from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
 from archon_eval.search.questions import choose_dev_share, load_questions
 from archon_eval.search.space import Array, Configuration, LayerBuilder
+from archon_eval.search.space.configuration import END
 from archon_eval.search.trial import QuestionSplits
 from archon_eval.tasks._data import DEV_SHARE
 
@@ -174,6 +176,25 @@ def _check_price_table(settings: SearchSettings) -> None:
         for what, used in uses.items():
             if used and (unknown := [model for model in models if look_up(model) is None]):
                 raise SearchError(f"{what} needs {column} of {', '.join(unknown)}: name it in a price file (--prices)")
+
+
+def check_requirements(settings: SearchSettings) -> None:
+    """Refuse a space whose programs cannot be run here, before the ranking of the models is paid.
+
+    Raises:
+        SandboxError: names `archon sandbox doctor`.
+    """
+    space = settings.space
+    pool = space.pools[0][0] if space.pools else ""
+    plain = Configuration(1, fusers=(), critic_ranker=False, temperature=space.temperatures[0], pool=pool)
+    tried = [replace(plain, insert=(insert.name, END)) for insert in space.inserts if insert.place]
+    if "executed_tests" in space.evaluations:
+        tried.append(replace(plain, evaluation="executed_tests"))
+    builder = LayerBuilder(replace(space, judge=settings.judge), settings.models, settings.fuser_models)
+    for configuration in tried:
+        for number, layer in enumerate(builder.build_layers(configuration), 1):
+            for component in build_layer(number, layer):
+                component.check_requirements()
 
 
 def plan_space(
