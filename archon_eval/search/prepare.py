@@ -109,8 +109,8 @@ def _check_settings(settings: SearchSettings) -> None:
 def _check_price_table(settings: SearchSettings) -> None:
     """Refuse what the price table does not know and the search must."""
     table, limits = load_prices(settings.prices), settings.limits
-    named = [name for _, names in settings.space.roles for name in names if "/" in name]
-    models = dict.fromkeys([*settings.models, *settings.fusers, *filter(None, [settings.judge]), *named])
+    judge = [settings.judge] if settings.judge else []
+    models = dict.fromkeys([*settings.models, *settings.fusers, *judge, *settings.space.named_models])
     columns: dict[str, tuple[Callable[[str], Any], dict[str, bool]]] = {
         "a price": (
             table.get_price,

@@ -154,6 +154,18 @@ def test_unknown_sizes_are_an_error_before_anything_is_asked(more, tmp_path):
     assert prepare_questions(settings(models=["sim/gpt-4o", OPEN[0]], prices=str(prices), **more))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"roles": {"critic": ["default", "best_fuser", "x/own"]}},
+        {"inserts": {"own": {"place": "after_generators", "layers": [{"fuser": ["$1", "x/own"]}]}}},
+    ],
+)
+def test_models_that_only_the_space_names_need_a_price_too(data):
+    with pytest.raises(SearchError, match="a limit in dollars needs a price of x/own: name it"):
+        prepare_questions(settings(space={"preset": "small", **data}, limits={"dollars": 1}))
+
+
 def test_the_trials_cost_is_in_the_same_unit(tmp_path, fake_run):
     result = search(settings(cost_unit="latency", budget={"trials": 2}), tmp_path / "out", fake_run)
     assert [trial.cost for _, trial in result.tried] == [option.plan.sequential for option, _ in result.tried]
