@@ -9,7 +9,7 @@ components too. Tokens are estimates from `TokenAssumptions`; dollars are those 
 a price is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from archon_eval.engine.plan_notes import (
     describe_end,
     describe_raised_limits,
 )
+from archon_eval.engine.plan_sums import compute_by_model, sum_known, sum_models, sum_usage
 from archon_eval.engine.returned_values import check_counts
 from archon_eval.engine.windows import WindowCheck, check_windows
 from archon_eval.models.call import Usage
@@ -211,8 +212,8 @@ def plan(
         calls=sum_ranges([layer.calls for layer in layers]),
         reasks=sum(layer.reasks for layer in layers),
         sequential=max(flow.candidates_at, flow.values_at),
-        usage=_sum_usage([layer.usage for layer in layers]),
-        dollars=_sum_known([layer.dollars for layer in layers]),
+        usage=sum_usage([layer.usage for layer in layers]),
+        dollars=sum_known([layer.dollars for layer in layers]),
         prices=table.version,
         unpriced=tuple(model for model in all_models if not memo.known[model][0]),
         notes=(
@@ -221,7 +222,7 @@ def plan(
             *(note for each in built for note in each.notes),
             *describe_end(layers[-1]),
         ),
-        flops=_sum_known([layer.flops for layer in layers]),
+        flops=sum_known([layer.flops for layer in layers]),
         unsized=tuple(model for model in all_models if not memo.known[model][1]),
     )
 
@@ -287,48 +288,15 @@ def _plan_layer(
         reasks=sum(parsed),
         candidates=after.candidates,
         finished=max(after.candidates_at, after.values_at),
-        usage=_sum_usage([(_sum_models(least), _sum_models(most)) for least, most in tokens]),
-        dollars=_sum_known([_compute_by_model(*each, prices.compute_cost) for each in usage]),
+        usage=sum_usage([(sum_models(least), sum_models(most)) for least, most in tokens]),
+        dollars=sum_known([compute_by_model(*each, prices.compute_cost) for each in usage]),
         windows=tuple(
             check for component in components for check in check_windows(number, component, flow, assumed, prices)
         ),
         beside=components[0].beside,
         leaves=components[0].leaves,
-        flops=_sum_known([_compute_by_model(*each, prices.compute_flops) for each in usage]),
+        flops=sum_known([compute_by_model(*each, prices.compute_flops) for each in usage]),
     )
-
-
-def _sum_models(tokens: Mapping[str, Usage]) -> Usage:
-    return sum(tokens.values(), Usage())
-
-
-def _compute_by_model(
-    models: Sequence[str],
-    least: Mapping[str, Usage],
-    most: Mapping[str, Usage],
-    compute: Callable[[str, Usage], float | None],
-) -> tuple[float, float] | None:
-    """What one component's calls cost; None when that is unknown of one of the models it may call."""
-    costs = []
-    for model in dict.fromkeys((*models, *most)):
-        low, high = (compute(model, usage.get(model, Usage())) for usage in (least, most))
-        costs.append(None if low is None or high is None else (low, high))
-    return _sum_known(costs)
-
-
-def _sum_known(costs: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs):
-        return None
-    return sum((low for low, _ in known), 0.0), sum((high for _, high in known), 0.0)
-
-
-def _sum_usage(ranges: Sequence[tuple[Usage, Usage]]) -> tuple[Usage, Usage]:
-    least, most = (
-        Usage(sum(pair[end].input_tokens for pair in ranges), sum(pair[end].output_tokens for pair in ranges))
-        for end in (0, 1)
-    )
-    return least, most
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

@@ -25,6 +25,7 @@ from archon_eval.search.optimizers import build_optimizer
 from archon_eval.search.prepare import (
     PlannedArchitecture,
     PlannedSpace,
+    check_requirements,
     describe_split,
     plan_space,
     prepare_questions,
@@ -83,9 +84,11 @@ def search(
         on_progress: told of every step.
 
     Raises:
+        SandboxError: the space has programs to run, and none can be run here.
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
     splits, digest, doors = prepare_questions(settings)
+    check_requirements(settings)
     journal = Journal(folder)
     try:
         _check_same_search(journal, settings, digest, doors=doors, folder=folder)

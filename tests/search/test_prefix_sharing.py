@@ -67,10 +67,10 @@ def test_the_end_takes_a_third_of_the_budget_and_says_so(tmp_path, fake_run):
     task = {"name": "archon_eval/math", "args": {"sample": True}}
     models = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
     given = {"tasks": [task], "models": models, "space": "small"}
-    found = search(load_settings({**given, "budget": {"calls": 9000}}), tmp_path / "a", fake_run)
+    found = search(load_settings({**given, "budget": {"calls": 6000}}), tmp_path / "a", fake_run)
     confirmed = [job for job in fake_run.jobs if job.key.startswith("confirm/search")]
     took = sum(fake_run.result(job).calls for job in confirmed)
-    assert 1 <= len(confirmed) < 10 and took <= 9000 / 2
+    assert 1 <= len(confirmed) < 10 and took <= 6000 / 2
     [note] = [note for note in found.notes if "a third of the budget" in note]
     assert note.startswith(f"{len(confirmed)} of 10 finalists")
     fake_run.jobs = []

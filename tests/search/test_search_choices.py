@@ -7,7 +7,7 @@ import yaml
 from archon_eval.architecture.load import load_architecture
 from archon_eval.cli import main
 from archon_eval.engine.plan import plan
-from archon_eval.errors import SearchError
+from archon_eval.errors import SandboxError, SearchError
 from archon_eval.models.prices import load_prices
 from archon_eval.search.config import load_settings
 from archon_eval.search.convergence import explain_convergence
@@ -154,6 +154,18 @@ def test_unknown_sizes_are_an_error_before_anything_is_asked(more, tmp_path):
     assert prepare_questions(settings(models=["sim/gpt-4o", OPEN[0]], prices=str(prices), **more))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"roles": {"critic": ["default", "best_fuser", "x/own"]}},
+        {"inserts": {"own": {"place": "after_generators", "layers": [{"fuser": ["$1", "x/own"]}]}}},
+    ],
+)
+def test_models_that_only_the_space_names_need_a_price_too(data):
+    with pytest.raises(SearchError, match="a limit in dollars needs a price of x/own: name it"):
+        prepare_questions(settings(space={"preset": "small", **data}, limits={"dollars": 1}))
+
+
 def test_the_trials_cost_is_in_the_same_unit(tmp_path, fake_run):
     result = search(settings(cost_unit="latency", budget={"trials": 2}), tmp_path / "out", fake_run)
     assert [trial.cost for _, trial in result.tried] == [option.plan.sequential for option, _ in result.tried]
@@ -171,6 +183,36 @@ def test_context_windows_as_a_limit(tmp_path):
     assert 0 < len(fitting) < len(whole)
     with pytest.raises(SearchError, match="the limit `context` needs the context window of un/known"):
         prepare_questions(settings(**{**given, "models": ["un/known"]}, limits={"context": True}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"evaluations": ["none", "executed_tests"]},
+        {"inserts": {"none": [], "agreed": {"place": "end", "layers": [{"vote": {"by": "outputs"}}]}}},
+    ],
+)
+def test_without_a_sandbox_nothing_is_paid_for_a_space_that_needs_one(data, tmp_path, monkeypatch, fake_run):
+    def refuse():
+        raise SandboxError("no Docker: see `archon sandbox doctor`")
+
+    monkeypatch.setattr("archon_eval.sandbox.image.check_docker", refuse)
+    with pytest.raises(SandboxError, match="sandbox doctor"):
+        search(settings(space={"preset": "small", **data}), tmp_path / "out", fake_run)
+    assert not fake_run.jobs and not (tmp_path / "out").exists()
+
+
+def test_similar_architectures_are_built_and_planned_once(monkeypatch):
+    """What a space of 100,000 architectures rests on: the work goes with distinct layers, not with architectures."""
+    built, planned = [], []
+    from archon_eval.engine import plan as module
+
+    build, part = module.build_layer, module._plan_layer
+    monkeypatch.setattr(module, "build_layer", lambda *given: built.append(given) or build(*given))
+    monkeypatch.setattr(module, "_plan_layer", lambda *given, **more: planned.append(given) or part(*given, **more))
+    options = plan_space(settings(space="paper"), OPEN, OPEN)
+    assert len(options) > 3000
+    assert len(built) < 200 and len(planned) < 600
 
 
 def test_options_of_the_command(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import yaml
 
 from archon_eval.errors import SearchError
 from archon_eval.search.config import load_settings
-from archon_eval.search.prepare import PlannedSpace, plan_space, survey_space
 from archon_eval.search.space import PRESETS, Configuration, compute_features, list_table_rows, load_space
+from archon_eval.search.space_plans import PlannedSpace, plan_space, survey_space
 
 MODELS = ("m/a", "m/b", "m/c", "m/d")
 FUSERS = ("m/d", "m/c", "m/b", "m/a")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from archon_eval.architecture.parse import parse_layers
 from archon_eval.architecture.spec import Architecture
 from archon_eval.search.space.configuration import (
     AFTER_GENERATORS,
@@ -19,7 +20,7 @@ from archon_eval.search.space.configuration import (
     Configuration,
     get_fields,
 )
-from archon_eval.search.space.layout import DEFAULT_MODEL, LayerBuilder, list_steps
+from archon_eval.search.space.layout import DEFAULT_MODEL, RANK, LayerBuilder, list_steps
 
 EVALUATIONS = ("none", "verifier", "unit_tests", "executed_tests")
 EVALUATION_PLACES = (BEFORE_LAST, AFTER_GENERATORS)
@@ -75,6 +76,22 @@ class Space:
     """Candidates of each ranked model, best first, beside the best `generators` (MoA, appendix F)."""
     roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Of roles (`ROLE_KINDS`) the models to choose between: names, ranks, or `default`."""
+
+    @property
+    def named_models(self) -> tuple[str, ...]:
+        """Models that roles and layers of the user's own name, once."""
+        roles = [
+            name for _, names in self.roles for name in names if name != DEFAULT_MODEL and not RANK.fullmatch(name)
+        ]
+        inserted = [
+            model
+            for insert in self.inserts
+            for layer in parse_layers(insert.read_layers(), "inserts")
+            for spec in layer
+            for model in spec.models
+            if not model.startswith("$")
+        ]
+        return tuple(dict.fromkeys([*roles, *inserted]))
 
     def list_configurations(self, models: int) -> list[Configuration]:
         """Every valid configuration for that many ranked models, in a fixed order.
