@@ -89,6 +89,8 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
 
 def _render_search(search: Search) -> Iterable[str]:
     yield from (f"## Search in {escape_markdown(search.folder)}", "", escape_markdown(search.outcome), "")
+    for command in search.commands:
+        yield from (f"    {command}", "")
     best = sorted(search.trials, key=lambda trial: -(trial.expected or trial.performance or -1.0))[:MAX_TOP_TRIALS]
     rows = [
         [t.name, t.layers, format_cost(t.performance), format_cost(t.expected), f"{t.calls:.1f}", t.error] for t in best

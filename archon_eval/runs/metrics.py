@@ -71,6 +71,8 @@ class Declaration:
     """The facts as the sample's own metadata has them, where a score of an earlier version may be wrong."""
     lost_weight: float | None = 1.0
     """The weight of an answer that failed and counts as wrong; None where the metric needs an answer."""
+    vote_obstacle: str = ""
+    """Why the component `vote`, which compares final answers, makes no sense of its answers; empty where it does."""
 
     def read_answer(
         self, value: float, metadata: Mapping[str, Any], sample: Mapping[str, Any] | None = None
@@ -124,6 +126,7 @@ def _list_mixeval_metrics(answers: Answers) -> Sequence[Metric]:
     return (MIXEVAL_OVERALL,)
 
 
+_JUDGED_WHOLE = "a judge reads its answers as whole texts, of which no two are spelt alike"
 DECLARED: Mapping[str, Declaration] = {
     "alpaca_eval": Declaration(
         _list_alpaca_metrics,
@@ -132,6 +135,7 @@ DECLARED: Mapping[str, Declaration] = {
         marks=("preference", "baseline_length"),
         correct=_correct_index,
         lost_weight=None,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "arena_hard": Declaration(
         lambda answers: (WIN_RATE,),
@@ -139,11 +143,16 @@ DECLARED: Mapping[str, Declaration] = {
         weigh=lambda metadata: float(sum(len(game["rows"]) for game in metadata["games"])),
         marks=("games",),
         lost_weight=2.0,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "letter_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("status",)),
     "math_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("extraction", "status")),
     "mixeval": Declaration(
-        _list_mixeval_metrics, MIXEVAL_NAMES, facts=("part", "benchmark"), marks=("part", "verdict")
+        _list_mixeval_metrics,
+        MIXEVAL_NAMES,
+        facts=("part", "benchmark"),
+        marks=("part", "verdict"),
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "mt_bench_pair": Declaration(
         lambda answers: (ADJUSTED_WIN_RATE,),
@@ -151,6 +160,7 @@ DECLARED: Mapping[str, Declaration] = {
         weigh=lambda metadata: float(len(metadata["outcomes"])),
         marks=("outcomes",),
         lost_weight=2.0,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "mt_bench_single": Declaration(
         lambda answers: (MEAN_GRADE,),
@@ -158,8 +168,14 @@ DECLARED: Mapping[str, Declaration] = {
         weigh=lambda metadata: float(len(metadata["ratings"])),
         marks=("ratings",),
         lost_weight=None,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
-    "programs": Declaration(lambda answers: (PassAtKMetric(1),), ("pass@1",), marks=("verdict", "tests")),
+    "programs": Declaration(
+        lambda answers: (PassAtKMetric(1),),
+        ("pass@1",),
+        marks=("verdict", "tests"),
+        vote_obstacle="its answers are programs, of which no two are spelt alike",
+    ),
 }
 """Scorer -> its declaration."""
 UNKNOWN_SCORER = Declaration(lambda answers: (), ())

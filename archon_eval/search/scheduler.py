@@ -17,7 +17,7 @@ from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
-from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
+from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation, plan_per_call
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.executors import SubmitEval
@@ -63,8 +63,9 @@ class TrialScheduler:
         failed = [result for result in earlier if result.unscored or not result.scores]
         self._unscored = {result.key: result for result in failed if result.unscored}
         self.ledger = BudgetLedger(settings.budget, splits, failed)
+        planned = {line["key"]: float(line.get("planned_per_call", 0.0)) for line in journal.list_entries("start")}
         for result in self.results.values():
-            self.ledger.record(result)
+            self.ledger.record(result, planned.get(result.key, 0.0))
         self._restore_reservations()
         self._retry_keys = self.ledger.list_reserved()
         self._futures: dict[Future[EvalResult], tuple[str, TrialRequest]] = {}
@@ -112,7 +113,8 @@ class TrialScheduler:
             worst, estimate = self.ledger.worst_case_cost(request, answers[task.key])
             calls = int(worst * min(1.0, free[0] / max(1, most[0])))
             dollars = min(DOLLAR_SLACK * estimate, free[1] / len(tasks))
-            job = self._build_job(request, task, Reservation(calls, dollars, whole=calls == worst))
+            whole = calls >= self.ledger.count_worst_calls(request, answers[task.key])
+            job = self._build_job(request, task, Reservation(calls, dollars, whole=whole))
             self._futures[self._submit(job)] = (job.key, request)
 
     def _check_budget(
@@ -137,7 +139,7 @@ class TrialScheduler:
     def _build_job(self, request: TrialRequest, task: TaskSpec, reservation: Reservation) -> EvalJob:
         """A task's eval, with what it may take reserved and in the journal."""
         key, budget = f"{request.key}@{task.key}", self.settings.budget
-        self._journal.add("start", {"key": key, **asdict(reservation)})
+        self._journal.add("start", {"key": key, **asdict(reservation), "planned_per_call": plan_per_call(request)})
         self.ledger.reserve(key, reservation)
         door = self.doors[task.key].door if task.key in self.doors else "solver"
         overruled = (("replace_solver", True),) if self.settings.door == "solver" else ()
@@ -223,28 +225,50 @@ class TrialScheduler:
 
     def _store_result(self, key: str, request: TrialRequest, result: EvalResult) -> None:
         if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
-            result = replace(result, calls=result.calls + result.reused, reused=0, dollars=result.cost)
+            shared = min(result.reused, int(request.shared_calls * self.ledger.count_answers(request) * request.epochs))
+            own = (result.calls + result.reused - shared) / max(1, result.calls + result.reused)
+            dollars = None if result.cost is None else max(result.dollars or 0.0, own * result.cost)
+            calls = result.calls + result.reused - shared
+            result = replace(result, calls=calls, reused=shared, dollars=dollars)
         result = self.ledger.settle(result, request)
         self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result
 
     def run_all(
-        self, requests: Sequence[TrialRequest], on_progress: StepCallback = lambda done, total: None
+        self,
+        requests: Sequence[TrialRequest],
+        on_progress: StepCallback = lambda done, total: None,
+        *,
+        keep: tuple[float, float] = (0, 0),
     ) -> list[Trial]:
         """Run the requests side by side and return their trials, in their order.
+
+        One that does not fit beside the worst case of those under way waits for these: they may share calls.
+
+        Args:
+            keep: calls and dollars to leave for later.
 
         Raises:
             BudgetSpentError: one does not fit; those begun are finished and kept.
         """
         try:
             for request in requests:
-                self.start(request)
+                self._start_when_free(request, keep)
         finally:
             on_progress(len(requests) - self.count_running(), len(requests))
             while self._futures:
                 self.wait_for_finished()
                 on_progress(len(requests) - self.count_running(), len(requests))
         return [self.build_trial(request) for request in requests]
+
+    def _start_when_free(self, request: TrialRequest, keep: tuple[float, float]) -> None:
+        while True:
+            try:
+                return self.start(request, keep)
+            except BudgetSpentError:
+                if not self._futures:
+                    raise
+                self.wait_for_finished()
 
     def build_trial(self, request: TrialRequest) -> Trial:
         """The trial of a finished request.

@@ -34,6 +34,8 @@ class TrialRequest:
     epochs: int = 1
     first_epoch: int = 1
     """The first set of draws it takes; finalists take others than those by which they were chosen."""
+    shared_calls: float = 0
+    """Calls per answer, in the mean, that evals before it have paid for, so that the call store answers them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class FakeRun:
         self.error: Callable[[EvalJob], str] = lambda job: ""
         self.chance: Callable[[EvalJob], float] = lambda job: 0.5 + 0.02 * len(job.architecture["layers"])
         self.stop_after = -1
+        self.stored: dict[str, set[Any]] = {}
+        self.paid: dict[tuple[str, str], tuple[int, int]] = {}
 
     def __call__(self, job: EvalJob) -> "Future[EvalResult]":
         if len(self.jobs) == self.stop_after:
@@ -33,15 +35,34 @@ class FakeRun:
     def result(self, job: EvalJob) -> EvalResult:
         if why := self.error(job):
             return EvalResult(job.key, error=why)
-        planned = plan(load_architecture(dict(job.architecture)))
         chance, scores = self.chance(job), {}
         for question in job.questions:
             epochs = range(job.first_epoch, job.first_epoch + job.epochs)
             draws = [Random(sha256(f"{question} {epoch}".encode()).digest()).random() for epoch in epochs]
             scores[str(question)] = {str(n): float(draw < chance) for n, draw in enumerate(draws, 1)}
-        calls = planned.calls[1] * len(job.questions) * job.epochs
+        calls, reused = self.count_calls(job)
         assert job.max_calls is None or calls <= job.max_calls
-        return EvalResult(job.key, scores, {}, calls, 0, 100 * calls, 0.001 * calls, 0.001 * calls, 1.0, "a.eval")
+        whole = calls + reused
+        return EvalResult(job.key, scores, {}, calls, reused, 100 * whole, 0.001 * calls, 0.001 * whole, 1.0, "a.eval")
+
+    def count_calls(self, job: EvalJob) -> tuple[int, int]:
+        """Paid and reused ones, the same each time: on the held-out questions, controls share samples with the single model."""
+        if (job.log_dir, job.key) not in self.paid:
+            architecture = load_architecture(dict(job.architecture))
+            stored, each = self.stored.setdefault(job.log_dir, set()), plan(architecture).calls[1]
+            paid = 0
+            for epoch in range(job.first_epoch, job.first_epoch + job.epochs):
+                samples = {
+                    (spec.model, n, epoch) for spec in architecture.layers[0] for n in range(spec.get_option("samples"))
+                }
+                if not job.key.startswith("report/"):
+                    paid += each
+                elif (architecture.fingerprint, epoch) not in stored:
+                    paid += each - len(samples & stored) * ("report/winner" not in job.key)
+                    stored |= {*samples, (architecture.fingerprint, epoch)}
+            whole = each * job.epochs * len(job.questions)
+            self.paid[job.log_dir, job.key] = paid * len(job.questions), whole - paid * len(job.questions)
+        return self.paid[job.log_dir, job.key]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 from fakes import mute_models  # noqa: F401, the provider `mute`
 from rich.console import Console
 
-from archon_eval.cli.search import _print_summary
+from archon_eval.cli.search_output import print_summary
 from archon_eval.report.report_data import read_report_data
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, run_job
 from archon_eval.search.config import load_settings
@@ -32,7 +32,7 @@ def search_with(model: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     console = Console(width=400)
     with console.capture() as capture:
-        _print_summary(summary, console)
+        print_summary(summary, console)
     return summary, capture.get().splitlines()
 
 

@@ -38,6 +38,8 @@ class SearchSection:
     diagram: Markup | None
     """The winner's; None where its architecture is not known."""
     notes: list[str]
+    commands: list[str]
+    """What evaluates the winner, to be pasted."""
 
 
 def build_search_section(search: Search, id: str) -> SearchSection:
@@ -53,6 +55,7 @@ def build_search_section(search: Search, id: str) -> SearchSection:
         winner=search.summary.get("winner", ""),
         diagram=_draw_winner(search),
         notes=[str(note) for note in search.summary.get("notes", ())],
+        commands=list(search.commands),
     )
 
 
