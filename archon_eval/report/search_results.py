@@ -174,7 +174,8 @@ def _find_report_logs(journal: Path) -> list[_HeldOutLog]:
         key = str(entry.get("result", {}).get("key", ""))
         if entry.get("kind") == "result" and key.startswith("report/") and entry["result"].get("log"):
             run, _, task = key.removeprefix("report/").partition("@")
-            asked, fingerprint = run.partition("/")[0], run.rpartition("/")[2]
+            asked, _, rest = run.partition("/")
+            fingerprint = rest.rpartition("/")[2]
             named = [name for name in (asked, *_OTHER_NAMES.get(asked, ())) if name in wanted]
             name = next((name for name in named if wanted[name].startswith(fingerprint)), "")
             if name:

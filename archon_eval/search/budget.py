@@ -74,9 +74,9 @@ class BudgetLedger:
     def splits(self, splits: QuestionSplits) -> None:
         self._splits, self._answer_counts = splits, {}
 
-    def select(self, prefix: str) -> "BudgetLedger":
-        """The same budget, of which only the evals whose keys begin so have taken anything."""
-        selected = BudgetLedger(self._budget, self._splits)
+    def select(self, prefix: str, budget: SearchBudget) -> "BudgetLedger":
+        """A budget of which only the evals whose keys begin so have taken anything."""
+        selected = BudgetLedger(budget, self._splits)
         selected._results = [result for result in self._results if result.key.startswith(prefix)]
         selected._costs = {key: pair for key, pair in self._costs.items() if key.startswith(prefix)}
         return selected

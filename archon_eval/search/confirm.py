@@ -170,17 +170,23 @@ class Confirmation:
         return finalists, epochs
 
     def _drop_unaffordable(self, best: Sequence[int], tried: Mapping[int, Trial]) -> list[int]:
-        """Those that what is left can confirm and report, as when the search first came here."""
+        """Those that what is left can confirm and report, as when the search first came here, and those that are
+        confirmed."""
         budget = self._settings.budget
         question = f"{len(best)} {budget.calls} {budget.dollars}"
         lines = [line for line in self._journal.list_entries("affordable") if line["asked"] == question]
         if lines:
             dropped = set(lines[-1]["dropped"])
-            kept = [number for number in best if tried[number].key not in dropped]
         else:
-            kept = self._costs.drop_unaffordable(best)
-            dropped = {tried[number].key for number in best if number not in kept}
+            begun = {line["key"].rpartition("/")[0] for line in self._journal.list_entries("start")}
+            affordable = self._costs.drop_unaffordable(best)
+            dropped = {
+                tried[number].key
+                for number in best
+                if number not in affordable and f"confirm/{tried[number].key}" not in begun
+            }
             self._journal.add("affordable", {"asked": question, "dropped": sorted(dropped)})
+        kept = [number for number in best if tried[number].key not in dropped]
         if dropped:
             self.notes.append(
                 f"{len(dropped)} of {len(best)} tried architectures could be no finalists: what was left of the budget "

@@ -88,6 +88,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         },
         "budget": stages.short or None,
         "dollars": None if stages.total.dollars is None else round(stages.total.dollars, 2),
+        "dollars_range": _spread_dollars(stages.total.dollars, known.rates),
         "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
         "hours": round(stages.total.hours, 2),
         "answers_to_score": stages.total.answers,
@@ -108,6 +109,13 @@ def _select_affordable(settings: SearchSettings, known: _Prepared) -> Sequence[P
     left = budget.calls - ranking, (budget.dollars - dollars) / max(known.least.dollar_ratio, 1e-9)
     costs = EndCosts(settings, BudgetLedger(budget, known.splits), model=settings.models[0], facts=known.facts)
     return select_affordable(known.options, costs, left) or known.options
+
+
+def _spread_dollars(dollars: float | None, rates: DollarRates | None) -> dict[str, float] | None:
+    """If the cheapest, and if the dearest model turns out best."""
+    if dollars is None or rates is None:
+        return None
+    return {end: round(dollars * factor, 2) for end, factor in zip(("least", "most"), rates.spread, strict=True)}
 
 
 def _dump_stage(stage: StageForecast) -> dict[str, Any]:

@@ -135,15 +135,15 @@ class StagePlanner:
         finalists = min(settings.finalists, most)
         confirm = self._answers["dev"] * settings.confirm_epochs * (1 + finalists * self._mean * 0.7)
         sums = self._count_paid(most)
-        trials, short = most, ""
+        trials, short, further = most, "", 0.0
         if self._budget < inf:
             confirm = min(confirm, CONFIRM_BUDGET_SHARE * max(0.0, self._budget - report))
-            left = BUDGET_USE * self._budget - ranking - report - confirm
-            fit = sum(paid <= left for paid, _ in sums)
-            if fit < most:
+            begin = self._answers["dev"] * settings.confirm_epochs * self._mean
+            fit = sum(paid <= BUDGET_USE * self._budget - ranking - report - confirm - begin for paid, _ in sums)
+            if fit < most:  # what is left in the end pays for further draws of the winner and the single model
                 trials = max(1, fit)
                 short = f"it is expected to pay for about {trials} of {most} trials"
-                confirm = max(confirm, BUDGET_USE * self._budget - ranking - report - sums[trials - 1][0])
+                further = max(0.0, BUDGET_USE * self._budget - ranking - report - confirm - sums[trials - 1][0])
         paid, unshared = sums[trials - 1]
         chain = fmean(option.plan.sequential for option in self._options) * call_seconds / workers / 3600
         chain *= self._answers["dev"] / self._questions["dev"]
@@ -153,7 +153,13 @@ class StagePlanner:
             ("ranking", ranked, ranking, ranked * dev, 0.0),
             ("trials", trials, paid, trials * self._questions["trial"], 0.0),
             ("confirming", min(finalists, trials) + 1, confirm, confirmed, 0.0),
-            ("report", 2 + len(controls), report, (2 + len(controls)) * test, self._answers["test"] * beside),
+            (
+                "report",
+                2 + len(controls),
+                report + further,
+                round((2 + len(controls)) * test + 2 * further / (1 + winner)),
+                self._answers["test"] * beside + further / (1 + winner),
+            ),
         ]
         rows = [
             StageForecast(name, evals, calls, self._price(calls, alone), evals * chain, answers)

@@ -98,20 +98,22 @@ def _plan_rounds(
     """
     budget = scheduler.settings.budget
     prints = sorted(each.architecture.fingerprint for each in wanted.values())
-    question = f"{prints} {budget.calls} {budget.dollars}"
-    lines = [line for line in journal.list_entries("draws") if line["asked"] == question]
-    rounds = [{name: int(line["draws"][name]) for name in wanted if name in line["draws"]} for line in lines]
-    for number in range(MAX_ROUNDS):
-        if number < len(rounds):
-            more = rounds[number]
-        else:
-            more = {} if draws else dict.fromkeys(wanted, 1)
-            if spend_rest and min(budget.calls, budget.dollars) < inf:
-                more |= _add_draws(wanted, {**dict.fromkeys(wanted, 1), **draws}, draws, scheduler)
-            journal.add("draws", {"asked": question, "draws": more})
+    now = {"systems": prints, "budget": f"{budget.calls} {budget.dollars}"}
+    lines = [line for line in journal.list_entries("draws") if line["systems"] == prints]
+    for line in lines:
+        if more := {name: int(line["draws"][name]) for name in wanted if name in line["draws"]}:
+            yield more
+    if lines and not lines[-1]["draws"] and lines[-1]["budget"] == now["budget"]:
+        return
+    for _ in range(MAX_ROUNDS):
+        more = {} if draws else dict.fromkeys(wanted, 1)
+        if spend_rest and min(budget.calls, budget.dollars) < inf:
+            more |= _add_draws(wanted, {**dict.fromkeys(wanted, 1), **draws}, draws, scheduler)
         if not more:
-            return
+            break
+        journal.add("draws", {**now, "draws": more})
         yield more
+    journal.add("draws", {**now, "draws": {}})
 
 
 def _add_draws(

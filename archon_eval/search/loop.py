@@ -114,7 +114,8 @@ def search(
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
     splits, digest, doors, facts = prepare_questions(settings)
-    require_budget(settings, splits, facts)
+    if not (folder / "search.jsonl").exists():  # what an earlier process paid for needs no budget
+        require_budget(settings, splits, facts)
     journal = Journal(folder)
     try:
         _check_same_search(journal, settings, digest, doors=doors, folder=folder)
@@ -187,7 +188,14 @@ class SearchRun:
         self._progress.report("planning the space")
         turns = self._scheduler.ledger.turns
         space = PlannedSpace.build(self._settings, generators, fusers, turns=turns, with_tools=tools)
-        space, left_out = restrict_space(space, self._settings, self._scheduler.ledger, generators[0], self._facts)
+        space, left_out = restrict_space(
+            space,
+            self._settings,
+            self._scheduler.ledger,
+            journal=self._journal,
+            model=generators[0],
+            facts=self._facts,
+        )
         notes = describe_split(self._settings, self._scheduler.splits), describe_overflows(space.options), left_out
         self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)

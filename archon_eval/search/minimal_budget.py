@@ -1,17 +1,18 @@
 """What a budget must pay for at least, and which architectures it can pay for to the end.
 
 require_budget(settings, splits, facts)     # refused before anything is paid, with the smallest budget that can
-space, note = restrict_space(space, settings, ledger, "openai/gpt-4o", facts)
+space, note = restrict_space(space, settings, ledger, journal=journal, model="openai/gpt-4o", facts=facts)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from archon_eval.errors import SearchError
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.config import SearchBudget, SearchSettings
 from archon_eval.search.finalist_costs import END_BUDGET_SHARE, Amount, EndCosts, add, select_affordable
+from archon_eval.search.journal import Journal
 from archon_eval.search.prepare import PlannedArchitecture, PlannedSpace, plan_space
 from archon_eval.search.ranking import list_ranking_requests
 from archon_eval.search.task_facts import TaskFacts
@@ -118,12 +119,15 @@ def restrict_space(
     space: PlannedSpace,
     settings: SearchSettings,
     ledger: BudgetLedger,
+    *,
+    journal: Journal,
     model: str,
     facts: Mapping[str, TaskFacts],
 ) -> tuple[PlannedSpace, str]:
     """The part of a space that the budget can try, confirm and report, and a note on what is left out.
 
-    It depends on the budget and on what ranking took, so that a search that goes on has the same.
+    It depends on what ranking took and on the largest budget that the search has had, so that a search that goes on has
+    at least the same.
 
     Args:
         model: the best single one.
@@ -131,9 +135,14 @@ def restrict_space(
     Raises:
         SearchError: nothing is left.
     """
-    if min(settings.budget.calls, settings.budget.dollars) == inf:
+    budget = settings.budget
+    if min(budget.calls, budget.dollars) == inf:
         return space, ""
-    ranked = ledger.select("rank/")
+    lines = [(float(line["calls"]), float(line["dollars"])) for line in journal.list_entries("budget")]
+    largest = max([*lines, (budget.calls, budget.dollars)])
+    if largest not in lines:
+        journal.add("budget", {"calls": budget.calls, "dollars": budget.dollars})
+    ranked = ledger.select("rank/", replace(budget, calls=largest[0], dollars=largest[1]))
     left = ranked.remaining()
     costs = EndCosts(settings, ranked, model=model, facts=facts)
     kept = select_affordable(space.options, costs, left)
@@ -148,8 +157,8 @@ def restrict_space(
     places = [n for n, option in enumerate(space.options) if option.architecture.fingerprint in fingerprints]
     dearest = max(space.options, key=costs.compute_end_cost)
     calls, dollars = costs.compute_end_cost(dearest)
-    enough = [f"calls={ranked.calls + calls / END_BUDGET_SHARE:.0f}"] if settings.budget.calls < inf else []
-    if settings.budget.dollars < inf:
+    enough = [f"calls={ranked.calls + calls / END_BUDGET_SHARE:.0f}"] if budget.calls < inf else []
+    if budget.dollars < inf:
         enough.append(f"dollars={(ranked.dollars or 0.0) + dollars / END_BUDGET_SHARE:.2f}")
     note = (
         f"{len(space.options) - len(places):,} of {len(space.options):,} architectures are left out: to confirm one of "

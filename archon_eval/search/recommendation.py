@@ -45,7 +45,7 @@ def recommend(result: "SearchResult") -> dict[str, Any]:
         single, tested, on_dev = confirmed, others[0] if others else None, True
     paired = compare_with_single(tested, single) if tested and single else None
     more, effect = _count_more_questions(paired, is_single)
-    calls = (tested.calls if tested else 0.0) + (single.calls if single else 0.0)
+    calls = sum(_count_calls(trial) for trial in (tested, single) if trial is not None)
     found: dict[str, Any] = {
         "use": "single model" if is_single else "architecture",
         "name": result.architecture.name,
@@ -101,6 +101,12 @@ def _dump_gain(paired: PairedComparison | None) -> dict[str, Any] | None:
         "verdict": decide_verdict(paired),
         "more_questions": estimate_more_questions(paired, unseen=1),
     }
+
+
+def _count_calls(trial: Trial) -> float:
+    """Calls per question, with as many draws of each as the trial has."""
+    answers = sum(len(draws) for part in trial.parts for draws in part.answers.values())
+    return trial.calls * answers / max(1, trial.questions)
 
 
 def _price(trial: Trial) -> float | None:
@@ -171,14 +177,10 @@ def _describe_single(found: dict[str, Any], result: "SearchResult") -> list[str]
             f"{_format_gain(gain, found)}, {_format_cost(found)}"
         ]
         if found["more_questions"]:
-            size = 100 * found["effect"]
-            what = (
-                f"if it is {size:+.1f} points," if found["effect"] == gain["value"] else f"a gain of {size:.0f} points:"
-            )
-            clauses.append(
-                f"{what} about {found['more_questions']:,} more questions ({found['more_calls']:,} calls) would show it "
-                "four times out of five"
-            )
+            size, more = 100 * found["effect"], f"{found['more_questions']:,} more questions"
+            is_seen = found["effect"] == gain["value"]
+            what = f"if it is really {size:+.1f} points" if is_seen else f"were it a gain of {size:.0f} points"
+            clauses.append(f"{what}, about {more} ({found['more_calls']:,} calls) would show it four times out of five")
     for name, against in found["controls"].items():
         if against and against["verdict"] == "worse":
             clauses.append(f"{name} of it is shown better: {_format_interval(against, negate=True)}")

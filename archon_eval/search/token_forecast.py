@@ -8,7 +8,7 @@ the simulated models' answers are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Any, NamedTuple
 
 from archon_eval.components.token_estimates import TokenAssumptions
@@ -40,6 +40,8 @@ class DollarRates(NamedTuple):
     """Of a question asked of the best single model."""
     architecture: float
     """Of an architecture's calls."""
+    spread: tuple[float, float] = (1.0, 1.0)
+    """What that is multiplied by if the cheapest or the dearest model turns out best."""
 
 
 def estimate_dollar_rates(
@@ -48,7 +50,7 @@ def estimate_dollar_rates(
     """What a call costs by these assumptions; None where a price is unknown.
 
     Which model turns out best decides which one most calls are of. So every model is the first once, unless they are
-    given in their order.
+    given in their order; the mean is the geometric one, from which a dear and a cheap outcome are equally far.
     """
     prices, assumed = load_prices(settings.prices), assume_tokens(settings, facts)
     space = replace(settings.space, judge=settings.judge)
@@ -70,7 +72,12 @@ def estimate_dollar_rates(
         assert planned.dollars is not None
         singles.append(fmean(planned.dollars))
         rates.append(dollars / calls)
-    return DollarRates(fmean(singles), fmean(rates))
+    mean = _average(rates)
+    return DollarRates(_average(singles), mean, (min(rates) / mean, max(rates) / mean) if mean else (1.0, 1.0))
+
+
+def _average(values: Sequence[float]) -> float:
+    return geometric_mean(values) if all(value > 0 for value in values) else fmean(values)
 
 
 def _move_to_front(first: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class FakeRun:
         return EvalResult(job.key, scores, {}, calls, reused, 100 * whole, 0.001 * calls, 0.001 * whole, 1.0, "a.eval")
 
     def count_calls(self, job: EvalJob) -> tuple[int, int]:
-        """Paid and reused ones, the same each time: on the held-out questions, controls share samples with the single model."""
+        """Paid and reused ones, the same each time; of the held-out evals, controls share samples."""
         if (job.log_dir, job.key) not in self.paid:
             architecture = load_architecture(dict(job.architecture))
             stored, each = self.stored.setdefault(job.log_dir, set()), plan(architecture).calls[1]
