@@ -178,7 +178,8 @@ class Confirmation:
         if lines:
             dropped = set(lines[-1]["dropped"])
         else:
-            begun = {line["key"].rpartition("/")[0] for line in self._journal.list_entries("start")}
+            keys = [line["key"].partition("@")[0] for line in self._journal.list_entries("start")]
+            begun = {key.rpartition("/")[0] for key in keys}
             affordable = self._costs.drop_unaffordable(best)
             dropped = {
                 tried[number].key
