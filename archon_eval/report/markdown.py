@@ -91,6 +91,8 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
 
 def _render_search(search: Search) -> Iterable[str]:
     yield from (f"## Search in {escape_markdown(search.folder)}", "", escape_markdown(search.outcome), "")
+    for command in search.commands:
+        yield from (f"    {command}", "")
     if search.progress:
         yield from _render_table(["what", "now"], list_progress_facts(search.progress))
         if evals := (*search.progress.finalists, *search.progress.held_out):

@@ -272,7 +272,7 @@ class SearchFollower:
             trials=tuple(evals["search"]),
             incumbents=self.build_incumbents(),
             finalists=tuple(evals["confirm"]),
-            held_out=tuple(evals["report"]),
+            held_out=tuple({found.label: found for found in evals["report"]}.values()),  # further draws hold the first
             under_way=tuple(dict.fromkeys(self._label(base) for base, _ in self._begun)) if state == "running" else (),
             failures=tuple(failures),
             notes=tuple(self._notes),

@@ -75,6 +75,11 @@ class Search:
         return tuple(map(str, self.summary.get("warnings", ())))
 
     @property
+    def commands(self) -> tuple[str, ...]:
+        """What evaluates the winner, to be pasted; nothing where the summary has none."""
+        return tuple(map(str, self.summary.get("recommendation", {}).get("commands", ())))
+
+    @property
     def cost_unit(self) -> str:
         """What `TrialSummary.cost` counts."""
         return str(self.summary.get("settings", {}).get("cost_unit", "calls"))
@@ -240,6 +245,10 @@ def _load_best(folder: Path) -> Architecture | None:
         return None
 
 
+_OTHER_NAMES = {"winner": ("candidate",)}
+"""What the summary calls a held-out run if it is not shown better than the best single model, by its key's name."""
+
+
 class _HeldOutLog(NamedTuple):
     name: str
     """Of the held-out run."""
@@ -259,8 +268,11 @@ def _find_report_logs(journal: Path) -> list[_HeldOutLog]:
         key = str(entry.get("result", {}).get("key", ""))
         if entry.get("kind") == "result" and key.startswith("report/") and entry["result"].get("log"):
             run, _, task = key.removeprefix("report/").partition("@")
-            name, _, fingerprint = run.partition("/")
-            if wanted.get(name, "").startswith(fingerprint):
+            asked, _, rest = run.partition("/")
+            fingerprint = rest.rpartition("/")[2]
+            named = [name for name in (asked, *_OTHER_NAMES.get(asked, ())) if name in wanted]
+            name = next((name for name in named if wanted[name].startswith(fingerprint)), "")
+            if name:
                 result = entry["result"]
                 scorer, metric = (result.get(key) or None for key in ("scorer", "metric"))
                 logs[task, name] = _HeldOutLog(name, result["log"], scorer, metric)
@@ -283,7 +295,8 @@ def _read_runs(
 
 
 def _describe_outcome(summary: Mapping[str, Any]) -> str:
-    words = [f"{summary['trials']} of {summary['space']} architectures tried; the winner is {summary['winner']}."]
+    words = [str(recommended["sentence"])] if (recommended := summary.get("recommendation")) else []
+    words.append(f"{summary['trials']} of {summary['space']} architectures tried; the winner is {summary['winner']}.")
     if summary.get("verdict"):
         words.append(str(summary["verdict"]))
     for name, against in summary.get("winner_against", {}).items():

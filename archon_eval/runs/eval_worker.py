@@ -160,8 +160,15 @@ class EvalResult:
     health: Mapping[str, Any] = field(default_factory=dict)
     """What `RunHealth.from_metadata` reads: which layers worked. Empty where it was not counted."""
 
-    def count_reused_as_paid(self) -> "EvalResult":
-        """The result of an eval that a lost attempt had begun: what it found in the call store, that one had paid."""
+    def count_reused_as_paid(self, shared: int = 0) -> "EvalResult":
+        """The result of an eval that a lost attempt had begun: what it found in the call store, that one had paid.
+
+        Args:
+            shared: calls that other evals had paid for.
+        """
+        shared = min(self.reused, shared)
+        paid = self.calls + self.reused - shared
+        own = paid / max(1, self.calls + self.reused)
         calls, dollars, unknown = self.judge_calls, self.judge_dollars, self.judge_unknown
         if self.judge_reused and calls is not None:
             if calls and dollars is not None:
@@ -171,9 +178,9 @@ class EvalResult:
             calls += self.judge_reused
         return replace(
             self,
-            calls=self.calls + self.reused,
-            reused=0,
-            dollars=self.cost,
+            calls=paid,
+            reused=shared,
+            dollars=None if self.cost is None else max(self.dollars or 0.0, own * self.cost),
             judge_calls=calls,
             judge_dollars=dollars,
             judge_reused=0,

@@ -73,6 +73,8 @@ class Declaration:
     """The weight of an answer that failed and counts as wrong; None where the metric needs an answer."""
     judge_calls: int = 0
     """Calls of a judge that a question takes at most each time it is answered, where every reply can be read."""
+    vote_obstacle: str = ""
+    """Why the component `vote`, which compares final answers, makes no sense of its answers; empty where it does."""
 
     def read_answer(
         self, value: float, metadata: Mapping[str, Any], sample: Mapping[str, Any] | None = None
@@ -126,6 +128,7 @@ def _list_mixeval_metrics(answers: Answers) -> Sequence[Metric]:
     return (MIXEVAL_OVERALL,)
 
 
+_JUDGED_WHOLE = "a judge reads its answers as whole texts, of which no two are spelt alike"
 DECLARED: Mapping[str, Declaration] = {
     "alpaca_eval": Declaration(
         _list_alpaca_metrics,
@@ -135,6 +138,7 @@ DECLARED: Mapping[str, Declaration] = {
         judge_calls=1,
         correct=_correct_index,
         lost_weight=None,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "arena_hard": Declaration(
         lambda answers: (WIN_RATE,),
@@ -143,6 +147,7 @@ DECLARED: Mapping[str, Declaration] = {
         marks=("games",),
         judge_calls=2,
         lost_weight=2.0,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "letter_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("status",)),
     "math_answer": Declaration(lambda answers: (ACCURACY,), ("accuracy",), marks=("extraction", "status")),
@@ -152,6 +157,7 @@ DECLARED: Mapping[str, Declaration] = {
         facts=("part", "benchmark"),
         marks=("part", "verdict"),
         judge_calls=1,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "mt_bench_pair": Declaration(
         lambda answers: (ADJUSTED_WIN_RATE,),
@@ -160,6 +166,7 @@ DECLARED: Mapping[str, Declaration] = {
         marks=("outcomes",),
         judge_calls=4,
         lost_weight=2.0,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
     "mt_bench_single": Declaration(
         lambda answers: (MEAN_GRADE,),
@@ -168,8 +175,14 @@ DECLARED: Mapping[str, Declaration] = {
         marks=("ratings",),
         judge_calls=2,
         lost_weight=None,
+        vote_obstacle=_JUDGED_WHOLE,
     ),
-    "programs": Declaration(lambda answers: (PassAtKMetric(1),), ("pass@1",), marks=("verdict", "tests")),
+    "programs": Declaration(
+        lambda answers: (PassAtKMetric(1),),
+        ("pass@1",),
+        marks=("verdict", "tests"),
+        vote_obstacle="its answers are programs, of which no two are spelt alike",
+    ),
 }
 """Scorer -> its declaration."""
 UNKNOWN_SCORER = Declaration(lambda answers: (), ())

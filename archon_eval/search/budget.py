@@ -28,6 +28,10 @@ DOLLAR_SLACK = 4.0
 """Dollars are estimated, not known, before: an eval may take so many times the estimate, if that much is left. Plans
 estimate tokens within a factor of 2 or 3."""
 
+DOLLAR_CAUTION = 1.25
+"""By how much more than what evals so far cost, against the plan's estimate, the next are taken to cost: between
+architectures of one search that ratio differs by a fifth or so."""
+
 RESERVED_REASK_SHARE = 0.25
 """Of all re-asks that there may be: what must fit into the budget before an eval begins. Few replies are asked for
 again; to keep all re-asks free would leave a small budget unused."""
@@ -85,11 +89,36 @@ class BudgetLedger:
             judging: what judges take; needed where they have a budget.
         """
         self._budget, self.judging = budget, judging
-        self.splits = splits
-        """Question -> how many answers it takes."""
+        self._splits = splits
+        self._counts: dict[tuple[str, tuple[str, ...]], tuple[int, int]] = {}
         self._results = list(failed)
         self._failed_before = len(failed)
         self._reservations: dict[str, Reservation] = {}
+        self._costs: dict[str, tuple[float, float]] = {}
+        """Of each eval, what its calls cost, reused ones too, and what the plan estimated of so many."""
+
+    @property
+    def splits(self) -> QuestionSplits:
+        """Question -> how many answers it takes."""
+        return self._splits
+
+    @splits.setter
+    def splits(self, splits: QuestionSplits) -> None:
+        self._splits, self._counts = splits, {}
+
+    def select(self, prefix: str, budget: SearchBudget) -> "BudgetLedger":
+        """A budget of which only the evals whose keys begin so have taken anything."""
+        selected = BudgetLedger(budget, self._splits)
+        selected._results = [result for result in self._results if result.key.startswith(prefix)]
+        selected._costs = {key: pair for key, pair in self._costs.items() if key.startswith(prefix)}
+        return selected
+
+    @property
+    def dollar_correction(self) -> float:
+        """What evals are taken to cost against the plan's estimate: as those so far did, and a little more; 1 before
+        the first. Plans only assume how long prompts and replies are."""
+        spent, planned = (sum(pair[n] for pair in self._costs.values()) for n in (0, 1))
+        return min(DOLLAR_SLACK, DOLLAR_CAUTION * spent / planned) if spent > 0 and planned > 0 else 1.0
 
     @property
     def calls(self) -> int:
@@ -171,11 +200,21 @@ class BudgetLedger:
                 raise SearchError(f"a budget of judge_dollars cannot be held: {result.key}: {why}")
         return sum(result.judge_dollars or 0.0 for result in self._results)
 
-    def record(self, result: EvalResult) -> None:
-        """Count a result of an earlier process."""
+    def record(self, result: EvalResult, planned_per_call: float = 0.0) -> None:
+        """Count a result of an earlier process.
+
+        Args:
+            planned_per_call: dollars that the plan estimated of each of its calls; 0 where that is unknown.
+        """
         self._results.append(result)
+        self._compare_cost(result, planned_per_call)
         if self.judging is not None:
             self.judging.record(result)
+
+    def _compare_cost(self, result: EvalResult, planned_per_call: float) -> None:
+        calls = result.calls + result.reused
+        if result.cost is not None and calls and planned_per_call and not (result.lost or result.error):
+            self._costs[result.key] = result.cost, calls * planned_per_call
 
     def reserve(self, key: str, reservation: Reservation) -> None:
         """Set aside what the eval `key` may take, with what an earlier attempt at it may have taken."""
@@ -207,7 +246,7 @@ class BudgetLedger:
             result = replace(result, judge_calls=reservation.judge_calls)
         if result.judge_dollars is None and not result.scores and self._budget.judge_dollars < inf:
             result = replace(result, judge_dollars=reservation.judge_dollars)
-        self.record(result)
+        self.record(result, self.plan_per_call(request))
         return result
 
     def _count_lost_calls(self, result: EvalResult, reservation: Reservation, request: TrialRequest) -> EvalResult:
@@ -230,9 +269,23 @@ class BudgetLedger:
     def count_answers(self, request: TrialRequest) -> int:
         """Answers that a request asks for with each set of draws, all last draws together: as many as questions, where
         none has further turns and the last layer is drawn once."""
-        return request.last_draws * sum(
-            sum(request.select_questions(self.splits, task).values()) for task in self.splits
-        )
+        return request.last_draws * sum(self._count_asked(request, None))
+
+    def count_shared(self, request: TrialRequest) -> int:
+        """Calls of a request that evals before it have paid for."""
+        questions, further = self._count_asked(request, None)
+        return int(request.shared_calls * request.epochs * (questions + request.last_draws * further))
+
+    def _count_asked(self, request: TrialRequest, tasks: Collection[str] | None) -> tuple[int, int]:
+        """Questions that a request asks, of these tasks or all, and answers to their further turns."""
+        chosen = tuple(self._splits if tasks is None else tasks)
+        if request.questions is None and (known := self._counts.get((request.part, chosen))):
+            return known
+        asked = [request.select_questions(self._splits, task) for task in chosen]
+        counts = sum(map(len, asked)), sum(answers - 1 for questions in asked for answers in questions.values())
+        if request.questions is None:
+            self._counts[request.part, chosen] = counts
+        return counts
 
     def worst_case_cost(self, request: TrialRequest, tasks: Collection[str] | None = None) -> tuple[int, float]:
         """Calls it can take at most, re-asks included, and the dollars these may cost by the plan's estimate.
@@ -242,21 +295,38 @@ class BudgetLedger:
         """
         return self._estimate_cost(request, 1.0, tasks)
 
+    def count_worst_calls(self, request: TrialRequest, tasks: Collection[str] | None = None) -> int:
+        """The same calls without those that evals before it have paid for, which the call store answers."""
+        return self._estimate_cost(request, 1.0, tasks, shared=request.shared_calls)[0]
+
     def min_cost_to_start(self, request: TrialRequest, tasks: Collection[str] | None = None) -> tuple[int, float]:
         """Calls and estimated dollars that must be left before it begins: with few re-asks it takes no more."""
-        return self._estimate_cost(request, RESERVED_REASK_SHARE, tasks)
+        return self._estimate_cost(request, RESERVED_REASK_SHARE, tasks, shared=request.shared_calls)
+
+    def plan_per_call(self, request: TrialRequest) -> float:
+        """Dollars of one of its calls in the mean, by the plan at most; 0 where a price is unknown."""
+        if request.last_draws == 1:
+            return _compute_call_price(request.plan)
+        calls, dollars = self._plan_cost(request, 0.0, None)
+        return dollars / max(1, calls)
 
     def _estimate_cost(
-        self, request: TrialRequest, reask_share: float, tasks: Collection[str] | None
+        self, request: TrialRequest, reask_share: float, tasks: Collection[str] | None, *, shared: float = 0
+    ) -> tuple[int, float]:
+        calls, dollars = self._plan_cost(request, reask_share, tasks, shared=shared)
+        return calls, dollars * self.dollar_correction
+
+    def _plan_cost(
+        self, request: TrialRequest, reask_share: float, tasks: Collection[str] | None, *, shared: float = 0
     ) -> tuple[int, float]:
         """The first answers to a question share all layers but the last among the last draws; the answers to further
         turns do not, as what they answer differs."""
-        asked = [request.select_questions(self.splits, task) for task in (self.splits if tasks is None else tasks)]
-        first = request.epochs * sum(map(len, asked))
-        further = request.epochs * sum(answers - 1 for questions in asked for answers in questions.values())
-        plan, last = request.plan, request.plan.last_layer
-        whole = (first + request.last_draws * further) * (plan.calls[1] + reask_share * plan.reasks)
-        calls, dollars = ceil(whole), ceil(whole) * _compute_call_price(plan)
+        questions, further = self._count_asked(request, tasks)
+        plan, last, first = request.plan, request.plan.last_layer, request.epochs * questions
+        new = 1 - shared / max(1, plan.calls[1])  # what the call store answers is not asked for again either
+        times = new * (first + request.epochs * request.last_draws * further)
+        calls = ceil(times * (plan.calls[1] + reask_share * plan.reasks))
+        dollars = calls * _compute_call_price(plan)
         if request.last_draws > 1 and last is not None:
             more = ceil((request.last_draws - 1) * first * (last.calls[1] + reask_share * last.reasks))
             calls, dollars = calls + more, dollars + more * _compute_call_price(last)

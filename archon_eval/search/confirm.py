@@ -20,6 +20,7 @@ from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prepare import PlannedSpace
 from archon_eval.search.requests import build_single_model
 from archon_eval.search.scheduler import StepCallback, TrialScheduler
+from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial, TrialRequest
 
 CONFIRM_BUDGET_SHARE = 1 / 3
@@ -64,13 +65,15 @@ class Confirmation:
         *,
         journal: Journal,
         model: str,
+        facts: Mapping[str, TaskFacts] = {},
     ) -> None:
         """
         Args:
             model: the best single one.
+            facts: of each task, by which the winner's controls are chosen.
         """
         self._settings, self._scheduler, self._space, self._journal = settings, scheduler, space, journal
-        self._costs = FinalistCosts(settings, scheduler.ledger, space, model=model)
+        self._costs = FinalistCosts(settings, scheduler.ledger, space, model=model, facts=facts)
         single = build_single_model(model).fingerprint
         matching = (n for n, option in enumerate(space.options) if option.architecture.fingerprint == single)
         self._single_number = next(matching, None)
@@ -89,28 +92,33 @@ class Confirmation:
         usable = [number for number, trial in tried.items() if trial.performance is not None]
         return sorted(usable, key=lambda number: (-compute_value(number), number))
 
-    def compute_reserve(self, optimizer: Optimizer, tried: Mapping[int, Trial]) -> tuple[float, float]:
-        """Calls and dollars that a further trial must leave for the end.
+    def compute_reserve(
+        self, optimizer: Optimizer, tried: Mapping[int, Trial], asked: int | None = None
+    ) -> tuple[float, float]:
+        """Calls and dollars that a further trial must leave for the end: the report whole, as the dearest of the
+        finalists to be would have it, and confirming as far as half of what that leaves allows.
 
-        The report gets at most half of the budget, and confirming at most half of what that leaves; of the first trial,
-        all together at most half.
+        Args:
+            asked: the option of the trial, of which the first trial must leave the end.
         """
         budget = self._settings.budget
         if min(budget.calls, budget.dollars) == inf:
             return 0, 0
-        best = self.rank_by_lower_bound(optimizer, tried) or list(range(min(MIN_FINALISTS, len(self._space.options))))
+        best = self._costs.drop_unaffordable(self.rank_by_lower_bound(optimizer, tried))
+        if not best:
+            return (0, 0) if asked is None else self._costs.compute_end_cost(asked)
         finalists, epochs = self._choose_finalists(best)
         reserve = []
-        for most, report, expected, begin in zip(
+        for most, report, least, expected, begin in zip(
             (budget.calls, budget.dollars),
             self._costs.compute_report_reserve(finalists),
+            self._costs.compute_end_cost(best[0]),
             self._costs.estimate_confirm_cost(finalists, epochs),
             self._costs.min_cost_to_start(finalists, epochs),
             strict=True,
         ):
-            kept = min(report, most / 2)
-            kept += min(expected + begin, (most - kept) / 2)
-            reserve.append(kept if tried else min(kept, most / 2))
+            kept = report + min(expected + begin, (most - report) / 2)
+            reserve.append(max(kept, least) if most < inf else 0.0)
         return reserve[0], reserve[1]
 
     def _choose_finalists(
@@ -161,6 +169,32 @@ class Confirmation:
         self._journal.add("confirm", {"asked": question, "finalists": len(finalists), "epochs": epochs})
         return finalists, epochs
 
+    def _drop_unaffordable(self, best: Sequence[int], tried: Mapping[int, Trial]) -> list[int]:
+        """Those that what is left can confirm and report, as when the search first came here, and those that are
+        confirmed."""
+        budget = self._settings.budget
+        question = f"{len(best)} {budget.calls} {budget.dollars}"
+        lines = [line for line in self._journal.list_entries("affordable") if line["asked"] == question]
+        if lines:
+            dropped = set(lines[-1]["dropped"])
+        else:
+            keys = [line["key"].partition("@")[0] for line in self._journal.list_entries("start")]
+            begun = {key.rpartition("/")[0] for key in keys}
+            affordable = self._costs.drop_unaffordable(best)
+            dropped = {
+                tried[number].key
+                for number in best
+                if number not in affordable and f"confirm/{tried[number].key}" not in begun
+            }
+            self._journal.add("affordable", {"asked": question, "dropped": sorted(dropped)})
+        kept = [number for number in best if tried[number].key not in dropped]
+        if dropped:
+            self.notes.append(
+                f"{len(dropped)} of {len(best)} tried architectures could be no finalists: what was left of the budget "
+                "would not have paid for their report"
+            )
+        return kept
+
     def confirm(
         self,
         optimizer: Optimizer,
@@ -172,7 +206,7 @@ class Confirmation:
         Raises:
             SearchError: none of them could be run.
         """
-        best = self.rank_by_lower_bound(optimizer, tried)
+        best = self._drop_unaffordable(self.rank_by_lower_bound(optimizer, tried), tried)
         numbers, epochs = self._decide_finalists(best, tried)
         wanted = min(self._settings.finalists, len(best))
         if len(numbers) < wanted or epochs < self._settings.confirm_epochs:
@@ -216,16 +250,13 @@ class Confirmation:
     def _run_finalists(
         self, finalists: Sequence[_Finalist], keep: tuple[float, float], on_progress: StepCallback
     ) -> list[_Finalist]:
-        """Run what the budget allows, the most promising first, keeping enough for the report while there are two."""
+        """Run what the budget allows, the most promising first, keeping enough for the report."""
         begun: list[_Finalist] = []
         on_progress(0, len(finalists))
         for finalist in finalists:
             while True:
                 try:
-                    judging = self._scheduler.judging.compute_report_reserve()
-                    nothing: tuple[float, float] = (0, 0)
-                    kept = (keep, judging) if len(begun) > 1 else (nothing, nothing)
-                    self._scheduler.start(finalist.request, *kept)
+                    self._scheduler.start(finalist.request, keep, self._scheduler.judging.compute_report_reserve())
                 except BudgetSpentError:
                     if self._scheduler.count_running():  # what these do not need of their worst case is free again
                         self._scheduler.wait_for_finished()

@@ -1,18 +1,22 @@
 """What a search will take, before anything is paid: `archon search --dry-run`.
 
 forecast(settings)["calls"]     # {"ranking": 400, "trials": 92000, "confirming": ..., "report": ..., "expected": ...}
+forecast(settings)["stages"]    # a row per stage: evals, calls, dollars, hours, answers to score
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil, inf
+from dataclasses import dataclass, replace
+from math import inf
 from statistics import fmean
 from typing import Any
 
 from archon_eval.errors import SearchError
+from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.config import SearchSettings
-from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
+from archon_eval.search.finalist_costs import EndCosts, select_affordable
+from archon_eval.search.forecast_stages import StageForecast, StagePlanner
 from archon_eval.search.judging import forecast_judge_calls
+from archon_eval.search.minimal_budget import MinimalBudget, compute_minimal_budget
 from archon_eval.search.prepare import (
     PlannedArchitecture,
     describe_overflows,
@@ -20,30 +24,20 @@ from archon_eval.search.prepare import (
     plan_space,
     prepare_questions,
 )
-from archon_eval.search.trial import count_questions
-
-EXPECTED_REUSE_SHARE = 0.5
-"""Share of the trials' calls that the call store answers, roughly: measured in docs/search.md."""
+from archon_eval.search.task_facts import TaskFacts
+from archon_eval.search.token_forecast import DollarRates, assume_tokens, estimate_dollar_rates
+from archon_eval.search.trial import QuestionSplits, count_questions
 
 
 @dataclass(frozen=True, slots=True)
-class _Stages:
-    """Calls expected of each stage, before sharing, and how many trials the budget is expected to pay for."""
+class _Prepared:
+    """What is known before anything is paid."""
 
-    ranked: int
-    """Evals that rank models and are paid."""
-    ranking: float
-    trials: int
-    tried: float
-    confirming: float
-    report: float
-    short: str
-    """What the budget does not allow, or nothing."""
-
-    @property
-    def paid(self) -> float:
-        """Calls of all stages, with what trials are expected to share."""
-        return self.ranking + self.tried * (1 - EXPECTED_REUSE_SHARE) + self.confirming + self.report
+    splits: QuestionSplits
+    facts: Mapping[str, TaskFacts]
+    options: Sequence[PlannedArchitecture]
+    least: MinimalBudget
+    rates: DollarRates | None
 
 
 def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int = 1) -> dict[str, Any]:
@@ -54,90 +48,86 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
             its longest chain of calls.
 
     Raises:
-        SearchError: the search is not possible as asked.
+        SearchError: the search is not possible as asked, or its budget cannot pay for it.
     """
     if workers < 1 or not 0 < call_seconds < inf:
         raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
-    splits, _, doors = prepare_questions(settings)
+    splits, _, doors, facts = prepare_questions(settings)
     options = plan_space(settings, settings.models, settings.fuser_models)
+    least = compute_minimal_budget(settings, options, splits, facts)
+    least.require(settings.budget)
+    known = _Prepared(splits, facts, options, least, estimate_dollar_rates(settings, options, facts))
     questions = {part: count_questions(splits, part) for part in ("trial", "dev", "test")}
     turns = fmean(answers for parts in splits.values() for answers in parts["dev"].values())
     calls = sorted(turns * fmean(option.plan.calls) for option in options)
-    dollars = [fmean(option.plan.dollars) for option in options if option.plan.dollars]
-    per_call = turns * fmean(dollars) / fmean(calls) if len(dollars) == len(options) else None
-    budget = min(settings.budget.calls, settings.budget.dollars / per_call if per_call else inf)
-    stages = _estimate_stages(settings, options, questions, turns=turns, budget=budget)
-    shown = min(stages.paid, budget)
-    finalists = min(settings.finalists, ceil(min(settings.budget.trials, len(options))))
-    chain = turns * fmean(option.plan.sequential for option in options) * call_seconds
-    evals = stages.trials + finalists + 4 + stages.ranked
-    answers = questions["dev"] * (stages.ranked + (finalists + 1) * settings.confirm_epochs) + 3 * questions["test"]
+    affordable = _select_affordable(settings, known)
+    stages = StagePlanner(settings, affordable, splits, known.rates).plan(
+        least, call_seconds=call_seconds, workers=workers, facts=facts
+    )
     unpriced = sorted({model for option in options for model in option.plan.unpriced})
+    assumed = assume_tokens(settings, facts)
     return {
         "architectures": len(options),
+        "affordable": len(affordable),
         "doors": {task: f"{choice.door} ({choice.reason})" for task, choice in doors.items()},
         "questions": questions,
         "dev_split": describe_split(settings, splits) or None,
         "calls_per_question": {"least": calls[0], "median": calls[len(calls) // 2], "most": calls[-1]},
         "calls": {
-            "ranking": round(stages.ranking),
-            "trials": round(stages.tried),
-            "trials_paid_with_sharing": round(stages.tried * (1 - EXPECTED_REUSE_SHARE)),
-            "confirming": round(stages.confirming),
-            "report": round(stages.report),
-            "expected": round(shown),
+            "ranking": round(stages.ranking.calls),
+            "trials": round(stages.unshared_trial_calls),
+            "trials_paid_with_sharing": round(stages.trials.calls),
+            "confirming": round(stages.confirming.calls),
+            "report": round(stages.report.calls),
+            "expected": round(stages.total.calls),
+        },
+        "stages": [_dump_stage(stage) for stage in (*stages.rows, stages.total)],
+        "smallest_budget": {
+            "calls": round(least.total[0]),
+            "dollars": round(least.total[1], 2) if not unpriced else None,
         },
         "budget": stages.short or None,
-        "dollars": None if per_call is None else round(shown * per_call, 2),
+        "dollars": None if stages.total.dollars is None else round(stages.total.dollars, 2),
+        "dollars_range": _spread_dollars(stages.total.dollars, known.rates),
         "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
-        "hours": round(evals * chain / workers / 3600, 2),
-        "answers_to_score": answers + stages.trials * questions["trial"],
+        "hours": round(stages.total.hours, 2),
+        "answers_to_score": stages.total.answers,
         "context_windows": describe_overflows(options) or None,
         "judge_calls": forecast_judge_calls(
-            settings, splits, ranked=stages.ranked, trials=stages.trials, finalists=finalists
+            settings, splits, facts, answers={row.stage: row.answers for row in stages.rows}
         ),
-        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {EXPECTED_REUSE_SHARE:.0%} of "
-        "trial calls shared, models as good as in the order given, tokens as `archon plan` estimates them",
+        "assumed": f"{call_seconds:g} s per call, all questions of a trial at once, {stages.reuse_share:.0%} of "
+        f"trial calls shared, any model may be the best, questions of {assumed.query} tokens and answers of "
+        f"{assumed.answer}",
     }
 
 
-def _estimate_stages(
-    settings: SearchSettings,
-    options: Sequence[PlannedArchitecture],
-    questions: Mapping[str, int],
-    *,
-    turns: float,
-    budget: float,
-) -> _Stages:
-    """
-    Args:
-        turns: answers per question.
-        budget: in calls.
-    """
-    models, mean = settings.models, turns * fmean(fmean(option.plan.calls) for option in options)
-    trials = ceil(min(settings.budget.trials, len(options)))
-    finalists = min(settings.finalists, trials)
-    fusers = len(settings.fuser_models)
-    ranked = 0 if settings.skip_ranking else len(models) + (fusers if fusers > 1 else 0)  # they share generators' calls
-    ranking = turns * questions["dev"] * ranked
-    confirm = settings.confirm_epochs * questions["dev"] * (finalists * mean + turns)
-    report = kept = questions["test"] * (2 * mean + turns)
-    if budget < inf:  # a trial must leave what the report may take at worst, up to half of the budget
-        worst = turns * fmean(option.plan.calls[1] + option.plan.reasks for option in options)
-        kept = min(questions["test"] * (2 * worst + turns), budget / 2)
-        confirm = min(confirm, CONFIRM_BUDGET_SHARE * (budget - kept))
-    per_trial = questions["trial"] * mean * (1 - EXPECTED_REUSE_SHARE)
-    short = ""
-    if ranking + trials * per_trial + confirm + kept > budget:
-        fit = max(0, int((budget - ranking - confirm - kept) / per_trial))
-        short = f"it is expected to pay for about {fit} of {trials} trials" if fit else "it may not pay for all stages"
-        trials = max(1, fit)
-    return _Stages(
-        ranked=ranked,
-        ranking=ranking,
-        trials=trials,
-        tried=trials * questions["trial"] * mean,
-        confirming=confirm,
-        report=report,
-        short=short,
-    )
+def _select_affordable(settings: SearchSettings, known: _Prepared) -> Sequence[PlannedArchitecture]:
+    """The part of the space that the budget can try and report, after what ranking is expected to take."""
+    budget = settings.budget
+    if min(budget.calls, budget.dollars) == inf:
+        return known.options
+    ranking, dollars = known.least.ranking
+    left = budget.calls - ranking, (budget.dollars - dollars) / max(known.least.dollar_ratio, 1e-9)
+    costs = EndCosts(settings, BudgetLedger(budget, known.splits), model=settings.models[0], facts=known.facts)
+    return select_affordable(known.options, costs, left) or known.options
+
+
+def _spread_dollars(dollars: float | None, rates: DollarRates | None) -> dict[str, float] | None:
+    """If the cheapest, and if the dearest model turns out best."""
+    if dollars is None or rates is None:
+        return None
+    return {end: round(dollars * factor, 2) for end, factor in zip(("least", "most"), rates.spread, strict=True)}
+
+
+def _dump_stage(stage: StageForecast) -> dict[str, Any]:
+    dollars = None if stage.dollars is None else round(stage.dollars, 2)
+    rounded = replace(stage, calls=round(stage.calls), dollars=dollars, hours=round(stage.hours, 2))
+    return {
+        "stage": rounded.stage,
+        "evals": rounded.evals,
+        "calls": rounded.calls,
+        "dollars": rounded.dollars,
+        "hours": rounded.hours,
+        "answers_to_score": rounded.answers,
+    }

@@ -20,14 +20,14 @@ from archon_eval.runs.answer_usage import GROUND_TRUTH_SCORERS
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.runs.metrics import DECLARED, PACKAGE
 from archon_eval.search.config import SearchSettings, TaskSpec
-from archon_eval.search.trial import QuestionSplits, TrialRequest
+from archon_eval.search.controls import count_controls
+from archon_eval.search.task_facts import TaskFacts
+from archon_eval.search.trial import QuestionSplits, TrialRequest, count_questions
 
 UNKNOWN_CALLS = 1.0
 """Calls of a judge per answer where neither a scorer nor an eval has said how many."""
 MIN_CONFIRMED = 3
 """Finalists whose judging is kept free while architectures are tried, besides the best single model's."""
-REPORTED = 3
-"""Evals on the held-out questions: winner, best single model, best of n."""
 
 
 def find_declared_calls(task: TaskSpec) -> int | None:
@@ -59,16 +59,24 @@ class JudgeCosts:
     """How many calls and dollars of judges the answers to each task take."""
 
     def __init__(
-        self, settings: SearchSettings, splits: QuestionSplits, declared: Mapping[str, int | None] | None = None
+        self,
+        settings: SearchSettings,
+        splits: QuestionSplits,
+        declared: Mapping[str, int | None] | None = None,
+        *,
+        facts: Mapping[str, TaskFacts] = {},
     ) -> None:
         """
         Args:
+            facts: of each task, by which the winner's controls are chosen.
             declared: task -> what `find_declared_calls` says; looked up where it is None and judges have a budget.
 
         Raises:
             SearchError: judges have a budget in dollars, and the price of one is unknown.
         """
         self._settings, self._splits = settings, splits
+        self._reported = 2 + count_controls(facts)
+        """Evals on the held-out questions at most: winner, best single model, and their controls."""
         self.is_limited = min(settings.budget.judge_calls, settings.budget.judge_dollars) < inf
         """Whether judges have a budget."""
         if declared is None:
@@ -135,28 +143,25 @@ class JudgeCosts:
         return self._sum_cost({task: times * len(parts[part]) for task, parts in self._splits.items()})
 
     def compute_report_reserve(self) -> tuple[float, float]:
-        """What must be left for judging the report; at most half of the budget."""
-        budget, report = self._settings.budget, self.estimate_part("test", REPORTED)
-        limits = (budget.judge_calls, budget.judge_dollars)
-        reserve = [
-            0.0 if most == inf else min(float(need), most / 2) for need, most in zip(report, limits, strict=True)
-        ]
-        return reserve[0], reserve[1]
+        """What must be left for judging the report, whole: none of its evals is left out."""
+        budget, (calls, dollars) = self._settings.budget, self.estimate_part("test", self._reported)
+        return (calls if budget.judge_calls < inf else 0), (dollars if budget.judge_dollars < inf else 0)
 
     def compute_end_reserve(self) -> tuple[float, float]:
-        """What a trial must leave for judging finalists and report; of what the report leaves at most half."""
+        """What a trial must leave for judging report and finalists: one of these, and more by half of what the report
+        leaves."""
         budget, report = self._settings.budget, self.compute_report_reserve()
-        finalists = 1 + min(MIN_CONFIRMED, self._settings.finalists)
-        confirm = self.estimate_part("dev", finalists * self._settings.confirm_epochs)
         limits = (budget.judge_calls, budget.judge_dollars)
         reserve = [
-            0.0 if most == inf else kept + min(float(need), (most - kept) / 2)
-            for kept, need, most in zip(report, confirm, limits, strict=True)
+            0.0 if most == inf else kept + min(need, max(least, (most - kept) / 2))
+            for kept, need, least, most in zip(
+                report, self._estimate_confirming(MIN_CONFIRMED), self._estimate_confirming(1), limits, strict=True
+            )
         ]
         return reserve[0], reserve[1]
 
     def require_budget(self) -> None:
-        """Refuse a budget that cannot pay for judging the ranking, one trial, one finalist and the report.
+        """Refuse a budget that cannot pay for judging the ranking and one trial, and keep the end free of them.
 
         Raises:
             SearchError: so it is; says what can.
@@ -164,16 +169,27 @@ class JudgeCosts:
         budget, settings = self._settings.budget, self._settings
         fusers = len(settings.fuser_models)
         ranked = 0 if settings.skip_ranking else len(settings.models) + (fusers if fusers > 1 else 0)
-        parts = [self.estimate_part("dev", ranked + 2), self.estimate_part("trial"), self.estimate_part("test", 2)]
+        first, trial = self.estimate_part("dev", ranked), self.estimate_part("trial")
+        few, confirm = self._estimate_confirming(1), self._estimate_confirming(MIN_CONFIRMED)
+        report = self.estimate_part("test", self._reported)
+        before = first[0] + trial[0], first[1] + trial[1]
+        calls, dollars = (  # `before` fits besides `compute_end_reserve` from here on
+            before[n] + min(confirm[n], max(few[n], before[n])) + report[n] for n in range(len(before))
+        )
         for name, most, needs in (
-            ("judge_calls", budget.judge_calls, ceil(sum(calls for calls, _ in parts))),
-            ("judge_dollars", budget.judge_dollars, ceil(100 * sum(dollars for _, dollars in parts)) / 100),
+            ("judge_calls", budget.judge_calls, ceil(calls)),
+            ("judge_dollars", budget.judge_dollars, ceil(100 * dollars) / 100),
         ):
             if needs > most:
                 raise SearchError(
-                    f"budget {name}={most:g}: judging the ranking, one trial, one finalist with the best single model, "
-                    f"and both on the held-out questions takes {needs:g} by estimate: raise it to that at least"
+                    f"budget {name}={most:g}: judging the ranking and one trial, with what is kept free for finalists "
+                    f"and the report, takes {needs:g} by estimate: raise it to that at least"
                 )
+
+    def _estimate_confirming(self, finalists: int) -> tuple[int, float]:
+        """Calls and dollars of judging so many finalists, and the best single model."""
+        evals = 1 + min(finalists, self._settings.finalists)
+        return self.estimate_part("dev", evals * self._settings.confirm_epochs)
 
 
 def _get_model_name(bound: Any) -> str:
@@ -182,24 +198,24 @@ def _get_model_name(bound: Any) -> str:
 
 
 def forecast_judge_calls(
-    settings: SearchSettings, splits: QuestionSplits, *, ranked: int, trials: int, finalists: int
+    settings: SearchSettings, splits: QuestionSplits, facts: Mapping[str, TaskFacts], *, answers: Mapping[str, int]
 ) -> dict[str, Any]:
     """Judges' calls of each stage, for a dry run; None where the task's scorers do not say.
 
     Args:
-        ranked: evals that rank models.
+        facts: of each task, by which the winner's controls are chosen.
+        answers: stage -> answers to score, as `forecast_stages` expects them.
 
     Raises:
         SearchError: a budget of judges that cannot be held, or is too small.
     """
     declared = {task.key: find_declared_calls(task) for task in settings.tasks}
-    judging = JudgeCosts(settings, splits, declared)
+    judging = JudgeCosts(settings, splits, declared, facts=facts)
     judging.require_budget()
-    stages = {
-        "ranking": judging.estimate_part("dev", ranked),
-        "trials": judging.estimate_part("trial", trials),
-        "confirming": judging.estimate_part("dev", (finalists + 1) * settings.confirm_epochs),
-        "report": judging.estimate_part("test", REPORTED),
+    parts = {"ranking": "dev", "trials": "trial", "confirming": "dev", "report": "test"}
+    expected = {
+        stage: judging.estimate_part(part, answers[stage] / count_questions(splits, part))
+        for stage, part in parts.items()
     }
     unknown = [task for task, count in declared.items() if count is None]
     if unknown:
@@ -207,7 +223,7 @@ def forecast_judge_calls(
             "expected": None,
             "unknown": f"how often the scorers of {', '.join(unknown)} ask a judge; the first eval shows it",
         }
-    calls = {name: count for name, (count, _) in stages.items()}
+    calls = {name: count for name, (count, _) in expected.items()}
     return {
         "per_answer": ", ".join(f"{task} {count}" for task, count in declared.items()),
         **calls,

@@ -7,6 +7,7 @@ archon_eval.errors.SearchError: hellaswag: an architecture answers with text and
 """
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ from inspect_ai.dataset import Sample
 from archon_eval.errors import DataError, SearchError, did_you_mean
 from archon_eval.runs.run_lm_eval import parse_task_options
 from archon_eval.search.config import TaskSpec
+from archon_eval.search.task_facts import TaskFacts, read_task_facts
 from archon_eval.tasks._data import find_dev_ids
 
 CORPUS_METRICS = frozenset(
@@ -24,8 +26,8 @@ CORPUS_METRICS = frozenset(
 """Aggregations of lm-eval over all documents together: no trial can be compared with another by them."""
 
 
-def load_lm_eval_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str]]:
-    """Answers, digest and dev split of `archon_eval.search.questions.TaskQuestions`, of a task of lm-eval.
+def load_lm_eval_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str], TaskFacts]:
+    """Answers, digest, dev split and facts of `archon_eval.search.questions.TaskQuestions`, of a task of lm-eval.
 
     A document's id is its number from 0.
 
@@ -64,7 +66,18 @@ def load_lm_eval_questions(task: TaskSpec) -> tuple[dict[str, int], str, set[str
     for document in documents:
         digest.update(json.dumps(document, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
     ids = [str(number) for number in range(len(documents))]
-    return dict.fromkeys(ids, repeats), digest.hexdigest()[:16], find_dev_ids([Sample(input="", id=id) for id in ids])
+    dev = find_dev_ids([Sample(input="", id=id) for id in ids])
+    return dict.fromkeys(ids, repeats), digest.hexdigest()[:16], dev, _read_facts(loaded, documents)
+
+
+def _read_facts(loaded: Any, documents: Sequence[Any]) -> TaskFacts:
+    """By the documents' targets; how long prompts are is not read off them, as few-shot examples come on top."""
+    try:
+        found = [loaded.doc_to_target(document) for document in documents]
+    except Exception as exc:  # noqa: BLE001 (a task's code fails in any way)
+        return TaskFacts(f"its targets cannot be read ({type(exc).__name__})")
+    targets = [str(each) for target in found for each in (target if isinstance(target, list) else [target])]
+    return read_task_facts("", [], targets)
 
 
 def _check_scoring(task: TaskSpec, loaded: Any) -> None:

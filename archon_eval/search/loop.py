@@ -12,20 +12,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import SearchError
 from archon_eval.runs.door import DoorChoice
 from archon_eval.search.budget import BudgetLedger
+from archon_eval.search.choose_winner import choose_candidate, is_shown_better
 from archon_eval.search.config import SearchSettings
-from archon_eval.search.confirm import Confirmation, Confirmed
+from archon_eval.search.confirm import SINGLE, Confirmation, Confirmed
+from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.deviations import estimate_value
 from archon_eval.search.executors import SubmitEval
-from archon_eval.search.held_out import report_held_out
+from archon_eval.search.held_out import WINNER, report_held_out
 from archon_eval.search.journal import Journal
+from archon_eval.search.minimal_budget import require_budget, restrict_space
 from archon_eval.search.optimizer import Optimizer, SmacChoices
 from archon_eval.search.optimizers import build_optimizer
 from archon_eval.search.prepare import (
     PlannedArchitecture,
     PlannedSpace,
     check_requirements,
+    describe_overflows,
     describe_split,
     plan_space,
     prepare_questions,
@@ -33,11 +39,17 @@ from archon_eval.search.prepare import (
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
 from archon_eval.search.ranking import RankingResult, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
+from archon_eval.search.space import Array
+from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
 
-OUTPUT_FILES = ("best.yaml", "trials.csv", "ranking.csv", "summary.json")
-"""What a search writes at its end; no ranking.csv where models were not ranked."""
+Estimated = tuple[float | None, float | None]
+"""Performance and its deviation, as `estimate_value` has them."""
+CANDIDATE = "candidate"
+OUTPUT_FILES = ("best.yaml", "trials.csv", "ranking.csv", "summary.json", "candidate.yaml")
+"""What a search writes at its end; no ranking.csv where models were not ranked, and no candidate.yaml where an
+architecture is the winner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +64,39 @@ class SearchResult:
     """The space."""
     tried: tuple[tuple[PlannedArchitecture, Trial], ...]
     """In the order told."""
-    estimate: Mapping[str, tuple[float, float]]
-    """Trial key -> the surrogate's mean and deviation of its performance."""
+    estimate: Mapping[str, Estimated]
+    """Trial key -> its performance as the surrogate sees it, or as it scored without one, and the deviation of that."""
     finalists: tuple[Confirmed, ...]
     """Best first."""
     winner: str
-    """A trial's key, or `single`: no architecture beats the best single model."""
+    """A trial's key, or `single`: no architecture is shown better than the best single model."""
     report: Mapping[str, Trial]
-    """`winner`, `single` and `best-of-n` on the held-out questions; without those that the budget did not allow."""
+    """On the held-out questions: `winner`, `single`, `best-of-n`, `majority`, and as `candidate` the architecture that
+    is not shown better than the single model, which is then the winner."""
     ledger: BudgetLedger
     notes: tuple[str, ...]
     doors: Mapping[str, DoorChoice] = field(default_factory=dict)
     """Task -> how architectures answered it."""
     ranking: RankingResult = field(default_factory=lambda: RankingResult((), ()))
     """The evals that ranked the models."""
+    candidate: str = ""
+    """The key of the candidate's trial; empty where the winner is an architecture, or none was a candidate."""
+
+    has_surrogate: bool = True
+    """Whether `estimate` is a model's."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The winner's."""
+        confirmed = self.confirmed_winner
+        if confirmed is not None:
+            return confirmed.trial.architecture
+        return (self.report.get(WINNER) or self.finalists[0].trial).architecture
+
+    @property
+    def confirmed_winner(self) -> Confirmed | None:
+        """The winner as it was confirmed; None where the best single model could not be."""
+        return next((finalist for finalist in self.finalists if finalist.key == self.winner), None)
 
 
 def search(
@@ -87,14 +118,16 @@ def search(
         SandboxError: the space has programs to run, and none can be run here.
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
-    splits, digest, doors = prepare_questions(settings)
+    splits, digest, doors, facts = prepare_questions(settings)
     check_requirements(settings)
+    if not (folder / "search.jsonl").exists():  # what an earlier process paid for needs no budget
+        require_budget(settings, splits, facts)
     journal = Journal(folder)
     try:
         _check_same_search(journal, settings, digest, doors=doors, folder=folder)
         with record_session(journal, settings):
-            scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits, doors=doors)
-            return SearchRun(scheduler, journal, workers=workers, on_progress=on_progress).run()
+            scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits, doors=doors, facts=facts)
+            return SearchRun(scheduler, journal, facts=facts, workers=workers, on_progress=on_progress).run()
     finally:
         journal.close()
 
@@ -124,6 +157,15 @@ def _check_same_search(
     journal.add("search", {**header, "start": str(Path.cwd())})
 
 
+def _estimate_trials(estimate: tuple[Array, Array] | None, tried: Mapping[int, Trial]) -> dict[str, Estimated]:
+    """Of every trial with a score, by its key."""
+    return {
+        trial.key: estimate_value(trial, (float(estimate[0][number]), float(estimate[1][number])) if estimate else None)
+        for number, trial in tried.items()
+        if trial.performance is not None
+    }
+
+
 def _make_other_search_error(folder: Path, difference: str) -> SearchError:
     return SearchError(f"{folder} holds a search with {difference}: choose another -o, or remove it")
 
@@ -136,9 +178,11 @@ class SearchRun:
         scheduler: TrialScheduler,
         journal: Journal,
         *,
+        facts: Mapping[str, TaskFacts],
         workers: int,
         on_progress: Callable[[SearchProgress], None],
     ) -> None:
+        self._facts = facts
         self._settings, self._scheduler, self._journal = scheduler.settings, scheduler, journal
         self._workers, self._began = workers, time.monotonic()
         self._progress = ProgressReporter(scheduler.ledger, on_progress, journal)
@@ -152,10 +196,21 @@ class SearchRun:
         self._progress.report("planning the space")
         turns = self._scheduler.ledger.turns
         space = PlannedSpace.build(self._settings, generators, fusers, turns=turns, with_tools=tools)
-        notes = ranking.note, describe_split(self._settings, self._scheduler.splits), *space.notes
+        space, left_out = restrict_space(
+            space,
+            self._settings,
+            self._scheduler.ledger,
+            journal=self._journal,
+            model=generators[0],
+            facts=self._facts,
+        )
+        split = describe_split(self._settings, self._scheduler.splits)
+        notes = ranking.note, split, *space.notes, describe_overflows(space.options), left_out
         self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
-        confirmation = Confirmation(self._settings, self._scheduler, space, journal=self._journal, model=generators[0])
+        confirmation = Confirmation(
+            self._settings, self._scheduler, space, journal=self._journal, model=generators[0], facts=self._facts
+        )
         tried = TrialLoop(
             self._scheduler,
             space,
@@ -167,31 +222,50 @@ class SearchRun:
             began=self._began,
         ).run()
         finalists = confirmation.confirm(optimizer, tried, self._progress.make_step("confirming finalists"))
+        estimate = optimizer.estimate()
+        candidate = choose_candidate(
+            finalists,
+            {trial.key: float(estimate[1][number]) for number, trial in tried.items()} if estimate else {},
+            self._settings,
+        )
         report, report_notes = report_held_out(
-            finalists[0].key,
-            finalists[0].trial.architecture,
+            candidate.trial.architecture if candidate else None,
             self._scheduler,
+            ControlBuilder(self._settings, generators[0], self._facts),
             journal=self._journal,
             model=generators[0],
+            spend_rest=len(tried) < min(self._settings.budget.trials, len(space.options)),
             on_progress=self._progress.make_step("reporting on the held-out questions"),
         )
-        estimate = optimizer.estimate()
-        means = {t.key: (float(estimate[0][n]), float(estimate[1][n])) for n, t in tried.items()} if estimate else {}
+        winner, report = self._decide_winner(candidate, report)
         return SearchResult(
             settings=self._settings,
             generators=generators,
             fusers=fusers,
             options=space.options,
             tried=tuple((space.options[number], trial) for number, trial in tried.items()),
-            estimate=means,
+            estimate=_estimate_trials(estimate, tried),
             finalists=tuple(finalists),
-            winner=finalists[0].key,
+            winner=winner,
             report=report,
             ledger=self._scheduler.ledger,
             notes=(*self._progress.notes, *confirmation.notes, *report_notes),
             doors=self._scheduler.doors,
             ranking=ranking,
+            candidate=candidate.key if candidate and winner == SINGLE else "",
+            has_surrogate=estimate is not None,
         )
+
+    def _decide_winner(self, candidate: Confirmed | None, report: Mapping[str, Trial]) -> tuple[str, dict[str, Trial]]:
+        """The winner's key, and the trials of the report under the names that they have by that."""
+        tested, single = report.get(WINNER), report.get(SINGLE)
+        if candidate and tested and not tested.error:
+            cannot_compare = single is None or bool(single.error)
+            if cannot_compare or (single and is_shown_better(tested, single, self._settings)):
+                return candidate.key, dict(report)
+        named = {WINNER: report[SINGLE]} if SINGLE in report else {}
+        named |= {CANDIDATE if name == WINNER else name: trial for name, trial in report.items()}
+        return SINGLE, named
 
     def _find_tools(self) -> tuple[str, ...]:
         """The tasks that offer tools; refuses a space of which nothing can be asked with them."""

@@ -20,6 +20,7 @@ from archon_eval.search.questions import choose_dev_share, load_questions
 from archon_eval.search.space import Configuration, LayerBuilder
 from archon_eval.search.space.configuration import END
 from archon_eval.search.space_plans import PlannedArchitecture, PlannedSpace, describe_overflows, plan_space
+from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import QuestionSplits
 from archon_eval.tasks._data import DEV_SHARE
 
@@ -47,6 +48,8 @@ class PreparedQuestions(NamedTuple):
     """Of all the data."""
     doors: Mapping[str, DoorChoice]
     """Task -> how architectures answer it."""
+    facts: Mapping[str, TaskFacts] = {}
+    """Task -> what its questions and targets say."""
 
 
 def prepare_questions(settings: SearchSettings) -> PreparedQuestions:
@@ -57,10 +60,10 @@ def prepare_questions(settings: SearchSettings) -> PreparedQuestions:
         SearchError: a task that cannot be read, or has too few questions; or what would stop the search later.
     """
     _check_settings(settings)
-    splits, digests, doors = {}, [], {}
+    splits, digests, doors, facts = {}, [], {}, {}
     for task in settings.tasks:
         loaded = load_questions(task, dict(settings.solver_args), settings.door)
-        answers, digest, dev, doors[task.key] = loaded
+        answers, digest, dev, doors[task.key], facts[task.key] = loaded
         dev = choose_dev_share(answers, dev, settings.dev_share) if settings.dev_share else dev
         if settings.dev_share and min(len(dev), len(answers) - len(dev)) < MIN_SHARED_QUESTIONS:
             raise SearchError(
@@ -79,7 +82,7 @@ def prepare_questions(settings: SearchSettings) -> PreparedQuestions:
         parts["trial"] = order[: settings.trial_questions]
         splits[task.key] = {part: {id: answers[id] for id in chosen} for part, chosen in parts.items()}
         digests.append(digest)
-    return PreparedQuestions(splits, " ".join(digests), doors)
+    return PreparedQuestions(splits, " ".join(digests), doors, facts)
 
 
 def _check_settings(settings: SearchSettings) -> None:

@@ -40,6 +40,7 @@ class SearchProgress:
     value: float | None = None
     """Its performance, as the surrogate sees it."""
     deviation: float | None = None
+    """Of that, with the sampling error of questions and draws (`estimate_value`)."""
     seconds_left: float | None = None
     note: str = ""
     """The last thing to know, e.g. a model that is left out."""

@@ -19,6 +19,7 @@ from archon_eval.runs.metrics import DECLARED
 from archon_eval.runs.run_lm_eval import LM_EVAL_DOOR
 from archon_eval.search.config import TaskSpec
 from archon_eval.search.lm_eval_questions import load_lm_eval_questions
+from archon_eval.search.task_facts import TaskFacts, read_task_facts
 from archon_eval.tasks._data import find_dev_ids
 
 
@@ -33,6 +34,8 @@ class TaskQuestions(NamedTuple):
     """The ids of the dev split (see `find_dev_ids`)."""
     door: DoorChoice
     """How architectures answer it."""
+    facts: TaskFacts = TaskFacts()
+    """What its questions and targets say."""
 
 
 def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: str = "auto") -> TaskQuestions:
@@ -47,7 +50,8 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
         DataError: a solver argument that the door does not take.
     """
     if task.harness == "lm-eval":
-        return TaskQuestions(*load_lm_eval_questions(task), LM_EVAL_DOOR)
+        answers, digest_text, dev, facts = load_lm_eval_questions(task)
+        return TaskQuestions(answers, digest_text, dev, LM_EVAL_DOOR, facts)
     from archon_eval._inspect_compat import PrerequisiteError, get_error_text, load_task_spec, registry_lookup
     from archon_eval.solvers.archon import find_further_turns
 
@@ -70,6 +74,8 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
     check_model_is_free(tasks[0], choice)
     asks = count_asks(tasks[0]) if choice.door == "model" else 1
     digest, answers, samples = sha256(), {}, []
+    texts: list[str] = []
+    targets: list[str] = []
     for number, sample in enumerate(tasks[0].dataset, 1):
         id = str(number if sample.id is None else sample.id)
         content = sample.input if isinstance(sample.input, str) else [m.text for m in sample.input]
@@ -77,11 +83,14 @@ def load_questions(task: TaskSpec, solver_args: Mapping[str, Any] = {}, door: st
         answers[id] = asks * (1 + len(further))
         samples.append(Sample(input="", id=id, metadata=sample.metadata))
         digest.update(json.dumps([id, content, sample.choices, sample.target, *further]).encode())
+        texts.append(content if isinstance(content, str) else "\n".join(content))
+        targets += [sample.target] if isinstance(sample.target, str) else sample.target
     if not answers:
         raise SearchError(f"task {task.name}: no questions")
     if steps := describe_steps(tasks[0], choice.door):
         digest.update(json.dumps(steps, sort_keys=True).encode())
-    return TaskQuestions(answers, digest.hexdigest()[:16], find_dev_ids(samples), choice)
+    facts = read_task_facts(_name_scorer(task, tasks[0]), texts, targets)
+    return TaskQuestions(answers, digest.hexdigest()[:16], find_dev_ids(samples), choice, facts)
 
 
 def choose_dev_share(ids: Collection[str], dev: Collection[str], share: float) -> set[str]:
@@ -102,13 +111,18 @@ def _list_task_names() -> list[str]:
 
 def _check_metric(task: TaskSpec, loaded: Any) -> None:
     """Refuse a metric that a scorer of this package does not have; of other scorers only their logs tell."""
-    from inspect_ai.util import registry_info
-
-    scorers = [registry_info(scorer).name.rpartition("/")[2] for scorer in loaded.scorer or ()]
-    name = task.scorer or next(iter(scorers), "")
+    name = _name_scorer(task, loaded)
     names = [*DECLARED[name].names, "mean", "mean_of_values", "pass@1"] if name in DECLARED else []
     if task.metric and names and task.metric.lower().replace(" ", "_") not in names:
         raise SearchError(f"task {task.name}: no metric {task.metric!r} of {name}{did_you_mean(task.metric, names)}")
+
+
+def _name_scorer(task: TaskSpec, loaded: Any) -> str:
+    """The scorer that counts, without its package; empty for a task without one."""
+    from inspect_ai.util import registry_info
+
+    scorers = [registry_info(scorer).name.rpartition("/")[2] for scorer in loaded.scorer or ()]
+    return task.scorer or next(iter(scorers), "")
 
 
 def _check_args(task: TaskSpec, registered: object) -> None:

@@ -7,10 +7,11 @@ from random import Random
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.model_ranking import RankedModel, rank_role_scores, score_role
+from archon_eval.search.config import SearchSettings
 from archon_eval.search.progress import ProgressReporter
 from archon_eval.search.requests import build_from_layers, build_request, build_single_model
 from archon_eval.search.scheduler import TrialScheduler
-from archon_eval.search.trial import Trial
+from archon_eval.search.trial import Trial, TrialRequest
 
 FUSER_RANKING_MODELS = 10
 """Random models whose candidates a fuser is ranked on (v6 section 3.3)."""
@@ -72,6 +73,18 @@ def rank_models(scheduler: TrialScheduler, progress: ProgressReporter, *, fuse: 
     fused = {model: build_from_layers(model, {"generator": some}, {"fuser": model}) for model in fusers}
     fusion = _rank_role("fuser", fused, scheduler, progress=progress)
     return RankingResult(generators, _list_best(fusion), generation, fusion)
+
+
+def list_ranking_requests(settings: SearchSettings) -> list[tuple[TrialRequest, int]]:
+    """What ranking asks if all models can be used, each with how many of its calls those before it have paid for."""
+    if settings.skip_ranking:
+        return []
+    requests = [(build_request(settings, "", build_single_model(model), part="dev"), 0) for model in settings.models]
+    some = settings.models[:FUSER_RANKING_MODELS]
+    for model in settings.fuser_models if len(settings.fuser_models) > 1 else ():
+        fused = build_from_layers(model, {"generator": list(some)}, {"fuser": model})
+        requests.append((build_request(settings, "", fused, part="dev"), len(some)))
+    return requests
 
 
 def _rank_role(

@@ -12,7 +12,14 @@ from archon_eval.search.trial import TrialRequest
 
 
 def build_request(
-    settings: SearchSettings, key: str, architecture: Architecture, *, part: str, epochs: int = 1, first_epoch: int = 1
+    settings: SearchSettings,
+    key: str,
+    architecture: Architecture,
+    *,
+    part: str,
+    epochs: int = 1,
+    first_epoch: int = 1,
+    shared_calls: float = 0,
 ) -> TrialRequest:
     """A request with the architecture's fingerprint in its key: a name may stand for another when a search goes on."""
     return TrialRequest(
@@ -22,6 +29,7 @@ def build_request(
         part=part,
         epochs=epochs,
         first_epoch=first_epoch,
+        shared_calls=shared_calls,
     )
 
 

@@ -24,6 +24,7 @@ from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.judging import JudgeCosts
 from archon_eval.search.requests import build_from_layers
+from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial
 from archon_eval.stats.metrics import Metric, is_mean
 
@@ -54,10 +55,12 @@ class TrialScheduler:
         run: SubmitEval,
         splits: QuestionSplits,
         doors: Mapping[str, DoorChoice] = {},
+        facts: Mapping[str, TaskFacts] = {},
     ) -> None:
         """
         Args:
             doors: task -> how architectures answer it; the solver's where it has none.
+            facts: of each task, by which the winner's controls are chosen.
 
         Raises:
             SearchError: the journal is of another version, or the budget of judges cannot be held.
@@ -71,12 +74,13 @@ class TrialScheduler:
         self.results = {result.key: result for result in earlier if result.scores and not result.unscored}
         failed = [result for result in earlier if result.unscored or not result.scores]
         self._unscored = {result.key: result for result in failed if result.unscored}
-        self.judging = JudgeCosts(settings, splits)
+        self.judging = JudgeCosts(settings, splits, facts=facts)
         if self.judging.is_limited and not earlier:
             self.judging.require_budget()
         self.ledger = BudgetLedger(settings.budget, splits, failed, judging=self.judging)
+        planned = {line["key"]: float(line.get("planned_per_call", 0.0)) for line in journal.list_entries("start")}
         for result in self.results.values():
-            self.ledger.record(result)
+            self.ledger.record(result, planned.get(result.key, 0.0))
         self._restore_reservations()
         self._retry_keys = self.ledger.list_reserved()
         self._futures: dict[Future[EvalResult], tuple[str, TrialRequest]] = {}
@@ -132,7 +136,8 @@ class TrialScheduler:
             calls = int(worst * min(1.0, free[0] / max(1, most[0])))
             dollars = min(DOLLAR_SLACK * estimate, free[1] / len(tasks))
             judging = self.judging.estimate_cost(request, [task.key]) if self.judging.is_limited else (0, 0.0)
-            reservation = Reservation(calls, dollars, calls == worst, judge_calls=judging[0], judge_dollars=judging[1])
+            whole = calls >= self.ledger.count_worst_calls(request, [task.key])
+            reservation = Reservation(calls, dollars, whole, judge_calls=judging[0], judge_dollars=judging[1])
             job = self._build_job(request, task, reservation)
             self._futures[self._submit(job)] = (job.key, request)
 
@@ -179,7 +184,8 @@ class TrialScheduler:
     def _build_job(self, request: TrialRequest, task: TaskSpec, reservation: Reservation) -> EvalJob:
         """A task's eval, with what it may take reserved and in the journal."""
         key, budget = f"{request.key}@{task.key}", self.settings.budget
-        self._journal.add("start", {"key": key, "name": request.architecture.name, **asdict(reservation)})
+        planned = {"name": request.architecture.name, "planned_per_call": self.ledger.plan_per_call(request)}
+        self._journal.add("start", {"key": key, **planned, **asdict(reservation)})
         self.ledger.reserve(key, reservation)
         door = self.doors[task.key].door if task.key in self.doors else "solver"
         overruled = (("replace_solver", True),) if self.settings.door == "solver" else ()
@@ -266,28 +272,50 @@ class TrialScheduler:
 
     def _store_result(self, key: str, request: TrialRequest, result: EvalResult) -> None:
         if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
-            result = result.count_reused_as_paid()
+            result = result.count_reused_as_paid(self.ledger.count_shared(request))
         result = self.ledger.settle(result, request)
         self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result
 
     def run_all(
-        self, requests: Sequence[TrialRequest], on_progress: StepCallback = lambda done, total: None
+        self,
+        requests: Sequence[TrialRequest],
+        on_progress: StepCallback = lambda done, total: None,
+        *,
+        keep: tuple[float, float] = (0, 0),
+        keep_judging: tuple[float, float] | None = None,
     ) -> list[Trial]:
         """Run the requests side by side and return their trials, in their order.
+
+        One that does not fit beside the worst case of those under way waits for these: they may share calls.
+
+        Args:
+            keep: calls and dollars to leave for later.
+            keep_judging: as `start` has it.
 
         Raises:
             BudgetSpentError: one does not fit; those begun are finished and kept.
         """
         try:
             for request in requests:
-                self.start(request)
+                self._start_when_free(request, keep, keep_judging)
         finally:
             on_progress(len(requests) - self.count_running(), len(requests))
             while self._futures:
                 self.wait_for_finished()
                 on_progress(len(requests) - self.count_running(), len(requests))
         return [self.build_trial(request) for request in requests]
+
+    def _start_when_free(
+        self, request: TrialRequest, keep: tuple[float, float], keep_judging: tuple[float, float] | None
+    ) -> None:
+        while True:
+            try:
+                return self.start(request, keep, keep_judging)
+            except BudgetSpentError:
+                if not self._futures:
+                    raise
+                self.wait_for_finished()
 
     def build_trial(self, request: TrialRequest) -> Trial:
         """The trial of a finished request.

@@ -63,7 +63,7 @@ class PlannedSpace:
         options, notes = survey_space(settings, generators, fusers, with_tools=with_tools)
         calls = tuple(fmean(option.plan.calls) for option in options)
         cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
-        return cls(tuple(options), calls, cost, (*notes, *filter(None, [describe_overflows(options)])))
+        return cls(tuple(options), calls, cost, tuple(notes))
 
 
 def plan_space(

@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from archon_eval._files import write_whole
 from archon_eval.errors import SearchError
 from archon_eval.runs.model_ranking import dump_ranking, render_ranking_csv
 from archon_eval.runs.performance import compare_performance, estimate_performance
+from archon_eval.search.choose_winner import BETTER_CONFIDENCE
 from archon_eval.search.config import SearchBudget
 from archon_eval.search.confirm import SINGLE
-from archon_eval.search.loop import SearchResult
+from archon_eval.search.controls import BEST_OF_N, MAJORITY
+from archon_eval.search.loop import CANDIDATE, SearchResult
+from archon_eval.search.recommendation import recommend
 from archon_eval.search.space import list_table_rows
 from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import bonferroni_confidence, decide_verdict, explain_doubt
@@ -30,25 +33,36 @@ from archon_eval.stats.estimates import Estimate
 
 MAX_NAMED_LAYERS = 5
 """Layers that never worked which the sentence on trials names."""
-NO_WINNER = "No architecture beats the best single model here."
+NO_WINNER = "No architecture is shown better than the best single model here."
 
 
-def write_results(result: SearchResult, folder: Path) -> dict[str, Any]:
-    """Write the files, each complete or not at all, and return the summary."""
-    best = result.finalists[0].trial.architecture
-    named = replace(best, name="best", description=_describe_winner(result))
+def write_results(result: SearchResult, folder: Path, *, commands: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the files, each complete or not at all, and return the summary.
+
+    `candidate.yaml` is there where the winner is the best single model and an architecture was compared with it.
+
+    Args:
+        commands: what evaluates the winner, to be pasted into a shell; part of the recommendation.
+    """
+    named = replace(result.architecture, name="best", description=_describe_winner(result))
     rows = list(_build_trial_rows(result, folder))
     trials = io.StringIO(newline="")
     table = csv.DictWriter(trials, list(rows[0]))
     table.writeheader()
     table.writerows(rows)
     summary = summarize(result)
+    summary["recommendation"]["commands"] = list(commands)
     files = {
         "best.yaml": named.to_yaml(),
         "trials.csv": trials.getvalue(),
         **({"ranking.csv": render_ranking_csv(ranking)} if (ranking := result.ranking.table) else {}),
         "summary.json": json.dumps(summary, indent=1) + "\n",
     }
+    if candidate := result.report.get(CANDIDATE):
+        description = f"Compared by archon search with the best single model. {NO_WINNER}"
+        files["candidate.yaml"] = replace(candidate.architecture, name="candidate", description=description).to_yaml()
+    else:
+        (folder / "candidate.yaml").unlink(missing_ok=True)  # of an earlier outcome of the same search
     for name, content in files.items():
         try:
             write_whole(folder / name, content)
@@ -61,22 +75,23 @@ def write_results(result: SearchResult, folder: Path) -> dict[str, Any]:
 def summarize(result: SearchResult) -> dict[str, Any]:
     """Everything a reader should know, as plain values."""
     dev = next((trial for _, trial in result.tried if trial.key == result.winner), None)
-    report, ledger, best = result.report, result.ledger, result.finalists[0]
+    report, ledger, confirmed = result.report, result.ledger, result.confirmed_winner
     against, comparison_notes = _compare_winner(result)
     failures = [f"{name} failed on the held-out questions: {t.error}" for name, t in report.items() if t.error]
     failures += [f"{name}, on the held-out questions: {t.note}" for name, t in report.items() if t.note]
     summary = {
         "warnings": list(_list_warnings(result)),
-        "winner": best.trial.architecture.name,
-        "fingerprint": best.trial.architecture.fingerprint,
-        "metric": _name_metric(best.trial),
+        "winner": result.architecture.name,
+        "fingerprint": result.architecture.fingerprint,
+        "metric": _name_metric(result.finalists[0].trial),
         "doors": {task: asdict(choice) for task, choice in result.doors.items()},
+        "recommendation": recommend(result),
         "verdict": NO_WINNER if result.winner == SINGLE else "",
         "held_out": {name: _summarize_trial(trial) for name, trial in report.items()},
         "winner_against": against,
         "dev": None if dev is None else dev.performance,
-        "dev_surrogate": result.estimate.get(result.winner),
-        "dev_fresh_draws": best.trial.performance,
+        "dev_surrogate": result.estimate.get(result.winner) if result.has_surrogate else None,
+        "dev_fresh_draws": None if confirmed is None else confirmed.trial.performance,
         "optimism": None,
         "finalists": [
             {
@@ -150,16 +165,22 @@ def _count_dead_trials(result: SearchResult) -> int | None:
 
 
 def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
-    """The winner against single model and best of n on the held-out questions, and notes."""
+    """The winner against every other system on the held-out questions, and notes.
+
+    The difference to the best single model decides by itself, so its interval is one of 95%; those to the others hold
+    together.
+    """
     report = result.report
-    others = [name for name in (SINGLE, "best-of-n") if {name, "winner"} <= report.keys() and name != result.winner]
-    confidence = bonferroni_confidence(len(others))
+    names = (SINGLE, CANDIDATE, BEST_OF_N, MAJORITY)
+    others = [name for name in names if {name, "winner"} <= report.keys() and name != result.winner]
+    together = bonferroni_confidence(len({*others} - {SINGLE, CANDIDATE}))
     against: dict[str, Any] = {}
     notes = []
     for name in others:
         first, second = report["winner"], report[name]
         paired = None
         if not (first.error or second.error):
+            confidence = BETTER_CONFIDENCE if name in (SINGLE, CANDIDATE) else together
             paired = compare_performance(first.parts, second.parts, confidence)
         if paired is None:
             notes.append(f"the winner and {name} are not compared: not both have a score on the held-out questions")
@@ -180,7 +201,8 @@ def _find_pareto_front(result: SearchResult) -> Iterator[dict[str, Any]]:
     usable = []
     for option, trial in result.tried:
         if trial.performance is not None:
-            usable.append((trial.cost, -result.estimate.get(trial.key, (trial.performance, 0.0))[0], option, trial))
+            value = result.estimate.get(trial.key, (None, None))[0]
+            usable.append((trial.cost, -(trial.performance if value is None else value), option, trial))
     best = -1.0
     for cost, minus_value, option, trial in sorted(usable, key=lambda entry: entry[:2]):
         if -minus_value > best:
@@ -198,14 +220,15 @@ def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, 
     axes = list_table_rows([option.configuration for option, _ in result.tried])
     for (option, trial), columns in zip(result.tried, axes, strict=True):
         configuration, estimate = option.configuration, result.estimate.get(trial.key, ("", ""))
+        surrogate = estimate[0] if result.has_surrogate else ""
         yield {
             "trial": trial.key.split("/")[1],
             "fingerprint": option.architecture.fingerprint,
             "architecture": configuration.key,
             **columns,
             "performance": "" if trial.performance is None else trial.performance,
-            "surrogate": estimate[0],
-            "deviation": estimate[1],
+            "surrogate": surrogate,
+            "deviation": "" if estimate[1] is None else estimate[1],
             "questions": trial.questions,
             "calls_per_question": trial.calls,
             "cost": trial.cost,

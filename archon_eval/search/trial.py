@@ -35,6 +35,10 @@ class TrialRequest:
     questions: Mapping[str, frozenset[str]] | None = None
     """Task -> the ids of the questions of its part that are asked; None for all."""
 
+    shared_calls: float = 0
+    """Calls per answer, in the mean, that evals before it have paid for, so that the call store answers them; of the
+    first of several last draws."""
+
     def __post_init__(self) -> None:
         for name in ("epochs", "first_epoch", "last_draws"):
             if type(value := getattr(self, name)) is not int or value < 1:

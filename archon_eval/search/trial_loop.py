@@ -6,6 +6,7 @@ from typing import NoReturn
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.confirm import Confirmation
 from archon_eval.search.convergence import explain_convergence
+from archon_eval.search.deviations import estimate_value
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prepare import PlannedSpace
@@ -91,7 +92,7 @@ class TrialLoop:
             if not self._open and not self._ask():
                 return
             number, request = self._open[0]
-            reserve = self._confirmation.compute_reserve(self._optimizer, self._tried)
+            reserve = self._confirmation.compute_reserve(self._optimizer, self._tried, number)
             self._reserved_calls = reserve[0]
             try:
                 self._scheduler.start(request, reserve)
@@ -168,10 +169,9 @@ class TrialLoop:
         best = self._confirmation.rank_by_lower_bound(self._optimizer, self._tried, caution=0)[:1]
         estimate = self._optimizer.estimate()
         value = deviation = None
-        if best and estimate:
-            value, deviation = float(estimate[0][best[0]]), float(estimate[1][best[0]])
-        elif best:
-            value = self._tried[best[0]].performance
+        if best:
+            known = (float(estimate[0][best[0]]), float(estimate[1][best[0]])) if estimate else None
+            value, deviation = estimate_value(self._tried[best[0]], known)
         self._progress.report(
             "searching",
             done=len(self._tried),

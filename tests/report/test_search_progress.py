@@ -59,6 +59,15 @@ def test_a_running_search_says_where_it_is(tmp_path: Path) -> None:
     assert progress.ranking[2].generation and progress.ranking[2].generation.problem == "no key"
 
 
+def test_further_held_out_draws_of_a_system_take_the_place_of_its_first(tmp_path: Path) -> None:
+    journal = FakeJournal(tmp_path)
+    fill(journal)
+    for key, right in (("single", 12), ("winner", 14), ("single/3", 13)):
+        journal.result(f"report/{key}/0a1b2c3d", right, name=key.partition("/")[0])
+    found = [(each.label, each.scored.performance) for each in read(tmp_path).held_out]
+    assert found == [("single: single, held-out", 0.65), ("winner: winner, held-out", 0.7)]
+
+
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
     journal = FakeJournal(tmp_path)
     fill(journal)

@@ -135,6 +135,9 @@ def test_what_a_lost_attempt_had_paid_is_counted() -> None:
     paid = result.count_reused_as_paid()
     assert (paid.calls, paid.reused, paid.dollars) == (3, 0, 0.3)
     assert (paid.judge_calls, paid.judge_dollars, paid.judge_reused) == (6, pytest.approx(0.6), 0)
+    again = EvalResult("k", calls=3, reused=7, dollars=0.3, cost=1.0)
+    partly = again.count_reused_as_paid(shared=5)
+    assert (partly.calls, partly.reused, partly.dollars) == (5, 5, 0.5)
     nothing_new = EvalResult("k", judge_calls=0, judge_dollars=0.0, judge_reused=4).count_reused_as_paid()
     assert nothing_new.judge_calls == 4 and nothing_new.judge_dollars is None
     assert "lost attempt" in nothing_new.judge_unknown

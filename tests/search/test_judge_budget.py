@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from archon_eval.cli import main
-from archon_eval.cli.search import _describe_judging
+from archon_eval.cli.search_output import describe_judging
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.eval_worker import EvalResult
 from archon_eval.search.budget import BudgetLedger, Reservation
@@ -20,6 +20,7 @@ from archon_eval.search.loop import search
 from archon_eval.search.requests import build_request, build_single_model
 from archon_eval.search.scheduler import TrialScheduler
 from archon_eval.search.summary import write_results
+from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import TrialRequest
 
 JUDGED = {"name": "archon_eval/arena_hard", "args": {"sample": True}}
@@ -32,6 +33,7 @@ SPLITS = {
     }
 }
 [TASK] = SPLITS
+FACTS = {TASK: TaskFacts("a judge reads them")}
 
 
 def settings(**more: Any) -> SearchSettings:
@@ -70,7 +72,7 @@ def test_scorers_that_do_not_say_count_once_until_an_eval_shows_it() -> None:
 
 def test_a_request_begins_only_when_judging_it_fits_and_is_reserved(fake_run: Any, tmp_path: Path) -> None:
     given, fake_run.judged = settings(budget={"judge_calls": 200}), 2
-    scheduler = TrialScheduler(given, tmp_path, Journal(tmp_path), run=fake_run, splits=SPLITS)
+    scheduler = TrialScheduler(given, tmp_path, Journal(tmp_path), run=fake_run, splits=SPLITS, facts=FACTS)
     scheduler.start(request(given, "dev"))
     assert scheduler.ledger.remaining_judging()[0] == 190
     scheduler.wait_for_finished()
@@ -87,12 +89,20 @@ def test_a_request_begins_only_when_judging_it_fits_and_is_reserved(fake_run: An
     assert len(fake_run.jobs) == 3
 
 
+def test_the_report_keeps_judging_of_a_majority_free_where_there_is_one() -> None:
+    given = settings(budget={"judge_calls": 1000})
+    kept = [
+        JudgeCosts(given, SPLITS, facts=facts).compute_report_reserve()[0] for facts in (FACTS, {TASK: TaskFacts()})
+    ]
+    assert kept == [3 * 10 * 2, 4 * 10 * 2]
+
+
 def test_reservations_outlive_the_process_and_unknown_judging_counts_as_reserved(fake_run: Any, tmp_path: Path) -> None:
     given, journal = settings(budget={"judge_calls": 200}), Journal(tmp_path)
-    scheduler = TrialScheduler(given, tmp_path, journal, run=fake_run, splits=SPLITS)
+    scheduler = TrialScheduler(given, tmp_path, journal, run=fake_run, splits=SPLITS, facts=FACTS)
     scheduler.start(request(given, "dev"))  # killed before it ends
     journal.close()
-    again = TrialScheduler(given, tmp_path, journal := Journal(tmp_path), run=fake_run, splits=SPLITS)
+    again = TrialScheduler(given, tmp_path, journal := Journal(tmp_path), run=fake_run, splits=SPLITS, facts=FACTS)
     assert again.ledger.remaining_judging()[0] == 190
     fake_run.error = lambda job: "no key"
     again.run_all([request(given, "dev")])
@@ -126,13 +136,35 @@ def test_a_search_holds_the_budget_of_its_judges_and_keeps_the_end_free(
     assert summary["judge_dollars"] == pytest.approx(summary["judge_calls"] / 100)
     assert summary["judge_unknown"] is None and json.loads((tmp_path / "summary.json").read_text())["judge_calls"]
     assert summary["trials"] > 3 and {"winner", "single"} <= summary["held_out"].keys()
-    text = _describe_judging(summary)
+    text = describe_judging(summary)
     assert text.startswith(f"Judges, on top of these: {summary['judge_calls']:,} calls paid ($")
     assert "judge=sim/gpt-4-turbo" in text and "Not known" not in text
-    unknown = _describe_judging(
-        {**summary, "judge_dollars": None, "judge_unknown": "no price of a/b (in 1 of 9 evals)"}
-    )
+    unknown = describe_judging({**summary, "judge_dollars": None, "judge_unknown": "no price of a/b (in 1 of 9 evals)"})
     assert "calls paid (unknown)" in unknown and unknown.endswith("Not known: no price of a/b (in 1 of 9 evals).")
+
+
+@pytest.mark.parametrize("judge_calls", [1600, 2500])
+def test_further_held_out_draws_are_paid_for_by_what_is_left_for_judges(
+    judge_calls: int, fake_run: Any, tmp_path: Path
+) -> None:
+    fake_run.judged = 2
+    found = search(settings(budget={"calls": 30_000, "judge_calls": judge_calls}), tmp_path, fake_run)
+    judged = sum(fake_run.result(job).judge_calls for job in fake_run.jobs)
+    assert judged <= judge_calls and {"winner", "single", "best-of-n"} <= found.report.keys()
+    assert not any("did not allow" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("more", [{}, {"confirm_epochs": 1}, {"finalists": 1}, {"skip_ranking": True}])
+def test_the_smallest_budget_of_judges_is_enough(more: dict[str, Any], fake_run: Any, tmp_path: Path) -> None:
+    fake_run.judged = 2
+    with pytest.raises(SearchError) as refused:
+        search(settings(budget={"judge_calls": 1}, **more), tmp_path / "a", fake_run)
+    least = int(str(refused.value).rpartition(" takes ")[2].partition(" ")[0])
+    found = search(settings(budget={"judge_calls": least}, **more), tmp_path / "b", fake_run)
+    assert sum(fake_run.result(job).judge_calls for job in fake_run.jobs) <= least
+    assert "single" in found.report and ("candidate" in found.report or found.winner != "single")
+    with pytest.raises(SearchError, match=f"takes {least} by estimate"):
+        search(settings(budget={"judge_calls": least - 1}, **more), tmp_path / "c", fake_run)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +217,4 @@ def test_the_dry_run_shows_judges_calls(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "judge calls, per answer: archon_eval/alpaca_eval,sample=True 1" in shown
-    assert "judge calls, budget: 9000" in shown and "judge calls, expected: " in shown
+    assert "judge calls, budget: 9,000" in shown and "judge calls, expected: " in shown

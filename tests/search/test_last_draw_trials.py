@@ -1,5 +1,6 @@
 """Trials with several draws of the last layer, and of chosen questions: what they ask, take, reserve and show."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,22 @@ def test_the_worst_case_pays_earlier_layers_once_per_set(architecture: Any, call
     if not reasks and plan.dollars:
         assert plan.last_layer and plan.last_layer.dollars
         assert dollars == pytest.approx(8 * (plan.dollars[1] + 4 * plan.last_layer.dollars[1]))
+        assert ledger.plan_per_call(wanted) == pytest.approx(dollars / worst)  # what it cost is measured against this
     once = request(architecture, epochs=2)
     assert ledger.worst_case_cost(once)[0] == 2 * 4 * (calls + reasks) and ledger.count_answers(once) == 4
+
+
+def test_calls_that_evals_before_it_have_paid_for_are_neither_reserved_nor_counted_again() -> None:
+    ledger, wanted = BudgetLedger(SearchBudget(), ONE_TURN), request(FUSED, epochs=2)
+    shared = replace(wanted, shared_calls=3)
+    assert (ledger.min_cost_to_start(wanted)[0], ledger.min_cost_to_start(shared)[0]) == (2 * 4 * 4, 2 * 4 * 1)
+    assert (ledger.worst_case_cost(shared)[0], ledger.count_worst_calls(shared), ledger.count_shared(shared)) == (
+        32,
+        8,
+        24,
+    )
+    several = replace(shared, last_draws=3)  # of the first of these
+    assert ledger.min_cost_to_start(several)[0] == 8 + 2 * 8 and ledger.count_shared(several) == 24
 
 
 def test_further_turns_share_no_earlier_layers() -> None:

@@ -140,7 +140,8 @@ def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
         found["calls"]["confirming"] < forecast(settings(budget={"trials": 9}, confirm_epochs=1))["calls"]["confirming"]
     )
     assert "about" in forecast(settings(budget={"calls": 4000}))["budget"]
-    assert "may not pay" in forecast(settings(budget={"calls": 10}))["budget"]
+    with pytest.raises(SearchError, match="budget calls=10 cannot pay for ranking"):
+        forecast(settings(budget={"calls": 10}))
     unpriced = forecast(settings(models=["mockllm/model"]))
     assert unpriced["dollars"] is None and "mockllm/model" in unpriced["dollars_unknown"]
 

@@ -217,7 +217,9 @@ def test_similar_architectures_are_built_and_planned_once(monkeypatch):
 
 def test_options_of_the_command(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("archon_eval.search.forecast.forecast", lambda settings, *_: seen.append(settings) or {})
+    monkeypatch.setattr(
+        "archon_eval.search.forecast.forecast", lambda settings, *_: seen.append(settings) or {"stages": []}
+    )
     words = "search --task archon_eval/math --models sim/pool --dry-run --acquisition pi --xi 0.02 --kappa 1.5"
     words += " --initial-points 30 --initial-design random --epsilon 0.01 --patience 7 --max-tflops 50 --fit-context"
     assert main([*words.split(), "--cost-unit", "latency", "--space", "paper-text"]) == 0

@@ -8,7 +8,7 @@ from typing import Any
 from fakes import mute_models  # noqa: F401, the provider `mute`
 from rich.console import Console
 
-from archon_eval.cli.search import _print_summary
+from archon_eval.cli.search_output import print_summary
 from archon_eval.report.report_data import read_report_data
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, run_job
 from archon_eval.search.config import load_settings
@@ -32,24 +32,26 @@ def search_with(model: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     console = Console(width=400)
     with console.capture() as capture:
-        _print_summary(summary, console)
+        print_summary(summary, console)
     return summary, capture.get().splitlines()
 
 
 def test_dead_layers_of_held_out_runs_finalists_and_trials(tmp_path: Path) -> None:
     summary, lines = search_with("mute/prose", tmp_path)
     assert summary["warnings"] == [
+        "candidate: Layer 2 (verifier mute/prose) never worked: none of its 40 verdicts could be read (fallback: the "
+        "candidate is kept, unverified).",
         "best-of-n: Layer 2 (ranker mute/prose) never worked: none of its 20 rankings could be read (fallback: "
         "unranked candidates stay in their order, after the ranked ones).",
         "1 of 2 finalists had a layer that never worked: verifier mute/prose in 1.",
         "2 of 2 trials had a layer that never worked: verifier mute/prose in 2, critic mute/prose in 1, ranker "
         "mute/prose in 1.",
     ]
-    assert lines[:3] == [f"Warning: {text}" for text in summary["warnings"]]
+    assert lines[:4] == [f"Warning: {text}" for text in summary["warnings"]]
     assert summary["trials_with_dead_layers"] == 2
     [named] = [finalist["warnings"] for finalist in summary["finalists"] if finalist["warnings"]]
     assert named[0].startswith("Layer 2 (verifier mute/prose) never worked: none of its 20 verdicts could be read")
-    assert summary["held_out"]["best-of-n"]["warnings"] == [summary["warnings"][0].removeprefix("best-of-n: ")]
+    assert summary["held_out"]["best-of-n"]["warnings"] == [summary["warnings"][1].removeprefix("best-of-n: ")]
     # the page names each once, although it has the held-out logs too
     assert read_report_data([tmp_path]).warnings == tuple(f"Search in {tmp_path}: {t}" for t in summary["warnings"])
     again, _ = search_with("mute/prose", tmp_path)  # from the journal

@@ -140,7 +140,7 @@ def test_refusals_before_anything_is_paid(tmp_path: Path, given: dict[str, Any],
 def test_a_fifth_of_the_documents_is_for_the_search(tmp_path: Path) -> None:
     write_task(tmp_path, count=40)
     task = TaskSpec("sums", (("include_path", str(tmp_path)),), harness="lm-eval")
-    answers, digest, dev, door = load_questions(task)
+    answers, digest, dev, door, _ = load_questions(task)
     assert door.door == "model"
     assert list(answers) == [str(n) for n in range(40)] and len(dev) == 8 and set(answers.values()) == {1}
     write_task(tmp_path, count=40, before="Now: ")

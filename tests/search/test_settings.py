@@ -94,7 +94,7 @@ def test_the_old_name_of_skip_ranking_works_with_a_note(tmp_path, capsys, line, 
         printed = capsys.readouterr()
         calls[name] = printed.out
         assert printed.err == (f"note: {note}; the old name goes with the next release\n" if name == "old" else "")
-    assert "calls, ranking: 0\n" in calls["old"] and calls["old"] == calls["new"] != calls["none"]
+    assert "\nranking         0      0 " in calls["old"] and calls["old"] == calls["new"] != calls["none"]
 
 
 def test_a_fault_is_told_under_the_name_that_the_file_has(tmp_path, capsys):

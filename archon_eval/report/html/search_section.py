@@ -40,6 +40,8 @@ class SearchSection:
     diagram: Markup | None
     """The winner's; None where its architecture is not known."""
     notes: list[str]
+    commands: list[str]
+    """What evaluates the winner, to be pasted."""
     ranking: list[list[str]]
     """Cells of the ranking table; none where models were not ranked."""
     facts: list[tuple[str, str]]
@@ -63,6 +65,7 @@ def build_search_section(search: Search, id: str) -> SearchSection:
         winner=search.summary.get("winner", ""),
         diagram=_draw_winner(search),
         notes=[str(note) for note in search.summary.get("notes", ())],
+        commands=list(search.commands),
         ranking=list_ranking_cells(search.ranking),
         facts=list_progress_facts(progress) if progress else [],
         under_way=list(progress.under_way) if progress else [],

@@ -1,0 +1,196 @@
+"""The stages of a forecast: how many evals each has, and what they take.
+
+Trials share calls, the more of them the more. How many is counted on architectures spread over the space, as their
+prefixes say; a search that follows its surrogate tries architectures that are nearer to each other, which share more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from random import Random
+from statistics import fmean, median
+
+from archon_eval.engine.plan import plan
+from archon_eval.search.config import SearchSettings
+from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
+from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.minimal_budget import MinimalBudget
+from archon_eval.search.prefix_sharing import PaidCallTracker
+from archon_eval.search.prepare import PlannedArchitecture
+from archon_eval.search.ranking import list_ranking_requests
+from archon_eval.search.task_facts import TaskFacts
+from archon_eval.search.token_forecast import DollarRates
+from archon_eval.search.trial import QuestionSplits
+
+MAX_COUNTED_TRIALS = 400
+"""Trials of which the shared calls are counted; of further ones as much is shared as of the last."""
+NEARNESS = 1.4
+"""By how much more of their calls a search's trials share than random ones do (docs/search.md: 45% and 61% where random
+ones share 30% and 43%)."""
+BUDGET_USE = 0.96
+"""Of a budget, what a search takes that could try more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageForecast:
+    """What one stage is expected to take."""
+
+    stage: str
+    evals: int
+    calls: float
+    """Paid."""
+    dollars: float | None
+    """None where a price is unknown."""
+    hours: float
+    answers: int
+    """To score."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageForecasts:
+    """All of them."""
+
+    rows: tuple[StageForecast, ...]
+    """Ranking, trials, confirming, report."""
+    unshared_trial_calls: float
+    """What the trials would take without a call store."""
+    short: str
+    """What the budget does not allow, or nothing."""
+
+    @property
+    def ranking(self) -> StageForecast:
+        return self.rows[0]
+
+    @property
+    def trials(self) -> StageForecast:
+        return self.rows[1]
+
+    @property
+    def confirming(self) -> StageForecast:
+        return self.rows[2]
+
+    @property
+    def report(self) -> StageForecast:
+        return self.rows[3]
+
+    @property
+    def total(self) -> StageForecast:
+        """The sum."""
+        dollars = [row.dollars for row in self.rows if row.dollars is not None]
+        return StageForecast(
+            "in all",
+            sum(row.evals for row in self.rows),
+            sum(row.calls for row in self.rows),
+            sum(dollars) if len(dollars) == len(self.rows) else None,
+            sum(row.hours for row in self.rows),
+            sum(row.answers for row in self.rows),
+        )
+
+    @property
+    def reuse_share(self) -> float:
+        """Of the trials' calls, how many the call store answers."""
+        return 1 - self.trials.calls / self.unshared_trial_calls if self.unshared_trial_calls else 0.0
+
+
+class StagePlanner:
+    """Plans the stages of one search."""
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        options: Sequence[PlannedArchitecture],
+        splits: QuestionSplits,
+        rates: DollarRates | None,
+    ) -> None:
+        """
+        Args:
+            options: what the budget can try.
+            rates: None where a price is unknown.
+        """
+        self._settings, self._options, self._rates = settings, options, rates
+        self._answers = {
+            part: sum(sum(parts[part].values()) for parts in splits.values()) for part in ("trial", "dev", "test")
+        }
+        self._questions = {part: sum(len(parts[part]) for parts in splits.values()) for part in self._answers}
+        self._mean = fmean(fmean(option.plan.calls) for option in options)
+        budget = settings.budget
+        in_calls = budget.dollars / rates.architecture if rates and budget.dollars < inf else inf
+        self._budget = min(budget.calls, in_calls)
+
+    def plan(
+        self, least: MinimalBudget, *, call_seconds: float, workers: int, facts: Mapping[str, TaskFacts]
+    ) -> StageForecasts:
+        """
+        Args:
+            least: what the search takes at least.
+            facts: of each task.
+        """
+        settings = self._settings
+        winner = median(fmean(option.plan.calls) for option in self._options)
+        controls = ControlBuilder(settings, settings.models[0], facts).build(round(winner))
+        beside = 1.0 + sum(fmean(plan(each).calls) - shared for each, shared in controls.values())
+        report = self._answers["test"] * (winner + beside)
+        ranking, ranked = least.ranking[0], len(list_ranking_requests(settings))
+        most = int(min(settings.budget.trials, len(self._options)))
+        finalists = min(settings.finalists, most)
+        confirm = self._answers["dev"] * settings.confirm_epochs * (1 + finalists * self._mean * 0.7)
+        sums = self._count_paid(most)
+        trials, short, further = most, "", 0.0
+        if self._budget < inf:
+            confirm = min(confirm, CONFIRM_BUDGET_SHARE * max(0.0, self._budget - report))
+            begin = self._answers["dev"] * settings.confirm_epochs * self._mean
+            fit = sum(paid <= BUDGET_USE * self._budget - ranking - report - confirm - begin for paid, _ in sums)
+            if fit < most:  # what is left in the end pays for further draws of the winner and the single model
+                trials = max(1, fit)
+                short = f"it is expected to pay for about {trials} of {most} trials"
+                further = max(0.0, BUDGET_USE * self._budget - ranking - report - confirm - sums[trials - 1][0])
+        paid, unshared = sums[trials - 1]
+        chain = fmean(option.plan.sequential for option in self._options) * call_seconds / workers / 3600
+        chain *= self._answers["dev"] / self._questions["dev"]
+        dev, test = self._questions["dev"], self._questions["test"]
+        confirmed = dev * settings.confirm_epochs * (min(finalists, trials) + 1)
+        spend = [
+            ("ranking", ranked, ranking, ranked * dev, 0.0),
+            ("trials", trials, paid, trials * self._questions["trial"], 0.0),
+            ("confirming", min(finalists, trials) + 1, confirm, confirmed, 0.0),
+            (
+                "report",
+                2 + len(controls),
+                report + further,
+                round((2 + len(controls)) * test + 2 * further / (1 + winner)),
+                self._answers["test"] * beside + further / (1 + winner),
+            ),
+        ]
+        rows = [
+            StageForecast(name, evals, calls, self._price(calls, alone), evals * chain, answers)
+            for name, evals, calls, answers, alone in spend
+        ]
+        return StageForecasts(tuple(rows), unshared, short)
+
+    def _price(self, calls: float, alone: float) -> float | None:
+        """Dollars of so many calls, of which `alone` are of the best single model."""
+        if self._rates is None:
+            return None
+        return alone * self._rates.single + (calls - alone) * self._rates.architecture
+
+    def _count_paid(self, trials: int) -> list[tuple[float, float]]:
+        """After each trial, the calls paid so far, and what they would be if nothing were shared."""
+        counted = min(trials, MAX_COUNTED_TRIALS)
+        some = Random(0).sample(list(self._options), counted)
+        calls = [fmean(option.plan.calls) for option in some]
+        tracker = PaidCallTracker([option.configuration for option in some], calls)
+        nearness = 1 + (NEARNESS - 1) * (1 - counted / len(self._options))
+        sums: list[tuple[float, float]] = []
+        paid = unshared = 0.0
+        for place in range(trials):
+            n, draws = place % counted, 1 + place % self._settings.draws
+            if place < counted:
+                new = float(tracker.count_unpaid(draws)[n])
+                tracker.mark_paid(n, draws)
+                new = calls[n] - min(0.9 * calls[n], nearness * (calls[n] - new))
+            else:
+                new = (sums[-1][0] - sums[-counted // 2][0]) / self._answers["trial"] / max(1, counted // 2 - 1)
+            paid += new
+            unshared += calls[n]
+            sums.append((self._answers["trial"] * paid, self._answers["trial"] * unshared))
+        return sums
