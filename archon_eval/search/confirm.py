@@ -22,9 +22,12 @@ from archon_eval.search.requests import build_single_model
 from archon_eval.search.scheduler import StepCallback, TrialScheduler
 from archon_eval.search.trial import Trial, TrialRequest
 
-CONFIRM_BUDGET_SHARE = 1 / 3
-"""Of the budget less the report's part: what confirming may be expected to take. More for trials finds better
-architectures, more for finalists tells them apart; a third was best in benchmarks/search.py."""
+CONFIRM_BUDGET_SHARE = 0.2
+"""Of the budget less the report's part: what confirming may be expected to take; it then goes on with what is left.
+Where the surrogate tells an architecture's worth from luck, more of it finds no better winners
+(benchmarks/search.py)."""
+CONFIRM_LAST_DRAWS = 3
+"""Draws of the last layer of each finalist: the cheapest part of the luck."""
 MIN_FINALISTS = 3
 """So many finalists are worth more than a second set of fresh draws for fewer."""
 SINGLE = "single"
@@ -197,7 +200,7 @@ class Confirmation:
             scored.append((finalist, trial))
             for epoch, performance in trial.by_epoch.items():
                 if finalist.number is not None:
-                    optimizer.tell_fresh_score(finalist.number, performance, self._settings.draws + epoch)
+                    optimizer.tell_fresh_score(finalist.number, performance, self._settings.trial_draws + epoch)
         if not scored:
             raise SearchError("no finalist could be confirmed: " + "; ".join(self.notes[-3:]))
         confirmed = [self._value_finalist(optimizer, finalist, trial) for finalist, trial in scored]
@@ -209,7 +212,7 @@ class Confirmation:
         if estimate is not None and finalist.number is not None:
             performance = float(estimate[0][finalist.number])
         elif estimate is not None:  # what these draws gave to all is not the single model's own
-            effects = [optimizer.estimate_draw_effect(self._settings.draws + epoch) for epoch in trial.by_epoch]
+            effects = [optimizer.estimate_draw_effect(self._settings.trial_draws + epoch) for epoch in trial.by_epoch]
             performance -= fmean(effects)
         return Confirmed(finalist.key, trial, self._settings.compute_objective(performance, trial.cost))
 

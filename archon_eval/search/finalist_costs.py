@@ -32,7 +32,7 @@ class FinalistCosts:
             plan=option.plan,
             part=part,
             epochs=epochs,
-            first_epoch=self._settings.draws + 1,
+            first_epoch=self._settings.trial_draws + 1,
         )
 
     def build_single_request(self, epochs: int) -> TrialRequest:
@@ -43,7 +43,7 @@ class FinalistCosts:
             build_single_model(self._model),
             part="dev",
             epochs=epochs,
-            first_epoch=self._settings.draws + 1,
+            first_epoch=self._settings.trial_draws + 1,
         )
 
     def min_cost_to_start(self, numbers: Sequence[int], epochs: int) -> tuple[float, float]:

@@ -204,5 +204,6 @@ class SearchRun:
             penalty=settings.cost_weight * space.cost,
             seed=settings.seed,
             pareto=space.cost if settings.pareto else None,
+            last_calls=space.last_calls,
             choices=SmacChoices(**{field.name: getattr(settings, field.name) for field in fields(SmacChoices)}),
         )

@@ -49,6 +49,8 @@ class PlannedSpace:
     options: tuple[PlannedArchitecture, ...]
     calls: tuple[float, ...]
     """Of each option, per answer."""
+    last_calls: tuple[float, ...]
+    """Of these calls, those of the last layer that asks a model."""
     cost: Array
     """[options], per question, in the objective's unit."""
     notes: tuple[str, ...] = ()
@@ -76,7 +78,13 @@ class PlannedSpace:
         options, notes = survey_space(settings, generators, fusers, with_tools=with_tools)
         calls = tuple(fmean(option.plan.calls) for option in options)
         cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
-        return cls(tuple(options), calls, cost, (*notes, *filter(None, [describe_overflows(options)])))
+        said = (*notes, *filter(None, [describe_overflows(options)]))
+        return cls(tuple(options), calls, tuple(map(_count_last_calls, options)), cost=cost, notes=said)
+
+
+def _count_last_calls(option: PlannedArchitecture) -> float:
+    last = option.plan.last_layer
+    return fmean(last.calls) if last is not None else 1.0
 
 
 class PreparedQuestions(NamedTuple):

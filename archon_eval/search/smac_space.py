@@ -43,12 +43,19 @@ class ListedSpace:
         self._order = codes.argsort()
         self._sorted_codes = codes[self._order]
         self._objects: dict[int, ConfigSpace.Configuration] = {}
+        self._places: dict[bytes, int] = {}  # by vector
 
     def get_configuration(self, place: int) -> ConfigSpace.Configuration:
         """ConfigSpace's object of a configuration, always the same: equal ones may have different hashes."""
         if place not in self._objects:
             self._objects[place] = ConfigSpace.Configuration(self.space, vector=self.vectors[place])
         return self._objects[place]
+
+    def find_place(self, config: ConfigSpace.Configuration) -> int:
+        """Where a configuration is in the list; -1 for one that is not."""
+        if not self._places:
+            self._places = {vector.tobytes(): place for place, vector in enumerate(self.vectors)}
+        return self._places.get(config.get_array().tobytes(), -1)
 
     def find_places(self, vectors: Array) -> Any:
         """Where vectors [n, axes] are in the list; -1 for those that are not."""
