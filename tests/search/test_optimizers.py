@@ -198,10 +198,10 @@ def test_the_model_learns_from_the_costs_that_smac_gives_it():
     assert model.train(X, Y + 0.25).predict_marginalized(probe)[0] == pytest.approx(before + 0.25)
     assert model.predict(X)[0] == pytest.approx(model.predict_marginalized(X[:, :-4])[0])
     pending = np.vstack([Y[:-1], [[np.nan]]])  # as expected, so that only doubt about it falls
-    less = model.train(X[:-1], Y[:-1]).predict_marginalized(X[-1:, :-2])
-    more = model.train(X, pending).predict_marginalized(X[-1:, :-2])
+    less = model.train(X[:-1], Y[:-1]).predict_marginalized(X[-1:, :-4])
+    more = model.train(X, pending).predict_marginalized(X[-1:, :-4])
     assert more[0] == pytest.approx(less[0], abs=1e-3) and more[1] < less[1]
-    failed = model.train(X, np.vstack([Y[:-1], [[np.inf]]])).predict_marginalized(X[-1:, :-2])
+    failed = model.train(X, np.vstack([Y[:-1], [[np.inf]]])).predict_marginalized(X[-1:, :-4])
     assert failed[0] == less[0] and failed[1] == less[1]
 
 
