@@ -100,8 +100,7 @@ class SurrogateModel(AbstractModel):
         scored = [trial for trial in trials if np.isfinite(trial.value)]
         self.surrogate.fit(scored)
         if pending := [trial for trial in trials if np.isnan(trial.value)]:
-            mean, effects = self.surrogate.mean, self.surrogate.draw_effects
-            values = [float(mean[trial.number]) + effects.get(trial.draws, 0.0) for trial in pending]
+            values = [self.surrogate.predict_score(trial.number, trial.draws) for trial in pending]
             self.surrogate.fit(scored, [replace(t, value=v) for t, v in zip(pending, values, strict=True)])
         return self
 

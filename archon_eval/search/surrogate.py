@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from archon_eval.search.posterior import Kernel, Posterior, compute_matern
+from archon_eval.search.posterior import Kernel, Posterior
 from archon_eval.search.space import Array
 
 REFIT_GROWTH = 1.3
@@ -84,6 +84,7 @@ class Surrogate:
         self.last_noise = 0.0
         """Variance of a value by one draw of the last layer, standardised; 0 where it is not known apart."""
         self._parameters = self._prior
+        self._weights: Array = np.zeros(0)
         self.posterior = Posterior(rows, self._make_kernel())
         """Of standardised values."""
 
@@ -125,11 +126,19 @@ class Surrogate:
         solved = known.solve(y)
         self.mean = self.centre + self.scale * solved.mean
         self.deviation = self.scale * np.sqrt(np.maximum(known.compute_variance(), 1e-12))
+        self._weights = solved.weights
         draws = np.array([score.draws for score in scores])
         common = known.kernel.common
         self.draw_effects = {
             int(each): float(self.scale * common * solved.weights[draws == each].sum()) for each in np.unique(draws)
         }
+
+    def predict_score(self, number: int, draws: int) -> float:
+        """What a trial is expected to score: the mean, and what the set of draws adds to such an architecture."""
+        known = self.posterior
+        near = known.kernel.correlate(self._rows[number : number + 1], self._rows[known.numbers])[0]
+        shared = (known.draws == draws) * (known.kernel.common + known.kernel.local * near)
+        return float(self.mean[number] + self.scale * (shared @ self._weights))
 
     def _compute_noise(self, score: Observation) -> float:
         return (self.noise + self.last_noise / score.last_draws) / score.share + JITTER
@@ -205,6 +214,3 @@ def _find_refit_size(count: int) -> int:
     while (following := max(size + 1, int(size * REFIT_GROWTH))) <= count:
         size = following
     return size
-
-
-__all__ = ["Observation", "Surrogate", "compute_matern"]

@@ -78,9 +78,7 @@ def test_what_cannot_be_used_is_named(module, name, said):
 def test_settings_know_which_are_installed(module):
     given = {"tasks": "t", "models": "a"}
     assert load_settings({**given, "algorithm": "last"}).algorithm == "last"
-    with pytest.raises(
-        SearchError, match=r"'lost'; did you mean 'last'.* Installed besides: gone, last"
-    ):
+    with pytest.raises(SearchError, match=r"'lost'; did you mean 'last'.* Installed besides: gone, last"):
         load_settings({**given, "algorithm": "lost"})
 
 
