@@ -36,10 +36,12 @@ class InformativeQuestions:
         self._journal, self._splits = journal, splits
         self._is_on = settings.questions == "informative"
         self._phases: list[Mapping[str, Mapping[str, float]]] = [{}]
-        self._decided: set[int] = set()
+        self._decided: dict[int, int] = {}
+        """Trials after which it was decided who leaves -> the phase after that."""
+        self._told: set[int] = set()
         for line in journal.list_entries("questions") if self._is_on else ():
-            self._decided.add(line["after"])
             self._phases.append(line["carried"])
+            self._decided[line["after"]] = self.phase
 
     @property
     def phase(self) -> int:
@@ -75,22 +77,29 @@ class InformativeQuestions:
             trials: all that were chosen so far, complete, in order.
 
         Returns:
-            How many left.
+            How many left, whether in this process or in an earlier one; said once.
         """
         scored = [trial for trial in trials if trial.performance is not None]
         count = len(scored)
-        if not self._is_on or count not in INFORMATIVE_AFTER or count in self._decided:
+        if not self._is_on or count not in INFORMATIVE_AFTER or count in self._told:
             return 0
+        self._told.add(count)
+        if count not in self._decided:
+            self._decide(scored)
+        before, after = (self._phases[self._decided[count] - back] for back in (1, 0))
+        return sum(map(len, after.values())) - sum(map(len, before.values()))
+
+    def _decide(self, scored: Sequence[Trial]) -> None:
+        count = len(scored)
         limit = 1e-9 if count == INFORMATIVE_AFTER[0] else DULL_VARIANCE
         before = self._phases[-1]
         carried = {
             task: dict(before.get(task, {})) | self._find_dull(task, scored, limit, known=before.get(task, {}))
             for task in self._splits
         }
-        self._decided.add(count)
         self._phases.append(carried)
+        self._decided[count] = self.phase
         self._journal.add("questions", {"after": count, "carried": carried})
-        return sum(map(len, carried.values())) - sum(map(len, before.values()))
 
     def _find_dull(
         self, task: str, trials: Sequence[Trial], limit: float, *, known: Mapping[str, float]

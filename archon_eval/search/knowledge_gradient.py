@@ -19,12 +19,15 @@ from scipy.stats import norm
 from archon_eval.search.space import Array
 from archon_eval.search.surrogate import Surrogate
 
-CANDIDATES = 120
+CANDIDATES = 64
 """Architectures whose gain is computed: those that promise the most improvement per root of calls."""
-RIVALS = 60
+RIVALS = 48
 """Further architectures that a trial may show to be the best: those with the highest means."""
 LAST_DRAWS = (1, 2, 4)
 """Draws of the last layer to choose between."""
+TIE_SHARE = 1e-6
+"""Of its expected improvement, what counts as gain of any trial: where no single one can change the best, those that
+promise most go first."""
 _POINTS = norm.ppf((np.arange(11) + 0.5) / 11)
 """Standard normal values of equal weight, at which a gain is averaged."""
 
@@ -62,7 +65,7 @@ def choose_by_gain(
     if not unpaid:
         return []
     cheapest = np.minimum.reduce(list(unpaid.values()))
-    numbers, rivals = _find_promising(surrogate, objective, deviation, open=open, calls=cheapest)
+    numbers, rivals, promise = _find_promising(surrogate, objective, deviation, open=open, calls=cheapest)
     if not len(numbers):
         return []
     all_numbers = np.concatenate([numbers, rivals])
@@ -80,9 +83,8 @@ def choose_by_gain(
             reached = np.zeros(count)
             for point in _POINTS:
                 reached += (start[:, None] + point * slopes).max(axis=0)
-            gains = (reached / len(_POINTS) - start.max()) / np.maximum(
-                calls[numbers] + (times - 1) * last_calls[numbers], 1.0
-            )
+            paid = np.maximum(calls[numbers] + (times - 1) * last_calls[numbers], 1.0)
+            gains = (reached / len(_POINTS) - start.max() + TIE_SHARE * promise) / paid
             for place, gain in enumerate(gains.tolist()):
                 known = best[place]
                 if known is None or gain > known.gain:
@@ -92,8 +94,9 @@ def choose_by_gain(
 
 def _find_promising(
     surrogate: Surrogate, objective: Array, deviation: Array, *, open: Any, calls: Array
-) -> tuple[Array, Array]:
-    """The architectures to try, by expected improvement per root of calls, and others that may be the best."""
+) -> tuple[Array, Array, Array]:
+    """The architectures to try, by expected improvement per root of calls; others that may be the best; and that
+    improvement of the first."""
     tried = np.unique(np.array(surrogate.posterior.numbers))
     gain = objective - (objective[tried].max() if len(tried) else 0.0)
     score = gain / deviation
@@ -101,7 +104,9 @@ def _find_promising(
     promise = np.where(open, improvement / np.sqrt(np.maximum(calls, 1.0)), -np.inf)
     numbers = _find_largest(promise, min(CANDIDATES, int(np.sum(open))))
     others = _find_largest(objective, min(RIVALS + len(numbers), len(objective)))
-    return numbers, np.array([number for number in others if number not in set(numbers.tolist())][:RIVALS], dtype=int)
+    known = set(numbers.tolist())
+    rivals = np.array([number for number in others if number not in known][:RIVALS], dtype=int)
+    return numbers, rivals, improvement[numbers]
 
 
 def _find_largest(values: Array, count: int) -> Any:
