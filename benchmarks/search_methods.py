@@ -77,6 +77,10 @@ class Run:
         self.tried[place] = float(self.answers(place, epoch).mean())
         return self.tried[place]
 
+    def forget_table(self) -> None:
+        """Keep what came out alone: a table is large, and another process has its own."""
+        self.table, self._seen = None, set()  # type: ignore[assignment]
+
     def winner(self) -> int:
         return max(self.tried, key=self.tried.__getitem__)
 
@@ -140,7 +144,7 @@ def run_ours(run: Run, informative: bool = False) -> None:
         while budgets and run.calls > budgets[0] * (1 - CONFIRM_BUDGET_SHARE):
             budget = budgets.pop(0)
             if before is not None:
-                run.picks[budget] = run.final = confirm(run, before, estimate, budget=budget)
+                run.picks[budget] = run.final = confirm(run, optimizer.surrogate, before, budget=budget)
                 run.spent = budget
         before = optimizer.observations
 
@@ -157,12 +161,13 @@ def tell_trial(run: Run, optimizer: SmacOptimizer, asked: Suggestion, questions:
     optimizer.tell(number, value, draws, last_draws=times, last_draw_variance=variance)
 
 
-def confirm(run: Run, seen: list[Observation], estimate: Any, *, budget: int) -> int:
+def confirm(run: Run, surrogate: Surrogate, seen: list[Observation], *, budget: int) -> int:
     """The choice if the search ended here: finalists on fresh draws while the budget lasts, then the highest mean."""
-    table, mean, deviation = run.table, *estimate
+    surrogate.fit(seen)
+    table, mean, deviation = run.table, surrogate.mean, surrogate.deviation
     numbers = list(dict.fromkeys(trial.number for trial in seen))
     finalists = sorted(numbers, key=lambda n: (deviation[n] - mean[n], n))[:FINALISTS]
-    surrogate, left = Surrogate(table.features), budget - run.calls
+    left = budget - run.calls
     fresh: list[Observation] = []
     for epoch in range(MAX_DRAW_SETS, EPOCHS):
         paid: set[int] = set()

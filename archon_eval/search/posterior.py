@@ -22,6 +22,9 @@ MEAN_PRIOR_VARIANCE = 9.0
 MAX_EXACT_ROWS = 20_000
 """Longer lists are kept in single precision: half the memory, and errors far below those of any score."""
 
+GROWTH = 64
+"""Scores for which there is room at first, and more each time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -55,8 +58,8 @@ class Posterior:
     def __init__(self, rows: Array, kernel: Kernel) -> None:
         self.kernel, self._rows = kernel, rows
         self._type = np.float64 if len(rows) <= MAX_EXACT_ROWS else np.float32
-        self._told: Any = np.zeros((16, len(rows)), dtype=self._type)
-        self._factor = np.zeros((16, 16))
+        self._told: Any = np.zeros((GROWTH, len(rows)), dtype=self._type)
+        self._factor = np.zeros((GROWTH, GROWTH))
         self._scores: list[tuple[int, int]] = []
 
     @property
@@ -114,10 +117,11 @@ class Posterior:
         self._scores.append((number, draws))
 
     def _grow(self) -> None:
-        size = 2 * len(self._factor)
-        factor, told = np.zeros((size, size)), np.zeros((size, len(self._rows)), dtype=self._type)
-        factor[: self.count, : self.count], told[: self.count] = self.factor, self.told
-        self._factor, self._told = factor, told
+        size = len(self._factor) + GROWTH
+        factor = np.zeros((size, size))
+        factor[: self.count, : self.count] = self.factor
+        self._factor = factor
+        self._told.resize((size, len(self._rows)), refcheck=False)  # in place: it may be most of the memory there is
 
     def solve(self, values: Array) -> Solved:
         """The posterior mean of every configuration.

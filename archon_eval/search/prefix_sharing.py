@@ -157,13 +157,14 @@ class CallIndex:
                 ids.append(numbers.setdefault(key, len(numbers)))
                 counts.append(count)
             starts.append(len(ids))
-        self._ids, self._starts, counted = np.array(ids), np.array(starts), np.array(counts)
+        self._ids, self._starts = np.array(ids, dtype=np.int32), np.array(starts)
+        counted = np.array(counts, dtype=np.float32)
         self.size = len(numbers)
         """How many groups there are."""
-        self.whole: Array = np.add.reduceat(counted, self._starts[:-1])
+        self.whole: Array = np.add.reduceat(counted, self._starts[:-1], dtype=np.float64)
         """[configurations]: calls per question."""
         order = np.argsort(self._ids, kind="stable")
-        owners = np.repeat(np.arange(len(self.whole)), np.diff(self._starts))
+        owners = np.repeat(np.arange(len(self.whole), dtype=np.int32), np.diff(self._starts))
         self._owners, self._owned = owners[order], counted[order]
         self._groups = np.searchsorted(self._ids[order], np.arange(len(numbers) + 1))
 
@@ -171,7 +172,7 @@ class CallIndex:
         """A configuration's groups."""
         return np.unique(self._ids[self._starts[number] : self._starts[number + 1]])
 
-    def list_owners(self, group: int) -> tuple[Any, Array]:
+    def list_owners(self, group: int) -> tuple[Any, Any]:
         """The configurations that have a group, and the calls that it is of each."""
         part = slice(self._groups[group], self._groups[group + 1])
         return self._owners[part], self._owned[part]

@@ -27,7 +27,7 @@ from archon_eval.search.smac_space import ListedSpace, temporary_scenario
 from archon_eval.search.space import Array, Configuration, compute_features
 from archon_eval.search.surrogate import Observation, Surrogate
 
-FREE_CALLS = 1e-6
+FREE_CALLS = 1e-3
 """Calls per question below which a trial pays for none: sums of shares of calls are not exact."""
 
 
