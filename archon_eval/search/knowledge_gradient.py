@@ -21,6 +21,8 @@ from archon_eval.search.surrogate import Surrogate
 
 CANDIDATES = 64
 """Architectures whose gain is computed: those that promise the most improvement per root of calls."""
+EXACT = 16
+"""Architectures of these whose gain is computed for every set of draws and number of last draws."""
 RIVALS = 48
 """Further architectures that a trial may show to be the best: those with the highest means."""
 LAST_DRAWS = (1, 2, 4)
@@ -68,28 +70,41 @@ def choose_by_gain(
     numbers, rivals, promise = _find_promising(surrogate, objective, deviation, open=open, calls=cheapest)
     if not len(numbers):
         return []
-    all_numbers = np.concatenate([numbers, rivals])
-    count, posterior = len(numbers), surrogate.posterior
-    worth = posterior.compute_covariances(all_numbers, numbers)
-    own = worth[np.arange(count), np.arange(count)]
-    start = objective[all_numbers]
-    best: list[Choice | None] = [None] * count
-    by_draws = posterior.compute_draw_covariances(all_numbers, numbers, list(unpaid))
+    everyone = np.concatenate([numbers, rivals])
+    posterior, start = surrogate.posterior, objective[everyone]
+    worth = posterior.compute_covariances(everyone, numbers)
+    own = np.diag(worth).copy()
+    # at first as if every set of draws were new: what draws share is dear to compute
+    luck = posterior.kernel.common + posterior.kernel.local + surrogate.noise + surrogate.last_noise
+    rough = _average_best(start, worth / np.sqrt(own + luck)) + TIE_SHARE * promise
+    kept = _find_largest(rough / np.maximum(cheapest[numbers], 1.0), EXACT)
+    numbers, worth, own, promise = numbers[kept], worth[:, kept], own[kept], promise[kept]
+    best: dict[int, Choice] = {}
+    by_draws = posterior.compute_draw_covariances(everyone, numbers, list(unpaid))
     for (draws, calls), (shared, variance) in zip(unpaid.items(), by_draws, strict=True):
         told = worth + shared
-        spread = own + 2 * shared[np.arange(count), np.arange(count)] + variance + surrogate.noise
+        spread = own + 2 * shared[kept, np.arange(len(kept))] + variance + surrogate.noise
         for times in last_draws:
             slopes = told / np.sqrt(np.maximum(spread + surrogate.last_noise / times, 1e-12))
-            reached = np.zeros(count)
-            for point in _POINTS:
-                reached += (start[:, None] + point * slopes).max(axis=0)
             paid = np.maximum(calls[numbers] + (times - 1) * last_calls[numbers], 1.0)
-            gains = (reached / len(_POINTS) - start.max() + TIE_SHARE * promise) / paid
-            for place, gain in enumerate(gains.tolist()):
-                known = best[place]
-                if known is None or gain > known.gain:
-                    best[place] = Choice(int(numbers[place]), draws, times, gain)
-    return [choice for choice in best if choice is not None]
+            gains = (_average_best(start, slopes) + TIE_SHARE * promise) / paid
+            for number, gain in zip(numbers.tolist(), gains.tolist(), strict=True):
+                if number not in best or gain > best[number].gain:
+                    best[number] = Choice(number, draws, times, gain)
+    return list(best.values())
+
+
+def _average_best(start: Array, slopes: Array) -> Array:
+    """By how much the best of all means is expected to rise, for each trial [trials].
+
+    Args:
+        start: [architectures], means before.
+        slopes: [architectures, trials], what a trial's score moves each mean by, per standard deviation.
+    """
+    reached = np.zeros(slopes.shape[1])
+    for point in _POINTS:
+        reached += (start[:, None] + point * slopes).max(axis=0)
+    return np.asarray(reached / len(_POINTS) - start.max())
 
 
 def _find_promising(

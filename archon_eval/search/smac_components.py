@@ -199,14 +199,15 @@ class GainPerCall(ImprovementPerCall):
         """The best trial of each configuration that promises something, as computed last."""
 
     def _compute(self, X: Array) -> Array:
-        found = choose_by_gain(
-            self._surrogate,
-            self.penalty,
-            open=self.open,
-            unpaid=self.unpaid,
-            last_calls=self.last_calls,
-            last_draws=self.last_draws,
-        )
+        with self._surrogate.limit_threads():
+            found = choose_by_gain(
+                self._surrogate,
+                self.penalty,
+                open=self.open,
+                unpaid=self.unpaid,
+                last_calls=self.last_calls,
+                last_draws=self.last_draws,
+            )
         self.choices = {choice.number: choice for choice in found}
         gains = np.full(len(self._listed.vectors), -1.0)
         gains[list(self.choices)] = [choice.gain for choice in self.choices.values()]

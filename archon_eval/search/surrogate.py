@@ -12,6 +12,7 @@ trials are not over-read. Fitting them again at every trial would cost more than
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Any, NamedTuple
@@ -106,13 +107,18 @@ class Surrogate:
         scores = (*seen, *expected)
         if self._last_fit == (len(seen), scores):
             return
+        with self.limit_threads():
+            self._fit(seen, scores)
+        self._last_fit = (len(seen), scores)
+
+    def limit_threads(self) -> AbstractContextManager[Any]:
+        """One thread: matrices this small only lose by more, most of all beside other work."""
         if self._threads is None:
             from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
             self._threads = ThreadpoolController()
-        with self._threads.limit(limits=1):  # matrices this small only lose by threads, most of all beside other work
-            self._fit(seen, scores)
-        self._last_fit = (len(seen), scores)
+        limited: AbstractContextManager[Any] = self._threads.limit(limits=1)
+        return limited
 
     def _fit(self, seen: Sequence[Observation], scores: Sequence[Observation]) -> None:
         first = tuple(seen[: _find_refit_size(len(seen))])
