@@ -1,16 +1,17 @@
-"""How good searches are, and what they cost: ours, the papers' protocol, random, greedy and TPE on replayed tables.
+"""How good searches are, and what they cost: ours and its peers on replayed tables of the simulated pool.
 
-    python benchmarks/search.py                                  # math and mixeval_hard, prints JSON
+    python benchmarks/search.py                                  # four families, prints JSON
     python benchmarks/search.py --families all --tables DIR      # every family; tables are kept in DIR
-    python benchmarks/search.py --methods racing                 # ours, with hopeless trials stopped half-way
+    python benchmarks/search.py --markdown tables.md             # the tables of docs/search.md besides
     python benchmarks/search.py --methods smac-stock --seeds 3   # SMAC3's own facade takes seconds per trial
 
 Each seed draws its own 100 dev questions from the population of the table; true performance is over all of it and over
-draws that no search sees. A trial answers all dev questions once. Calls are counted as a call store would leave them to
-be paid, except for the papers' protocol, in which nothing is shared.
+draws that no search sees. A trial answers all dev questions once (`ours`), or those that tell architectures apart
+(`informative`). Calls are counted as a call store would leave them to be paid, except for the papers' protocol, in
+which nothing is shared. `--world` is the seed of questions and models: what tuned the search were worlds 0 and 1.
 
 `bounds` says what could be reached: by the best of all architectures on the dev questions, if each had answered them
-with 25 sets of draws, or with 5; smoothed is the best by a quadratic function of their features.
+with 36 sets of draws, or with 12; smoothed is the best by a quadratic function of their features.
 """
 
 import argparse
@@ -20,20 +21,23 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from search_methods import BUDGETS, METHODS, Run
+from search_peers import PEERS
 from search_tables import EPOCHS, FURTHER, Table, build
 from threadpoolctl import threadpool_limits
 
-from archon_eval.search.space import compute_features
 from archon_eval.simulation.skills import FAMILIES
 
-USUAL = ["ours", "papers", "random", "greedy", "tpe"]
+ALL_METHODS = {**METHODS, **{name: (method, True) for name, method in PEERS.items()}}
+FOUR = ["math", "mixeval_hard", "mt_bench", "code_contests"]
+USUAL = ["ours", "informative", *PEERS, "greedy", "tpe", "papers"]
 
 
 def summarize_runs(table: Table, runs: list[Run]) -> dict[str, Any]:
@@ -66,20 +70,21 @@ def summarize_runs(table: Table, runs: list[Run]) -> dict[str, Any]:
         "best_tried_regret": round(statistics.fmean(tried), 2),
         "calls": round(statistics.fmean(run.spent for run in runs)),
         "trials": round(statistics.fmean(run.trials for run in runs)),
-        "stopped_half_way": round(statistics.fmean(run.stopped for run in runs)),
+        "tried_for_nothing": round(statistics.fmean(run.free for run in runs)),
+        "questions_asked_at_the_end": round(statistics.fmean(run.asked for run in runs)),
         "overhead_seconds_per_trial": round(statistics.fmean(slow), 3) if slow else None,
     }
 
 
 def compute_bounds(table: Table, seeds: range) -> dict[str, Any]:
-    """What the dev questions allow, were all 9,576 architectures to answer them: some 180 million calls for 5 draws."""
+    """What the dev questions allow, were all architectures to answer them: 430 million calls for 12 sets of draws."""
     truth = table.truth
-    rows = compute_features(table.configurations, table.calls.tolist())
+    rows = table.features
     width = rows.shape[1]
     pairs = [rows[:, i] * rows[:, j] for i in range(width) for j in range(i, width)]
     left, singular, _ = np.linalg.svd(np.column_stack([np.ones(len(rows)), rows, *pairs]), full_matrices=False)
     basis = left[:, singular > 1e-6 * singular[0]]
-    regrets: dict[str, list[float]] = {"all_5_draws": [], "all_25_draws": [], "all_25_draws_smoothed": []}
+    regrets: dict[str, list[float]] = {"all_12_draws": [], "all_36_draws": [], "all_36_draws_smoothed": []}
     for seed in seeds:
         dev = Run(table, seed).dev
         few = table.right[:, dev].mean(axis=(0, 1)) / 255
@@ -97,31 +102,31 @@ def compute_bounds(table: Table, seeds: range) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=5000)
+    parser.add_argument("--seeds", type=int, default=60)
+    parser.add_argument("--first-seed", type=int, default=20_000)
+    parser.add_argument("--world", type=int, default=2, help="seed of questions and models (default %(default)s)")
     parser.add_argument("--questions", type=int, default=1000)
-    parser.add_argument("--families", nargs="+", default=["math", "mixeval_hard"], choices=["all", *FAMILIES])
-    parser.add_argument("--methods", nargs="*", choices=METHODS, default=USUAL)
+    parser.add_argument("--families", nargs="+", default=FOUR, choices=["all", *FAMILIES])
+    parser.add_argument("--methods", nargs="*", choices=ALL_METHODS, default=USUAL)
     parser.add_argument("--tables", type=Path, help="folder in which tables are kept")
+    parser.add_argument("--markdown", type=Path, help="file for the tables of docs/search.md")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     families = FAMILIES if "all" in options.families else options.families
-    with ProcessPoolExecutor(options.workers) as pool:
-        measured = list(pool.map(partial(measure_family, options=options), families))
-    print(json.dumps(dict(zip(families, measured, strict=True)), indent=1))
+    found = {}
+    with TemporaryDirectory() as folder, ProcessPoolExecutor(options.workers) as pool:
+        options.tables = options.tables or Path(folder)
+        for family in families:
+            found[family] = dict(measure(family, options, pool))
+    print(json.dumps(found, indent=1))
+    if options.markdown:
+        options.markdown.write_text("\n\n".join(format_table(*each) for each in found.items()) + "\n")
 
 
-def measure_family(family: str, options: Any) -> dict[str, Any]:
-    with threadpool_limits(1):  # families run side by side
-        return dict(measure(family, options))
-
-
-def measure(family: str, options: Any) -> Iterator[tuple[str, Any]]:
+def measure(family: str, options: Any, pool: ProcessPoolExecutor) -> Iterator[tuple[str, Any]]:
     start = time.perf_counter()
-    table, seeds = (
-        build(family, options.questions, keep=options.tables),
-        range(options.first_seed, options.first_seed + options.seeds),
-    )
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    table = load_table(family, options.questions, options.world, options.tables)
     truth = table.truth
     yield "best_true", round(float(truth.max()), 4)
     yield "within_1_point", int((truth > truth.max() - 0.01).sum())
@@ -132,14 +137,53 @@ def measure(family: str, options: Any) -> Iterator[tuple[str, Any]]:
         if name == "tpe" and find_spec("optuna") is None:
             yield name, "left out: pip install optuna"
             continue
-        method, shared = METHODS[name]
-        start, runs = time.perf_counter(), []
-        for seed in seeds:
-            runs.append(Run(table, seed, shared))
-            method(runs[-1])
+        start = time.perf_counter()
+        search = partial(run_one, name, family, options.questions, options.world, options.tables)
+        runs = list(pool.map(search, seeds))
         summary = {**summarize_runs(table, runs), "seconds": round(time.perf_counter() - start, 1)}
-        print(f"{family} {name}: {summary}", file=sys.stderr)
+        print(f"{family} {name}: {summary}", file=sys.stderr, flush=True)
         yield name, summary
+
+
+@lru_cache(maxsize=1)
+def load_table(family: str, questions: int, world: int, folder: Path) -> Table:
+    """A table, once per process."""
+    return build(family, questions, world, keep=folder)
+
+
+def run_one(name: str, family: str, questions: int, world: int, folder: Path, seed: int) -> Run:
+    """One search, without the table that it ran on."""
+    method, shared = ALL_METHODS[name]
+    run = Run(load_table(family, questions, world, folder), seed, shared)
+    with threadpool_limits(1):  # searches run side by side
+        method(run)
+    run.forget_table()
+    return run
+
+
+NAMES = {
+    "ours": "`archon search`",
+    "informative": "`archon search --questions informative`",
+    "papers": "papers' protocol",
+    "tpe": "TPE (Optuna)",
+    "smac-stock": "SMAC3's own facade",
+}
+
+
+def format_table(family: str, measured: dict[str, Any]) -> str:
+    """A family's methods as a Markdown table."""
+    heads = ["calls in all", "trials", "regret at 50,000", "at 100,000", "at the end"]
+    heads += ["within 1 point at 50,000", "at 100,000", "at the end"]
+    lines = [f"| {family} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for name, row in measured.items():
+        if isinstance(row, dict) and "final_regret" in row:
+            regrets = [row["regret_at"][budget] for budget in (50_000, 100_000)]
+            shares = [row["share_within_1_point_at"][budget] for budget in (50_000, 100_000)]
+            cells = [f"{row['calls']:,}", str(row["trials"])]
+            cells += ["" if value is None else f"{value:.2f}" for value in (*regrets, row["final_regret"])]
+            cells += [f"{value:.0%}" for value in (*shares, row["share_within_1_point"])]
+            lines.append(f"| {NAMES.get(name, name.replace('-', ' '))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

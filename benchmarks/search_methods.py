@@ -7,26 +7,26 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from search_tables import Table
+from search_tables import EPOCHS, Table
 
-from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE, MIN_FINALISTS
-from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
+from archon_eval.search.config import CONFIRM_LAST_DRAWS
+from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
+from archon_eval.search.informative import DULL_VARIANCE, MIN_INFORMATIVE
+from archon_eval.search.optimizer import MAX_DRAW_SETS, Suggestion
 from archon_eval.search.optimizers import build_optimizer
+from archon_eval.search.posterior import compute_matern
 from archon_eval.search.smac_optimizer import SmacOptimizer
-from archon_eval.search.space import compute_features
-from archon_eval.search.surrogate import Observation, Surrogate, compute_matern
+from archon_eval.search.surrogate import Observation, Surrogate
 
 DEV = 100
 BUDGETS = (25_000, 50_000, 75_000, 100_000, 125_000, 150_000, 185_000)
 PAPER_TRIALS, PAPER_RANDOM = 501, 240
 TPE_ASKS = 400
 """It repeats itself, at no calls, but ever slower."""
-FINALISTS, DRAWS, FRESH = 10, 3, 2
-"""The product's defaults; the last two epochs of a table are draws that no trial took."""
-BLOCK = DEV // 2
-"""Questions after which a race may stop a trial."""
-HOPELESS = 1.28
-"""Deviations by which a trial must be behind the best to be stopped: one in ten would yet be better."""
+FINALISTS = 10
+"""The product's default; the last epochs of a table, from `MAX_DRAW_SETS` on, are draws that no trial took."""
+INFORMATIVE_AFTER = (12, 30, 80)
+"""Trials after which questions that tell architectures apart no more are asked no more."""
 
 
 @dataclass
@@ -41,9 +41,10 @@ class Run:
         rng = np.random.default_rng([self.seed, 7])
         self.dev = rng.choice(self.table.right.shape[1], DEV, replace=False)
         self.tried: dict[int, float] = {}
-        self.calls = self.trials = self.stopped = 0
-        self._seen: set[tuple[int, int, int]] = set()
-        self._answers: dict[tuple[int, int], Any] = {}
+        self.calls = self.trials = self.free = 0
+        self.asked = DEV
+        """Dev questions that trials are asked at the end."""
+        self._seen: set[tuple[int, int]] = set()
         self.picks: dict[int, int] = {}
         """Budget -> the configuration that a search of so many calls would recommend."""
         self.final = -1
@@ -51,24 +52,35 @@ class Run:
         self.spent = 0
         self.overhead: list[float] = []
 
-    def answers(self, place: int, epoch: int) -> Any:
-        """Right or wrong on each dev question, with the draws of an epoch."""
-        if (place, epoch) not in self._answers:
-            chance = self.table.right[epoch, self.dev, place] / 255
-            self._answers[place, epoch] = np.random.default_rng([self.seed, place, epoch]).random(DEV) < chance
-        return self._answers[place, epoch]
+    def draw(self, place: int, epoch: int, times: int = 1) -> Any:
+        """Right or wrong on each dev question, with the draws of an epoch and draws of the last layer [times, DEV]."""
+        chance = self.table.right[epoch, self.dev, place] / 255
+        return np.random.default_rng([self.seed, place, epoch]).random((times, DEV)) < chance
 
-    def pay(self, place: int, epoch: int, blocks: tuple[int, ...] = (0, 1)) -> None:
+    def answers(self, place: int, epoch: int) -> Any:
+        """With one draw of the last layer [DEV]."""
+        return self.draw(place, epoch)[0]
+
+    def pay(self, place: int, epoch: int, *, last_draws: int = 1, share: float = 1.0) -> None:
+        """Count the calls of a trial that no earlier one paid.
+
+        Args:
+            share: of the dev questions that are asked; from one trial to the next it only falls.
+        """
+        self.calls += round(DEV * share * (last_draws - 1))
         for node, calls in self.table.nodes[place]:
-            for block in blocks:
-                if not self.shared or (node, epoch, block) not in self._seen:
-                    self.calls += BLOCK * calls
-                    self._seen.add((node, epoch, block))
+            if not self.shared or (node, epoch) not in self._seen:
+                self.calls += round(DEV * share * calls)
+                self._seen.add((node, epoch))
 
     def trial(self, place: int, epoch: int = 0) -> float:
         self.pay(place, epoch)
         self.tried[place] = float(self.answers(place, epoch).mean())
         return self.tried[place]
+
+    def forget_table(self) -> None:
+        """Keep what came out alone: a table is large, and another process has its own."""
+        self.table, self._seen = None, set()  # type: ignore[assignment]
 
     def winner(self) -> int:
         return max(self.tried, key=self.tried.__getitem__)
@@ -81,92 +93,99 @@ class Run:
                 self.picks[budget] = self.final
 
 
-@dataclass
-class State:
-    """Where a search of ours was after a trial."""
+class Questions:
+    """Which dev questions trials still ask, and what counts for the others."""
 
-    calls: int
-    seen: list[Observation]
-    mean: Any
-    deviation: Any
+    def __init__(self) -> None:
+        self.asked = np.ones(DEV, dtype=bool)
+        self._carried = np.zeros(DEV)
+        self._scores: list[Any] = []
+
+    def add(self, scores: Any) -> float:
+        """The performance of a trial [DEV], in which the carried scores stand for the questions that are not asked."""
+        self._scores.append(np.where(self.asked, scores, self._carried))
+        return float(self._scores[-1].mean())
+
+    def drop(self, trials: int) -> None:
+        """Ask no more what every trial got right, or none; after more trials, what nearly all did."""
+        if trials in INFORMATIVE_AFTER:
+            mean = np.array(self._scores).mean(axis=0)
+            told = mean * (1 - mean)
+            dull = self.asked & (told < (DULL_VARIANCE if trials > INFORMATIVE_AFTER[0] else 1e-9))
+            if (self.asked & ~dull).sum() >= MIN_INFORMATIVE:
+                self._carried[dull] = mean[dull]
+                self.asked &= ~dull
 
 
-def run_ours(run: Run, race: bool = False) -> None:
+def run_ours(run: Run, informative: bool = False) -> None:
     """The product's search; each budget keeps what its finalists on fresh draws take."""
     table = run.table
     calls = table.calls.tolist()
-    rows = compute_features(table.configurations, calls)
     optimizer = build_optimizer("smac", table.configurations, calls, penalty=np.zeros(len(calls)), seed=run.seed)
     assert isinstance(optimizer, SmacOptimizer)
-    budgets, before = list(BUDGETS), None
+    budgets, questions, before = list(BUDGETS), Questions(), None
     while budgets:
         start = time.perf_counter()
-        epoch = len(optimizer.observations) % DRAWS
-        place = optimizer.ask({}, epoch)
-        took = time.perf_counter() - start
-        if place is None:
+        asked = optimizer.suggest({}, 1 + run.trials % 3)
+        if asked is None:
             return
-        value, share = race_trial(run, optimizer, place, epoch=epoch) if race else (run.trial(place, epoch), 1.0)
+        took = time.perf_counter() - start
+        tell_trial(run, optimizer, asked, questions)
+        for number in optimizer.list_paid(asked.draws):
+            tell_trial(run, optimizer, Suggestion(number, asked.draws), questions)
+            run.free += 1
+        run.trials += 1
+        if informative:
+            questions.drop(run.trials)
+            run.asked = int(questions.asked.sum())
         start = time.perf_counter()
-        optimizer.tell(place, value, epoch, share=share)
         estimate = optimizer.estimate()
         run.overhead.append(took + time.perf_counter() - start)
         assert estimate is not None
-        state = State(run.calls, list(optimizer.observations), *estimate)
-        while budgets and state.calls + choose_finalists(run, state, budgets[0])[1] > budgets[0]:
+        while budgets and run.calls > budgets[0] * (1 - CONFIRM_BUDGET_SHARE):
             budget = budgets.pop(0)
             if before is not None:
-                run.picks[budget] = run.final = choose_winner(run, before, budget, rows=rows)
-                run.trials, run.spent = len(before.seen), before.calls + choose_finalists(run, before, budget)[1]
-        before = state
+                run.picks[budget] = run.final = confirm(run, optimizer.surrogate, before, budget=budget)
+                run.spent = budget
+        before = optimizer.observations
 
 
-def race_trial(run: Run, optimizer: SmacOptimizer, place: int, *, epoch: int) -> tuple[float, float]:
-    """The score of a trial that is stopped half-way when it is hopeless, and the share of questions it answered.
-
-    The half is corrected by what the other half brought to earlier trials with the same draws.
-    """
-    right, seen = run.answers(place, epoch), optimizer.observations
-    same = [run.answers(trial.number, epoch) for trial in seen if trial.draws == epoch and trial.share == 1]
-    run.pay(place, epoch, (0,))
-    if same and len(seen) >= INITIAL_DESIGN_SIZE:
-        value = float(right[:BLOCK].mean() + np.mean([other.mean() - other[:BLOCK].mean() for other in same]))
-        optimizer.surrogate.fit(seen, [Observation(place, epoch, value, share=0.5)])
-        mean, deviation = optimizer.surrogate.mean, optimizer.surrogate.deviation
-        best = max(float(mean[trial.number]) for trial in seen)
-        if mean[place] + HOPELESS * deviation[place] < best:
-            run.stopped += 1
-            run.tried[place] = value
-            return value, 0.5
-    run.pay(place, epoch, (1,))
-    run.tried[place] = float(right.mean())
-    return run.tried[place], 1.0
+def tell_trial(run: Run, optimizer: SmacOptimizer, asked: Suggestion, questions: Questions) -> None:
+    """One trial, paid and told."""
+    number, draws, times = asked
+    drawn = run.draw(number, draws - 1, times)
+    run.pay(number, draws - 1, last_draws=times, share=float(questions.asked.mean()))
+    value = run.tried[number] = questions.add(drawn.mean(axis=0))
+    variance = None
+    if times > 1:
+        variance = float((drawn.var(axis=0, ddof=1) * questions.asked).mean()) / DEV
+    optimizer.tell(number, value, draws, last_draws=times, last_draw_variance=variance)
 
 
-def choose_finalists(run: Run, state: State, budget: int) -> tuple[list[int], int, int]:
-    """Who is confirmed, what that takes, and with how many fresh sets of draws: as `Confirmation`, by lower bound."""
-    table, numbers = run.table, dict.fromkeys(trial.number for trial in state.seen)
-    best = sorted(numbers, key=lambda n: (state.deviation[n] - state.mean[n], n))[:FINALISTS]
-    plans = [(n, FRESH) for n in range(len(best), MIN_FINALISTS, -1)]
-    plans += [(n, e) for n in range(min(MIN_FINALISTS, len(best)), 0, -1) for e in range(FRESH, 0, -1)]
-    paid: list[int] = []
-    seen: set[int] = set()
-    for place in best:
-        paid.append(sum(calls for node, calls in table.nodes[place] if node not in seen))
-        seen |= {node for node, _ in table.nodes[place]}
-    for count, times in plans:
-        if (total := DEV * times * sum(paid[:count])) <= CONFIRM_BUDGET_SHARE * budget:
+def confirm(run: Run, surrogate: Surrogate, seen: list[Observation], *, budget: int) -> int:
+    """The choice if the search ended here: finalists on fresh draws while the budget lasts, then the highest mean."""
+    surrogate.fit(seen)
+    table, mean, deviation = run.table, surrogate.mean, surrogate.deviation
+    numbers = list(dict.fromkeys(trial.number for trial in seen))
+    finalists = sorted(numbers, key=lambda n: (deviation[n] - mean[n], n))[:FINALISTS]
+    left = budget - run.calls
+    fresh: list[Observation] = []
+    for epoch in range(MAX_DRAW_SETS, EPOCHS):
+        paid: set[int] = set()
+        for place in finalists:
+            left -= DEV * (CONFIRM_LAST_DRAWS - 1 + sum(c for node, c in table.nodes[place] if node not in paid))
+            if left < 0:
+                break
+            paid |= {node for node, _ in table.nodes[place]}
+            value = float(run.draw(place, epoch, CONFIRM_LAST_DRAWS).mean())
+            fresh.append(Observation(place, epoch + 1, value, last_draws=CONFIRM_LAST_DRAWS))
+        surrogate.fit([*seen, *fresh])
+        finalists = sorted(finalists, key=lambda n: -float(surrogate.mean[n]))
+        if left < 0:
             break
-    return best[:count], total, times
-
-
-def choose_winner(run: Run, state: State, budget: int, *, rows: Any) -> int:
-    """The choice if the search ended here: the best of the finalists by all scores, those on fresh draws too."""
-    chosen, _, times = choose_finalists(run, state, budget)
-    fresh = [Observation(n, e, float(run.answers(n, e).mean())) for n in chosen for e in range(DRAWS, DRAWS + times)]
-    surrogate = Surrogate(rows)
-    surrogate.fit([*state.seen, *fresh])
-    return max(chosen, key=lambda n: float(surrogate.mean[n]))
+        if epoch > MAX_DRAW_SETS:
+            finalists = finalists[: max(2, len(finalists) // 2)]
+    return finalists[0]
 
 
 def run_baseline(run: Run, algorithm: str) -> None:
@@ -256,7 +275,7 @@ def run_tpe(run: Run) -> None:
 
 METHODS: dict[str, tuple[Callable[[Run], None], bool]] = {
     "ours": (run_ours, True),
-    "racing": (partial(run_ours, race=True), True),
+    "informative": (partial(run_ours, informative=True), True),
     "papers": (run_papers, False),
     "random": (partial(run_baseline, algorithm="random"), True),
     "greedy": (partial(run_baseline, algorithm="greedy"), True),

@@ -3,22 +3,14 @@
 Each is a function `run_x(run)` that fills `run.picks`, `run.final` and `run.spent`, as those of `search_methods.py`.
 None has a model of the space. All of them tell luck from skill with further draws, and use the calls that they may.
 Their settings did best of some that were tried with seeds 7000 to 7015 of world 1.
-
-    python benchmarks/search_peers.py --families math --tables DIR --world 1 --seeds 6
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from search_methods import BUDGETS, DEV, Run
-from search_tables import EPOCHS, Table, build
+from search_tables import EPOCHS, Table
 
 CONFIRM_SHARE = 1 / 3
 """Of the budget: what random with confirmation gives to fresh draws."""
@@ -264,42 +256,3 @@ PEERS: dict[str, Callable[[Run], None]] = {
     "successive-halving": run_successive_halving,
     "irace": run_irace,
 }
-
-
-def measure_peer(name: str, family: str, options: Any) -> dict[str, Any]:
-    """Shares and regrets of one peer on one family."""
-    table = build(family, 1000, options.world, keep=options.tables)
-    best, regrets = table.truth.max(), dict[int, list[float]]()
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        run = Run(table, seed)
-        PEERS[name](run)
-        for budget, pick in run.picks.items():
-            regrets.setdefault(budget, []).append(float(100 * (best - table.truth[pick])))
-        print(family, name, seed, run.spent, run.trials, file=sys.stderr)
-    return {
-        str(budget): {
-            "share": round(float(np.mean([r <= 1 for r in found])), 2),
-            "regret": round(float(np.mean(found)), 2),
-        }
-        for budget, found in regrets.items()
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--first-seed", type=int, default=9000)
-    parser.add_argument("--world", type=int, default=1, help="seed of the tables")
-    parser.add_argument("--families", nargs="+", default=["math", "mixeval_hard"])
-    parser.add_argument("--methods", nargs="+", choices=PEERS, default=[*PEERS])
-    parser.add_argument("--tables", type=Path)
-    parser.add_argument("--workers", type=int, default=1)
-    options = parser.parse_args()
-    asked = [(name, family) for family in options.families for name in options.methods]
-    with ProcessPoolExecutor(options.workers) as pool:
-        measured = pool.map(partial(measure_peer, options=options), *zip(*asked, strict=True))
-        print(json.dumps({f"{family} {name}": m for (name, family), m in zip(asked, measured, strict=True)}, indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from archon_eval.search.space import PRESETS, RANKER_TOP_K, Configuration
+from archon_eval.search.space import PRESETS, RANKER_TOP_K, Configuration, compute_features
 from archon_eval.simulation import skill_model as m
 from archon_eval.simulation.skills import OPEN_ENDED, get_strength, list_models, rank_models
 
-EPOCHS = 5
-"""A search sees: three that trials take in turn, two of fresh draws for finalists."""
-FURTHER = 20
+EPOCHS = 12
+"""Sets of draws that a search may see: those that trials take, and fresh ones for finalists."""
+FURTHER = 24
 """Sets of draws that true performance is the mean of: with few, the best of 9,576 would be the luckiest."""
 WRONG = 4
 """Wrong answers there are to a question, as most bundled problems have."""
@@ -44,6 +44,11 @@ class Table:
     """Per configuration its groups of calls, (id, calls): equal ids are the same calls."""
     single: Any
     """(epoch, question): the best single model."""
+
+    @cached_property
+    def features(self) -> Any:
+        """Of every configuration."""
+        return compute_features(self.configurations, self.calls.tolist())
 
     @cached_property
     def truth(self) -> Any:
@@ -150,6 +155,7 @@ def build(family: str, questions: int = 1000, seed: int = 0, *, keep: Path | Non
     path = keep / f"{family}-{questions}-{seed}.pickle" if keep else None
     if path and path.is_file():
         table: Table = pickle.loads(path.read_bytes())
+        table.configurations = tuple(PRESETS["paper"].list_configurations(10))  # as this version has them
         return table
     table = _answer_all(family, questions, seed, draws=0)
     total = np.zeros(table.right.shape[1:], dtype=np.float32)
@@ -173,7 +179,7 @@ def _answer_all(family: str, questions: int, seed: int, *, draws: int) -> Table:
     first = {(name, s): world.answer(name) for name in world.names[:10] for s in range(5)}
     numbers = {key: n for n, key in enumerate(first)}
     counter = [len(numbers)]
-    judge = world.names[0]
+    judge = world.fusers[0]
 
     def fresh() -> int:
         counter[0] += 1
@@ -187,9 +193,13 @@ def _answer_all(family: str, questions: int, seed: int, *, draws: int) -> Table:
         top = np.take_along_axis(answers, order, 1)
         evidence = np.take_along_axis(critique, order, 1)
         paid = (*paid, (fresh(), 2))
+        made = [world.fuse(name, top, evidence)[0] for name in world.fusers[:8]] if len(stack) < 3 else []
+        ids = [fresh() for _ in made]
         if stack:
             for evaluation in space.evaluations:
                 keep, extra = None, ()
+                # the first fuser of a further layer is the same call as the last fuser of this stack
+                last = ids[0] if ids and evaluation == "none" else fresh()
                 if evaluation != "none":
                     keep = world.verified(judge, top, evidence, evaluation == "unit_tests")
                     calls = 2 * top.shape[1] if evaluation == "verifier" else 1 + top.shape[1]
@@ -197,10 +207,8 @@ def _answer_all(family: str, questions: int, seed: int, *, draws: int) -> Table:
                 _, chance = world.fuse(world.fusers[0], top, evidence, keep)
                 place = places[(*root, (*stack, 1), evaluation)]
                 right[:, place] = np.rint(255 * chance)
-                nodes[place] = (*paid, *extra, (fresh(), 1))
-        if len(stack) < 3:
-            made = [world.fuse(name, top, evidence)[0] for name in world.fusers[:8]]
-            ids = [fresh() for _ in made]
+                nodes[place] = (*paid, *extra, (last, 1))
+        if made:
             for width in space.fusers:
                 walk(root, (*stack, width), np.stack(made[:width], 1), (*paid, *((i, 1) for i in ids[:width])))
 

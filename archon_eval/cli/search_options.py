@@ -68,7 +68,10 @@ def _add_algorithm(command: argparse.ArgumentParser) -> None:
     group.add_argument("--algorithm", help="smac (default), random, greedy, smac-stock, or one of your own")
     group.add_argument("--initial-points", type=int, metavar="N", help="architectures tried first (default 10)")
     group.add_argument("--initial-design", help="how these are chosen: spread (default) or random")
-    group.add_argument("--acquisition", help="what the surrogate's choice goes by: ei (default), pi or ucb")
+    group.add_argument("--acquisition", help="what a choice goes by: kg (default), ei, pi or ucb")
+    group.add_argument("--draws", type=int, help="sets of draws that trials take (default: as many as pay)")
+    group.add_argument("--last-draws", type=int, help="draws of the last layer per trial (default: as many as pay)")
+    group.add_argument("--questions", help="which dev questions trials ask: all (default) or informative")
     group.add_argument("--xi", type=float, metavar="N", help="what an improvement must bring, for ei, pi (default 0)")
     group.add_argument("--kappa", type=float, metavar="N", help="deviations above the mean, for ucb (default 2)")
 
@@ -156,6 +159,7 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
     names = "models fusers judges space algorithm cost_weight cost_unit finalists confirm_epochs dev_share"
     names += " trial_questions seed prices door initial_points initial_design acquisition xi kappa"
+    names += " draws last_draws questions"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
         warn_renamed_option("--given-order", "--skip-ranking")

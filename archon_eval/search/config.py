@@ -29,7 +29,7 @@ from archon_eval.architecture.file_lines import Lines, find_line
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorOption
-from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
+from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE, MAX_DRAW_SETS
 from archon_eval.search.setting_identity import drop_later_defaults, hash_json
 from archon_eval.search.setting_parts import FORM, TERA, ArchitectureLimits, Harness, SearchBudget, TaskSpec
 from archon_eval.search.setting_types import (
@@ -49,7 +49,10 @@ from archon_eval.search.user_optimizers import ALGORITHMS
 __all__ = ["ArchitectureLimits", "SearchBudget", "SearchSettings", "TaskSpec", "load_settings"]
 
 CostUnit = Literal["calls", "kilotokens", "dollars", "latency", "tflops"]
-Acquisition = Literal["ei", "pi", "ucb"]
+Acquisition = Literal["kg", "ei", "pi", "ucb"]
+Questions = Literal["all", "informative"]
+CONFIRM_LAST_DRAWS = 3
+"""Draws of the last layer of a finalist where the search chooses: the cheapest part of its luck."""
 InitialDesign = Literal["spread", "random"]
 RENAMED_SETTINGS = {"given_order": "skip_ranking"}
 """Old name in a search file -> the name now; the old ones go with the next release."""
@@ -81,8 +84,9 @@ class SearchSettings:
     """Architectures that are tried before the surrogate chooses (the papers: 230 to 240)."""
     initial_design: InitialDesign = "spread"
     """How these are chosen: far from each other, or at random, as the papers do."""
-    acquisition: Acquisition = "ei"
-    """Expected improvement, probability of improvement, or upper confidence bound (v1 A.6.4)."""
+    acquisition: Acquisition = "kg"
+    """What a trial teaches per call (knowledge gradient), or as in v1 A.6.4: expected improvement, its probability, or
+    an upper confidence bound."""
     xi: CostWeight = 0.0
     """Performance that an improvement must bring over the best, for `ei` and `pi`."""
     kappa: CostWeight = 2.0
@@ -93,8 +97,13 @@ class SearchSettings:
     pareto: StrictBool = False
     """Look for the set of architectures of which none is both better and cheaper (in `cost_unit`) than another."""
     finalists: Count = 10
-    draws: Count = 3
-    """Sets of draws that trials take in turn: fewer share more calls, more average out the luck of shared draws."""
+    draws: Count | None = None
+    """Sets of draws that trials take: fewer share more calls, more average out the luck of shared draws. None: as many
+    as pay, up to 8."""
+    last_draws: Count | None = None
+    """Draws of an architecture's last layer per trial, which share all calls before it. None: as many as pay."""
+    questions: Questions = "all"
+    """Which dev questions trials ask: all, or those that still tell architectures apart. Finalists are asked all."""
     confirm_epochs: Count = 2
     """Fresh draws per question for each finalist."""
     trial_questions: Count | None = None
@@ -145,6 +154,7 @@ class SearchSettings:
             }
             for task in plain["tasks"]
         ]  # scorer, metric and harness: a search from before them is the same without
+        plain["draws"] = self.draws or 3  # what was the default, so that such a search can be gone on with
         for name in ("fusers", "dev_share"):  # a search from before them is the same without
             if not plain[name]:
                 del plain[name]
@@ -152,6 +162,17 @@ class SearchSettings:
         plain["space"]["judge"] = self.judge or ("" if self.skip_ranking or len(self.models) == 1 else "best fuser")
         plain["solver_args"] = {name: value for name, value in self.solver_args if name not in _NEUTRAL_SOLVER_ARGS}
         return plain
+
+    @property
+    def trial_draws(self) -> int:
+        """The last set of draws that a trial may take; finalists take those after it."""
+        return self.draws or MAX_DRAW_SETS
+
+    @property
+    def confirm_last_draws(self) -> int:
+        """Draws of the last layer of each finalist per set of draws; one where trials have one."""
+        chooses = self.algorithm == "smac" and self.acquisition == "kg"
+        return self.last_draws or (CONFIRM_LAST_DRAWS if chooses else 1)
 
     @property
     def judge(self) -> str:
@@ -234,11 +255,11 @@ def _find_contradictions(settings: SearchSettings) -> list[str]:
 def _find_search_contradictions(settings: SearchSettings) -> list[str]:
     """Settings that the algorithm does not have, and ranks of models that there are not."""
     problems = []
-    chosen = {"acquisition": "ei", "xi": 0.0, "kappa": 2.0, "initial_design": "spread"}
+    chosen = {"acquisition": "kg", "last_draws": None, "xi": 0.0, "kappa": 2.0, "initial_design": "spread"}
     for name, default in chosen.items():
         if settings.algorithm in ALGORITHMS[1:] and (value := getattr(settings, name)) != default:
             problems.append(f"{name}={value}: only algorithm smac has it, and this one is {settings.algorithm}")
-    if settings.pareto and settings.acquisition != "ei":
+    if settings.pareto and settings.acquisition not in ("kg", "ei"):
         problems.append(f"acquisition={settings.acquisition}: with pareto it is ei, cost weighing otherwise each time")
     sizes = {"generator": len(settings.models), "fuser": len(settings.fuser_models)}
     for role, names in settings.space.roles:
@@ -302,6 +323,7 @@ def _describe_error(error: ErrorDetails, where: str, line: int) -> str:
             "door": DoorOption,
             "harness": Harness,
             "acquisition": Acquisition,
+            "questions": Questions,
             "initial_design": InitialDesign,
         }
         legal = list(get_args(literals.get(str(name), CostUnit)))

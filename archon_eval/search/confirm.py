@@ -12,6 +12,7 @@ from math import inf
 from statistics import fmean
 from typing import NamedTuple
 
+from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.finalist_costs import FinalistCosts
@@ -23,9 +24,10 @@ from archon_eval.search.scheduler import StepCallback, TrialScheduler
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial, TrialRequest
 
-CONFIRM_BUDGET_SHARE = 1 / 3
-"""Of the budget less the report's part: what confirming may be expected to take. More for trials finds better
-architectures, more for finalists tells them apart; a third was best in benchmarks/search.py."""
+CONFIRM_BUDGET_SHARE = 0.2
+"""Of the budget less the report's part: what confirming may be expected to take; it then goes on with what is left.
+Where the surrogate tells an architecture's worth from luck, more of it finds no better winners
+(benchmarks/search.py)."""
 MIN_FINALISTS = 3
 """So many finalists are worth more than a second set of fresh draws for fewer."""
 SINGLE = "single"
@@ -50,8 +52,9 @@ class _Finalist(NamedTuple):
     """In the space's list; None for a single model that the space does not have."""
 
 
-def _make_confirm_key(trial: Trial, epochs: int) -> str:
-    return f"confirm/{trial.key}/{epochs}"
+def make_confirm_key(name: str, epochs: int, last_draws: int) -> str:
+    """Of a finalist's request: what was confirmed with one draw of the last layer is none with more."""
+    return f"confirm/{name}/{epochs}" + (f"x{last_draws}" if last_draws > 1 else "")
 
 
 class Confirmation:
@@ -66,13 +69,16 @@ class Confirmation:
         journal: Journal,
         model: str,
         facts: Mapping[str, TaskFacts] = {},
+        baselines: Mapping[str, Architecture] = {},
     ) -> None:
         """
         Args:
             model: the best single one.
             facts: of each task, by which the winner's controls are chosen.
+            baselines: name -> an architecture that needs no search, and is a finalist in any case.
         """
         self._settings, self._scheduler, self._space, self._journal = settings, scheduler, space, journal
+        self._baselines = baselines
         self._costs = FinalistCosts(settings, scheduler.ledger, space, model=model, facts=facts)
         single = build_single_model(model).fingerprint
         matching = (n for n, option in enumerate(space.options) if option.architecture.fingerprint == single)
@@ -150,14 +156,17 @@ class Confirmation:
                 return list(best[:count]), times
         return list(best[:1]), 1
 
+    def _make_key(self, name: str, epochs: int) -> str:
+        return make_confirm_key(name, epochs, self._settings.confirm_last_draws)
+
     def _decide_finalists(self, best: Sequence[int], tried: Mapping[int, Trial]) -> tuple[list[int], int]:
         """Who is confirmed and how often, as when the search first came here: by then what is left had not yet been
         spent on them. Where more or other is wanted, those who are confirmed by then take nothing."""
 
         def is_confirmed(number: int, times: int) -> bool:
             if number == self._single_number:
-                return self._scheduler.is_finished(self._costs.build_single_request(times).key)
-            return self._scheduler.is_finished(_make_confirm_key(tried[number], times))
+                return self._scheduler.is_finished(self._costs.build_baseline_request(SINGLE, times).key)
+            return self._scheduler.is_finished(self._make_key(tried[number].key, times))
 
         settings, budget = self._settings, self._settings.budget
         asked = [len(best), settings.finalists, settings.confirm_epochs, budget.calls, budget.dollars]
@@ -212,14 +221,16 @@ class Confirmation:
         if len(numbers) < wanted or epochs < self._settings.confirm_epochs:
             self.notes.append(
                 f"{len(numbers)} of {wanted} finalists were to be confirmed, with {epochs} of "
-                f"{self._settings.confirm_epochs} sets of fresh draws: all would take more than a third of "
+                f"{self._settings.confirm_epochs} sets of fresh draws: all would take more than a fifth of "
                 "the budget, and than is left"
             )
-        finalists = [_Finalist(SINGLE, self._costs.build_single_request(epochs), self._single_number)]
+        finalists = [_Finalist(SINGLE, self._costs.build_baseline_request(SINGLE, epochs), self._single_number)]
         for number in numbers:
             if number != self._single_number:
-                request = self._costs.build_request(_make_confirm_key(tried[number], epochs), number, epochs)
+                request = self._costs.build_request(self._make_key(tried[number].key, epochs), number, epochs)
                 finalists.append(_Finalist(tried[number].key, request, number))
+        for name, baseline in self._baselines.items():
+            finalists.append(_Finalist(name, self._costs.build_baseline_request(name, epochs, baseline), None))
         scored = []
         for finalist in self._run_finalists(finalists, self._costs.compute_report_reserve(numbers), on_progress):
             trial = self._scheduler.build_trial(finalist.request)
@@ -231,7 +242,8 @@ class Confirmation:
             scored.append((finalist, trial))
             for epoch, performance in trial.by_epoch.items():
                 if finalist.number is not None:
-                    optimizer.tell_fresh_score(finalist.number, performance, self._settings.draws + epoch)
+                    fresh, times = self._settings.trial_draws + epoch, self._settings.confirm_last_draws
+                    optimizer.tell_fresh_score(finalist.number, performance, fresh, last_draws=times)
         if not scored:
             raise SearchError("no finalist could be confirmed: " + "; ".join(self.notes[-3:]))
         confirmed = [self._value_finalist(optimizer, finalist, trial) for finalist, trial in scored]
@@ -242,8 +254,8 @@ class Confirmation:
         performance, estimate = trial.performance, optimizer.estimate()
         if estimate is not None and finalist.number is not None:
             performance = float(estimate[0][finalist.number])
-        elif estimate is not None:  # what these draws gave to all is not the single model's own
-            effects = [optimizer.estimate_draw_effect(self._settings.draws + epoch) for epoch in trial.by_epoch]
+        elif estimate is not None:  # what these draws gave to all is not its own
+            effects = [optimizer.estimate_draw_effect(self._settings.trial_draws + epoch) for epoch in trial.by_epoch]
             performance -= fmean(effects)
         return Confirmed(finalist.key, trial, self._settings.compute_objective(performance, trial.cost))
 

@@ -5,6 +5,7 @@ The report asks the held-out questions of the best single model, of the winner, 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from math import inf
 from statistics import fmean
@@ -57,18 +58,22 @@ class FinalistCosts:
             plan=option.plan,
             part=part,
             epochs=epochs,
-            first_epoch=self._settings.draws + 1,
+            first_epoch=self._settings.trial_draws + 1,
+            last_draws=self._settings.confirm_last_draws,
         )
 
-    def build_single_request(self, epochs: int) -> TrialRequest:
-        """The best single model on the same draws; a search that goes on with more budget may want more of them."""
+    def build_baseline_request(self, name: str, epochs: int, architecture: Architecture | None = None) -> TrialRequest:
+        """An architecture that is not an option, or else the best single model, on the same draws; a search that goes
+        on with more budget may want more of them."""
+        times = self._settings.confirm_last_draws
         return build_request(
             self._settings,
-            f"confirm/single/{epochs}",
-            build_single_model(self._model),
+            f"confirm/{name}/{epochs}" + (f"x{times}" if times > 1 else ""),
+            architecture or build_single_model(self._model),
             part="dev",
             epochs=epochs,
-            first_epoch=self._settings.draws + 1,
+            first_epoch=self._settings.trial_draws + 1,
+            last_draws=times,
         )
 
     def min_cost_to_start(self, numbers: Sequence[int], epochs: int) -> Amount:
@@ -84,10 +89,12 @@ class FinalistCosts:
         for place, option in enumerate(options):
             more = float(tracker.count_unpaid(0)[place])
             tracker.mark_paid(place, 0)
+            more += (self._settings.confirm_last_draws - 1) * self._space.last_calls[numbers[place]]
             paid += more
             dollars += more * fmean(option.plan.dollars or (0.0,)) / max(1.0, calls[place])
-        times = self._ledger.count_answers(self.build_single_request(epochs)) * epochs
-        return times * (paid + 1), times * dollars * self._ledger.dollar_correction
+        single = replace(self.build_baseline_request("", epochs), last_draws=1)
+        times = self._ledger.count_answers(single) * epochs
+        return times * (paid + self._settings.confirm_last_draws), times * dollars * self._ledger.dollar_correction
 
     def compute_report_reserve(self, numbers: Sequence[int]) -> Amount:
         """What must be left for the report if the dearest of these wins: single model, winner and its controls."""

@@ -14,7 +14,7 @@ from archon_eval.errors import SearchError
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.finalist_costs import EndCosts, select_affordable
-from archon_eval.search.forecast_stages import StageForecast, StagePlanner
+from archon_eval.search.forecast_stages import StageForecast, StageForecasts, StagePlanner
 from archon_eval.search.judging import forecast_judge_calls
 from archon_eval.search.minimal_budget import MinimalBudget, compute_minimal_budget
 from archon_eval.search.prepare import (
@@ -87,6 +87,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
             "dollars": round(least.total[1], 2) if not unpriced else None,
         },
         "budget": stages.short or None,
+        "informative_questions": _offer_informative(settings, stages),
         "dollars": None if stages.total.dollars is None else round(stages.total.dollars, 2),
         "dollars_range": _spread_dollars(stages.total.dollars, known.rates),
         "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
@@ -100,6 +101,17 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         f"trial calls shared, any model may be the best, questions of {assumed.query} tokens and answers of "
         f"{assumed.answer}",
     }
+
+
+def _offer_informative(settings: SearchSettings, stages: StageForecasts) -> str | None:
+    """What a search saves that asks only the questions which tell architectures apart; None where nothing."""
+    now, trials = stages.trials.calls, stages.trials.evals
+    if settings.questions == "informative" or stages.informative_calls >= now:
+        return None
+    if stages.informative_trials > trials:
+        return f"--questions informative: about {stages.informative_trials} trials for the calls of these {trials}"
+    saved = 1 - stages.informative_calls / now
+    return f"--questions informative: these trials for about {stages.informative_calls:,.0f} calls, {saved:.0%} fewer"
 
 
 def _select_affordable(settings: SearchSettings, known: _Prepared) -> Sequence[PlannedArchitecture]:

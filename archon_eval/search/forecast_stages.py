@@ -14,6 +14,7 @@ from archon_eval.engine.plan import plan
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
 from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.informative import INFORMATIVE_AFTER
 from archon_eval.search.minimal_budget import MinimalBudget
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture
@@ -29,6 +30,14 @@ NEARNESS = 1.4
 ones share 30% and 43%)."""
 BUDGET_USE = 0.96
 """Of a budget, what a search takes that could try more."""
+
+DRAW_SETS = 5
+"""Sets of draws that trials take, and ..."""
+LAST_DRAWS = 2.5
+"""... draws of the last layer of a trial, where the search chooses them; in the mean of benchmarks/search.py."""
+INFORMATIVE_SHARE = 0.4
+"""Dev questions that a trial still asks after the first 12 with `--questions informative`; benchmarks/search.py has a
+quarter after some 700 trials, and a half after 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,10 @@ class StageForecasts:
     """What the trials would take without a call store."""
     short: str
     """What the budget does not allow, or nothing."""
+    informative_trials: int = 0
+    """With `--questions informative`, trials for the same calls, as many as are wanted at most."""
+    informative_calls: float = 0.0
+    """With it, calls that the trials would take that are expected now."""
 
     @property
     def ranking(self) -> StageForecast:
@@ -133,7 +146,8 @@ class StagePlanner:
         ranking, ranked = least.ranking[0], len(list_ranking_requests(settings))
         most = int(min(settings.budget.trials, len(self._options)))
         finalists = min(settings.finalists, most)
-        confirm = self._answers["dev"] * settings.confirm_epochs * (1 + finalists * self._mean * 0.7)
+        times, drawn = settings.confirm_last_draws, self._last_draws
+        confirm = self._answers["dev"] * settings.confirm_epochs * (times + finalists * (self._mean * 0.7 + times - 1))
         sums = self._count_paid(most)
         trials, short, further = most, "", 0.0
         if self._budget < inf:
@@ -148,10 +162,10 @@ class StagePlanner:
         chain = fmean(option.plan.sequential for option in self._options) * call_seconds / workers / 3600
         chain *= self._answers["dev"] / self._questions["dev"]
         dev, test = self._questions["dev"], self._questions["test"]
-        confirmed = dev * settings.confirm_epochs * (min(finalists, trials) + 1)
+        confirmed = dev * settings.confirm_epochs * times * (min(finalists, trials) + 1)
         spend = [
             ("ranking", ranked, ranking, ranked * dev, 0.0),
-            ("trials", trials, paid, trials * self._questions["trial"], 0.0),
+            ("trials", trials, paid, round(trials * self._questions["trial"] * drawn), 0.0),
             ("confirming", min(finalists, trials) + 1, confirm, confirmed, 0.0),
             (
                 "report",
@@ -165,7 +179,20 @@ class StagePlanner:
             StageForecast(name, evals, calls, self._price(calls, alone), evals * chain, answers)
             for name, evals, calls, answers, alone in spend
         ]
-        return StageForecasts(tuple(rows), unshared, short)
+        cheaper = self._count_informative(sums)
+        more = sum(calls <= paid for calls in cheaper)
+        return StageForecasts(tuple(rows), unshared, short, more, cheaper[trials - 1])
+
+    @property
+    def _last_draws(self) -> float:
+        """Draws of the last layer per trial."""
+        chooses = self._settings.confirm_last_draws > 1 and self._settings.last_draws is None
+        return LAST_DRAWS if chooses else float(self._settings.last_draws or 1)
+
+    def _count_informative(self, sums: Sequence[tuple[float, float]]) -> list[float]:
+        """After each trial, the calls paid so far if only informative questions were asked."""
+        whole = [calls for calls, _ in sums[: INFORMATIVE_AFTER[0]]]
+        return whole + [whole[-1] + INFORMATIVE_SHARE * (calls - whole[-1]) for calls, _ in sums[len(whole) :]]
 
     def _price(self, calls: float, alone: float) -> float | None:
         """Dollars of so many calls, of which `alone` are of the best single model."""
@@ -183,14 +210,16 @@ class StagePlanner:
         sums: list[tuple[float, float]] = []
         paid = unshared = 0.0
         for place in range(trials):
-            n, draws = place % counted, 1 + place % self._settings.draws
+            n, draws = place % counted, 1 + place % (self._settings.draws or DRAW_SETS)
             if place < counted:
                 new = float(tracker.count_unpaid(draws)[n])
                 tracker.mark_paid(n, draws)
                 new = calls[n] - min(0.9 * calls[n], nearness * (calls[n] - new))
             else:
                 new = (sums[-1][0] - sums[-counted // 2][0]) / self._answers["trial"] / max(1, counted // 2 - 1)
-            paid += new
-            unshared += calls[n]
+            last = some[n].plan.last_layer
+            further = (self._last_draws - 1) * (last.calls[1] if last else 0)
+            paid += new + further
+            unshared += calls[n] + further
             sums.append((self._answers["trial"] * paid, self._answers["trial"] * unshared))
         return sums

@@ -37,7 +37,7 @@ from archon_eval.search.prepare import (
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
-from archon_eval.search.ranking import RankingResult, rank_models
+from archon_eval.search.ranking import FUSER_RANKING_MODELS, RankingResult, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
 from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
@@ -47,6 +47,8 @@ from archon_eval.search.trial_loop import TrialLoop
 Estimated = tuple[float | None, float | None]
 """Performance and its deviation, as `estimate_value` has them."""
 CANDIDATE = "candidate"
+BASELINE_CALLS = FUSER_RANKING_MODELS + 1
+"""Calls of the best of n and the majority that are finalists in any case."""
 OUTPUT_FILES = ("best.yaml", "trials.csv", "ranking.csv", "summary.json", "candidate.yaml")
 """What a search writes at its end; no ranking.csv where models were not ranked, and no candidate.yaml where an
 architecture is the winner."""
@@ -209,9 +211,15 @@ class SearchRun:
         self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
         confirmation = Confirmation(
-            self._settings, self._scheduler, space, journal=self._journal, model=generators[0], facts=self._facts
+            self._settings,
+            self._scheduler,
+            space,
+            journal=self._journal,
+            model=generators[0],
+            facts=self._facts,
+            baselines=self._list_baselines(ranking),
         )
-        tried = TrialLoop(
+        trials = TrialLoop(
             self._scheduler,
             space,
             optimizer,
@@ -220,7 +228,8 @@ class SearchRun:
             progress=self._progress,
             workers=self._workers,
             began=self._began,
-        ).run()
+        )
+        tried = trials.run()
         finalists = confirmation.confirm(optimizer, tried, self._progress.make_step("confirming finalists"))
         estimate = optimizer.estimate()
         candidate = choose_candidate(
@@ -234,7 +243,7 @@ class SearchRun:
             ControlBuilder(self._settings, generators[0], self._facts),
             journal=self._journal,
             model=generators[0],
-            spend_rest=len(tried) < min(self._settings.budget.trials, len(space.options)),
+            spend_rest=trials.has_more,
             on_progress=self._progress.make_step("reporting on the held-out questions"),
         )
         winner, report = self._decide_winner(candidate, report)
@@ -255,6 +264,17 @@ class SearchRun:
             candidate=candidate.key if candidate and winner == SINGLE else "",
             has_surrogate=estimate is not None,
         )
+
+    def _list_baselines(self, ranking: RankingResult) -> dict[str, Architecture]:
+        """What is a finalist without having been searched for: the best fuser as it was ranked, on the candidates of
+        several models; and best of n and majority of the best single model, at about as many calls."""
+        if self._settings.acquisition != "kg" or self._settings.algorithm != "smac":
+            return {}
+        controls = ControlBuilder(self._settings, ranking.generators[0], self._facts).build(BASELINE_CALLS)
+        found = {name: control.architecture for name, control in controls.items()}
+        if ranking.fusion:
+            found["ranked-fuser"] = ranking.fusion[ranking.fusers[0]].architecture
+        return found
 
     def _decide_winner(self, candidate: Confirmed | None, report: Mapping[str, Trial]) -> tuple[str, dict[str, Trial]]:
         """The winner's key, and the trials of the report under the names that they have by that."""
@@ -287,5 +307,6 @@ class SearchRun:
             penalty=settings.cost_weight * space.cost,
             seed=settings.seed,
             pareto=space.cost if settings.pareto else None,
+            last_calls=space.last_calls,
             choices=SmacChoices(**{field.name: getattr(settings, field.name) for field in fields(SmacChoices)}),
         )

@@ -165,6 +165,4 @@ def restrict_space(
         "them and to report it beside the controls at equal calls would take more than half of the budget; "
         f"{' and '.join(enough)} would be enough for all"
     )
-    options = tuple(space.options[n] for n in places)
-    per_answer = tuple(space.calls[n] for n in places)
-    return PlannedSpace(options, per_answer, space.cost[places], space.notes), note
+    return space.select(places), note

@@ -6,7 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +17,34 @@ INITIAL_DESIGN_SIZE = 10
 by, and more are worth less than its own choices (docs/search.md, Measured)."""
 
 
+MAX_DRAW_SETS = 8
+"""Sets of draws that trials may take where the search chooses: more were worth no more in benchmarks."""
+FRESH_DRAWS = MAX_DRAW_SETS + 1
+"""The first set of draws that no trial takes, unless a search was told to take more sets."""
+
+
+class Suggestion(NamedTuple):
+    """The trial that an optimizer would have next."""
+
+    number: int
+    """The configuration's place in the list."""
+    draws: int
+    """The set of draws, from 1."""
+    last_draws: int = 1
+    """Draws of the last layer."""
+
+
 @dataclass(frozen=True, slots=True)
 class SmacChoices:
     """What a user may choose of the search with SMAC3; the fields are those of `SearchSettings`."""
 
     initial_points: int = INITIAL_DESIGN_SIZE
     initial_design: str = "spread"
-    acquisition: str = "ei"
+    acquisition: str = "kg"
     xi: float = 0.0
     kappa: float = 2.0
+    draws: int | None = None
+    last_draws: int | None = None
 
 
 DEFAULT_CHOICES = SmacChoices()
@@ -59,17 +78,41 @@ class Optimizer(ABC):
             draws: the set of draws that the new trial takes.
         """
 
+    def suggest(self, pending: Mapping[int, int], draws: int = 1) -> Suggestion | None:
+        """The same with the set of draws and the draws of the last layer, where an optimizer chooses them: this one
+        takes what it is given, and one."""
+        number = self.ask(pending, draws)
+        return None if number is None else Suggestion(number, draws)
+
     @abstractmethod
-    def tell(self, number: int, performance: float | None, draws: int = 1, *, share: float = 1.0) -> None:
+    def tell(
+        self,
+        number: int,
+        performance: float | None,
+        draws: int = 1,
+        *,
+        share: float = 1.0,
+        last_draws: int = 1,
+        last_draw_variance: float | None = None,
+    ) -> None:
         """Report a trial. Later versions may tell more of it, by further keywords: take them as `**more`.
 
         Args:
             performance: from 0 to 1, cost not taken off; None when the trial failed.
             share: of the questions that have a score.
+            last_draws: draws of the last layer that it is the mean of.
+            last_draw_variance: what one of them adds to the variance of the performance; None where there was one.
         """
 
-    def tell_fresh_score(self, number: int, performance: float, draws: int) -> None:  # noqa: B027 (no model to learn it)
+    def tell_fresh_score(  # noqa: B027 (no model to learn it)
+        self, number: int, performance: float, draws: int, *, last_draws: int = 1
+    ) -> None:
         """Report what a finalist scored with a set of draws that no trial took."""
+
+    def list_paid(self, draws: int) -> list[int]:
+        """Untried configurations all of whose calls earlier trials with this set of draws have paid: the cheaper
+        beginnings of what was tried. Nothing where that is not known."""
+        return []
 
     def estimate(self) -> tuple[Array, Array] | None:
         """Mean and deviation of every configuration's performance; None without a model or a score.
@@ -118,7 +161,7 @@ class ListOptimizer(Optimizer):
     def _choose(self, free: Any) -> int:
         """One of the configurations for which `free` [configurations] is true; there is one."""
 
-    def tell(self, number: int, performance: float | None, draws: int = 1, *, share: float = 1.0) -> None:
+    def tell(self, number: int, performance: float | None, draws: int = 1, **more: Any) -> None:
         self._outcomes[number] = performance
 
     def _choose_at_random(self, free: Any) -> int:

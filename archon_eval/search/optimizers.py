@@ -86,6 +86,7 @@ def build_optimizer(
     penalty: Array,
     seed: int = 0,
     pareto: Array | None = None,
+    last_calls: Sequence[float] | None = None,
     choices: SmacChoices = DEFAULT_CHOICES,
 ) -> Optimizer:
     """An optimizer by its name: one of `ALGORITHMS`, or a user's own (`user_optimizers`).
@@ -94,7 +95,8 @@ def build_optimizer(
         calls: expected calls per question of each configuration.
         penalty: what the objective takes off each one's performance for its cost.
         pareto: cost of each, to look for the front instead of the best.
-        choices: of SMAC3's initial design and acquisition.
+        last_calls: of the expected calls, those of the last layer.
+        choices: of SMAC3's initial design, acquisition and draws.
 
     Raises:
         SearchError: SMAC3 is not installed, or a user's own optimizer cannot be built.
@@ -116,5 +118,5 @@ def build_optimizer(
     from archon_eval.search.smac_optimizer import ParetoOptimizer, SmacOptimizer
 
     if pareto is None:
-        return SmacOptimizer(configurations, penalty, seed, calls=calls, choices=choices)
+        return SmacOptimizer(configurations, penalty, seed, calls=calls, last_calls=last_calls, choices=choices)
     return ParetoOptimizer(configurations, pareto, seed, calls=calls, choices=choices)

@@ -12,6 +12,7 @@ generator's on nothing before it, nor tests'; a verdict's on one candidate; ever
 
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,8 +146,8 @@ def _share_rest(prefix: int, rest: float, evaluation: Sequence[CallGroup], inser
     return [((prefix, "rest"), rest)] if rest > 0 else []
 
 
-class PaidCallTracker:
-    """Keeps account for a list of configurations; the call store is what really answers."""
+class CallIndex:
+    """Which groups of calls each of a list of configurations has, and which configurations have a group."""
 
     def __init__(self, configurations: Sequence[Configuration], calls: Sequence[float]) -> None:
         numbers: dict[Any, int] = {}
@@ -156,19 +157,51 @@ class PaidCallTracker:
                 ids.append(numbers.setdefault(key, len(numbers)))
                 counts.append(count)
             starts.append(len(ids))
-        self._ids, self._calls, self._starts = np.array(ids), np.array(counts), np.array(starts)
-        self._size = len(numbers)
+        self._ids, self._starts = np.array(ids, dtype=np.int32), np.array(starts)
+        counted = np.array(counts, dtype=np.float32)
+        self.size = len(numbers)
+        """How many groups there are."""
+        self.whole: Array = np.add.reduceat(counted, self._starts[:-1], dtype=np.float64)
+        """[configurations]: calls per question."""
+        order = np.argsort(self._ids, kind="stable")
+        owners = np.repeat(np.arange(len(self.whole), dtype=np.int32), np.diff(self._starts))
+        self._owners, self._owned = owners[order], counted[order]
+        self._groups = np.searchsorted(self._ids[order], np.arange(len(numbers) + 1))
+
+    def list_groups(self, number: int) -> Any:
+        """A configuration's groups."""
+        return np.unique(self._ids[self._starts[number] : self._starts[number + 1]])
+
+    def list_owners(self, group: int) -> tuple[Any, Any]:
+        """The configurations that have a group, and the calls that it is of each."""
+        part = slice(self._groups[group], self._groups[group + 1])
+        return self._owners[part], self._owned[part]
+
+
+@lru_cache(maxsize=2)
+def index_calls(configurations: tuple[Configuration, ...], calls: tuple[float, ...]) -> CallIndex:
+    """The index of a list; a space of thousands takes seconds, and several parts of a search want it."""
+    return CallIndex(configurations, calls)
+
+
+class PaidCallTracker:
+    """Keeps account for a list of configurations; the call store is what really answers."""
+
+    def __init__(self, configurations: Sequence[Configuration], calls: Sequence[float]) -> None:
+        self._index = index_calls(tuple(configurations), tuple(calls))
         self._paid: dict[int, Any] = {}
+        self._unpaid: dict[int, Array] = {}
 
     def count_unpaid(self, draws: int) -> Array:
         """Calls per question that each configuration would still take with a set of draws."""
-        unpaid = np.where(self._get_paid_mask(draws)[self._ids], 0.0, self._calls)
-        totals: Array = np.add.reduceat(unpaid, self._starts[:-1])
-        return totals
+        return np.maximum(self._unpaid.get(draws, self._index.whole), 0.0)
 
     def mark_paid(self, number: int, draws: int) -> None:
         """The configuration is tried with these draws."""
-        self._get_paid_mask(draws)[self._ids[self._starts[number] : self._starts[number + 1]]] = True
-
-    def _get_paid_mask(self, draws: int) -> Any:
-        return self._paid.setdefault(draws, np.zeros(self._size, dtype=bool))
+        paid = self._paid.setdefault(draws, np.zeros(self._index.size, dtype=bool))
+        unpaid = self._unpaid.setdefault(draws, self._index.whole.copy())
+        for group in self._index.list_groups(number):
+            if not paid[group]:
+                owners, calls = self._index.list_owners(group)
+                np.subtract.at(unpaid, owners, calls)
+                paid[group] = True

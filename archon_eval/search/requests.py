@@ -19,6 +19,7 @@ def build_request(
     part: str,
     epochs: int = 1,
     first_epoch: int = 1,
+    last_draws: int = 1,
     shared_calls: float = 0,
 ) -> TrialRequest:
     """A request with the architecture's fingerprint in its key: a name may stand for another when a search goes on."""
@@ -29,6 +30,7 @@ def build_request(
         part=part,
         epochs=epochs,
         first_epoch=first_epoch,
+        last_draws=last_draws,
         shared_calls=shared_calls,
     )
 

@@ -3,15 +3,15 @@
 | SMAC3's | ours |
 |---|---|
 | model | `SurrogateModel`: a Gaussian process on features of architectures, trained on the run history's X and Y |
-| acquisition function | `ImprovementPerCall`: improvement by the square root of the calls that a trial still pays; \
-`ProbabilityPerCall`, `UpperBound` |
+| acquisition function | `GainPerCall`: what a trial would teach by the calls that it still pays; \
+`ImprovementPerCall`, `ProbabilityPerCall`, `UpperBound` |
 | acquisition maximizer | `ExhaustiveMaximizer`: looks at every configuration of the list |
 | initial design | `SpreadDesign`: each farthest from those before; `RandomDesign` |
 | intensifier | `OneTrialIntensifier`: each configuration once; a trial's seed is its set of draws |
 | run history encoder | `TrialEncoder`: a trial's draws and share of questions stand beside its configuration |
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,14 +28,23 @@ from smac.runhistory.dataclasses import TrialInfo, TrialKey, TrialValue
 from smac.runhistory.encoder.encoder import RunHistoryEncoder
 from smac.runhistory.enumerations import StatusType
 
+from archon_eval.search.knowledge_gradient import LAST_DRAWS, Choice, choose_by_gain
 from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE, SmacChoices
 from archon_eval.search.smac_space import ListedSpace
 from archon_eval.search.space import Array
 from archon_eval.search.surrogate import Observation, Surrogate
 
+_EXTRAS = {"share": 1.0, "last_draws": 1, "last_draw_variance": np.nan}
+"""What a trial's additional information holds, with what it is where nothing is said."""
+
+
+def _read_extras(said: Mapping[str, Any]) -> list[float]:
+    return [said.get(name, default) for name, default in _EXTRAS.items()]
+
 
 class TrialEncoder(RunHistoryEncoder):
-    """Run history to X [trials, axes + 2]: vector, set of draws, share of questions; and Y [trials, 1]: cost.
+    """Run history to X [trials, axes + 4]: vector, set of draws, share of questions, draws of the last layer and what
+    one of them adds to the variance (NaN: unknown); and Y [trials, 1]: cost.
 
     A trial under way has the cost NaN, a failed one infinity.
     """
@@ -47,11 +56,13 @@ class TrialEncoder(RunHistoryEncoder):
         self, trials: Mapping[TrialKey, TrialValue], store_statistics: bool = False
     ) -> tuple[Array, Array]:
         rows = [
-            [*self.runhistory.get_config(key.config_id).get_array(), key.seed, value.additional_info.get("share", 1.0)]
+            [*self.runhistory.get_config(key.config_id).get_array(), key.seed, *_read_extras(value.additional_info)]
             for key, value in trials.items()
         ]
         costs = [np.nan if value.status == StatusType.RUNNING else value.cost for value in trials.values()]
-        return np.array(rows).reshape(len(rows), self._n_params + 2), np.array(costs, dtype=float).reshape(-1, 1)
+        return np.array(rows).reshape(len(rows), self._n_params + len(_EXTRAS) + 1), np.array(
+            costs, dtype=float
+        ).reshape(-1, 1)
 
 
 class SurrogateModel(AbstractModel):
@@ -62,15 +73,26 @@ class SurrogateModel(AbstractModel):
 
     def __init__(self, listed: ListedSpace, rows: Array, seed: int) -> None:
         # SMAC3 counts the columns beside the configuration as features of an instance
-        super().__init__(listed.space, instance_features={"trial": [1, 1.0]}, pca_components=None, seed=seed)
+        super().__init__(
+            listed.space, instance_features={"trial": [1, *_EXTRAS.values()]}, pca_components=None, seed=seed
+        )
         self._listed, self.surrogate = listed, Surrogate(rows)
 
     def read_trials(self, X: Array, Y: Array) -> list[Observation]:
         """The rows as observations; one under way has the value NaN, a failed one minus infinity."""
         places = self._listed.find_places(X[:, : self._n_hps])
         return [
-            Observation(int(place), int(draws), -float(cost), share=float(share))
-            for place, (draws, share), cost in zip(places, X[:, self._n_hps :], Y[:, 0], strict=True)
+            Observation(
+                int(place),
+                int(draws),
+                -float(cost),
+                share=float(share),
+                last_draws=int(last_draws),
+                last_draw_variance=None if np.isnan(variance) else float(variance),
+            )
+            for place, (draws, share, last_draws, variance), cost in zip(
+                places, X[:, self._n_hps :], Y[:, 0], strict=True
+            )
         ]
 
     def _train(self, X: Array, Y: Array) -> "SurrogateModel":
@@ -78,8 +100,7 @@ class SurrogateModel(AbstractModel):
         scored = [trial for trial in trials if np.isfinite(trial.value)]
         self.surrogate.fit(scored)
         if pending := [trial for trial in trials if np.isnan(trial.value)]:
-            mean, effects = self.surrogate.mean, self.surrogate.draw_effects
-            values = [float(mean[trial.number]) + effects.get(trial.draws, 0.0) for trial in pending]
+            values = [self.surrogate.predict_score(trial.number, trial.draws) for trial in pending]
             self.surrogate.fit(scored, [replace(t, value=v) for t, v in zip(pending, values, strict=True)])
         return self
 
@@ -157,8 +178,48 @@ class UpperBound(ImprovementPerCall):
         return np.asarray(self._kappa * deviation - objective).reshape(-1, 1)
 
 
-def build_acquisition(listed: ListedSpace, penalty: Array, choices: SmacChoices) -> ImprovementPerCall:
+class GainPerCall(ImprovementPerCall):
+    """The knowledge gradient by the calls that a trial still pays, at its best set of draws and number of last draws.
+
+    It needs no root: what a cheap trial cannot teach, because others with its draws have taught it, is not in its gain.
+    """
+
+    def __init__(self, listed: ListedSpace, penalty: Array, surrogate: Surrogate) -> None:
+        super().__init__(listed, penalty)
+        self._surrogate = surrogate
+        self.open: Any = np.ones(len(listed.vectors), dtype=bool)
+        """[configurations]: whether it may be tried."""
+        self.unpaid: Mapping[int, Array] = {}
+        """Of each set of draws that may be taken, the calls that a trial would pay [configurations]."""
+        self.last_calls: Array = np.ones(len(listed.vectors))
+        """[configurations]: calls of another draw of the last layer."""
+        self.last_draws: Sequence[int] = LAST_DRAWS
+        """Draws of the last layer to choose between."""
+        self.choices: dict[int, Choice] = {}
+        """The best trial of each configuration that promises something, as computed last."""
+
+    def _compute(self, X: Array) -> Array:
+        with self._surrogate.limit_threads():
+            found = choose_by_gain(
+                self._surrogate,
+                self.penalty,
+                open=self.open,
+                unpaid=self.unpaid,
+                last_calls=self.last_calls,
+                last_draws=self.last_draws,
+            )
+        self.choices = {choice.number: choice for choice in found}
+        gains = np.full(len(self._listed.vectors), -1.0)
+        gains[list(self.choices)] = [choice.gain for choice in self.choices.values()]
+        return np.asarray(gains[self._listed.find_places(X)]).reshape(-1, 1)
+
+
+def build_acquisition(
+    listed: ListedSpace, penalty: Array, choices: SmacChoices, *, surrogate: Surrogate
+) -> ImprovementPerCall:
     """The acquisition function that the settings name."""
+    if choices.acquisition == "kg":
+        return GainPerCall(listed, penalty, surrogate)
     if choices.acquisition == "ucb":
         return UpperBound(listed, penalty, kappa=choices.kappa)
     kind = ProbabilityPerCall if choices.acquisition == "pi" else ImprovementPerCall
@@ -178,8 +239,7 @@ class ExhaustiveMaximizer(AbstractAcquisitionMaximizer):
         assert self._acquisition_function is not None
         # by vectors: SMAC3's way through objects would build thousands of them at every ask
         values = self._acquisition_function._compute(self._listed.vectors).ravel()
-        tried = np.array([config.get_array() for config in previous_configs])
-        values[self._listed.find_places(tried)] = -np.inf
+        values[[self._listed.find_place(config) for config in previous_configs]] = -np.inf
         best = int(values.argmax())
         return [(float(values[best]), self._listed.get_configuration(best))]
 
@@ -225,11 +285,11 @@ class OneTrialIntensifier(AbstractIntensifier):
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario, max_config_calls=1)
-        self.draws = 1
-        """The set of draws that the next trial takes: its seed."""
+        self.choose_draws: Callable[[ConfigSpace.Configuration], int] = lambda config: 1
+        """The set of draws that a configuration's trial takes: its seed."""
 
     def __iter__(self) -> Iterator[TrialInfo]:
         self.__post_init__()
         for config in self.config_generator:
             if not self.runhistory.has_config(config):  # as one that an earlier process left under way
-                yield TrialInfo(config, seed=self.draws)
+                yield TrialInfo(config, seed=self.choose_draws(config))

@@ -43,6 +43,7 @@ class ListedSpace:
         self._order = codes.argsort()
         self._sorted_codes = codes[self._order]
         self._objects: dict[int, ConfigSpace.Configuration] = {}
+        self._places: dict[bytes, int] = {}  # by vector
 
     def get_configuration(self, place: int) -> ConfigSpace.Configuration:
         """ConfigSpace's object of a configuration, always the same: equal ones may have different hashes."""
@@ -50,10 +51,21 @@ class ListedSpace:
             self._objects[place] = ConfigSpace.Configuration(self.space, vector=self.vectors[place])
         return self._objects[place]
 
+    def find_place(self, config: ConfigSpace.Configuration) -> int:
+        """Where a configuration is in the list; -1 for one that is not."""
+        return self._find_vector(config.get_array())
+
+    def _find_vector(self, vector: Array) -> int:
+        if not self._places:
+            self._places = {known.tobytes(): place for place, known in enumerate(self.vectors)}
+        return self._places.get(vector.tobytes(), -1)
+
     def find_places(self, vectors: Array) -> Any:
         """Where vectors [n, axes] are in the list; -1 for those that are not."""
         if vectors is self.vectors:
             return np.arange(len(vectors))
+        if len(vectors) == 1:  # SMAC3 asks for the trials one by one
+            return np.array([self._find_vector(vectors[0])])
         codes = _encode(vectors, self._weights)
         nearest = self._order[np.searchsorted(self._sorted_codes, codes).clip(max=len(self._sorted_codes) - 1)]
         # by the code where to look, by the vector whether it is the one: others may have the same code

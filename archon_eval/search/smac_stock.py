@@ -54,8 +54,8 @@ class StockSmacOptimizer(ListOptimizer):
             self._tell_facade(info, place, self._outcomes.get(place))
         return self._choose_at_random(free)
 
-    def tell(self, number: int, performance: float | None, draws: int = 1, *, share: float = 1.0) -> None:
-        super().tell(number, performance, draws, share=share)
+    def tell(self, number: int, performance: float | None, draws: int = 1, **more: Any) -> None:
+        super().tell(number, performance, draws, **more)
         if (info := self._asked.pop(number, None)) is not None:
             self._tell_facade(info, number, performance)
 

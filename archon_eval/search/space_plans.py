@@ -36,6 +36,8 @@ class PlannedSpace:
     options: tuple[PlannedArchitecture, ...]
     calls: tuple[float, ...]
     """Of each option, per answer."""
+    last_calls: tuple[float, ...]
+    """Of these calls, those of the last layer that asks a model."""
     cost: Array
     """[options], per question, in the objective's unit."""
     notes: tuple[str, ...] = ()
@@ -63,7 +65,23 @@ class PlannedSpace:
         options, notes = survey_space(settings, generators, fusers, with_tools=with_tools)
         calls = tuple(fmean(option.plan.calls) for option in options)
         cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
-        return cls(tuple(options), calls, cost, tuple(notes))
+        last_calls = tuple(map(_count_last_calls, options))
+        return cls(tuple(options), calls, last_calls, cost=cost, notes=tuple(notes))
+
+    def select(self, places: Sequence[int]) -> "PlannedSpace":
+        """The same with these options alone, in this order."""
+        return PlannedSpace(
+            options=tuple(self.options[place] for place in places),
+            calls=tuple(self.calls[place] for place in places),
+            last_calls=tuple(self.last_calls[place] for place in places),
+            cost=self.cost[list(places)],
+            notes=self.notes,
+        )
+
+
+def _count_last_calls(option: PlannedArchitecture) -> float:
+    last = option.plan.last_layer
+    return fmean(last.calls) if last is not None else 1.0
 
 
 def plan_space(

@@ -4,27 +4,31 @@
     surrogate.fit([Observation(3, 0, 0.62), Observation(141, 1, 0.71)])
     surrogate.mean, surrogate.deviation      # of every configuration, without the noise of a trial
 
-A score is what the architecture is worth, plus what its set of draws adds to all that share it, plus noise. Kernel:
-Matern 5/2 with a length per feature. Lengths and variances are the most probable ones under weak priors, so that a few
-noisy trials are not over-read. Fitting them again at every trial would cost more than it tells: see `REFIT_GROWTH`.
+A score is what the architecture is worth, plus what its set of draws adds to all that share it, plus what the set adds
+to architectures like it (they share most of their calls, and so their luck), plus noise. Part of the noise is that of
+the last layer: it is known where that was drawn several times, and falls with the number of draws. Kernel: Matern 5/2
+with a length per feature. Lengths and variances are the most probable ones under weak priors, so that a few noisy
+trials are not over-read. Fitting them again at every trial would cost more than it tells: see `REFIT_GROWTH`.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from archon_eval.search.posterior import Kernel, Posterior
 from archon_eval.search.space import Array
 
 REFIT_GROWTH = 1.3
 """The kernel's parameters are fitted again when there are this many times the scores of the last time: at every score,
 fitting would take most of an ask and change lengths by less than their uncertainty."""
-_JITTER = 1e-9
+MAX_FIT_SCORES = 200
+"""Scores that the parameters are fitted to, spread over all: with more, time grows by the cube and they hardly move."""
+JITTER = 1e-9
 """Keeps the covariance matrix positive definite where two rows of features are equal."""
-_MEAN_PRIOR_VARIANCE = 9.0
-"""Prior variance of the mean of all, of standardised scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Observation:
     """Performance from 0 to 1."""
     share: float = 1.0
     """Of the questions that it is the mean of: fewer, more noise."""
+    last_draws: int = 1
+    """Draws of the last layer that it is the mean of."""
+    last_draw_variance: float | None = None
+    """What one draw of the last layer adds to the variance of the value; None where there was one draw."""
 
 
 class _FitData(NamedTuple):
@@ -50,6 +58,8 @@ class _FitData(NamedTuple):
     """[scores, scores]: 1 where the set of draws is the same."""
     spread: Array
     """[scores]: what the noise variance is multiplied by."""
+    last: Array
+    """[scores]: variance by the draws of the last layer, standardised."""
     y: Array
     """[scores], standardised."""
 
@@ -64,13 +74,29 @@ class Surrogate:
         self.draw_effects: dict[int, float] = {}
         """What each set of draws probably added to the scores made with it."""
         width = rows.shape[1]
-        # log of: lengths, signal variance, noise variance, variance of sets of draws (of standardised values)
-        self._prior = np.array([*[log(sqrt(width)) + 0.5] * width, 0.0, log(0.3), log(0.1)])
-        self._spread = np.array([*[1.0] * width, 1.0, 1.5, 1.5])
-        self._parameter_cache: tuple[tuple[Observation, ...], Array] = ((), self._prior)
+        # log of: lengths, and of the variances of signal, noise, sets of draws, sets of draws by architecture
+        self._prior = np.array([*[log(sqrt(width)) + 0.5] * width, 0.0, log(0.2), log(0.1), log(0.2)])
+        self._spread = np.array([*[1.0] * width, 1.0, 1.5, 1.5, 1.5])
         self._last_fit: tuple[int, tuple[Observation, ...]] = (0, ())
         self._threads: Any = None
-        self._covariance_cache: tuple[bytes, list[int], Array] = (b"", [], np.empty((0, len(rows))))
+        self._fitted_to: tuple[Observation, ...] = ()
+        self.centre, self.scale = 0.0, 1.0
+        """What standardised values are: (value - centre) / scale."""
+        self.last_noise = 0.0
+        """Variance of a value by one draw of the last layer, standardised; 0 where it is not known apart."""
+        self._parameters = self._prior
+        self._weights: Array = np.zeros(0)
+        self.posterior = Posterior(rows, self._make_kernel())
+        """Of standardised values."""
+
+    @property
+    def noise(self) -> float:
+        """Variance of a value that is neither its set's nor the last layer's, standardised."""
+        return float(np.exp(self._parameters[-3]))
+
+    def _make_kernel(self) -> Kernel:
+        signal, _, common, local = np.exp(self._parameters[-4:])
+        return Kernel(np.exp(self._parameters[:-4]), float(signal), common=float(common), local=float(local))
 
     def fit(self, seen: Sequence[Observation], expected: Sequence[Observation] = ()) -> None:
         """Learn from scores; the same scores in the same order give the same posterior.
@@ -81,62 +107,72 @@ class Surrogate:
         scores = (*seen, *expected)
         if self._last_fit == (len(seen), scores):
             return
+        with self.limit_threads():
+            self._fit(seen, scores)
+        self._last_fit = (len(seen), scores)
+
+    def limit_threads(self) -> AbstractContextManager[Any]:
+        """One thread: matrices this small only lose by more, most of all beside other work."""
         if self._threads is None:
             from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
             self._threads = ThreadpoolController()
-        with self._threads.limit(limits=1):  # matrices this small only lose by threads, most of all beside other work
-            self._fit(seen, scores)
-        self._last_fit = (len(seen), scores)
+        limited: AbstractContextManager[Any] = self._threads.limit(limits=1)
+        return limited
 
     def _fit(self, seen: Sequence[Observation], scores: Sequence[Observation]) -> None:
         first = tuple(seen[: _find_refit_size(len(seen))])
-        known = np.array([score.value for score in first])
-        centre, scale = (known.mean(), max(known.std(), 1e-3)) if len(known) else (0.0, 1.0)
-        if self._parameter_cache[0] != first:
-            self._parameter_cache = (first, self._fit_parameters(first, (known - centre) / scale))
-        theta = self._parameter_cache[1]
-        signal, noise, common = np.exp(theta[-3:])
-        numbers = [score.number for score in scores]
-        between = self._compute_covariances(numbers, np.exp(theta[:-3]), signal)
-        same = _match_draws(scores)
-        own = between[:, numbers] + common * same + np.diag(noise * _compute_noise_scales(scores) + _JITTER)
-        half = np.linalg.inv(np.linalg.cholesky(own))
-        inverse = half.T @ half
-        y = (np.array([score.value for score in scores]) - centre) / scale
-        weight = inverse.sum(axis=1)
-        middle = float(weight @ y) / (float(weight.sum()) + 1 / _MEAN_PRIOR_VARIANCE)
-        weights = inverse @ (y - middle)
-        self.mean = centre + scale * (middle + between.T @ weights)
-        explained = half @ between
-        self.deviation = scale * np.sqrt(np.maximum(signal - np.einsum("ij,ij->j", explained, explained), 1e-12))
-        shifts = scale * common * (same @ weights)
-        self.draw_effects = {score.draws: float(shift) for score, shift in zip(scores, shifts, strict=True)}
+        if first != self._fitted_to or not self.posterior.count:
+            self._learn_parameters(first)
+        known = self.posterior
+        known.keep([(score.number, score.draws) for score in scores])
+        for score in scores[known.count :]:
+            known.add(score.number, score.draws, self._compute_noise(score))
+        y = (np.array([score.value for score in scores]) - self.centre) / self.scale
+        solved = known.solve(y)
+        self.mean = self.centre + self.scale * solved.mean
+        self.deviation = self.scale * np.sqrt(np.maximum(known.compute_variance(), 1e-12))
+        self._weights = solved.weights
+        draws = np.array([score.draws for score in scores])
+        common = known.kernel.common
+        self.draw_effects = {
+            int(each): float(self.scale * common * solved.weights[draws == each].sum()) for each in np.unique(draws)
+        }
 
-    def _compute_covariances(self, numbers: list[int], lengths: Array, signal: float) -> Array:
-        """Covariances of the scored configurations with all; rows are kept while the parameters stay."""
-        cached, kept, rows = self._covariance_cache
-        parameters = lengths.tobytes() + np.float64(signal).tobytes()
-        if cached != parameters:
-            kept, rows = [], rows[:0]
-        shared = next((n for n, (a, b) in enumerate(zip(kept, numbers, strict=False)) if a != b), len(kept))
-        shared = min(shared, len(numbers))
-        if new := numbers[shared:]:
-            scaled = self._rows / lengths
-            # one by one, so that the last digit does not depend on how many are new
-            more = [signal * compute_matern(np.square(scaled - scaled[number]).sum(axis=1)) for number in new]
-            rows = np.concatenate([rows[:shared], np.array(more)])
-        self._covariance_cache = (parameters, list(numbers), rows[: len(numbers)])
-        return self._covariance_cache[2]
+    def predict_score(self, number: int, draws: int) -> float:
+        """What a trial is expected to score: the mean, and what the set of draws adds to such an architecture."""
+        known = self.posterior
+        near = known.kernel.correlate(self._rows[number : number + 1], self._rows[known.numbers])[0]
+        shared = (known.draws == draws) * (known.kernel.common + known.kernel.local * near)
+        return float(self.mean[number] + self.scale * (shared @ self._weights))
 
-    def _fit_parameters(self, scores: Sequence[Observation], y: Array) -> Array:
+    def _compute_noise(self, score: Observation) -> float:
+        return (self.noise + self.last_noise / score.last_draws) / score.share + JITTER
+
+    def _learn_parameters(self, first: tuple[Observation, ...]) -> None:
+        """Scale and kernel from these scores; the posterior begins anew."""
+        values = np.array([score.value for score in first])
+        self.centre, self.scale = (float(values.mean()), max(float(values.std()), 1e-3)) if len(first) else (0.0, 1.0)
+        known = [variance for score in first if (variance := score.last_draw_variance) is not None]
+        self.last_noise = float(np.mean(known)) / self.scale**2 if known else 0.0
+        self._parameters = self._fit_parameters(first) if len(first) >= 3 else self._prior
+        self._fitted_to = first
+        self.posterior = Posterior(self._rows, self._make_kernel())
+
+    def _fit_parameters(self, scores: Sequence[Observation]) -> Array:
         from scipy.optimize import minimize
 
-        if len(y) < 3:
-            return self._prior
+        if len(scores) > MAX_FIT_SCORES:
+            scores = [scores[place] for place in np.linspace(0, len(scores) - 1, MAX_FIT_SCORES).astype(int)]
         rows = self._rows[[score.number for score in scores]]
-        apart = np.square(rows[:, None, :] - rows[None, :, :])
-        data = _FitData(apart, _match_draws(scores), _compute_noise_scales(scores), y=y)
+        draws = np.array([score.draws for score in scores])
+        data = _FitData(
+            apart=np.square(rows[:, None, :] - rows[None, :, :]),
+            same=(draws[:, None] == draws[None, :]).astype(np.float64),
+            spread=np.array([1 / score.share for score in scores]),
+            last=np.array([self.last_noise / (score.share * score.last_draws) for score in scores]),
+            y=(np.array([score.value for score in scores]) - self.centre) / self.scale,
+        )
         fit = minimize(
             self._compute_loss,
             self._prior,
@@ -151,13 +187,14 @@ class Surrogate:
 
     def _compute_loss(self, theta: Array, data: _FitData) -> tuple[float, Array]:
         """Negative log posterior of the parameters, and its gradient."""
-        apart, same, spread, y = data
-        inverse = np.exp(-2 * theta[:-3])
-        signal, noise, common = np.exp(theta[-3:])
+        apart, same, spread, last, y = data
+        inverse = np.exp(-2 * theta[:-4])
+        signal, noise, common, local = np.exp(theta[-4:])
         r = np.sqrt(5 * (apart @ inverse) + 1e-12)
         decay = np.exp(-r)
-        k = signal * (1 + r + r * r / 3) * decay
-        own = k + common * same + np.diag(noise * spread + _JITTER)
+        k = (1 + r + r * r / 3) * decay
+        amplitude = signal + local * same
+        own = k * amplitude + common * same + np.diag(noise * spread + last + JITTER)
         off = (theta - self._prior) / self._spread
         try:
             lower = np.linalg.cholesky(own)
@@ -167,12 +204,13 @@ class Surrogate:
         weights = whole @ y
         value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * off @ off
         outer = whole - np.outer(weights, weights)
-        slope = outer * (signal * (5 / 3) * (1 + r) * decay)
+        slope = outer * amplitude * (5 / 3) * (1 + r) * decay
         gradient = np.empty_like(theta)
-        gradient[:-3] = 0.5 * (slope.reshape(-1) @ apart.reshape(len(y) ** 2, -1)) * inverse
-        gradient[-3] = 0.5 * (outer * k).sum()
-        gradient[-2] = 0.5 * (np.diag(outer) * spread).sum() * noise
-        gradient[-1] = 0.5 * (outer * same).sum() * common
+        gradient[:-4] = 0.5 * (slope.reshape(-1) @ apart.reshape(len(y) ** 2, -1)) * inverse
+        gradient[-4] = 0.5 * (outer * k).sum() * signal
+        gradient[-3] = 0.5 * (np.diag(outer) * spread).sum() * noise
+        gradient[-2] = 0.5 * (outer * same).sum() * common
+        gradient[-1] = 0.5 * (outer * same * k).sum() * local
         return float(value), gradient + off / self._spread
 
 
@@ -182,19 +220,3 @@ def _find_refit_size(count: int) -> int:
     while (following := max(size + 1, int(size * REFIT_GROWTH))) <= count:
         size = following
     return size
-
-
-def _match_draws(scores: Sequence[Observation]) -> Any:
-    draws = np.array([score.draws for score in scores])
-    return (draws[:, None] == draws[None, :]).astype(np.float64)
-
-
-def _compute_noise_scales(scores: Sequence[Observation]) -> Array:
-    return np.array([1 / score.share for score in scores])
-
-
-def compute_matern(squares: Array) -> Array:
-    """Correlation at squared distances, in lengths: Matern 5/2."""
-    r = np.sqrt(5 * squares)
-    covariance: Array = (1 + r + r * r / 3) * np.exp(-r)
-    return covariance

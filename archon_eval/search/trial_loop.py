@@ -1,12 +1,13 @@
 """The search stage: ask the optimizer, evaluate, tell it, until the budget for trials is spent."""
 
 import time
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.confirm import Confirmation
 from archon_eval.search.convergence import explain_convergence
 from archon_eval.search.deviations import estimate_value
+from archon_eval.search.informative import InformativeQuestions
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prepare import PlannedSpace
@@ -14,8 +15,22 @@ from archon_eval.search.progress import ProgressReporter
 from archon_eval.search.scheduler import TrialScheduler
 from archon_eval.search.trial import Trial, TrialRequest
 
+DRAW_SETS_IN_TURN = 3
+"""Sets of draws where neither the user nor the optimizer chooses them."""
 MAX_INITIAL_FAILURES = 5
 """So many failed trials before the first that succeeds end a search: a key or a judge is wrong, not an architecture."""
+
+
+class _TrialPlan(NamedTuple):
+    """How an architecture is to be tried."""
+
+    draws: int
+    """The set of draws."""
+    last_draws: int = 1
+    phase: int = 0
+    """Of the questions that it asks."""
+    is_free: bool = False
+    """Whether other trials have paid for all of its calls, so that it counts as no trial of the budget."""
 
 
 class TrialLoop:
@@ -39,8 +54,14 @@ class TrialLoop:
         """
         self._settings, self._scheduler, self._space, self._optimizer = scheduler.settings, scheduler, space, optimizer
         self._confirmation, self._journal, self._progress = confirmation, journal, progress
-        self._workers, self._began, self._asked = workers, began, 0
+        self._workers, self._began, self._is_replaying = workers, began, False
+        self._asked, self._free = 0, 0
         self._tried: dict[int, Trial] = {}
+        self._chosen: list[Trial] = []
+        """Those that the optimizer chose, in the order told; the others were paid for by these."""
+        self._questions = InformativeQuestions(self._settings, scheduler.splits, journal)
+        self._plans: dict[str, _TrialPlan] = {}
+        """By the key of the request."""
         self._open: list[tuple[int, TrialRequest]] = []
         """Asked for, and not yet begun by this process."""
         self._pending: dict[str, tuple[int, TrialRequest]] = {}
@@ -59,7 +80,7 @@ class TrialLoop:
         """
         self._progress.report("searching", total=self._max_trials)
         self._replay_journal()
-        self._pace = (time.monotonic(), len(self._tried), self._scheduler.ledger.calls)
+        self._pace = (time.monotonic(), len(self._chosen), self._scheduler.ledger.calls)
         while True:
             self._start_trials()
             if not self._pending:
@@ -68,8 +89,14 @@ class TrialLoop:
             for request in self._scheduler.wait_for_finished():
                 self._record_trial(*self._pending.pop(request.key))
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there are trials that were not tried, the budget's number of them among these."""
+        return self._count_chosen() < self._settings.budget.trials and len(self._tried) < len(self._space.options)
+
     def _replay_journal(self) -> None:
         """Tell the optimizer what earlier processes found out; what they left under way is open."""
+        self._is_replaying = True
         asked = self._journal.list_entries("ask")
         options = self._space.options if asked else ()  # the fingerprints of a large space take a minute
         numbers = {option.architecture.fingerprint: number for number, option in enumerate(options)}
@@ -79,12 +106,22 @@ class TrialLoop:
                 note = f"trial {line['number']} is left out: its architecture is no longer in the space"
                 self._progress.notes.append(note)
                 continue
-            request = self._build_request(line["number"], number)
+            plan = _TrialPlan(
+                line.get("draws") or self._pick_draw_set(line["number"]),
+                line.get("last_draws", 1),
+                phase=line.get("phase", 0),
+                is_free=line.get("free", False),
+            )
+            request = self._build_request(line["number"], number, plan)
             if self._scheduler.is_finished(request.key):
                 self._record_trial(number, request)
             else:
                 self._open.append((number, request))
-        self._asked = len(asked)
+        self._asked, self._free = len(asked), sum(line.get("free", False) for line in asked)
+        self._is_replaying = False
+        for trial in list(self._tried.values()):
+            if trial.performance is not None:
+                self._open_paid_trials(self._plans[trial.key].draws)
 
     def _start_trials(self) -> None:
         """Keep as many trials under way as there are workers, while the budget allows it."""
@@ -108,18 +145,38 @@ class TrialLoop:
 
     def _ask(self) -> bool:
         """Open the next trial; whether there is one."""
-        if self._asked >= self._settings.budget.trials or self._is_out_of_time() or self._has_converged():
+        if self._count_chosen() >= self._settings.budget.trials or self._is_out_of_time() or self._has_converged():
             return False
         pending = {number: request.first_epoch for number, request in self._pending.values()}
-        number = self._optimizer.ask(pending, self._pick_draw_set(self._asked))
-        if number is None:
+        suggested = self._optimizer.suggest(pending, self._pick_draw_set(self._count_chosen()))
+        if suggested is None:
             return False
-        option = self._space.options[number]
-        asked = {"number": self._asked, "fingerprint": option.architecture.fingerprint}
-        self._journal.add("ask", {**asked, "name": option.configuration.key})
-        self._open.append((number, self._build_request(self._asked, number)))
-        self._asked += 1
+        plan = _TrialPlan(suggested.draws, suggested.last_draws, phase=self._questions.phase)
+        self._open_trial(suggested.number, plan)
         return True
+
+    def _open_trial(self, number: int, plan: "_TrialPlan") -> None:
+        """Write down that a trial is asked for, and have it begin when it can."""
+        option = self._space.options[number]
+        said = {"number": self._asked, "draws": plan.draws, "last_draws": plan.last_draws, "phase": plan.phase}
+        named = {"fingerprint": option.architecture.fingerprint, "name": option.configuration.key}
+        self._journal.add("ask", {**said, **named, "free": plan.is_free})
+        self._open.append((number, self._build_request(self._asked, number, plan)))
+        self._asked += 1
+        self._free += plan.is_free
+
+    def _count_chosen(self) -> int:
+        """Trials that the optimizer chose, those under way too."""
+        return self._asked - self._free
+
+    def _open_paid_trials(self, draws: int) -> None:
+        """Have architectures tried all of whose calls are paid: their scores cost nothing where no judge gives them."""
+        if any(result.judges for result in self._scheduler.results.values()):
+            return
+        known = {*self._tried, *(number for number, _ in self._open), *(number for number, _ in self._pending.values())}
+        for number in self._optimizer.list_paid(draws):
+            if number not in known:
+                self._open_trial(number, _TrialPlan(draws, phase=self._questions.phase, is_free=True))
 
     def _has_converged(self) -> bool:
         performances = {number: trial.performance for number, trial in self._tried.items()}
@@ -129,24 +186,38 @@ class TrialLoop:
             self._progress.notes.append(why)
         return True
 
-    def _build_request(self, asked: int, number: int) -> TrialRequest:
+    def _build_request(self, asked: int, number: int, plan: "_TrialPlan") -> TrialRequest:
         option = self._space.options[number]
-        return TrialRequest(
+        request = TrialRequest(
             key=f"search/{asked}/{option.architecture.fingerprint[:6]}",
             architecture=option.architecture,
             plan=option.plan,
             part="trial",
-            first_epoch=self._pick_draw_set(asked),
+            first_epoch=plan.draws,
+            last_draws=plan.last_draws,
+            questions=self._questions.list_asked(plan.phase),
         )
+        self._plans[request.key] = plan
+        return request
 
     def _pick_draw_set(self, asked: int) -> int:
-        """Trials take the sets of draws in turn."""
-        return 1 + asked % self._settings.draws
+        """Trials whose set of draws nothing chooses take the sets in turn."""
+        return 1 + asked % (self._settings.draws or DRAW_SETS_IN_TURN)
 
     def _record_trial(self, number: int, request: TrialRequest) -> None:
-        trial = self._tried[number] = self._scheduler.build_trial(request)
-        share = trial.questions / self._scheduler.count_questions(request)
-        self._optimizer.tell(number, trial.performance, request.first_epoch, share=share or 1.0)
+        plan = self._plans[request.key]
+        answered = self._scheduler.build_trial(request)
+        trial = self._tried[number] = self._questions.complete(answered, plan.phase)
+        share = answered.questions / self._scheduler.count_questions(request)
+        variance = answered.last_draw_variance
+        self._optimizer.tell(
+            number,
+            trial.performance,
+            request.first_epoch,
+            share=share or 1.0,
+            last_draws=plan.last_draws,
+            last_draw_variance=None if variance is None else variance * answered.questions / trial.questions**2,
+        )
         name = f"{request.key} ({self._space.options[number].configuration.key})"
         if trial.performance is None:
             self._progress.notes.append(f"{name} failed: {trial.error}")
@@ -157,6 +228,15 @@ class TrialLoop:
             self._stop(f"a scorer gives no numbers: {trial.error}")
         if failed == len(self._tried) >= MAX_INITIAL_FAILURES:
             self._stop(f"the first {MAX_INITIAL_FAILURES} trials failed; the last: {trial.error}")
+        if not plan.is_free:
+            self._chosen.append(trial)
+            if left := self._questions.drop(self._chosen):
+                self._progress.notes.append(
+                    f"{left} dev questions tell architectures apart no more after {len(self._chosen)} trials: later "
+                    "trials do not ask them, and finalists do"
+                )
+        if trial.performance is not None and not self._is_replaying:
+            self._open_paid_trials(request.first_epoch)
         self._report_incumbent()
 
     def _stop(self, why: str) -> NoReturn:
@@ -174,7 +254,7 @@ class TrialLoop:
             value, deviation = estimate_value(self._tried[best[0]], known)
         self._progress.report(
             "searching",
-            done=len(self._tried),
+            done=len(self._chosen),
             total=self._max_trials,
             trials=len(self._tried),
             options=len(self._space.options),
@@ -186,7 +266,7 @@ class TrialLoop:
 
     def _estimate_seconds_left(self) -> float | None:
         """At this process's pace, until all are tried or the calls or the time for trials are spent."""
-        tried, ledger = len(self._tried), self._scheduler.ledger
+        tried, ledger = len(self._chosen), self._scheduler.ledger
         if self._pace is None or tried == self._pace[1]:
             return None
         since, before, paid_before = self._pace

@@ -26,7 +26,8 @@ MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
 
 
 def settings(**more):
-    given = {"tasks": [TASK], "models": MODELS, "space": "small", "budget": {"trials": 8}, "finalists": 3, **more}
+    given = {"tasks": [TASK], "models": MODELS, "space": "small", "budget": {"trials": 8}, "finalists": 3}
+    given |= {"acquisition": "ei", "draws": 3, **more}
     return load_settings(given)
 
 

@@ -113,7 +113,7 @@ def test_pareto_asks_for_cheap_and_for_good():
         optimiser.tell(place, float(true[place]))
     asked = [cost[p] for p in list(optimiser.outcomes)[10:]]
     assert min(asked) < np.quantile(cost, 0.1)
-    assert max(asked) > np.quantile(cost, 0.5)
+    assert max(asked) >= np.quantile(cost, 0.5)
 
 
 def test_the_surrogate_survives_constant_and_tiny_data():
@@ -192,16 +192,16 @@ def test_the_run_history_is_the_record_of_trials():
 def test_the_model_learns_from_the_costs_that_smac_gives_it():
     optimiser = ran("smac", PAPER, 12)
     X, Y = optimiser._encoder.transform()
-    assert X.shape == (12, len(optimiser._listed.space) + 2) and set(X[:, -2]) == {1}
+    assert X.shape == (12, len(optimiser._listed.space) + 4) and set(X[:, -4]) == {1}
     model, probe = optimiser._model, optimiser._listed.vectors[[5, 900, 3000]]
     before = model.train(X, Y).predict_marginalized(probe)[0]
     assert model.train(X, Y + 0.25).predict_marginalized(probe)[0] == pytest.approx(before + 0.25)
-    assert model.predict(X)[0] == pytest.approx(model.predict_marginalized(X[:, :-2])[0])
+    assert model.predict(X)[0] == pytest.approx(model.predict_marginalized(X[:, :-4])[0])
     pending = np.vstack([Y[:-1], [[np.nan]]])  # as expected, so that only doubt about it falls
-    less = model.train(X[:-1], Y[:-1]).predict_marginalized(X[-1:, :-2])
-    more = model.train(X, pending).predict_marginalized(X[-1:, :-2])
+    less = model.train(X[:-1], Y[:-1]).predict_marginalized(X[-1:, :-4])
+    more = model.train(X, pending).predict_marginalized(X[-1:, :-4])
     assert more[0] == pytest.approx(less[0], abs=1e-3) and more[1] < less[1]
-    failed = model.train(X, np.vstack([Y[:-1], [[np.inf]]])).predict_marginalized(X[-1:, :-2])
+    failed = model.train(X, np.vstack([Y[:-1], [[np.inf]]])).predict_marginalized(X[-1:, :-4])
     assert failed[0] == less[0] and failed[1] == less[1]
 
 
