@@ -9,11 +9,13 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.plan import plan
 from archon_eval.errors import SearchError
+from archon_eval.models.prices import load_prices
 from archon_eval.runs.door import DoorChoice
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
@@ -273,7 +275,15 @@ class SearchRun:
         controls = ControlBuilder(self._settings, ranking.generators[0], self._facts).build(BASELINE_CALLS)
         found = {name: control.architecture for name, control in controls.items()}
         if ranking.fusion:
-            found["ranked-fuser"] = ranking.fusion[ranking.fusers[0]].architecture
+            ranked = ranking.fusion[ranking.fusers[0]].architecture
+            name = f"{len(ranked.layers[0])} models, fused by {ranking.fusers[0]}"
+            found["ranked-fuser"] = replace(ranked, name=name)  # not that of the single model
+        prices = load_prices(self._settings.prices)
+        for name, architecture in [*found.items()]:
+            if exceeded := self._settings.limits.find_exceeded(plan(architecture, prices=prices)):
+                words = ", ".join(f"{limit} {takes:.4g}" for limit, takes in exceeded.items())
+                self._progress.notes.append(f"{name} is no finalist: it exceeds the limits per question ({words})")
+                del found[name]
         return found
 
     def _decide_winner(self, candidate: Confirmed | None, report: Mapping[str, Trial]) -> tuple[str, dict[str, Trial]]:

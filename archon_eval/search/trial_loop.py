@@ -196,6 +196,7 @@ class TrialLoop:
             first_epoch=plan.draws,
             last_draws=plan.last_draws,
             questions=self._questions.list_asked(plan.phase),
+            shared_calls=option.plan.calls[1] if plan.is_free else 0,
         )
         self._plans[request.key] = plan
         return request
