@@ -141,6 +141,7 @@ def _check_same_search(
 ) -> None:
     taken = {task: choice.door for task, choice in doors.items()}
     header = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
+    header["trial_draws"] = settings.trial_draws
     for line in journal.list_entries("search"):
         changed = [name for name, value in settings.digests.items() if value != line.get("each", {}).get(name)]
         if line["settings"] != header["settings"]:
@@ -152,6 +153,8 @@ def _check_same_search(
                     f"{folder} holds a search through another door ({task}: {before.get(task)}), and this one's is "
                     f"{choice.door} ({choice.reason}): choose another -o, or --door"
                 )
+        if line.get("trial_draws", settings.trial_draws) != settings.trial_draws:  # fresh ones begin after these
+            raise _make_other_search_error(folder, "other settings (draws)")
         if line["data"] != header["data"]:
             raise _make_other_search_error(folder, "other data or prompts")
         return

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archon_eval.errors import SearchError
 from archon_eval.search.config import load_settings
 from archon_eval.search.loop import search
 from archon_eval.search.smac_optimizer import SmacOptimizer
@@ -91,3 +92,13 @@ def test_what_needs_no_search_is_a_finalist_within_the_limits_alone(tmp_path: Pa
     free = search(settings(), tmp_path / "free", fake_run)
     names = {finalist.key: finalist.trial.architecture.name for finalist in free.finalists}
     assert "best-of-n" in names and names["ranked-fuser"] == f"3 models, fused by {free.fusers[0]}"
+
+
+@pytest.mark.parametrize(("first", "then"), [({}, {"draws": 3}), ({"draws": 3}, {})])
+def test_fresh_draws_stay_those_that_no_trial_took(first: Any, then: Any, tmp_path: Path, fake_run: Any) -> None:
+    fake_run.stop_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        search(settings(**first), tmp_path, fake_run)
+    fake_run.stop_after = -1
+    with pytest.raises(SearchError, match=r"other settings \(draws\)"):
+        search(settings(**then), tmp_path, fake_run)
