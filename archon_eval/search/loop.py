@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
@@ -140,7 +141,7 @@ def _check_same_search(
     journal: Journal, settings: SearchSettings, digest: str, *, doors: Mapping[str, DoorChoice], folder: Path
 ) -> None:
     taken = {task: choice.door for task, choice in doors.items()}
-    header = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
+    header: dict[str, Any] = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
     header["trial_draws"] = settings.trial_draws
     for line in journal.list_entries("search"):
         changed = [name for name, value in settings.digests.items() if value != line.get("each", {}).get(name)]
