@@ -317,7 +317,9 @@ def _read_runs(
 def _describe_outcome(summary: Mapping[str, Any]) -> str:
     words = [str(recommended["sentence"])] if (recommended := summary.get("recommendation")) else []
     free = f" ({summary['free_trials']} of them for nothing)" if summary.get("free_trials") else ""
-    words.append(f"{summary['trials']} of {summary['space']} architectures tried{free}; the winner is {summary['winner']}.")
+    words.append(
+        f"{summary['trials']} of {summary['space']} architectures tried{free}; the winner is {summary['winner']}."
+    )
     if summary.get("verdict"):
         words.append(str(summary["verdict"]))
     for name, against in summary.get("winner_against", {}).items():

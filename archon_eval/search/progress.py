@@ -53,7 +53,9 @@ class ProgressReporter:
     def __init__(self, ledger: BudgetLedger, on_progress: Callable[[SearchProgress], None], journal: Journal) -> None:
         self._ledger, self._on_progress, self._journal = ledger, on_progress, journal
         self.notes: list[str] = []
-        self._written_steps = {(line["stage"], line["done"], line["trials"]) for line in journal.list_entries("progress")}
+        self._written_steps = {
+            (line["stage"], line["done"], line["trials"]) for line in journal.list_entries("progress")
+        }
         self._stage, self._written_notes = "", 0
 
     def report(self, stage: str, **more: Any) -> None:
