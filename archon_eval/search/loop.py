@@ -9,7 +9,7 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from archon_eval.architecture.spec import Architecture
@@ -273,9 +273,7 @@ class SearchRun:
         controls = ControlBuilder(self._settings, ranking.generators[0], self._facts).build(BASELINE_CALLS)
         found = {name: control.architecture for name, control in controls.items()}
         if ranking.fusion:
-            fuser = ranking.fusers[0]
-            fused = ranking.fusion[fuser].architecture  # which is named after its fuser, as the single model is
-            found["ranked-fuser"] = replace(fused, name=f"{fuser} fuses {len(fused.layers[0])} models")
+            found["ranked-fuser"] = ranking.fusion[ranking.fusers[0]].architecture
         return found
 
     def _decide_winner(self, candidate: Confirmed | None, report: Mapping[str, Trial]) -> tuple[str, dict[str, Trial]]:
