@@ -104,11 +104,12 @@ def _render_search(search: Search) -> Iterable[str]:
         yield from _render_table(RANKING_COLUMNS, list_ranking_cells(search.ranking))
     best = sorted(search.trials, key=lambda trial: -(trial.expected or trial.performance or -1.0))[:MAX_TOP_TRIALS]
     rows = [
-        [t.name, t.layers, format_cost(t.performance), format_cost(t.expected), f"{t.calls:.1f}", t.error] for t in best
+        [t.name, t.layers, format_cost(t.performance), format_cost(t.expected), f"{t.calls:.1f}", t.drawn, t.error]
+        for t in best
     ]
     if not rows and search.progress:
         return
-    yield from _render_table(["architecture", "layers", "dev score", "surrogate", "calls", "problem"], rows)
+    yield from _render_table(["architecture", "layers", "dev score", "surrogate", "calls", "draws", "problem"], rows)
 
 
 def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -15,6 +15,7 @@ FINALIST_COLUMNS = ("finalist or control", "score (95%)", "questions", "calls", 
 
 def list_progress_facts(progress: SearchProgress) -> list[tuple[str, str]]:
     """What, and how much; without what is not known."""
+    free = len(progress.trials) - progress.chosen_trials
     many = f", {progress.done} of {progress.total}" if progress.total else ""
     failed = sum(trial.scored.performance is None for trial in progress.trials)
     most = f" of {progress.max_trials:,.0f}" if progress.max_trials else ""
@@ -22,7 +23,8 @@ def list_progress_facts(progress: SearchProgress) -> list[tuple[str, str]]:
     every = progress.calls + progress.reused
     facts = {
         "stage": f"{progress.stage}{many}" if progress.stage else "",
-        "trials": f"{len(progress.trials)}{most}{space}" if progress.trials or progress.options else "",
+        "trials": f"{progress.chosen_trials}{most}{space}" if progress.trials or progress.options else "",
+        "free trials": f"{free}, all of whose calls other trials had paid for" if free else "",
         "failed trials": str(failed) if failed else "",
         "calls paid": _format_spent(progress.calls, progress.budget.get("calls")),
         "dollars": _format_spent(progress.dollars, progress.budget.get("dollars"), "$", 2),

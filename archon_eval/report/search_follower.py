@@ -58,6 +58,8 @@ class SearchFollower:
         self._notes: dict[str, None] = {}
         self._names: dict[str, str] = {}
         """A trial's number, or the key of evals -> the architecture's name."""
+        self._asked: dict[str, dict[str, Any]] = {}
+        """A trial's number -> how it was asked for."""
         self._results: dict[str, dict[str, dict[str, Any]]] = {}
         """What evals are of -> task -> the line of its last result."""
         self._begun: dict[tuple[str, str], None] = {}
@@ -127,6 +129,7 @@ class SearchFollower:
             self._take_incumbent(line)
         elif kind == "ask":
             self._names[str(line["number"])] = str(line.get("name", ""))
+            self._asked[str(line["number"])] = dict(line)
         elif kind == "start":
             base, task = split_key(line["key"], self._tasks)
             self._tasks.setdefault(task)
@@ -171,7 +174,8 @@ class SearchFollower:
             return f"{name}, fresh draws" if stage == "confirm" else name
         name = own or self._read_name(base)
         if stage == "confirm":
-            return f"{'best single model' if rest.startswith('single/') else rest}{name and ': ' + name}, fresh draws"
+            what = rest.partition("/")[0]
+            return f"{'best single model' if what == 'single' else what}{name and ': ' + name}, fresh draws"
         if stage == "report":
             return f"{rest.partition('/')[0]}{name and ': ' + name}, held-out"
         return name or base
@@ -217,6 +221,7 @@ class SearchFollower:
             scored = replace(scored, error=str(exc))
         except (KeyError, TypeError, DataError) as exc:
             scored = replace(scored, error=f"its result is of another version ({exc})")
+        asked = self._asked.get(base.split("/")[1], {}) if base.startswith("search/") else {}
         summary = EvalSummary(
             key=base,
             label=self._label(base),
@@ -225,6 +230,9 @@ class SearchFollower:
             high=high,
             paid=sum(int(line["result"].get("calls", 0)) for line in lines),
             reused=sum(int(line["result"].get("reused", 0)) for line in lines),
+            draws=asked.get("draws"),
+            last_draws=asked.get("last_draws", 1),
+            is_free=asked.get("free", False),
         )
         return self._summaries.setdefault(base, summary)
 

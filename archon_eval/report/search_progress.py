@@ -16,7 +16,7 @@ from archon_eval.runs.scored_results import ScoredResults
 
 State = Literal["waiting", "running", "stopped", "unknown", "ended"]
 """`waiting`: nothing is there yet; `unknown`: nothing says whether its process still runs."""
-_KEY = re.compile(r"(.+?/(?:[0-9a-f]{6}|[0-9a-f]{8}|\d+))@(.+)", re.DOTALL)
+_KEY = re.compile(r"(.+?/(?:[0-9a-f]{6}|[0-9a-f]{8}|\d+(?:x\d+)?))@(.+)", re.DOTALL)
 """An eval's key: what was asked for, and the task."""
 
 
@@ -44,6 +44,12 @@ class EvalSummary:
     high: float | None
     paid: int
     reused: int
+    draws: int | None = None
+    """The set of draws of a trial; None where its journal does not say it."""
+    last_draws: int = 1
+    """Draws of its last layer."""
+    is_free: bool = False
+    """Whether other trials had paid for all of its calls, so that it counts as no trial of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,11 @@ class SearchProgress:
     ranking: tuple[RankedModel, ...] = ()
     cost_unit: str = "calls"
     problems: tuple[str, ...] = ()
+
+    @property
+    def chosen_trials(self) -> int:
+        """Trials that count in the budget's number."""
+        return sum(not trial.is_free for trial in self.trials)
 
 
 def describe_progress(progress: SearchProgress) -> str:

@@ -44,6 +44,19 @@ class TrialSummary:
     low: float | None = None
     """The ends of the 95% interval of its performance; None where they are not known."""
     high: float | None = None
+    draws: int | None = None
+    """The set of draws that it had; None where an earlier version does not say it."""
+    last_draws: int = 1
+    """Draws of its last layer."""
+    is_free: bool = False
+    """Whether other trials had paid for all of its calls, so that it counts as no trial of the budget."""
+
+    @property
+    def drawn(self) -> str:
+        """Its draws in words: `set 3, last layer x2, free`; empty where they are not known."""
+        words = [f"set {self.draws}"] if self.draws is not None else []
+        words += [f"last layer x{self.last_draws}"] if self.last_draws > 1 else []
+        return ", ".join(words + ["free"] * self.is_free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,7 @@ def build_unfinished_search(path: str | os.PathLike[str], progress: SearchProgre
         "state": progress.state,
         "stage": progress.stage,
         "trials": len(progress.trials),
+        "free_trials": len(progress.trials) - progress.chosen_trials,
         "space": progress.options,
         "calls_paid": progress.calls,
         "calls_reused": progress.reused,
@@ -212,6 +226,9 @@ def _summarize_eval(trial: EvalSummary, unit: str) -> TrialSummary:
         error=scored.error,
         low=trial.low,
         high=trial.high,
+        draws=trial.draws,
+        last_draws=trial.last_draws,
+        is_free=trial.is_free,
     )
 
 
@@ -235,6 +252,9 @@ def _parse_trial(row: Mapping[str, str]) -> TrialSummary:
         paid=int(row["calls_paid"]),
         reused=int(row["calls_reused"]),
         error=row["error"],
+        draws=int(row["draws"]) if row.get("draws") else None,
+        last_draws=int(row.get("last_draws") or 1),
+        is_free=row.get("free") == "True",
     )
 
 
@@ -296,7 +316,10 @@ def _read_runs(
 
 def _describe_outcome(summary: Mapping[str, Any]) -> str:
     words = [str(recommended["sentence"])] if (recommended := summary.get("recommendation")) else []
-    words.append(f"{summary['trials']} of {summary['space']} architectures tried; the winner is {summary['winner']}.")
+    free = f" ({summary['free_trials']} of them for nothing)" if summary.get("free_trials") else ""
+    words.append(
+        f"{summary['trials']} of {summary['space']} architectures tried{free}; the winner is {summary['winner']}."
+    )
     if summary.get("verdict"):
         words.append(str(summary["verdict"]))
     for name, against in summary.get("winner_against", {}).items():

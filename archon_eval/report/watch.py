@@ -93,7 +93,7 @@ class WatchedSearch:
             progress = self._follower.build_progress()
             search = build_unfinished_search(self.folder, progress)
             data = ReportData((), (search,), search.problems)
-            trials = len(progress.trials)
+            trials = progress.chosen_trials
             stage = progress.stage if process == "running" else f"{process}, {progress.stage or 'nothing yet'}"
             self.state = WatchState(version, data, stage=stage, trials=trials, max_trials=progress.max_trials)
         self._shown = process

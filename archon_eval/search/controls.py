@@ -54,27 +54,37 @@ class ControlBuilder:
         self._shared_share = 1 if shares else 0
         self._has_many_samples = max(settings.space.samples, default=1) > settings.space.max_candidates
 
-    def build(self, calls: int) -> dict[str, Control]:
+    def build(self, calls: int, winner: str = "") -> dict[str, Control]:
         """The controls of an architecture that makes so many calls; none for a single call.
 
         Best of n has one sample fewer, for the ranker's call, and at least `MIN_SAMPLES`; majority has as many samples
         as calls, where the tasks' answers can be voted on.
+
+        Args:
+            winner: the architecture's fingerprint; it is no control of its own.
         """
         if calls < MIN_SAMPLES:
             return {}
         samples = self._choose_ranked_samples(calls)
-        controls = {BEST_OF_N: Control(self._build_ranked(samples), self._shared_share)}
+        controls, ranked = {}, self._build_ranked(samples)
+        if ranked.fingerprint != winner:
+            controls[BEST_OF_N] = Control(ranked, self._shared_share)
         if calls >= MIN_VOTES and not self._obstacles:
             name = f"{self._model} x {calls}, majority"
             voted = build_from_layers(name, self._sample(calls), {"vote": {"top_k": 1}})
-            controls[MAJORITY] = Control(voted, self._shared_share * min(samples, calls))
+            if voted.fingerprint != winner:
+                shared = min(samples, calls) if BEST_OF_N in controls else 1
+                controls[MAJORITY] = Control(voted, self._shared_share * shared)
         return controls
 
-    def list_notes(self, calls: int) -> list[str]:
+    def list_notes(self, calls: int, winner: str = "") -> list[str]:
         """Which controls of an architecture with so many calls are left out or smaller, and why."""
         if calls < MIN_SAMPLES:
             return ["no best of n and no majority: with one call they are the single model"]
-        notes = []
+        own = self.build(calls).items()
+        notes = [
+            f"the winner is its own {name} of equal calls" for name, c in own if c.architecture.fingerprint == winner
+        ]
         if (samples := self._choose_ranked_samples(calls)) < calls - 1:
             why = "the model's context window holds no more" if self._has_many_samples else "`max_candidates`"
             notes.append(f"best of n has {samples} samples of {calls - 1} at equal calls: a ranker reads all at once")

@@ -46,8 +46,9 @@ def report_held_out(
     notes = []
     if architecture is not None:
         calls = build_request(scheduler.settings, "", architecture, part="test").plan.calls[1]
-        wanted |= {**controls.build(calls), WINNER: Control(architecture, 0)}
-        notes += controls.list_notes(calls)
+        fingerprint = architecture.fingerprint
+        wanted |= {**controls.build(calls, fingerprint), WINNER: Control(architecture, 0)}
+        notes += controls.list_notes(calls, fingerprint)
     if note := _count_other_winners(wanted.get(WINNER, wanted[SINGLE]).architecture.fingerprint, journal):
         notes.append(note)
     trials: dict[str, Trial] = {}

@@ -29,10 +29,11 @@ class SearchProgress:
     stage: str
     spent: Spend
     done: int = 0
-    """Evals of architectures that are finished in this stage."""
+    """Evals of architectures that are finished in this stage; of trials those that count in the budget's number."""
     total: int | None = None
     """None: as many as it takes."""
     trials: int = 0
+    """All that are tried, with those whose calls others had paid for."""
     options: int = 0
     """Architectures of the space."""
     incumbent: str = ""
@@ -52,7 +53,9 @@ class ProgressReporter:
     def __init__(self, ledger: BudgetLedger, on_progress: Callable[[SearchProgress], None], journal: Journal) -> None:
         self._ledger, self._on_progress, self._journal = ledger, on_progress, journal
         self.notes: list[str] = []
-        self._written_steps = {(line["stage"], line["done"]) for line in journal.list_entries("progress")}
+        self._written_steps = {
+            (line["stage"], line["done"], line["trials"]) for line in journal.list_entries("progress")
+        }
         self._stage, self._written_notes = "", 0
 
     def report(self, stage: str, **more: Any) -> None:
@@ -73,7 +76,7 @@ class ProgressReporter:
 
     def _write(self, progress: SearchProgress) -> None:
         """Add the step to the journal, unless it is one that an earlier process came through too."""
-        step = (progress.stage, progress.done)
+        step = (progress.stage, progress.done, progress.trials)
         if step in self._written_steps and progress.stage == self._stage:
             return
         self._written_steps.add(step)

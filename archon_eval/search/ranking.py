@@ -70,7 +70,8 @@ def rank_models(scheduler: TrialScheduler, progress: ProgressReporter, *, fuse: 
     if len(fusers) == 1 or not fuse:
         return RankingResult(generators, fusers, generation)
     some = Random(settings.seed).sample(sorted(generators), min(FUSER_RANKING_MODELS, len(generators)))
-    fused = {model: build_from_layers(model, {"generator": some}, {"fuser": model}) for model in fusers}
+    names = {model: f"{model} fuses {len(some)} models" for model in fusers}  # the best of them may be the winner
+    fused = {model: build_from_layers(names[model], {"generator": some}, {"fuser": model}) for model in fusers}
     fusion = _rank_role("fuser", fused, scheduler, progress=progress)
     return RankingResult(generators, _list_best(fusion), generation, fusion)
 

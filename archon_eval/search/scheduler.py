@@ -272,7 +272,8 @@ class TrialScheduler:
 
     def _store_result(self, key: str, request: TrialRequest, result: EvalResult) -> None:
         if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
-            result = result.count_reused_as_paid(self.ledger.count_shared(request))
+            shared = result.reused if request.is_free else self.ledger.count_shared(request)
+            result = result.count_reused_as_paid(shared)
         result = self.ledger.settle(result, request)
         self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result

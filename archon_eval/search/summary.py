@@ -110,6 +110,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "algorithm": result.settings.algorithm,
         "space": len(result.options),
         "trials": len(result.tried),
+        "free_trials": sum(trial.is_free for _, trial in result.tried),
         "failed_trials": sum(trial.performance is None for _, trial in result.tried),
         "trials_with_dead_layers": _count_dead_trials(result),
         "calls_paid": ledger.calls,
@@ -172,7 +173,8 @@ def _compare_winner(result: SearchResult) -> tuple[dict[str, Any], list[str]]:
     """
     report = result.report
     names = (SINGLE, CANDIDATE, BEST_OF_N, MAJORITY)
-    others = [name for name in names if {name, "winner"} <= report.keys() and name != result.winner]
+    others = [name for name in names if {name, "winner"} <= report.keys()]
+    others = [name for name in others if not name == SINGLE == result.winner]
     together = bonferroni_confidence(len({*others} - {SINGLE, CANDIDATE}))
     against: dict[str, Any] = {}
     notes = []
@@ -226,6 +228,9 @@ def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, 
             "fingerprint": option.architecture.fingerprint,
             "architecture": configuration.key,
             **columns,
+            "draws": trial.first_epoch,
+            "last_draws": trial.last_draws,
+            "free": trial.is_free,
             "performance": "" if trial.performance is None else trial.performance,
             "surrogate": surrogate,
             "deviation": "" if estimate[1] is None else estimate[1],

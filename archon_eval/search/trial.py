@@ -32,6 +32,8 @@ class TrialRequest:
     last_draws: int = 1
     """Answers with each set of draws: they share all calls before the last layer that asks a model (`Plan.last_layer`),
     as far as these are asked the same."""
+    is_free: bool = False
+    """Whether other trials have paid for all of its calls, so that it counts as no trial of the budget."""
     questions: Mapping[str, frozenset[str]] | None = None
     """Task -> the ids of the questions of its part that are asked; None for all."""
 
@@ -94,6 +96,10 @@ class Trial:
     """Per question that is asked once."""
     dollars: float | None = None
     """Per question that is asked once, calls from the store too; None where a price or a usage is unknown."""
+    first_epoch: int = 1
+    """As the request had it; so the next two."""
+    last_draws: int = 1
+    is_free: bool = False
 
     @property
     def questions(self) -> int:
@@ -179,4 +185,7 @@ def build_trial(
         error=scored.error,
         tokens=scored.tokens,
         dollars=scored.dollars,
+        first_epoch=request.first_epoch,
+        last_draws=request.last_draws,
+        is_free=request.is_free,
     )

@@ -195,6 +195,7 @@ class TrialLoop:
             part="trial",
             first_epoch=plan.draws,
             last_draws=plan.last_draws,
+            is_free=plan.is_free,
             questions=self._questions.list_asked(plan.phase),
             shared_calls=option.plan.calls[1] if plan.is_free else 0,
         )

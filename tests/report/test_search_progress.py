@@ -11,6 +11,9 @@ from fakes.report_inputs import HOSTILE, write_search
 from fakes.search_journals import TASK, FakeJournal
 
 from archon_eval.cli import main
+from archon_eval.report.markdown import render_markdown
+from archon_eval.report.progress_cells import list_progress_facts
+from archon_eval.report.report_data import ReportData
 from archon_eval.report.search_follower import SearchFollower
 from archon_eval.report.search_progress import SearchProgress, split_key
 from archon_eval.report.search_results import read_search, read_unfinished_search
@@ -57,6 +60,42 @@ def test_a_running_search_says_where_it_is(tmp_path: Path) -> None:
     ranked = [(row.rank, row.model, row.fusion_rank) for row in progress.ranking]
     assert ranked == [(1, "x/b", 2), (2, "x/a", 1), (None, "x/c@2024", None)]
     assert progress.ranking[2].generation and progress.ranking[2].generation.problem == "no key"
+
+
+def test_trials_that_cost_nothing_are_counted_apart(tmp_path: Path) -> None:
+    journal = FakeJournal(tmp_path / "out")
+    journal.begin()
+    for number, name, more in (
+        (0, "g2x1-f1", {"draws": 3, "last_draws": 4}),
+        (1, "g1x1-f0", {"draws": 3, "last_draws": 1, "free": True}),
+    ):
+        journal.add("ask", number=number, fingerprint=f"{number:06x}", name=name, **more)
+        journal.result(f"search/{number}/{number:06x}", 15 - number, name=name)
+        best = {"trials": number + 1, "options": 61, "incumbent": name, "value": 0.7}
+        journal.report("searching", 1, 40, **best)
+    search = read_unfinished_search(tmp_path / "out")
+    assert search.progress is not None and search.progress.chosen_trials == 1
+    assert (search.summary["trials"], search.summary["free_trials"]) == (2, 1)
+    assert [trial.drawn for trial in search.trials] == ["set 3, last layer x4", "set 3, free"]
+    assert [best.trials for best in search.incumbents] == [1, 2]
+    facts = dict(list_progress_facts(search.progress))
+    assert facts["trials"] == "1 of 40, from a space of 61" and facts["free trials"].startswith("1, all of whose calls")
+    text = render_markdown(ReportData((), (search,), ()))
+    assert "set 3, last layer x4" in text and "set 3, free" in text
+
+
+def test_finalists_that_were_not_searched_for_have_their_names(tmp_path: Path) -> None:
+    journal = FakeJournal(tmp_path)
+    fill(journal)
+    journal.result("confirm/search/0/000000/2x3", 14)
+    for key, name in (("single", "x/b"), ("best-of-n", "x/b x 10, ranked"), ("ranked-fuser", "x/a fuses 2 models")):
+        journal.result(f"confirm/{key}/2x3/0a1b2c3d", 13, name=name)
+    assert [found.label for found in read(tmp_path).finalists] == [
+        "g2x1-f1, fresh draws",
+        "best single model: x/b, fresh draws",
+        "best-of-n: x/b x 10, ranked, fresh draws",
+        "ranked-fuser: x/a fuses 2 models, fresh draws",
+    ]
 
 
 def test_further_held_out_draws_of_a_system_take_the_place_of_its_first(tmp_path: Path) -> None:
@@ -156,6 +195,7 @@ def test_a_journal_of_an_earlier_version_has_no_lines_of_progress(tmp_path: Path
 def test_keys_are_read_whatever_models_and_tasks_are_called() -> None:
     assert split_key("search/3/0a1b2c@mine.py@sums") == ("search/3/0a1b2c", "mine.py@sums")
     assert split_key("confirm/search/3/0a1b2c/2@archon_eval/math") == ("confirm/search/3/0a1b2c/2", "archon_eval/math")
+    assert split_key("confirm/search/3/0a1b2c/2x3@mine.py@sums") == ("confirm/search/3/0a1b2c/2x3", "mine.py@sums")
     key = "rank/fuser/x/a@b@c/0a1b2c3d@t@u"
     assert split_key(key) == ("rank/fuser/x/a@b@c/0a1b2c3d", "t@u")
     assert split_key("odd@t", {"t": None}) == ("odd", "t")

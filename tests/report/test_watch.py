@@ -267,7 +267,9 @@ def test_a_real_search_that_is_killed_and_goes_on(tmp_path: Path) -> None:
         subprocess.run(command, check=True, capture_output=True, timeout=200)
         out, _ = watch.communicate(timeout=60)
         assert watch.returncode == 0 and "has ended" in out
-        assert shows("2 of 13 architectures tried") and not shows('http-equiv="refresh"')
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["trials"] - summary["free_trials"] == 2
+        assert shows(f"{summary['trials']} of 13 architectures tried") and not shows('http-equiv="refresh"')
     finally:
         for process in (search, watch):
             process.kill()

@@ -1,10 +1,13 @@
 """Searches over a task of lm-eval: jobs on chosen documents, refusals, and a whole search killed and resumed."""
 
+import csv
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +195,18 @@ def test_a_search_killed_and_resumed_pays_for_nothing_twice(tmp_path: Path, caps
     assert done.returncode == 0, done.stderr
     after, summary = list_results(tmp_path), json.loads((tmp_path / "out" / "summary.json").read_text())
     assert after[: len(before)] == before and len({line["result"]["key"] for line in after}) == len(after)
-    assert summary["trials"] == 3 and summary["calls_reused"] > 0 and summary["metric"] == "exact_match"
+    assert (
+        summary["trials"] - summary["free_trials"] == 3
+        and summary["calls_reused"] > 0
+        and summary["metric"] == "exact_match"
+    )
     assert summary["calls_paid"] <= 2000 and not any(line["result"]["error"] for line in after)
+    rows = list(csv.DictReader((tmp_path / "out" / "trials.csv").open()))
+    assert {row["last_draws"] for row in rows if row["free"] == "False"} == {"2"}
+    assert all(row["calls_paid"] == "0" for row in rows if row["free"] == "True")
+    with closing(sqlite3.connect(tmp_path / "out" / "calls.db")) as store:  # no call was paid for twice
+        stored = store.execute("select count(*) from calls").fetchone()[0]
+    assert summary["calls_paid"] >= stored > 0.9 * summary["calls_paid"]
     by_stage = {stage: set[str]() for stage in ("search", "report")}
     for line in after:
         by_stage.setdefault(line["result"]["key"].split("/")[0], set()).update(line["result"]["scores"])

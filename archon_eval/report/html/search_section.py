@@ -149,6 +149,7 @@ def _build_table_rows(trials: Sequence[TrialSummary], id: str) -> list[dict[str,
             "performance": format_percent_interval(trial.performance, trial.low, trial.high),
             "expected": format_percent(trial.expected),
             "calls": f"{trial.calls:.1f}",
+            "draws": trial.drawn,
             "layers": trial.layers,
             "error": trial.error,
         }
