@@ -19,7 +19,7 @@ from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import SINGLE, Confirmation, Confirmed
-from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.controls import Control, ControlBuilder
 from archon_eval.search.deviations import estimate_value
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.held_out import WINNER, report_held_out
@@ -37,7 +37,7 @@ from archon_eval.search.prepare import (
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
-from archon_eval.search.ranking import FUSER_RANKING_MODELS, RankingResult, rank_models
+from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
 from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
@@ -47,8 +47,6 @@ from archon_eval.search.trial_loop import TrialLoop
 Estimated = tuple[float | None, float | None]
 """Performance and its deviation, as `estimate_value` has them."""
 CANDIDATE = "candidate"
-BASELINE_CALLS = FUSER_RANKING_MODELS + 1
-"""Calls of the best of n and the majority that are finalists in any case."""
 OUTPUT_FILES = ("best.yaml", "trials.csv", "ranking.csv", "summary.json", "candidate.yaml")
 """What a search writes at its end; no ranking.csv where models were not ranked, and no candidate.yaml where an
 architecture is the winner."""
@@ -243,7 +241,7 @@ class SearchRun:
             ControlBuilder(self._settings, generators[0], self._facts),
             journal=self._journal,
             model=generators[0],
-            spend_rest=trials.has_more,
+            spend_rest=trials.has_more or bool(left_out),
             on_progress=self._progress.make_step("reporting on the held-out questions"),
         )
         winner, report = self._decide_winner(candidate, report)
@@ -265,16 +263,10 @@ class SearchRun:
             has_surrogate=estimate is not None,
         )
 
-    def _list_baselines(self, ranking: RankingResult) -> dict[str, Architecture]:
-        """What is a finalist without having been searched for: the best fuser as it was ranked, on the candidates of
-        several models; and best of n and majority of the best single model, at about as many calls."""
-        if self._settings.acquisition != "kg" or self._settings.algorithm != "smac":
-            return {}
-        controls = ControlBuilder(self._settings, ranking.generators[0], self._facts).build(BASELINE_CALLS)
-        found = {name: control.architecture for name, control in controls.items()}
-        if ranking.fusion:
-            found["ranked-fuser"] = ranking.fusion[ranking.fusers[0]].architecture
-        return found
+    def _list_baselines(self, ranking: RankingResult) -> dict[str, Control]:
+        fused = ranking.fusion[ranking.fusers[0]].architecture if ranking.fusion else None
+        builder = ControlBuilder(self._settings, ranking.generators[0], self._facts)
+        return build_baselines(builder, self._settings, fused)
 
     def _decide_winner(self, candidate: Confirmed | None, report: Mapping[str, Trial]) -> tuple[str, dict[str, Trial]]:
         """The winner's key, and the trials of the report under the names that they have by that."""

@@ -171,7 +171,8 @@ class TrialLoop:
 
     def _open_paid_trials(self, draws: int) -> None:
         """Have architectures tried all of whose calls are paid: their scores cost nothing where no judge gives them."""
-        if any(result.judges for result in self._scheduler.results.values()):
+        results = self._scheduler.results.values()
+        if any(result.judges or result.judge_calls or result.judge_reused for result in results):
             return
         known = {*self._tried, *(number for number, _ in self._open), *(number for number, _ in self._pending.values())}
         for number in self._optimizer.list_paid(draws):
