@@ -98,6 +98,7 @@ class TrialLoop:
         """Tell the optimizer what earlier processes found out; what they left under way is open."""
         self._is_replaying = True
         asked = self._journal.list_entries("ask")
+        self._asked, self._free = len(asked), sum(line.get("free", False) for line in asked)
         options = self._space.options if asked else ()  # the fingerprints of a large space take a minute
         numbers = {option.architecture.fingerprint: number for number, option in enumerate(options)}
         for line in asked:
@@ -117,7 +118,6 @@ class TrialLoop:
                 self._record_trial(number, request)
             else:
                 self._open.append((number, request))
-        self._asked, self._free = len(asked), sum(line.get("free", False) for line in asked)
         self._is_replaying = False
         for trial in list(self._tried.values()):
             if trial.performance is not None:
@@ -279,8 +279,8 @@ class TrialLoop:
 
     @property
     def _max_trials(self) -> int:
-        """As many as there may be."""
-        return int(min(self._settings.budget.trials, len(self._space.options)))
+        """As many as there may be, without those that cost nothing."""
+        return int(min(self._settings.budget.trials, len(self._space.options) - self._free))
 
     def _require_success(self) -> None:
         if any(trial.performance is not None for trial in self._tried.values()):
