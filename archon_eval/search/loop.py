@@ -9,11 +9,14 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.plan import plan
 from archon_eval.errors import SearchError
+from archon_eval.models.prices import load_prices
 from archon_eval.runs.door import DoorChoice
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
@@ -136,7 +139,8 @@ def _check_same_search(
     journal: Journal, settings: SearchSettings, digest: str, *, doors: Mapping[str, DoorChoice], folder: Path
 ) -> None:
     taken = {task: choice.door for task, choice in doors.items()}
-    header = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
+    header: dict[str, Any] = {"settings": settings.identity, "data": digest, "each": settings.digests, "doors": taken}
+    header["trial_draws"] = settings.trial_draws
     for line in journal.list_entries("search"):
         changed = [name for name, value in settings.digests.items() if value != line.get("each", {}).get(name)]
         if line["settings"] != header["settings"]:
@@ -148,6 +152,8 @@ def _check_same_search(
                     f"{folder} holds a search through another door ({task}: {before.get(task)}), and this one's is "
                     f"{choice.door} ({choice.reason}): choose another -o, or --door"
                 )
+        if line.get("trial_draws", settings.trial_draws) != settings.trial_draws:  # fresh ones begin after these
+            raise _make_other_search_error(folder, "other settings (draws)")
         if line["data"] != header["data"]:
             raise _make_other_search_error(folder, "other data or prompts")
         return
@@ -264,9 +270,20 @@ class SearchRun:
         )
 
     def _list_baselines(self, ranking: RankingResult) -> dict[str, Control]:
-        fused = ranking.fusion[ranking.fusers[0]].architecture if ranking.fusion else None
+        """What is a finalist without having been searched for, less what exceeds the limits per question."""
+        fused = None
+        if ranking.fusion:
+            ranked = ranking.fusion[ranking.fusers[0]].architecture
+            name = f"{len(ranked.layers[0])} models, fused by {ranking.fusers[0]}"
+            fused = replace(ranked, name=name)  # not that of the single model
         builder = ControlBuilder(self._settings, ranking.generators[0], self._facts)
-        return build_baselines(builder, self._settings, fused)
+        found, prices = build_baselines(builder, self._settings, fused), load_prices(self._settings.prices)
+        for name, control in [*found.items()]:
+            if exceeded := self._settings.limits.find_exceeded(plan(control.architecture, prices=prices)):
+                words = ", ".join(f"{limit} {takes:.4g}" for limit, takes in exceeded.items())
+                self._progress.notes.append(f"{name} is no finalist: it exceeds the limits per question ({words})")
+                del found[name]
+        return found
 
     def _decide_winner(self, candidate: Confirmed | None, report: Mapping[str, Trial]) -> tuple[str, dict[str, Trial]]:
         """The winner's key, and the trials of the report under the names that they have by that."""

@@ -60,6 +60,8 @@ class SmacOptimizer(Optimizer):
         super().__init__(configurations, penalty, seed)
         rows = compute_features(configurations, calls)
         self._paid_calls = PaidCallTracker(configurations, calls)
+        self._answered_calls = PaidCallTracker(configurations, calls)
+        """The same without what is under way or failed, which need not have paid for all of its calls."""
         self._listed = ListedSpace(configurations, seed)
         self._model = SurrogateModel(self._listed, rows, seed)
         self._choices, self._taken = choices, (1, 1)
@@ -97,6 +99,7 @@ class SmacOptimizer(Optimizer):
         self._intensifier.choose_draws = self._choose_draws
         self._history = self._smac.runhistory
         self._marked: set[tuple[int, int]] = set()
+        self._answered: set[tuple[int, int]] = set()
 
     @property
     def surrogate(self) -> Surrogate:
@@ -171,9 +174,14 @@ class SmacOptimizer(Optimizer):
     def list_paid(self, draws: int) -> list[int]:
         if not isinstance(self._acquisition, GainPerCall):
             return []
-        self._prepare_acquisition(draws)
-        tried = {place for place, _, _ in self._iterate_history()}
-        free = np.flatnonzero(self._paid_calls.count_unpaid(draws) < FREE_CALLS)
+        tried = set()
+        for place, drawn, value in self._iterate_history():
+            tried.add(place)
+            known = (place, drawn) in self._answered or "fresh" in value.additional_info
+            if value.status == StatusType.SUCCESS and not known:
+                self._answered.add((place, drawn))
+                self._answered_calls.mark_paid(place, drawn)
+        free = np.flatnonzero(self._answered_calls.count_unpaid(draws) < FREE_CALLS)
         return [int(place) for place in free if place not in tried]
 
     def tell(

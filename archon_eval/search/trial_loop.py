@@ -198,6 +198,7 @@ class TrialLoop:
             last_draws=plan.last_draws,
             is_free=plan.is_free,
             questions=self._questions.list_asked(plan.phase),
+            shared_calls=option.plan.calls[1] if plan.is_free else 0,
         )
         self._plans[request.key] = plan
         return request
