@@ -172,14 +172,14 @@ NAMES = {
 
 def format_table(family: str, measured: dict[str, Any]) -> str:
     """A family's methods as a Markdown table."""
-    heads = ["calls in all", "trials", "regret at 50,000", "at 100,000", "at the end"]
+    heads = ["searches", "calls in all", "trials", "regret at 50,000", "at 100,000", "at the end"]
     heads += ["within 1 point at 50,000", "at 100,000", "at the end"]
     lines = [f"| {family} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name, row in measured.items():
         if isinstance(row, dict) and "final_regret" in row:
             regrets = [row["regret_at"][budget] for budget in (50_000, 100_000)]
             shares = [row["share_within_1_point_at"][budget] for budget in (50_000, 100_000)]
-            cells = [f"{row['calls']:,}", str(row["trials"])]
+            cells = [str(row["seeds"]), f"{row['calls']:,}", str(row["trials"])]
             cells += ["" if value is None else f"{value:.2f}" for value in (*regrets, row["final_regret"])]
             cells += [f"{value:.0%}" for value in (*shares, row["share_within_1_point"])]
             lines.append(f"| {NAMES.get(name, name.replace('-', ' '))} | {' | '.join(cells)} |")

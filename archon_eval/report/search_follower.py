@@ -261,7 +261,8 @@ class SearchFollower:
         ]
         budget = dict(self._session.get("budget", {}))
         last = self._last if self._session else {}
-        limits = [value for value in (budget.get("trials"), self._options) if value]
+        free = sum(bool(line.get("free")) for line in self._asked.values())
+        limits = [value for value in (budget.get("trials"), max(0, self._options - free)) if value]
         state = self.find_state()
         return SearchProgress(
             state=state,

@@ -29,7 +29,7 @@ from archon_eval.architecture.file_lines import Lines, find_line
 from archon_eval.engine.plan import Plan
 from archon_eval.errors import ArchonError, SearchError, did_you_mean
 from archon_eval.runs.door import DoorOption
-from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE, MAX_DRAW_SETS
+from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE, INITIAL_LAST_DRAWS, MAX_DRAW_SETS
 from archon_eval.search.setting_identity import drop_later_defaults, hash_json
 from archon_eval.search.setting_parts import FORM, TERA, ArchitectureLimits, Harness, SearchBudget, TaskSpec
 from archon_eval.search.setting_types import (
@@ -171,8 +171,17 @@ class SearchSettings:
     @property
     def confirm_last_draws(self) -> int:
         """Draws of the last layer of each finalist per set of draws; one where trials have one."""
-        chooses = self.algorithm == "smac" and self.acquisition == "kg"
-        return self.last_draws or (CONFIRM_LAST_DRAWS if chooses else 1)
+        return self.last_draws or (CONFIRM_LAST_DRAWS if self.chooses_draws else 1)
+
+    @property
+    def initial_last_draws(self) -> int:
+        """Draws of the last layer of each of the first trials."""
+        return self.last_draws or (INITIAL_LAST_DRAWS if self.chooses_draws and not self.pareto else 1)
+
+    @property
+    def chooses_draws(self) -> bool:
+        """Whether the acquisition function chooses sets of draws and draws of the last layer."""
+        return self.algorithm == "smac" and self.acquisition == "kg"
 
     @property
     def judge(self) -> str:

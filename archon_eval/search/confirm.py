@@ -12,10 +12,10 @@ from math import inf
 from statistics import fmean
 from typing import NamedTuple
 
-from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.search.config import SearchSettings
-from archon_eval.search.finalist_costs import FinalistCosts
+from archon_eval.search.controls import Control
+from archon_eval.search.finalist_costs import FinalistCosts, add
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prepare import PlannedSpace
@@ -69,13 +69,14 @@ class Confirmation:
         journal: Journal,
         model: str,
         facts: Mapping[str, TaskFacts] = {},
-        baselines: Mapping[str, Architecture] = {},
+        baselines: Mapping[str, Control] = {},
     ) -> None:
         """
         Args:
             model: the best single one.
             facts: of each task, by which the winner's controls are chosen.
-            baselines: name -> an architecture that needs no search, and is a finalist in any case.
+            baselines: name -> an architecture that needs no search, and is a finalist in any case; in an order in which
+                later ones share calls with earlier ones.
         """
         self._settings, self._scheduler, self._space, self._journal = settings, scheduler, space, journal
         self._baselines = baselines
@@ -115,15 +116,18 @@ class Confirmation:
             return (0, 0) if asked is None else self._costs.compute_end_cost(asked)
         finalists, epochs = self._choose_finalists(best)
         reserve = []
-        for most, report, least, expected, begin in zip(
+        for most, report, least, expected in zip(
             (budget.calls, budget.dollars),
             self._costs.compute_report_reserve(finalists),
             self._costs.compute_end_cost(best[0]),
-            self._costs.estimate_confirm_cost(finalists, epochs),
-            self._costs.min_cost_to_start(finalists, epochs),
+            add(
+                self._costs.estimate_confirm_cost(finalists, epochs),
+                self._costs.estimate_baseline_cost(self._baselines, epochs),
+                self._costs.min_cost_to_start(finalists, epochs),
+            ),
             strict=True,
         ):
-            kept = report + min(expected + begin, (most - report) / 2)
+            kept = report + min(expected, (most - report) / 2)
             reserve.append(max(kept, least) if most < inf else 0.0)
         return reserve[0], reserve[1]
 
@@ -140,8 +144,7 @@ class Confirmation:
             is_confirmed: whether an option is, with so many sets, and so takes nothing.
         """
         most, epochs = min(self._settings.finalists, len(best)), self._settings.confirm_epochs
-        kept = self._costs.compute_report_reserve(best[:most])
-        budget = (self._settings.budget.calls - kept[0], self._settings.budget.dollars - kept[1])
+        given = self._settings.budget
         plans = [(n, epochs) for n in range(most, min(MIN_FINALISTS, most), -1)]
         plans += [(n, e) for n in range(min(MIN_FINALISTS, most), 0, -1) for e in range(epochs, 0, -1)]
         for count, times in plans:
@@ -149,9 +152,13 @@ class Confirmation:
             if not new:
                 return list(best[:count]), times
             expected, begin = self._costs.estimate_confirm_cost(new, times), self._costs.min_cost_to_start(new, times)
+            kept = self._costs.compute_report_reserve(best[:count])
+            needed = add(expected, begin, kept, self._costs.estimate_baseline_cost(self._baselines, times))
             if all(
-                a <= CONFIRM_BUDGET_SHARE * share or a + b <= have - report
-                for a, b, share, have, report in zip(expected, begin, budget, left, kept, strict=True)
+                a <= CONFIRM_BUDGET_SHARE * (whole - report) or need <= have
+                for a, need, whole, have, report in zip(
+                    expected, needed, (given.calls, given.dollars), left, kept, strict=True
+                )
             ):
                 return list(best[:count]), times
         return list(best[:1]), 1
@@ -232,7 +239,7 @@ class Confirmation:
         for name, baseline in self._baselines.items():
             finalists.append(_Finalist(name, self._costs.build_baseline_request(name, epochs, baseline), None))
         scored = []
-        for finalist in self._run_finalists(finalists, self._costs.compute_report_reserve(numbers), on_progress):
+        for finalist in self._run_finalists(finalists, numbers, on_progress):
             trial = self._scheduler.build_trial(finalist.request)
             if trial.performance is None:
                 self.notes.append(f"{finalist.key} failed when confirmed: {trial.error}")
@@ -260,12 +267,16 @@ class Confirmation:
         return Confirmed(finalist.key, trial, self._settings.compute_objective(performance, trial.cost))
 
     def _run_finalists(
-        self, finalists: Sequence[_Finalist], keep: tuple[float, float], on_progress: StepCallback
+        self, finalists: Sequence[_Finalist], numbers: Sequence[int], on_progress: StepCallback
     ) -> list[_Finalist]:
-        """Run what the budget allows, the most promising first, keeping enough for the report."""
+        """Run what the budget allows, the most promising first, keeping enough for the report of whichever wins."""
         begun: list[_Finalist] = []
+        baselines: list[TrialRequest] = []
         on_progress(0, len(finalists))
         for finalist in finalists:
+            if finalist.key in self._baselines:
+                baselines.append(finalist.request)
+            keep = self._costs.compute_report_reserve(numbers, baselines)
             while True:
                 try:
                     self._scheduler.start(finalist.request, keep, self._scheduler.judging.compute_report_reserve())

@@ -81,10 +81,8 @@ class ControlBuilder:
         """Which controls of an architecture with so many calls are left out or smaller, and why."""
         if calls < MIN_SAMPLES:
             return ["no best of n and no majority: with one call they are the single model"]
-        own = self.build(calls).items()
-        notes = [
-            f"the winner is its own {name} of equal calls" for name, c in own if c.architecture.fingerprint == winner
-        ]
+        own = [name for name, each in self.build(calls).items() if each.architecture.fingerprint == winner]
+        notes = [f"no {name} beside the architecture that was chosen: it is that itself" for name in own]
         if (samples := self._choose_ranked_samples(calls)) < calls - 1:
             why = "the model's context window holds no more" if self._has_many_samples else "`max_candidates`"
             notes.append(f"best of n has {samples} samples of {calls - 1} at equal calls: a ranker reads all at once")

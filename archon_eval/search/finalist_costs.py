@@ -11,9 +11,10 @@ from math import inf
 from statistics import fmean
 
 from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.plan import plan
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.config import SearchSettings
-from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.controls import Control, ControlBuilder
 from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture, PlannedSpace
@@ -62,19 +63,26 @@ class FinalistCosts:
             last_draws=self._settings.confirm_last_draws,
         )
 
-    def build_baseline_request(self, name: str, epochs: int, architecture: Architecture | None = None) -> TrialRequest:
+    def build_baseline_request(self, name: str, epochs: int, baseline: Control | None = None) -> TrialRequest:
         """An architecture that is not an option, or else the best single model, on the same draws; a search that goes
         on with more budget may want more of them."""
-        times = self._settings.confirm_last_draws
+        architecture, shared = baseline or (build_single_model(self._model), 0)
+        times = choose_last_draws(self._settings, architecture)
         return build_request(
             self._settings,
             f"confirm/{name}/{epochs}" + (f"x{times}" if times > 1 else ""),
-            architecture or build_single_model(self._model),
+            architecture,
             part="dev",
             epochs=epochs,
             first_epoch=self._settings.trial_draws + 1,
             last_draws=times,
+            shared_calls=shared,
         )
+
+    def estimate_baseline_cost(self, baselines: Mapping[str, Control], epochs: int) -> Amount:
+        """What confirming these may be expected to take."""
+        asked = [self.build_baseline_request(name, epochs, baseline) for name, baseline in baselines.items()]
+        return add(*map(self._ledger.min_cost_to_start, asked))
 
     def min_cost_to_start(self, numbers: Sequence[int], epochs: int) -> Amount:
         """What must be left to begin the dearest of these."""
@@ -96,10 +104,15 @@ class FinalistCosts:
         times = self._ledger.count_answers(single) * epochs
         return times * (paid + self._settings.confirm_last_draws), times * dollars * self._ledger.dollar_correction
 
-    def compute_report_reserve(self, numbers: Sequence[int]) -> Amount:
-        """What must be left for the report if the dearest of these wins: single model, winner and its controls."""
+    def compute_report_reserve(self, numbers: Sequence[int], others: Sequence[TrialRequest] = ()) -> Amount:
+        """What must be left for the report if the dearest of these wins: single model, winner and its controls.
+
+        Args:
+            others: of architectures that are no options.
+        """
         budget = self._settings.budget
         costs = [self._end.compute_report_cost(self._space.options[number]) for number in numbers]
+        costs += map(self._end.compute_report_cost, others)
         calls, dollars = max(calls for calls, _ in costs), max(dollars for _, dollars in costs)
         return (calls if budget.calls < inf else 0), (dollars if budget.dollars < inf else 0)
 
@@ -125,26 +138,33 @@ class EndCosts:
         self._controls = ControlBuilder(settings, model, facts)
         self._list_controls = cache(self._build_control_requests)
         self._single = {part: self._build_request(build_single_model(model), part) for part in ("dev", "test")}
+        self._single["dev"] = replace(self._single["dev"], last_draws=settings.confirm_last_draws)
 
-    def compute_report_cost(self, option: PlannedArchitecture) -> Amount:
+    def compute_report_cost(self, option: PlannedArchitecture | TrialRequest) -> Amount:
         """Of the single model, the option and its controls on the held-out questions, with few re-asks."""
         asked = [self._single["test"], _request(option, "test"), *self._list_controls(option.plan.calls[1])]
         return add(*map(self._ledger.min_cost_to_start, asked))
 
     def compute_end_cost(self, option: PlannedArchitecture) -> Amount:
         """The same with one set of fresh draws of the dev questions."""
-        asked = [self._single["dev"], _request(option, "dev")]
+        asked = [self._single["dev"], _request(option, "dev", self._settings.confirm_last_draws)]
         return add(self.compute_report_cost(option), *map(self._ledger.min_cost_to_start, asked))
 
     def compute_trial_cost(self, option: PlannedArchitecture) -> Amount:
-        """Of a trial of the option."""
-        return self._ledger.min_cost_to_start(_request(option, "trial"))
+        """Of a trial of the option, if it is one of the first."""
+        return self._ledger.min_cost_to_start(_request(option, "trial", self._settings.initial_last_draws))
 
     def _build_control_requests(self, calls: int) -> list[TrialRequest]:
         return [self._build_request(each, "test", shared) for each, shared in self._controls.build(calls).values()]
 
     def _build_request(self, architecture: Architecture, part: str, shared: int = 0) -> TrialRequest:
         return build_request(self._settings, "", architecture, part=part, shared_calls=shared)
+
+
+def choose_last_draws(settings: SearchSettings, baseline: Architecture) -> int:
+    """Draws of the last layer of a baseline; one where that layer has several calls, as those of a vote are."""
+    last = plan(baseline).last_layer
+    return 1 if last is not None and last.calls[1] > 1 else settings.confirm_last_draws
 
 
 def select_affordable(
@@ -164,8 +184,8 @@ def select_affordable(
     return [options[n] for n in sorted(chosen)]
 
 
-def _request(option: PlannedArchitecture, part: str) -> TrialRequest:
-    return TrialRequest(key="", architecture=option.architecture, plan=option.plan, part=part)
+def _request(option: PlannedArchitecture | TrialRequest, part: str, last_draws: int = 1) -> TrialRequest:
+    return TrialRequest(key="", architecture=option.architecture, plan=option.plan, part=part, last_draws=last_draws)
 
 
 def add(*amounts: Amount) -> Amount:

@@ -13,12 +13,13 @@ from statistics import fmean, median
 from archon_eval.engine.plan import plan
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import CONFIRM_BUDGET_SHARE
-from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.controls import Control, ControlBuilder
+from archon_eval.search.finalist_costs import choose_last_draws
 from archon_eval.search.informative import INFORMATIVE_AFTER
 from archon_eval.search.minimal_budget import MinimalBudget
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture
-from archon_eval.search.ranking import list_ranking_requests
+from archon_eval.search.ranking import build_baselines, list_ranking_requests
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.token_forecast import DollarRates
 from archon_eval.search.trial import QuestionSplits
@@ -33,8 +34,11 @@ BUDGET_USE = 0.96
 
 DRAW_SETS = 5
 """Sets of draws that trials take, and ..."""
-LAST_DRAWS = 2.5
-"""... draws of the last layer of a trial, where the search chooses them; in the mean of benchmarks/search.py."""
+LAST_DRAWS = 2.0
+"""... draws of the last layer of a trial, where the search chooses them: 1.6 in a search of 61 architectures on the
+simulated pool, 2.5 in the mean of benchmarks/search.py."""
+CHEAPEST_OF = 8
+"""Where a trial is chosen by what it teaches per call, it is taken to be the cheapest of so many random ones."""
 INFORMATIVE_SHARE = 0.4
 """Dev questions that a trial still asks after the first 12 with `--questions informative`; benchmarks/search.py has a
 quarter after some 700 trials, and a half after 100."""
@@ -140,18 +144,28 @@ class StagePlanner:
         """
         settings = self._settings
         winner = median(fmean(option.plan.calls) for option in self._options)
-        controls = ControlBuilder(settings, settings.models[0], facts).build(round(winner))
+        builder = ControlBuilder(settings, settings.models[0], facts)
+        controls = builder.build(round(winner))
+        ranking_requests = [request for request, _ in list_ranking_requests(settings)]
+        fuses = len(settings.fuser_models) > 1 and bool(ranking_requests)
+        baselines = build_baselines(builder, settings, ranking_requests[-1].architecture if fuses else None)
         beside = 1.0 + sum(fmean(plan(each).calls) - shared for each, shared in controls.values())
         report = self._answers["test"] * (winner + beside)
-        ranking, ranked = least.ranking[0], len(list_ranking_requests(settings))
+        ranking, ranked = least.ranking[0], len(ranking_requests)
         most = int(min(settings.budget.trials, len(self._options)))
         finalists = min(settings.finalists, most)
         times, drawn = settings.confirm_last_draws, self._last_draws
         confirm = self._answers["dev"] * settings.confirm_epochs * (times + finalists * (self._mean * 0.7 + times - 1))
+        beside_finalists = self._answers["dev"] * sum(
+            _count_calls(each, choose_last_draws(settings, each.architecture)) for each in baselines.values()
+        )
         sums = self._count_paid(most)
+        most = len(sums)
         trials, short, further = most, "", 0.0
-        if self._budget < inf:
-            confirm = min(confirm, CONFIRM_BUDGET_SHARE * max(0.0, self._budget - report))
+        if self._budget == inf:
+            confirm += settings.confirm_epochs * beside_finalists
+        else:
+            confirm = beside_finalists + min(confirm, CONFIRM_BUDGET_SHARE * max(0.0, self._budget - report))
             begin = self._answers["dev"] * settings.confirm_epochs * self._mean
             fit = sum(paid <= BUDGET_USE * self._budget - ranking - report - confirm - begin for paid, _ in sums)
             if fit < most:  # what is left in the end pays for further draws of the winner and the single model
@@ -162,11 +176,11 @@ class StagePlanner:
         chain = fmean(option.plan.sequential for option in self._options) * call_seconds / workers / 3600
         chain *= self._answers["dev"] / self._questions["dev"]
         dev, test = self._questions["dev"], self._questions["test"]
-        confirmed = dev * settings.confirm_epochs * times * (min(finalists, trials) + 1)
+        confirmed = min(finalists, trials) + 1 + len(baselines)
         spend = [
             ("ranking", ranked, ranking, ranked * dev, 0.0),
             ("trials", trials, paid, round(trials * self._questions["trial"] * drawn), 0.0),
-            ("confirming", min(finalists, trials) + 1, confirm, confirmed, 0.0),
+            ("confirming", confirmed, confirm, confirmed * dev * settings.confirm_epochs * times, 0.0),
             (
                 "report",
                 2 + len(controls),
@@ -186,7 +200,7 @@ class StagePlanner:
     @property
     def _last_draws(self) -> float:
         """Draws of the last layer per trial."""
-        chooses = self._settings.confirm_last_draws > 1 and self._settings.last_draws is None
+        chooses = self._settings.chooses_draws and self._settings.last_draws is None
         return LAST_DRAWS if chooses else float(self._settings.last_draws or 1)
 
     def _count_informative(self, sums: Sequence[tuple[float, float]]) -> list[float]:
@@ -201,25 +215,47 @@ class StagePlanner:
         return alone * self._rates.single + (calls - alone) * self._rates.architecture
 
     def _count_paid(self, trials: int) -> list[tuple[float, float]]:
-        """After each trial, the calls paid so far, and what they would be if nothing were shared."""
-        counted = min(trials, MAX_COUNTED_TRIALS)
+        """After each trial, the calls paid so far, and what they would be if nothing were shared.
+
+        Trials all of whose calls are paid by then are not counted where the search chooses draws.
+        """
+        settings = self._settings
+        chooses, whole = settings.chooses_draws, len(self._options)
+        counted = min(whole if chooses else trials, MAX_COUNTED_TRIALS)
         some = Random(0).sample(list(self._options), counted)
         calls = [fmean(option.plan.calls) for option in some]
+        lasts = [option.plan.last_layer.calls[1] if option.plan.last_layer else 0 for option in some]
         tracker = PaidCallTracker([option.configuration for option in some], calls)
-        nearness = 1 + (NEARNESS - 1) * (1 - counted / len(self._options))
+        nearness = 1 + (NEARNESS - 1) * (1 - counted / whole)
+        left = list(range(counted))
         sums: list[tuple[float, float]] = []
         paid = unshared = 0.0
         for place in range(trials):
-            n, draws = place % counted, 1 + place % (self._settings.draws or DRAW_SETS)
-            if place < counted:
-                new = float(tracker.count_unpaid(draws)[n])
+            draws = 1 + place % (settings.draws or DRAW_SETS)
+            choices = CHEAPEST_OF if chooses and place >= settings.initial_points else 1
+            if left:
+                open_calls = tracker.count_unpaid(draws)
+                n = min(left[:choices], key=lambda each: open_calls[each])
+                left.remove(n)
                 tracker.mark_paid(n, draws)
-                new = calls[n] - min(0.9 * calls[n], nearness * (calls[n] - new))
+                new = calls[n] - min(0.9 * calls[n], nearness * (calls[n] - float(open_calls[n])))
+                if chooses:  # what is paid for by now is tried besides
+                    open_calls = tracker.count_unpaid(draws)
+                    left = [each for each in left if open_calls[each] > 0]
+            elif counted == whole:
+                break
             else:
+                n = place % counted
                 new = (sums[-1][0] - sums[-counted // 2][0]) / self._answers["trial"] / max(1, counted // 2 - 1)
-            last = some[n].plan.last_layer
-            further = (self._last_draws - 1) * (last.calls[1] if last else 0)
+            further = (self._last_draws - 1) * lasts[n]
             paid += new + further
             unshared += calls[n] + further
             sums.append((self._answers["trial"] * paid, self._answers["trial"] * unshared))
         return sums
+
+
+def _count_calls(baseline: Control, last_draws: int) -> float:
+    """Calls per question of a baseline, with one set of draws."""
+    planned = plan(baseline.architecture)
+    last = planned.last_layer.calls[1] if planned.last_layer else 0
+    return fmean(planned.calls) - baseline.shared_calls + (last_draws - 1) * last

@@ -169,7 +169,7 @@ class JudgeCosts:
         budget, settings = self._settings.budget, self._settings
         fusers = len(settings.fuser_models)
         ranked = 0 if settings.skip_ranking else len(settings.models) + (fusers if fusers > 1 else 0)
-        first, trial = self.estimate_part("dev", ranked), self.estimate_part("trial")
+        first, trial = self.estimate_part("dev", ranked), self.estimate_part("trial", settings.initial_last_draws)
         few, confirm = self._estimate_confirming(1), self._estimate_confirming(MIN_CONFIRMED)
         report = self.estimate_part("test", self._reported)
         before = first[0] + trial[0], first[1] + trial[1]
@@ -188,8 +188,8 @@ class JudgeCosts:
 
     def _estimate_confirming(self, finalists: int) -> tuple[int, float]:
         """Calls and dollars of judging so many finalists, and the best single model."""
-        evals = 1 + min(finalists, self._settings.finalists)
-        return self.estimate_part("dev", evals * self._settings.confirm_epochs)
+        settings, evals = self._settings, 1 + min(finalists, self._settings.finalists)
+        return self.estimate_part("dev", evals * settings.confirm_epochs * settings.confirm_last_draws)
 
 
 def _get_model_name(bound: Any) -> str:

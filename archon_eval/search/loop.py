@@ -22,7 +22,7 @@ from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import SINGLE, Confirmation, Confirmed
-from archon_eval.search.controls import ControlBuilder
+from archon_eval.search.controls import Control, ControlBuilder
 from archon_eval.search.deviations import estimate_value
 from archon_eval.search.executors import SubmitEval
 from archon_eval.search.held_out import WINNER, report_held_out
@@ -40,7 +40,7 @@ from archon_eval.search.prepare import (
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
-from archon_eval.search.ranking import FUSER_RANKING_MODELS, RankingResult, rank_models
+from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
 from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
@@ -50,8 +50,6 @@ from archon_eval.search.trial_loop import TrialLoop
 Estimated = tuple[float | None, float | None]
 """Performance and its deviation, as `estimate_value` has them."""
 CANDIDATE = "candidate"
-BASELINE_CALLS = FUSER_RANKING_MODELS + 1
-"""Calls of the best of n and the majority that are finalists in any case."""
 OUTPUT_FILES = ("best.yaml", "trials.csv", "ranking.csv", "summary.json", "candidate.yaml")
 """What a search writes at its end; no ranking.csv where models were not ranked, and no candidate.yaml where an
 architecture is the winner."""
@@ -249,7 +247,7 @@ class SearchRun:
             ControlBuilder(self._settings, generators[0], self._facts),
             journal=self._journal,
             model=generators[0],
-            spend_rest=trials.has_more,
+            spend_rest=trials.has_more or bool(left_out),
             on_progress=self._progress.make_step("reporting on the held-out questions"),
         )
         winner, report = self._decide_winner(candidate, report)
@@ -271,20 +269,17 @@ class SearchRun:
             has_surrogate=estimate is not None,
         )
 
-    def _list_baselines(self, ranking: RankingResult) -> dict[str, Architecture]:
-        """What is a finalist without having been searched for: the best fuser as it was ranked, on the candidates of
-        several models; and best of n and majority of the best single model, at about as many calls."""
-        if self._settings.acquisition != "kg" or self._settings.algorithm != "smac":
-            return {}
-        controls = ControlBuilder(self._settings, ranking.generators[0], self._facts).build(BASELINE_CALLS)
-        found = {name: control.architecture for name, control in controls.items()}
+    def _list_baselines(self, ranking: RankingResult) -> dict[str, Control]:
+        """What is a finalist without having been searched for, less what exceeds the limits per question."""
+        fused = None
         if ranking.fusion:
             ranked = ranking.fusion[ranking.fusers[0]].architecture
             name = f"{len(ranked.layers[0])} models, fused by {ranking.fusers[0]}"
-            found["ranked-fuser"] = replace(ranked, name=name)  # not that of the single model
-        prices = load_prices(self._settings.prices)
-        for name, architecture in [*found.items()]:
-            if exceeded := self._settings.limits.find_exceeded(plan(architecture, prices=prices)):
+            fused = replace(ranked, name=name)  # not that of the single model
+        builder = ControlBuilder(self._settings, ranking.generators[0], self._facts)
+        found, prices = build_baselines(builder, self._settings, fused), load_prices(self._settings.prices)
+        for name, control in [*found.items()]:
+            if exceeded := self._settings.limits.find_exceeded(plan(control.architecture, prices=prices)):
                 words = ", ".join(f"{limit} {takes:.4g}" for limit, takes in exceeded.items())
                 self._progress.notes.append(f"{name} is no finalist: it exceeds the limits per question ({words})")
                 del found[name]

@@ -16,7 +16,8 @@ INITIAL_DESIGN_SIZE = 10
 """Configurations spread over the space that are tried first: a Gaussian process of fewer scores has no lengths to go
 by, and more are worth less than its own choices (docs/search.md, Measured)."""
 
-
+INITIAL_LAST_DRAWS = 2
+"""Draws of the last layer of each of these where the search chooses them: its variance is known from then on."""
 MAX_DRAW_SETS = 8
 """Sets of draws that trials may take where the search chooses: more were worth no more in benchmarks."""
 FRESH_DRAWS = MAX_DRAW_SETS + 1

@@ -8,6 +8,7 @@ from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.model_ranking import RankedModel, rank_role_scores, score_role
 from archon_eval.search.config import SearchSettings
+from archon_eval.search.controls import Control, ControlBuilder
 from archon_eval.search.progress import ProgressReporter
 from archon_eval.search.requests import build_from_layers, build_request, build_single_model
 from archon_eval.search.scheduler import TrialScheduler
@@ -86,6 +87,22 @@ def list_ranking_requests(settings: SearchSettings) -> list[tuple[TrialRequest, 
         fused = build_from_layers(model, {"generator": list(some)}, {"fuser": model})
         requests.append((build_request(settings, "", fused, part="dev"), len(some)))
     return requests
+
+
+def build_baselines(
+    controls: ControlBuilder, settings: SearchSettings, fused: Architecture | None
+) -> dict[str, Control]:
+    """What is a finalist without having been searched for: the best fuser as it was ranked, on the candidates of
+    several models; and best of n and majority of the best single model, at about as many calls. Later ones share calls
+    with earlier ones.
+
+    Args:
+        fused: that fuser's; None where fusers were not ranked.
+    """
+    if not settings.chooses_draws:
+        return {}
+    ranked = {"ranked-fuser": Control(fused, 0)} if fused else {}
+    return {**ranked, **controls.build(FUSER_RANKING_MODELS + 1)}
 
 
 def _rank_role(

@@ -11,7 +11,14 @@ from smac.random_design.probability_design import ProbabilityRandomDesign
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from smac.runhistory.enumerations import StatusType
 
-from archon_eval.search.optimizer import DEFAULT_CHOICES, MAX_DRAW_SETS, Optimizer, SmacChoices, Suggestion
+from archon_eval.search.optimizer import (
+    DEFAULT_CHOICES,
+    INITIAL_LAST_DRAWS,
+    MAX_DRAW_SETS,
+    Optimizer,
+    SmacChoices,
+    Suggestion,
+)
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.smac_components import (
     ExhaustiveMaximizer,
@@ -131,12 +138,13 @@ class SmacOptimizer(Optimizer):
     def _choose_draws(self, config: ConfigSpace.Configuration) -> int:
         """The set of draws of what is tried next, as the acquisition function has it; of the initial design, in turn.
 
-        There the last layer is drawn twice, so that its variance is known.
+        There the last layer is drawn `INITIAL_LAST_DRAWS` times.
         """
         acquisition, times = self._acquisition, self._choices.last_draws or 1
         choice = None
         if isinstance(acquisition, GainPerCall):
-            choice, times = acquisition.choices.get(self._listed.find_place(config)), self._choices.last_draws or 2
+            choice = acquisition.choices.get(self._listed.find_place(config))
+            times = self._choices.last_draws or INITIAL_LAST_DRAWS
         if choice is None:
             self._taken = (self._default_draws, times)
         else:

@@ -98,6 +98,7 @@ class TrialLoop:
         """Tell the optimizer what earlier processes found out; what they left under way is open."""
         self._is_replaying = True
         asked = self._journal.list_entries("ask")
+        self._asked, self._free = len(asked), sum(line.get("free", False) for line in asked)
         options = self._space.options if asked else ()  # the fingerprints of a large space take a minute
         numbers = {option.architecture.fingerprint: number for number, option in enumerate(options)}
         for line in asked:
@@ -117,7 +118,6 @@ class TrialLoop:
                 self._record_trial(number, request)
             else:
                 self._open.append((number, request))
-        self._asked, self._free = len(asked), sum(line.get("free", False) for line in asked)
         self._is_replaying = False
         for trial in list(self._tried.values()):
             if trial.performance is not None:
@@ -171,7 +171,8 @@ class TrialLoop:
 
     def _open_paid_trials(self, draws: int) -> None:
         """Have architectures tried all of whose calls are paid: their scores cost nothing where no judge gives them."""
-        if any(result.judges for result in self._scheduler.results.values()):
+        results = self._scheduler.results.values()
+        if any(result.judges or result.judge_calls or result.judge_reused for result in results):
             return
         known = {*self._tried, *(number for number, _ in self._open), *(number for number, _ in self._pending.values())}
         for number in self._optimizer.list_paid(draws):
@@ -279,8 +280,8 @@ class TrialLoop:
 
     @property
     def _max_trials(self) -> int:
-        """As many as there may be."""
-        return int(min(self._settings.budget.trials, len(self._space.options)))
+        """As many as there may be, without those that cost nothing."""
+        return int(min(self._settings.budget.trials, len(self._space.options) - self._free))
 
     def _require_success(self) -> None:
         if any(trial.performance is not None for trial in self._tried.values()):

@@ -34,6 +34,8 @@ SPLITS = {
 }
 [TASK] = SPLITS
 FACTS = {TASK: TaskFacts("a judge reads them")}
+ONE_LAST_DRAW = {"acquisition": "ei", "draws": 3}
+"""Trials and finalists whose last layer is drawn once."""
 
 
 def settings(**more: Any) -> SearchSettings:
@@ -71,7 +73,7 @@ def test_scorers_that_do_not_say_count_once_until_an_eval_shows_it() -> None:
 
 
 def test_a_request_begins_only_when_judging_it_fits_and_is_reserved(fake_run: Any, tmp_path: Path) -> None:
-    given, fake_run.judged = settings(budget={"judge_calls": 200}), 2
+    given, fake_run.judged = settings(budget={"judge_calls": 200}, **ONE_LAST_DRAW), 2
     scheduler = TrialScheduler(given, tmp_path, Journal(tmp_path), run=fake_run, splits=SPLITS, facts=FACTS)
     scheduler.start(request(given, "dev"))
     assert scheduler.ledger.remaining_judging()[0] == 190
@@ -98,7 +100,7 @@ def test_the_report_keeps_judging_of_a_majority_free_where_there_is_one() -> Non
 
 
 def test_reservations_outlive_the_process_and_unknown_judging_counts_as_reserved(fake_run: Any, tmp_path: Path) -> None:
-    given, journal = settings(budget={"judge_calls": 200}), Journal(tmp_path)
+    given, journal = settings(budget={"judge_calls": 200}, **ONE_LAST_DRAW), Journal(tmp_path)
     scheduler = TrialScheduler(given, tmp_path, journal, run=fake_run, splits=SPLITS, facts=FACTS)
     scheduler.start(request(given, "dev"))  # killed before it ends
     journal.close()

@@ -61,7 +61,7 @@ def test_calls_of_a_worker_that_died_count_as_paid(tmp_path):
     assert account_for_crash(job, lambda: result) == result
 
 
-def test_the_end_takes_a_third_of_the_budget_and_says_so(tmp_path, fake_run):
+def test_the_end_takes_a_fifth_of_the_budget_and_says_so(tmp_path, fake_run):
     from archon_eval.search.loop import search
 
     task = {"name": "archon_eval/math", "args": {"sample": True}}
@@ -71,7 +71,7 @@ def test_the_end_takes_a_third_of_the_budget_and_says_so(tmp_path, fake_run):
     confirmed = [job for job in fake_run.jobs if job.key.startswith("confirm/search")]
     took = sum(fake_run.result(job).calls for job in confirmed)
     assert 1 <= len(confirmed) < len(found.finalists) < 10 and took <= 6000 / 2
-    [note] = [note for note in found.notes if "a third of the budget" in note]
+    [note] = [note for note in found.notes if "a fifth of the budget" in note]
     assert note.startswith(f"{len(found.finalists)} of 10 finalists")  # the single model is one of them
     fake_run.jobs = []
     found = search(load_settings({**given, "budget": {"trials": 12}}), tmp_path / "b", fake_run)

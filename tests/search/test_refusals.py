@@ -26,7 +26,9 @@ def test_another_search_in_the_folder_is_refused(tmp_path, fake_run):
     with pytest.raises(SearchError, match=r"other settings \(cost_weight, seed\)"):
         search(settings(seed=1, cost_weight=0.1), tmp_path, fake_run)
     more = search(settings(budget={"trials": 10}), tmp_path, fake_run)
-    assert len(more.tried) == 10
+    assert sum(job.key.startswith("search/") for job in fake_run.jobs) == len(more.tried) >= 10
+    lines = [json.loads(line) for line in (tmp_path / "search.jsonl").read_text().splitlines()]
+    assert sum(line["kind"] == "ask" and not line["free"] for line in lines) == 10
 
 
 def test_files_of_another_origin_are_not_written_over(tmp_path, fake_run):
@@ -133,7 +135,7 @@ def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
     shared = {"generator": 1, "fuser": 1}
     ranked = [job.key.split("/")[1] for job in fake_run.jobs if job.key.startswith("rank")]
     assert found["calls"]["ranking"] == 15 * sum(shared[role] for role in ranked)
-    assert found["answers_to_score"] == sum(len(job.questions) * job.epochs for job in fake_run.jobs)
+    assert found["answers_to_score"] == sum(len(job.questions) * job.epochs * job.last_draws for job in fake_run.jobs)
     assert found["budget"] is None and found["judge_calls"]["expected"] == 0
     # no more are confirmed than were tried
     assert (
