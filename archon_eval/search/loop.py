@@ -9,7 +9,7 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -271,11 +271,7 @@ class SearchRun:
 
     def _list_baselines(self, ranking: RankingResult) -> dict[str, Control]:
         """What is a finalist without having been searched for, less what exceeds the limits per question."""
-        fused = None
-        if ranking.fusion:
-            ranked = ranking.fusion[ranking.fusers[0]].architecture
-            name = f"{len(ranked.layers[0])} models, fused by {ranking.fusers[0]}"
-            fused = replace(ranked, name=name)  # not that of the single model
+        fused = ranking.fusion[ranking.fusers[0]].architecture if ranking.fusion else None
         builder = ControlBuilder(self._settings, ranking.generators[0], self._facts)
         found, prices = build_baselines(builder, self._settings, fused), load_prices(self._settings.prices)
         for name, control in [*found.items()]:

@@ -95,7 +95,7 @@ def test_what_needs_no_search_is_a_finalist_within_the_limits_alone(tmp_path: Pa
     assert any("best-of-n is no finalist: it exceeds the limits per question (calls" in note for note in found.notes)
     free = search(settings(), tmp_path / "free", fake_run)
     names = {finalist.key: finalist.trial.architecture.name for finalist in free.finalists}
-    assert "best-of-n" in names and names["ranked-fuser"] == f"3 models, fused by {free.fusers[0]}"
+    assert "best-of-n" in names and names["ranked-fuser"] == f"{free.fusers[0]} fuses 3 models"
 
 
 @pytest.mark.parametrize(("first", "then"), [({}, {"draws": 3}), ({"draws": 3}, {})])
