@@ -81,7 +81,10 @@ def _print_held_out(summary: Mapping[str, Any], console: Any) -> None:
     from archon_eval.search.summary import format_percent
 
     table = Table(title="On the held-out questions", title_justify="left")
-    for column in ("system", f"{summary['metric']} (95%)", "calls", "winner against it"):
+    several = len(summary["settings"]["tasks"]) > 1  # whose names would leave no room for the other columns
+    if several:
+        console.print(f"Score: {summary['metric']}", highlight=False, markup=False)
+    for column in ("system", f"{'score' if several else summary['metric']} (95%)", "calls", "winner against it"):
         table.add_column(column, no_wrap=True)
     for name, shown in summary["held_out"].items():
         other = summary["winner_against"].get(name)

@@ -167,14 +167,15 @@ def _describe_single(found: dict[str, Any], result: "SearchResult") -> list[str]
     if found["tested"] is None or gain is None:
         return [use, "none could be compared with it"]
     if found["questions"] == "dev":
-        clauses = [
-            f"{use}: all {count} that were confirmed are shown worse, the best of them, {found['tested']}, by "
-            f"{_format_gain(gain, found)}"
-        ]
+        who = f"all {count} that were confirmed are shown worse, the best of them, {found['tested']}, by"
+        if count == 1:
+            who = f"{found['tested']}, which alone was confirmed, is shown worse by"
+        clauses = [f"{use}: {who} {_format_gain(gain, found)}"]
     else:
+        chosen = f"chosen of {count} that were confirmed" if count > 1 else "which alone was confirmed"
         clauses = [
-            f"{use}: {found['tested']} (candidate.yaml), chosen of {count} that were confirmed, brings "
-            f"{_format_gain(gain, found)}, {_format_cost(found)}"
+            f"{use}: {found['tested']} (candidate.yaml), {chosen}, brings {_format_gain(gain, found)}, "
+            f"{_format_cost(found)}"
         ]
         if found["more_questions"]:
             size, more = 100 * found["effect"], f"{found['more_questions']:,} more questions"

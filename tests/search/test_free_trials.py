@@ -1,17 +1,21 @@
 """Trials all of whose calls are paid, and finalists that need no search: what they may take, and who they may be."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from archon_eval.cli.search_output import print_summary
 from archon_eval.errors import SearchError
 from archon_eval.search.config import load_settings
 from archon_eval.search.loop import search
 from archon_eval.search.smac_optimizer import SmacOptimizer
 from archon_eval.search.space import Configuration
+from archon_eval.search.summary import write_results
 
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-8b-instruct"]
 TASK = {"name": "archon_eval/math", "args": {"sample": True}}
@@ -102,3 +106,15 @@ def test_fresh_draws_stay_those_that_no_trial_took(first: Any, then: Any, tmp_pa
     fake_run.stop_after = -1
     with pytest.raises(SearchError, match=r"other settings \(draws\)"):
         search(settings(**then), tmp_path, fake_run)
+
+
+def test_with_several_tasks_the_table_has_room_for_its_columns(tmp_path: Path, fake_run: Any) -> None:
+    fake_run.chance = lambda job: 0.5
+    given = settings(tasks=[TASK, {**TASK, "args": {"sample": True, "n": 60}}], finalists=1, acquisition="ei")
+    summary = write_results(search(given, tmp_path, fake_run), tmp_path)
+    console = Console(width=80, record=True, quiet=False, file=io.StringIO())
+    print_summary(summary, console)
+    text = console.export_text()
+    assert f"Score: {summary['metric']}" in " ".join(text.split())
+    assert "│ best-of-n │" in text and "score (95%)" in text
+    assert "which alone was confirmed" in " ".join(text.split())
