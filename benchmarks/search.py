@@ -165,6 +165,8 @@ NAMES = {
     "ours": "`archon search`",
     "informative": "`archon search --questions informative`",
     "papers": "papers' protocol",
+    "random-confirmed": "random, with confirmation",
+    "irace": "irace-like racing",
     "tpe": "TPE (Optuna)",
     "smac-stock": "SMAC3's own facade",
 }

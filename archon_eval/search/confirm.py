@@ -277,6 +277,8 @@ class Confirmation:
             if finalist.key in self._baselines:
                 baselines.append(finalist.request)
             keep = self._costs.compute_report_reserve(numbers, baselines)
+            while finalist.request.shared_calls and self._scheduler.count_running():
+                self._scheduler.wait_for_finished()  # what it shares is to be in the call store
             while True:
                 try:
                     self._scheduler.start(finalist.request, keep, self._scheduler.judging.compute_report_reserve())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from random import Random
-from statistics import fmean, median
+from statistics import fmean
 
 from archon_eval.engine.plan import plan
 from archon_eval.search.config import SearchSettings
@@ -19,7 +19,7 @@ from archon_eval.search.informative import INFORMATIVE_AFTER
 from archon_eval.search.minimal_budget import MinimalBudget
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture
-from archon_eval.search.ranking import build_baselines, list_ranking_requests
+from archon_eval.search.ranking import RANKED_FUSER, build_baselines, list_ranking_requests
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.token_forecast import DollarRates
 from archon_eval.search.trial import QuestionSplits
@@ -143,7 +143,8 @@ class StagePlanner:
             facts: of each task.
         """
         settings = self._settings
-        winner = median(fmean(option.plan.calls) for option in self._options)
+        # the cheapest that is not shown worse wins, so it is one of the cheaper ones
+        winner = sorted(fmean(option.plan.calls) for option in self._options)[len(self._options) // 4]
         builder = ControlBuilder(settings, settings.models[0], facts)
         controls = builder.build(round(winner))
         ranking_requests = [request for request, _ in list_ranking_requests(settings)]
@@ -156,9 +157,12 @@ class StagePlanner:
         finalists = min(settings.finalists, most)
         times, drawn = settings.confirm_last_draws, self._last_draws
         confirm = self._answers["dev"] * settings.confirm_epochs * (times + finalists * (self._mean * 0.7 + times - 1))
-        beside_finalists = self._answers["dev"] * sum(
-            _count_calls(each, choose_last_draws(settings, each.architecture)) for each in baselines.values()
-        )
+        extra = {
+            name: self._answers["dev"] * _count_calls(each, choose_last_draws(settings, each.architecture))
+            for name, each in baselines.items()
+        }
+        beside_finalists = sum(extra.values())
+        alone_confirmed = beside_finalists - extra.get(RANKED_FUSER, 0.0) + self._answers["dev"] * times
         sums = self._count_paid(most)
         most = len(sums)
         trials, short, further = most, "", 0.0
@@ -180,13 +184,13 @@ class StagePlanner:
         spend = [
             ("ranking", ranked, ranking, ranked * dev, 0.0),
             ("trials", trials, paid, round(trials * self._questions["trial"] * drawn), 0.0),
-            ("confirming", confirmed, confirm, confirmed * dev * settings.confirm_epochs * times, 0.0),
+            ("confirming", confirmed, confirm, confirmed * dev * settings.confirm_epochs * times, alone_confirmed),
             (
                 "report",
                 2 + len(controls),
                 report + further,
                 round((2 + len(controls)) * test + 2 * further / (1 + winner)),
-                self._answers["test"] * beside + further / (1 + winner),
+                (self._answers["test"] + further / (winner + beside)) * beside,
             ),
         ]
         rows = [

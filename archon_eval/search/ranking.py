@@ -16,6 +16,8 @@ from archon_eval.search.trial import Trial, TrialRequest
 
 FUSER_RANKING_MODELS = 10
 """Random models whose candidates a fuser is ranked on (v6 section 3.3)."""
+RANKED_FUSER = "ranked-fuser"
+"""The best fuser as it was ranked, among the finalists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def build_baselines(
     """
     if not settings.chooses_draws:
         return {}
-    ranked = {"ranked-fuser": Control(fused, 0)} if fused else {}
+    ranked = {RANKED_FUSER: Control(fused, 0)} if fused else {}
     return {**ranked, **controls.build(FUSER_RANKING_MODELS + 1)}
 
 

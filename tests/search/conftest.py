@@ -13,6 +13,9 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.engine.plan import plan
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 
+SHARING = ("report/", "confirm/best-of-n", "confirm/majority")
+"""How the keys of evals begin that share samples."""
+
 
 class FakeRun:
     """Runs a job at once; what fails and what it scores can be set."""
@@ -64,7 +67,7 @@ class FakeRun:
                 samples = {
                     (spec.model, n, epoch) for spec in architecture.layers[0] for n in range(spec.get_option("samples"))
                 }
-                if not job.key.startswith("report/"):
+                if not job.key.startswith(SHARING):
                     paid += each
                 elif (architecture.fingerprint, epoch) not in stored:
                     paid += each - len(samples & stored) * ("report/winner" not in job.key)

@@ -128,18 +128,20 @@ def test_architectures_that_may_not_fit_a_window_are_counted_and_stay(tmp_path, 
 
 
 def test_the_forecast_counts_what_is_run(tmp_path, fake_run):
-    given = settings(skip_ranking=False, budget={"trials": 2}, finalists=10, confirm_epochs=1)
+    one_draw = {"acquisition": "ei", "draws": 3}  # nothing that is paid for is tried besides
+    given = settings(skip_ranking=False, budget={"trials": 2}, finalists=10, confirm_epochs=1, **one_draw)
     found = forecast(given)
     search(given, tmp_path, fake_run)
     # a fuser's candidates are those that the generators were ranked by
     shared = {"generator": 1, "fuser": 1}
     ranked = [job.key.split("/")[1] for job in fake_run.jobs if job.key.startswith("rank")]
     assert found["calls"]["ranking"] == 15 * sum(shared[role] for role in ranked)
-    assert found["answers_to_score"] == sum(len(job.questions) * job.epochs * job.last_draws for job in fake_run.jobs)
+    assert found["answers_to_score"] == sum(len(job.questions) * job.epochs for job in fake_run.jobs)
     assert found["budget"] is None and found["judge_calls"]["expected"] == 0
     # no more are confirmed than were tried
     assert (
-        found["calls"]["confirming"] < forecast(settings(budget={"trials": 9}, confirm_epochs=1))["calls"]["confirming"]
+        found["calls"]["confirming"]
+        < forecast(settings(budget={"trials": 9}, confirm_epochs=1, **one_draw))["calls"]["confirming"]
     )
     assert "about" in forecast(settings(budget={"calls": 4000}))["budget"]
     with pytest.raises(SearchError, match="budget calls=10 cannot pay for ranking"):
