@@ -49,7 +49,7 @@ def test_a_baseline_that_wins_is_named_and_is_no_control_of_its_own(
     assert set(summary["recommendation"]["controls"]) == others - {"single"}
     said = f"no {own} beside the architecture that was chosen: it is that itself"
     assert (said in summary["notes"]) is bool(own)
-    assert summary["dev"] is None and summary["dev_fresh_draws"] > 0.9
+    assert summary["dev"] is None and summary["dev_fresh_draws"] >= 0.9
 
 
 def test_trials_say_what_they_drew_and_which_cost_nothing(tmp_path: Path, fake_run: Any) -> None:
