@@ -28,6 +28,7 @@ def search_with(model: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The summary, and what the terminal shows of it."""
     space = {"preset": "small", "generators": [1], "samples": [2], "layers": [1], "evaluations": "verifier"}
     given = {"tasks": [TASK], "models": [model], "space": space, "budget": {"trials": 2}, "finalists": 1}
+    given |= {"acquisition": "ei", "draws": 3}
     summary = write_results(search(load_settings(given), folder, run), folder)
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     console = Console(width=400)
@@ -62,8 +63,11 @@ def test_results_of_an_earlier_version_are_unknown(tmp_path: Path, fake_run: Any
     given = {"tasks": [{"name": TASK["name"], "args": {"sample": True}}], "models": ["sim/gpt-4o"], "space": "small"}
     found = search(load_settings({**given, "budget": {"trials": 3}, "finalists": 1}), tmp_path, fake_run)
     summary = write_results(found, tmp_path)
-    assert summary["trials_with_dead_layers"] is None
-    assert summary["warnings"] == ["Whether layers of 3 of 3 trials worked is unknown: their results do not say."]
+    tried = summary["trials"]
+    assert summary["trials_with_dead_layers"] is None and tried - summary["free_trials"] == 3
+    assert summary["warnings"] == [
+        f"Whether layers of {tried} of {tried} trials worked is unknown: their results do not say."
+    ]
 
 
 def test_a_search_whose_layers_work_says_nothing(tmp_path: Path) -> None:

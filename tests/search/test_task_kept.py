@@ -59,7 +59,8 @@ def test_search(fake_server: Any, capsys: pytest.CaptureFixture[str], tmp_path: 
     assert [choice["door"] for choice in summary["doors"].values()] == ["model"] and summary["calls_paid"] > 25
     asked = list_asked(fake_server)
     assert len(asked) >= 25 and all(is_asked_in_full(messages) for messages in asked)
-    paid = sum(request.answered for request in fake_server.requests)
+    # several samples of one prompt are one request, and as many calls
+    paid = sum(request.body.get("n", 1) for request in fake_server.requests if request.answered)
     assert summary["calls_paid"] == paid, "the account of the model's door is the budget's"
     before = len(fake_server.requests)
     assert main([*words, "-o", "out"]) == 0  # a resume

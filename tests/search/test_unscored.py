@@ -18,8 +18,8 @@ WHY = "scorer words: 'N/A' is no number"
 
 
 def settings(**more):
-    given = {"tasks": [TASK], "models": MODELS, "space": "small", "budget": {"trials": 8}, "finalists": 3, **more}
-    return load_settings(given)
+    given = {"tasks": [TASK], "models": MODELS, "space": "small", "budget": {"trials": 8}, "finalists": 3}
+    return load_settings({**given, "acquisition": "ei", "draws": 3, **more})
 
 
 def lose(fake_run, kind, many, *, part="", why=WHY):
