@@ -32,10 +32,12 @@ def print_forecast(expected: Mapping[str, Any]) -> None:
         for name, value in expected.items()
         if name not in _IN_TABLE
     ]
-    rows = [(f"{name}, {part}" if part else name, value) for name, values in parts for part, value in values.items()]
-    for name, value in rows:
-        if value is not None:
-            print(sanitize_text(f"{name.replace('_', ' ')}: {_format_value(value)}"))
+    for name, by_part in parts:
+        for part, value in by_part.items():
+            shown = part if "/" in part else part.replace("_", " ")  # a task's name as it is
+            title = ", ".join(filter(None, [name.replace("_", " "), shown]))
+            if value is not None:
+                print(sanitize_text(f"{title}: {_format_value(value)}"))
 
 
 def _format_value(value: Any) -> str:
