@@ -145,8 +145,8 @@ def run_ours(run: Run, informative: bool = False) -> None:
         while budgets and run.calls > budgets[0] * (1 - CONFIRM_BUDGET_SHARE):
             budget = budgets.pop(0)
             if before is not None:
-                run.picks[budget] = run.final = confirm(run, optimizer.surrogate, before, budget=budget)
-                run.spent = budget
+                pick, run.spent = confirm(run, optimizer.surrogate, before, budget=budget)
+                run.picks[budget] = run.final = pick
         before = optimizer.observations
 
 
@@ -162,30 +162,33 @@ def tell_trial(run: Run, optimizer: SmacOptimizer, asked: Suggestion, questions:
     optimizer.tell(number, value, draws, last_draws=times, last_draw_variance=variance)
 
 
-def confirm(run: Run, surrogate: Surrogate, seen: list[Observation], *, budget: int) -> int:
-    """The choice if the search ended here: finalists on fresh draws while the budget lasts, then the highest mean."""
+def confirm(run: Run, surrogate: Surrogate, seen: list[Observation], *, budget: int) -> tuple[int, int]:
+    """The choice if the search ended here, and its calls: finalists on fresh draws while the budget lasts, then the
+    highest mean."""
     surrogate.fit(seen)
     table, mean, deviation = run.table, surrogate.mean, surrogate.deviation
     numbers = list(dict.fromkeys(trial.number for trial in seen))
     finalists = sorted(numbers, key=lambda n: (deviation[n] - mean[n], n))[:FINALISTS]
-    left = budget - run.calls
+    left, is_over = budget - run.calls, False
     fresh: list[Observation] = []
     for epoch in range(MAX_DRAW_SETS, EPOCHS):
         paid: set[int] = set()
         for place in finalists:
-            left -= DEV * (CONFIRM_LAST_DRAWS - 1 + sum(c for node, c in table.nodes[place] if node not in paid))
-            if left < 0:
+            new = sum(c for node, c in table.nodes[place] if node not in paid)
+            if (calls := DEV * (CONFIRM_LAST_DRAWS - 1 + new)) > left:
+                is_over = True
                 break
+            left -= calls
             paid |= {node for node, _ in table.nodes[place]}
             value = float(run.draw(place, epoch, CONFIRM_LAST_DRAWS).mean())
             fresh.append(Observation(place, epoch + 1, value, last_draws=CONFIRM_LAST_DRAWS))
         surrogate.fit([*seen, *fresh])
         finalists = sorted(finalists, key=lambda n: -float(surrogate.mean[n]))
-        if left < 0:
+        if is_over:
             break
         if epoch > MAX_DRAW_SETS:
             finalists = finalists[: max(2, len(finalists) // 2)]
-    return finalists[0]
+    return finalists[0], budget - left
 
 
 def run_baseline(run: Run, algorithm: str) -> None:
