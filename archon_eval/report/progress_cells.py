@@ -1,19 +1,19 @@
 """What there is to know of a search that has not finished, as cells of text, for the page and for Markdown.
 
->>> from archon_eval.report.search_progress import SearchProgress
->>> list_progress_facts(SearchProgress("running", stage="searching", calls=1200, budget={"calls": 5000}))[:2]
+>>> from archon_eval.report.search_progress import FollowedProgress
+>>> list_progress_facts(FollowedProgress("running", stage="searching", calls=1200, budget={"calls": 5000}))[:2]
 [('stage', 'searching'), ('calls paid', '1,200 of 5,000 (24%)')]
 """
 
 from collections.abc import Sequence
 
 from archon_eval.report.formatting import format_percent_interval
-from archon_eval.report.search_progress import EvalSummary, SearchProgress, format_time
+from archon_eval.report.search_progress import EvalSummary, FollowedProgress, format_time
 
 FINALIST_COLUMNS = ("finalist or control", "score (95%)", "questions", "calls", "problem")
 
 
-def list_progress_facts(progress: SearchProgress) -> list[tuple[str, str]]:
+def list_progress_facts(progress: FollowedProgress) -> list[tuple[str, str]]:
     """What, and how much; without what is not known."""
     free = len(progress.trials) - progress.chosen_trials
     many = f", {progress.done} of {progress.total}" if progress.total else ""

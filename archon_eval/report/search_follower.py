@@ -18,9 +18,9 @@ from typing import Any
 from archon_eval.errors import DataError, SearchError
 from archon_eval.report.search_progress import (
     EvalSummary,
+    FollowedProgress,
     Incumbent,
     JournalTask,
-    SearchProgress,
     State,
     find_process_state,
     split_key,
@@ -250,7 +250,7 @@ class SearchFollower:
         """The best so far after each trial that has a line of progress."""
         return tuple(self._incumbents[number] for number in sorted(self._incumbents))
 
-    def build_progress(self) -> SearchProgress:
+    def build_progress(self) -> FollowedProgress:
         """Everything as it is now."""
         evals = {stage: self._list_evals(stage) for stage in ("rank", "search", "confirm", "report")}
         failures = [
@@ -264,7 +264,7 @@ class SearchFollower:
         free = sum(bool(line.get("free")) for line in self._asked.values())
         limits = [value for value in (budget.get("trials"), max(0, self._options - free)) if value]
         state = self.find_state()
-        return SearchProgress(
+        return FollowedProgress(
             state=state,
             at=self._at,
             why=str((self._end or {}).get("why", "")),

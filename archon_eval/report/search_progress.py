@@ -65,7 +65,7 @@ class Incumbent:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchProgress:
+class FollowedProgress:
     """Where a search is."""
 
     state: State
@@ -107,7 +107,7 @@ class SearchProgress:
         return sum(not trial.is_free for trial in self.trials)
 
 
-def describe_progress(progress: SearchProgress) -> str:
+def describe_progress(progress: FollowedProgress) -> str:
     """Where a search is, in sentences."""
     when = f" at {format_time(progress.at)}" if progress.at is not None else ""
     stage = progress.stage or "starting"

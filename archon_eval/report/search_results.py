@@ -16,7 +16,7 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.report.search_follower import SearchFollower
-from archon_eval.report.search_progress import EvalSummary, Incumbent, JournalTask, SearchProgress, describe_progress
+from archon_eval.report.search_progress import EvalSummary, FollowedProgress, Incumbent, JournalTask, describe_progress
 from archon_eval.runs.benchmark_run import MissingPolicy, Run
 from archon_eval.runs.model_ranking import RankedModel, load_ranking
 from archon_eval.runs.read_log import read_run
@@ -79,7 +79,7 @@ class Search:
     """The models as generators and fusers; empty where they were not ranked."""
     incumbents: tuple[Incumbent, ...] = ()
     """The best so far after each trial; empty where an earlier version wrote the journal."""
-    progress: SearchProgress | None = None
+    progress: FollowedProgress | None = None
     """Where it is; None where it has finished."""
 
     @property
@@ -181,7 +181,7 @@ def list_eval_names(path: str | os.PathLike[str]) -> dict[Path, str]:
     return follower.labels_by_log
 
 
-def build_unfinished_search(path: str | os.PathLike[str], progress: SearchProgress) -> Search:
+def build_unfinished_search(path: str | os.PathLike[str], progress: FollowedProgress) -> Search:
     """A search as far as its progress says it."""
     summary = {
         "finished": False,

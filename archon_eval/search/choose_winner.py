@@ -13,9 +13,9 @@ times as many, and no choice was made by them.
 
 from collections.abc import Mapping, Sequence
 
+from archon_eval.runs.performance import compare_performance
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import SINGLE, Confirmed
-from archon_eval.search.performance import compare_performance
 from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import PairedComparison, decide_verdict, get_interval
 

@@ -19,15 +19,13 @@ from archon_eval.search.finalist_costs import FinalistCosts, add
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.prepare import PlannedSpace
-from archon_eval.search.requests import build_single_model
+from archon_eval.search.requests import build_single_model, make_confirm_key
 from archon_eval.search.scheduler import StepCallback, TrialScheduler
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial, TrialRequest
 
 CONFIRM_BUDGET_SHARE = 0.2
-"""Of the budget less the report's part: what confirming may be expected to take; it then goes on with what is left.
-Where the surrogate tells an architecture's worth from luck, more of it finds no better winners
-(benchmarks/search.py)."""
+"""Of the budget less the report's part: what confirming may be expected to take, or else all that is left by then."""
 MIN_FINALISTS = 3
 """So many finalists are worth more than a second set of fresh draws for fewer."""
 SINGLE = "single"
@@ -50,11 +48,6 @@ class _Finalist(NamedTuple):
     request: TrialRequest
     number: int | None
     """In the space's list; None for a single model that the space does not have."""
-
-
-def make_confirm_key(name: str, epochs: int, last_draws: int) -> str:
-    """Of a finalist's request: what was confirmed with one draw of the last layer is none with more."""
-    return f"confirm/{name}/{epochs}" + (f"x{last_draws}" if last_draws > 1 else "")
 
 
 class Confirmation:

@@ -9,7 +9,7 @@ trial was not asked. With one or two trials it knows nothing of the draws either
 from math import hypot
 from statistics import NormalDist
 
-from archon_eval.search.performance import estimate_performance
+from archon_eval.runs.performance import estimate_performance
 from archon_eval.search.trial import Trial
 
 CONFIDENCE = 0.95

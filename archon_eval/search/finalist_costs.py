@@ -18,7 +18,7 @@ from archon_eval.search.controls import Control, ControlBuilder
 from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE
 from archon_eval.search.prefix_sharing import PaidCallTracker
 from archon_eval.search.prepare import PlannedArchitecture, PlannedSpace
-from archon_eval.search.requests import build_request, build_single_model
+from archon_eval.search.requests import build_request, build_single_model, make_confirm_key
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import TrialRequest
 
@@ -70,7 +70,7 @@ class FinalistCosts:
         times = choose_last_draws(self._settings, architecture)
         return build_request(
             self._settings,
-            f"confirm/{name}/{epochs}" + (f"x{times}" if times > 1 else ""),
+            make_confirm_key(name, epochs, times),
             architecture,
             part="dev",
             epochs=epochs,

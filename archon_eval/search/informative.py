@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from archon_eval.runs.performance import TaskAnswers, compute_performance
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.journal import Journal
-from archon_eval.search.performance import TaskAnswers, compute_performance
 from archon_eval.search.trial import QuestionSplits, Trial
 from archon_eval.stats.metrics import QuestionMetric, ScoredAnswer
 

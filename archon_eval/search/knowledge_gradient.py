@@ -34,7 +34,7 @@ _POINTS = norm.ppf((np.arange(11) + 0.5) / 11)
 """Standard normal values of equal weight, at which a gain is averaged."""
 
 
-class Choice(NamedTuple):
+class TrialChoice(NamedTuple):
     """A trial that could be next."""
 
     number: int
@@ -52,7 +52,7 @@ def choose_by_gain(
     unpaid: Mapping[int, Array],
     last_calls: Array,
     last_draws: Sequence[int] = LAST_DRAWS,
-) -> list[Choice]:
+) -> list[TrialChoice]:
     """The best trial of each promising architecture, in no order.
 
     Args:
@@ -79,7 +79,7 @@ def choose_by_gain(
     rough = _average_best(start, worth / np.sqrt(own + luck)) + TIE_SHARE * promise
     kept = _find_largest(rough / np.maximum(cheapest[numbers], 1.0), EXACT)
     numbers, worth, own, promise = numbers[kept], worth[:, kept], own[kept], promise[kept]
-    best: dict[int, Choice] = {}
+    best: dict[int, TrialChoice] = {}
     by_draws = posterior.compute_draw_covariances(everyone, numbers, list(unpaid))
     for (draws, calls), (shared, variance) in zip(unpaid.items(), by_draws, strict=True):
         told = worth + shared
@@ -90,7 +90,7 @@ def choose_by_gain(
             gains = (_average_best(start, slopes) + TIE_SHARE * promise) / paid
             for number, gain in zip(numbers.tolist(), gains.tolist(), strict=True):
                 if number not in best or gain > best[number].gain:
-                    best[number] = Choice(number, draws, times, gain)
+                    best[number] = TrialChoice(number, draws, times, gain)
     return list(best.values())
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from archon_eval.models.usage_totals import sum_dollars
 from archon_eval.runs.layer_health import RunHealth, name_component
+from archon_eval.runs.performance import compare_performance
 from archon_eval.search.choose_winner import compare_with_single
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.controls import BEST_OF_N, MAJORITY
-from archon_eval.search.performance import compare_performance
 from archon_eval.search.trial import Trial
 from archon_eval.stats.comparison import (
     PairedComparison,

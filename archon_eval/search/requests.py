@@ -35,6 +35,11 @@ def build_request(
     )
 
 
+def make_confirm_key(name: str, epochs: int, last_draws: int) -> str:
+    """Of a finalist's request: what was confirmed with one draw of the last layer is none with more."""
+    return f"confirm/{name}/{epochs}" + (f"x{last_draws}" if last_draws > 1 else "")
+
+
 def build_from_layers(name: str, *layers: Mapping[str, Any]) -> Architecture:
     """An architecture from its layers."""
     return load_architecture({"name": name, "layers": list(layers)})

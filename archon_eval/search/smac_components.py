@@ -28,7 +28,7 @@ from smac.runhistory.dataclasses import TrialInfo, TrialKey, TrialValue
 from smac.runhistory.encoder.encoder import RunHistoryEncoder
 from smac.runhistory.enumerations import StatusType
 
-from archon_eval.search.knowledge_gradient import LAST_DRAWS, Choice, choose_by_gain
+from archon_eval.search.knowledge_gradient import LAST_DRAWS, TrialChoice, choose_by_gain
 from archon_eval.search.optimizer import INITIAL_DESIGN_SIZE, SmacChoices
 from archon_eval.search.smac_space import ListedSpace
 from archon_eval.search.space import Array
@@ -195,7 +195,7 @@ class GainPerCall(ImprovementPerCall):
         """[configurations]: calls of another draw of the last layer."""
         self.last_draws: Sequence[int] = LAST_DRAWS
         """Draws of the last layer to choose between."""
-        self.choices: dict[int, Choice] = {}
+        self.choices: dict[int, TrialChoice] = {}
         """The best trial of each configuration that promises something, as computed last."""
 
     def _compute(self, X: Array) -> Array:

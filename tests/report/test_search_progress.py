@@ -15,12 +15,12 @@ from archon_eval.report.markdown import render_markdown
 from archon_eval.report.progress_cells import list_progress_facts
 from archon_eval.report.report_data import ReportData
 from archon_eval.report.search_follower import SearchFollower
-from archon_eval.report.search_progress import SearchProgress, split_key
+from archon_eval.report.search_progress import FollowedProgress, split_key
 from archon_eval.report.search_results import read_search, read_unfinished_search
 from archon_eval.stats.metrics import MeanMetric, ScoredAnswer
 
 
-def read(folder: Path) -> SearchProgress:
+def read(folder: Path) -> FollowedProgress:
     follower = SearchFollower(folder)
     follower.update()
     return follower.build_progress()

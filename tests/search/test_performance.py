@@ -9,14 +9,14 @@ import pytest
 from archon_eval.errors import SearchError
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.runs.metrics import MEAN_GRADE, MIXEVAL_OVERALL, WIN_RATE
-from archon_eval.search import search, write_results
-from archon_eval.search.config import TaskSpec, load_settings
-from archon_eval.search.performance import (
+from archon_eval.runs.performance import (
     TaskAnswers,
     compare_performance,
     compute_performance,
     estimate_performance,
 )
+from archon_eval.search import search, write_results
+from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.summary import format_percent
 from archon_eval.search.trial import Trial
 from archon_eval.stats.metrics import MeanMetric, Metric, ScoredAnswer

@@ -10,9 +10,9 @@ import pytest
 from archon_eval.report.search_follower import SearchFollower
 from archon_eval.runs.eval_worker import EvalJob
 from archon_eval.runs.model_ranking import load_ranking
+from archon_eval.runs.performance import estimate_performance
 from archon_eval.search.config import SearchSettings, load_settings
 from archon_eval.search.loop import SearchResult, search
-from archon_eval.search.performance import estimate_performance
 from archon_eval.search.summary import write_results
 
 MODELS = ["sim/gpt-4o", "sim/qwen2-72b-instruct", "sim/llama-3.1-70b-instruct"]

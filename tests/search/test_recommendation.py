@@ -15,12 +15,12 @@ from archon_eval.cli.search_output import print_summary
 from archon_eval.report.markdown import render_markdown
 from archon_eval.report.report_data import read_report_data
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, run_job
+from archon_eval.runs.performance import TaskAnswers
 from archon_eval.search.choose_winner import choose_candidate
 from archon_eval.search.config import SearchSettings, TaskSpec, load_settings
 from archon_eval.search.confirm import SINGLE, Confirmed
 from archon_eval.search.deviations import compute_sampling_deviation, estimate_value
 from archon_eval.search.loop import search
-from archon_eval.search.performance import TaskAnswers
 from archon_eval.search.requests import build_from_layers, build_single_model
 from archon_eval.search.summary import NO_WINNER, write_results
 from archon_eval.search.trial import Trial
