@@ -27,7 +27,7 @@ from archon_eval.models.client import build_client
 from archon_eval.models.conversion import describe_endpoint, redact
 from archon_eval.models.store import CallStore
 from archon_eval.models.store_admin import compute_stats, export, import_
-from archon_eval.models.store_damage import verify
+from archon_eval.models.store_admin import verify
 from archon_eval.solvers.archon import archon
 from archon_eval.types import Message
 
