@@ -76,8 +76,8 @@ class PostgresStore(Store):
         stored: Reply = await wait_shielded(self._session.submit("write", (key, reply, replace)))
         return stored
 
-    def _delete_damaged(self, digest: bytes, crc: int) -> None:
-        self._session.send("delete", (digest, crc))
+    def _delete_damaged(self, digest: bytes, crc: int, data: bytes) -> None:
+        self._session.send("delete", (digest, crc, data))
 
     async def _acquire(self, digest: bytes) -> bool:
         ticket = self._session.submit("lock", digest)

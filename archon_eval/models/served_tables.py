@@ -67,7 +67,7 @@ DELETE_SQL: LiteralString = """
 DELETE FROM archon_calls AS old USING unnest(%b::bytea[], %b::bigint[], %b::bigint[]) AS doomed (key, made, crc)
 WHERE old.key = doomed.key AND old.made = doomed.made AND old.crc = doomed.crc
 """
-DELETE_DAMAGED_SQL: LiteralString = "DELETE FROM archon_calls WHERE key = %b AND crc = %b"
+DELETE_DAMAGED_SQL: LiteralString = "DELETE FROM archon_calls WHERE key = %b AND crc = %b AND reply = %b"
 
 
 class ServedTables:
@@ -84,8 +84,8 @@ class ServedTables:
         self._stored_names: set[str] = set()
         self._said_out_of_locks = False
         self._kinds: dict[str, tuple[str, Callable[[Connection, list[Ticket]], None]]] = {
-            "write": ("write", self._write),
             "delete": ("write", self._delete),
+            "write": ("write", self._write),
             "unlock": ("unlock a call in", self._unlock),
             "lock": ("lock a call in", self._lock),
             "read": ("read", self._read),

@@ -127,9 +127,10 @@ class CallStore(Store):
             row = self._db.execute("SELECT key, crc, reply FROM calls NOT INDEXED WHERE key = ?", (digest,)).fetchone()
         return (row[1], row[2]) if row else None
 
-    def _delete_damaged(self, digest: bytes, crc: int) -> None:
+    def _delete_damaged(self, digest: bytes, crc: int, data: bytes) -> None:
         with self._lock, self._translate_errors("write"):
-            self._db.execute("DELETE FROM calls NOT INDEXED WHERE key = ? AND crc = ?", (digest, crc))
+            query = "DELETE FROM calls NOT INDEXED WHERE key = ? AND crc = ? AND reply = ?"
+            self._db.execute(query, (digest, crc, data))
 
     async def _acquire(self, digest: bytes) -> bool:
         with self._translate_errors("lock a call in"):

@@ -142,7 +142,7 @@ class Store(ABC):
                 key.endpoint,
             )
             if not self.read_only:
-                self._delete_damaged(key.digest, found[0])
+                self._delete_damaged(key.digest, *found)
         return reply if failures or reply is None or not reply.failure else None
 
     @abstractmethod
@@ -150,8 +150,8 @@ class Store(ABC):
         """Checksum and reply under a key."""
 
     @abstractmethod
-    def _delete_damaged(self, digest: bytes, crc: int) -> None:
-        """Delete the entry of a key if it still has this checksum."""
+    def _delete_damaged(self, digest: bytes, crc: int, data: bytes) -> None:
+        """Delete the entry of a key unless it has been replaced, be it by one with the same checksum."""
 
     @abstractmethod
     async def _acquire(self, digest: bytes) -> bool:
