@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Stores:
         with psycopg.connect(self.server, autocommit=True) as db:
             db.execute(f"CREATE SCHEMA {schema}".encode())
         self._schemas.append(schema)
-        return f"{self.server}&options=-csearch_path%3D{schema}"
+        return f"{self.server}&options=-csearch_path%3D{schema}&application_name={schema}"
 
     def close(self) -> None:
         """Drop what is on the server."""
@@ -66,8 +67,17 @@ class Stores:
 def execute(address: str, query: str) -> list[tuple[Any, ...]]:
     """A statement in SQL that both kinds know, with SQLite's names of tables; its rows."""
     if not address.startswith("postgres"):
-        with sqlite3.connect(address) as db:
+        with closing(sqlite3.connect(address, isolation_level=None)) as db:
             return db.execute(query).fetchall()
     with psycopg.connect(address, autocommit=True) as server:
         done = server.execute(re.sub(r"\b(calls|names)\b", r"archon_\1", query).encode())
         return done.fetchall() if done.description else []
+
+
+def list_queries(address: str) -> list[str]:
+    """What each client of a store that `Stores` made on the server asked last."""
+    name = re.search(r"application_name=(\w+)", address)
+    assert name is not None
+    with psycopg.connect(address.replace(name[0], ""), autocommit=True) as server:
+        rows = server.execute("SELECT query FROM pg_stat_activity WHERE application_name = %s", (name[1],))
+        return [query for (query,) in rows]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from fakes.server import FakeServer
+from fakes.stores import Stores
 from inspect_ai.log import read_eval_log
 
-from archon_eval.models.store import CallStore
+from archon_eval.models.open_store import open_store
 
 BENCH = """
 from inspect_ai import Task, task
@@ -32,10 +33,10 @@ ARCHITECTURE = {
 CALLS = 4 * 4
 
 
-def start(folder: Path, sigint: Any = signal.default_int_handler) -> "subprocess.Popen[str]":
+def start(folder: Path, store: str, sigint: Any = signal.default_int_handler) -> "subprocess.Popen[str]":
     (folder / "bench.py").write_text(BENCH)
     (folder / "small.yaml").write_text(json.dumps(ARCHITECTURE))
-    options = ("architecture=small.yaml", "store=calls.db")
+    options = ("architecture=small.yaml", f"store={store}")
     words = ["-m", "inspect_ai", "eval", "bench.py", "--solver", "archon", "--model", "none", "--display", "plain"]
     words += [word for option in options for word in ("-S", option)]
     return subprocess.Popen(
@@ -59,8 +60,8 @@ def answered(server: FakeServer) -> int:
     return sum(len(one.texts) for one in server.requests if one.answered)
 
 
-def stored(path: Path) -> int:
-    with CallStore(path, read_only=True) as store:
+def stored(address: str) -> int:
+    with open_store(address, read_only=True) as store:
         return store.count()
 
 
@@ -74,23 +75,23 @@ def stored(path: Path) -> int:
     ],
 )
 def test_what_was_answered_before_an_interrupt_is_kept(
-    fake_server: FakeServer, tmp_path: Path, sent: signal.Signals, sigint: Any, times: int
+    fake_server: FakeServer, stores: Stores, tmp_path: Path, sent: signal.Signals, sigint: Any, times: int
 ) -> None:
     """Once is a polite end; twice, as impatient people press it, kills Inspect's own clean-up."""
-    fake_server.latency = 0.05
-    with start(tmp_path, sigint) as process:
+    fake_server.latency, store = 0.05, stores.new()
+    with start(tmp_path, store, sigint) as process:
         try:
             until(lambda: answered(fake_server) >= 4, process)
             fake_server.hold()
             time.sleep(0.3)  # what came in before is answered by now
-            until(lambda: stored(tmp_path / "calls.db") == answered(fake_server), process)
+            until(lambda: stored(store) == answered(fake_server), process)
             for _ in range(times):
                 process.send_signal(sent)
                 time.sleep(0.2)
             said = process.communicate(timeout=60)[0]
         finally:
             process.kill()
-    kept = stored(tmp_path / "calls.db")
+    kept = stored(store)
     assert 4 <= kept == answered(fake_server) < CALLS
     (log,) = (tmp_path / "logs").glob("*.eval")
     assert read_eval_log(str(log), header_only=True).status in (
@@ -98,8 +99,8 @@ def test_what_was_answered_before_an_interrupt_is_kept(
     )
     fake_server.release()
     fake_server.reset()
-    with start(tmp_path) as process:
+    with start(tmp_path, store) as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 0, said
     assert sum(int(one.body.get("n") or 1) for one in fake_server.requests) == CALLS - kept
-    assert stored(tmp_path / "calls.db") == CALLS
+    assert stored(store) == CALLS

@@ -13,12 +13,14 @@ from pathlib import Path
 import anyio
 import pytest
 from fakes.server import FakeServer
+from fakes.stores import list_queries
 
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.models import store_base
 from archon_eval.models.call import Call
 from archon_eval.models.client import build_client
 from archon_eval.models.key_locks import KeyLocks
+from archon_eval.models.open_store import open_store
 from archon_eval.models.store import CallStore
 from archon_eval.types import Message
 
@@ -42,8 +44,8 @@ anyio.run(main)
 
 
 @contextmanager
-def asking(store: Path) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen([sys.executable, "-c", ASK, str(store)], stdout=subprocess.PIPE, text=True) as process:
+def asking(store: str) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen([sys.executable, "-c", ASK, store], stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -57,10 +59,12 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def waits(process: "subprocess.Popen[str]", store: Path) -> bool:
-    """Whether a process has opened the file of claims (it is the one that was not first)."""
+def waits(process: "subprocess.Popen[str]", store: str) -> bool:
+    """Whether a process waits for another's call: it has opened the file of claims, or asked the server for a lock."""
+    if store.startswith("postgresql"):
+        return sum("pg_try_advisory_lock" in query or "ANY" in query for query in list_queries(store)) == 2
     files = Path(f"/proc/{process.pid}/fd")
-    return f"{store.resolve()}-claims" in map(opened, files.iterdir())
+    return f"{Path(store).resolve()}-claims" in map(opened, files.iterdir())
 
 
 def opened(file: Path) -> str | None:
@@ -71,8 +75,8 @@ def opened(file: Path) -> str | None:
         return None
 
 
-def test_of_two_processes_one_sends(fake_server: FakeServer, tmp_path: Path) -> None:
-    store = tmp_path / "calls.db"
+def test_of_two_processes_one_sends(fake_server: FakeServer, address: str) -> None:
+    store = address
     fake_server.hold()
     with asking(store) as first:
         until(lambda: len(fake_server.requests) == 1)
@@ -84,8 +88,8 @@ def test_of_two_processes_one_sends(fake_server: FakeServer, tmp_path: Path) -> 
     assert [reused for reused, _ in said] == ["False", "True"] and said[0][1] == said[1][1]
 
 
-def test_a_call_whose_sender_was_killed_is_sent_by_who_waited(fake_server: FakeServer, tmp_path: Path) -> None:
-    store = tmp_path / "calls.db"
+def test_a_call_whose_sender_was_killed_is_sent_by_who_waited(fake_server: FakeServer, address: str) -> None:
+    store = address
     fake_server.hold()
     with asking(store) as first:
         until(lambda: len(fake_server.requests) == 1)
@@ -98,21 +102,24 @@ def test_a_call_whose_sender_was_killed_is_sent_by_who_waited(fake_server: FakeS
 
 
 @pytest.mark.parametrize("way", ["path", "link", "object"])
-def test_two_stacks_of_one_process_send_once(fake_server: FakeServer, tmp_path: Path, way: str) -> None:
+def test_two_stacks_of_one_process_send_once(fake_server: FakeServer, tmp_path: Path, address: str, way: str) -> None:
     fake_server.latency = 0.1
-    replies, stores = [], [tmp_path / "calls.db"] * 2
+    replies, places = [], [address] * 2
     if way == "link":
-        (tmp_path / "elsewhere").mkdir()
-        stores[1] = tmp_path / "elsewhere" / "link.db"
-        stores[1].symlink_to(stores[0])
-    shared = CallStore(stores[0])
+        if address.startswith("postgresql"):
+            places[1] = address + "&connect_timeout=20"  # the same store under another address
+        else:
+            (tmp_path / "elsewhere").mkdir()
+            places[1] = str(tmp_path / "elsewhere" / "link.db")
+            Path(places[1]).symlink_to(places[0])
+    shared = open_store(places[0])
 
     async def main() -> None:
-        async def ask(store: Path) -> None:
+        async def ask(store: str) -> None:
             replies.append(await build_client([A], store=shared if way == "object" else store)(CALL))
 
         async with anyio.create_task_group() as group:
-            for store in stores:
+            for store in places:
                 group.start_soon(ask, store)
 
     anyio.run(main)
@@ -132,14 +139,14 @@ def test_who_may_write_the_store_may_claim(tmp_path: Path) -> None:
 
 
 def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
-    fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_server: FakeServer, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_base, "MAX_LOCK_WAIT", 0.1)
     fake_server.hold()
-    with asking(tmp_path / "calls.db") as first:
+    with asking(address) as first:
         until(lambda: len(fake_server.requests) == 1)
         first.send_signal(signal.SIGSTOP)
-        caller = build_client([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=address)
 
         async def main() -> None:
             async with anyio.create_task_group() as group:

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from fakes.server import FakeServer
+from fakes.stores import Stores
 from fakes.zygote import CALLS
 
-from archon_eval.models.store import CallStore
+from archon_eval.models.open_store import open_store
+from archon_eval.models.store_admin import verify
 
-KILLS = 50
+KILLS = 25
+"""For each kind of store."""
 PER_STORE = 5
 """Kills before a store's eval is left to complete."""
 
@@ -31,7 +34,7 @@ def zygote(fake_server: FakeServer) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
-def run(zygote: "subprocess.Popen[str]", store: Path, logs: Path, kill: Callable[[], bool] | None) -> int:
+def run(zygote: "subprocess.Popen[str]", store: str, logs: Path, kill: Callable[[], bool] | None) -> int:
     """One eval, killed as soon as `kill` says so if it still runs; its exit status (negative: the signal)."""
     assert zygote.stdin and zygote.stdout
     zygote.stdin.write(f"{store} {logs}\n")
@@ -46,22 +49,20 @@ def run(zygote: "subprocess.Popen[str]", store: Path, logs: Path, kill: Callable
     return int(zygote.stdout.readline())
 
 
-def stored(store: Path) -> int:
+def stored(store: str) -> int:
     """How many replies the store holds, all of them whole."""
-    if not store.exists():
-        return 0
-    with CallStore(store) as opened, opened.acquire_connection() as db:
-        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        return int(db.execute("SELECT count(*) FROM calls").fetchone()[0])
+    with open_store(store) as opened:
+        assert verify(opened) == []
+        return opened.count()
 
 
 def test_killed_evals_pay_nothing_twice(
-    zygote: "subprocess.Popen[str]", fake_server: FakeServer, tmp_path: Path
+    zygote: "subprocess.Popen[str]", fake_server: FakeServer, stores: Stores, tmp_path: Path
 ) -> None:
     fake_server.latency = 0.02
     rng, kills, stages = random.Random(4), 0, set()
     for number in range(KILLS):
-        store, attempts = tmp_path / f"{number}.db", 0
+        store, attempts = stores.new(f"{number}.db"), 0
         while True:
             had = stored(store)
             fake_server.reset()
