@@ -25,6 +25,7 @@ endif
 test: $(VENV)/dev
 	CI=$(CI) sh tests/ensure_docker.sh || test $$? -eq 3
 	sh tests/ensure_chromium.sh || test $$? -eq 3
+	sh tests/ensure_postgres.sh || test $$? -eq 3
 	sh tests/ensure_llama.sh $(BIN)/python || test $$? -eq 3
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 

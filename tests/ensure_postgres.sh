@@ -48,7 +48,9 @@ SETTINGS
     echo yes >"$folder/made"
 fi
 as_owner "$programs/pg_ctl" -D "$folder/data" status >/dev/null 2>&1 9>&- && exit 0
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+[ -s "$folder/port" ] ||  # a server that is started again keeps it
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' >"$folder/port"
+port=$(cat "$folder/port")
 as_owner "$programs/pg_ctl" -D "$folder/data" -l "$folder/server.log" -o "-p $port" -w start >"$log" 2>&1 9>&- || {
     tail -5 "$folder/server.log" >&2
     missing "the server does not start, see $folder/server.log"

@@ -48,16 +48,20 @@ def create_tables(connection: Connection) -> None:
     """Make what is missing of the tables; who does so at the same moment waits."""
     if _has_tables(connection):
         return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
-        if _has_tables(connection):
-            return
-        if connection.execute("SELECT to_regclass('archon_calls')").fetchone() != (None,):
-            raise StoreError("has a table archon_calls that is no call store's")
-        for statement in TABLES.split(";"):
-            if statement.strip():
+    # not within the transaction, which would go on with the catalog as it was before it waited
+    connection.execute("SELECT pg_advisory_lock(%s)", (CREATION_LOCK,))
+    try:
+        with connection.transaction():
+            if _has_tables(connection):
+                return
+            if connection.execute("SELECT to_regclass('archon_calls')").fetchone() != (None,):
+                raise StoreError("has a table archon_calls that is no call store's")
+            for statement in filter(str.strip, TABLES.split(";")):
                 connection.execute(statement)
-        connection.execute("INSERT INTO archon_store VALUES (%s)", (FORMAT_VERSION,))
+            connection.execute("INSERT INTO archon_store VALUES (%s)", (FORMAT_VERSION,))
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (CREATION_LOCK,))
 
 
 def _has_tables(connection: Connection) -> bool:

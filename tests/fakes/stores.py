@@ -3,9 +3,13 @@
 import itertools
 import os
 import re
+import shutil
+import signal
 import sqlite3
 import subprocess
-from contextlib import closing
+import tempfile
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +29,6 @@ def find_server() -> str | None:
     except psycopg.Error:
         return None
     return address
-
-
-def start_server(folder: Path) -> str:
-    """The address of a server of the test's own, which it may kill; starts it again after that."""
-    subprocess.run(["sh", str(SCRIPT), str(folder)], check=True)
-    return (folder / "address").read_text().strip()
-
-
-def find_postmaster(folder: Path) -> int:
-    """The server's first process."""
-    return int((folder / "data" / "postmaster.pid").read_text().split()[0])
 
 
 class Stores:
@@ -81,3 +74,40 @@ def list_queries(address: str) -> list[str]:
     with psycopg.connect(address.replace(name[0], ""), autocommit=True) as server:
         rows = server.execute("SELECT query FROM pg_stat_activity WHERE application_name = %s", (name[1],))
         return [query for (query,) in rows]
+
+
+def find_schema(address: str) -> str:
+    """The schema of a store that `Stores` made on the server."""
+    found = re.search(r"search_path%3D(\w+)", address)
+    assert found is not None
+    return found[1]
+
+
+class OwnServer:
+    """A server that a test may kill, starve and damage."""
+
+    def __init__(self) -> None:
+        self._parent = Path(tempfile.mkdtemp(prefix="archon-pg-", dir="/tmp"))  # a socket's path is short
+        self._parent.chmod(0o755)
+        self.folder = self._parent / "pg"
+
+    def start(self) -> str:
+        """The administrator's address, which stays the same; starts it also where it was stopped or killed."""
+        subprocess.run(["sh", str(SCRIPT), str(self.folder)], check=True)
+        return (self.folder / "address").read_text().strip()
+
+    def kill(self, sent: signal.Signals = signal.SIGKILL) -> None:
+        """End every process of the server at once (SIGKILL), or have it shut down (SIGINT)."""
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        workers = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for process in [postmaster, *(map(int, workers) if sent == signal.SIGKILL else ())]:
+            with suppress(ProcessLookupError):
+                os.kill(process, sent)
+        while any(Path(f"/proc/{process}").exists() for process in (postmaster, *workers)):
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Stop it and remove everything."""
+        with suppress(FileNotFoundError):
+            self.kill()
+        shutil.rmtree(self._parent)
