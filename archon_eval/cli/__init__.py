@@ -21,6 +21,7 @@ from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.cli import ablate, architectures, report, search, store, tools
 from archon_eval.cli.commands import CommandParser
 from archon_eval.errors import ArchonError, sanitize_text
+from archon_eval.models.store_address import refuse_passwords
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt_on_sigterm()
     code, failures = 0, list[OSError]()
     try:
+        refuse_passwords(sys.argv[1:] if arguments is None else arguments)
         options = build_parser().parse_args(arguments)
         with print_notes_plainly():
             code = int(options.run(options))

@@ -8,6 +8,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from archon_eval.errors import StoreError
@@ -52,6 +53,17 @@ def refuse_password(address: str | os.PathLike[str]) -> None:
             f"call store {hide_password(text)!r}: an address may hold no password, because it would be in logs and "
             f"process lists (write @ in a name as %40). Passwords come from {PASSWORD_PLACES}"
         )
+
+
+def refuse_passwords(words: Iterable[str]) -> None:
+    """Refuse words of a command in any of which, also within an argument, is an address with a password.
+
+    Raises:
+        StoreError: there is one; the message has it not.
+    """
+    for word in words:
+        for address in re.findall(r"postgres(?:ql)?://[^\s,'\"}]*", word, re.IGNORECASE):
+            refuse_password(address)
 
 
 def add_password(address: str | os.PathLike[str]) -> str:
