@@ -224,9 +224,10 @@ class PostgresSession:
                 self._drop_connection()
                 break
             except psycopg.Error as exc:
+                message = scrub(" ".join(str(exc).split()), self._address)
                 error = StoreError(
-                    f"lost call store {self._shown}: {scrub(str(exc).strip(), self._address)} (every reply stored so "
-                    "far is kept: run again when the server is back)"
+                    f"lost call store {self._shown}: {message} (every reply stored so far is kept: run again when the "
+                    "server is back)"
                 )
                 self._drop_connection()
             except Exception as exc:  # noqa: BLE001 (told to everybody who waits, who would wait for ever)

@@ -282,10 +282,7 @@ class ServedTables:
                     self._shown,
                 )
             self._free(connection, numbers)  # of a statement that fails the locks stay
-            if len(numbers) <= 1:
-                return set()
-            half = len(numbers) // 2
-            return self._ask_for_locks(connection, numbers[:half]) | self._ask_for_locks(connection, numbers[half:])
+            return self._ask_for_locks(connection, numbers[: len(numbers) // 2]) if len(numbers) > 1 else set()
 
     def _unlock(self, connection: Connection, tickets: list[Ticket]) -> None:
         numbers = [self._held.pop(ticket.item) for ticket in tickets if ticket.item in self._held]

@@ -1,4 +1,4 @@
-"""A call store on a server that dies, fills up, is damaged or stays away: what was handed on is there, and all is said."""
+"""A call store on a server that dies, fills up, is damaged or stays away: what was handed on is there."""
 
 import asyncio
 import os
@@ -183,9 +183,8 @@ def test_damaged_pages_cost_their_own_replies_only(
         put(store, *range(200), reply=Reply(os.urandom(200).hex()))
         put(store, *range(200, 240), reply=Reply(os.urandom(size).hex()))
     column = "oid" if how == "page" else "reltoastrelid"
-    ((file,),) = execute(
-        address, f"SELECT pg_relation_filepath({column}) FROM pg_class WHERE oid = 'archon_calls'::regclass"
-    )
+    query = f"SELECT pg_relation_filepath({column}) FROM pg_class WHERE oid = 'archon_calls'::regclass"
+    ((file,),) = execute(address, query)
     execute(address, "CHECKPOINT")
     server.kill(signal.SIGINT)
     with (server.folder / "data" / file).open("r+b") as data:
