@@ -10,7 +10,7 @@ and the event loop never waits for the network. While the server is away, what w
 import asyncio
 import logging
 import os
-import select
+import selectors
 import socket
 import threading
 import time
@@ -28,6 +28,8 @@ MAX_OUTAGE = 300.0
 """Seconds for which a server that went away is waited for; a restart or a failover takes a minute or two."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to connect again."""
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+"""Costs nothing to make, and knows every number that a file may have."""
 LOST_STATES = ("08", "57P0")
 """Beginnings of the SQLSTATEs of a connection that is gone or about to go (shutdown, crash, still starting)."""
 CONNECT_OPTIONS = {
@@ -38,6 +40,8 @@ CONNECT_OPTIONS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 50_000,
     "fallback_application_name": "archon-eval",
+    # only what is sent often is prepared, by its own choice
+    "prepare_threshold": 1_000_000,
 }
 
 
@@ -187,8 +191,11 @@ class PostgresSession:
                     return None
                 self._asleep = True
             connection = self._connection
-            watched: list[Any] = [self._woken, *([connection] if connection is not None else [])]
-            ready, _, _ = select.select(watched, [], [])
+            with _Selector() as selector:
+                for watched in (self._woken, connection):
+                    if watched is not None:
+                        selector.register(watched, selectors.EVENT_READ)
+                ready = [key.fileobj for key, _ in selector.select()]
             if self._woken in ready:
                 with suppress(BlockingIOError):
                     self._woken.recv(4096)
@@ -206,7 +213,8 @@ class PostgresSession:
             pass
         self._drop_connection()
         if self._server.holds_locks():
-            self._work([])
+            self._work(failed := [])
+            _notify(failed)
 
     def _work(self, batch: list[Ticket]) -> None:
         """Serve a batch, if need be over several connections."""

@@ -67,6 +67,7 @@ DELETE_SQL: LiteralString = """
 DELETE FROM archon_calls AS old USING unnest(%b::bytea[], %b::bigint[], %b::bigint[]) AS doomed (key, made, crc)
 WHERE old.key = doomed.key AND old.made = doomed.made AND old.crc = doomed.crc
 """
+TABLE_SQL: LiteralString = "SELECT 'archon_calls'::regclass::oid"
 DELETE_DAMAGED_SQL: LiteralString = "DELETE FROM archon_calls WHERE key = %b AND crc = %b AND reply = %b"
 
 
@@ -108,12 +109,12 @@ class ServedTables:
     def prepare(self, connection: Connection, open_another: Callable[[], Connection]) -> None:
         """Make a connection ready; the first one makes the tables."""
         try:
-            prepare_session(connection)
             if not self._table and is_session_shared(connection, open_another):
                 raise StoreError(
                     "a pooler lends one session to several clients, so that locks on calls would not hold: give the "
                     "server's own address, or have the pooler pool sessions, not transactions"
                 )
+            prepare_session(connection)
             if not self._table and not self._read_only:
                 create_tables(connection)
             table = check_tables(connection, self._read_only)
@@ -189,33 +190,31 @@ class ServedTables:
         for replace in (False, True):
             some = [ticket for ticket in tickets if ticket.item[2] is replace]
             for group in split_by_key(some, key=lambda ticket: ticket.item[0].digest):
-                rows = {ticket.item[0].digest: build_row(*ticket.item[:2]) for ticket in group}
-                written = self.write_rows(connection, list(rows.values()), replace)
-                contested = [ticket for ticket in group if ticket.item[0].digest not in written]
-                for ticket in group:
-                    if ticket.item[0].digest in written:
-                        ticket.finish(ticket.item[1])
-                if contested:
-                    self._settle(connection, contested, rows)
+                self._write_group(connection, group, replace)
 
-    def _settle(self, connection: Connection, contested: list[Ticket], rows: dict[bytes, Row]) -> None:
+    def _write_group(self, connection: Connection, tickets: list[Ticket], replace: bool) -> None:
+        """Commit replies to different calls."""
+        written = self.write_rows(connection, [build_row(*ticket.item[:2]) for ticket in tickets], replace)
+        for ticket in tickets:
+            if ticket.item[0].digest in written:
+                ticket.finish(ticket.item[1])
+        if contested := [ticket for ticket in tickets if not ticket.done]:
+            self._settle(connection, contested)
+
+    def _settle(self, connection: Connection, contested: list[Ticket]) -> None:
         """Another process was first: its reply stands, unless it is damaged or none."""
         found = self._find(connection, [ticket.item[0].digest for ticket in contested])
-        if not found:
+        if not found and connection.execute(TABLE_SQL).fetchone() != (self._table,):
             raise StoreError("another table has taken its place since it was opened")
-        beaten = []
         for ticket in contested:
             digest = ticket.item[0].digest
             reply = decode_verified(digest, *found[digest]) if digest in found else None
-            if reply is None or reply.failure:  # a refusal's text, kept by an earlier version
-                beaten.append(rows[digest])
-            else:
+            if reply is not None and not reply.failure:
                 ticket.finish(reply)
-        if beaten:
-            self.write_rows(connection, beaten, True)
-            for ticket in contested:
-                if not ticket.done:
-                    ticket.finish(ticket.item[1])
+            elif digest in found:  # also a refusal's text, kept by an earlier version
+                connection.execute(DELETE_DAMAGED_SQL, (digest, *found[digest]))
+        if left := [ticket for ticket in contested if not ticket.done]:
+            self._write_group(connection, left, replace=False)
 
     def write_rows(self, connection: Connection, rows: list[Row], replace: bool) -> set[bytes]:
         """Commit rows of different keys; the keys of those that are stored now."""

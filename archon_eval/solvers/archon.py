@@ -72,7 +72,7 @@ def archon(
         judges: fill those of components that judge candidates or write tests, instead of `models`.
         cot: for samples with choices, ask for reasoning before the letter (as Inspect's `multiple_choice`).
         multiple_correct: for samples with choices, let several be right.
-        store: path of a call store, so that nothing is paid twice; ARCHON_STORE where it is not given.
+        store: path or address of a call store, so that nothing is paid twice; ARCHON_STORE where it is not given.
         store_policy: `off`, `reuse` (the default with a store), `record` or `replay`.
         budget: hard limits, e.g. `{question: {calls: 50}, eval: {dollars: 20}}`, or as text
             `question.calls=50 eval.dollars=20`; of calls, input_tokens, output_tokens and dollars. `question` holds for
