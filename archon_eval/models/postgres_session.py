@@ -213,7 +213,8 @@ class PostgresSession:
             pass
         self._drop_connection()
         if self._server.holds_locks():
-            self._work(failed := [])
+            failed: list[Ticket] = []
+            self._work(failed)
             _notify(failed)
 
     def _work(self, batch: list[Ticket]) -> None:

@@ -118,6 +118,28 @@ def test_a_server_that_stays_away_is_an_error_and_the_next_call_tries_again(
         assert put(store, 1) == [REPLY] and store.count() == 2
 
 
+def test_a_client_that_asks_nothing_while_its_locks_are_lost_for_good_is_told_later(
+    server: OwnServer, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(postgres_session, "MAX_OUTAGE", 0.2)
+
+    async def main() -> None:
+        with open_store(address) as store, open_store(address) as other:
+            async with store.lock_call(key(0)):
+                server.kill()
+                with anyio.fail_after(60):
+                    while "is waited for" not in caplog.text:
+                        await anyio.sleep(0.01)
+                    with pytest.raises(StoreError, match="lost call store"):
+                        while True:
+                            await store.fetch(key(0))
+                    server.start()
+                    await store.put(key(0), REPLY)
+                    assert not await other._acquire(key(0).digest), "the lock came back with the server"
+
+    anyio.run(main)
+
+
 def test_an_end_waits_for_replies_that_are_not_stored_yet(server: OwnServer, address: str) -> None:
     """Tasks were cancelled while the server was away; the process ends after it has kept what they had paid for."""
     program = f"""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -256,6 +257,20 @@ def test_a_thousand_calls_at_once_take_a_few_queries(address: str) -> None:
 
     asyncio.run(main())
     assert len(set(execute(address, "SELECT xmin::text FROM archon_calls"))) < 300
+
+
+def test_a_process_with_many_open_files_is_served(made: str) -> None:
+    """As an eval with many connections: a file's number may be beyond what `select` knows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with open_store(made) as store:
+            assert store.get(key(0)) is not None and put(store, 1) == [REPLY]
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_fork_of_a_process_has_a_connection_of_its_own(made: str) -> None:
