@@ -18,13 +18,13 @@ from archon_eval.engine.plan import plan
 from archon_eval.errors import SearchError
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.door import DoorChoice
+from archon_eval.runs.executors import SubmitEval
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
 from archon_eval.search.config import SearchSettings
 from archon_eval.search.confirm import SINGLE, Confirmation, Confirmed
 from archon_eval.search.controls import Control, ControlBuilder
 from archon_eval.search.deviations import estimate_value
-from archon_eval.search.executors import SubmitEval
 from archon_eval.search.held_out import WINNER, report_held_out
 from archon_eval.search.journal import Journal
 from archon_eval.search.minimal_budget import require_budget, restrict_space
@@ -113,7 +113,7 @@ def search(
     """Run a search in a folder, or go on with the one that is there.
 
     Args:
-        run: where evals run (`executors.local`, `executors.dask`).
+        run: where evals run (`archon_eval.search.local`, `archon_eval.search.dask`).
         workers: how many trials are under way at once.
         on_progress: told of every step.
 

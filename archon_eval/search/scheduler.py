@@ -17,10 +17,10 @@ from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.errors import BudgetSpentError, SearchError
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
+from archon_eval.runs.executors import SubmitEval
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
-from archon_eval.search.executors import SubmitEval
 from archon_eval.search.journal import Journal
 from archon_eval.search.judging import JudgeCosts
 from archon_eval.search.requests import build_from_layers

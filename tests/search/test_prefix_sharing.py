@@ -6,8 +6,8 @@ import pytest
 
 from archon_eval.engine.plan import plan
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
+from archon_eval.runs.executors import account_for_crash
 from archon_eval.search.config import TaskSpec, load_settings
-from archon_eval.search.executors import account_for_crash
 from archon_eval.search.prefix_sharing import PaidCallTracker, group_calls
 from archon_eval.search.space import Configuration, load_space
 

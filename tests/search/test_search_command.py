@@ -19,9 +19,9 @@ import pytest
 from archon_eval.cli import main
 from archon_eval.errors import SearchError, WorkerLostError
 from archon_eval.runs.eval_worker import EvalJob
+from archon_eval.runs.executors import _convert_dask_future, dask, local
 from archon_eval.runs.worker_process import WorkerProcess
 from archon_eval.search.config import TaskSpec, load_settings
-from archon_eval.search.executors import _convert_dask_future, dask, local
 from archon_eval.search.loop import search
 
 MODELS = "sim/gpt-4o,sim/qwen2-72b-instruct"
