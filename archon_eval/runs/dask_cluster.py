@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
-import archon_eval
 from archon_eval._notes import show_note
 from archon_eval.errors import SearchError, WorkerLostError
 from archon_eval.runs.dask_connection import POLL_SECONDS, DaskConnection
 from archon_eval.runs.dask_worker import CHUNK_BYTES, FOLDER_MARK, replace_texts
 from archon_eval.runs.file_bundle import FileBundle
 from archon_eval.runs.log_folder import LogFolder
+from archon_eval.runs.worker_probe import probe
 
 WORKER_WAIT_SECONDS = 120.0
 """How long calls wait for a worker where there is none any more: a nanny starts another in seconds."""
@@ -239,14 +239,15 @@ class DaskCluster:
         """What a worker lacks; empty where it lacks nothing."""
         worker.name = worker.address
         packages = ("inspect-ai", *(name for check in self._checks for name in check.packages))
+        here: dict[str, Any] = probe(packages)  # type: ignore[no-untyped-call]
         said = self._connection.probe(worker.address, packages, self._tell_lost(worker))
         worker.name = f"{said['host']} ({worker.address})"
-        if said.get("version", archon_eval.__version__) != archon_eval.__version__:
-            return f"it has archon-eval {said['version']}, and here it is {archon_eval.__version__}"
+        if said.get("version", here["version"]) != here["version"]:
+            return f"it has archon-eval {said['version']}, and here it is {here['version']}"
         if said["problem"]:
             return str(said["problem"])
-        for name, there, here in list_differences(said, packages):
-            self.say(f"the Dask worker {worker.name} has {name} {there or 'not'}, and here it is {here or 'not there'}")
+        for other, own in list_differences(said, here):
+            self.say(f"the Dask worker {worker.name} has {other}, and here {own}")
         for number, check in enumerate(self._checks):
             call = RemoteCall(f"check {number}", check.function, check.args, check.bundle)
             if missing := self._execute(worker, call):
@@ -327,13 +328,13 @@ class DaskCluster:
         return lambda: worker.lost or self._closed
 
 
-def list_differences(said: Mapping[str, Any], packages: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-    """Name, version there and version here of what is not the same on a worker."""
-    from archon_eval.runs.worker_probe import probe
-
-    here: dict[str, Any] = probe(packages)  # type: ignore[no-untyped-call]
-    if said["python"] != here["python"]:
-        yield "Python", said["python"], here["python"]
-    for name, version in here["versions"].items():
-        if said["versions"].get(name) != version:
-            yield name, said["versions"].get(name, ""), version
+def list_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is not the same on two machines by their probes, in words: `Python 3.11.2`, there and here."""
+    versions = [{"Python": said["python"], **said["versions"]} for said in (there, here)]
+    for name in versions[1]:
+        pair = [known.get(name, "") for known in versions]
+        if pair[0] != pair[1]:
+            yield (
+                (f"{name} {pair[0]}" if pair[0] else f"no {name}"),
+                (f"it is {pair[1]}" if pair[1] else "there is none"),
+            )

@@ -45,9 +45,8 @@ def join_place(folder: str | os.PathLike[str], name: str) -> str:
 
 def make_relative(log: str, folder: Path) -> str:
     """The path of a log as from a folder, where it is in that; an address, and any other path, as it is."""
-    if not log or is_address(log) or not Path(log).is_absolute() or not Path(log).is_relative_to(folder):
-        return log
-    return str(Path(log).relative_to(folder))
+    path, top = Path(log).absolute(), folder.absolute()
+    return str(path.relative_to(top)) if log and not is_address(log) and path.is_relative_to(top) else log
 
 
 class LogFolder:

@@ -12,15 +12,13 @@ def probe(packages):  # type: ignore[no-untyped-def]
     """
     import platform
     import socket
-    from importlib import metadata
+    from importlib import import_module, metadata
 
     versions: dict = {}  # type: ignore[type-arg]
     said = {"host": socket.gethostname(), "python": platform.python_version(), "problem": "", "versions": versions}
     try:
-        import archon_eval
-
-        said["version"] = archon_eval.__version__
-        import archon_eval.runs.dask_worker
+        said["version"] = import_module("archon_eval").__version__
+        import_module("archon_eval.runs.dask_worker")
     except Exception as exc:  # noqa: BLE001 (a broken package is as good as none)
         said["problem"] = "archon-eval cannot be imported there (" + type(exc).__name__ + ": " + str(exc) + ")"
     for name in packages:
