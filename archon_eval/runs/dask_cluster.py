@@ -222,7 +222,7 @@ class DaskCluster:
         try:
             reason = self._find_missing(worker)
         except WorkerLostError as exc:
-            reason = "" if worker.lost else str(exc)
+            reason = "" if worker.lost or self._closed else str(exc)
         except SearchError:  # the cluster is lost, which the dispatcher will find out
             reason = ""
         except Exception as exc:  # noqa: BLE001 (a thread's exception would be lost)
