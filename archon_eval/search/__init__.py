@@ -7,17 +7,17 @@
     with local(workers=2) as run:
         summary = write_results(search(settings, Path("out"), run, workers=2), Path("out"))
 
-`config` says what is wanted, `space` what is possible, `optimizers` which architecture is tried next, `executors` where
-evals run, `scheduler` and `budget` which may begin, `loop` what comes when, `journal` what is known for good,
-`summary` what came of it.
+`config` says what is wanted, `space` what is possible, `optimizers` which architecture is tried next, `scheduler` and
+`budget` which may begin, `loop` what comes when, `journal` what is known for good, `summary` what came of it. Where
+evals run is in `archon_eval.runs.executors`.
 """
 
 from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from archon_eval.runs.executors import dask, local
     from archon_eval.search.config import load_settings
-    from archon_eval.search.executors import dask, local
     from archon_eval.search.loop import search
     from archon_eval.search.optimizer import ListOptimizer, Optimizer
     from archon_eval.search.space import Configuration, extract_axes
@@ -36,15 +36,15 @@ __all__ = [
 ]
 
 _LAZY_EXPORTS = {
-    "load_settings": "config",
-    "dask": "executors",
-    "local": "executors",
-    "search": "loop",
-    "ListOptimizer": "optimizer",
-    "Optimizer": "optimizer",
-    "Configuration": "space",
-    "extract_axes": "space",
-    "write_results": "summary",
+    "load_settings": "search.config",
+    "dask": "runs.executors",
+    "local": "runs.executors",
+    "search": "search.loop",
+    "ListOptimizer": "search.optimizer",
+    "Optimizer": "search.optimizer",
+    "Configuration": "search.space",
+    "extract_axes": "search.space",
+    "write_results": "search.summary",
 }
 
 
@@ -52,4 +52,4 @@ def __getattr__(name: str) -> object:
     """The public names, imported when first used: some need seconds."""
     if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module 'archon_eval.search' has no attribute {name!r}")
-    return getattr(import_module(f"archon_eval.search.{_LAZY_EXPORTS[name]}"), name)
+    return getattr(import_module(f"archon_eval.{_LAZY_EXPORTS[name]}"), name)

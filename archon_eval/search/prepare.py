@@ -3,17 +3,19 @@
 questions = prepare_questions(settings)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from inspect import signature
 from math import inf
 from random import Random
 from typing import Any, NamedTuple
 
+from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_layer
 from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
+from archon_eval.models.store_address import refuse_password
 from archon_eval.runs.door import DoorChoice
 from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
 from archon_eval.search.questions import choose_dev_share, load_questions
@@ -30,6 +32,7 @@ __all__ = [
     "check_requirements",
     "describe_overflows",
     "describe_split",
+    "list_required",
     "plan_space",
     "prepare_questions",
 ]
@@ -90,6 +93,7 @@ def _check_settings(settings: SearchSettings) -> None:
 
     Raises:
         SearchError: an unknown argument of the solver, a price that is missing, limits that exclude everything.
+        StoreError: the store's address has a password, or is none.
     """
     from archon_eval.solvers.archon import archon
 
@@ -102,6 +106,8 @@ def _check_settings(settings: SearchSettings) -> None:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
     if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:
         raise SearchError("the budget of the search sets the solver argument 'budget' of each eval: leave one out")
+    if store := dict(settings.solver_args).get("store"):
+        refuse_password(str(store))
     _check_price_table(settings)
     # what dollars and operations exclude depends on the ranking
     limits = replace(settings.limits, dollars=None, tflops=None)
@@ -138,12 +144,8 @@ def _check_price_table(settings: SearchSettings) -> None:
                 raise SearchError(f"{what} needs {column} of {', '.join(unknown)}: name it in a price file (--prices)")
 
 
-def check_requirements(settings: SearchSettings) -> None:
-    """Refuse a space whose programs cannot be run here, before the ranking of the models is paid.
-
-    Raises:
-        SandboxError: names `archon sandbox doctor`.
-    """
+def list_required(settings: SearchSettings) -> list[Architecture]:
+    """Architectures of the space that have all components which need something of the machine, such as programs do."""
     space = settings.space
     pool = space.pools[0][0] if space.pools else ""
     plain = Configuration(1, fusers=(), critic_ranker=False, temperature=space.temperatures[0], pool=pool)
@@ -151,8 +153,17 @@ def check_requirements(settings: SearchSettings) -> None:
     if "executed_tests" in space.evaluations:
         tried.append(replace(plain, evaluation="executed_tests"))
     builder = LayerBuilder(replace(space, judge=settings.judge), settings.models, settings.fuser_models)
-    for configuration in tried:
-        for number, layer in enumerate(builder.build_layers(configuration), 1):
+    return [Architecture.from_checked_layers("required", builder.build_layers(each)) for each in tried]
+
+
+def check_requirements(architectures: Iterable[Architecture]) -> None:
+    """Refuse architectures whose programs cannot be run here, before the ranking of the models is paid.
+
+    Raises:
+        SandboxError: names `archon sandbox doctor`.
+    """
+    for architecture in architectures:
+        for number, layer in enumerate(architecture.layers, 1):
             for component in build_layer(number, layer):
                 component.check_requirements()
 

@@ -47,7 +47,7 @@ def test_the_command_has_all_that_decided_the_score():
 
 
 def test_a_search_goes_on_from_another_folder(tmp_path, monkeypatch, capsys, fake_run):
-    monkeypatch.setattr("archon_eval.search.executors.local", lambda workers: nullcontext(fake_run))
+    monkeypatch.setattr("archon_eval.runs.executors.local", lambda workers: nullcontext(fake_run))
     first, second = tmp_path / "first one", tmp_path / "second"
     first.mkdir(), second.mkdir()
     (first / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
