@@ -146,7 +146,7 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         raise ArchonError(hide_secrets(text, words))
     logs = sorted(folder.glob(f"*_{mark}_*.eval"))
     if not logs:
-        hint = _suggest_task(eval.task) if NO_TASK_MESSAGE in printed else ""
+        hint = suggest_task(eval.task) if NO_TASK_MESSAGE in printed else ""
         text = f"{join_words(words)} failed{hint}:\n{HOOKS_BANNER.sub('', printed)}"
         raise ArchonError(hide_secrets(text.strip(), words))
     if len(logs) > 1:
@@ -156,7 +156,8 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
     return logs[0]
 
 
-def _suggest_task(name: str) -> str:
+def suggest_task(name: str) -> str:
+    """A registered task of nearly that name, as the end of a sentence; empty where there is none."""
     from inspect_ai.util import registry_info
 
     from archon_eval._inspect_compat import registry_find

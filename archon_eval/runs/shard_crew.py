@@ -1,0 +1,274 @@
+"""The shards of one eval at work: each takes parts of the plan until nothing is left, or something ends the eval."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from archon_eval.errors import ArchonError, WorkerLostError
+from archon_eval.models.shared_budget import BudgetLedger
+from archon_eval.runs.child_process import LOG_GRACE_SECONDS
+from archon_eval.runs.merge_logs import SampleKey, read_header, read_sample_error, read_summaries
+from archon_eval.runs.progress import EvalProgress
+from archon_eval.runs.shard_parts import Part, PartFolder, PartPlan, find_log
+from archon_eval.runs.shard_worker import PartRequest
+
+MAX_DEATHS = 3
+"""How many times in a row the process of a shard may die before it has answered anything new."""
+DOCKER_SANDBOXES = ("docker", "archon_docker")
+"""Sandboxes of which Inspect runs twice as many at once as there are CPUs."""
+
+
+class Shard(Protocol):
+    """What runs parts: a process here, or one elsewhere."""
+
+    def run(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What came of a request. Raises `WorkerLostError`."""
+        ...
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Give it a message while it runs."""
+        ...
+
+    def interrupt(self) -> None:
+        """End the part under way as Ctrl-C does, and run no other."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+    def list_notes(self) -> list[str]:
+        """What it had to say, after its end."""
+        ...
+
+    def close(self) -> None:
+        """Release what is left of it."""
+        ...
+
+
+StartShard = Callable[[int, Callable[[Mapping[str, Any]], None]], Shard]
+"""Starts a shard by its number, with a callback for its messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an eval ended, as its log is to say."""
+
+    status: str = "success"
+    error: Mapping[str, Any] | None = None
+    """Inspect's `EvalError`."""
+
+
+class ShardCrew:
+    """Runs the plan; `start`, `wait` and `end` are for one thread, which is not one of the shards' own."""
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        digests: Mapping[str | int, str],
+        plan: PartPlan,
+        folder: PartFolder,
+        start_shard: StartShard,
+        *,
+        count: int,
+    ) -> None:
+        """
+        Args:
+            spec: Inspect's `EvalSpec` of the whole eval.
+            digests: sample id -> digest, as the look had them.
+            plan: what is missing.
+            folder: where logs of parts go.
+            start_shard: starts a shard.
+            count: of shards.
+        """
+        self._config, self._sandbox = spec["config"], (spec.get("sandbox") or {}).get("type")
+        self._digests, self._plan, self._folder, self._start_shard = digests, plan, folder, start_shard
+        self._count = count
+        self._lock = threading.Lock()
+        self._ledger = BudgetLedger(self._send_to_ledger_user, folder.ledger)
+        self._shards: dict[str, Shard] = {}
+        """Those that live, by the names that the ledger knows them by."""
+        self._answered, self._failed = plan.answered, dict[SampleKey, Mapping[str, Any]]()
+        self._under_way: dict[str, int] = {}
+        """Answers of the part that a shard is at."""
+        self._spent = EvalProgress()
+        self._outcome: Outcome | None = None
+        self._crash: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+        self.notes: list[str] = []
+
+    @property
+    def progress(self) -> EvalProgress:
+        """How far it is; calls and dollars are those of this run."""
+        with self._lock:
+            done = len(self._answered) + len(self._failed) + sum(self._under_way.values())
+            spent = self._spent
+            return EvalProgress(
+                done=min(done, self._plan.total),
+                total=self._plan.total,
+                failed=spent.failed,
+                calls=spent.calls,
+                reused=spent.reused,
+                dollars=spent.dollars,
+            )
+
+    def start(self) -> None:
+        """Start as many shards as there are."""
+        if len(self._plan):
+            self._threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(self._count)]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all have ended, after so many seconds at the latest."""
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def end(self, outcome: Outcome) -> None:
+        """Begin no part any more, and interrupt those under way."""
+        with self._lock:
+            if self._outcome is not None:
+                return
+            self._outcome = outcome
+            shards = list(self._shards.values())
+        for shard in shards:
+            shard.interrupt()
+
+    def wait_for_logs(self) -> None:
+        """After `end`: give shards some seconds to write their logs."""
+        self.wait(LOG_GRACE_SECONDS)
+
+    def conclude(self) -> Outcome:
+        """How the eval ended.
+
+        Raises:
+            ArchonError: by a fault of a shard's.
+        """
+        if self._crash is not None:
+            raise self._crash if isinstance(self._crash, ArchonError) else ArchonError(repr(self._crash))
+        if self._outcome is not None:
+            return self._outcome
+        return Outcome("error") if self._has_failed() else Outcome()
+
+    def stop(self) -> None:
+        """End the shards that were started here."""
+        with self._lock:
+            shards, self._shards = list(self._shards.values()), {}
+        for shard in shards:
+            self._release(shard)
+
+    def _release(self, shard: Shard) -> None:
+        shard.stop()
+        self.notes += shard.list_notes()
+        shard.close()
+
+    def _work(self, number: int) -> None:
+        """The thread of a shard."""
+        deaths, incarnation = 0, 0
+        shard: Shard | None = None
+        name = ""
+        try:
+            while (part := self._take_part()) is not None:
+                before = len(self._answered)
+                try:
+                    if shard is None:
+                        incarnation += 1
+                        name = f"{number}.{incarnation}"
+                        shard = self._begin_shard(number, name)
+                    self._run_part(part, number, name, shard)
+                    deaths = 0
+                except WorkerLostError as exc:
+                    shard, deaths = None, 0 if len(self._answered) > before else deaths + 1
+                    self._write_off(name)
+                    if deaths == MAX_DEATHS:
+                        raise ArchonError(f"{deaths} processes of a shard died one after the other; {exc}") from exc
+                    with self._lock:
+                        self._plan.put_back(part, self._answered)
+        except BaseException as exc:  # noqa: BLE001 (the thread that waits for this one raises it)
+            self._crash = self._crash or exc
+            self.end(Outcome("error"))
+
+    def _take_part(self) -> Part | None:
+        with self._lock:
+            return None if self._outcome is not None else self._plan.take()
+
+    def _begin_shard(self, number: int, name: str) -> Shard:
+        shard = self._start_shard(number, lambda message: self._receive(name, message))
+        with self._lock:
+            self._shards[name] = shard
+            ended = self._outcome is not None
+        if ended:
+            shard.interrupt()
+        return shard
+
+    def _write_off(self, name: str) -> None:
+        with self._lock:
+            lost = self._shards.pop(name, None)
+            self._under_way.pop(name, None)
+        self._ledger.write_off(name)
+        if lost is not None:
+            self._release(lost)
+
+    def _receive(self, name: str, message: Mapping[str, Any]) -> None:
+        """A line of a shard's."""
+        if "budget" in message:
+            self._ledger.receive(name, message)
+        elif "total" not in (event := message["progress"]):
+            with self._lock:
+                self._spent = self._spent.add(EvalProgress(done=1, **event))
+                self._under_way[name] = self._under_way.get(name, 0) + 1
+
+    def _send_to_ledger_user(self, name: str, message: Mapping[str, Any]) -> None:
+        if (shard := self._shards.get(name)) is not None:
+            shard.send(message)
+
+    def _run_part(self, part: Part, number: int, name: str, shard: Shard) -> None:
+        with self._lock:
+            place = self._folder.create_part()
+        given = self._config.get("fail_on_error")
+        fails_at_once = (given is None or given is True) and not self._config.get("continue_on_fail")
+        cpus = 2 * (os.cpu_count() or 1) if self._sandbox in DOCKER_SANDBOXES else None
+        request = PartRequest(
+            folder=str(place),
+            ids=part.ids,
+            digests=tuple(self._digests[id] for id in part.ids),
+            skip=part.skip,
+            shard=number,
+            shards=self._count,
+            max_sandboxes=cpus and max(1, cpus // self._count),
+            fails_at_once=fails_at_once,
+        )
+        try:
+            done = shard.run({"do": "run", **asdict(request)})
+        finally:
+            log = find_log(place)
+            summaries = read_summaries(log) if log else {}
+            with self._lock:
+                self._under_way.pop(name, None)
+                failed = {key: each for key, each in summaries.items() if each.error}
+                self._answered |= summaries.keys() - failed.keys()
+        epochs = range(1, self._plan.epochs + 1)
+        missing = {(id, n) for id in part.ids for n in epochs} - self._answered - failed.keys()
+        header = read_header(log) if log else {}
+        error = header.get("error") or {"message": done["error"], "traceback": "", "traceback_ansi": ""}
+        with self._lock:
+            if self._outcome is None and log is not None:
+                self._failed |= {key: read_sample_error(log, key) for key in failed}
+        if missing:
+            self.end(Outcome("error", error))
+        elif failed and not self._config.get("continue_on_fail") and self._has_failed():
+            self.end(Outcome("error", next(iter(self._failed.values()))))
+
+    def _has_failed(self) -> bool:
+        """Whether more answers have failed than `--fail-on-error` lets pass."""
+        failed, limit = len(self._failed), self._config.get("fail_on_error")
+        if limit is False or not failed:
+            return False
+        if limit is None or limit is True:
+            return True
+        return bool(failed >= (limit * self._plan.total if limit < 1 else limit))
