@@ -219,20 +219,27 @@ class _Results:
         return results, reductions, None
 
 
+HISTORY = "connection_limit_history"
+"""What Inspect's stats say of connections, in the versions that have it: each change of each shard's limit."""
+
+
 def _add_up_usage(parts: Sequence[str], summaries: Sequence[Mapping[SampleKey, PartSummary]]) -> dict[str, Any]:
     """What models and roles used in all parts; of a part that was killed, in the samples that it kept."""
     from inspect_ai.model import ModelUsage
 
     totals: dict[str, dict[str, Any]] = {"model_usage": {}, "role_usage": {}}
+    histories: list[Mapping[str, Any]] = []
     for part, samples in zip(parts, summaries, strict=True):
         header = read_header(part)
+        histories += (header.get("stats") or {}).get(HISTORY) or []
         sources = [header["stats"]] if header else [summary.plain for summary in samples.values()]
         for source in sources:
             for kind, total in totals.items():
                 for model, plain in (source.get(kind) or {}).items():
                     usage = ModelUsage.model_validate(plain)
                     total[model] = total[model] + usage if model in total else usage
-    return totals
+    changes = sorted(histories, key=lambda change: str(change.get("timestamp")))
+    return {**totals, HISTORY: changes} if changes else totals
 
 
 def _write_member(out: ZipFile, name: str, data: bytes, compression: int) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 from archon_eval._inspect_compat import INSPECT_COMMAND, PrerequisiteError, get_error_text, watch_command
 from archon_eval._notes import print_notes_plainly
 from archon_eval._signals import interrupt_on_sigterm
-from archon_eval.errors import DataError
+from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.shared_budget import give_back_leases, link_to_ledger, receive_from_ledger
 from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.eval_process import interrupt_main_thread, register_progress_hook
@@ -83,7 +83,7 @@ class _EvalCommand:
 
     def _change_options(self, options: dict[str, Any]) -> dict[str, Any]:
         self.given = dict(options)
-        return {**options, "score_display": False, **self.overrides(options)}
+        return {**options, **self.overrides(options)}
 
     def _see_task(self, options: Any) -> None:
         self.tasks.append(options)
@@ -100,7 +100,7 @@ class _EvalCommand:
         except KeyboardInterrupt:
             return "interrupted"
         except Exception as exc:  # noqa: BLE001 (whatever it is, whoever asked must hear of it)
-            if not isinstance(exc, PrerequisiteError | DataError):
+            if not isinstance(exc, PrerequisiteError | ArchonError):
                 traceback.print_exc()
             return get_error_text(exc) or type(exc).__name__
         return ""
@@ -170,6 +170,7 @@ class _Worker:
                 "log_format": "eval",
                 "log_samples": True,
                 "log_realtime": False,
+                "score_display": False,
                 "log_buffer": 1,  # what is answered survives a kill
                 "limit": None,
                 "sample_shuffle": None,

@@ -24,7 +24,7 @@ from archon_eval.errors import ArchonError, DataError, WorkerLostError
 from archon_eval.runs.child_process import hide_secrets, join_words
 from archon_eval.runs.merge_logs import MergeRequest, read_header
 from archon_eval.runs.progress import EvalProgressCallback
-from archon_eval.runs.run_eval import NO_TASK_MESSAGE, suggest_task
+from archon_eval.runs.run_eval import HOOKS_BANNER, NO_TASK_MESSAGE, suggest_task
 from archon_eval.runs.shard_crew import Outcome, Shard, ShardCrew, StartShard
 from archon_eval.runs.shard_parts import PartFolder, PartPlan, describe_changes, identify_command
 from archon_eval.runs.shard_process import ShardProcess
@@ -151,9 +151,9 @@ class _Keeper:
             done = {"error": str(exc)}
         if error := done.get("error"):
             self._process.stop()
-            printed = self._process.read_printed().strip()
+            printed = f"{HOOKS_BANNER.sub('', self._process.read_printed())}\n{error}".strip()
             hint = suggest_task(self._words[0]) if self._words and NO_TASK_MESSAGE in printed else ""
-            text = f"{join_words(['inspect', 'eval', *self._words])} failed{hint}:\n{printed or error}"
+            text = f"{join_words(['inspect', 'eval', *self._words])} failed{hint}:\n{printed}"
             raise ArchonError(hide_secrets(text, self._words))
         if refused := done["refused"]:
             raise DataError(refused)
