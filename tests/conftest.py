@@ -58,6 +58,34 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """The address of the tests' PostgreSQL server; skips where there is none, but not in CI."""
+    from fakes.stores import find_server
+
+    server = find_server()
+    if server is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("NO POSTGRESQL: run tests/ensure_postgres.sh")
+    return server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Places for call stores, of each kind in turn."""
+    from fakes.stores import Stores
+
+    server = None if request.param == "sqlite" else request.getfixturevalue("postgres_server")
+    made = Stores(tmp_path, server)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def address(stores: Any) -> str:
+    """Path or address of a place where no call store is yet."""
+    return str(stores.new())
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Headless Chromium; skips where there is none, but not in CI."""

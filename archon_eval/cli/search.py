@@ -67,7 +67,12 @@ def _run_here(options: argparse.Namespace, start: Path | None = None) -> int:
     try:
         with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
             result = search(
-                settings, folder, runs, workers=options.workers, on_progress=lambda step: bar(convert_progress(step))
+                settings,
+                folder,
+                runs,
+                workers=options.workers,
+                log_dir=options.log_dir,
+                on_progress=lambda step: bar(convert_progress(step)),
             )
     except KeyboardInterrupt:
         print("archon: stopped; the same command goes on where it was", file=sys.stderr)

@@ -96,14 +96,36 @@ def _add_where(command: argparse.ArgumentParser) -> None:
     where.add_argument(
         "-S", dest="solver_args", action="append", default=[], metavar="NAME=VALUE", help="solver argument"
     )
+    where.add_argument(
+        "--store",
+        metavar="PATH",
+        help="the call store, a file or postgresql://user@host/database (default: calls.db in OUTPUT)",
+    )
+    where.add_argument(
+        "--log-dir",
+        type=_parse_place,
+        metavar="PATH",
+        help="where logs go, also s3://bucket/folder and the like (default: logs in OUTPUT)",
+    )
     where.add_argument("--prices", help="a price file")
     where.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
-    where.add_argument("--dask", metavar="ADDRESS", help="an existing Dask cluster; --workers is then how many at once")
+    where.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="an existing Dask cluster, with which only the store is shared; --workers is then how many at once",
+    )
     where.add_argument("--dry-run", action="store_true", help="print size, calls, dollars and time expected, and stop")
     where.add_argument(
         "--call-seconds", type=float, default=5.0, help="what one call takes, for --dry-run (%(default)s)"
     )
     where.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+
+
+def _parse_place(text: str) -> str:
+    """An address as it is; a path from the folder in which the command was typed."""
+    from archon_eval.runs.log_folder import is_address
+
+    return text if is_address(text) else str(Path(text).absolute())
 
 
 def build_settings(options: argparse.Namespace) -> Any:
@@ -169,7 +191,13 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def _collect_nested_options(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The settings of which options give parts."""
+    from archon_eval.errors import SearchError
+
     limits = ("calls", "input_tokens", "output_tokens", "dollars", "latency", "tflops")
+    solver_args = parse_pairs(options.solver_args, "-S")
+    if options.store and "store" in solver_args:
+        raise SearchError(f"--store {options.store} and -S store={solver_args['store']}: leave one out")
+    solver_args |= {"store": options.store} if options.store else {}
 
     def pick_given(names: Mapping[str, str]) -> dict[str, Any]:
         return {name: value for name, option in names.items() if (value := getattr(options, option)) is not None}
@@ -179,7 +207,7 @@ def _collect_nested_options(options: argparse.Namespace) -> dict[str, dict[str, 
         | ({"context": True} if options.fit_context else {}),
         "budget": parse_pairs(options.budget, "--budget")
         | pick_given({name: name for name in ("trials", "seconds", "epsilon", "patience")}),
-        "solver_args": parse_pairs(options.solver_args, "-S"),
+        "solver_args": solver_args,
         "model_roles": parse_pairs(options.model_role, "--model-role"),
     }
 

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
 
     def add_action(name: str, summary: str, run: RunCommand) -> argparse.ArgumentParser:
         action = add_command(actions, name, summary, run=run)
-        action.add_argument("store", nargs="?", help="path of the store (default: the environment's ARCHON_STORE)")
+        action.add_argument("store", nargs="?", help="path or address (default: the environment's ARCHON_STORE)")
         action.add_argument("--json", action="store_true", help="the result as JSON, progress as JSON on stderr")
         return action
 
@@ -40,16 +40,29 @@ def add(commands: Any) -> None:
 
 def _open_store(options: argparse.Namespace, *, read_only: bool, create: bool = False) -> Any:
     """The store that the options or the environment name; StoreError if there is none."""
-    from archon_eval.models.client import STORE_VARIABLE
-    from archon_eval.models.store import CallStore
-    from archon_eval.models.store_damage import open_read_only
+    from archon_eval.models.open_store import open_store, open_to_inspect
+    from archon_eval.models.store_address import STORE_VARIABLE, is_server, refuse_password
 
-    path = options.store or os.environ.get(STORE_VARIABLE)
-    if not path:
-        raise StoreError(f"which store? give its path, or set {STORE_VARIABLE}")
-    if not create and not Path(path).is_file():
-        raise StoreError(f"there is no call store {path}")
-    return open_read_only(path) if read_only else CallStore(path)
+    if options.store:
+        refuse_password(options.store)
+    address = options.store or os.environ.get(STORE_VARIABLE)
+    if not address:
+        raise StoreError(f"which store? give its path or address, or set {STORE_VARIABLE}")
+    if read_only:
+        _refuse_missing(address)
+        return open_to_inspect(address)
+    if not create:
+        if is_server(address):
+            open_store(address, read_only=True).close()  # or it would be made
+        _refuse_missing(address)
+    return open_store(address)
+
+
+def _refuse_missing(address: str) -> None:
+    from archon_eval.models.store_address import is_server
+
+    if not is_server(address) and not Path(address).is_file():
+        raise StoreError(f"there is no call store {address}")
 
 
 def _create_progress_callback(progress: ProgressDisplay, stage: str) -> Callable[[int, int], None]:
@@ -83,7 +96,7 @@ def _format_date(unix: int) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from archon_eval.models.store_damage import verify
+    from archon_eval.models.store_admin import verify
 
     with _open_store(options, read_only=True) as store:
         with ProgressDisplay("store verify", options.json) as progress:

@@ -22,7 +22,7 @@ from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
 from archon_eval.models.call import Caller
 from archon_eval.models.client import build_client
 from archon_eval.models.prices import PriceTable, load_prices
-from archon_eval.models.store import CallStore
+from archon_eval.models.store_base import Store
 from archon_eval.simulation.model_names import parse_model_names
 
 PATH_TYPES: Any = str | os.PathLike
@@ -32,7 +32,7 @@ OPTION_TYPES: Mapping[str, tuple[Any, str]] = {
         ("models", "fusers", "judges"),
         (str | Sequence | None, "a list of names such as openai/gpt-4o, or text with commas"),
     ),
-    "store": (PATH_TYPES | CallStore | None, "the path of a call store"),
+    "store": (PATH_TYPES | Store | None, "the path or address of a call store"),
     "store_policy": (str | None, "off, reuse, record or replay"),
     "budget": (str | Mapping | BudgetConfig | Budget | None, "limits such as {eval: {dollars: 20}}"),
     "prices": (PATH_TYPES | PriceTable | None, "the path of a price file"),
@@ -47,7 +47,7 @@ def build_engine(
     *,
     fusers: str | Sequence[str] | None = None,
     judges: str | Sequence[str] | None = None,
-    store: str | os.PathLike[str] | CallStore | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
     store_policy: str | None = None,
     budget: Mapping[str, Any] | str | BudgetConfig | Budget | None = None,
     prices: str | os.PathLike[str] | PriceTable | None = None,
@@ -59,7 +59,7 @@ def build_engine(
         architecture: a preset's name, a file or a mapping.
         models: fill its placeholders, strongest first.
         fusers, judges: fill those of components that fuse, and of those that judge or write tests, instead of `models`.
-        store: path of the call store; the environment variable ARCHON_STORE where it is None.
+        store: path or address of the call store; the environment variable ARCHON_STORE where it is None.
         store_policy: off, reuse (the default with a store), record or replay.
         budget: hard limits, `{question: {calls: 50}, eval: {dollars: 20}}` or `question.calls=50 eval.dollars=20`.
         prices: a price file, before the package's table.

@@ -31,10 +31,12 @@ from archon_eval.models.call import Call, Caller, Reply, Sender
 from archon_eval.models.context_window import OVERFLOW_TEXT, count_least_tokens, is_overflow
 from archon_eval.models.conversion import ambient_config_key
 from archon_eval.models.inspect_client import InspectClient
+from archon_eval.models.open_store import open_store
 from archon_eval.models.prices import Price, PriceTable, load_prices
 from archon_eval.models.recording import Recording
 from archon_eval.models.shared_budget import open_eval_budget
-from archon_eval.models.store import CallStore
+from archon_eval.models.store_address import STORE_VARIABLE, refuse_password
+from archon_eval.models.store_base import Store
 from archon_eval.models.store_entry import CallKey, build_call_key
 
 POLICIES: Mapping[str, str] = {
@@ -48,8 +50,6 @@ TRACES: Mapping[str, str] = {
     "compact": "one event per question",
     "calls": "Inspect's own event per call, with the raw request; Inspect's providers only, so slower",
 }
-STORE_VARIABLE = "ARCHON_STORE"
-"""Environment variable with the path of the store used where none is given."""
 IDLE_PAUSE, IDLE_TURNS = 0.02, 50
 """Seconds between looks at a question, and looks without a new call after which it is idle: a second in all, and at
 least 50 turns of a busy event loop, within which a question that goes on asks again."""
@@ -79,7 +79,7 @@ class ModelClient:
     def __init__(
         self,
         sender: Sender | None,
-        store: CallStore | None = None,
+        store: Store | None = None,
         policy: str = "off",
         *,
         allowance: BudgetConfig | None = None,
@@ -145,13 +145,13 @@ class ModelClient:
 
     async def _lookup_or_call(self, request: _Request) -> Reply:
         if self._recording is not None:
-            return self._recording.find_reply(request.call, _list_configs(request))
+            return await self._recording.find_reply(request.call, _list_configs(request))
         if self.store is None or request.sender is None:
             return await self._call_within_budget(request)
         key = build_call_key(request.call, *request.sender.get_call_identity(request.call))
         while True:
             readable = self.policy == "reuse" or key.digest in self._recorded
-            if readable and (stored := self.store.get(key)) is not None:
+            if readable and (stored := await self.store.fetch(key)) is not None:
                 return stored
             flight = self._in_flight.get(key.digest)
             if flight is None:
@@ -160,7 +160,7 @@ class ModelClient:
             if flight.reply is not None:
                 return replace(flight.reply, reused=True)
 
-    async def _call_as_leader(self, request: _Request, key: CallKey, store: CallStore) -> Reply:
+    async def _call_as_leader(self, request: _Request, key: CallKey, store: Store) -> Reply:
         """Send a call that nobody has sent, and keep its reply; whoever waits for it has it then, or tries itself."""
         flight = self._in_flight[key.digest] = _InFlight()
         try:
@@ -176,7 +176,7 @@ class ModelClient:
             del self._in_flight[key.digest]
             flight.done.set()
 
-    async def _call_and_store(self, request: _Request, key: CallKey, store: CallStore) -> Reply:
+    async def _call_and_store(self, request: _Request, key: CallKey, store: Store) -> Reply:
         anew = self.policy == "record"
         try:
             reply = await self._call_within_budget(request)
@@ -249,7 +249,7 @@ async def _wait_until_idle(asked: Callable[[], int]) -> None:
 def build_client(
     models: Iterable[str],
     *,
-    store: str | os.PathLike[str] | CallStore | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
     policy: str | None = None,
     budget: Mapping[str, Any] | str | BudgetConfig | Budget | None = None,
     prices: str | os.PathLike[str] | PriceTable | None = None,
@@ -260,7 +260,7 @@ def build_client(
 
     Args:
         models: Inspect's names.
-        store: path of the call store; the environment variable ARCHON_STORE where it is None.
+        store: path or address of the call store; the environment variable ARCHON_STORE where it is None.
         policy: one of POLICIES; `reuse` where there is a store, else `off`.
         budget: limits per question and per eval (`budget.parse_budget`), or a Budget that others share.
         prices: the user's price file, before the package's table.
@@ -282,16 +282,16 @@ def build_client(
     if allowance.in_dollars:
         for name in names:
             require_price(name, table)
+    if store and not isinstance(store, Store):
+        refuse_password(store)
     store = store or os.environ.get(STORE_VARIABLE) or None
     policy = policy or ("off" if store is None else "reuse")
     if policy not in POLICIES:
         raise StoreError(f"store policy {policy!r}{did_you_mean(str(policy), POLICIES)}")
     if policy != "off" and store is None:
-        raise StoreError(f"store policy {policy!r} needs a store: give its path, or set {STORE_VARIABLE}")
+        raise StoreError(f"store policy {policy!r} needs a store: give its path or address, or set {STORE_VARIABLE}")
     sender = None if policy == "replay" else InspectClient(names, trace=trace)
-    opened = None if policy == "off" or store is None else _open_store(store, policy)
+    opened: Store | None = None
+    if policy != "off" and store is not None:
+        opened = store if isinstance(store, Store) else open_store(store, read_only=policy == "replay")
     return ModelClient(sender, opened, policy, allowance=allowance, prices=table, cancels=cancels)
-
-
-def _open_store(store: str | os.PathLike[str] | CallStore, policy: str) -> CallStore:
-    return store if isinstance(store, CallStore) else CallStore(store, read_only=policy == "replay")

@@ -19,12 +19,13 @@ from archon_eval._inspect_compat import resolve_config
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import ArchonError, StoreError, raise_plainly
 from archon_eval.models.call import Call, Caller, Reply
-from archon_eval.models.client import STORE_VARIABLE, ModelClient
+from archon_eval.models.client import ModelClient
 from archon_eval.models.conversion import config_not_in_settings, describe_endpoint, make_call_error, to_conversation
 from archon_eval.models.draw import number_last_draw, split_epoch
+from archon_eval.models.open_store import open_store
 from archon_eval.models.provider_repairs import open_call, prepare_provider
 from archon_eval.models.replies import get_top_logprobs, to_reply
-from archon_eval.models.store import CallStore
+from archon_eval.models.store_address import STORE_VARIABLE, hide_password, is_server
 
 JUDGE_CACHE_KEY = "archon:store"
 """Name in the sample's store (Inspect's, which solver and scorers share)."""
@@ -45,8 +46,7 @@ def share_cache_with_judges(caller: Caller, epoch_offset: int = 0, last_draws: i
     more = [last_draws] if last_draws > 1 else []
     if (cache := caller.store) is not None:
         # the store of a task's file was opened in that file's folder
-        path = cache.path if cache.path.absolute() == cache.file else cache.file
-        store().set(JUDGE_CACHE_KEY, [str(path), caller.policy, epoch_offset + 1, *more])
+        store().set(JUDGE_CACHE_KEY, [cache.locate(), caller.policy, epoch_offset + 1, *more])
     elif os.environ.get(STORE_VARIABLE):  # which is not for judges of answers that are not kept
         store().set(JUDGE_CACHE_KEY, ["", "off", epoch_offset + 1, *more])
 
@@ -56,7 +56,7 @@ class JudgeClient:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, str], ModelClient] = {}
-        """By the path of the store and the policy."""
+        """By the address of the store and the policy."""
 
     async def generate(
         self, model: Model, messages: Sequence[ChatMessage], config: GenerateConfig, *, epoch: int
@@ -72,7 +72,7 @@ class JudgeClient:
             return None
         client = self._clients.get((path, policy))
         if client is None:
-            opened = CallStore(path, read_only=policy == "replay")
+            opened = open_store(path, read_only=policy == "replay")
             client = self._clients[path, policy] = ModelClient(None, opened, policy)
         place, last_draw = split_epoch(epoch, last_draws)
         judge_epoch = number_last_draw(first_epoch + place, last_draw)
@@ -86,12 +86,12 @@ class JudgeClient:
 
 
 def _find_shared_cache() -> tuple[str, str, int, int]:
-    """Path (empty for none), policy and first epoch of the store for the judges of this sample, and how many epochs in
-    a row are draws of the last layer alone."""
+    """Address (empty for none), policy and first epoch of the store for the judges of this sample, and how many epochs
+    in a row are draws of the last layer alone."""
     shared = store().get(JUDGE_CACHE_KEY)
-    if shared and shared[1] != "replay" and not Path(shared[0]).exists():  # a log that is scored again elsewhere
-        shared = None
-    path, policy, first_epoch, *more = shared or (os.environ.get(STORE_VARIABLE, ""), "reuse", 1)
+    if shared and shared[1] != "replay" and not is_server(shared[0]) and not Path(shared[0]).exists():
+        shared = None  # a log that is scored again elsewhere
+    path, policy, first_epoch, *more = shared or (hide_password(os.environ.get(STORE_VARIABLE, "")), "reuse", 1)
     return path, policy, first_epoch, more[0] if more else 1
 
 

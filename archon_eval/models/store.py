@@ -1,4 +1,4 @@
-"""The call store: every reply that was paid for, found again by everything that decided it.
+"""The call store in a file: every reply that was paid for, found again by everything that decided it.
 
     store = CallStore("calls.db")
     key = build_call_key(call, endpoint="openai/gpt-4o at https://api.openai.com/v1")
@@ -12,11 +12,9 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 import weakref
-import zlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,11 +25,16 @@ import anyio.lowlevel
 from archon_eval.errors import StoreError
 from archon_eval.models.call import Reply
 from archon_eval.models.key_locks import KeyLocks
-from archon_eval.models.store_entry import FAILURE_TAG, CallKey, decode_verified, encode, hash_name
+from archon_eval.models.store_base import ProgressCallback, Row, Store, build_row
+from archon_eval.models.store_damage import (
+    ROW_COLUMNS,
+    check_integrity,
+    find_truncation,
+    read_names,
+    read_rows,
+)
+from archon_eval.models.store_entry import FAILURE_TAG, CallKey, decode_verified, hash_name
 from archon_eval.models.store_file import connect, suggest_fix
-
-MAX_LOCK_WAIT = 600.0
-"""Seconds to wait for the reply to a call that another process is sending, which may have been stopped."""
 
 INSERT_SQL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (key) DO "
 UPDATE_SQL = (
@@ -64,8 +67,8 @@ class _WriteBatch:
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
-class CallStore:
-    """An open store. Its calls may come from any thread; each waits for its own commit."""
+class CallStore(Store):
+    """A store in a file."""
 
     def __init__(self, path: str | os.PathLike[str], read_only: bool = False) -> None:
         """
@@ -73,8 +76,7 @@ class CallStore:
             StoreError: the file is missing (read-only), unreadable, unwritable, damaged or no call store.
         """
         self.path, self.read_only = Path(path), read_only
-        self.damaged = 0
-        """Entries met that failed their checksum; each was treated as not stored."""
+        self.address = os.fspath(path)
         self._key_locks = KeyLocks(self.path)
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -105,30 +107,15 @@ class CallStore:
             shown = sqlite3.DatabaseError(ascii(exc.object)) if isinstance(exc, UnicodeDecodeError) else exc
             raise StoreError(f"cannot {doing} call store {self.path}: {shown}{suggest_fix(shown, self.path)}") from exc
 
-    def get(self, key: CallKey, failures: bool = False) -> Reply | None:
-        """The stored reply; None when there is none or when it is damaged, which is logged and deletes the entry.
-
-        With `failures` a call that failed for good has a reply too, which says why; only a replay asks for that.
-        """
-        with self._lock, self._translate_errors("read"):
-            row = self._find_row(key.digest)
-        if row is None:
-            return None
-        reply = decode_verified(key.digest, *row)
-        if reply is None:
-            self.damaged += 1
-            logging.getLogger(__name__).warning(
-                "a damaged entry in call store %s (draw %d of %s) counts as not stored",
-                self.path,
-                key.draw,
-                key.endpoint,
-            )
-            if not self.read_only:
-                with self._lock, self._translate_errors("write"):
-                    self._db.execute("DELETE FROM calls NOT INDEXED WHERE key = ? AND crc = ?", (key.digest, row[0]))
-        return reply if failures or reply is None or not reply.failure else None
+    def locate(self) -> str:
+        """The path, made absolute where the process has gone elsewhere."""
+        return str(self.path if self.path.absolute() == self.file else self.file)
 
     def _find_row(self, digest: bytes) -> tuple[Any, Any] | None:
+        with self._lock, self._translate_errors("read"):
+            return self._query_row(digest)
+
+    def _query_row(self, digest: bytes) -> tuple[Any, Any] | None:
         """Checksum and reply of the row whose own key is this one, also where the index leads to another row."""
         row: tuple[Any, ...] | None = self._db.execute(FIND_SQL, (digest,)).fetchone()
         if row is not None and row[0] != digest:
@@ -140,33 +127,20 @@ class CallStore:
             row = self._db.execute("SELECT key, crc, reply FROM calls NOT INDEXED WHERE key = ?", (digest,)).fetchone()
         return (row[1], row[2]) if row else None
 
-    @asynccontextmanager
-    async def lock_call(self, key: CallKey) -> AsyncIterator[Reply | None]:
-        """Lock a call while it is sent, so that one of all processes sends it; yields what another has stored by then.
+    def _delete_damaged(self, digest: bytes, crc: int, data: bytes) -> None:
+        with self._lock, self._translate_errors("write"):
+            query = "DELETE FROM calls NOT INDEXED WHERE key = ? AND crc = ? AND reply = ?"
+            self._db.execute(query, (digest, crc, data))
 
-        A process that waits for another's reply looks for it now and then, and after MAX_LOCK_WAIT goes on without it.
-        """
-        pause, end = 0.02, time.monotonic() + MAX_LOCK_WAIT
+    async def _acquire(self, digest: bytes) -> bool:
         with self._translate_errors("lock a call in"):
-            while not (acquired := self._key_locks.acquire(key.digest)) and time.monotonic() < end:
-                await anyio.sleep(pause)
-                pause = min(2 * pause, 0.5)
-                if self.get(key) is not None:
-                    break
-        try:
-            yield self.get(key)
-        finally:
-            if acquired:
-                self._key_locks.release(key.digest)
+            return self._key_locks.acquire(digest)
+
+    def _release(self, digest: bytes) -> None:
+        self._key_locks.release(digest)
 
     async def put(self, key: CallKey, reply: Reply, replace: bool = False) -> Reply:
-        """Commit a reply and return what is stored: the earlier one if another process was first, unless `replace`.
-
-        Not interrupted by cancellation: a reply that was paid for is kept.
-
-        Raises:
-            StoreError: it could not be written, so it must not be handed on as if it were.
-        """
+        """As `Store.put`: the replies of one turn of the event loop are committed together."""
         batch: _WriteBatch | None = getattr(self._local, "batch", None)
         first = batch is None
         if batch is None:
@@ -198,31 +172,32 @@ class CallStore:
             batch.done.set()
 
     def _write(self, batch: _WriteBatch) -> set[bytes]:
-        now, named = int(time.time()), set[bytes]()
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        named = set[bytes]()
+        with self._transaction():
             for key, reply, replace in batch.rows:
-                hashes = []
-                for text in (key.endpoint, key.settings):
-                    hashes.append(hash_name(text))
-                    if hashes[-1] not in self._stored_names:
-                        self._db.execute("INSERT OR IGNORE INTO names VALUES (?,?)", (hashes[-1], text))
-                        named.add(hashes[-1])
-                data = encode(reply)
-                crc = zlib.crc32(key.digest + data)
-                row = (key.digest, *hashes, key.messages[:8], key.epoch, key.draw, now, crc, data)
+                row = build_row(key, reply)
+                for hashed, text in zip(row[1:3], (key.endpoint, key.settings), strict=True):
+                    if hashed not in self._stored_names:
+                        self._db.execute("INSERT OR IGNORE INTO names VALUES (?,?)", (hashed, text))
+                        named.add(hashed)
                 done = self._db.execute(INSERT_SQL + (UPDATE_SQL if replace else KEEP_SQL), row)
                 batch.stored.append(reply if done.rowcount else self._read_existing(key, row) or reply)
+        return named
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        return named
 
     def _read_existing(self, key: CallKey, row: tuple[Any, ...]) -> Reply | None:
         """What another process stored under the key meanwhile; replaced when it is damaged or no reply."""
-        found = self._find_row(key.digest)
+        found = self._query_row(key.digest)
         reply = decode_verified(key.digest, *found) if found else None
         if reply is None or reply.failure:  # a refusal's text, kept by an earlier version
             if not self._db.execute(INSERT_SQL + UPDATE_SQL, row).rowcount:
@@ -230,29 +205,17 @@ class CallStore:
             return None
         return reply
 
-    def list_endpoints(self, model: str) -> list[str]:
-        """The recorded endpoints of a model, so that a replay needs neither its key nor its address."""
+    def _list_used_endpoints(self) -> list[str]:
         with self._lock, self._translate_errors("read"):
             rows = self._db.execute(
                 "SELECT text FROM names WHERE typeof(text) = 'text' AND hash IN (SELECT DISTINCT endpoint FROM calls)"
             ).fetchall()
-        return sorted(text for (text,) in rows if text.split(" ", 1)[0] == model)
+        return [text for (text,) in rows]
 
-    def describe_nearest(self, key: CallKey) -> str:
-        """In words, how the nearest stored call differs from this one."""
-        values = {"messages": key.messages[:8], "epoch": key.epoch, "draw": key.draw}
+    def _find_nearest(self, values: dict[str, Any]) -> Row | None:
         with self._lock, self._translate_errors("read"):
-            row = self._db.execute(
-                NEAREST_SQL, {**values, "endpoint": hash_name(key.endpoint), "settings": hash_name(key.settings)}
-            ).fetchone()
-        if row is None:
-            return "the recording is empty"
-        pairs = [("model", key.endpoint, row[0]), ("settings", key.settings, row[1])]
-        pairs += [("epoch", str(key.epoch), str(row[3])), ("draw", str(key.draw), str(row[4]))]
-        differing = [f"{name} ({here} here, {there} recorded)" for name, here, there in pairs if here != there]
-        if row[2] != values["messages"]:
-            differing.insert(0, "messages")
-        return f"the nearest recorded call differs in {', '.join(differing) or 'nothing but its damaged reply'}"
+            row: Row | None = self._db.execute(NEAREST_SQL, values).fetchone()
+            return row
 
     def count(self) -> int:
         """How many replies are stored."""
@@ -262,19 +225,63 @@ class CallStore:
 
     @contextmanager
     def acquire_connection(self) -> Iterator[sqlite3.Connection]:
-        """The database itself, for `store_admin`."""
+        """The database itself."""
         with self._lock, self._translate_errors("use"):
             yield self._db
+
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file, and whether it is cut short."""
+        with self.acquire_connection() as db:
+            problems = check_integrity(db)
+        if cut := find_truncation(self.path):
+            problems.append(f"the file is cut short: {cut[0]:,} of {cut[1]:,} bytes are there")
+        return problems
+
+    def read_names(self) -> dict[bytes, str] | None:
+        """The names by their hashes; None where they cannot be read."""
+        with self.acquire_connection() as db:
+            return read_names(db)
+
+    def read_rows(self, on_progress: ProgressCallback = lambda done, total: None) -> Iterator[Row | None]:
+        """Every entry by itself, so that a damaged page costs its own entries only."""
+        with self.acquire_connection() as db:
+            yield from read_rows(db, on_progress)
+
+    def delete_rows(self, choose: Callable[[Row], bool]) -> int:
+        """Delete entries in a sound file, and make it smaller."""
+        with self.acquire_connection() as db:
+            if wrong := check_integrity(db):
+                raise sqlite3.DatabaseError(f"database disk image is malformed: {wrong[0]}")
+            doomed = [row for row in db.execute(f"SELECT {ROW_COLUMNS} FROM calls") if choose(row)]
+            places = [(row[0], row[6], row[7]) for row in doomed]
+            with self._transaction():  # not what an eval has replaced since it was read
+                gone = db.executemany("DELETE FROM calls WHERE key IS ? AND made IS ? AND crc IS ?", places).rowcount
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return max(gone, 0)
+
+    def insert_rows(self, rows: Iterable[tuple[Sequence[str], Row]], *, replace: bool) -> int:
+        """Add entries in one transaction."""
+        new, query = 0, INSERT_SQL + (UPDATE_SQL if replace else KEEP_SQL)
+        with self.acquire_connection() as db, self._transaction():
+            for texts, row in rows:
+                db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(hash_name(text), text) for text in texts])
+                new += db.execute(query, row).rowcount
+        return new
+
+    def measure_size(self) -> int:
+        """Bytes of the file and its write-ahead log."""
+        files = [self.path, self.path.with_name(self.path.name + "-wal")]
+        return sum(path.stat().st_size for path in files if path.exists())
+
+    def owns_file(self, path: str | os.PathLike[str]) -> bool:
+        """Whether this is the file or one that SQLite keeps beside it."""
+        real = self.path.resolve()
+        return Path(path) in [real.with_name(real.name + end) for end in ("", "-wal", "-shm")]
 
     def close(self) -> None:
         """Close the file, which already has everything that was put; the end of the process does it too."""
         self._finalizer()
-
-    def __enter__(self) -> "CallStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _close_database(db: sqlite3.Connection, key_locks: KeyLocks, lock: threading.Lock, *, process: int) -> None:

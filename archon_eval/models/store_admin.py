@@ -8,7 +8,6 @@ import base64
 import json
 import math
 import os
-import sqlite3
 import struct
 import time
 import zlib
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from archon_eval.errors import StoreError, quote
-from archon_eval.models.store import INSERT_SQL, KEEP_SQL, UPDATE_SQL, CallStore
-from archon_eval.models.store_damage import ROW_COLUMNS, ProgressCallback, check_integrity, read_names, read_rows
+from archon_eval.models.store_base import ProgressCallback, Row, Store
 from archon_eval.models.store_entry import FORMAT_VERSION, decode, decode_verified, hash_name
 
 T = TypeVar("T")
@@ -36,7 +34,7 @@ class StoreStats:
     unreadable: int
     """Replies in damaged parts of the file, not among `replies`."""
     bytes: int
-    """Of the file and its write-ahead log."""
+    """On disk: of the file and its write-ahead log, or of the tables."""
     input_tokens: int
     output_tokens: int
     """Tokens that the replies cost once, and cost nothing when reused."""
@@ -47,34 +45,31 @@ class StoreStats:
     """Unix times; 0 for an empty store."""
 
 
-def compute_stats(store: CallStore) -> StoreStats:
+def compute_stats(store: Store) -> StoreStats:
     """Count what is in the store; damaged replies are counted without tokens."""
     endpoints: dict[str, int] = {}
     input_tokens = output_tokens = lost = failures = 0
     times: list[int] = []
-    with store.acquire_connection() as db:
-        names = read_names(db) or {}
-        for row in read_rows(db):
-            if row is None:
-                lost += 1
-                continue
-            reply = decode_verified(row[0], row[7], row[8])
-            if reply is not None and reply.failure:
-                failures += 1
-                continue
-            name = names.get(row[1], "unknown")
-            endpoints[name] = endpoints.get(name, 0) + 1
-            times.append(row[6])
-            if reply is not None and reply.usage:
-                input_tokens += reply.usage.input_tokens
-                output_tokens += reply.usage.output_tokens
-    files = [store.path, store.path.with_name(store.path.name + "-wal")]
-    size = sum(path.stat().st_size for path in files if path.exists())
+    names = store.read_names() or {}
+    for row in store.read_rows():
+        if row is None:
+            lost += 1
+            continue
+        reply = decode_verified(row[0], row[7], row[8])
+        if reply is not None and reply.failure:
+            failures += 1
+            continue
+        name = names.get(row[1], "unknown")
+        endpoints[name] = endpoints.get(name, 0) + 1
+        times.append(row[6])
+        if reply is not None and reply.usage:
+            input_tokens += reply.usage.input_tokens
+            output_tokens += reply.usage.output_tokens
     return StoreStats(
         replies=len(times),
         failures=failures,
         unreadable=lost,
-        bytes=size,
+        bytes=store.measure_size(),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         endpoints=dict(sorted(endpoints.items())),
@@ -83,7 +78,7 @@ def compute_stats(store: CallStore) -> StoreStats:
     )
 
 
-def prune(store: CallStore, *, days: float | None = None, endpoint: str | None = None, damaged: bool = False) -> int:
+def prune(store: Store, *, days: float | None = None, endpoint: str | None = None, damaged: bool = False) -> int:
     """Delete replies and give the space back; the number deleted.
 
     Args:
@@ -103,28 +98,43 @@ def prune(store: CallStore, *, days: float | None = None, endpoint: str | None =
     if days is None and endpoint is None and not damaged:
         raise StoreError("prune needs to know what may go: older than so many days, of an endpoint, or damaged")
     before = time.time() - days * SECONDS_PER_DAY if days is not None else None
-    with store.acquire_connection() as db:
-        if wrong := check_integrity(db):
-            raise sqlite3.DatabaseError(f"database disk image is malformed: {wrong[0]}")
-        names = read_names(db) or {}
-        doomed = [
-            (row[0], row[6], row[7])
-            for row in db.execute(f"SELECT {ROW_COLUMNS} FROM calls")
-            if (before is None or (isinstance(row[6], int) and row[6] < before))
+    names = store.read_names() or {}
+
+    def choose(row: Row) -> bool:
+        return (
+            (before is None or (isinstance(row[6], int) and row[6] < before))
             and (endpoint is None or endpoint in names.get(row[1], ""))
             and (not damaged or decode_verified(row[0], row[7], row[8]) is None)
-        ]
-        db.execute("BEGIN IMMEDIATE")
-        # not what an eval has replaced since it was read
-        gone = db.executemany("DELETE FROM calls WHERE key IS ? AND made IS ? AND crc IS ?", doomed).rowcount
-        db.execute("COMMIT")
-        db.execute("VACUUM")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return max(gone, 0)
+        )
+
+    return store.delete_rows(choose)
+
+
+def verify(store: Store, on_progress: ProgressCallback = lambda done, total: None) -> list[str]:
+    """Everything that is wrong with the store, a line each; nothing is changed.
+
+    Raises:
+        StoreError: it cannot be read at all.
+    """
+    lost, problems, known = 0, store.check(), store.read_names()
+    if known is None:
+        problems.append("the names of endpoints and settings cannot be read: an export can be reused, not replayed")
+    for row in store.read_rows(on_progress):
+        if row is None:
+            lost += 1
+            continue
+        where = f"reply {row[0].hex()[:12]}"
+        if decode_verified(row[0], row[7], row[8]) is None:
+            problems.append(f"{where} is damaged: it counts as not stored")
+        if known is not None and not {row[1], row[2]} <= known.keys():
+            problems.append(f"{where} has lost the name of its endpoint or settings")
+    if lost:
+        problems.append(f"a damaged part of the store holds at least {lost:,} replies that cannot be read")
+    return problems
 
 
 def export(
-    store: CallStore, path: str | os.PathLike[str], on_progress: ProgressCallback = lambda done, total: None
+    store: Store, path: str | os.PathLike[str], on_progress: ProgressCallback = lambda done, total: None
 ) -> tuple[int, int]:
     """Write every whole reply as a line of JSON, readable and complete; how many, and how many are damaged.
 
@@ -136,13 +146,13 @@ def export(
     target = Path(path)
     device = target.exists() and not target.is_file()
     target = target if device else target.resolve()
-    if target in [store.path.resolve().with_name(store.path.resolve().name + end) for end in ("", "-wal", "-shm")]:
-        raise StoreError(f"cannot export {store.path} onto itself: give another file")
+    if store.owns_file(target):
+        raise StoreError(f"cannot export {store.address} onto itself: give another file")
     part = target if device else target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         try:
-            with part.open("w", encoding="utf-8") as out, store.acquire_connection() as db:
-                counts = _write_lines(db, out, on_progress)
+            with part.open("w", encoding="utf-8") as out:
+                counts = _write_lines(store, out, on_progress)
             if not device:
                 part.replace(target)
         finally:
@@ -153,10 +163,10 @@ def export(
     return counts
 
 
-def _write_lines(db: sqlite3.Connection, out: TextIO, on_progress: ProgressCallback) -> tuple[int, int]:
+def _write_lines(store: Store, out: TextIO, on_progress: ProgressCallback) -> tuple[int, int]:
     written = damaged = 0
-    names = read_names(db) or {}
-    for row in read_rows(db, on_progress):
+    names = store.read_names() or {}
+    for row in store.read_rows(on_progress):
         if row is None or decode_verified(row[0], row[7], row[8]) is None:
             damaged += 1
         else:
@@ -165,7 +175,7 @@ def _write_lines(db: sqlite3.Connection, out: TextIO, on_progress: ProgressCallb
     return written, damaged
 
 
-def _format_line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any]:
+def _format_line(row: Row, names: dict[bytes, str]) -> dict[str, Any]:
     reply = decode(row[8])
     return {
         "format": FORMAT_VERSION,
@@ -183,7 +193,7 @@ def _format_line(row: tuple[Any, ...], names: dict[bytes, str]) -> dict[str, Any
 
 
 def import_(
-    store: CallStore,
+    store: Store,
     path: str | os.PathLike[str],
     *,
     replace: bool = False,
@@ -194,7 +204,6 @@ def import_(
     Raises:
         StoreError: a line that is not an entry of an export, or the store is read-only.
     """
-    new = 0
     try:
         lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as exc:
@@ -204,18 +213,7 @@ def import_(
         if any(lines)
         else []
     )
-    with store.acquire_connection() as db:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            for _, (texts, row) in _report_progress(entries, on_progress):
-                db.executemany("INSERT OR IGNORE INTO names VALUES (?,?)", [(hash_name(text), text) for text in texts])
-                new += db.execute(INSERT_SQL + (UPDATE_SQL if replace else KEEP_SQL), row).rowcount
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-    return new
+    return store.insert_rows((entry for _, entry in _report_progress(entries, on_progress)), replace=replace)
 
 
 def _report_progress(items: Sequence[T], on_progress: ProgressCallback) -> Iterator[tuple[int, T]]:
@@ -226,7 +224,7 @@ def _report_progress(items: Sequence[T], on_progress: ProgressCallback) -> Itera
     on_progress(len(items), len(items))
 
 
-def _parse_entry(line: str, where: str) -> tuple[tuple[str, str], tuple[Any, ...]]:
+def _parse_entry(line: str, where: str) -> tuple[tuple[str, str], Row]:
     try:
         entry = json.loads(line)
         if entry["format"] != FORMAT_VERSION:

@@ -1,50 +1,22 @@
-"""Reading a call store that may be damaged: what is wrong with it, and every reply that is still whole.
+"""Reading a call store's file that may be damaged: what is wrong with it, and every reply that is still whole.
 
-with open_read_only("calls.db") as store:
-    for line in verify(store): ...
+for row in read_rows(db): ...       # None for one that cannot be read
 """
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from archon_eval.models.store import CallStore
-from archon_eval.models.store_entry import decode_verified
+from archon_eval.models.store_base import ProgressCallback
 from archon_eval.models.store_file import APPLICATION_ID
 
-ProgressCallback = Callable[[int, int], None]
-"""Called before every entry and at the end: how many are done, of how many."""
 MAX_MISSING_ROWS = 100_000
 """Row numbers that are tried after the last readable reply, where the end of the table is damaged."""
 ROW_COLUMNS = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
 COLUMN_TYPES = (bytes, bytes, bytes, bytes, int, int, int, int, bytes)
 """Of a row's columns; in a damaged page anything may stand there."""
-
-
-class TruncatedStore(CallStore):
-    """What is left of a store whose file was cut short (a copy that broke off), read into memory."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(path, read_only=True)
-
-    def _connect(self) -> sqlite3.Connection:
-        data = bytearray(self.path.read_bytes())
-        data[18:20] = b"\1\1"  # no write-ahead log, which a database in memory cannot have
-        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        db.deserialize(bytes(data.ljust((find_truncation(self.path) or (0, 0))[1], b"\0")))
-        return db
-
-
-def open_read_only(path: str | os.PathLike[str]) -> CallStore:
-    """A store for `stats`, `verify` and `export`: read-only, and whatever is left of it.
-
-    Raises:
-        StoreError: it is none, or cannot be read at all.
-    """
-    return TruncatedStore(path) if find_truncation(Path(path)) else CallStore(path, read_only=True)
 
 
 def find_truncation(path: Path) -> tuple[int, int] | None:
@@ -56,33 +28,6 @@ def find_truncation(path: Path) -> tuple[int, int] | None:
     merged = not wal.exists() or not wal.stat().st_size  # else SQLite may be about to write what is missing
     ours = head.startswith(b"SQLite format 3") and head[68:] == APPLICATION_ID.to_bytes(4)
     return (have, want) if ours and have < want and merged else None
-
-
-def verify(store: CallStore, on_progress: ProgressCallback = lambda done, total: None) -> list[str]:
-    """Everything that is wrong with the store, a line each; nothing is changed.
-
-    Raises:
-        StoreError: the file cannot be read at all.
-    """
-    lost = 0
-    with store.acquire_connection() as db:
-        problems = check_integrity(db)
-        if cut := find_truncation(store.path):
-            problems.append(f"the file is cut short: {cut[0]:,} of {cut[1]:,} bytes are there")
-        if (known := read_names(db)) is None:
-            problems.append("the names of endpoints and settings cannot be read: an export can be reused, not replayed")
-        for row in read_rows(db, on_progress):
-            if row is None:
-                lost += 1
-                continue
-            where = f"reply {row[0].hex()[:12]}"
-            if decode_verified(row[0], row[7], row[8]) is None:
-                problems.append(f"{where} is damaged: it counts as not stored")
-            if known is not None and not {row[1], row[2]} <= known.keys():
-                problems.append(f"{where} has lost the name of its endpoint or settings")
-    if lost:
-        problems.append(f"a damaged part of the file holds at least {lost:,} replies that cannot be read")
-    return problems
 
 
 def check_integrity(db: sqlite3.Connection) -> list[str]:

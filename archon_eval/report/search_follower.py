@@ -94,7 +94,7 @@ class SearchFollower:
             for base, lines in self._results.items()
             for line in lines.values()
             if (named := str(line["result"].get("log") or ""))
-            for log in (Path(named), self.folder / "logs" / Path(named).name)  # the folder may be a copy
+            for log in (self.folder / named, self.folder / "logs" / Path(named).name)  # the folder may be a copy
             if log.is_file()
         }
 
@@ -160,7 +160,11 @@ class SearchFollower:
     def _find_logs(self, base: str) -> list[Path]:
         """Those that are still there."""
         named = [str(line["result"].get("log") or "") for line in self._results.get(base, {}).values()]
-        return [path for log in named if log and (path := find_log(log, self.folder)).is_file()]
+        paths = []
+        for log in filter(None, named):
+            with suppress(DataError):  # an address that cannot be reached
+                paths.append(find_log(log, self.folder))
+        return [path for path in paths if path.is_file()]
 
     def _label(self, base: str) -> str:
         """What evals are of, in words."""

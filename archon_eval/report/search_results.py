@@ -20,7 +20,7 @@ from archon_eval.report.search_progress import EvalSummary, FollowedProgress, In
 from archon_eval.runs.benchmark_run import MissingPolicy, Run
 from archon_eval.runs.model_ranking import RankedModel, load_ranking
 from archon_eval.runs.read_log import read_run
-from archon_eval.runs.search_journal import JOURNAL_NAME
+from archon_eval.runs.search_journal import JOURNAL_NAME, find_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,15 +303,16 @@ def _read_runs(
     logs: Iterable[_HeldOutLog], folder: Path, problems: list[str], *, missing: MissingPolicy
 ) -> Iterator[Run]:
     for name, path, scorer, metric in logs:
-        log = Path(path) if Path(path).is_file() else folder / "logs" / Path(path).name  # a folder that was moved
-        if log.is_file():
-            try:
-                run = read_run(log, scorer, missing, metric=metric)
-            except DataError as exc:
-                problems.append(str(exc))
+        try:
+            log = find_log(path, folder)
+            if not log.is_file():
                 continue
-            plain = run.name in ("search", "best") or run.name.startswith(name)
-            yield replace(run, name=name if plain else f"{name}: {run.name}")
+            run = read_run(log, scorer, missing, metric=metric)
+        except DataError as exc:
+            problems.append(str(exc))
+            continue
+        plain = run.name in ("search", "best") or run.name.startswith(name)
+        yield replace(run, name=name if plain else f"{name}: {run.name}")
 
 
 def _describe_outcome(summary: Mapping[str, Any]) -> str:

@@ -33,12 +33,20 @@ MIN_SECRET_LENGTH = 8
 class ChildProcess:
     """A Python process. It never outlives this one; what it prints is kept for messages."""
 
-    def __init__(self, words: Sequence[str], *, replies: bool = False, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        replies: bool = False,
+        env: Mapping[str, str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> None:
         """
         Args:
             words: of its command line, after Python's own path.
             replies: whether its standard output answers `ask`; else that is printed text as its standard error is.
             env: environment variables besides this process's.
+            folder: its working directory, where it is not this process's.
         """
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
@@ -49,6 +57,7 @@ class ChildProcess:
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends its children
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
             env={**os.environ, **(env or {})},
+            cwd=folder,
         )
 
     @property

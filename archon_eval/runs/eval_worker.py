@@ -2,13 +2,10 @@
 
     result = run_job(job)                       # in this process, from its main thread only
 
-As a program, which `WorkerProcess` starts, it answers jobs on its standard input with results, each a line of JSON.
-Inspect's evals cannot run in threads, and the first in a process takes seconds to start, so a worker stays warm.
+Inspect's evals cannot run in threads, and the first in a process takes seconds to start: see `WorkerProcess`.
 """
 
-import json
 import os
-import queue
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,18 +13,18 @@ from functools import cached_property
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from archon_eval._notes import print_notes_plainly
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.prices import load_prices
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.answer_usage import read_answer_usages
-from archon_eval.runs.child_process import follow_parent
 from archon_eval.runs.door import Door
 from archon_eval.runs.judge_usage import read_judge_usage
 from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.log_folder import LogFolder, is_address
 from archon_eval.runs.metrics import choose_metric, find_declaration, find_declaring_scorer
 from archon_eval.runs.read_log import measure_seconds, open_log
 from archon_eval.runs.records import AnswerRecord, build_records, choose_scorer
@@ -201,6 +198,8 @@ class EvalResult:
 
 def run_job(job: EvalJob) -> EvalResult:
     """The eval, in this process; everything that goes wrong with it is in the result."""
+    if is_address(job.log_dir):
+        return _run_with_remote_logs(job)
     if job.task.harness == "lm-eval":
         from archon_eval.integrations.lm_eval_job import run_lm_eval_job
 
@@ -239,6 +238,18 @@ def run_job(job: EvalJob) -> EvalResult:
     except DataError as exc:  # it was paid for, and its log is all there is of it
         result = EvalResult(job.key, log=logs[0].location, error=f"{type(exc).__name__}: {exc}")
     return replace(result, log=_rename_log(result.log, job.key))
+
+
+def _run_with_remote_logs(job: EvalJob) -> EvalResult:
+    """The eval with logs in a folder of its own, which go to the address whole."""
+    with TemporaryDirectory(prefix="archon-logs-") as folder:
+        result = run_job(replace(job, log_dir=folder))
+        try:
+            places = LogFolder(job.log_dir).add_all(Path(folder))
+        except Exception as exc:  # noqa: BLE001 (whatever a file system raises: it was paid for)
+            error = f"{type(exc).__name__}: {exc}" if not result.error else result.error
+            return replace(result, scores={}, log="", error=error)
+        return replace(result, log=places.get(os.path.relpath(result.log, folder), "") if result.log else "")
 
 
 def _build_answerer(job: EvalJob, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -374,19 +385,6 @@ def parse_job(plain: Mapping[str, Any]) -> EvalJob:
     return EvalJob(**{**plain, **changes})
 
 
-def answer_jobs() -> None:
-    """Answer lines on standard input until it ends; what evals print goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    lines: queue.Queue[str] = queue.Queue()
-    # once the parent is gone nobody waits for the eval under way, and the call store has what it paid for
-    follow_parent(on_end=lambda: os._exit(1), on_line=lines.put)
-    while True:
-        result = run_job(parse_job(json.loads(lines.get())))
-        answers.write(json.dumps(asdict(result)) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    with print_notes_plainly():
-        answer_jobs()
+def answer_job(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a plain mapping's job, as a plain mapping."""
+    return asdict(run_job(parse_job(plain)))

@@ -3,25 +3,28 @@
     with local(workers=2) as run:
         future = run(job)          # a concurrent.futures.Future of an EvalResult
 
-A worker that dies takes nothing with it: its job is run again, and what it had paid for is in the call store.
+A worker that dies takes nothing with it: the future raises WorkerLostError, and what the eval had paid for is in the
+call store. Whoever knows the budget runs the job again.
 """
 
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from hashlib import sha256
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from archon_eval.errors import SearchError, WorkerLostError
+from archon_eval.errors import ArchitectureError, SearchError
+from archon_eval.runs.dask_cluster import DaskCluster, RemoteCall, WorkerCheck
+from archon_eval.runs.dask_worker import FOLDER_MARK
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
-from archon_eval.runs.worker_process import WorkerProcess
-
-MAX_ATTEMPTS = 3
-"""How often a job whose worker dies is run before the trial counts as failed."""
+from archon_eval.runs.file_bundle import FileBundle
+from archon_eval.runs.job_files import list_modules, pack_job
+from archon_eval.runs.worker_process import ANSWER_JOB, WorkerProcess
 
 SubmitEval = Callable[[EvalJob], "Future[EvalResult]"]
+"""Runs a job. The future raises WorkerLostError where its worker died in the middle, and SearchError where no worker
+can run it."""
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def local(workers: int = 1) -> Iterator[SubmitEval]:
     def run(job: EvalJob) -> EvalResult:
         worker = idle.get()
         try:
-            return run_with_retries(worker, job)
+            return worker.run(job)
         finally:
             idle.put(worker)
 
@@ -50,83 +53,68 @@ def local(workers: int = 1) -> Iterator[SubmitEval]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def run_with_retries(worker: WorkerProcess, job: EvalJob) -> EvalResult:
-    """The job's result, from a new process if one dies; calls of a process that died count as paid."""
-    why = ""
-    for number in range(MAX_ATTEMPTS):
+class DaskExecutor:
+    """Runs jobs on a cluster; a `SubmitEval`. Tasks, components and further files go to the workers by value."""
+
+    def __init__(self, cluster: DaskCluster) -> None:
+        self.cluster = cluster
+        self._start = Path.cwd()
+        self._packed: dict[str, tuple[EvalJob, FileBundle]] = {}
+        self._described: set[str] = set()
+
+    def __call__(self, job: EvalJob) -> "Future[EvalResult]":
+        """The job's result, whose log is in the job's `log_dir` here.
+
+        Raises:
+            DataError: a file that the job needs cannot be sent.
+        """
+        packed, bundle = self.pack(job)
+        args = asdict(replace(packed, log_dir=FOLDER_MARK))
+        plain = self.cluster.submit(RemoteCall(job.key, ANSWER_JOB, args, bundle, job.log_dir))
+        result: Future[EvalResult] = Future()
+
+        def convert(done: "Future[dict[str, object]]") -> None:
+            if (error := done.exception()) is not None:
+                result.set_exception(error)
+            else:
+                result.set_result(EvalResult(**done.result()))  # type: ignore[arg-type]
+
+        plain.add_done_callback(convert)
+        return result
+
+    def require(self, check: WorkerCheck) -> None:
+        """Let only workers that pass a check run jobs; to be called before the first."""
+        self.cluster.require(check)
+
+    def pack(self, job: EvalJob) -> tuple[EvalJob, FileBundle]:
+        """The job for a worker, with its files as they were when one of its kind was first sent.
+
+        Raises:
+            DataError: a file cannot be sent.
+        """
         try:
-            result = worker.run(job)
-        except WorkerLostError as exc:
-            why = str(exc)
-            continue
-        return result.count_reused_as_paid() if number else result
-    return EvalResult(job.key, error=f"given up after {MAX_ATTEMPTS} attempts: {why}")
+            modules = sorted({*list_modules(job.architecture or {})})
+        except ArchitectureError:  # the job's result will say so
+            modules = []
+        kind = repr((job.task, job.solver_args, job.model_roles, job.prices, modules))
+        if kind not in self._packed:
+            packed, bundle = pack_job(job, self._start, modules)
+            if bundle.digest not in self._described and (words := bundle.describe()):
+                self.cluster.say(words)
+            self._described.add(bundle.digest)
+            self._packed[kind] = packed, bundle
+        known, bundle = self._packed[kind]
+        changed = {name: getattr(known, name) for name in ("task", "solver_args", "model_roles", "prices")}
+        return replace(job, **changed), bundle
 
 
 @contextmanager
-def dask(address: str) -> Iterator[SubmitEval]:
-    """Runs jobs on the Dask cluster at an address such as tcp://10.0.0.1:8786; use one thread per worker.
-
-    The cluster's workers need this package, the same keys, and a file system on which the search's folder is the same.
+def dask(address: str) -> Iterator[DaskExecutor]:
+    """Runs jobs on the Dask cluster at an address such as tcp://10.0.0.1:8786, as many at once on a worker as it has
+    threads. The cluster's workers need this package and the keys; nothing is shared with them but a call store.
 
     Raises:
         SearchError: Dask is not installed, or there is no cluster at the address.
     """
-    try:
-        import distributed
-    except ImportError as exc:
-        raise SearchError("a Dask cluster needs: pip install 'archon-eval[search]'") from exc
-    try:
-        client: Any = distributed.Client(address, timeout=20, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as exc:
-        raise SearchError(f"no Dask cluster at {address}: {exc}") from exc
-    try:
-        executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS - 1)
-        yield lambda job: _convert_dask_future(job, executor.submit(run_on_dask, job))
-    finally:
-        client.close()
-
-
-def _convert_dask_future(job: EvalJob, future: "Future[EvalResult]") -> "Future[EvalResult]":
-    """A job that Dask gives up because its workers keep dying has failed; without a cluster the search ends."""
-    from distributed import KilledWorker
-
-    converted: Future[EvalResult] = Future()
-
-    def convert(future: "Future[EvalResult]") -> None:
-        try:
-            converted.set_result(future.result())
-        except KilledWorker as exc:
-            converted.set_result(EvalResult(job.key, error=f"given up by Dask: {exc}"))
-        except Exception as exc:  # noqa: BLE001 (whatever it is, the search must hear of it)
-            why = f"{type(exc).__name__} {exc}".strip()
-            converted.set_exception(
-                SearchError(f"the Dask cluster is lost ({why}): with one, the same command goes on where it was")
-            )
-
-    future.add_done_callback(convert)
-    return converted
-
-
-def run_on_dask(job: EvalJob) -> EvalResult:
-    """The job in the warm process of the Dask worker this runs on, which ends with it."""
-    from distributed import get_worker
-
-    holder: Any = get_worker()
-    worker = holder.__dict__.setdefault("archon_search_process", WorkerProcess())
-    assert isinstance(worker, WorkerProcess)
-    return account_for_crash(job, lambda: run_with_retries(worker, job))
-
-
-def account_for_crash(job: EvalJob, run: Callable[[], EvalResult]) -> EvalResult:
-    """The result of a run; reused calls count as paid when a worker died in the middle of the job before.
-
-    A mark beside the logs, which every worker sees, says that the job is under way.
-    """
-    mark = Path(job.log_dir) / f".begun-{sha256(job.key.encode()).hexdigest()[:16]}"
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    died = mark.exists()
-    mark.touch()
-    result = run()
-    mark.unlink(missing_ok=True)
-    return result.count_reused_as_paid() if died else result
+    with DaskCluster(address) as cluster:
+        yield DaskExecutor(cluster)

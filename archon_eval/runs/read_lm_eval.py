@@ -24,6 +24,7 @@ from archon_eval.models.conversion import redact
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.benchmark_run import COST_NAMES, BenchmarkQuestion, MissingPolicy, Run
 from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.log_folder import describe_source
 from archon_eval.runs.metrics import fit_mean
 from archon_eval.runs.score import convert_score
 from archon_eval.runs.task_account import ACCOUNTS_KEY, FAILED_KEY, TaskAccount
@@ -185,7 +186,7 @@ def _read_task(file: Path, scorer: str | None, missing: MissingPolicy, *, metric
         version=str(results.get("versions", {}).get(task, "")),
         fingerprint=str(config.get("fingerprint") or "") if config.get("model") == "archon" else "",
         setup=_hash_setup(results, task),
-        log=str(file),
+        log=describe_source(file),
         health=account.health if account else RunHealth(),
         asked=protocol,
     )

@@ -21,6 +21,7 @@ from archon_eval.runs.answer_usage import AnswerUsage, read_answer_usages
 from archon_eval.runs.benchmark_run import BenchmarkQuestion, MissingPolicy, Run, merge_runs
 from archon_eval.runs.judges import collect_judges, has_live_judgments, hash_setup
 from archon_eval.runs.layer_health import RETRIED, RunHealth
+from archon_eval.runs.log_folder import describe_source
 from archon_eval.runs.metrics import Declaration, choose_metric, find_declaration
 from archon_eval.runs.prompts import join_epochs
 from archon_eval.runs.read_lm_eval import (
@@ -243,7 +244,7 @@ def read_run(
         version=str(log.eval.task_version),
         fingerprint=fingerprint,
         setup=hash_setup(log),
-        log=str(path),
+        log=describe_source(path),
         health=_collect_health(usages),
         ignores_prompts=ignore_prompts,
     )

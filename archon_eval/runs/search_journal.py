@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.runs.eval_worker import EvalResult, TaskReference, reread_scores
+from archon_eval.runs.log_folder import fetch_log, is_address
 
 JOURNAL_NAME = "search.jsonl"
 SCORING_VERSION = 3
@@ -81,6 +82,12 @@ def read_result_line(line: dict[str, Any], folder: Path, tasks: Sequence[TaskRef
 
 
 def find_log(log: str, folder: Path) -> Path:
-    """The path of an eval's log, in the search's folder where that was moved."""
-    path = Path(log)
-    return path if path.is_file() else folder / "logs" / path.name
+    """The path of an eval's log, in the search's folder where that was moved; of one at an address, of a copy.
+
+    Raises:
+        DataError: a log at an address cannot be read.
+    """
+    if is_address(log):
+        return fetch_log(log)
+    places = (folder / log, Path(log), folder / "logs" / Path(log).name)
+    return next((place for place in places if place.is_file()), places[-1])

@@ -1,36 +1,62 @@
 """A warm process that evaluates: it runs jobs one after the other, and ends when its parent does.
 
-    with WorkerProcess() as worker: worker.run(job)    # from any thread
+    with WorkerProcess() as worker:                    # from any thread
+        worker.run(job)
+        worker.call("archon_eval.runs.eval_worker:answer_job", asdict(job))
 
 Everything that a process paid for is in the call store, so a job whose process died may be run again.
 """
 
 import json
+import os
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from archon_eval.errors import WorkerLostError
 from archon_eval.runs.child_process import ChildProcess
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 
+ANSWER_JOB = "archon_eval.runs.eval_worker:answer_job"
+
 
 class WorkerProcess:
     """Runs jobs in a process of its own; `run` may be called from any thread, and waits its turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            folder: the working directory of the process, where it is not this one's.
+            env: environment variables besides this process's.
+        """
+        self._folder, self._env = folder, env
         self._request_lock, self._start_lock = threading.Lock(), threading.Lock()
         self._process: ChildProcess | None = None
         self._closed = False
 
     def run(self, job: EvalJob) -> EvalResult:
-        """
+        """The eval's result.
+
         Raises:
-            WorkerLostError: the process died, and the next job starts a new one; or the worker is closed.
+            WorkerLostError: as `call`.
+        """
+        return EvalResult(**self.call(ANSWER_JOB, asdict(job)))
+
+    def call(self, function: str, args: Mapping[str, Any]) -> Any:
+        """What a function returns that runs in the process, in its main thread.
+
+        Args:
+            function: `module:name` of a function of this package; it takes a mapping and returns what JSON can hold.
+            args: the mapping, of what JSON can hold.
+
+        Raises:
+            WorkerLostError: the process died, and the next call starts a new one; or the worker is closed.
         """
         with self._request_lock:
             process = self._ensure_started()
-            if line := process.ask(json.dumps(asdict(job))):
-                return EvalResult(**json.loads(line))
+            if line := process.ask(json.dumps({"function": function, "args": args})):
+                return json.loads(line)
             reason = process.describe_end()
             self._discard()
             raise WorkerLostError(f"a worker process {reason}")
@@ -40,7 +66,9 @@ class WorkerProcess:
             if self._closed:
                 raise WorkerLostError("the worker is closed")
             if self._process is None:
-                self._process = ChildProcess(["-P", "-m", "archon_eval.runs.eval_worker"], replies=True)
+                self._process = ChildProcess(
+                    ["-P", "-m", "archon_eval.runs.worker_loop"], replies=True, env=self._env, folder=self._folder
+                )
             return self._process
 
     def close(self) -> None:

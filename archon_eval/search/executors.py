@@ -8,6 +8,5 @@ __getattr__ = deprecated_getattr(
         "dask": "archon_eval.search:dask",
         "local": "archon_eval.search:local",
         "SubmitEval": "archon_eval.runs.executors:SubmitEval",
-        "MAX_ATTEMPTS": "archon_eval.runs.executors:MAX_ATTEMPTS",
     },
 )

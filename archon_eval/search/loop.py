@@ -9,7 +9,7 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from archon_eval.engine.plan import plan
 from archon_eval.errors import SearchError
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.door import DoorChoice
-from archon_eval.runs.executors import SubmitEval
+from archon_eval.runs.executors import DaskExecutor, SubmitEval
+from archon_eval.runs.log_folder import LogFolder
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
 from archon_eval.search.config import SearchSettings
@@ -36,16 +37,18 @@ from archon_eval.search.prepare import (
     check_requirements,
     describe_overflows,
     describe_split,
+    list_required,
     plan_space,
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
 from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
-from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler
+from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler, find_store
 from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
+from archon_eval.search.worker_check import build_checks, remove_word
 
 Estimated = tuple[float | None, float | None]
 """Performance and its deviation, as `estimate_value` has them."""
@@ -108,6 +111,7 @@ def search(
     run: SubmitEval,
     *,
     workers: int = 1,
+    log_dir: str | Path | None = None,
     on_progress: Callable[[SearchProgress], None] = lambda progress: None,
 ) -> SearchResult:
     """Run a search in a folder, or go on with the one that is there.
@@ -115,6 +119,8 @@ def search(
     Args:
         run: where evals run (`archon_eval.search.local`, `archon_eval.search.dask`).
         workers: how many trials are under way at once.
+        log_dir: where the logs of evals go, a path or an address such as `s3://bucket/logs`; `folder/logs` where it is
+            None.
         on_progress: told of every step.
 
     Raises:
@@ -122,16 +128,29 @@ def search(
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
     splits, digest, doors, facts = prepare_questions(settings)
-    check_requirements(settings)
+    if not isinstance(run, DaskExecutor):  # whose workers are checked one by one
+        check_requirements(list_required(settings))
     if not (folder / "search.jsonl").exists():  # what an earlier process paid for needs no budget
         require_budget(settings, splits, facts)
     journal = Journal(folder)
     try:
         _check_same_search(journal, settings, digest, doors=doors, folder=folder)
+        logs, store = LogFolder(log_dir or folder / "logs"), find_store(settings, folder)
+        logs.check()
+        if isinstance(run, DaskExecutor):
+            for check in build_checks(
+                settings, run, digests=dict(zip(splits, digest.split(), strict=True)), store=store
+            ):
+                run.require(check)
         with record_session(journal, settings):
-            scheduler = TrialScheduler(settings, folder, journal, run=run, splits=splits, doors=doors, facts=facts)
-            return SearchRun(scheduler, journal, facts=facts, workers=workers, on_progress=on_progress).run()
+            scheduler = TrialScheduler(
+                settings, folder, journal, run=run, splits=splits, doors=doors, facts=facts, log_dir=logs.place
+            )
+            result = SearchRun(scheduler, journal, facts=facts, workers=workers, on_progress=on_progress).run()
+            said = run.cluster.notes if isinstance(run, DaskExecutor) else ()
+            return replace(result, notes=(*result.notes, *said))
     finally:
+        remove_word(find_store(settings, folder))
         journal.close()
 
 

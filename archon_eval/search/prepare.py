@@ -3,13 +3,14 @@
 questions = prepare_questions(settings)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from inspect import signature
 from math import inf
 from random import Random
 from typing import Any, NamedTuple
 
+from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_layer
 from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
@@ -30,6 +31,7 @@ __all__ = [
     "check_requirements",
     "describe_overflows",
     "describe_split",
+    "list_required",
     "plan_space",
     "prepare_questions",
 ]
@@ -138,12 +140,8 @@ def _check_price_table(settings: SearchSettings) -> None:
                 raise SearchError(f"{what} needs {column} of {', '.join(unknown)}: name it in a price file (--prices)")
 
 
-def check_requirements(settings: SearchSettings) -> None:
-    """Refuse a space whose programs cannot be run here, before the ranking of the models is paid.
-
-    Raises:
-        SandboxError: names `archon sandbox doctor`.
-    """
+def list_required(settings: SearchSettings) -> list[Architecture]:
+    """Architectures of the space that have all components which need something of the machine, such as programs do."""
     space = settings.space
     pool = space.pools[0][0] if space.pools else ""
     plain = Configuration(1, fusers=(), critic_ranker=False, temperature=space.temperatures[0], pool=pool)
@@ -151,8 +149,17 @@ def check_requirements(settings: SearchSettings) -> None:
     if "executed_tests" in space.evaluations:
         tried.append(replace(plain, evaluation="executed_tests"))
     builder = LayerBuilder(replace(space, judge=settings.judge), settings.models, settings.fuser_models)
-    for configuration in tried:
-        for number, layer in enumerate(builder.build_layers(configuration), 1):
+    return [Architecture.from_checked_layers("required", builder.build_layers(each)) for each in tried]
+
+
+def check_requirements(architectures: Iterable[Architecture]) -> None:
+    """Refuse architectures whose programs cannot be run here, before the ranking of the models is paid.
+
+    Raises:
+        SandboxError: names `archon sandbox doctor`.
+    """
+    for architecture in architectures:
+        for number, layer in enumerate(architecture.layers, 1):
             for component in build_layer(number, layer):
                 component.check_requirements()
 

@@ -7,17 +7,20 @@ A request is begun only when its calls and some re-asks fit into what is left. I
 its worst case, or to what is left where that is less.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 from archon_eval.engine.engine import TOOLS_REFUSED
-from archon_eval.errors import BudgetSpentError, SearchError
+from archon_eval.errors import BudgetSpentError, SearchError, WorkerLostError
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.runs.executors import SubmitEval
+from archon_eval.runs.log_folder import is_address, make_relative
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
@@ -30,6 +33,8 @@ from archon_eval.stats.metrics import Metric, is_mean
 
 StepCallback = Callable[[int, int], None]
 """Told how many are done, of how many."""
+MAX_ATTEMPTS = 3
+"""How often an eval whose worker dies is run before its trial counts as failed."""
 AGENT_TURNS = 10
 """Turns of an agent for which a trial's budget is reserved: nothing says how often it asks for one question."""
 _PROBE_MODEL = "sim/gpt-4o"
@@ -41,6 +46,24 @@ def _require_left(key: str, need: float, have: float, kept: float, words: str) -
         later = f" besides {words.format(kept)} kept for the end" if kept else ""
         left = words.format(max(0.0, have))
         raise BudgetSpentError(f"{key} may take {words.format(need)}, and {left} are left{later}")
+
+
+class _Running(NamedTuple):
+    """An eval under way."""
+
+    key: str
+    request: TrialRequest
+    task: TaskSpec
+    keep: tuple[float, float]
+    """Calls and dollars that it must leave."""
+
+
+def find_store(settings: SearchSettings, folder: Path) -> str:
+    """The path or address of the call store: the one that is named, else the folder's own."""
+    named = dict(settings.solver_args).get("store")
+    if named is None:
+        return str(folder / "calls.db")
+    return str(named) if is_address(str(named)) else str(Path(str(named)).absolute())
 
 
 class TrialScheduler:
@@ -56,9 +79,11 @@ class TrialScheduler:
         splits: QuestionSplits,
         doors: Mapping[str, DoorChoice] = {},
         facts: Mapping[str, TaskFacts] = {},
+        log_dir: str | None = None,
     ) -> None:
         """
         Args:
+            log_dir: where the logs of evals go, a path or an address; `folder/logs` where it is None.
             doors: task -> how architectures answer it; the solver's where it has none.
             facts: of each task, by which the winner's controls are chosen.
 
@@ -66,6 +91,7 @@ class TrialScheduler:
             SearchError: the journal is of another version, or the budget of judges cannot be held.
         """
         self.settings, self._folder, self._journal, self._submit = settings, folder, journal, run
+        self._log_dir = log_dir or str(folder / "logs")
         self.splits, self.doors = splits, doors
         self._metrics: dict[str, Metric] = {}
         earlier = list_results(journal, folder, settings.tasks)
@@ -83,7 +109,8 @@ class TrialScheduler:
             self.ledger.record(result, planned.get(result.key, 0.0))
         self._restore_reservations()
         self._retry_keys = self.ledger.list_reserved()
-        self._futures: dict[Future[EvalResult], tuple[str, TrialRequest]] = {}
+        self._futures: dict[Future[EvalResult], _Running] = {}
+        self._attempts: Counter[str] = Counter()
 
     def _restore_reservations(self) -> None:
         """What was begun and not finished, each time anew."""
@@ -130,16 +157,28 @@ class TrialScheduler:
                 self.results.update({key: self._unscored[key] for key in keys})
                 return
             raise
-        most = self.ledger.worst_case_cost(request, [task.key for task in tasks])
         for task in tasks:
-            worst, estimate = self.ledger.worst_case_cost(request, [task.key])
-            calls = int(worst * min(1.0, free[0] / max(1, most[0])))
-            dollars = min(DOLLAR_SLACK * estimate, free[1] / len(tasks))
-            judging = self.judging.estimate_cost(request, [task.key]) if self.judging.is_limited else (0, 0.0)
-            whole = calls >= self.ledger.count_worst_calls(request, [task.key])
-            reservation = Reservation(calls, dollars, whole, judge_calls=judging[0], judge_dollars=judging[1])
-            job = self._build_job(request, task, reservation)
-            self._futures[self._submit(job)] = (job.key, request)
+            self._start_task(request, task, free, tasks, keep=keep)
+
+    def _start_task(
+        self,
+        request: TrialRequest,
+        task: TaskSpec,
+        free: tuple[float, float],
+        tasks: Sequence[TaskSpec],
+        *,
+        keep: tuple[float, float],
+    ) -> None:
+        """Begin the eval of one of a request's tasks, which share what is free."""
+        most = self.ledger.worst_case_cost(request, [each.key for each in tasks])
+        worst, estimate = self.ledger.worst_case_cost(request, [task.key])
+        calls = int(worst * min(1.0, free[0] / max(1, most[0])))
+        dollars = min(DOLLAR_SLACK * estimate, free[1] / len(tasks))
+        judging = self.judging.estimate_cost(request, [task.key]) if self.judging.is_limited else (0, 0.0)
+        whole = calls >= self.ledger.count_worst_calls(request, [task.key])
+        reservation = Reservation(calls, dollars, whole, judge_calls=judging[0], judge_dollars=judging[1])
+        job = self._build_job(request, task, reservation)
+        self._futures[self._submit(job)] = _Running(job.key, request, task, keep)
 
     def _check_budget(
         self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float]
@@ -199,10 +238,10 @@ class TrialScheduler:
             last_draws=request.last_draws,
             max_calls=reservation.calls if budget.calls < inf else None,
             max_dollars=reservation.dollars if budget.dollars < inf else None,
-            solver_args=(("store", str(self._folder / "calls.db")), *overruled, *self.settings.solver_args),
+            solver_args=(*overruled, *self.settings.solver_args, ("store", find_store(self.settings, self._folder))),
             model_roles=self.settings.model_roles,
             prices=self.settings.prices,
-            log_dir=str(self._folder / "logs"),
+            log_dir=self._log_dir,
             door=door,
         )
 
@@ -255,7 +294,7 @@ class TrialScheduler:
 
     def count_running(self) -> int:
         """Requests under way."""
-        return len({request.key for _, request in self._futures.values()})
+        return len({running.request.key for running in self._futures.values()})
 
     def wait_for_finished(self) -> list[TrialRequest]:
         """Wait until an eval is finished, and return the requests all of whose evals are."""
@@ -264,17 +303,43 @@ class TrialScheduler:
         done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
         requests = {}
         for future in done:
-            key, request = self._futures.pop(future)
-            self._store_result(key, request, future.result())
-            requests[request.key] = request
-        running = {request.key for _, request in self._futures.values()}
-        return [request for key, request in requests.items() if key not in running]
+            running = self._futures.pop(future)
+            try:
+                result = future.result()
+            except WorkerLostError as exc:
+                error = self._restart(running, str(exc))
+                if error is None:
+                    continue
+                result = EvalResult(running.key, error=error)
+            self._store_result(running.key, running.request, result)
+            requests[running.request.key] = running.request
+        still = {running.request.key for running in self._futures.values()}
+        return [request for key, request in requests.items() if key not in still]
+
+    def _restart(self, running: _Running, why: str) -> str | None:
+        """Run an eval whose worker died again; as after a kill of the search, what its calls stored was paid.
+
+        Returns:
+            Why it is not run again; None where it is.
+        """
+        key, request, task = running.key, running.request, running.task
+        self._attempts[key] += 1
+        if self._attempts[key] >= MAX_ATTEMPTS:
+            return f"given up after {MAX_ATTEMPTS} attempts: {why}"
+        try:
+            free = self._check_budget(request, [task.key], running.keep)
+            self._check_judging(request, [task.key], (0, 0))
+        except BudgetSpentError as exc:
+            return f"{why}, and the rest of the budget has no room for it: {exc}"
+        self._retry_keys.add(key)
+        self._start_task(request, task, free, [task], keep=running.keep)
+        return None
 
     def _store_result(self, key: str, request: TrialRequest, result: EvalResult) -> None:
-        if key in self._retry_keys:  # an earlier process began it, and what it stored was paid
+        if key in self._retry_keys:  # an earlier attempt began it, and what that stored was paid
             shared = result.reused if request.is_free else self.ledger.count_shared(request)
             result = result.count_reused_as_paid(shared)
-        result = self.ledger.settle(result, request)
+        result = replace(self.ledger.settle(result, request), log=make_relative(result.log, self._folder))
         self._journal.add("result", {"result": asdict(result), "scoring": SCORING_VERSION})
         self.results[key] = result
 

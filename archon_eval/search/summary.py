@@ -18,6 +18,7 @@ from typing import Any
 
 from archon_eval._files import write_whole
 from archon_eval.errors import SearchError
+from archon_eval.runs.log_folder import is_address
 from archon_eval.runs.model_ranking import dump_ranking, render_ranking_csv
 from archon_eval.runs.performance import compare_performance, estimate_performance
 from archon_eval.search.choose_winner import BETTER_CONFIDENCE
@@ -240,8 +241,13 @@ def _build_trial_rows(result: SearchResult, folder: Path) -> Iterator[dict[str, 
             "calls_paid": trial.paid,
             "calls_reused": trial.reused,
             "error": trial.error,
-            "log": " ".join(os.path.relpath(r.log, folder) if r.log else "" for r in trial.results),
+            "log": " ".join(_show_log(r.log, folder) for r in trial.results),
         }
+
+
+def _show_log(log: str, folder: Path) -> str:
+    """A log as from the folder, as journals have it; those of earlier versions have a path from elsewhere."""
+    return os.path.relpath(log, folder) if log and not is_address(log) and Path(log).is_absolute() else log
 
 
 def _summarize_trial(trial: Trial) -> dict[str, Any]:

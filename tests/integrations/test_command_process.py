@@ -88,7 +88,7 @@ def test_the_installed_scripts_call_what_is_expected() -> None:
 def test_a_module_run_by_its_name_is_a_command_if_it_is_one_of_these() -> None:
     from importlib.util import find_spec
 
-    for name, expected in (("archon_eval.runs.eval_worker", True), ("lm_eval.__main__", True), ("pytest", False)):
+    for name, expected in (("archon_eval.runs.worker_loop", True), ("lm_eval.__main__", True), ("pytest", False)):
         assert is_command({"__spec__": find_spec(name), "main": None}) is expected
 
 

@@ -25,9 +25,9 @@ from archon_eval.errors import BudgetError, DataError, ModelError, StoreError
 from archon_eval.models.call import Call, Reply
 from archon_eval.models.client import build_client
 from archon_eval.models.conversion import describe_endpoint, redact
+from archon_eval.models.open_store import open_store
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_admin import compute_stats, export, import_
-from archon_eval.models.store_damage import verify
+from archon_eval.models.store_admin import compute_stats, export, import_, verify
 from archon_eval.solvers.archon import archon
 from archon_eval.types import Message
 
@@ -65,10 +65,10 @@ def sent(server: FakeServer) -> int:
 
 @pytest.mark.parametrize("trace", ["full", "compact", "calls"])
 def test_totals_equal_inspects_own_and_reused_calls_are_apart(
-    tmp_path: Path, fake_server: FakeServer, trace: str
+    tmp_path: Path, fake_server: FakeServer, trace: str, address: str
 ) -> None:
     for again in (False, True):
-        log = run(tmp_path, store=str(tmp_path / "calls.db"), trace=trace, epochs=2)
+        log = run(tmp_path, store=address, trace=trace, epochs=2)
         assert log.status == "success"
         for model, use in {} if again else log.stats.model_usage.items():
             mine = [account["models"][model] for account in accounts(log)]
@@ -83,11 +83,13 @@ def test_totals_equal_inspects_own_and_reused_calls_are_apart(
     assert sent(fake_server) == 3 * 2 * 3, "three calls, two epochs, three questions, once"
 
 
-def test_ten_samples_extend_five_and_a_shared_prefix_shares_its_draws(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_ten_samples_extend_five_and_a_shared_prefix_shares_its_draws(
+    tmp_path: Path, fake_server: FakeServer, address: str
+) -> None:
     def sampled(count: int, *more: Any) -> dict[str, Any]:
         return {"name": "s", "layers": [{"generator": {"model": A, "samples": count}}, *more]}
 
-    given = {"store": str(tmp_path / "calls.db"), "questions": 1}
+    given = {"store": address, "questions": 1}
     run(tmp_path, sampled(5), **given)
     assert sent(fake_server) == 5
     run(tmp_path, sampled(10), **given)
@@ -98,8 +100,8 @@ def test_ten_samples_extend_five_and_a_shared_prefix_shares_its_draws(tmp_path: 
     assert sent(fake_server) == 12, "two components with the same model are two draws"
 
 
-def test_record_sends_everything_once_and_replaces(tmp_path: Path, fake_server: FakeServer) -> None:
-    given = {"store": str(tmp_path / "calls.db"), "questions": 1}
+def test_record_sends_everything_once_and_replaces(tmp_path: Path, fake_server: FakeServer, address: str) -> None:
+    given = {"store": address, "questions": 1}
     run(tmp_path, **given)
     first = accounts(run(tmp_path, **given))
     log = run(tmp_path, **given, store_policy="record")
@@ -121,8 +123,8 @@ print(json.dumps([log.status, log.results.scores[0].metrics["accuracy"].value, a
 """
 
 
-def test_replay_needs_no_key_and_no_network(tmp_path: Path, fake_server: FakeServer) -> None:
-    store = str(tmp_path / "calls.db")
+def test_replay_needs_no_key_and_no_network(tmp_path: Path, fake_server: FakeServer, address: str) -> None:
+    store = address
     log = run(tmp_path, store=store)
     before = len(fake_server.requests)
     keyless = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "ANTHROPIC"))}
@@ -140,12 +142,10 @@ def test_replay_needs_no_key_and_no_network(tmp_path: Path, fake_server: FakeSer
     assert used == [[account["calls"], account["models"]] for account in accounts(again)]
 
 
-def test_seconds_of_a_replay_are_the_recorded_ones(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_seconds_of_a_replay_are_the_recorded_ones(tmp_path: Path, fake_server: FakeServer, address: str) -> None:
     fake_server.latency = 0.2
-    run(tmp_path, store=str(tmp_path / "calls.db"), questions=1)
-    first, second = (
-        accounts(run(tmp_path, store=str(tmp_path / "calls.db"), questions=1, store_policy="replay")) for _ in range(2)
-    )
+    run(tmp_path, store=address, questions=1)
+    first, second = (accounts(run(tmp_path, store=address, questions=1, store_policy="replay")) for _ in range(2))
     assert first == second
     layers = [layer["seconds"] for layer in first[0]["layers"]]
     assert min(layers) >= 0.2 and first[0]["seconds"] == pytest.approx(sum(layers), abs=0.002)
@@ -153,8 +153,8 @@ def test_seconds_of_a_replay_are_the_recorded_ones(tmp_path: Path, fake_server: 
     assert layers[0] == max(generators) < sum(generators), "they were asked at once"
 
 
-def test_replay_fails_closed_and_names_what_differs(tmp_path: Path, fake_server: FakeServer) -> None:
-    store = str(tmp_path / "calls.db")
+def test_replay_fails_closed_and_names_what_differs(tmp_path: Path, fake_server: FakeServer, address: str) -> None:
+    store = address
     run(tmp_path, store=store)
     fake_server.reset()
     hot = {"name": "hot", "layers": [{"generator": {"model": A, "temperature": 1.0}}]}
@@ -165,11 +165,13 @@ def test_replay_fails_closed_and_names_what_differs(tmp_path: Path, fake_server:
     assert other.error and "model (openai/other here" in other.error.message
 
 
-def test_calls_that_were_cancelled_are_cancelled_in_a_replay_too(tmp_path: Path, fake_server: FakeServer) -> None:
-    store, slow = str(tmp_path / "calls.db"), f"{A}!slow"
+def test_calls_that_were_cancelled_are_cancelled_in_a_replay_too(
+    tmp_path: Path, fake_server: FakeServer, address: str
+) -> None:
+    store, slow = address, f"{A}!slow"
     first_pass = {"layers": [{"generator": [slow, A]}, {"verifier": {"model": A, "stop_after": 1}}, {"fuser": A}]}
     live = run(tmp_path, first_pass, questions=2, store=store)
-    with CallStore(store) as opened:
+    with open_store(store) as opened:
         assert opened.list_endpoints(slow) == [], "what was cancelled was not stored"
     logs = [run(tmp_path, first_pass, questions=2, store=store, store_policy="replay") for _ in range(2)]
     for log in logs:
@@ -184,9 +186,9 @@ def test_calls_that_were_cancelled_are_cancelled_in_a_replay_too(tmp_path: Path,
 
 
 def test_calls_that_failed_for_good_fail_in_a_replay_too_and_are_sent_again_by_others(
-    tmp_path: Path, fake_server: FakeServer
+    tmp_path: Path, fake_server: FakeServer, address: str
 ) -> None:
-    store, broken = str(tmp_path / "calls.db"), f"{A}!400x2"  # the fast path, then Inspect's, is refused
+    store, broken = address, f"{A}!400x2"  # the fast path, then Inspect's, is refused
     loose = {"layers": [{"generator": [{"model": broken, "on_error": "drop"}, A]}, {"fuser": A}]}
     live = run(tmp_path, loose, questions=1, store=store)
     replayed = run(tmp_path, loose, questions=1, store=store, store_policy="replay")
@@ -195,10 +197,10 @@ def test_calls_that_failed_for_good_fail_in_a_replay_too_and_are_sent_again_by_o
         assert accounts(log)[0]["failed"] == 1 and accounts(log)[0]["calls"] == 2
     assert live.samples and replayed.samples
     assert live.samples[0].output.completion == replayed.samples[0].output.completion
-    with CallStore(store) as opened:
+    with open_store(store) as opened:
         assert opened.count() == 2 and compute_stats(opened).failures == 1 and verify(opened) == []
         assert export(opened, tmp_path / "all.jsonl") == (3, 0)
-    with CallStore(tmp_path / "copy.db") as copy:
+    with open_store(tmp_path / "copy.db") as copy:
         import_(copy, tmp_path / "all.jsonl")
     copied = run(tmp_path, loose, questions=1, store=str(tmp_path / "copy.db"), store_policy="replay")
     assert accounts(copied) == accounts(replayed)
@@ -218,11 +220,11 @@ def test_what_fails_when_it_is_recorded_again_fails_in_its_replay(tmp_path: Path
         assert f"Answer of {B.partition('/')[2]}" in log.samples[0].output.completion
 
 
-def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_what_the_harness_adds_is_part_of_the_key(fake_server: FakeServer, address: str) -> None:
     """With the eval's own model, Inspect adds its configuration (`--top-p`, `--system-message`) to every call."""
 
     async def main() -> None:
-        caller = build_client([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=address)
         for top_p in (0.9, 0.9, 0.5):
             init_active_model(get_model(A), GenerateConfig(top_p=top_p, max_retries=1))
             await caller(CALL)
@@ -232,21 +234,23 @@ def test_what_the_harness_adds_is_part_of_the_key(tmp_path: Path, fake_server: F
 
 
 def test_options_of_an_eval_are_for_its_own_model_not_for_one_of_that_name_in_an_architecture(
-    tmp_path: Path, fake_server: FakeServer
+    tmp_path: Path, fake_server: FakeServer, address: str
 ) -> None:
     """Flags of the command hold in the architecture; a system message is for the eval's own model."""
     for options, calls in (({}, 3), ({"system_message": "Be brief."}, 3), ({"top_p": 0.5}, 6)):
         samples = [Sample(input="Question?", target="Answer")]
-        task = Task(MemoryDataset(samples), solver=archon(PAIR, store=str(tmp_path / "calls.db")), scorer=includes())
+        task = Task(MemoryDataset(samples), solver=archon(PAIR, store=address), scorer=includes())
         (log,) = eval(task, model=A, display="none", log_dir=str(tmp_path / "logs"), **options)  # type: ignore[arg-type]
         assert log.status == "success" and sent(fake_server) == calls
     assert ["top_p" in one.body for one in fake_server.requests] == [False] * 3 + [True] * 3
     assert all(message["role"] != "system" for one in fake_server.requests for message in one.body["messages"])
 
 
-def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_what_the_harness_adds_may_be_secret_and_is_not_stored(
+    tmp_path: Path, fake_server: FakeServer, address: str
+) -> None:
     async def main() -> None:
-        caller = build_client([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=address)
         for key in ("hush-1", "hush-1", "hush-2"):
             config = GenerateConfig(system_message=f"say {key}", extra_headers={"x-key": key}, max_retries=1)
             init_active_model(get_model(A), config)
@@ -257,9 +261,9 @@ def test_what_the_harness_adds_may_be_secret_and_is_not_stored(tmp_path: Path, f
     assert all(b"hush" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_a_rejected_request_is_not_quoted(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_a_rejected_request_is_not_quoted(tmp_path: Path, fake_server: FakeServer, address: str) -> None:
     async def main() -> None:
-        caller = build_client([A], store=tmp_path / "calls.db")
+        caller = build_client([A], store=address)
         config = GenerateConfig(system_message="hush", extra_headers={"x-key": "hush"}, max_retries=0)
         init_active_model(get_model(A), config)
         fake_server.script("400", "400")
@@ -278,9 +282,9 @@ def test_a_secret_that_begins_with_another_is_left_out_altogether(monkeypatch: p
 
 
 def test_a_replay_does_not_choose_between_endpoints(
-    tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    store, single = str(tmp_path / "calls.db"), {"layers": [{"generator": A}]}
+    store, single = address, {"layers": [{"generator": A}]}
     assert run(tmp_path, single, questions=1, store=store).status == "success"
     with FakeServer(answer=lambda *_: "something else") as other:
         monkeypatch.setenv("OPENAI_BASE_URL", other.url)
@@ -308,17 +312,17 @@ def ask(caller: Any, *calls: Call) -> list[Reply | Exception]:
     return found
 
 
-def test_equal_calls_under_way_are_sent_once(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_equal_calls_under_way_are_sent_once(fake_server: FakeServer, address: str) -> None:
     fake_server.latency = 0.05
-    caller = build_client([A], store=tmp_path / "calls.db")
+    caller = build_client([A], store=address)
     replies = [reply for reply in ask(caller, *[CALL] * 5) if isinstance(reply, Reply)]
     assert len(fake_server.requests) == 1 and len({reply.text for reply in replies}) == 1
     assert sorted(reply.reused for reply in replies) == [False, True, True, True, True]
 
 
-def test_one_failure_is_not_the_others(tmp_path: Path, fake_server: FakeServer) -> None:
+def test_one_failure_is_not_the_others(fake_server: FakeServer, address: str) -> None:
     model = f"{A}!401x2"
-    caller = build_client([model], store=tmp_path / "calls.db")
+    caller = build_client([model], store=address)
     found = ask(caller, *[Call(model, CALL.messages, CALL.settings)] * 3)
     assert [type(one) for one in found].count(ModelError) == 1
     assert all(isinstance(one, Reply) for one in found if not isinstance(one, ModelError))
@@ -327,10 +331,10 @@ def test_one_failure_is_not_the_others(tmp_path: Path, fake_server: FakeServer) 
 @pytest.mark.parametrize("trace", ["full", "calls"])
 @pytest.mark.parametrize("limit", ["token_limit", "cost_limit", "turn_limit"])
 def test_a_reply_that_trips_a_limit_of_inspect_was_paid_and_is_kept(
-    tmp_path: Path, fake_server: FakeServer, limit: str, trace: str
+    tmp_path: Path, fake_server: FakeServer, limit: str, trace: str, address: str
 ) -> None:
     samples = 4 if trace == "full" else 1  # with `n` all arrive together; else a limit cancels what is under way
-    store = str(tmp_path / "calls.db")
+    store = address
     draws = {"layers": [{"generator": {"model": A, "samples": samples}}, {"fuser": A}]}
     set_model_info("none/none", ModelInfo())
     for model in (A, "none/none"):
@@ -339,7 +343,7 @@ def test_a_reply_that_trips_a_limit_of_inspect_was_paid_and_is_kept(
     log = run(tmp_path, draws, questions=1, store=store, trace=trace, limits=most)
     assert log.samples and log.samples[0].limit and log.samples[0].limit.type == limit.removesuffix("_limit")
     paid = sent(fake_server)
-    with CallStore(store) as opened:
+    with open_store(store) as opened:
         assert opened.count() == paid > 0
     log = run(tmp_path, draws, questions=1, store=store, trace=trace)
     assert log.status == "success" and sent(fake_server) == samples + 1
@@ -354,12 +358,14 @@ def test_an_endpoint_that_gives_fewer_draws_than_asked_for_counts_as_so_many_tur
     assert [one.body.get("n", 1) for one in fake_server.requests] == [4, 1, 1, 1]
 
 
-def test_the_budget_of_an_eval_ends_it_with_what_was_done(tmp_path: Path, fake_server: FakeServer) -> None:
-    store = str(tmp_path / "calls.db")
+def test_the_budget_of_an_eval_ends_it_with_what_was_done(
+    tmp_path: Path, fake_server: FakeServer, address: str
+) -> None:
+    store = address
     log = run(tmp_path, questions=4, store=store, budget="eval.calls=7")
     assert log.status == "error" and log.error and "the eval's limit of 7 calls is used up" in log.error.message
     assert sent(fake_server) == 7
-    with CallStore(store) as opened:
+    with open_store(store) as opened:
         assert opened.count() == 7
     again = run(tmp_path, questions=4, store=store, budget={"eval": {"calls": 5}})
     assert again.status == "success" and sent(fake_server) == 12, "reused calls cost no budget"

@@ -15,7 +15,7 @@ import pytest
 from fakes.server import FakeServer
 
 from archon_eval.architecture.spec import GenerationSettings
-from archon_eval.models import store as store_module
+from archon_eval.models import store_base
 from archon_eval.models.call import Call
 from archon_eval.models.client import build_client
 from archon_eval.models.key_locks import KeyLocks
@@ -134,7 +134,7 @@ def test_who_may_write_the_store_may_claim(tmp_path: Path) -> None:
 def test_a_sender_that_stands_still_is_not_waited_for_for_ever(
     fake_server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "MAX_LOCK_WAIT", 0.1)
+    monkeypatch.setattr(store_base, "MAX_LOCK_WAIT", 0.1)
     fake_server.hold()
     with asking(tmp_path / "calls.db") as first:
         until(lambda: len(fake_server.requests) == 1)

@@ -16,16 +16,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fakes.stores import execute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import StoreError
 from archon_eval.models.call import Call, Reply, Usage
+from archon_eval.models.open_store import open_store
 from archon_eval.models.store import CallStore
+from archon_eval.models.store_base import Store
 from archon_eval.models.store_entry import CallKey, build_call_key, decode, digest_messages, encode
 from archon_eval.types import Message
 
+PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 HI = (Message("user", "hi"),)
 CALL = Call("openai/gpt-4o", HI, GenerationSettings())
 REPLY = Reply("hello", "stop", Usage(3, 4), 0.5)
@@ -36,7 +40,7 @@ def key(draw: int = 0, endpoint: str = WHERE, call: Call = CALL) -> CallKey:
     return build_call_key(Call(call.model, call.messages, call.settings, draw, call.epoch), endpoint)
 
 
-def put(store: CallStore, *draws: int, reply: Reply = REPLY, replace: bool = False) -> list[Reply]:
+def put(store: Store, *draws: int, reply: Reply = REPLY, replace: bool = False) -> list[Reply]:
     async def main() -> list[Reply]:
         return list(await asyncio.gather(*(store.put(key(draw), reply, replace) for draw in draws)))
 
@@ -81,8 +85,8 @@ def test_no_two_conversations_read_the_same() -> None:
     )
 
 
-def test_put_is_found_again_also_by_another_connection(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store, CallStore(tmp_path / "calls.db") as other:
+def test_put_is_found_again_also_by_another_connection(address: str) -> None:
+    with open_store(address) as store, open_store(address) as other:
         assert store.get(key()) is None
         assert put(store, *range(25)) == [REPLY] * 25
         found = other.get(key(24))
@@ -90,8 +94,8 @@ def test_put_is_found_again_also_by_another_connection(tmp_path: Path) -> None:
         assert other.get(key(25)) is None and other.count() == 25
 
 
-def test_who_comes_second_is_given_what_is_stored(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_who_comes_second_is_given_what_is_stored(address: str) -> None:
+    with open_store(address) as store:
         put(store, 0)
         (kept,) = put(store, 0, reply=Reply("other"))
         assert kept.text == "hello"
@@ -100,8 +104,8 @@ def test_who_comes_second_is_given_what_is_stored(tmp_path: Path) -> None:
         assert found is not None and found.text == "newer"
 
 
-def test_a_failure_is_no_reply_and_never_in_the_way_of_one(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_a_failure_is_no_reply_and_never_in_the_way_of_one(address: str) -> None:
+    with open_store(address) as store:
         put(store, 0, reply=Reply("", failure="gone"))
         found = store.get(key(), failures=True)
         assert store.get(key()) is None and found is not None and found.failure == "gone" and store.count() == 0
@@ -111,18 +115,17 @@ def test_a_failure_is_no_reply_and_never_in_the_way_of_one(tmp_path: Path) -> No
         assert kept is not None and kept == store.get(key())
 
 
-def write_older_row(store: CallStore, draw: int, *plain: object) -> None:
+def write_older_row(store: Store, draw: int, *plain: object) -> None:
     """A row as version 0.1's development wrote them before replies had thoughts and remarks."""
     put(store, draw)
     data = b"j" + json.dumps(plain).encode()
-    with sqlite3.connect(store.path) as db:
-        db.execute(
-            "UPDATE calls SET reply = ?, crc = ? WHERE draw = ?", (data, zlib.crc32(key(draw).digest + data), draw)
-        )
+    crc = zlib.crc32(key(draw).digest + data)
+    row = next(row for row in store.read_rows() if row and row[5] == draw)
+    store.insert_rows([((), (*row[:7], crc, data))], replace=True)
 
 
-def test_replies_of_earlier_versions_are_read_as_what_they_mean(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_replies_of_earlier_versions_are_read_as_what_they_mean(address: str) -> None:
+    with open_store(address) as store:
         write_older_row(store, 0, "hello", "stop", [3, 4], 0.5, 0)
         write_older_row(store, 1, "hm</think>hello", "max_tokens", None, 0.5, 0, [["h", -0.5]])
         write_older_row(store, 2, "half a", "content_filter", [3, 4], 0.5, 0)
@@ -134,8 +137,8 @@ def test_replies_of_earlier_versions_are_read_as_what_they_mean(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("reason", ["model_length", "content_filter"])
-def test_errors_kept_as_replies_by_earlier_versions_are_failed_calls(tmp_path: Path, reason: str) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_errors_kept_as_replies_by_earlier_versions_are_failed_calls(reason: str, address: str) -> None:
+    with open_store(address) as store:
         write_older_row(store, 0, "maximum context length is 8192", reason, None, 0.5, 0)
         assert store.get(key(0)) is None and store.damaged == 0
         failed = store.get(key(0), failures=True)
@@ -151,23 +154,21 @@ def test_thoughts_and_remarks_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["UPDATE calls SET reply = substr(reply, 1, 9)", "UPDATE calls SET crc = crc + 1"])
 def test_a_damaged_entry_is_a_miss_that_is_reported_and_can_be_stored_anew(
-    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    damage: str, caplog: pytest.LogCaptureFixture, address: str
 ) -> None:
-    path = tmp_path / "calls.db"
-    with CallStore(path) as store:
+    path = address
+    with open_store(path) as store:
         put(store, 0, 1)
-        with sqlite3.connect(path) as db:
-            db.execute(damage + " WHERE draw = 0")
+        execute(address, damage + " WHERE draw = 0")
         assert store.get(key(0)) is None and store.damaged == 1 and "damaged entry" in caplog.text
         put(store, 0)
         assert store.get(key(0)) is not None and store.get(key(1)) is not None
 
 
-def test_damage_is_replaced_also_by_who_never_read_it(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_damage_is_replaced_also_by_who_never_read_it(address: str) -> None:
+    with open_store(address) as store:
         put(store, 0)
-        with sqlite3.connect(store.path) as db:
-            db.execute("UPDATE calls SET crc = 0")
+        execute(address, "UPDATE calls SET crc = 0")
         assert put(store, 0) == [REPLY]
         assert store.get(key()) is not None
 
@@ -253,7 +254,7 @@ def test_a_full_disk_is_an_error_and_what_was_stored_stays(tmp_path: Path) -> No
     """The file may not grow above 200 kB (RLIMIT_FSIZE), in a process of its own."""
     program = f"""
 import asyncio, resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {PATHS!r}
 from test_store import CallStore, REPLY, Reply, key, put
 import os
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -310,11 +311,9 @@ def test_a_store_that_may_only_be_read_is_read(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-import threading
-import zlib
-sys.path.insert(0, {folder!r})
-from test_store import CallStore, Reply, put, key
-with CallStore({path!r}) as store:
+sys.path[:0] = {folder!r}
+from test_store import Reply, put, key, open_store
+with open_store({path!r}) as store:
     print("ready", flush=True)
     sys.stdin.readline()
     for draw in range({first}, {last}):
@@ -323,13 +322,13 @@ with CallStore({path!r}) as store:
 """
 
 
-def writer(path: Path, name: str, first: int, last: int) -> "subprocess.Popen[str]":
-    program = WRITER.format(folder=str(Path(__file__).parent), path=str(path), name=name, first=first, last=last)
+def writer(path: str, name: str, first: int, last: int) -> "subprocess.Popen[str]":
+    program = WRITER.format(folder=PATHS, path=path, name=name, first=first, last=last)
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
 
 
-def test_processes_that_write_at_once_lose_nothing_and_agree(tmp_path: Path) -> None:
-    path = tmp_path / "calls.db"
+def test_processes_that_write_at_once_lose_nothing_and_agree(address: str) -> None:
+    path = address
     processes = [writer(path, name, first, first + 120) for name, first in (("a", 0), ("b", 60), ("c", 120))]
     told: dict[int, set[str]] = {}
     shown = [process.communicate("go\n")[0] for process in processes]
@@ -339,15 +338,15 @@ def test_processes_that_write_at_once_lose_nothing_and_agree(tmp_path: Path) -> 
             draw, text = line.split(maxsplit=1)
             told.setdefault(int(draw), set()).add(text)
     assert len(told) == 240 and all(len(texts) == 1 for texts in told.values())
-    with CallStore(path) as store:
+    with open_store(path) as store:
         for draw, (text,) in ((draw, tuple(texts)) for draw, texts in told.items()):
             reply = store.get(key(draw))
             assert reply is not None and reply.text == text
 
 
-def test_killed_at_random_moments_what_was_handed_on_is_there(tmp_path: Path) -> None:
-    path, first = tmp_path / "calls.db", 0
-    CallStore(path).close()
+def test_killed_at_random_moments_what_was_handed_on_is_there(address: str) -> None:
+    path, first = address, 0
+    open_store(path).close()
     for _ in range(3):
         process = writer(path, "x", first, first + 100_000)
         assert process.stdout is not None and process.stdin is not None
@@ -363,14 +362,14 @@ def test_killed_at_random_moments_what_was_handed_on_is_there(tmp_path: Path) ->
         process.wait()
         rest = [line for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
         last = int(rest[-1].split()[0]) if rest else last
-        with CallStore(path) as store:
+        with open_store(path) as store:
             assert all(store.get(key(draw)) is not None for draw in range(last + 1))
         first = last + 1
 
 
 ENDING = f"""
 import gc, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {PATHS!r}
 from test_store import CallStore, put
 store = CallStore(sys.argv[1])
 put(store, 0)
@@ -380,8 +379,8 @@ gc.freeze()  # as evals do: nothing in a cycle is freed any more
 """
 
 
-def test_the_nearest_call_is_named(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_the_nearest_call_is_named(address: str) -> None:
+    with open_store(address) as store:
         assert "empty" in store.describe_nearest(key())
         put(store, 0)
         assert "draw (5 here, 0 recorded)" in store.describe_nearest(key(5))
@@ -394,15 +393,15 @@ def test_the_nearest_call_is_named(tmp_path: Path) -> None:
         assert store.list_endpoints("openai/gpt-4o") == [WHERE] and store.list_endpoints("openai/gpt-4") == []
 
 
-def test_nothing_is_pickled_and_no_message_is_kept(tmp_path: Path) -> None:
-    with CallStore(tmp_path / "calls.db") as store:
+def test_nothing_is_pickled_and_no_message_is_kept(tmp_path: Path, address: str) -> None:
+    with open_store(address) as store:
         secret = Call(CALL.model, (Message("user", "a very private question"),), GenerationSettings())
         asyncio.run(store.put(build_call_key(secret, WHERE), REPLY))
-        with store.acquire_connection() as db:
-            (data,) = db.execute("SELECT reply FROM calls").fetchone()
-            assert json.loads(data[1:])[0] == "hello"
-    everything = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"private" not in everything
+        (row,) = execute(address, "SELECT * FROM calls")
+        assert json.loads(row[-1][1:])[0] == "hello"
+    everything = [*row, *(value for name in execute(address, "SELECT * FROM names") for value in name)]
+    assert b"private" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not any("private" in str(value) for value in everything)
 
 
 def test_when_the_last_process_has_ended_the_file_by_itself_is_the_store(tmp_path: Path) -> None:
@@ -412,7 +411,7 @@ def test_when_the_last_process_has_ended_the_file_by_itself_is_the_store(tmp_pat
         assert store.get(key()) is not None
 
 
-def test_a_put_that_asyncio_cancels_is_kept_and_blocks_nobody(tmp_path: Path) -> None:
+def test_a_put_that_asyncio_cancels_is_kept_and_blocks_nobody(address: str) -> None:
     async def main(store: CallStore) -> None:
         task = asyncio.create_task(store.put(key(0), REPLY))
         await asyncio.sleep(0)
@@ -421,7 +420,7 @@ def test_a_put_that_asyncio_cancels_is_kept_and_blocks_nobody(tmp_path: Path) ->
             await task
         await asyncio.wait_for(store.put(key(1), REPLY), 5)
 
-    with CallStore(tmp_path / "calls.db") as store:
+    with open_store(address) as store:
         asyncio.run(main(store))
         assert store.count() == 2
 

@@ -18,8 +18,7 @@ from archon_eval.errors import StoreError
 from archon_eval.models import store_admin
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.store import CallStore
-from archon_eval.models.store_admin import compute_stats, export, import_, prune
-from archon_eval.models.store_damage import verify
+from archon_eval.models.store_admin import compute_stats, export, import_, prune, verify
 from archon_eval.models.store_entry import build_call_key, decode_verified
 from archon_eval.types import Message
 

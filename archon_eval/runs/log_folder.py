@@ -1,0 +1,201 @@
+"""Where logs are kept: a folder of this machine, or an address such as `s3://bucket/logs` that fsspec knows.
+
+folder = LogFolder("s3://bucket/logs")
+folder.check()                                       # before anything is paid
+address = folder.add("trial-1.eval", [content])      # whole, or not there
+path = fetch_log(address)                            # a copy on this machine
+"""
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from functools import cache
+from hashlib import sha256
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
+from typing import Any
+
+from archon_eval.errors import DataError
+
+_CHUNK_BYTES = 16 * 2**20
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_USER_INFO = re.compile(r"(://)[^/@]*@")
+_LM_EVAL_DATE = re.compile(r"_\d{4}-\d\d-\d\dT[\d.-]+(?=\.jsonl?$)")
+"""What lm-eval's files of one run have in common."""
+
+
+def is_address(place: str | os.PathLike[str]) -> bool:
+    """Whether it is an address, and no path.
+
+    >>> is_address("s3://bucket/logs"), is_address("logs"), is_address("C:\\\\logs")
+    (True, False, False)
+    """
+    return isinstance(place, str) and bool(_ADDRESS.match(place))
+
+
+def join_place(folder: str | os.PathLike[str], name: str) -> str:
+    """The path or address of a name in a folder."""
+    return f"{os.fspath(folder).rstrip('/')}/{name}" if is_address(folder) else str(Path(folder) / name)
+
+
+def make_relative(log: str, folder: Path) -> str:
+    """The path of a log as from a folder, where it is in that; an address, and any other path, as it is."""
+    path, top = Path(log).absolute(), folder.absolute()
+    return str(path.relative_to(top)) if log and not is_address(log) and path.is_relative_to(top) else log
+
+
+class LogFolder:
+    """Takes whole files."""
+
+    def __init__(self, place: str | os.PathLike[str]) -> None:
+        """
+        Args:
+            place: a path, or an address.
+
+        Raises:
+            DataError: fsspec does not know the address, or what it needs is not installed.
+        """
+        self.place = os.fspath(place)
+        self._system: Any = None
+        self._root, self._lock = self.place, threading.Lock()
+        if is_address(self.place):
+            self._system, self._root = _find_system(self.place)
+
+    def check(self) -> None:
+        """Write something, and remove it.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        try:
+            name = f".archon-{token_hex(4)}"
+            self.add(name, [b"archon"])
+            if self._system is None:
+                Path(self._root, name).unlink()
+            else:
+                self._system.rm_file(f"{self._root}/{name}")
+        except Exception as exc:  # whatever a file system of somebody else's raises
+            raise DataError(f"logs cannot be written to {hide_user(self.place)}: {_describe(exc)}") from exc
+
+    def add(self, name: str, chunks: Iterable[bytes]) -> str:
+        """Keep a file; it is there when all of it is. Where the name is taken, it gets a number besides.
+
+        Args:
+            name: relative, with `/`.
+
+        Returns:
+            Its path or address.
+
+        Raises:
+            OSError: it cannot be written; what a file system of somebody else's raises besides.
+        """
+        with self._lock:
+            target = self._choose_free(name)
+            if self._system is None:
+                self._write_file(Path(self._root, target), chunks)
+            else:
+                with self._system.transaction, self._system.open(f"{self._root}/{target}", "wb") as stream:
+                    stream.writelines(chunks)
+        return join_place(self.place, target)
+
+    def add_all(self, source: Path) -> dict[str, str]:
+        """Keep all files of a folder of this machine; relative name -> path or address.
+
+        Raises:
+            OSError: as `add`.
+        """
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+        return {(name := path.relative_to(source).as_posix()): self.add(name, _read_chunks(path)) for path in files}
+
+    def _write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name[:100]}.{token_hex(4)}.part")
+        try:
+            with part.open("wb") as stream:
+                stream.writelines(chunks)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _choose_free(self, name: str) -> str:
+        suffix = PurePosixPath(name).suffix
+        names = (f"{name.removesuffix(suffix)}-{number}{suffix}" for number in count(2))
+        return next(each for each in chain([name], names) if not self._exists(each))
+
+    def _exists(self, name: str) -> bool:
+        if self._system is None:
+            return Path(self._root, name).exists()
+        return bool(self._system.exists(f"{self._root}/{name}"))
+
+
+@cache
+def fetch_log(address: str) -> Path:
+    """A copy of a log on this machine, for this process; of lm-eval's files the others of their run lie beside it.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    system, path = _find_system(address)
+    folder = _make_copy_folder() / sha256(address.encode()).hexdigest()[:16]
+    folder.mkdir(exist_ok=True)
+    copy = folder / path.rpartition("/")[2]
+    try:
+        wanted = [path]
+        if date := _LM_EVAL_DATE.search(path):
+            wanted += [each for each in system.ls(path.rpartition("/")[0], detail=False) if date[0] in each]
+        for each in dict.fromkeys(wanted):
+            system.get_file(each, str(folder / each.rpartition("/")[2]))
+    except Exception as exc:  # as above
+        raise DataError(f"{hide_user(address)} cannot be read: {_describe(exc)}") from exc
+    _SOURCES[copy] = address
+    return copy
+
+
+def describe_source(path: str | os.PathLike[str]) -> str:
+    """The path of a log, or the address of which it is a copy."""
+    return hide_user(_SOURCES.get(Path(path), os.fspath(path)))
+
+
+def hide_user(address: str) -> str:
+    """An address without a user's name and password."""
+    return _USER_INFO.sub(r"\1", address)
+
+
+_SOURCES: dict[Path, str] = {}
+
+
+def _read_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+
+
+@cache
+def _make_copy_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="archon-logs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _find_system(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path there.
+
+    Raises:
+        DataError: fsspec does not know it, or what it needs is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(address)
+    except (ImportError, ValueError, OSError) as exc:
+        raise DataError(f"{hide_user(address)} cannot be used: {_describe(exc)}") from exc
+    return system, str(path).rstrip("/")
+
+
+def _describe(exc: Exception) -> str:
+    return hide_user(f"{type(exc).__name__}: {exc}")
