@@ -53,6 +53,11 @@ class LeasedBudget(Budget):
                 self._ask(ResourceUsage())
             raise
 
+    def begin_part(self) -> None:
+        """What was spent so far is the ledger's matter."""
+        self.spent = self.lease = self._asked = ResourceUsage()
+        self._is_recalled = False
+
     def measure_spent(self) -> ResourceUsage:
         return self.spent.add(self._spent_elsewhere)
 
@@ -119,7 +124,7 @@ class _Link:
     send: SendMessage
     budgets: dict[str, LeasedBudget] = field(default_factory=dict)
     opened: int = 0
-    """Budgets that were opened since the part began."""
+    """Budgets that were opened in this part."""
 
 
 _links: list[_Link] = []
@@ -149,10 +154,18 @@ def receive_from_ledger(message: Mapping[str, Any]) -> None:
         _links[0].budgets[message["budget"]].receive(message)
 
 
-def give_back_leases() -> None:
-    """In the process of a shard, between two parts: return what is not spent."""
+def begin_part() -> None:
+    """In the process of a shard: a part begins, which the ledger knows as a borrower of its own."""
     for link in _links:
         link.opened = 0
+        with RESERVING:
+            for budget in link.budgets.values():
+                budget.begin_part()
+
+
+def give_back_leases() -> None:
+    """In the process of a shard: a part has ended; return what it did not spend."""
+    for link in _links:
         with RESERVING:
             for budget in link.budgets.values():
                 budget.give_back()

@@ -256,7 +256,7 @@ def _deliver(log: Path, location: str) -> None:
         if not location.endswith(".eval"):
             write_eval_log(read_eval_log(str(log)), location)
         elif "://" in location:
-            import fsspec  # type: ignore[import-untyped]
+            import fsspec
 
             with fsspec.open(location, "wb") as out, log.open("rb") as source:
                 shutil.copyfileobj(source, out)

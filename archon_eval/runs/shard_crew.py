@@ -88,11 +88,15 @@ class ShardCrew:
         self._digests, self._plan, self._folder, self._start_shard = digests, plan, folder, start_shard
         self._count = count
         self._lock = threading.Lock()
-        self._ledger = BudgetLedger(self._send_to_ledger_user, folder.ledger)
-        self._shards: dict[str, Shard] = {}
-        """Those that live, by the names that the ledger knows them by."""
+        self._ledger = BudgetLedger(self._send_to_borrower, folder.ledger)
+        self._shards: list[Shard] = []
+        """Those that live."""
+        self._borrowers: dict[int, str] = {}
+        """Shard -> the part that it is at, which is what the ledger lends to."""
+        self._asking: dict[str, Shard] = {}
+        """Part -> the shard that asks it."""
         self._answered, self._failed = plan.answered, dict[SampleKey, Mapping[str, Any]]()
-        self._under_way: dict[str, int] = {}
+        self._under_way: dict[int, int] = {}
         """Answers of the part that a shard is at."""
         self._spent = EvalProgress()
         self._outcome: Outcome | None = None
@@ -135,7 +139,7 @@ class ShardCrew:
             if self._outcome is not None:
                 return
             self._outcome = outcome
-            shards = list(self._shards.values())
+            shards = list(self._shards)
         for shard in shards:
             shard.interrupt()
 
@@ -158,7 +162,7 @@ class ShardCrew:
     def stop(self) -> None:
         """End the shards that were started here."""
         with self._lock:
-            shards, self._shards = list(self._shards.values()), {}
+            shards, self._shards = self._shards, []
         for shard in shards:
             self._release(shard)
 
@@ -169,24 +173,20 @@ class ShardCrew:
 
     def _work(self, number: int) -> None:
         """The thread of a shard."""
-        deaths, incarnation = 0, 0
-        shard: Shard | None = None
-        name = ""
+        deaths, shard = 0, None
         try:
             while (part := self._take_part()) is not None:
                 before = len(self._answered)
                 try:
-                    if shard is None:
-                        incarnation += 1
-                        name = f"{number}.{incarnation}"
-                        shard = self._begin_shard(number, name)
-                    self._run_part(part, number, name, shard)
+                    shard = shard or self._begin_shard(number)
+                    self._run_part(part, number, shard)
                     deaths = 0
                 except WorkerLostError as exc:
+                    self._forget(shard)
                     shard, deaths = None, 0 if len(self._answered) > before else deaths + 1
-                    self._write_off(name)
                     if deaths == MAX_DEATHS:
                         raise ArchonError(f"{deaths} processes of a shard died one after the other; {exc}") from exc
+                    self.notes.append(f"note: {exc}; what it had not answered is asked again")
                     with self._lock:
                         self._plan.put_back(part, self._answered)
         except BaseException as exc:  # noqa: BLE001 (the thread that waits for this one raises it)
@@ -197,39 +197,44 @@ class ShardCrew:
         with self._lock:
             return None if self._outcome is not None else self._plan.take()
 
-    def _begin_shard(self, number: int, name: str) -> Shard:
-        shard = self._start_shard(number, lambda message: self._receive(name, message))
+    def _begin_shard(self, number: int) -> Shard:
+        shard = self._start_shard(number, lambda message: self._receive(number, message))
         with self._lock:
-            self._shards[name] = shard
+            self._shards.append(shard)
             ended = self._outcome is not None
         if ended:
             shard.interrupt()
         return shard
 
-    def _write_off(self, name: str) -> None:
-        with self._lock:
-            lost = self._shards.pop(name, None)
-            self._under_way.pop(name, None)
-        self._ledger.write_off(name)
-        if lost is not None:
-            self._release(lost)
+    def _forget(self, shard: Shard | None) -> None:
+        if shard is not None:
+            with self._lock:
+                self._shards.remove(shard)
+            self._release(shard)
 
-    def _receive(self, name: str, message: Mapping[str, Any]) -> None:
-        """A line of a shard's."""
+    def _receive(self, number: int, message: Mapping[str, Any]) -> None:
+        """What a shard says while it runs a part."""
         if "budget" in message:
-            self._ledger.receive(name, message)
+            self._ledger.receive(self._borrowers[number], message)
         elif "total" not in (event := message["progress"]):
             with self._lock:
                 self._spent = self._spent.add(EvalProgress(done=1, **event))
-                self._under_way[name] = self._under_way.get(name, 0) + 1
+                self._under_way[number] = self._under_way.get(number, 0) + 1
 
-    def _send_to_ledger_user(self, name: str, message: Mapping[str, Any]) -> None:
-        if (shard := self._shards.get(name)) is not None:
+    def _send_to_borrower(self, name: str, message: Mapping[str, Any]) -> None:
+        if (shard := self._asking.get(name)) is not None:
             shard.send(message)
 
-    def _run_part(self, part: Part, number: int, name: str, shard: Shard) -> None:
+    def _run_part(self, part: Part, number: int, shard: Shard) -> None:
+        """One part; whatever of it is answered is then known.
+
+        Raises:
+            WorkerLostError: the shard's process died.
+        """
         with self._lock:
             place = self._folder.create_part()
+            borrower = self._borrowers[number] = place.name
+            self._asking[borrower] = shard
         given = self._config.get("fail_on_error")
         fails_at_once = (given is None or given is True) and not self._config.get("continue_on_fail")
         cpus = 2 * (os.cpu_count() or 1) if self._sandbox in DOCKER_SANDBOXES else None
@@ -246,10 +251,12 @@ class ShardCrew:
         try:
             done = shard.run({"do": "run", **asdict(request)})
         finally:
+            del self._asking[borrower]
+            self._ledger.write_off(borrower)
             log = find_log(place)
             summaries = read_summaries(log) if log else {}
             with self._lock:
-                self._under_way.pop(name, None)
+                self._under_way.pop(number, None)
                 failed = {key: each for key, each in summaries.items() if each.error}
                 self._answered |= summaries.keys() - failed.keys()
         epochs = range(1, self._plan.epochs + 1)

@@ -14,6 +14,7 @@ from typing import Any
 from archon_eval.errors import WorkerLostError
 from archon_eval.runs.child_process import ChildProcess
 
+ANSWER_REQUEST = "archon_eval.runs.shard_worker:answer_request"
 NOTE_PATTERN = re.compile(r"(?:note|warning): |.*\bWARNING\b")
 
 
@@ -29,20 +30,15 @@ class ShardProcess:
         """
         Args:
             words: of `inspect eval`, after these two.
-            on_message: called with each line that is not the end of a request, in the thread that waits for that.
+            on_message: called with what it says while it runs a request, in the thread that waits for that.
             env: environment variables besides this process's.
         """
         self._words, self.on_message = tuple(words), on_message
-        utf8 = {
-            "PYTHONUTF8": "1"
-        }  # Inspect cannot read a word of its command line that another locale could not decode
-        self._child = ChildProcess(
-            ["-P", "-m", "archon_eval.runs.shard_worker"], replies=True, env={**utf8, **(env or {})}
-        )
+        # Inspect cannot read a word of its command line that another locale could not decode
+        env = {"PYTHONUTF8": "1", **(env or {})}
+        self._child = ChildProcess(["-P", "-m", "archon_eval.runs.worker_loop"], replies=True, env=env)
         self._outbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._send_all, daemon=True).start()  # whoever reads its lines never waits for it
-        self.send({"do": "start", "words": self._words})
-        self._read_done()
 
     @property
     def pid(self) -> int:
@@ -54,12 +50,17 @@ class ShardProcess:
         Raises:
             WorkerLostError: the process died.
         """
-        self.send(request)
-        return self._read_done()
+        self._outbox.put({"function": ANSWER_REQUEST, "args": {**request, "words": self._words}})
+        while line := self._child.read_line():
+            reply = json.loads(line)
+            if "value" in reply:
+                return dict(reply["value"])
+            self.on_message(reply["message"])
+        raise WorkerLostError(f"a shard {self._child.describe_end()}")
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Give it a message, from any thread."""
-        self._outbox.put(message)
+        self._outbox.put({"message": message})
 
     def interrupt(self) -> None:
         """End the part under way as Ctrl-C does; its log keeps what was answered."""
@@ -86,14 +87,6 @@ class ShardProcess:
     def close(self) -> None:
         """Release what is left of it after its end."""
         self._child.close()
-
-    def _read_done(self) -> Mapping[str, Any]:
-        while line := self._child.read_line():
-            message = json.loads(line)
-            if "done" in message:
-                return dict(message["done"])
-            self.on_message(message)
-        raise WorkerLostError(f"a shard {self._child.describe_end()}")
 
     def _send_all(self) -> None:
         while (message := self._outbox.get()) is not None:

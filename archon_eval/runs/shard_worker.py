@@ -1,26 +1,25 @@
-"""The program of a shard: it runs parts of one `inspect eval`, and puts their logs together at the end.
+"""What a shard does: it runs parts of one `inspect eval`, and puts their logs together at the end.
 
-It answers requests on its standard input, each a line of JSON, with one line that has `done`. Before that come lines
-with `progress` (an event of `eval_process`) and `budget` (a message to the ledger). The requests:
+It runs in the main thread of a process of its own (`worker_loop`), which Inspect's command line needs. Each request is
+a mapping with the `words` of `inspect eval` and
 
-    {"do": "look"}      load the task and run nothing: its log, which has no samples, and digests of its samples
-    {"do": "run", ...}  run some of its questions (`PartRequest`)
-    {"do": "merge", ...} put logs of parts together (`merge_logs.MergeRequest`); after a look
+    {"do": "look", "folder": ...}   load the task and run nothing: its log without samples, and digests of its samples
+    {"do": "run", ...}              run some of its questions (`PartRequest`)
+    {"do": "merge", ...}            put logs of parts together (`merge_logs.MergeRequest`); after a look
 
-While a request is under way it also takes `{"do": "interrupt"}`, which ends an eval as Ctrl-C does, and messages of the
-ledger. When its standard input ends, the eval is interrupted and the program ends.
+While a part runs, it sends messages with `progress` (an event of `eval_process`) and `budget` (to the ledger). It takes
+those of the ledger, and `{"do": "interrupt"}`, which ends it as Ctrl-C does and keeps it from beginning another.
 """
 
 import _thread
 import json
-import os
-import queue
 import signal
 import sys
-import threading
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from glob import escape
 from hashlib import sha256
 from importlib import import_module
@@ -28,13 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval._inspect_compat import INSPECT_COMMAND, PrerequisiteError, get_error_text, watch_command
-from archon_eval._notes import print_notes_plainly
 from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.errors import ArchonError, DataError
-from archon_eval.models.shared_budget import give_back_leases, link_to_ledger, receive_from_ledger
-from archon_eval.runs.child_process import follow_parent
-from archon_eval.runs.eval_process import interrupt_main_thread, register_progress_hook
+from archon_eval.models.shared_budget import begin_part, give_back_leases, link_to_ledger, receive_from_ledger
+from archon_eval.runs.eval_process import register_progress_hook
 from archon_eval.runs.merge_logs import MergeRequest, merge_logs
+from archon_eval.runs.worker_loop import CHANNEL
 
 SHARED_LIMITS = ("max_connections", "max_samples", "max_subprocesses", "max_sandboxes")
 """Arguments of `inspect_ai.eval` that limit what is done at once: of all shards together."""
@@ -70,7 +68,7 @@ def digest_sample(sample: Any) -> str:
 class _EvalCommand:
     """`inspect eval` with the user's words, run again and again in this process with options of our own."""
 
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
     overrides: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: {}
     on_task: Callable[[Any], None] = lambda options: None
     given: dict[str, Any] = field(default_factory=dict)
@@ -107,32 +105,54 @@ class _EvalCommand:
 
 
 class _Worker:
-    def __init__(self, send: Callable[[Mapping[str, Any]], None]) -> None:
-        self._send = send
-        self._command: _EvalCommand | None = None
+    """The one of this process."""
+
+    def __init__(self) -> None:
+        self._command = _EvalCommand()
         self._looked: Any = None
         """Inspect's options of the whole task."""
-        self.is_busy = self.is_stopped = False
+        self._is_busy = self._is_stopped = False
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
+        interrupt_on_sigterm()
+        CHANNEL.receive = self._receive
+        link_to_ledger(CHANNEL.send)
+        register_progress_hook(lambda event: CHANNEL.send({"progress": event}))
+
+    def _receive(self, message: Mapping[str, Any]) -> None:
+        if "budget" in message:
+            receive_from_ledger(message)
+        else:
+            assert message["do"] == "interrupt"
+            self._is_stopped = True
+            if self._is_busy:
+                _thread.interrupt_main()
 
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What comes of a request."""
-        details = {name: value for name, value in request.items() if name != "do"}
-        match request["do"]:
-            case "start":
-                self._command = _EvalCommand(tuple(details["words"]))
-                return {}
-            case "look":
+        """What comes of a request, with `error` where it failed."""
+        details = {name: value for name, value in request.items() if name not in ("do", "words")}
+        if self._command.words != tuple(request["words"]):
+            self._command.words, self._is_stopped = tuple(request["words"]), False
+        self._is_busy = request["do"] == "run"
+        try:
+            if request["do"] == "look":
                 return self._look(Path(details["folder"]))
-            case "run":
-                ids, skip = tuple(details["ids"]), tuple((id, epoch) for id, epoch in details["skip"])
-                return self._run(PartRequest(**{**details, "ids": ids, "skip": skip}))
-            case "merge":
+            if request["do"] == "merge":
                 log = merge_logs(self._looked, MergeRequest(**details))
                 return {"log": True, "status": log.status, "error": log.error.message if log.error else ""}
-        raise AssertionError(request)
+            ids, skip = tuple(details["ids"]), tuple((id, epoch) for id, epoch in details["skip"])
+            if self._is_stopped:
+                return {"error": "interrupted"}
+            return self._run(PartRequest(**{**details, "ids": ids, "skip": skip}))
+        except Exception as exc:  # noqa: BLE001 (whatever it is, whoever asked must hear of it)
+            traceback.print_exc()
+            return {"error": f"{type(exc).__name__}: {exc}"}
+        except KeyboardInterrupt:
+            return {"error": "interrupted"}
+        finally:
+            self._is_busy = False
 
     def _look(self, folder: Path) -> Mapping[str, Any]:
-        command = self._require_command()
+        command = self._command
         command.overrides = lambda options: {
             "run_samples": False,
             "log_dir": str(folder),
@@ -153,7 +173,7 @@ class _Worker:
         }
 
     def _run(self, request: PartRequest) -> Mapping[str, Any]:
-        command = self._require_command()
+        command = self._command
         expected = dict(zip(request.ids, request.digests, strict=True))
 
         def change(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -192,13 +212,10 @@ class _Worker:
                 task.early_stopping = _SkipAnswered(frozenset(request.skip))
 
         command.overrides, command.on_task = change, choose_samples
+        begin_part()
         error = command.run()
         give_back_leases()
         return {"error": error}
-
-    def _require_command(self) -> _EvalCommand:
-        assert self._command is not None, "no start"
-        return self._command
 
 
 def _find_refused(looked: Any, given: Mapping[str, Any]) -> str:
@@ -236,54 +253,26 @@ class _SkipAnswered:
         return {}
 
 
-def answer_requests() -> None:
-    """Answer requests until standard input ends; what evals print goes to standard error."""
-    answers, lock = os.fdopen(os.dup(1), "w", encoding="utf-8"), threading.Lock()
-    os.dup2(2, 1)
-    requests: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
-
-    def send(message: Mapping[str, Any]) -> None:
-        with lock:
-            answers.write(json.dumps(message) + "\n")
-            answers.flush()
-
-    worker = _Worker(send)
-    link_to_ledger(send)
-    register_progress_hook(lambda event: send({"progress": event}))
-
-    def take_line(line: str) -> None:
-        message = json.loads(line)
-        if "budget" in message:
-            receive_from_ledger(message)
-        elif message["do"] == "interrupt":
-            worker.is_stopped = True
-            if worker.is_busy:
-                _thread.interrupt_main()
-        else:
-            requests.put(message)
-
-    def end() -> None:
-        requests.put(None)
-        if worker.is_busy:
-            interrupt_main_thread()
-        os._exit(0)
-
-    follow_parent(end, take_line)
-    while (request := requests.get()) is not None:
-        worker.is_busy = request["do"] == "run"
-        try:
-            done = {"error": "interrupted"} if worker.is_busy and worker.is_stopped else worker.answer(request)
-        except Exception as exc:  # noqa: BLE001 (whatever it is, whoever asked must hear of it)
-            traceback.print_exc()
-            done = {"error": f"{type(exc).__name__}: {exc}"}
-        except KeyboardInterrupt:
-            done = {"error": "interrupted"}
-        worker.is_busy = False
-        send({"done": done})
+@cache
+def _get_worker() -> _Worker:
+    return _Worker()
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
-    interrupt_on_sigterm()
-    with print_notes_plainly():
-        answer_requests()
+def answer_request(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Answer one request in the main thread of a process that is for nothing else."""
+    return _get_worker().answer(request)
+
+
+def list_missing(args: Mapping[str, Any]) -> list[str]:
+    """Why parts of an eval cannot run on this machine, in words.
+
+    Args:
+        args: the eval's `words`, and the digests of its samples as the driver has them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        look = answer_request({"do": "look", "words": args["words"], "folder": folder})
+    if error := look.get("error"):
+        return [str(error)]
+    found = {id: digest for id, digest in look["digests"]}  # noqa: C416
+    changed = [id for id, digest in args["digests"] if found.get(id) != digest]
+    return [f"sample {changed[0]!r} of {args['words'][0]} there is not what it is here"] if changed else []

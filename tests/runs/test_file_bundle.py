@@ -97,7 +97,9 @@ def test_a_home_folder_is_never_sent(project, monkeypatch):
 
 def test_too_much_is_an_error_that_says_what_to_do(project, monkeypatch):
     monkeypatch.setattr(file_bundle, "MAX_FILES", 3)
-    with pytest.raises(DataError, match="more than 64 MB or 3 files .*put the task with what it needs into a folder of"):
+    with pytest.raises(
+        DataError, match="more than 64 MB or 3 files .*put the task with what it needs into a folder of"
+    ):
         BundleBuilder(project).add_task("tasks/mine.py@mine")
 
 
@@ -120,7 +122,6 @@ def test_components_go_with_the_modules_that_they_import(tmp_path, monkeypatch):
     finally:
         sys.modules.pop("my_parts", None)
     assert [*bundle.files] == [
-        f"_modules/{name}"
-        for name in ("my_parts.py", "my_tools/__init__.py", "my_tools/deep.py", "my_tools/words.txt")
+        f"_modules/{name}" for name in ("my_parts.py", "my_tools/__init__.py", "my_tools/deep.py", "my_tools/words.txt")
     ]
     assert packed == job

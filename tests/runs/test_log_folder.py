@@ -24,7 +24,11 @@ def test_files_are_whole_or_not_there(tmp_path, place):
         copy = fetch_log(first)
         assert copy.read_bytes() == b"onetwo" and copy.name == "b.eval" and describe_source(copy) == first
     else:
-        assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["b-2.eval", "b.eval", "half.eval"]
+        assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+            "b-2.eval",
+            "b.eval",
+            "half.eval",
+        ]
 
 
 def test_the_files_of_one_run_of_lm_eval_are_fetched_together(tmp_path):

@@ -88,7 +88,9 @@ def lines(folder: Path, kind: str) -> list[dict]:
 
 
 def test_a_search_is_killed_and_resumed(cluster, shared_store, project):
-    process = subprocess.Popen(command(cluster, shared_store), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command(cluster, shared_store), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     deadline = time.monotonic() + 200
     while len(lines(project / "out", "result")) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -96,8 +98,12 @@ def test_a_search_is_killed_and_resumed(cluster, shared_store, project):
     said = process.communicate()[0]
     before = lines(project / "out", "result")
     assert len(before) >= 3, said
-    assert "files (1 kB) go to the workers: chosen.txt, helper.py, mine.py" in said.replace("4 files (1", "files (1"), said
-    done = subprocess.run(command(cluster, shared_store, "--json"), capture_output=True, text=True, timeout=300, check=False)
+    assert "files (1 kB) go to the workers: chosen.txt, helper.py, mine.py" in said.replace("4 files (1", "files (1"), (
+        said
+    )
+    done = subprocess.run(
+        command(cluster, shared_store, "--json"), capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     after = lines(project / "out", "result")
