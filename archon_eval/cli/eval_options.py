@@ -19,6 +19,7 @@ def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs
     command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
     add_shard_options(command)
+    add_dask_option(command)
 
 
 def add_shard_options(command: Any) -> None:
@@ -30,6 +31,11 @@ def add_shard_options(command: Any) -> None:
         metavar="N",
         help="processes that share an eval's questions (%(default)s)",
     )
+
+
+def add_dask_option(command: Any) -> None:
+    """The option that has shards run on a cluster."""
+    command.add_argument("--dask", metavar="ADDRESS", help="an existing Dask cluster, for the shards")
 
 
 def add_harness_option(command: Any) -> None:
@@ -54,6 +60,7 @@ def build_eval(options: argparse.Namespace) -> Any:
         seconds=options.time_limit,
         door=options.door,
         shards=options.shards,
+        dask=options.dask,
     )
 
 

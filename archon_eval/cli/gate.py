@@ -103,8 +103,8 @@ def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
         1,
     ):
         raise DataError(
-            "-T, -S, --model-role, --door, --epochs, --time-limit, --shards and --harness are of a run with --task, "
-            "not of a finished log"
+            "-T, -S, --model-role, --door, --epochs, --time-limit, --shards, --dask and --harness are of a run with "
+            "--task, not of a finished log"
         )
     limits = GateThresholds(
         margin=options.margin, detect=options.detect, confidence=options.confidence, power=options.power

@@ -1,6 +1,6 @@
 """One budget for the processes of a sharded eval: a ledger in the process that started them leases parts of it.
 
-    ledger = BudgetLedger(send)                       # where the processes were started
+    ledger = LeaseLedger(send)                       # where the processes were started
     ledger.receive("shard 1", message)                # each message of a shard's
     ledger.write_off("shard 1")                       # it died: what it was lent counts as spent
 
@@ -196,7 +196,7 @@ class _Account:
         return total
 
 
-class BudgetLedger:
+class LeaseLedger:
     """Lends the budgets of an eval to its shards; any thread may call it."""
 
     def __init__(self, send: Callable[[str, Mapping[str, Any]], None], file: Path | None = None) -> None:

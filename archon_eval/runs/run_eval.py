@@ -47,6 +47,8 @@ class Eval:
     """How the architecture answers, `archon_eval.runs.door`; `run_eval` chooses where it is `auto`."""
     shards: int = 1
     """Processes that share its questions, `archon_eval.runs.sharded_eval`."""
+    dask: str | None = None
+    """The address of the Dask cluster on which these run."""
 
     def __post_init__(self) -> None:
         if not self.task.strip() or self.task.startswith("-"):  # without a name Inspect runs every task it finds
@@ -127,7 +129,7 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise DataError(f"cannot write logs to {folder}: {exc.strerror or exc}") from exc
-    if eval.shards > 1:
+    if eval.shards > 1 or eval.dask:
         return _run_in_shards(eval, folder, on_progress)
     words, mark = eval.build_command(folder), token_hex(4)  # other evals may be writing there
     pattern = {"INSPECT_EVAL_LOG_FILE_PATTERN": f"{{task}}_{mark}_{{id}}", "INSPECT_LOG_FORMAT": "eval"}
@@ -164,7 +166,7 @@ def _run_in_shards(eval: Eval, folder: Path, on_progress: EvalProgressCallback) 
     from archon_eval.runs.sharded_eval import run_sharded
 
     words = eval.build_command(folder)[2:]
-    done = run_sharded(words, shards=eval.shards, on_progress=on_progress, seconds=eval.seconds)
+    done = run_sharded(words, shards=eval.shards, on_progress=on_progress, seconds=eval.seconds, dask=eval.dask)
     if done.status == "cancelled":
         raise KeyboardInterrupt
     return Path(done.log)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from archon_eval.errors import ArchonError, WorkerLostError
-from archon_eval.models.shared_budget import BudgetLedger
+from archon_eval.models.shared_budget import LeaseLedger
 from archon_eval.runs.child_process import LOG_GRACE_SECONDS
 from archon_eval.runs.merge_logs import SampleKey, read_header, read_sample_error, read_summaries
 from archon_eval.runs.progress import EvalProgress
@@ -54,7 +54,7 @@ StartShard = Callable[[int, Callable[[Mapping[str, Any]], None]], Shard]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CrewOutcome:
     """How an eval ended, as its log is to say."""
 
     status: str = "success"
@@ -74,6 +74,7 @@ class ShardCrew:
         start_shard: StartShard,
         *,
         count: int,
+        is_here: bool = True,
     ) -> None:
         """
         Args:
@@ -83,12 +84,13 @@ class ShardCrew:
             folder: where logs of parts go.
             start_shard: starts a shard.
             count: of shards.
+            is_here: whether they share this machine.
         """
         self._config, self._sandbox = spec["config"], (spec.get("sandbox") or {}).get("type")
         self._digests, self._plan, self._folder, self._start_shard = digests, plan, folder, start_shard
-        self._count = count
+        self._count, self._is_here = count, is_here
         self._lock = threading.Lock()
-        self._ledger = BudgetLedger(self._send_to_borrower, folder.ledger)
+        self._ledger = LeaseLedger(self._send_to_borrower, folder.ledger)
         self._shards: list[Shard] = []
         """Those that live."""
         self._borrowers: dict[int, str] = {}
@@ -99,7 +101,7 @@ class ShardCrew:
         self._under_way: dict[int, int] = {}
         """Answers of the part that a shard is at."""
         self._spent = EvalProgress()
-        self._outcome: Outcome | None = None
+        self._outcome: CrewOutcome | None = None
         self._crash: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self.notes: list[str] = []
@@ -133,7 +135,7 @@ class ShardCrew:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CrewOutcome) -> None:
         """Begin no part any more, and interrupt those under way."""
         with self._lock:
             if self._outcome is not None:
@@ -147,7 +149,7 @@ class ShardCrew:
         """After `end`: give shards some seconds to write their logs."""
         self.wait(LOG_GRACE_SECONDS)
 
-    def conclude(self) -> Outcome:
+    def conclude(self) -> CrewOutcome:
         """How the eval ended.
 
         Raises:
@@ -157,7 +159,7 @@ class ShardCrew:
             raise self._crash if isinstance(self._crash, ArchonError) else ArchonError(repr(self._crash))
         if self._outcome is not None:
             return self._outcome
-        return Outcome("error") if self._has_failed() else Outcome()
+        return CrewOutcome("error") if self._has_failed() else CrewOutcome()
 
     def stop(self) -> None:
         """End the shards that were started here."""
@@ -191,7 +193,7 @@ class ShardCrew:
                         self._plan.put_back(part, self._answered)
         except BaseException as exc:  # noqa: BLE001 (the thread that waits for this one raises it)
             self._crash = self._crash or exc
-            self.end(Outcome("error"))
+            self.end(CrewOutcome("error"))
 
     def _take_part(self) -> Part | None:
         with self._lock:
@@ -237,7 +239,7 @@ class ShardCrew:
             self._asking[borrower] = shard
         given = self._config.get("fail_on_error")
         fails_at_once = (given is None or given is True) and not self._config.get("continue_on_fail")
-        cpus = 2 * (os.cpu_count() or 1) if self._sandbox in DOCKER_SANDBOXES else None
+        cpus = 2 * (os.cpu_count() or 1) if self._is_here and self._sandbox in DOCKER_SANDBOXES else None
         request = PartRequest(
             folder=str(place),
             ids=part.ids,
@@ -267,9 +269,9 @@ class ShardCrew:
             if self._outcome is None and log is not None:
                 self._failed |= {key: read_sample_error(log, key) for key in failed}
         if missing:
-            self.end(Outcome("error", error))
+            self.end(CrewOutcome("error", error))
         elif failed and not self._config.get("continue_on_fail") and self._has_failed():
-            self.end(Outcome("error", next(iter(self._failed.values()))))
+            self.end(CrewOutcome("error", next(iter(self._failed.values()))))
 
     def _has_failed(self) -> bool:
         """Whether more answers have failed than `--fail-on-error` lets pass."""

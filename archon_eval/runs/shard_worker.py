@@ -104,7 +104,7 @@ class _EvalCommand:
         return ""
 
 
-class _Worker:
+class _ShardWorker:
     """The one of this process."""
 
     def __init__(self) -> None:
@@ -254,8 +254,8 @@ class _SkipAnswered:
 
 
 @cache
-def _get_worker() -> _Worker:
-    return _Worker()
+def _get_worker() -> _ShardWorker:
+    return _ShardWorker()
 
 
 def answer_request(request: Mapping[str, Any]) -> Mapping[str, Any]:

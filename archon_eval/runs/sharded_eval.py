@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -25,7 +25,7 @@ from archon_eval.runs.child_process import hide_secrets, join_words
 from archon_eval.runs.merge_logs import MergeRequest, read_header
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.run_eval import HOOKS_BANNER, NO_TASK_MESSAGE, suggest_task
-from archon_eval.runs.shard_crew import Outcome, Shard, ShardCrew, StartShard
+from archon_eval.runs.shard_crew import CrewOutcome, Shard, ShardCrew, StartShard
 from archon_eval.runs.shard_parts import PartFolder, PartPlan, describe_changes, identify_command
 from archon_eval.runs.shard_process import ShardProcess
 from archon_eval.runs.shard_worker import SHARED_LIMITS
@@ -59,7 +59,7 @@ def run_sharded(
     shards: int,
     on_progress: EvalProgressCallback = lambda progress: None,
     seconds: float = inf,
-    start_shard: StartShard | None = None,
+    dask: str | None = None,
 ) -> ShardedEval:
     """Run the eval, or go on with one that the same command began.
 
@@ -68,7 +68,7 @@ def run_sharded(
         shards: processes at most.
         on_progress: called with how far it is, in this thread.
         seconds: how long it may take.
-        start_shard: starts a shard elsewhere; on this machine where it is None.
+        dask: the address of the Dask cluster on whose workers the shards run; on this machine where it is None.
 
     Raises:
         ArchonError: the command is wrong, in its own words; the eval cannot be divided; no shard stays alive; or it
@@ -78,6 +78,7 @@ def run_sharded(
         raise DataError(f"shards={shards}: must be 1 or more")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        prepare = stack.enter_context(_connect(dask, words)) if dask else None
         keeper = _Keeper(words, shards, scratch)
         stack.callback(keeper.stop)
         look = keeper.look()
@@ -91,7 +92,8 @@ def run_sharded(
         plan = PartPlan(ids, epochs, answered)
         count, notes = _choose_count(shards, len(plan), look.given)
         plan.divide_among(count)
-        crew = ShardCrew(spec, look.digests, plan, folder, start_shard or keeper.start_shard, count=count)
+        start_shard = prepare(look.digests) if prepare else keeper.start_shard
+        crew = ShardCrew(spec, look.digests, plan, folder, start_shard, count=count, is_here=not dask)
         stack.callback(crew.stop)
         outcome = _follow(crew, on_progress, time.monotonic() + seconds)
         crew.stop()
@@ -112,6 +114,14 @@ def run_sharded(
         keeper.stop()
         said = [hide_secrets(note, words) for note in dict.fromkeys([*notes, *crew.notes, *keeper.notes])]
         return ShardedEval(log, done["status"], hide_secrets(done["error"], words), tuple(said))
+
+
+def _connect(
+    dask: str, words: Sequence[str]
+) -> AbstractContextManager[Callable[[Mapping[str | int, str]], StartShard]]:
+    from archon_eval.runs.dask_shards import connect_shards
+
+    return connect_shards(dask, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +256,7 @@ def _choose_count(shards: int, questions: int, given: Mapping[str, Any]) -> tupl
     return count, notes
 
 
-def _follow(crew: ShardCrew, on_progress: EvalProgressCallback, deadline: float) -> Outcome:
+def _follow(crew: ShardCrew, on_progress: EvalProgressCallback, deadline: float) -> CrewOutcome:
     """Wait until all shards have ended, and tell how far they are.
 
     Raises:
@@ -260,11 +270,11 @@ def _follow(crew: ShardCrew, on_progress: EvalProgressCallback, deadline: float)
                 on_progress(progress)
                 shown = progress
             if time.monotonic() > deadline:
-                crew.end(Outcome("error"))
+                crew.end(CrewOutcome("error"))
                 crew.wait_for_logs()
                 raise ArchonError(f"no end in time, {progress.done} of {progress.total} answered")
     except KeyboardInterrupt:
-        crew.end(Outcome("cancelled"))
+        crew.end(CrewOutcome("cancelled"))
         crew.wait_for_logs()
     if crew.progress != shown:
         on_progress(crew.progress)

@@ -13,7 +13,7 @@ import pytest
 
 from archon_eval.errors import BudgetError
 from archon_eval.models.budget import CallLimits, ResourceUsage, reserve
-from archon_eval.models.shared_budget import BudgetLedger, LeasedBudget
+from archon_eval.models.shared_budget import LeaseLedger, LeasedBudget
 
 
 class Office:
@@ -23,7 +23,7 @@ class Office:
         self.limits, self.shards = limits, dict[str, LeasedBudget]()
         self._mail: queue.Queue[tuple[str, Mapping[str, Any]] | None] = queue.Queue()
         self._down: queue.Queue[tuple[str, Mapping[str, Any]] | None] = queue.Queue()
-        self.ledger = BudgetLedger(lambda shard, message: self._down.put((shard, message)), file)
+        self.ledger = LeaseLedger(lambda shard, message: self._down.put((shard, message)), file)
         self._threads = [threading.Thread(target=self._deliver_up), threading.Thread(target=self._deliver_down)]
         for thread in self._threads:
             thread.start()
