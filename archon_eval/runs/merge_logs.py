@@ -115,7 +115,8 @@ def merge_logs(options: Any, request: MergeRequest) -> Any:
     """
     from inspect_ai.log import EvalError, EvalLog, EvalStats, read_eval_log, write_eval_log
 
-    start = read_eval_log(request.start, header_only=True)
+    with tempfile.TemporaryDirectory() as scratch:  # Inspect knows logs by their names
+        start = read_eval_log(shutil.copyfile(request.start, f"{scratch}/start.eval"), header_only=True)
     epochs, ids = start.eval.config.epochs or 1, start.eval.dataset.sample_ids or ()
     keys = [(id, epoch) for epoch in range(1, epochs + 1) for id in ids]  # the order in which Inspect scores
     summaries = [read_summaries(part) for part in request.parts]

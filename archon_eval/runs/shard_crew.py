@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from archon_eval.errors import ArchonError, WorkerLostError
+from archon_eval.errors import ArchonError, DataError, WorkerLostError
 from archon_eval.models.shared_budget import LeaseLedger
 from archon_eval.runs.child_process import LOG_GRACE_SECONDS
 from archon_eval.runs.merge_logs import SampleKey, read_header, read_sample_error, read_summaries
@@ -263,6 +263,8 @@ class ShardCrew:
                 self._answered |= summaries.keys() - failed.keys()
         epochs = range(1, self._plan.epochs + 1)
         missing = {(id, n) for id in part.ids for n in epochs} - self._answered - failed.keys()
+        if missing and log is None and self._outcome is None:  # not even begun: the fault is the command's
+            raise DataError(done["error"] or "a part of the eval has no log")
         header = read_header(log) if log else {}
         error = header.get("error") or {"message": done["error"], "traceback": "", "traceback_ansi": ""}
         with self._lock:

@@ -25,6 +25,8 @@ PASSING_OPTIONS = (
     *("--log-dir", "--log-level", "--display"),
 )
 """Options with a value that do not change what is asked: with others an eval goes on where it was."""
+SHARD_FOLDER, PART_SUFFIX = ".shards", ".part"
+"""The folder beside a log, and the end of the names of logs in it, by which nobody takes them for logs of their own."""
 CONTENT_SUFFIXES = (".py", ".yaml", ".yml", ".json", ".toml")
 """Files named on the command line that say what is asked, by their contents."""
 
@@ -81,14 +83,14 @@ class PartFolder:
     @property
     def start(self) -> Path | None:
         """The log of the first look, which has the header, under the name of the final one."""
-        return next((self.path / "start").glob("*.eval"), None)
+        return next((self.path / "start").glob(f"*{PART_SUFFIX}"), None)
 
     def keep_start(self, log: Path) -> Path:
         """Keep the log of the look; returns its place here."""
-        place = self.path / "start" / log.name
+        place = self.path / "start" / f"{log.stem}.new"
         place.parent.mkdir(exist_ok=True)
-        shutil.copyfile(log, place.with_suffix(".new"))
-        return place.with_suffix(".new").replace(place)
+        shutil.copyfile(log, place)
+        return place.replace(place.with_suffix(PART_SUFFIX))
 
     def keep_digests(self, digests: Mapping[str | int, str]) -> None:
         """Keep what the samples are, by their ids."""
@@ -157,12 +159,12 @@ def _try_lock(file: IO[str]) -> bool:
 
 def find_log(part: Path) -> Path | None:
     """The log in a part's folder that can be read; None where its shard died before the first answer."""
-    for log in sorted(part.glob("*.eval")):
+    for log in sorted([*part.glob(f"*{PART_SUFFIX}"), *part.glob("*.eval")]):
         try:
             read_summaries(log)
         except DataError:
             continue
-        return log
+        return log.replace(log.with_suffix(PART_SUFFIX))  # nobody writes there any more
     return None
 
 

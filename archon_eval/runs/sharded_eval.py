@@ -26,7 +26,7 @@ from archon_eval.runs.merge_logs import MergeRequest, read_header
 from archon_eval.runs.progress import EvalProgressCallback
 from archon_eval.runs.run_eval import HOOKS_BANNER, NO_TASK_MESSAGE, suggest_task
 from archon_eval.runs.shard_crew import CrewOutcome, Shard, ShardCrew, StartShard
-from archon_eval.runs.shard_parts import PartFolder, PartPlan, describe_changes, identify_command
+from archon_eval.runs.shard_parts import SHARD_FOLDER, PartFolder, PartPlan, describe_changes, identify_command
 from archon_eval.runs.shard_process import ShardProcess
 from archon_eval.runs.shard_worker import SHARED_LIMITS
 from archon_eval.sandbox.pool import WORKERS_VARIABLE
@@ -84,7 +84,7 @@ def run_sharded(
         look = keeper.look()
         log_dir = look.given["log_dir"] or "logs"
         base = Path("logs") if "://" in log_dir else Path(log_dir)
-        folder = PartFolder(base / ".shards" / identify_command(words))
+        folder = PartFolder(base / SHARD_FOLDER / identify_command(words))
         stack.enter_context(folder.lock())
         header = _begin(folder, look)
         spec, answered = header["eval"], folder.read_answered()
