@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
-from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option
+from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option, add_shard_options
 
 
 def add_search_options(command: argparse.ArgumentParser) -> None:

@@ -1,0 +1,46 @@
+"""An eval of a search that several workers share has the result of one worker."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import read_eval_log
+
+from archon_eval.errors import DataError
+from archon_eval.runs.eval_worker import EvalJob, EvalTask
+from archon_eval.runs.executors import local
+from archon_eval.runs.split_jobs import JobSplitter, divide
+
+ARCHITECTURE = {
+    "name": "two",
+    "layers": [{"generator": [{"model": "sim/gpt-4o", "samples": 2}]}, {"fuser": "sim/gpt-4o"}],
+}
+
+
+def test_a_divided_job_has_the_result_of_the_whole_and_spends_its_budget(tmp_path: Path) -> None:
+    task = EvalTask("archon_eval/math", (("sample", True), ("n", 8)))
+    ids = ("alg-01", "alg-02", "alg-03", "alg-04", "alg-05")
+    store = (("store", str(tmp_path / "calls.db")),)
+    job = EvalJob("search/1", ARCHITECTURE, task, ids, epochs=2, solver_args=store, log_dir=str(tmp_path / "parts"))
+    with local(2) as run:
+        divided = JobSplitter(run, 2)(job).result()
+        whole = run(replace(job, log_dir=str(tmp_path / "whole"))).result()
+        assert (divided.calls, divided.reused) == (30, 0) and (whole.calls, whole.reused) == (0, 30)
+        assert divided.cost == pytest.approx(whole.cost)
+        differing = {"calls", "reused", "dollars", "cost", "seconds", "log", "judge_calls", "judge_reused"}
+        assert {k: v for k, v in asdict(divided).items() if k not in differing} == {
+            k: v for k, v in asdict(whole).items() if k not in differing
+        }
+        log, other = read_eval_log(divided.log), read_eval_log(whole.log)
+        assert [*Path(divided.log).parent.iterdir()] == [Path(divided.log)]
+        assert log.results and other.results and log.results.scores == other.results.scores
+        assert [(s.id, s.epoch) for s in log.samples or ()] == [(s.id, s.epoch) for s in other.samples or ()]
+        tight = replace(job, key="search/2", first_epoch=5, max_calls=20, log_dir=str(tmp_path / "tight"))
+        short = JobSplitter(run, 2)(tight).result()
+        assert 17 < short.calls <= 20 and short.failed
+
+
+def test_a_task_of_lm_eval_is_not_divided() -> None:
+    job = EvalJob("x", {}, EvalTask("gsm8k", harness="lm-eval"), (1, 2))
+    with pytest.raises(DataError, match=r"lm-eval \(gsm8k\) runs in one process"):
+        divide(job, 2)
