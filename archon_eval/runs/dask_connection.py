@@ -10,6 +10,7 @@ whoever asks says when the worker is lost.
 
 import pickle
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -40,11 +41,14 @@ class DaskConnection:
         """
         try:
             import distributed
+            import distributed.versions
         except ImportError as exc:
             raise SearchError("a Dask cluster needs: pip install 'archon-eval[search]'") from exc
         connect: Callable[..., Any] = distributed.Client
         try:
-            self._client = connect(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            with warnings.catch_warnings():  # the check of each worker says which versions differ
+                warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+                self._client = connect(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as exc:
             raise SearchError(f"no Dask cluster at {address}: {exc}") from exc
         self.address, self._seen = address, time.monotonic()

@@ -1,7 +1,8 @@
 """What runs on a worker of a Dask cluster: it unpacks files, and runs calls in warm processes of its own.
 
 The driver (`archon_eval.runs.dask_cluster`) sends requests as bytes to `answer`, and gets bytes back, so that the
-scheduler needs nothing of this package. Everything is in private temporary folders, which go when the driver does.
+scheduler needs nothing of this package. Everything is in private temporary folders, which go at the driver's end, and
+some time after that of a driver that was killed.
 """
 
 import os
@@ -25,7 +26,7 @@ FOLDER_MARK = "@@archon-folder@@"
 """Stands for a call's own folder in what goes to it and comes from it. Files that it leaves there go to the driver."""
 CHUNK_BYTES = 16 * 2**20
 """Of files, in one reply."""
-IDLE_SECONDS = 600.0
+IDLE_SECONDS = 120.0
 """After so long without a request the processes and folders of a driver go; they are made anew if it comes back."""
 POLL_SECONDS = 0.5
 INSTANCE = uuid4().hex

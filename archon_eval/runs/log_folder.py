@@ -62,7 +62,7 @@ class LogFolder:
         """
         self.place = os.fspath(place)
         self._system: Any = None
-        self._root, self._lock = self.place, threading.Lock()
+        self._root, self._lock, self._taken = self.place, threading.Lock(), set[str]()
         if is_address(self.place):
             self._system, self._root = _find_system(self.place)
 
@@ -96,12 +96,22 @@ class LogFolder:
         """
         with self._lock:
             target = self._choose_free(name)
+            self._taken.add(target)
+        try:
             if self._system is None:
                 self._write_file(Path(self._root, target), chunks)
             else:
-                with self._system.transaction, self._system.open(f"{self._root}/{target}", "wb") as stream:
-                    stream.writelines(chunks)
+                self._upload(f"{self._root}/{target}", chunks)
+        finally:
+            self._taken.discard(target)
         return join_place(self.place, target)
+
+    def _upload(self, target: str, chunks: Iterable[bytes]) -> None:
+        with tempfile.TemporaryFile() as copy:  # what breaks off on the way here is never sent
+            copy.writelines(chunks)
+            copy.seek(0)
+            with self._lock, self._system.transaction, self._system.open(target, "wb") as stream:
+                shutil.copyfileobj(copy, stream, _CHUNK_BYTES)
 
     def add_all(self, source: Path) -> dict[str, str]:
         """Keep all files of a folder of this machine; relative name -> path or address.
@@ -128,6 +138,8 @@ class LogFolder:
         return next(each for each in chain([name], names) if not self._exists(each))
 
     def _exists(self, name: str) -> bool:
+        if name in self._taken:
+            return True
         if self._system is None:
             return Path(self._root, name).exists()
         return bool(self._system.exists(f"{self._root}/{name}"))

@@ -16,7 +16,9 @@ from typing import Any
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
 from archon_eval.errors import SearchError
+from archon_eval.models.open_store import open_store
 from archon_eval.models.prices import load_prices
+from archon_eval.models.store_address import is_server
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.executors import DaskExecutor, SubmitEval
 from archon_eval.runs.log_folder import LogFolder
@@ -147,6 +149,8 @@ def search(
                 settings, run, digests=dict(zip(splits, digest.split(), strict=True)), store=store
             ):
                 run.require(check)
+        elif is_server(store):
+            open_store(store).close()  # before a ranking that would fail in every eval
         with record_session(journal, settings):
             submit = JobSplitter(run, shards) if shards > 1 else run
             scheduler = TrialScheduler(

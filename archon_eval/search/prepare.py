@@ -15,6 +15,7 @@ from archon_eval.components import build_layer
 from archon_eval.errors import SearchError, did_you_mean
 from archon_eval.integrations.build import build_engine
 from archon_eval.models.prices import load_prices
+from archon_eval.models.store_address import refuse_password
 from archon_eval.runs.door import DoorChoice
 from archon_eval.search.config import LM_EVAL_ARGS, SearchSettings
 from archon_eval.search.questions import choose_dev_share, load_questions
@@ -92,6 +93,7 @@ def _check_settings(settings: SearchSettings) -> None:
 
     Raises:
         SearchError: an unknown argument of the solver, a price that is missing, limits that exclude everything.
+        StoreError: the store's address has a password, or is none.
     """
     from archon_eval.solvers.archon import archon
 
@@ -104,6 +106,8 @@ def _check_settings(settings: SearchSettings) -> None:
         raise SearchError(f"unknown solver argument {unknown[0]!r}{did_you_mean(unknown[0], legal)}")
     if "budget" in dict(settings.solver_args) and min(settings.budget.calls, settings.budget.dollars) < inf:
         raise SearchError("the budget of the search sets the solver argument 'budget' of each eval: leave one out")
+    if store := dict(settings.solver_args).get("store"):
+        refuse_password(str(store))
     _check_price_table(settings)
     # what dollars and operations exclude depends on the ranking
     limits = replace(settings.limits, dollars=None, tflops=None)

@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.errors import BudgetSpentError, SearchError, WorkerLostError
+from archon_eval.models.store_address import is_server
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.runs.executors import SubmitEval
-from archon_eval.runs.log_folder import is_address, make_relative
+from archon_eval.runs.log_folder import make_relative
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
@@ -63,7 +64,7 @@ def find_store(settings: SearchSettings, folder: Path) -> str:
     named = dict(settings.solver_args).get("store")
     if named is None:
         return str(folder / "calls.db")
-    return str(named) if is_address(str(named)) else str(Path(str(named)).absolute())
+    return str(named) if is_server(str(named)) else str(Path(str(named)).absolute())
 
 
 class TrialScheduler:

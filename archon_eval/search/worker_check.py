@@ -11,10 +11,10 @@ from typing import Any
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.errors import ArchonError
+from archon_eval.models.store_address import is_server
 from archon_eval.runs.dask_cluster import WorkerCheck
 from archon_eval.runs.eval_worker import EvalJob
 from archon_eval.runs.executors import DaskExecutor
-from archon_eval.runs.log_folder import is_address
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.prepare import check_requirements, list_required
 
@@ -39,7 +39,7 @@ def build_checks(
         "models": [model for model in models if model],
         "required": [architecture.to_mapping() for architecture in list_required(settings)],
         "store": store,
-        "seen": _leave_word(Path(store)) if store and not is_address(store) else "",
+        "seen": _leave_word(Path(store)) if not is_server(store) else "",
     }
     for task in settings.tasks:
         job = EvalJob("check", None, task, solver_args=settings.solver_args, model_roles=settings.model_roles)
@@ -96,7 +96,7 @@ def _check_programs(args: Mapping[str, Any]) -> Iterator[str]:
 
 def _check_store(args: Mapping[str, Any]) -> Iterator[str]:
     """A store that is not there for all would have equal calls paid on every machine."""
-    from archon_eval.models.store import CallStore
+    from archon_eval.models.open_store import open_store
 
     if not args["store"]:
         return
@@ -107,7 +107,7 @@ def _check_store(args: Mapping[str, Any]) -> Iterator[str]:
         )
         return
     try:
-        CallStore(args["store"]).close()
+        open_store(args["store"]).close()
     except ArchonError as exc:
         yield str(exc)
 
@@ -123,7 +123,7 @@ def _leave_word(store: Path) -> str:
 
 def remove_word(store: str) -> None:
     """Take away what `build_checks` left beside a store."""
-    for old in Path(store).parent.glob(".archon-seen-*") if not is_address(store) else ():
+    for old in Path(store).parent.glob(".archon-seen-*") if not is_server(store) else ():
         old.unlink(missing_ok=True)
 
 

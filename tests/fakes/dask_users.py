@@ -22,7 +22,8 @@ import pytest
 
 import archon_eval
 
-USERS = ("archon-test-1", "archon-test-2")
+USERS = tuple(f"archon-{os.getpid()}-{number}" for number in (1, 2))
+"""Of this run alone: another run's processes are none of its business."""
 
 
 def give_up(reason: str) -> Any:

@@ -41,9 +41,9 @@ def test_the_files_of_one_run_of_lm_eval_are_fetched_together(tmp_path):
 
 
 def test_what_cannot_be_used_is_said_without_passwords(tmp_path):
-    with pytest.raises(DataError, match="nosuch://host/x cannot be used: ValueError"):
+    with pytest.raises(DataError, match=r"nosuch://host/x cannot be used: ValueError"):
         LogFolder("nosuch://user:hunter2@host/x")
-    with pytest.raises(DataError, match="memory://none/such.eval cannot be read: FileNotFoundError"):
+    with pytest.raises(DataError, match=r"memory://none/such\.eval cannot be read: FileNotFoundError"):
         fetch_log("memory://none/such.eval")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="logs cannot be written to"):

@@ -1,13 +1,11 @@
-"""What earlier trials have paid for, and what a worker that died had paid for."""
+"""What earlier trials have paid for."""
 
 from dataclasses import replace
 
 import pytest
 
 from archon_eval.engine.plan import plan
-from archon_eval.runs.eval_worker import EvalJob, EvalResult
-from archon_eval.runs.executors import account_for_crash
-from archon_eval.search.config import TaskSpec, load_settings
+from archon_eval.search.config import load_settings
 from archon_eval.search.prefix_sharing import PaidCallTracker, group_calls
 from archon_eval.search.space import Configuration, load_space
 
@@ -44,21 +42,6 @@ def test_the_groups_are_all_calls_of_the_plan(preset):
     for one in space.list_configurations(8):
         calls = plan(space.build_architecture(one, list("abcdefgh"), list("hgfedcba"))).calls[1]
         assert sum(count for _, count in group_calls(one, calls)) == calls
-
-
-def test_calls_of_a_worker_that_died_count_as_paid(tmp_path):
-    job = EvalJob("k", None, TaskSpec("t"), log_dir=str(tmp_path / "logs"))
-    result = EvalResult("k", calls=3, reused=4, dollars=1.0, cost=2.0)
-
-    def dies():
-        raise RuntimeError
-
-    assert account_for_crash(job, lambda: result) == result
-    with pytest.raises(RuntimeError):
-        account_for_crash(job, dies)
-    again = account_for_crash(job, lambda: result)
-    assert (again.calls, again.reused, again.dollars) == (7, 0, 2.0)
-    assert account_for_crash(job, lambda: result) == result
 
 
 def test_the_end_takes_a_fifth_of_the_budget_and_says_so(tmp_path, fake_run):

@@ -9,17 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError, Future
 from contextlib import closing, suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from archon_eval.cli import main
-from archon_eval.errors import SearchError, WorkerLostError
+from archon_eval.errors import WorkerLostError
 from archon_eval.runs.eval_worker import EvalJob
-from archon_eval.runs.executors import _convert_dask_future, dask, local
+from archon_eval.runs.executors import dask, local
 from archon_eval.runs.worker_process import WorkerProcess
 from archon_eval.search.config import TaskSpec, load_settings
 from archon_eval.search.loop import search
@@ -147,7 +145,8 @@ def test_a_stopped_search_ends_its_workers_and_starts_no_others(tmp_path):
         deadline = time.monotonic() + 60
         while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-    assert "the worker is closed" in future.result(timeout=0).error
+    with pytest.raises(WorkerLostError, match=r"the worker is closed|ended with code -9"):
+        future.result(timeout=0)
     assert (tmp_path / "begun").read_text() == "x"
 
 
@@ -171,7 +170,8 @@ from archon_eval.tasks.math import math
 def waiting():
     marks = match()
     async def score(state, target):
-        while not os.path.exists("killed"): await asyncio.sleep(0.05)
+        open(os.path.join(FOLDER, "waiting", str(os.getpid())), "w").close()
+        while not os.path.exists(os.path.join(FOLDER, "killed")): await asyncio.sleep(0.05)
         return await marks(state, target)
     return score
 
@@ -186,7 +186,8 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
     from distributed import LocalCluster
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "waits.py").write_text(WAITING)
+    (tmp_path / "waiting").mkdir()
+    (tmp_path / "waits.py").write_text(WAITING.replace("FOLDER", repr(str(tmp_path))))
     settings = load_settings(
         {
             "tasks": ["waits.py@waits"],
@@ -201,8 +202,8 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
 
     def kill_one():
         """When both have paid for the calls of their first trial, and neither has its scores."""
-        deadline, before = time.monotonic() + 60, 0
-        while (had := stored(tmp_path / "dask")) == 0 or had != before or len(marks()) < 2:
+        deadline, before = time.monotonic() + 200, 0
+        while (had := stored(tmp_path / "dask")) == 0 or had != before or len(begun(tmp_path / "waiting")) < 2:
             before = had
             time.sleep(1)
             if time.monotonic() > deadline:
@@ -211,8 +212,8 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
         os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
         (tmp_path / "killed").touch()
 
-    def marks():
-        return list((tmp_path / "dask" / "logs").glob(".begun-*"))
+    def begun(folder):
+        return list(folder.glob("*"))
 
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
@@ -224,9 +225,10 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
         killer.join()
     with local(1) as run:
         serial = search(settings, tmp_path / "serial", run)
-    assert killed and sum(not trial.is_free for _, trial in found.tried) == 3 and not marks()
+    assert killed and sum(not trial.is_free for _, trial in found.tried) == 3
     # what the dead worker had paid for counts as paid, though its second run found it in the store
     assert stored(tmp_path / "dask") <= found.ledger.calls
+    assert any("was lost, and search/" in note for note in found.notes)
     assert all(trial.performance is not None for _, trial in found.tried)
     # the same architecture with the same draws scores the same wherever it ran
 
@@ -236,15 +238,3 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path, monkeypatch):
     draws = {identify(option, trial): trial.parts for option, trial in serial.tried}
     shared = [draws[key] == trial.parts for option, trial in found.tried if (key := identify(option, trial)) in draws]
     assert shared and all(shared)
-
-
-def test_what_dask_gives_up_has_failed_and_a_lost_cluster_ends_the_search():
-    from distributed import KilledWorker
-
-    job, dead, lost = EvalJob("k", None, TaskSpec("t")), Future(), Future()
-    found, other = _convert_dask_future(job, dead), _convert_dask_future(job, lost)
-    dead.set_exception(KilledWorker("task", SimpleNamespace(address="tcp://x"), 3))
-    lost.set_exception(CancelledError())
-    assert "given up by Dask: Attempted to run task" in found.result(timeout=0).error
-    with pytest.raises(SearchError, match=r"cluster is lost \(CancelledError\)"):
-        other.result(timeout=0)
