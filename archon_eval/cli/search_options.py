@@ -109,6 +109,7 @@ def _add_where(command: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--prices", help="a price file")
     where.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
+    add_shard_options(where)
     where.add_argument(
         "--dask",
         metavar="ADDRESS",

@@ -1,4 +1,4 @@
-"""Shards share one budget: together they never spend more than its limits, and all of it as far as worst cases allow."""
+"""Shards share one budget: they never spend more than its limits, and all of it as far as worst cases allow."""
 
 import queue
 import random
@@ -13,7 +13,7 @@ import pytest
 
 from archon_eval.errors import BudgetError
 from archon_eval.models.budget import CallLimits, ResourceUsage, reserve
-from archon_eval.models.shared_budget import LeaseLedger, LeasedBudget
+from archon_eval.models.shared_budget import LeasedBudget, LeaseLedger
 
 
 class Office:
