@@ -1,4 +1,4 @@
-"""Shards on a cluster's workers, which are other users with folders of their own, leave one log and share one budget."""
+"""Shards on a cluster's workers, users with folders of their own, leave one log and share one budget."""
 
 import os
 import signal

@@ -19,7 +19,7 @@ ARCHITECTURE = {
 
 def test_a_divided_job_has_the_result_of_the_whole_and_spends_its_budget(tmp_path: Path) -> None:
     task = EvalTask("archon_eval/math", (("sample", True), ("n", 8)))
-    ids = ("alg-01", "alg-02", "alg-03", "alg-04", "alg-05")
+    ids = ("cnt-02", "cnt-08", "geo-03", "geo-10", "num-11")
     store = (("store", str(tmp_path / "calls.db")),)
     job = EvalJob("search/1", ARCHITECTURE, task, ids, epochs=2, solver_args=store, log_dir=str(tmp_path / "parts"))
     with local(2) as run:
