@@ -59,31 +59,34 @@ class JobSplitter:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _finish(self, job: EvalJob, parts: Sequence[EvalJob], results: list[EvalResult], folder: str) -> EvalResult:
-        paid_before = 0
-        dollars_before: list[float | None] = []
+        earlier: list[EvalResult] = []
+        """Of parts that were run again, with what the first run of each had paid."""
         for number, part in enumerate(parts):
-            calls, dollars = _find_left(job, results)
+            calls, dollars = _find_left(job, parts, results)
             is_used_up = any(_USED_UP in why for why in results[number].failed.values())
             if not is_used_up or calls == 0 or dollars == 0:
                 continue
             again = replace(part, key=f"{part.key} again", max_calls=calls, max_dollars=dollars, log_dir=folder)
-            first, results[number] = results[number], self._submit(again).result()
-            paid_before += first.calls
-            dollars_before.append(first.dollars)
+            results[number] = self._submit(again).result()
+            earlier.append(results[number])
         if broken := next((result for result in results if not result.log), None):
+            counted = [result.count_reused_as_paid() if result in earlier else result for result in results]
+            calls_paid = sum(result.calls for result in counted)
             return replace(
-                broken,
-                key=job.key,
-                calls=sum(result.calls for result in results) + paid_before,
-                dollars=sum_dollars([*(result.dollars for result in results), *dollars_before]),
+                broken, key=job.key, calls=calls_paid, dollars=sum_dollars(result.dollars for result in counted)
             )
-        result = join_logs(job, [result.log for result in results])
+        whole = join_logs(job, [result.log for result in results])
+        paid = [result.count_reused_as_paid() for result in earlier]
+        calls_before = sum(after.calls - result.calls for after, result in zip(paid, earlier, strict=True))
+        again_dollars = sum_dollars(result.dollars for result in earlier)
+        paid_dollars = sum_dollars(result.dollars for result in paid)
+        unknown = None in (whole.dollars, again_dollars, paid_dollars)
         return replace(
-            result,
-            calls=result.calls + paid_before,
-            reused=max(0, result.reused - paid_before),
-            dollars=sum_dollars([result.dollars, *dollars_before]),
-            seconds=max(part.seconds for part in results),
+            whole,
+            calls=whole.calls + calls_before,
+            reused=whole.reused - calls_before,
+            dollars=None if unknown else (whole.dollars or 0) + (paid_dollars or 0) - (again_dollars or 0),
+            seconds=max(result.seconds for result in results),
         )
 
 
@@ -109,12 +112,21 @@ def divide(job: EvalJob, shards: int) -> list[EvalJob]:
     return [job] if any(part.max_calls == 0 for part in parts) else parts
 
 
-def _find_left(job: EvalJob, results: Sequence[EvalResult]) -> tuple[int | None, float | None]:
-    """Calls and dollars of a job's limits that are not spent; None where there is no limit."""
-    calls = None if job.max_calls is None else max(0, job.max_calls - sum(result.calls for result in results))
-    spent = sum_dollars(result.dollars for result in results)
-    dollars = None if job.max_dollars is None else 0.0 if spent is None else max(0.0, job.max_dollars - spent)
-    return calls, dollars
+def _find_left(
+    job: EvalJob, parts: Sequence[EvalJob], results: Sequence[EvalResult]
+) -> tuple[int | None, float | None]:
+    """Calls and dollars of a job's limits that are not spent; None where there is no limit.
+
+    What failed answers took is unknown, so a part with some has taken all that it might.
+    """
+    pairs = list(zip(parts, results, strict=True))
+    calls = sum(part.max_calls or 0 if result.lost else result.calls for part, result in pairs)
+    dollars = [part.max_dollars if result.lost else result.dollars for part, result in pairs]
+    spent = sum_dollars(dollars)
+    return (
+        None if job.max_calls is None else max(0, job.max_calls - calls),
+        None if job.max_dollars is None else 0.0 if spent is None else max(0.0, job.max_dollars - spent),
+    )
 
 
 def join_logs(job: EvalJob, logs: Sequence[str]) -> EvalResult:

@@ -1,5 +1,6 @@
 """An eval of a search that several workers share has the result of one worker."""
 
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 
 from archon_eval.errors import DataError
-from archon_eval.runs.eval_worker import EvalJob, EvalTask
+from archon_eval.runs.eval_worker import EvalJob, EvalResult, EvalTask
 from archon_eval.runs.executors import local
 from archon_eval.runs.split_jobs import JobSplitter, divide
 
@@ -35,9 +36,31 @@ def test_a_divided_job_has_the_result_of_the_whole_and_spends_its_budget(tmp_pat
         assert [*Path(divided.log).parent.iterdir()] == [Path(divided.log)]
         assert log.results and other.results and log.results.scores == other.results.scores
         assert [(s.id, s.epoch) for s in log.samples or ()] == [(s.id, s.epoch) for s in other.samples or ()]
-        tight = replace(job, key="search/2", first_epoch=5, max_calls=20, log_dir=str(tmp_path / "tight"))
-        short = JobSplitter(run, 2)(tight).result()
-        assert 17 < short.calls <= 20 and short.failed
+
+
+def test_a_part_that_used_up_its_share_has_what_others_left(tmp_path: Path) -> None:
+    """Two parts of a job with 20 calls: one needs 12 of its 10, the other has 4 of its 10 left."""
+    made: dict[str, EvalJob] = {}
+
+    def submit(job: EvalJob) -> "Future[EvalResult]":
+        made[job.key] = job
+        needed = 12 if 1 in job.questions else 6
+        fits = job.max_calls is None or needed <= job.max_calls or "again" in job.key
+        done: Future[EvalResult] = Future()
+        if fits:
+            done.set_result(EvalResult(job.key, calls=2 if "again" in job.key else needed, reused=10, error="no log"))
+        else:
+            done.set_result(EvalResult(job.key, failed={"1": "BudgetError: the limit is used up"}, lost=2, error="x"))
+        return done
+
+    job = EvalJob("trial", {}, EvalTask("archon_eval/math"), (1, 2), max_calls=20, log_dir=str(tmp_path))
+    result = JobSplitter(submit, 2)(job).result()
+    assert {key: job.max_calls for key, job in made.items()} == {
+        "trial part 1 of 2": 10,
+        "trial part 2 of 2": 10,
+        "trial part 1 of 2 again": 4,
+    }
+    assert result.calls == 2 + 10 + 6  # the first run of the part had paid what the second found in the store
 
 
 def test_a_task_of_lm_eval_is_not_divided() -> None:
