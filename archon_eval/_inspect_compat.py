@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inspect_ai._control.pause import wait_generate_dispatch as wait_generate_dispatch
     from inspect_ai._eval.loader import load_task_spec as load_task_spec
     from inspect_ai._eval.run import eval_run as eval_run
+    from inspect_ai._eval.task.results import eval_results as eval_results
     from inspect_ai._eval.task.run import TaskRunOptions as TaskRunOptions
     from inspect_ai._sentinel._context import is_agent_generate as is_agent_generate
     from inspect_ai._util.config import parse_cli_args as parse_cli_args
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from inspect_ai._util.registry import registry_find as registry_find
     from inspect_ai._util.registry import registry_lookup as registry_lookup
     from inspect_ai._util.registry import registry_params as registry_params
+    from inspect_ai._util.registry import registry_unqualified_name as registry_unqualified_name
     from inspect_ai._util.retry import report_http_retry as report_http_retry
     from inspect_ai._util.working import sample_wait as sample_wait
     from inspect_ai.event import ModelEvent
     from inspect_ai.hooks._hooks import get_all_hooks as get_all_hooks
+    from inspect_ai.log._log import eval_error as eval_error
     from inspect_ai.log._refusal import report_refusal as report_refusal
     from inspect_ai.log._samples import ActiveSample as ActiveSample
     from inspect_ai.log._samples import sample_active as sample_active
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from inspect_ai.model._providers.openai_completions import (
         completion_params_completions as completion_params_completions,
     )
+    from inspect_ai.scorer._scorer import unique_scorer_name as unique_scorer_name
     from inspect_ai.solver._chain import unroll as unroll
     from inspect_ai.solver._task_state import sample_state as sample_state
     from inspect_ai.util import _concurrency
@@ -83,6 +87,8 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "completion_params_completions": "inspect_ai.model._providers.openai_completions:completion_params_completions",
     "construct_type": "openai._models:construct_type",
     "ensure_entry_points": "inspect_ai._util.entrypoints:ensure_entry_points",
+    "eval_error": "inspect_ai.log._log:eval_error",
+    "eval_results": "inspect_ai._eval.task.results:eval_results",
     "eval_run": "inspect_ai._eval.run:eval_run",
     "generate_config_override_for_attempt": (
         "inspect_ai.model._generate_overrides:generate_config_override_for_attempt"
@@ -99,12 +105,14 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "registry_find": "inspect_ai._util.registry:registry_find",
     "registry_lookup": "inspect_ai._util.registry:registry_lookup",
     "registry_params": "inspect_ai._util.registry:registry_params",
+    "registry_unqualified_name": "inspect_ai._util.registry:registry_unqualified_name",
     "report_http_retry": "inspect_ai._util.retry:report_http_retry",
     "report_refusal": "inspect_ai.log._refusal:report_refusal",
     "sample_active": "inspect_ai.log._samples:sample_active",
     "sample_state": "inspect_ai.solver._task_state:sample_state",
     "sample_wait": "inspect_ai._util.working:sample_wait",
     "set_active_generate_config": "inspect_ai.model._generate_config:set_active_generate_config",
+    "unique_scorer_name": "inspect_ai.scorer._scorer:unique_scorer_name",
     "unroll": "inspect_ai.solver._chain:unroll",
     "use_model_event_sink": "inspect_ai.model._model:use_model_event_sink",
     "wait_generate_dispatch": "inspect_ai._control.pause:wait_generate_dispatch",
@@ -271,6 +279,34 @@ class ReplacedTask:
         """As Inspect finds it."""
         name = self.task.registry_name or self.task.name
         return f"{self.file}@{name}" if self.file else str(name)
+
+
+def watch_command(
+    change_options: Callable[[dict[str, Any]], dict[str, Any]],
+    on_task: Callable[[Any], None],
+    on_log: Callable[[Any], None],
+) -> None:
+    """For the process of a command that runs `inspect eval`: change what Inspect's own parser made of its words.
+
+    Args:
+        change_options: the arguments of `inspect_ai.eval`, as they are to be instead.
+        on_task: called with Inspect's `TaskRunOptions` before a task runs.
+        on_log: called with each log that `inspect_ai.eval` returns.
+    """
+    command, runner = import_module("inspect_ai._cli.eval"), import_module("inspect_ai._eval.run")
+    run_eval, run_task = command.eval, runner.task_run
+
+    def run_changed(**options: Any) -> Any:
+        logs = run_eval(**change_options(options))
+        for log in logs:
+            on_log(log)
+        return logs
+
+    async def run_watched(options: Any, *args: Any, **kwargs: Any) -> Any:
+        on_task(options)
+        return await run_task(options, *args, **kwargs)
+
+    vars(command)["eval"], vars(runner)["task_run"] = run_changed, run_watched
 
 
 def resolve_config(model: "Model", config: "GenerateConfig") -> "GenerateConfig":

@@ -18,7 +18,7 @@ from typing import TextIO
 from archon_eval import __version__
 from archon_eval._notes import print_notes_plainly
 from archon_eval._signals import interrupt_on_sigterm
-from archon_eval.cli import ablate, architectures, report, search, store, tools
+from archon_eval.cli import ablate, architectures, eval, report, search, store, tools
 from archon_eval.cli.commands import CommandParser
 from archon_eval.errors import ArchonError, sanitize_text
 from archon_eval.models.store_address import refuse_passwords
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"archon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (architectures, tools, search, report, store, ablate):
+    for group in (architectures, tools, eval, search, report, store, ablate):
         group.add(commands)
     return parser
 

@@ -18,9 +18,15 @@ RunCommand = Callable[[argparse.Namespace], int]
 class CommandParser(argparse.ArgumentParser):
     """A parser that names the nearest legal option, command or choice where it is given an unknown one."""
 
+    keeps_other_words = False
+    """Whether what it does not know is another command's, and goes to `words`, in its order."""
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse's own; each command refuses what it does not know, of which the parser above knows no options."""
         found, others = super().parse_known_args(args, namespace)
+        if self.keeps_other_words:
+            found.words = others
+            return found, []
         for word in others:
             name = word.partition("=")[0]
             if name.startswith("-"):
@@ -36,7 +42,7 @@ class CommandParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"unknown choice {value!r}{hint}")
 
 
-def add_command(commands: Any, name: str, summary: str, *, run: RunCommand | None = None) -> argparse.ArgumentParser:
+def add_command(commands: Any, name: str, summary: str, *, run: RunCommand | None = None) -> CommandParser:
     """Add a command with its help.
 
     Args:
@@ -46,7 +52,7 @@ def add_command(commands: Any, name: str, summary: str, *, run: RunCommand | Non
         run: takes the options and returns the exit code; none for a group of further commands.
     """
     description = f"{summary[0].upper()}{summary[1:]}."
-    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
+    command: CommandParser = commands.add_parser(name, help=summary, description=description)
     if run is not None:
         command.set_defaults(run=run)
     return command

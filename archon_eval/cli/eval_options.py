@@ -18,6 +18,24 @@ def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs
     command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
     command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+    add_shard_options(command)
+    add_dask_option(command)
+
+
+def add_shard_options(command: Any) -> None:
+    """The options that say in how many processes an eval runs."""
+    command.add_argument(
+        "--shards",
+        type=_parse_count,
+        default=1,
+        metavar="N",
+        help="processes that share an eval's questions (%(default)s)",
+    )
+
+
+def add_dask_option(command: Any) -> None:
+    """The option that has shards run on a cluster."""
+    command.add_argument("--dask", metavar="ADDRESS", help="an existing Dask cluster, for the shards")
 
 
 def add_harness_option(command: Any) -> None:
@@ -41,6 +59,8 @@ def build_eval(options: argparse.Namespace) -> Any:
         epochs=options.epochs,
         seconds=options.time_limit,
         door=options.door,
+        shards=options.shards,
+        dask=options.dask,
     )
 
 

@@ -92,10 +92,19 @@ def _parse_gate_options(options: argparse.Namespace) -> tuple[Any, Any]:
     if (options.log is None) == (options.task is None):
         raise DataError("give a finished log, or --task to run one")
     run = options.task_args, options.solver_args, options.model_role, options.door, options.epochs, options.time_limit
-    if options.log is not None and (*run, options.harness) != ([], [], [], "auto", 1, inf, "inspect"):
+    if options.log is not None and (*run, options.harness, options.shards) != (
+        [],
+        [],
+        [],
+        "auto",
+        1,
+        inf,
+        "inspect",
+        1,
+    ):
         raise DataError(
-            "-T, -S, --model-role, --door, --epochs, --time-limit and --harness are of a run with --task, not of a "
-            "finished log"
+            "-T, -S, --model-role, --door, --epochs, --time-limit, --shards, --dask and --harness are of a run with "
+            "--task, not of a finished log"
         )
     limits = GateThresholds(
         margin=options.margin, detect=options.detect, confidence=options.confidence, power=options.power

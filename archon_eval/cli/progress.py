@@ -16,10 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from archon_eval.runs.progress import EvalProgress, EvalProgressCallback, Spend
-from archon_eval.runs.run_eval import Eval
 
 if TYPE_CHECKING:
     from archon_eval.models.budget import CallLimits
@@ -135,6 +134,15 @@ def _format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class HasLimits(Protocol):
+    """An eval, as far as progress needs it."""
+
+    @property
+    def limits(self) -> "CallLimits":
+        """Of its budget."""
+        ...
+
+
 class EvalSeries:
     """Evals that run one after the other, as one progress over the answers to all their questions.
 
@@ -146,7 +154,7 @@ class EvalSeries:
         self._unit = "questions" if epochs == 1 else "answers"
         self._started, self._answers_per_eval, self._finished, self._current = 0, 0, EvalProgress(), EvalProgress()
 
-    def start_eval(self, stage: str, eval: Eval) -> EvalProgressCallback:
+    def start_eval(self, stage: str, eval: "HasLimits") -> EvalProgressCallback:
         """The next eval begins; returns the callback that is to be called with how far it is."""
         self._finished, self._current = self._finished.add(self._current), EvalProgress()
         self._started += 1

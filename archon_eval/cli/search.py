@@ -65,13 +65,15 @@ def _run_here(options: argparse.Namespace, start: Path | None = None) -> int:
     console = Console(stderr=options.json)
     folder = options.output.absolute()
     try:
-        with dask(options.dask) if options.dask else local(options.workers) as runs, Bar("search", options.json) as bar:
+        processes = max(options.workers, options.shards)
+        with dask(options.dask) if options.dask else local(processes) as runs, Bar("search", options.json) as bar:
             result = search(
                 settings,
                 folder,
                 runs,
                 workers=options.workers,
                 log_dir=options.log_dir,
+                shards=options.shards,
                 on_progress=lambda step: bar(convert_progress(step)),
             )
     except KeyboardInterrupt:

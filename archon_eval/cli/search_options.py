@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
-from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option
+from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option, add_shard_options
 
 
 def add_search_options(command: argparse.ArgumentParser) -> None:
@@ -109,6 +109,7 @@ def _add_where(command: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--prices", help="a price file")
     where.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
+    add_shard_options(where)
     where.add_argument(
         "--dask",
         metavar="ADDRESS",

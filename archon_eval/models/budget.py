@@ -11,6 +11,7 @@ them, it is a BudgetError. So concurrency never overspends, and what is left is 
 
 import math
 import re
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -76,6 +77,10 @@ class CallLimits:
 LIMIT_NAMES = tuple(f.name for f in fields(CallLimits))
 
 
+RESERVING = threading.RLock()
+"""Held while a budget is looked at and changed: processes that share one hear of each other in a thread of its own."""
+
+
 @dataclass(slots=True, eq=False)
 class Budget:
     """Limits and how much of them is spent; any number of evals may share one, one after the other or at once."""
@@ -93,14 +98,29 @@ class Budget:
         Raises:
             BudgetError: it would not fit even without them.
         """
-        if limit := self.limits.find_exceeded(self.spent.add(worst)):
+        spent = self.measure_spent()
+        if limit := self.limits.find_exceeded(spent.add(worst)):
             raise BudgetError(
                 f"the {self.name}'s limit of {_format_limit(limit, getattr(self.limits, limit))} is used up: "
-                f"{_format_limit(limit, getattr(self.spent, limit))} spent, and the next call may take "
+                f"{_format_limit(limit, getattr(spent, limit))} spent, and the next call may take "
                 f"{_format_limit(limit, getattr(worst, limit))}. Raise the limit and run again; replies that are in a "
                 "call store (store=PATH) are not paid anew"
             )
-        return self.limits.find_exceeded(self.spent.add(self.reserved).add(worst)) is not None
+        return not self.has_room(self.spent.add(self.reserved).add(worst))
+
+    def measure_spent(self) -> ResourceUsage:
+        """What is spent, by whoever shares the budget."""
+        return self.spent
+
+    def has_room(self, amount: ResourceUsage) -> bool:
+        """Whether so much may be spent and reserved at once."""
+        return self.limits.find_exceeded(amount) is None
+
+    def settle(self, worst: ResourceUsage, taken: ResourceUsage) -> None:
+        """A call that had reserved its worst case has taken so much."""
+        self.reserved = self.reserved.add(worst, -1)
+        self.spent = self.spent.add(taken)
+        self.wake_next()
 
     def wake_next(self) -> None:
         """Let the call that has waited longest look again."""
@@ -131,15 +151,12 @@ async def reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> AsyncItera
         BudgetError: a limit is reached.
     """
     try:
-        while blocking := _find_blocking(budgets, worst):
+        while blocking := _try_to_reserve(budgets, worst):
             await blocking.wait()
     except BaseException:  # who leaves may have been the one woken, by any of them
         for budget in budgets:
             budget.wake_next()
         raise
-    for budget in budgets:
-        budget.reserved = budget.reserved.add(worst)
-        budget.wake_next()
     taken = worst
 
     def settle(amount: ResourceUsage) -> None:
@@ -149,15 +166,21 @@ async def reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> AsyncItera
     try:
         yield settle
     finally:
+        with RESERVING:
+            for budget in budgets:
+                budget.settle(worst, taken)
+
+
+def _try_to_reserve(budgets: Sequence[Budget], worst: ResourceUsage) -> Budget | None:
+    """Reserve the worst case in all budgets; where one has no room for it now, in none: that one."""
+    with RESERVING:
+        blocking = [budget for budget in budgets if budget.has_to_wait(worst)]
+        if blocking:
+            return blocking[0]
         for budget in budgets:
-            budget.reserved = budget.reserved.add(worst, -1)
-            budget.spent = budget.spent.add(taken)
+            budget.reserved = budget.reserved.add(worst)
             budget.wake_next()
-
-
-def _find_blocking(budgets: Sequence[Budget], worst: ResourceUsage) -> Budget | None:
-    blocking = [budget for budget in budgets if budget.has_to_wait(worst)]
-    return blocking[0] if blocking else None
+    return None
 
 
 def estimate_worst_case(call: Call, prices: PriceTable | None, bounded: bool = True) -> ResourceUsage:

@@ -34,6 +34,7 @@ from archon_eval.models.inspect_client import InspectClient
 from archon_eval.models.open_store import open_store
 from archon_eval.models.prices import Price, PriceTable, load_prices
 from archon_eval.models.recording import Recording
+from archon_eval.models.shared_budget import open_eval_budget
 from archon_eval.models.store_address import STORE_VARIABLE, refuse_password
 from archon_eval.models.store_base import Store
 from archon_eval.models.store_entry import CallKey, build_call_key
@@ -99,7 +100,7 @@ class ModelClient:
         self._recording = Recording(store) if policy == "replay" and store is not None else None
         self._budgets: tuple[Budget, ...] = ()
         if self.allowance.is_limited:
-            self._budgets = (Budget(self.allowance.eval, "eval"), *self.allowance.shared)
+            self._budgets = (open_eval_budget(self.allowance.eval), *self.allowance.shared)
         self._in_flight: dict[bytes, _InFlight] = {}
         self._recorded: set[bytes] = set()
         self._price_cache: dict[str, Price | None] = {}

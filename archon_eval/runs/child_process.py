@@ -66,13 +66,22 @@ class ChildProcess:
 
     def ask(self, line: str) -> str:
         """The line with which it answers a line; empty if it ends before."""
-        assert self._process.stdin and self._process.stdout
+        return self.read_line() if self.send(line) else ""
+
+    def send(self, line: str) -> bool:
+        """Give it a line; False where it has ended."""
+        assert self._process.stdin
         try:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except BrokenPipeError:
-            return ""
+        except (BrokenPipeError, ValueError):  # its end, or ours is closed
+            return False
+        return True
+
+    def read_line(self) -> str:
+        """The next line of its standard output; empty if it ends before."""
+        assert self._process.stdout
+        answer = self._process.stdout.readline()
         return answer.decode() if answer.endswith(b"\n") else ""
 
     def wait(self, seconds: float | None = None) -> bool:

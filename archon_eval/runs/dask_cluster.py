@@ -9,11 +9,12 @@ calls. Each call goes to one worker that is chosen here, so that a lost worker's
 futures raise WorkerLostError, and whoever asked decides whether they may run again.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -32,8 +33,30 @@ OTHERS_WAIT_SECONDS = 5.0
 """How long they wait for another where none that is there can run them."""
 CLOSE_SECONDS = 5.0
 """How long the end waits for workers to tidy up; they do it by themselves later."""
+EXCHANGE_SECONDS = 0.2
+"""Between two times that messages of a call are fetched."""
 MAX_AT_ONCE = 64
 """Workers that are asked at once."""
+
+
+class MessageBox:
+    """Messages to and from a call while it runs; they take up to EXCHANGE_SECONDS."""
+
+    def __init__(self, on_message: Callable[[Mapping[str, Any]], None]) -> None:
+        """
+        Args:
+            on_message: called with what the call says, in one thread.
+        """
+        self.on_message = on_message
+        self._outbox: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Tell the call, from any thread."""
+        self._outbox.put(message)
+
+    def take(self) -> list[Mapping[str, Any]]:
+        """What is to be sent."""
+        return [self._outbox.get() for _ in range(self._outbox.qsize())]
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,8 @@ class RemoteCall:
     """Unpacked in the folder in which the function runs."""
     log_dir: str = "logs"
     """The path or address where the files go that come back; what it returns names them there."""
+    messages: MessageBox | None = None
+    """Where it is to be told something while it runs, or to say something."""
 
 
 @dataclass(frozen=True)
@@ -275,12 +300,43 @@ class DaskCluster:
         while True:
             if call.bundle.digest not in worker.bundles:
                 self._send_bundle(worker, call.bundle)
-            reply = self._ask(
-                worker, "run", bundle=call.bundle.digest, function=call.function, args=dict(call.args), key=call.key
-            )
+            id = uuid4().hex
+            with self._exchange(worker, id, call.messages):
+                reply = self._ask(
+                    worker, "run", bundle=call.bundle.digest, function=call.function, args=dict(call.args), call=id
+                )
             if reply["has_bundle"]:
+                if call.messages is not None:
+                    for message in reply["messages"]:
+                        call.messages.on_message(message)
                 return self._take_files(worker, call, reply)
             worker.bundles.clear()  # it was idle for long, and has tidied up
+
+    @contextmanager
+    def _exchange(self, worker: _Worker, id: str, box: MessageBox | None) -> Iterator[None]:
+        """Within the context messages go to and fro."""
+        if box is None:
+            yield
+            return
+        ended = threading.Event()
+
+        def run() -> None:
+            kept: list[Mapping[str, Any]] = []
+            while not ended.wait(EXCHANGE_SECONDS):
+                kept += box.take()
+                said = self._connection.exchange(worker.address, {"call": id, "messages": kept})
+                if said is not None:
+                    kept = []
+                    for message in said:
+                        box.on_message(message)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _send_bundle(self, worker: _Worker, bundle: FileBundle) -> None:
         for offset in range(0, len(bundle.data), CHUNK_BYTES):

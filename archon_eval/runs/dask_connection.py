@@ -27,6 +27,7 @@ POLL_SECONDS = 0.5
 LOST_SECONDS = 30.0
 """How long the scheduler may be away."""
 _ANSWER = "__import__('archon_eval.runs.dask_worker', fromlist=['answer']).answer(request)"
+_EXCHANGE = "__import__('archon_eval.runs.dask_worker', fromlist=['exchange']).exchange(request)"
 _PROBE = "(lambda names: (exec(source, names), names['probe'](packages))[1])({})"
 
 
@@ -93,6 +94,17 @@ class DaskConnection:
         if "lost" in reply:
             raise WorkerLostError(f"the Dask worker {worker}: {reply['lost']}")
         return reply
+
+    def exchange(self, worker: str, request: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+        """What `archon_eval.runs.dask_worker.exchange` says on a worker, whose threads may all be at work; None where
+        the call does not run there, or nothing was heard."""
+        names = {"request": pickle.dumps(dict(request))}
+        try:
+            replies = self._client.run(eval, _EXCHANGE, names, workers=[worker], on_error="return")
+        except Exception:  # noqa: BLE001 (Dask's own: whoever waits for the call hears of a lost worker)
+            return None
+        reply = replies.get(worker)
+        return pickle.loads(reply) if isinstance(reply, bytes) else None
 
     def _evaluate(self, worker: str, expression: str, names: Mapping[str, Any], is_lost: Callable[[], bool]) -> Any:
         from distributed import KilledWorker

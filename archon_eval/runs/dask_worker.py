@@ -51,7 +51,17 @@ class _Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@dataclass
+class _Mailbox:
+    """Messages of a call that runs."""
+
+    process: WorkerProcess
+    outgoing: list[Mapping[str, Any]] = field(default_factory=list)
+
+
 _SESSIONS: dict[str, _Session] = {}
+_MAILBOXES: dict[str, _Mailbox] = {}
+"""Call -> its messages."""
 _LOCK = threading.Lock()
 
 
@@ -68,6 +78,20 @@ def answer(request: bytes) -> bytes:
     except Exception as exc:  # noqa: BLE001 (a full disk, say: the driver must hear of it)
         reply = {"lost": f"{type(exc).__name__}: {exc}"}
     return pickle.dumps({"instance": INSTANCE, **reply})
+
+
+def exchange(request: bytes) -> bytes:
+    """Give messages to a call that runs here and take those that it has sent since; on the worker's own thread."""
+    asked = pickle.loads(request)
+    mailbox = _MAILBOXES.get(asked["call"])
+    if mailbox is None:  # it has not begun, or has ended: its reply has the rest
+        return pickle.dumps(None)
+    for message in asked["messages"]:
+        mailbox.process.send(message)
+    count = len(mailbox.outgoing)
+    taken = mailbox.outgoing[:count]
+    del mailbox.outgoing[:count]
+    return pickle.dumps(taken)
 
 
 def _prepare(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,10 +121,13 @@ def _run(asked: Mapping[str, Any]) -> dict[str, Any]:
         args = replace_texts(asked["args"], {BUNDLE_MARK: str(bundle), FOLDER_MARK: str(folder)})
         try:
             with _use_process(session, asked["bundle"], bundle) as process, _end_when_unwanted(process):
-                value = process.call(asked["function"], args)
+                mailbox = _MAILBOXES[asked["call"]] = _Mailbox(process)
+                value = process.call(asked["function"], args, mailbox.outgoing.append)
         except WorkerLostError as exc:
             shutil.rmtree(folder, ignore_errors=True)
             return {"lost": str(exc)}
+        finally:
+            _MAILBOXES.pop(asked["call"], None)
         files, left = [], CHUNK_BYTES
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             with path.open("rb") as stream:
@@ -110,7 +137,8 @@ def _run(asked: Mapping[str, Any]) -> dict[str, Any]:
         value = replace_texts(value, {str(folder): FOLDER_MARK, str(bundle): BUNDLE_MARK})
         if sum(size for _, size, _ in files) == CHUNK_BYTES - left:
             shutil.rmtree(folder, ignore_errors=True)
-        return {"has_bundle": True, "value": value, "files": files, "folder": folder.name}
+        more = {"messages": mailbox.outgoing, "files": files, "folder": folder.name}
+        return {"has_bundle": True, "value": value, **more}
 
 
 def _read(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import runpy
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
@@ -26,12 +28,11 @@ from archon_eval.runs.answer_usage import read_answer_usage
 from archon_eval.runs.child_process import LOG_GRACE_SECONDS, follow_parent
 
 
-def register_progress_hook(path: str) -> None:
-    """Register with Inspect, for this process, the hook that writes the file."""
+def register_progress_hook(on_event: Callable[[Mapping[str, Any]], None]) -> None:
+    """Register with Inspect, for this process, the hook that tells how far an eval is."""
 
     def write(**event: Any) -> None:
-        with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123  called often, and writes a line at a time
-            file.write(json.dumps(event) + "\n")
+        on_event(event)
 
     @hooks("archon_progress", "")
     class ProgressHook(Hooks):
@@ -46,6 +47,12 @@ def register_progress_hook(path: str) -> None:
             write(calls=usage.calls, reused=usage.reused_calls, dollars=paid, failed=failed)
 
 
+def append_event(path: str, event: Mapping[str, Any]) -> None:
+    """Write an event into the file."""
+    with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123  called often, and writes a line at a time
+        file.write(json.dumps(event) + "\n")
+
+
 def interrupt_main_thread() -> None:
     """Ends an eval whose parent is gone."""
     _thread.interrupt_main()
@@ -57,7 +64,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
     interrupt_on_sigterm()
     follow_parent(interrupt_main_thread)
-    register_progress_hook(sys.argv[1])
+    register_progress_hook(partial(append_event, sys.argv[1]))
     sys.argv = ["inspect", *sys.argv[2:]]
     with print_notes_plainly():
         runpy.run_module("inspect_ai", run_name="__main__")

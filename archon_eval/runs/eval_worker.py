@@ -237,7 +237,7 @@ def run_job(job: EvalJob) -> EvalResult:
         result = read_result(job, logs[0])
     except DataError as exc:  # it was paid for, and its log is all there is of it
         result = EvalResult(job.key, log=logs[0].location, error=f"{type(exc).__name__}: {exc}")
-    return replace(result, log=_rename_log(result.log, job.key))
+    return replace(result, log=rename_log(result.log, job.key))
 
 
 def _run_with_remote_logs(job: EvalJob) -> EvalResult:
@@ -357,7 +357,7 @@ def reread_scores(result: EvalResult, path: Path, task: TaskReference | None = N
     return replace(result, **{name: getattr(again, name) for name in names})
 
 
-def _rename_log(log: str, key: str) -> str:
+def rename_log(log: str, key: str) -> str:
     """The log's path with the name of its trial, which equal searches share; as it was where that is taken."""
     words = re.sub(r"[^\w.]+", "-", key, flags=re.ASCII).strip("-")[:100]
     path = Path(log)

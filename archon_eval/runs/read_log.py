@@ -32,6 +32,7 @@ from archon_eval.runs.read_lm_eval import (
     read_lm_eval_run,
 )
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
+from archon_eval.runs.shard_parts import SHARD_FOLDER
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
 from archon_eval.stats.metrics import ScoredAnswer
 
@@ -54,7 +55,8 @@ def find_logs(path: str | os.PathLike[str]) -> list[Path]:
         near = get_close_matches(place.name, [neighbour.name for neighbour in place.parent.glob("*")], n=1)
         hint = f"; did you mean {place.with_name(near[0])}?" if near else ""
         raise DataError(f"{place}: no such log or folder of logs{hint}")
-    logs = sorted(file for suffix in ("*.eval", "*_*_*.json") for file in place.rglob(suffix))
+    files = (file for suffix in ("*.eval", "*_*_*.json") for file in place.rglob(suffix))
+    logs = sorted(file for file in files if SHARD_FOLDER not in file.relative_to(place).parts)
     logs = [log for log in logs if not is_lm_eval_file(log)] + find_lm_eval_logs(place)
     if not logs:
         raise DataError(f"{place}: no Inspect log (*.eval) and no results of lm-eval (results_*.json) in this folder")

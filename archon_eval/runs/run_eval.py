@@ -45,6 +45,10 @@ class Eval:
     """How long it may take; Inspect tries a model that cannot be reached again and again."""
     door: DoorOption = "auto"
     """How the architecture answers, `archon_eval.runs.door`; `run_eval` chooses where it is `auto`."""
+    shards: int = 1
+    """Processes that share its questions, `archon_eval.runs.sharded_eval`."""
+    dask: str | None = None
+    """The address of the Dask cluster on which these run."""
 
     def __post_init__(self) -> None:
         if not self.task.strip() or self.task.startswith("-"):  # without a name Inspect runs every task it finds
@@ -125,6 +129,8 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise DataError(f"cannot write logs to {folder}: {exc.strerror or exc}") from exc
+    if eval.shards > 1 or eval.dask:
+        return _run_in_shards(eval, folder, on_progress)
     words, mark = eval.build_command(folder), token_hex(4)  # other evals may be writing there
     pattern = {"INSPECT_EVAL_LOG_FILE_PATTERN": f"{{task}}_{mark}_{{id}}", "INSPECT_LOG_FORMAT": "eval"}
     pattern["PYTHONUTF8"] = "1"  # Inspect cannot read a word of its command line that another locale could not decode
@@ -146,7 +152,7 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
         raise ArchonError(hide_secrets(text, words))
     logs = sorted(folder.glob(f"*_{mark}_*.eval"))
     if not logs:
-        hint = _suggest_task(eval.task) if NO_TASK_MESSAGE in printed else ""
+        hint = suggest_task(eval.task) if NO_TASK_MESSAGE in printed else ""
         text = f"{join_words(words)} failed{hint}:\n{HOOKS_BANNER.sub('', printed)}"
         raise ArchonError(hide_secrets(text.strip(), words))
     if len(logs) > 1:
@@ -156,7 +162,18 @@ def run_eval(eval: Eval, folder: Path, on_progress: EvalProgressCallback = lambd
     return logs[0]
 
 
-def _suggest_task(name: str) -> str:
+def _run_in_shards(eval: Eval, folder: Path, on_progress: EvalProgressCallback) -> Path:
+    from archon_eval.runs.sharded_eval import run_sharded
+
+    words = eval.build_command(folder)[2:]
+    done = run_sharded(words, shards=eval.shards, on_progress=on_progress, seconds=eval.seconds, dask=eval.dask)
+    if done.status == "cancelled":
+        raise KeyboardInterrupt
+    return Path(done.log)
+
+
+def suggest_task(name: str) -> str:
+    """A registered task of nearly that name, as the end of a sentence; empty where there is none."""
     from inspect_ai.util import registry_info
 
     from archon_eval._inspect_compat import registry_find

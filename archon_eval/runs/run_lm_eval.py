@@ -184,6 +184,8 @@ def run_lm_eval(plan: LmEval, folder: Path, on_progress: EvalProgressCallback = 
         ArchonError: nothing was written, and the end of what the command printed is in the message, without secrets;
             or it took too long.
     """
+    if plan.shards > 1 or plan.dask:
+        raise DataError(f"{'--dask' if plan.dask else '--shards'}: a task of lm-eval ({plan.task}) runs in one process")
     output = folder / f"{plan.task.replace('/', '-')}_{token_hex(4)}"  # other runs may be writing there
     try:
         output.mkdir(parents=True)

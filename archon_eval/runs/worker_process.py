@@ -10,7 +10,7 @@ Everything that a process paid for is in the call store, so a job whose process 
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -43,23 +43,38 @@ class WorkerProcess:
         """
         return EvalResult(**self.call(ANSWER_JOB, asdict(job)))
 
-    def call(self, function: str, args: Mapping[str, Any]) -> Any:
+    def call(
+        self,
+        function: str,
+        args: Mapping[str, Any],
+        on_message: Callable[[Mapping[str, Any]], None] = lambda message: None,
+    ) -> Any:
         """What a function returns that runs in the process, in its main thread.
 
         Args:
             function: `module:name` of a function of this package; it takes a mapping and returns what JSON can hold.
             args: the mapping, of what JSON can hold.
+            on_message: called with what the function sends meanwhile (`worker_loop.CHANNEL`).
 
         Raises:
             WorkerLostError: the process died, and the next call starts a new one; or the worker is closed.
         """
         with self._request_lock:
             process = self._ensure_started()
-            if line := process.ask(json.dumps({"function": function, "args": args})):
-                return json.loads(line)
+            line = process.ask(json.dumps({"function": function, "args": args}))
+            while line:
+                if "value" in (reply := json.loads(line)):
+                    return reply["value"]
+                on_message(reply["message"])
+                line = process.read_line()
             reason = process.describe_end()
             self._discard()
             raise WorkerLostError(f"a worker process {reason}")
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Tell the function that runs in the process, from any thread."""
+        if (process := self._process) is not None:
+            process.send(json.dumps({"message": message}))
 
     def _ensure_started(self) -> ChildProcess:
         with self._start_lock:

@@ -21,6 +21,9 @@ from archon_eval.sandbox.image import connect, get_default_image, require_image
 from archon_eval.sandbox.types import MEBI, AnyCase, ProgramRun, SandboxLimits
 from archon_eval.sandbox.worker import ProgramJob, Worker
 
+WORKERS_VARIABLE = "ARCHON_SANDBOX_WORKERS"
+"""Containers of a pool at most, where nobody says otherwise; several processes that share a machine divide its CPUs."""
+
 
 class ProgramRunner(Protocol):
     """Anything that runs programs on tests: `SandboxPool`, or `LocalRunner` for trusted code."""
@@ -47,12 +50,12 @@ class SandboxPool:
         """A pool that is opened by `async with`.
 
         Args:
-            workers: containers at most; by default one per CPU.
+            workers: containers at most; by default ARCHON_SANDBOX_WORKERS, or one per CPU.
             image: the image's tag; by default the sandbox's own.
             memory: upper bound of any program's memory limit, bytes.
             client: docker-py's client; by default one for `DOCKER_HOST` or the local socket.
         """
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or int(os.environ.get(WORKERS_VARIABLE) or 0) or os.cpu_count() or 1
         self.image = image or get_default_image()
         self.memory = memory
         self._client = client

@@ -22,6 +22,7 @@ from archon_eval.models.store_address import is_server
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.executors import DaskExecutor, SubmitEval
 from archon_eval.runs.log_folder import LogFolder
+from archon_eval.runs.split_jobs import JobSplitter
 from archon_eval.search.budget import BudgetLedger
 from archon_eval.search.choose_winner import choose_candidate, is_shown_better
 from archon_eval.search.config import SearchSettings
@@ -114,6 +115,7 @@ def search(
     *,
     workers: int = 1,
     log_dir: str | Path | None = None,
+    shards: int = 1,
     on_progress: Callable[[SearchProgress], None] = lambda progress: None,
 ) -> SearchResult:
     """Run a search in a folder, or go on with the one that is there.
@@ -123,12 +125,15 @@ def search(
         workers: how many trials are under way at once.
         log_dir: where the logs of evals go, a path or an address such as `s3://bucket/logs`; `folder/logs` where it is
             None.
+        shards: workers that share the questions of an eval.
         on_progress: told of every step.
 
     Raises:
         SandboxError: the space has programs to run, and none can be run here.
         SearchError: it cannot be run as asked, or the folder holds another search.
     """
+    if shards > 1 and (others := [task.name for task in settings.tasks if task.harness != "inspect"]):
+        raise SearchError(f"--shards {shards}: a task of lm-eval ({others[0]}) runs in one process")
     splits, digest, doors, facts = prepare_questions(settings)
     if not isinstance(run, DaskExecutor):  # whose workers are checked one by one
         check_requirements(list_required(settings))
@@ -147,8 +152,9 @@ def search(
         elif is_server(store):
             open_store(store).close()  # before a ranking that would fail in every eval
         with record_session(journal, settings):
+            submit = JobSplitter(run, shards) if shards > 1 else run
             scheduler = TrialScheduler(
-                settings, folder, journal, run=run, splits=splits, doors=doors, facts=facts, log_dir=logs.place
+                settings, folder, journal, run=submit, splits=splits, doors=doors, facts=facts, log_dir=logs.place
             )
             result = SearchRun(scheduler, journal, facts=facts, workers=workers, on_progress=on_progress).run()
             said = run.cluster.notes if isinstance(run, DaskExecutor) else ()
