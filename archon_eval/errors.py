@@ -105,6 +105,10 @@ class ContainerLostError(ArchonError):
     """A sandbox container died or went silent: its program is run again in a fresh one."""
 
 
+class HostLostError(SandboxError):
+    """A Docker daemon does not answer, or cannot start a container: its programs are run anew on another host."""
+
+
 class SearchError(ArchonError, ValueError):
     """A search that cannot be run as it was asked for."""
 

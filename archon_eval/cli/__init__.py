@@ -20,6 +20,7 @@ from archon_eval._notes import print_notes_plainly
 from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.cli import ablate, architectures, eval, report, search, store, tools
 from archon_eval.cli.commands import CommandParser
+from archon_eval.cli.eval_options import set_docker_hosts
 from archon_eval.errors import ArchonError, sanitize_text
 from archon_eval.models.store_address import refuse_passwords
 
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse_passwords(sys.argv[1:] if arguments is None else arguments)
         options = build_parser().parse_args(arguments)
         with print_notes_plainly():
+            set_docker_hosts(options)
             code = int(options.run(options))
     except BrokenPipeError:  # the reader, e.g. `| head`, has seen enough
         pass

@@ -1,6 +1,7 @@
 """The options of commands that run evals and read scores."""
 
 import argparse
+import os
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def add_eval_options(command: argparse.ArgumentParser, folder: Path = Path("logs
     command.add_argument("--epochs", type=_parse_count, default=1, help="answers per question (%(default)s)")
     command.add_argument("--time-limit", type=_parse_seconds, default=inf, metavar="SECONDS", help="of an eval (none)")
     command.add_argument("--log-dir", type=Path, default=folder, help="where logs go (%(default)s)")
+    add_docker_hosts_option(command)
     add_shard_options(command)
     add_dask_option(command)
 
@@ -73,6 +75,30 @@ def add_door_option(command: Any, default: str | None = None) -> None:
         help="the architecture in place of the task's own solver, or as the model that this asks (default: auto, the "
         "model wherever the solver would lose something)",
     )
+
+
+def add_docker_hosts_option(command: Any) -> None:
+    """The option that says where programs run; `set_docker_hosts` hands it on."""
+    command.add_argument(
+        "--docker-hosts",
+        metavar="A,B|FILE",
+        help="Docker daemons that run programs (unix://, tcp://, ssh://, local), separated by commas, or a file with "
+        "one per line (default: ARCHON_DOCKER_HOSTS, then DOCKER_HOST)",
+    )
+
+
+def set_docker_hosts(options: argparse.Namespace) -> None:
+    """Put the hosts into the environment, from where this process and the evals it starts take them.
+
+    Raises:
+        SandboxError: they have an unknown form.
+    """
+    if (text := getattr(options, "docker_hosts", None)) is not None:
+        from archon_eval.sandbox.hosts import HOSTS_VARIABLE, parse_docker_hosts
+
+        parse_docker_hosts(text, "--docker-hosts")
+        path = Path(text)
+        os.environ[HOSTS_VARIABLE] = str(path.resolve()) if "://" not in text and path.is_file() else text
 
 
 def _parse_count(text: str) -> int:

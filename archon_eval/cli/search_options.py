@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval._deprecated import warn_renamed_option
-from archon_eval.cli.eval_options import add_door_option, add_harness_option, add_metric_option, add_shard_options
+from archon_eval.cli.eval_options import (
+    add_docker_hosts_option,
+    add_door_option,
+    add_harness_option,
+    add_metric_option,
+    add_shard_options,
+)
 
 
 def add_search_options(command: argparse.ArgumentParser) -> None:
@@ -37,6 +43,7 @@ def _add_what(command: argparse.ArgumentParser) -> None:
     task.add_argument("--space", help="a preset (paper, paper-v1, paper-text, small, high-sample) or a YAML file")
     task.add_argument("--model-role", action="append", default=[], metavar="ROLE=MODEL", help="e.g. a judge")
     add_door_option(task)
+    add_docker_hosts_option(task)
 
 
 def _add_limits(command: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_door_option
+from archon_eval.cli.eval_options import add_docker_hosts_option, add_door_option
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import SimulationError, did_you_mean
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     demo.add_argument("--models", default="sim/pool", help="separated by commas, strongest first (default: simulated)")
     demo.add_argument("--small", action="store_true", help="few easy questions and short replies, for a small model")
     add_door_option(demo, "auto")
+    add_docker_hosts_option(demo)
     demo.add_argument("--log-dir", type=Path, default=Path("logs", "demo"), help="where the logs go (%(default)s)")
     demo.add_argument("--json", action="store_true", help="the figures as JSON, progress as JSON on stderr")
 
@@ -35,7 +36,9 @@ def add(commands: Any) -> None:
     build = add_command(actions, "build", "make sure its image is there", run=_build_sandbox)
     build.add_argument("--method", choices=("auto", "pull", "debootstrap"), default="auto", help="how (%(default)s)")
     build.add_argument("--mirror", help="the Debian mirror that debootstrap uses")
-    add_command(actions, "doctor", "what is missing, and what to do about it", run=_diagnose_sandbox)
+    doctor = add_command(actions, "doctor", "what is missing, and what to do about it", run=_diagnose_sandbox)
+    for command in (build, doctor):
+        add_docker_hosts_option(command)
 
 
 def _run_demo(options: argparse.Namespace) -> int:
@@ -97,20 +100,28 @@ def _print_agreement(
 
 
 def _build_sandbox(options: argparse.Namespace) -> int:
-    from archon_eval.sandbox.image import build_image
+    from archon_eval.sandbox.image import build_on_hosts, get_default_image
 
     with ProgressDisplay("sandbox build") as progress:
         progress(ProgressUpdate("making sure that the image is there"))
-        image = build_image(method=options.method, mirror=options.mirror)
-    print(image)
+        done = build_on_hosts(method=options.method, mirror=options.mirror)
+    print(get_default_image())
+    if len(done) > 1:
+        for host, what in done.items():
+            print(f"{'':8}{host}: {what}")
     return 0
 
 
 def _diagnose_sandbox(options: argparse.Namespace) -> int:
     from archon_eval.sandbox.doctor import diagnose
+    from archon_eval.sandbox.hosts import get_docker_hosts
 
-    findings = diagnose()
-    for finding in findings:
-        word = "ok" if finding.ok else "MISSING" if finding.required else "warning"
-        print(f"{word:8}{finding.subject}" + (f"\n{'':8}-> {finding.fix}" if finding.fix else ""))
-    return int(any(finding.required and not finding.ok for finding in findings))
+    hosts, failed = get_docker_hosts(), False
+    for host in hosts:
+        if len(hosts) > 1:
+            print(f"{host.name}:")
+        for finding in diagnose(host):
+            word = "ok" if finding.ok else "MISSING" if finding.required else "warning"
+            print(f"{word:8}{finding.subject}" + (f"\n{'':8}-> {finding.fix}" if finding.fix else ""), flush=True)
+            failed |= finding.required and not finding.ok
+    return int(failed)

@@ -11,6 +11,7 @@ so candidates are ordered by tests passed. `vote: {by: outputs}` needs the input
 
 import json
 
+from archon_eval.components.call_context import CallContext
 from archon_eval.types import Candidate, State
 
 TEST_CPU_SECONDS = 2.0
@@ -32,10 +33,11 @@ class CandidateProgramRunner:
 
         check_docker()
 
-    async def run(self, candidate: Candidate, state: State, compare: bool) -> list[bytes | None]:
+    async def run(self, candidate: Candidate, state: State, ctx: CallContext, *, compare: bool) -> list[bytes | None]:
         """What the candidate's program prints on each input; None where it fails, or, with `compare`, prints other
-        than the test says."""
+        than the test says. Of several Docker hosts, a note of the trace says which one ran it."""
         from archon_eval.sandbox import Case, ProgramVerdict, SandboxLimits, extract_program
+        from archon_eval.sandbox.hosts import get_docker_hosts
 
         pairs = [tuple(map(_encode_text, json.loads(test).values())) for test in state.tests]
         program = extract_program(candidate.text)
@@ -46,10 +48,13 @@ class CandidateProgramRunner:
             grade = await runner.run(
                 program,
                 cases,
-                limits=SandboxLimits(TEST_CPU_SECONDS * await self._shared.measure_time_factor(runner)),
+                limits=SandboxLimits(TEST_CPU_SECONDS),
+                time_factor="auto",
                 stop_at_first_failure=False,
                 keep_output=True,
             )
+        if len(get_docker_hosts()) > 1:
+            ctx.record_event("program_run", f"on {grade.host}, time limits x {grade.time_factor:g}", candidate.id)
         printed = [run.output if run.verdict is ProgramVerdict.ACCEPTED else None for run in grade.runs]
         return printed or [None] * len(pairs)
 

@@ -186,7 +186,7 @@ class UnitTestEvaluator(CandidateScorer):
         if not state.tests:
             return candidate
         if self._programs:
-            printed = await self._programs.run(candidate, state, compare=True)
+            printed = await self._programs.run(candidate, state, ctx, compare=True)
             return replace(candidate, tests=tuple(output is not None for output in printed))
         tests = state.tests
         prompt = render(

@@ -63,7 +63,7 @@ class Vote(ListComponent):
     async def run(self, state: State, ctx: CallContext) -> State:
         ballots: Sequence[Hashable]
         if self._programs:
-            ballots = await self._collect_outputs(state, self._programs)
+            ballots = await self._collect_outputs(state, self._programs, ctx)
         else:
             answers, problem = await group_answers(
                 [
@@ -88,12 +88,14 @@ class Vote(ListComponent):
         ctx.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
-    async def _collect_outputs(self, state: State, programs: CandidateProgramRunner) -> list[Hashable]:
+    async def _collect_outputs(
+        self, state: State, programs: CandidateProgramRunner, ctx: CallContext
+    ) -> list[Hashable]:
         """The outputs of each candidate on all inputs; None where it fails on every input or there is no input."""
         ballots: list[Hashable] = [None] * len(state.candidates)
 
         async def run_candidate(place: int, candidate: Candidate) -> None:
-            printed = await programs.run(candidate, state, compare=False)
+            printed = await programs.run(candidate, state, ctx, compare=False)
             if any(output is not None for output in printed):
                 ballots[place] = tuple(None if output is None else tuple(output.lower().split()) for output in printed)
 

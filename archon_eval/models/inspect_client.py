@@ -35,6 +35,7 @@ from archon_eval.models.conversion import (
     to_config,
 )
 from archon_eval.models.draw import set_draw
+from archon_eval.models.outage import find_outage, is_refused
 from archon_eval.models.provider_repairs import open_call, prepare_provider
 from archon_eval.models.replies import to_reply
 
@@ -84,6 +85,7 @@ class InspectClient:
         direct = self._direct_clients.get(call.model)
         if direct is not None:
             if (reply := await direct(call)) is not None:
+                find_outage(model.api).note_answer()
                 return reply
             self._say_obstacle(call.model, direct.find_obstacle(call))
         prepare_provider(model)
@@ -102,7 +104,11 @@ class InspectClient:
                 raise
             output, limit = events.output, exc
         except Exception as exc:  # noqa: BLE001 (raised again, without the secrets of the original)
+            if is_refused(exc) and (outage := find_outage(model.api)).is_over(exc):
+                where = describe_endpoint(call.model, model)
+                raise ModelError(f"{where} takes no connections, for {outage.seconds:.0f} seconds by now") from None
             raise make_call_error(call.model, exc) from None
+        find_outage(model.api).note_answer()
         seconds = time.monotonic() - started
         reply = to_reply(output, call.model, seconds, with_tools=call.tools is not None)
         reply = replace(reply, remarks=tuple(observed.remarks))

@@ -24,6 +24,7 @@ from archon_eval._inspect_compat import OpenAIResponseError, construct_type, get
 from archon_eval.errors import CompletionError, ModelError, quote
 from archon_eval.models.conversion import redact
 from archon_eval.models.openai_replies import QUOTA_WORDS, parse_completion, tidy_completion
+from archon_eval.models.outage import find_outage
 
 FIRST_WAIT = 0.5
 """Seconds before a request is sent again whose success by its status was a failure by its body; then doubled."""
@@ -63,7 +64,7 @@ def prepare_provider(model: Model) -> None:
     """
     api: Any = model.api
     if not getattr(api, _MARK, False):
-        _stop_at_spent_quota(api)
+        _stop_hopeless_retries(api)
         setattr(api, _MARK, True)
     client: Any = getattr(api, "client", None)
     completions = getattr(getattr(client, "chat", None), "completions", None)
@@ -139,16 +140,18 @@ def _read_like_direct_path(create: Any) -> Any:
     return create_tidied
 
 
-def _stop_at_spent_quota(api: Any) -> None:
-    """A quota that is used up is not a rate that was too high: no waiting mends it."""
+def _stop_hopeless_retries(api: Any) -> None:
+    """Stop at a quota that is used up, which no waiting mends, and at an endpoint that is not there for long."""
     should_retry = api.should_retry
 
-    def should_retry_unless_spent(ex: BaseException) -> Any:
+    def should_retry_with_hope(ex: BaseException) -> Any:
+        if find_outage(api).is_over(ex):
+            return False
         body = getattr(ex, "body", None)
         said = f"{getattr(ex, 'code', '')} {getattr(ex, 'message', '')} {body if isinstance(body, dict) else ''}"
         return False if QUOTA_WORDS.search(said) else should_retry(ex)
 
-    api.should_retry = should_retry_unless_spent
+    api.should_retry = should_retry_with_hope
 
 
 async def _stop_sdk_retries(response: Any) -> None:

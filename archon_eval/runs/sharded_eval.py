@@ -9,7 +9,6 @@ questions when it is done with these. Their logs lie in `.shards` beside the fin
 command goes on with what is missing.
 """
 
-import os
 import shutil
 import tempfile
 import time
@@ -29,7 +28,7 @@ from archon_eval.runs.shard_crew import CrewOutcome, Shard, ShardCrew, StartShar
 from archon_eval.runs.shard_parts import SHARD_FOLDER, PartFolder, PartPlan, describe_changes, identify_command
 from archon_eval.runs.shard_process import ShardProcess
 from archon_eval.runs.shard_worker import SHARED_LIMITS
-from archon_eval.sandbox.pool import WORKERS_VARIABLE
+from archon_eval.sandbox.pool_host import SHARERS_VARIABLE, count_sharers
 
 POLL_INTERVAL = 0.2
 """Seconds between two reports of progress."""
@@ -141,8 +140,7 @@ class _Keeper:
 
     def __init__(self, words: Sequence[str], shards: int, scratch: Path) -> None:
         self._words, self._scratch, self._looks = tuple(words), scratch, 0
-        containers = int(os.environ.get(WORKERS_VARIABLE) or 0) or os.cpu_count() or 1
-        self._env = {WORKERS_VARIABLE: str(max(1, containers // shards))}
+        self._env = {SHARERS_VARIABLE: str(count_sharers() * shards)}
         self._process: ShardProcess | None = None
         self._lent = False
         self.notes: list[str] = []

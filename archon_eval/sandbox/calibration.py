@@ -1,13 +1,15 @@
-"""Measures how slow this machine is, so that a time limit means the same everywhere.
+"""Measures how slow a machine is, so that a time limit means the same everywhere.
 
-factor = await calibrate(runner)          # 1.0 on a machine like the reference or faster, 2.5 on a slow one
+job = create_calibration_job()             # run CALIBRATION_RUNS of them on the machine
+compute_slowdown(jobs)                     # 1.0 on a machine like the reference, 2.5 on a slow one, 0.7 on a faster one
 """
 
+from collections.abc import Iterable
 from statistics import median
 
 from archon_eval.errors import SandboxError
-from archon_eval.sandbox.pool import ProgramRunner
 from archon_eval.sandbox.types import Case, SandboxLimits
+from archon_eval.sandbox.worker import ProgramJob
 
 REFERENCE_CPU = 0.25
 """CPU seconds of `REFERENCE_PROGRAM` on the machine that a factor of 1 stands for."""
@@ -27,16 +29,33 @@ CALIBRATION_LIMIT = 60.0
 """CPU seconds: 240 times the reference, beyond any machine that could be used."""
 
 
-async def calibrate(runner: ProgramRunner) -> float:
-    """How much slower than the reference this machine runs a fixed program; at least 1.
+def create_calibration_job() -> ProgramJob:
+    """One run of the reference program."""
+    limits = SandboxLimits(time_limit=CALIBRATION_LIMIT)
+    return ProgramJob.create(
+        REFERENCE_PROGRAM, [Case(b"", b"done")], limits=limits, stop_at_first_failure=True, keep_output=False
+    )
+
+
+def compute_slowdown(jobs: Iterable[ProgramJob]) -> float:
+    """How much slower than the reference the machine ran these jobs; below 1 where it is faster.
 
     Raises:
         SandboxError: the program fails, so nothing can be measured.
     """
-    limits, runs = SandboxLimits(time_limit=CALIBRATION_LIMIT), []
-    for _ in range(CALIBRATION_RUNS):
-        result = await runner.run(REFERENCE_PROGRAM, [Case(b"", b"done")], limits=limits)
-        if not result.passed:
-            raise SandboxError(f"the calibration program failed: {result}")
-        runs.append(result.runs[0].cpu)
-    return max(1.0, round(median(runs) / REFERENCE_CPU, 2))
+    results = [job.get_result() for job in jobs]
+    if failed := [result for result in results if not result.passed]:
+        raise SandboxError(f"the calibration program failed: {failed[0]}")
+    return median(result.runs[0].cpu for result in results) / REFERENCE_CPU
+
+
+def choose_scale(slowdowns: Iterable[float]) -> float:
+    """What machines' slowdowns are multiplied by for their time factors: such that none is below 1.
+
+    So the fastest machine shortens no limit, and a program gets the same verdict on all of them.
+
+    >>> scale = choose_scale([0.5, 1.0])
+    >>> [slowdown * scale for slowdown in (0.5, 1.0)]
+    [1.0, 2.0]
+    """
+    return max(1.0, 1.0 / min(slowdowns))

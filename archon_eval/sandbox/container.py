@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon_eval.errors import ContainerLostError, SandboxError
+from archon_eval.errors import ContainerLostError, HostLostError
 from archon_eval.sandbox.guest import bundle, wire
+from archon_eval.sandbox.hosts import remove_user_info
 
 LABEL = "org.archon-eval.sandbox"
 MEMORY_OVERHEAD = 128 << 20
@@ -104,6 +105,16 @@ def _read_identity(pid: int) -> list[str]:
     return ["", str(pid), ""]
 
 
+def remove_ended(client: Any) -> None:
+    """Remove this process's own containers that have ended, e.g. with a daemon that has come back since."""
+    import docker
+
+    for entry in client.api.containers(all=True, filters={"label": f"{LABEL}={get_owner_label()}"}):
+        if entry.get("State") in ("exited", "dead"):
+            with contextlib.suppress(docker.errors.APIError):
+                client.api.remove_container(entry["Id"], force=True)
+
+
 def remove_orphans(client: Any, everything: bool = False) -> int:
     """Remove containers whose owner on this host is gone (`everything`: all of this package's).
 
@@ -156,7 +167,7 @@ class ContainerHandle:
             config: further arguments of docker-py's `create_container`.
 
         Raises:
-            SandboxError: the engine refuses.
+            HostLostError: the engine refuses or does not answer.
         """
         import docker
 
@@ -180,25 +191,37 @@ class ContainerHandle:
             self._api.start(self.id)
         except (docker.errors.DockerException, OSError) as e:
             self.close()
-            raise SandboxError(f"a sandbox container could not be started from {image!r}: {e}") from e
+            problem = remove_user_info(str(e))  # without the cause, whose traceback would show an address whole
+            raise HostLostError(f"a sandbox container could not be started from {image!r}: {problem}") from None
 
     def check_oom_killed(self) -> bool:
-        """Whether the engine says that the memory limit killed the container's first process."""
+        """Whether the engine says that the memory limit killed the container's first process.
+
+        Raises:
+            HostLostError: the engine says nothing, so that it may be the host that is gone.
+        """
         import docker
 
-        try:
+        with contextlib.suppress(docker.errors.DockerException, OSError):  # it may be alive, and wedged
             self._api.wait(self.id, timeout=WAIT_TIMEOUT)
+        try:
             return bool(self._api.inspect_container(self.id)["State"].get("OOMKilled"))
-        except (docker.errors.DockerException, OSError):
+        except docker.errors.NotFound:
             return False
+        except (docker.errors.DockerException, OSError) as e:
+            raise HostLostError(f"the Docker daemon went away: {remove_user_info(str(e))}") from None
 
     def disconnect(self) -> None:
         """Break the stream from any thread."""
         with contextlib.suppress(OSError, AttributeError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        """Remove the container; safe to call twice."""
+    def close(self, *, remove: bool = True) -> None:
+        """Remove the container; safe to call twice.
+
+        Args:
+            remove: false where the daemon is known to be gone: only the stream is closed, with which a container ends.
+        """
         import docker
 
         if self._closed.is_set():
@@ -208,7 +231,7 @@ class ContainerHandle:
         for end in (self.socket, getattr(self, "_attachment", None)):
             if end is not None:
                 end.close()
-        if hasattr(self, "id"):
+        if remove and hasattr(self, "id"):
             # already gone; or the daemon is, then `remove_orphans` finds the container later
             with contextlib.suppress(docker.errors.DockerException, OSError):
                 self._api.remove_container(self.id, force=True, v=True)
@@ -226,7 +249,7 @@ class Container:
             memory: bytes that its programs may use together.
 
         Raises:
-            SandboxError: no container starts, or its runner does not.
+            HostLostError: no container starts, or its runner does not.
         """
         self._bytes, self._frames, self._errors = bytearray(), bytearray(), bytearray()
         uid = random.SystemRandom().randrange(*_UID_RANGE, 2)
@@ -240,7 +263,7 @@ class Container:
             kind, _ = self.receive(START_TIMEOUT)
         except ContainerLostError as e:
             self.close()
-            raise SandboxError(f"the sandbox's runner did not start in {image!r}: {e}") from e
+            raise HostLostError(f"the sandbox's runner did not start in {image!r}: {e}") from e
         assert kind == b"H", kind
 
     def send(self, kind: bytes, payload: bytes) -> None:
@@ -278,13 +301,13 @@ class Container:
             target += record
 
     def check_oom_killed(self) -> bool:
-        """Whether the engine says that the memory limit killed the container's first process."""
+        """As `ContainerHandle.check_oom_killed`."""
         return self._handle.check_oom_killed()
 
     def disconnect(self) -> None:
         """Break the stream from any thread: the runner ends, a blocked `receive` raises."""
         self._handle.disconnect()
 
-    def close(self) -> None:
-        """Remove the container; safe to call twice."""
-        self._handle.close()
+    def close(self, *, remove: bool = True) -> None:
+        """As `ContainerHandle.close`."""
+        self._handle.close(remove=remove)

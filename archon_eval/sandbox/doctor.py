@@ -5,7 +5,6 @@ for finding in diagnose():
 """
 
 import importlib.util
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import Container
-from archon_eval.sandbox.image import connect, get_default_image, has_image
+from archon_eval.sandbox.hosts import DEFAULT_SOCKET, DockerHost
+from archon_eval.sandbox.image import connect, get_default_image, has_image, require_image
 
 INSTALL_HINT = "apt-get install docker.io (Debian, Ubuntu) or https://docs.docker.com/engine/install"
 TRIAL_MEMORY = 256 << 20
@@ -38,15 +38,16 @@ class Finding:
     """Whether programs cannot run without it."""
 
 
-def diagnose() -> list[Finding]:
-    """Check everything the sandbox needs, in order, up to the first fault that hides the rest."""
+def diagnose(host: DockerHost | None = None) -> list[Finding]:
+    """Check everything the sandbox needs of a host, in order, up to the first fault that hides the rest."""
+    host = host or DockerHost()
     if importlib.util.find_spec("docker") is None:
         return [Finding(False, "the Python package docker", "pip install 'archon-eval[docker]'")]
     findings = [Finding(True, "the Python package docker")]
     try:
-        client = connect()
+        client = connect(host)
     except SandboxError as e:
-        local = "DOCKER_HOST" not in os.environ and not shutil.which("dockerd")
+        local = host.url == DEFAULT_SOCKET and not shutil.which("dockerd")
         return [
             *findings,
             Finding(False, str(e).partition(";")[0], f"{INSTALL_HINT}; then {START_HINT}" if local else START_HINT),
@@ -54,8 +55,17 @@ def diagnose() -> list[Finding]:
     findings += _check_daemon(client)
     image = get_default_image()
     if not has_image(client, image):
-        return [*findings, Finding(False, f"the image {image}", "archon sandbox build")]
+        return [*findings, Finding(False, f"the image {image}", f"archon sandbox build{_format_option(host)}")]
+    try:
+        require_image(client, image)
+    except SandboxError as e:
+        subject, _, fix = str(e).partition(": ")
+        return [*findings, Finding(False, subject, fix)]
     return [*findings, Finding(True, f"the image {image}"), _check_container_start(client, image)]
+
+
+def _format_option(host: DockerHost) -> str:
+    return f" --docker-hosts {host.name}" if host.address else ""
 
 
 def _check_daemon(client: Any) -> list[Finding]:

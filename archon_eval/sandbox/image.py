@@ -8,15 +8,24 @@ thing in about 35 seconds (root, Debian or Ubuntu). `ARCHON_SANDBOX_IMAGE` names
 """
 
 import os
+import platform
 import shutil
+import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
+from archon_eval._notes import show_note
 from archon_eval.errors import SandboxError
+from archon_eval.sandbox.container import remove_orphans
+from archon_eval.sandbox.hosts import DockerHost, DockerHosts, get_docker_hosts, is_news, remove_user_info
 
+BuildMethod = Literal["auto", "pull", "debootstrap"]
 REGISTRY_IMAGE = "python:3.11.13-slim-bookworm"
 DEBIAN_SUITE = "bookworm"
 PACKAGES = "python3,libpython3-stdlib"
@@ -33,6 +42,12 @@ REMOVED_PATHS = (
 """Folders that no program needs: a third of the image."""
 CLIENT_TIMEOUT = 120
 """Seconds for one answer of the daemon: on a slow disk, an image's import takes a minute."""
+PROBE_TIMEOUT = 10
+"""Seconds for a machine to take a connection; one that is switched off never says that it does not."""
+MIN_API_VERSION = (1, 32)
+"""The first with containers that have no shared memory (`IpcMode: none`): Docker 17.11."""
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+"""Images' names for the processors that daemons name as the kernel does; others have one name."""
 DOCTOR_HINT = "run `archon sandbox doctor` to see what is missing and what to type"
 
 
@@ -42,25 +57,51 @@ def get_default_image() -> str:
     return os.environ.get("ARCHON_SANDBOX_IMAGE") or f"archon-sandbox:{sha256(recipe.encode()).hexdigest()[:12]}"
 
 
-def connect() -> Any:
-    """A docker-py client for `DOCKER_HOST` or the local socket.
+def connect(host: DockerHost | None = None, timeout: int = CLIENT_TIMEOUT) -> Any:
+    """A docker-py client for a host, by default for `DOCKER_HOST` or the local socket.
+
+    `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` hold for every `tcp://` address.
+
+    Args:
+        host: the daemon.
+        timeout: seconds for one answer of it.
 
     Raises:
-        SandboxError: the package or the daemon is missing; the message names `archon sandbox doctor`.
+        SandboxError: the package or the daemon is missing, or too old; the message names `archon sandbox doctor`.
     """
+    host = host or DockerHost()
     try:
         import docker
     except ImportError as e:
         raise SandboxError(
             f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {DOCTOR_HINT}"
         ) from e
+    environment = os.environ if host.address is None else {**os.environ, "DOCKER_HOST": host.address}
     try:
-        client = docker.from_env(timeout=CLIENT_TIMEOUT)
+        _probe(host)
+        client = docker.from_env(timeout=timeout, environment=environment)
         client.ping()
-    except (docker.errors.DockerException, OSError) as e:
-        where = os.environ.get("DOCKER_HOST", "the default socket")
-        raise SandboxError(f"no Docker daemon answers at {where} ({e}); {DOCTOR_HINT}") from e
+    except (docker.errors.DockerException, OSError, ValueError) as e:
+        problem = remove_user_info(str(e))
+        if "paramiko" in problem:
+            problem = "ssh:// needs paramiko: pip install 'archon-eval[ssh]'"
+        # Without the cause: a traceback of it would show the address whole.
+        raise SandboxError(f"no Docker daemon answers at {host.name} ({problem}); {DOCTOR_HINT}") from None
+    version = str(client.api._version)
+    if tuple(map(int, version.split(".")[:2])) < MIN_API_VERSION:
+        client.close()
+        needed = ".".join(map(str, MIN_API_VERSION))
+        raise SandboxError(
+            f"the engine at {host.name} is too old: its API is {version}, the sandbox needs {needed} (Docker 17.11)"
+        )
     return client
+
+
+def _probe(host: DockerHost) -> None:
+    """Raise OSError where a TCP address takes no connection, sooner than docker-py would."""
+    parts = urlsplit(host.url)
+    if parts.scheme in ("tcp", "http", "https") and parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), PROBE_TIMEOUT).close()
 
 
 def has_image(client: Any, image: str) -> bool:
@@ -75,23 +116,129 @@ def has_image(client: Any, image: str) -> bool:
 
 
 def require_image(client: Any, image: str) -> None:
-    """Raise `SandboxError` with what to type unless the daemon has the image."""
+    """Raise `SandboxError` with what to type unless the daemon has the image, and it is for the daemon's processor."""
     if not has_image(client, image):
         raise SandboxError(f"the daemon has no image {image!r}: run `archon sandbox build` first, or {DOCTOR_HINT}")
+    machine, built_for = read_architecture(client), client.images.get(image).attrs.get("Architecture")
+    if built_for and built_for != machine:
+        raise SandboxError(
+            f"the image {image!r} is for {built_for}, and the daemon's machine is {machine}: remove it there "
+            "(`docker image rm`) and run `archon sandbox build`"
+        )
 
 
-def check_docker() -> None:
-    """Raise `SandboxError` with what to type unless programs can run here; called before anything is paid for."""
-    client = connect()
+def read_architecture(client: Any) -> str:
+    """The processor of the daemon's machine, as images name it: `amd64`."""
+    machine = str(client.info().get("Architecture"))
+    return ARCHITECTURES.get(machine, machine)
+
+
+def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans: bool = False) -> None:
+    """Raise `SandboxError` with what to type unless programs can run; called before anything is paid for.
+
+    Of several hosts (see `get_docker_hosts`), those that cannot run programs are told in a note while one can.
+
+    Args:
+        hosts: the hosts that are checked.
+        image: the image's tag; by default the sandbox's own.
+        orphans: also remove the containers of dead owners.
+    """
+    image = image or get_default_image()
+    found, faults, contents = get_docker_hosts(hosts), dict[str, str](), dict[str, str]()
+
+    def check(host: DockerHost) -> None:
+        try:
+            client = connect(host)
+            try:
+                require_image(client, image)
+                contents[host.name] = client.images.get(image).id
+                if orphans:
+                    remove_orphans(client)
+            finally:
+                client.close()
+        except SandboxError as e:
+            faults[host.name] = str(e)
+
+    with ThreadPoolExecutor(len(found)) as threads:
+        list(threads.map(check, found))
+    faults = {host.name: faults[host.name] for host in found if host.name in faults}
+    if len(faults) == len(found):
+        raise SandboxError(describe_faults(faults))
+    if news := {name: fault for name, fault in faults.items() if is_news(name, absent=True)}:
+        show_note(f"programs run without {len(faults)} of {len(found)} Docker hosts: {describe_faults(news)}")
+    if len(set(contents.values())) > 1:
+        show_note(
+            f"the Docker hosts {', '.join(sorted(contents))} do not have the same image: verdicts may depend on the "
+            "host; `archon sandbox build` with the same hosts copies the first one's to the others"
+        )
+
+
+def describe_faults(faults: Mapping[str, str]) -> str:
+    """What is wrong with each host, by its name."""
+    return "; and ".join(fault if name in fault else f"{name}: {fault}" for name, fault in faults.items())
+
+
+def build_on_hosts(
+    hosts: DockerHosts = None, method: BuildMethod = "auto", *, mirror: str | None = None
+) -> dict[str, str]:
+    """Make sure that all hosts have the same image: the first one's, which is made where no host has one.
+
+    Machines with other processors have an image of their own.
+
+    Returns:
+        What was done, by the host's name.
+
+    Raises:
+        SandboxError: a host has no image in the end; the others have.
+    """
+    image, done, faults = get_default_image(), dict[str, str](), dict[str, str]()
+    by_architecture: dict[str, dict[str, Any]] = {}
+    for host in get_docker_hosts(hosts):
+        try:
+            client = connect(host)
+            by_architecture.setdefault(read_architecture(client), {})[host.name] = client
+        except SandboxError as e:
+            faults[host.name] = str(e)
+    for architecture, clients in by_architecture.items():
+        first = next((name for name in clients if _has_fitting_image(clients[name], image, architecture)), "")
+        if first:
+            done[first] = "it is there"
+        for name, client in clients.items():
+            try:
+                if not first:
+                    build_image(client, method, mirror=mirror)
+                    first, done[name] = name, "made"
+                elif name != first:
+                    done[name] = _copy_image(clients[first], client, image, first)
+            except SandboxError as e:
+                faults[name] = str(e)
+        for client in clients.values():
+            client.close()
+    if faults:
+        others = "".join(f"; {name}: {what}" for name, what in done.items())
+        raise SandboxError(describe_faults(faults) + others)
+    return done
+
+
+def _has_fitting_image(client: Any, image: str, architecture: str) -> bool:
+    return has_image(client, image) and client.images.get(image).attrs.get("Architecture") in (None, "", architecture)
+
+
+def _copy_image(source: Any, target: Any, image: str, name: str) -> str:
+    """Give a daemon the image of another one, unless it has the same; what was done, in words."""
+    import docker
+
+    wanted = source.images.get(image)
+    if has_image(target, image) and target.images.get(image).id == wanted.id:
+        return "it is there"
     try:
-        require_image(client, get_default_image())
-    finally:
-        client.close()
+        target.images.load(wanted.save(named=image))
+    except (docker.errors.DockerException, OSError) as e:
+        raise SandboxError(f"the image could not be copied from {name}: {remove_user_info(str(e))}") from None
+    return f"copied from {name}"
 
 
-def build_image(
-    client: Any = None, method: Literal["auto", "pull", "debootstrap"] = "auto", *, mirror: str | None = None
-) -> str:
+def build_image(client: Any = None, method: BuildMethod = "auto", *, mirror: str | None = None) -> str:
     """Make the image unless the daemon has it.
 
     Args:
@@ -135,6 +282,9 @@ def _run_debootstrap(client: Any, image: str, mirror: str | None) -> None:
         raise SandboxError("debootstrap is not installed (Debian, Ubuntu: apt-get install debootstrap)")
     if os.geteuid() != 0:
         raise SandboxError("debootstrap needs root")
+    here, there = ARCHITECTURES.get(platform.machine(), platform.machine()), read_architecture(client)
+    if here != there:
+        raise SandboxError(f"debootstrap makes an image for this machine's {here}, and the daemon's machine is {there}")
     mirror = mirror or os.environ.get("ARCHON_DEBIAN_MIRROR")
     with tempfile.TemporaryDirectory(prefix="archon-sandbox-") as folder:
         root = Path(folder, "root")

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -19,9 +20,15 @@ import anyio
 import anyio.to_thread
 
 from archon_eval.errors import SandboxError
+from archon_eval.sandbox.calibration import (
+    CALIBRATION_RUNS,
+    choose_scale,
+    compute_slowdown,
+    create_calibration_job,
+)
 from archon_eval.sandbox.grading import prepend_prelude
 from archon_eval.sandbox.guest.wire import ADDRESS_SPACE_MARGIN, BACKSTOP_SECONDS, STDERR_CAP, STDERR_TAIL, STOPPED
-from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, SandboxLimits, TestRun
+from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, SandboxLimits, TestRun, TimeFactor
 from archon_eval.sandbox.worker import ProcessResult, ProgramJob, grade_test
 
 MODULE_PREAMBLE = "import sys; sys.modules['program'] = sys.modules[__name__]; __name__ = 'program'\n"
@@ -40,6 +47,8 @@ class LocalRunner:
             raise SandboxError("without Docker only trusted code may run; see `archon sandbox doctor` for the sandbox")
         logging.getLogger(__name__).warning(WARNING)
         self._limiter = anyio.CapacityLimiter(workers or os.cpu_count() or 1)
+        self._calibrating = anyio.Lock()
+        self._factor: float | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,22 +62,41 @@ class LocalRunner:
         cases: Sequence[AnyCase],
         *,
         limits: SandboxLimits = SandboxLimits(),  # noqa: B008
+        time_factor: TimeFactor = 1.0,
         stop_at_first_failure: bool = True,
         keep_output: bool = False,
     ) -> ProgramRun:
         """As `SandboxPool.run`; function-call tests run in the program's own process here."""
+        factor = await self._measure_factor() if time_factor == "auto" else time_factor
         job = ProgramJob.create(
-            program, cases, limits=limits, stop_at_first_failure=stop_at_first_failure, keep_output=keep_output
+            program,
+            cases,
+            limits=limits.scale(factor),
+            stop_at_first_failure=stop_at_first_failure,
+            keep_output=keep_output,
         )
         try:
             compile(job.program, "main.py", "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             job.compile_error = f"{type(e).__name__}: {e}"
+        await self._run_tests(job)
+        return replace(job.get_result(), time_factor=factor)
+
+    async def _run_tests(self, job: ProgramJob) -> None:
         while not job.done:
             job.runs.append(
                 await anyio.to_thread.run_sync(_run_test, job, job.cases[len(job.runs)], limiter=self._limiter)
             )
-        return job.get_result()
+
+    async def _measure_factor(self) -> float:
+        async with self._calibrating:
+            if self._factor is None:
+                jobs = [create_calibration_job() for _ in range(CALIBRATION_RUNS)]
+                for job in jobs:
+                    await self._run_tests(job)
+                slowdown = compute_slowdown(jobs)
+                self._factor = round(slowdown * choose_scale([slowdown]), 2)
+            return self._factor
 
 
 def _run_test(job: ProgramJob, case: AnyCase) -> TestRun:

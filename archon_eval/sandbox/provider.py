@@ -2,6 +2,9 @@
 
     Task(dataset=..., solver=[use_tools(bash())], sandbox=("archon_docker", ArchonDockerConfig(memory_mib=4096)))
 
+Of several hosts (`ARCHON_DOCKER_HOSTS`) a sample gets the one with the fewest containers for its `workers`; a sample
+whose host is lost ends with an error, since its files are lost with it.
+
 One container per sample: no network, read-only root, no capabilities, not root; `/work` (the working directory) and
 `/tmp` are in memory and count towards the memory limit. A container ends with the process that started it.
 """
@@ -10,6 +13,8 @@ import errno
 import os
 import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, overload
 
@@ -30,7 +35,8 @@ from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import ContainerHandle, build_host_options, remove_orphans
 from archon_eval.sandbox.exec_stream import receive_output, send_input
-from archon_eval.sandbox.image import connect, get_default_image, require_image
+from archon_eval.sandbox.hosts import DockerHost, get_docker_hosts, remove_user_info
+from archon_eval.sandbox.image import check_docker, connect, describe_faults, get_default_image
 
 WORKING_DIR = "/work"
 USER = "1000:1000"
@@ -61,6 +67,12 @@ ENGINE_GRACE = 10
 """Seconds beyond a command's timeout after which a silent engine counts as gone."""
 KILLED, NOT_EXECUTABLE = 137, 126
 """Exit codes of a command that SIGKILL ended, and of one that could not be started."""
+AVOID_SECONDS = 60.0
+"""For how long a host that could start no container is asked last."""
+_load, _load_lock = Counter[str](), threading.Lock()
+"""Containers of samples of this process, by the host's name."""
+_failed_until: dict[str, float] = {}
+"""Until when a host is asked last (`time.monotonic`, seconds), by its name."""
 
 
 class ArchonDockerConfig(BaseModel, frozen=True):
@@ -91,8 +103,9 @@ class _ExecOutput:
 class ArchonDocker(SandboxEnvironment):
     """One sample's container."""
 
-    def __init__(self, client: Any, handle: ContainerHandle) -> None:
+    def __init__(self, client: Any, handle: ContainerHandle, host: DockerHost) -> None:
         super().__init__()
+        self.host = host
         self._api = client.api
         self._handle = handle
 
@@ -145,7 +158,8 @@ class ArchonDocker(SandboxEnvironment):
     async def connection(self, *, user: str | None = None) -> SandboxConnection:
         """The command by which a user looks inside."""
         option = f" -u {user}" if user else ""
-        command = f"docker exec -it{option} {self._handle.id} sh"
+        where = f" -H {self.host.name}" if self.host.address else ""
+        command = f"docker{where} exec -it{option} {self._handle.id} sh"
         return SandboxConnection(type="archon_docker", command=command, container=self._handle.id)
 
     async def _run_command(
@@ -179,6 +193,10 @@ class ArchonDocker(SandboxEnvironment):
             if "is not running" in text or isinstance(e, docker.errors.NotFound):
                 raise SandboxUnavailableError(f"the sandbox's container is gone: {text}") from e
             return _ExecOutput(NOT_EXECUTABLE, b"", stderr=text.encode(), truncated=False, silent=False)
+        except OSError as e:
+            raise SandboxUnavailableError(
+                f"the Docker host {self.host.name} is gone, and the sample's files with it: {remove_user_info(str(e))}"
+            ) from None
         link = getattr(connection, "_sock", connection)
         # Bytes that came with the response's headers are in docker-py's buffered reader, no longer in the socket.
         read = connection._response.raw._fp.fp.read1 if hasattr(connection, "_response") else link.recv
@@ -201,8 +219,8 @@ class ArchonDocker(SandboxEnvironment):
 
     @classmethod
     def default_concurrency(cls) -> int | None:
-        """Containers at once."""
-        return 2 * (os.cpu_count() or 1)
+        """Containers at once, over all hosts; a host's CPUs are not known here, so this machine's stand for them."""
+        return sum(host.workers or 2 * (os.cpu_count() or 1) for host in get_docker_hosts())
 
     @classmethod
     def config_deserialize(cls, config: dict[str, Any]) -> BaseModel:
@@ -213,11 +231,10 @@ class ArchonDocker(SandboxEnvironment):
     async def task_init(cls, task_name: str, config: SandboxEnvironmentConfigType | None) -> None:
         """Check daemon and image before the first sample; remove containers of dead owners."""
         try:
-            client = await anyio.to_thread.run_sync(connect)
-            await anyio.to_thread.run_sync(require_image, client, _parse_config(config).image or get_default_image())
+            image = _parse_config(config).image or get_default_image()
+            await anyio.to_thread.run_sync(lambda: check_docker(image=image, orphans=True))
         except SandboxError as exc:
             raise make_prerequisite_error(f"--sandbox archon_docker: {exc}") from None
-        await anyio.to_thread.run_sync(remove_orphans, client)
 
     @classmethod
     async def sample_init(
@@ -239,15 +256,13 @@ class ArchonDocker(SandboxEnvironment):
             for environment in environments.values():
                 if isinstance(environment, ArchonDocker):
                     await anyio.to_thread.run_sync(environment._handle.close)
+                    with _load_lock:
+                        _load[environment.host.name] -= 1
 
     @classmethod
     async def cli_cleanup(cls, id: str | None) -> None:
         """`inspect sandbox cleanup archon_docker`: every container of this package, or one."""
-        client = await anyio.to_thread.run_sync(connect)
-        if id is None:
-            await anyio.to_thread.run_sync(remove_orphans, client, True)
-        else:
-            await anyio.to_thread.run_sync(lambda: client.api.remove_container(id, force=True))
+        await anyio.to_thread.run_sync(_clean_up, id)
 
 
 def _parse_config(config: SandboxEnvironmentConfigType | None) -> ArchonDockerConfig:
@@ -256,8 +271,54 @@ def _parse_config(config: SandboxEnvironmentConfigType | None) -> ArchonDockerCo
     raise SandboxError(f"archon_docker takes an ArchonDockerConfig and no file, got {config!r}")
 
 
+def _clean_up(id: str | None) -> None:
+    """Remove everything, or one container, on all hosts; `SandboxError` at the end where one does not answer."""
+    import docker
+
+    faults, found = dict[str, str](), 0
+    for host in get_docker_hosts():
+        try:
+            client = connect(host)
+        except SandboxError as e:
+            faults[host.name] = str(e)
+            continue
+        if id is None:
+            remove_orphans(client, True)
+            continue
+        with suppress(docker.errors.NotFound):
+            client.api.remove_container(id, force=True)
+            found += 1
+    if faults and not found:
+        raise SandboxError(describe_faults(faults))
+    if id is not None and not found:
+        raise SandboxError(f"no Docker host has a container {id}")
+
+
 def _start_container(config: ArchonDockerConfig) -> ArchonDocker:
-    client = connect()
+    """On the host with the fewest containers for its workers; on another where that cannot."""
+    faults = dict[str, str]()
+    with _load_lock:
+        order = sorted(get_docker_hosts(), key=lambda host: _load[host.name] / (host.workers or os.cpu_count() or 1))
+        order.sort(key=lambda host: _failed_until.get(host.name, 0.0) > time.monotonic())
+        _load[order[0].name] += 1
+    for host in order:
+        try:
+            environment = _start_on(host, config)
+        except SandboxError as e:
+            faults[host.name] = str(e)
+            _failed_until[host.name] = time.monotonic() + AVOID_SECONDS
+            continue
+        with _load_lock:
+            _load[order[0].name] -= 1
+            _load[host.name] += 1
+        return environment
+    with _load_lock:
+        _load[order[0].name] -= 1
+    raise SandboxError(describe_faults(faults))
+
+
+def _start_on(host: DockerHost, config: ArchonDockerConfig) -> ArchonDocker:
+    client = connect(host)
     mount = f"rw,exec,nosuid,nodev,uid=1000,gid=1000,size={config.memory_mib}m"
     options = build_host_options(config.memory_mib << 20, config.processes)
     options |= {"tmpfs": {WORKING_DIR: mount, "/tmp": mount}, "ipc_mode": "private"}
@@ -272,7 +333,7 @@ def _start_container(config: ArchonDockerConfig) -> ArchonDocker:
         environment=home,
         working_dir=WORKING_DIR,
     )
-    return ArchonDocker(client, handle)
+    return ArchonDocker(client, handle, host)
 
 
 def _raise_file_error(message: str, file: str) -> NoReturn:

@@ -11,29 +11,29 @@ from typing import Any
 
 import anyio
 
-from archon_eval.sandbox.calibration import calibrate
-
 
 class SharedRunner:
-    """Lends one runner to every scorer and component that needs it at the moment."""
+    """Lends one runner to every scorer and component that needs it at the moment.
 
-    def __init__(self, open_runner: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
-        self._open = open_runner
+    The runner is made once and entered again and again, so that it keeps what it has measured of its machines.
+    """
+
+    def __init__(self, create_runner: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._create = create_runner
+        self._made: AbstractAsyncContextManager[Any] | None = None
         self._lock = anyio.Lock()
         self._users = 0
         self._entered: AbstractAsyncContextManager[Any] | None = None
         self._runner: Any = None
-        self._calibrating = anyio.Lock()
-        self._factor: float | None = None
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[Any]:
         """The runner, while this block lasts."""
         async with self._lock:
             if self._entered is None:
-                entered = self._open()
-                self._runner = await entered.__aenter__()
-                self._entered = entered
+                self._made = self._made or self._create()
+                self._runner = await self._made.__aenter__()
+                self._entered = self._made
             self._users += 1
         try:
             yield self._runner
@@ -44,10 +44,3 @@ class SharedRunner:
                     if not self._users and self._entered is not None:
                         entered, self._entered = self._entered, None
                         await entered.__aexit__(None, None, None)
-
-    async def measure_time_factor(self, runner: Any) -> float:
-        """The machine's factor on time limits, measured once (see `calibrate`)."""
-        async with self._calibrating:
-            if self._factor is None:
-                self._factor = await calibrate(runner)
-            return self._factor

@@ -5,9 +5,12 @@
 False
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal, Self
 
+TimeFactor = float | Literal["auto"]
+"""What time limits are multiplied by; `auto`: how slow the machine is that runs the program."""
 MEBI = 1 << 20
 """Bytes of one MiB."""
 MAX_SECONDS = 1e6
@@ -86,6 +89,11 @@ class SandboxLimits:
         """The wall limit in force, seconds."""
         return 2 * self.time_limit + 1 if self.wall_limit is None else self.wall_limit
 
+    def scale(self, factor: float) -> Self:
+        """The same limits with times multiplied by a machine's factor."""
+        wall_limit = None if self.wall_limit is None else self.wall_limit * factor
+        return replace(self, time_limit=self.time_limit * factor, wall_limit=wall_limit)
+
     def get_output_limit(self, case: AnyCase) -> int:
         """The output limit in force for a case, bytes."""
         expected = case.expected if isinstance(case, Case) else None
@@ -125,6 +133,12 @@ class ProgramRun:
     """How many tests there are."""
     compile_error: str | None = None
     """The compiler's message, where the program does not compile (then there are no runs)."""
+    host: str = ""
+    """The Docker host that ran all of it, without user and password; empty without Docker."""
+    time_factor: float = 1.0
+    """What its time limits were multiplied by."""
+    absent_hosts: tuple[str, ...] = ()
+    """Hosts of the pool that were out of service when it ended."""
 
     @property
     def passed(self) -> bool:

@@ -85,7 +85,11 @@ class Worker:
         self._running = threading.Lock()
 
     def run(self, job: ProgramJob) -> None:
-        """Run the job to its end (blocking). Raises `SandboxError` where no container can be started."""
+        """Run the job to its end (blocking).
+
+        Raises:
+            HostLostError: no container can be started, or the daemon cannot say how one ended: the job has no verdict.
+        """
         with self._running:
             self._run_to_end(job)
 
@@ -99,13 +103,18 @@ class Worker:
             except ContainerLostError:
                 if self._cancelled.is_set():
                     break
-                self._container = None
                 out_of_memory = container.check_oom_killed()
+                self._container = None
                 container.close()
                 alone, deaths = deaths > 0, deaths + 1 if at == len(job.runs) else 1
                 at = len(job.runs)
                 if alone and (out_of_memory or deaths > MAX_DEATHS):
                     _attribute_crash(job, out_of_memory)
+
+    def start(self) -> None:
+        """Start the container now (blocking), rather than with the first program. Raises `HostLostError`."""
+        with self._running:
+            self._ensure_container()
 
     def cancel(self) -> None:
         """Give up, from any thread: the running job ends at once, and the container with it."""
@@ -113,11 +122,11 @@ class Worker:
         if self._container is not None:
             self._container.disconnect()
 
-    def close(self) -> None:
-        """Remove the container, once a cancelled job has noticed."""
+    def close(self, *, remove: bool = True) -> None:
+        """Remove the container, once a cancelled job has noticed; `remove` as for `Container.close`."""
         with self._running:
             if self._container is not None:
-                self._container.close()
+                self._container.close(remove=remove)
 
     def _ensure_container(self) -> Container:
         if self._container is None:

@@ -27,12 +27,13 @@ from archon_eval.errors import DataError
 from archon_eval.sandbox import AnyCase, CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
 from archon_eval.sandbox.extraction import extract_program
 from archon_eval.sandbox.grading import prepend_prelude
+from archon_eval.sandbox.hosts import DockerHosts, refuse_passwords
 from archon_eval.sandbox.shared_pool import SharedRunner
+from archon_eval.sandbox.types import TimeFactor
 from archon_eval.scorers._account import get_account_metadata
 from archon_eval.scorers._answer import read_answer
 
 SandboxMode = Literal["docker", "local"]
-TimeFactor = float | Literal["auto"]
 TEST_GROUPS = ("public_tests", "private_tests", "generated_tests")
 """CodeContests' own lists of tests."""
 
@@ -44,22 +45,28 @@ def programs(
     *,
     time_factor: TimeFactor = "auto",
     workers: int | None = None,
+    docker_hosts: DockerHosts = None,
 ) -> Scorer:
     """Correct when the reply's program (see `extract_program`) is accepted on every test.
 
     `sandbox="local"` runs programs unprotected on this machine: for trusted code only. `all_tests` goes on after the
     first failure, for tables; the verdict is the same. `time_factor` multiplies every time limit; "auto" measures
-    this machine once and never shortens a limit.
-    """
+    each machine once and never shortens a limit. `workers`: programs at once per machine, by default one per CPU.
+    `docker_hosts`: the Docker daemons that run programs, see `parse_docker_hosts`; by default `ARCHON_DOCKER_HOSTS`.
 
-    def open_runner() -> AbstractAsyncContextManager[SandboxPool | Any]:
+    Raises:
+        SandboxError: `docker_hosts` has an unknown form, or holds a password.
+    """
+    refuse_passwords(docker_hosts)
+
+    def create_runner() -> AbstractAsyncContextManager[SandboxPool | Any]:
         if sandbox == "local":
             from archon_eval.sandbox.local import LocalRunner
 
             return LocalRunner(trusted=True, workers=workers)
-        return SandboxPool(workers)
+        return SandboxPool(workers, hosts=docker_hosts)
 
-    shared = SharedRunner(open_runner)
+    shared = SharedRunner(create_runner)
 
     async def score(state: TaskState, target: Target) -> Score:
         program = extract_program(read_answer(state).text)
@@ -67,15 +74,19 @@ def programs(
         if program is None:
             return Score(value=INCORRECT, explanation="The reply is empty.", metadata=get_account_metadata(state))
         async with shared.borrow() as runner:
-            factor = await shared.measure_time_factor(runner) if time_factor == "auto" else time_factor
-            limits = build_limits(state.metadata, factor)
             source = prepend_prelude(state.metadata.get("prelude") or "", program)
-            result = await runner.run(source, cases, limits=limits, stop_at_first_failure=not all_tests)
+            result = await runner.run(
+                source,
+                cases,
+                limits=build_limits(state.metadata),
+                time_factor=time_factor,
+                stop_at_first_failure=not all_tests,
+            )
         return Score(
             value=CORRECT if result.passed else INCORRECT,
             answer=program,
             explanation=explain_run(result),
-            metadata={**summarize_run(result, all_tests), "time_factor": factor, **get_account_metadata(state)},
+            metadata={**summarize_run(result, all_tests), **get_account_metadata(state)},
         )
 
     return score
@@ -112,11 +123,9 @@ def _build_case(test: Mapping[str, Any]) -> AnyCase:
     return CallCase(test["tests"], tuple(test["names"]), test.get("setup", ""))
 
 
-def build_limits(metadata: Mapping[str, Any], factor: float) -> SandboxLimits:
-    """The sample's limits, its time multiplied by the machine's factor."""
-    known = {key: metadata[key] for key in ("time_limit", "memory_limit") if metadata.get(key)}
-    limits = SandboxLimits(**known)
-    return SandboxLimits(limits.time_limit * factor, limits.memory_limit)
+def build_limits(metadata: Mapping[str, Any]) -> SandboxLimits:
+    """The sample's limits, before a machine's factor."""
+    return SandboxLimits(**{key: metadata[key] for key in ("time_limit", "memory_limit") if metadata.get(key)})
 
 
 def explain_run(result: ProgramRun) -> str:
@@ -131,7 +140,8 @@ def explain_run(result: ProgramRun) -> str:
 
 
 def summarize_run(result: ProgramRun, table: bool) -> dict[str, Any]:
-    """The run for the score's metadata: counts, most CPU time and memory of a test, and with `table` a row per test."""
+    """The run for the score's metadata: counts, most CPU time and memory of a test, the host, and with `table` a row
+    per test."""
     summary: dict[str, Any] = {
         "verdict": result.verdict.value,
         "tests": result.tests,
@@ -139,7 +149,12 @@ def summarize_run(result: ProgramRun, table: bool) -> dict[str, Any]:
         "tests_accepted": sum(run.verdict is ProgramVerdict.ACCEPTED for run in result.runs),
         "max_cpu_seconds": round(max((run.cpu for run in result.runs), default=0.0), 3),
         "max_memory_bytes": max((run.memory for run in result.runs), default=0),
+        "time_factor": result.time_factor,
     }
+    if result.host:
+        summary["docker_host"] = result.host
+    if result.absent_hosts:
+        summary["absent_docker_hosts"] = list(result.absent_hosts)
     if table:
         summary["table"] = [
             [run.verdict.value, round(run.cpu, 3), round(run.wall, 3), run.exit_code] for run in result.runs

@@ -8,6 +8,7 @@ single model is confirmed with the same draws.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from statistics import fmean
 from typing import NamedTuple
@@ -262,28 +263,48 @@ class Confirmation:
     def _run_finalists(
         self, finalists: Sequence[_Finalist], numbers: Sequence[int], on_progress: StepCallback
     ) -> list[_Finalist]:
-        """Run what the budget allows, the most promising first, keeping enough for the report of whichever wins."""
+        """Run what the budget allows, the most promising first, keeping enough for the report of whichever wins.
+
+        Each is tried by itself: a cheaper one may fit where the one before it does not.
+        """
         begun: list[_Finalist] = []
-        baselines: list[TrialRequest] = []
+        dropped: list[_Finalist] = []
         on_progress(0, len(finalists))
         for finalist in finalists:
-            if finalist.key in self._baselines:
-                baselines.append(finalist.request)
-            keep = self._costs.compute_report_reserve(numbers, baselines)
+            finalist = self._take_shared_calls(finalist, begun, dropped)
+            gone = {each.number for each in dropped}
+            options = [number for number in numbers if number not in gone]
+            baselines = [each.request for each in (*begun, finalist) if each.key in self._baselines]
+            keep = self._costs.compute_report_reserve(options if options or baselines else numbers, baselines)
             while finalist.request.shared_calls and self._scheduler.count_running():
                 self._scheduler.wait_for_finished()  # what it shares is to be in the call store
-            while True:
-                try:
-                    self._scheduler.start(finalist.request, keep, self._scheduler.judging.compute_report_reserve())
-                except BudgetSpentError:
-                    if self._scheduler.count_running():  # what these do not need of their worst case is free again
-                        self._scheduler.wait_for_finished()
-                        continue
-                    self.notes.append(f"the budget allowed {len(begun)} of {len(finalists)} finalists")
-                    return begun
-                begun.append(finalist)
-                break
+            (begun if self._start_when_affordable(finalist.request, keep) else dropped).append(finalist)
         while self._scheduler.count_running():
             self._scheduler.wait_for_finished()
             on_progress(len(begun) - self._scheduler.count_running(), len(begun))
+        if dropped:
+            names = ", ".join(each.key for each in dropped)
+            self.notes.append(f"the budget allowed {len(begun)} of {len(finalists)} finalists, without {names}")
         return begun
+
+    def _start_when_affordable(self, request: TrialRequest, keep: tuple[float, float]) -> bool:
+        """Begin a request, at the latest when nothing else is under way; whether the budget allowed it."""
+        while True:
+            try:
+                self._scheduler.start(request, keep, self._scheduler.judging.compute_report_reserve())
+            except BudgetSpentError:
+                if not self._scheduler.count_running():
+                    return False
+                self._scheduler.wait_for_finished()  # what these do not need of their worst case is free again
+            else:
+                return True
+
+    def _take_shared_calls(
+        self, finalist: _Finalist, begun: Sequence[_Finalist], dropped: Sequence[_Finalist]
+    ) -> _Finalist:
+        """The finalist, with no more shared calls than the finalists that were begun pay for: where another baseline
+        was dropped, the single model's one."""
+        if not any(each.key in self._baselines for each in dropped) or not finalist.request.shared_calls:
+            return finalist
+        paid = min(finalist.request.shared_calls, float(any(each.key == SINGLE for each in begun)))
+        return finalist._replace(request=replace(finalist.request, shared_calls=paid))

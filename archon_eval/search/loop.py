@@ -291,7 +291,7 @@ class SearchRun:
             winner=winner,
             report=report,
             ledger=self._scheduler.ledger,
-            notes=(*self._progress.notes, *confirmation.notes, *report_notes),
+            notes=(*self._progress.notes, *self._scheduler.notes, *confirmation.notes, *report_notes),
             doors=self._scheduler.doors,
             ranking=ranking,
             candidate=candidate.key if candidate and winner == SINGLE else "",

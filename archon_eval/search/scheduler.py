@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from archon_eval._notes import show_note
 from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.errors import BudgetSpentError, SearchError, WorkerLostError
 from archon_eval.models.store_address import is_server
@@ -39,6 +40,18 @@ MAX_ATTEMPTS = 3
 AGENT_TURNS = 10
 """Turns of an agent for which a trial's budget is reserved: nothing says how often it asks for one question."""
 _PROBE_MODEL = "sim/gpt-4o"
+
+
+def _has_ended_with_this_budget(journal: Journal) -> bool:
+    """Whether an earlier session with the present one's budget came to its end."""
+    last: object = None
+    ended = []
+    for line in journal.list_entries("session", "end"):
+        if line["kind"] == "end":
+            ended.append(last)
+        else:
+            last = line.get("budget")
+    return last in ended
 
 
 def _require_left(key: str, need: float, have: float, kept: float, words: str) -> None:
@@ -95,6 +108,10 @@ class TrialScheduler:
         self._log_dir = log_dir or str(folder / "logs")
         self.splits, self.doors = splits, doors
         self._metrics: dict[str, Metric] = {}
+        self._has_ended = _has_ended_with_this_budget(journal)
+        self._noted: set[str] = set()
+        self.notes: list[str] = []
+        """What a reader of the result should know of the evals."""
         earlier = list_results(journal, folder, settings.tasks)
         # without any score, or with one that is no number, it is tried again by the next process: a key, a judge or a
         # scorer may have been mended
@@ -158,6 +175,8 @@ class TrialScheduler:
                 self.results.update({key: self._unscored[key] for key in keys})
                 return
             raise
+        if self._has_ended:
+            self._note_more(request, [task.key for task in tasks])
         for task in tasks:
             self._start_task(request, task, free, tasks, keep=keep)
 
@@ -180,6 +199,23 @@ class TrialScheduler:
         reservation = Reservation(calls, dollars, whole, judge_calls=judging[0], judge_dollars=judging[1])
         job = self._build_job(request, task, reservation)
         self._futures[self._submit(job)] = _Running(job.key, request, task, keep)
+
+    def _note_more(self, request: TrialRequest, tasks: Sequence[str]) -> None:
+        """Say, before it is paid, that a search which had ended asks more with the same budget: this version, or other
+        settings, ask what the one that ended it did not. Of trials, the first alone is told."""
+        stage = request.key.partition("/")[0]
+        what = request.key if stage in ("confirm", "report") else stage
+        if what in self._noted:
+            return
+        self._noted.add(what)
+        calls, dollars = self.ledger.min_cost_to_start(request, tasks)
+        price = f" and ${dollars:,.2f}" if dollars else ""
+        note = (
+            f"the search in {self._folder} had ended; now {request.key} is asked too, for about {calls:,.0f} calls"
+            f"{price}, less what the call store has"
+        )
+        show_note(note)
+        self.notes.append(note)
 
     def _check_budget(
         self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float]

@@ -181,7 +181,8 @@ class TrialLoop:
 
     def _has_converged(self) -> bool:
         performances = {number: trial.performance for number, trial in self._tried.items()}
-        if not (why := explain_convergence(self._settings, performances, self._space.cost)):
+        free = {number for number, trial in self._tried.items() if self._plans[trial.key].is_free}
+        if not (why := explain_convergence(self._settings, performances, self._space.cost, free)):
             return False
         if why not in self._progress.notes:
             self._progress.notes.append(why)

@@ -167,13 +167,22 @@ def compute_detectable_effect(paired: PairedComparison, power: float = 0.8, unse
         unseen: as if so many more questions had moved, each by the size (root mean square) of those that did, or by 1
             where none did: few moves say little about spread. At least 1 where none did, whose spread is not zero.
     """
-    stderr, n, moved = paired.difference.stderr, paired.difference.n, paired.wins + paired.losses
+    stderr, n = paired.difference.stderr, paired.difference.n
     if stderr is None:
         return None
-    size = (n * (n - 1) * stderr**2 + n * paired.difference.value**2) / moved if moved else 1.0
-    unseen = unseen if moved else max(1, unseen)
-    quantiles = compute_z_quantile(paired.difference.confidence) + NormalDist().inv_cdf(validate_share(power))
-    return quantiles * sqrt(stderr**2 + unseen * size / n**2)
+    unseen = unseen if paired.wins + paired.losses else max(1, unseen)
+    spread = sqrt(stderr**2 + unseen * _compute_mean_square(paired, stderr) / n**2)
+    return _add_quantiles(paired, power) * spread
+
+
+def _add_quantiles(paired: PairedComparison, power: float) -> float:
+    return compute_z_quantile(paired.difference.confidence) + NormalDist().inv_cdf(validate_share(power))
+
+
+def _compute_mean_square(paired: PairedComparison, stderr: float) -> float:
+    """Of the differences of the questions that moved; 1 where none did."""
+    n, moved = paired.difference.n, paired.wins + paired.losses
+    return (n * (n - 1) * stderr**2 + n * paired.difference.value**2) / moved if moved else 1.0
 
 
 def estimate_more_questions(
@@ -181,14 +190,17 @@ def estimate_more_questions(
 ) -> int | None:
     """How many more questions show `effect` (default: the difference seen) with the given power.
 
-    `n * (detectable / effect)^2 - n`, at least 0; None where no number would do or the spread is unknown.
+    `n * (detectable / effect)^2 - n`, at least 0; None where no number would do or the spread is unknown. Where fewer
+    questions moved than the effect itself would move, the spread is that of so many, all one way: a difference of 3
+    points takes at least 3 questions of 100 that moved by 1.
     """
-    reach = compute_detectable_effect(paired, power, unseen)
+    reach, stderr = compute_detectable_effect(paired, power, unseen), paired.difference.stderr
     size = abs(paired.difference.value if effect is None else effect)
-    if reach is None or size < MIN_DIFFERENCE:
+    if reach is None or stderr is None or size < MIN_DIFFERENCE:
         return None
     n = paired.difference.n
-    return max(0, ceil(n * (reach / size) ** 2 - 1e-9) - n)
+    least = _add_quantiles(paired, power) ** 2 * (sqrt(_compute_mean_square(paired, stderr)) / size - 1)
+    return max(0, ceil(max(n * (reach / size) ** 2, least) - 1e-9) - n)
 
 
 def bonferroni_confidence(comparisons: int, confidence: float = 0.95) -> float:

@@ -14,9 +14,10 @@ from inspect_ai.dataset import Sample
 
 from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.errors import DataError, SandboxError, did_you_mean
+from archon_eval.sandbox.hosts import refuse_passwords
 from archon_eval.sandbox.image import check_docker
-from archon_eval.sandbox.types import CallCase
-from archon_eval.scorers.programs import SandboxMode, TimeFactor, pack_tests, programs
+from archon_eval.sandbox.types import CallCase, TimeFactor
+from archon_eval.scorers.programs import SandboxMode, pack_tests, programs
 from archon_eval.tasks._data import Selection
 from archon_eval.tasks._rows import Row
 
@@ -35,13 +36,21 @@ class ProgramOptions:
     sandbox: SandboxMode = "docker"
     """`docker`, or `local` for trusted programs: no protection at all."""
     time_factor: TimeFactor = "auto"
-    """Multiplies every time limit; `auto` measures this machine and never shortens a limit."""
+    """Multiplies every time limit; `auto` measures each machine and never shortens a limit."""
+    docker_hosts: str | list[str] | None = None
+    """The Docker daemons that run programs: addresses, or a file of them; by default `ARCHON_DOCKER_HOSTS`."""
 
     def __post_init__(self) -> None:
         if self.sandbox not in get_args(SandboxMode):
             raise DataError(f"unknown sandbox {self.sandbox!r}{did_you_mean(str(self.sandbox), get_args(SandboxMode))}")
         if self.time_factor != "auto" and not (isinstance(self.time_factor, int | float) and self.time_factor > 0):
             raise DataError(f"time_factor={self.time_factor!r}: must be auto or a positive number")
+        if self.docker_hosts and self.sandbox != "docker":
+            raise DataError(f"docker_hosts need sandbox=docker, not sandbox={self.sandbox}")
+        try:
+            refuse_passwords(self.docker_hosts)
+        except SandboxError as error:
+            raise DataError(str(error)) from None
 
 
 def build_program_task(
@@ -59,7 +68,7 @@ def build_program_task(
     """
     if options.sandbox == "docker":
         try:
-            check_docker()
+            check_docker(options.docker_hosts)
         except SandboxError as error:
             raise make_prerequisite_error(f"{name} runs programs in Docker: {error}") from None
     return selection.build_task(name, samples, programs(**asdict(options)), dropped=dropped)

@@ -19,7 +19,6 @@ from archon_eval.sandbox.container import LABEL
 from archon_eval.sandbox.function_calls import build_humaneval_case
 from archon_eval.sandbox.image import build_image, connect
 from archon_eval.sandbox.local import LocalRunner
-from archon_eval.sandbox.shared_pool import SharedRunner
 from archon_eval.scorers.programs import build_limits, build_test_cases, pack_tests, programs
 
 DOUBLE = [{"input": "2\n", "output": "4"}, {"input": "0", "output": "0"}, {"input": "5", "output": "10"}]
@@ -132,8 +131,9 @@ def test_malformed_tests_are_errors(metadata: dict[str, Any]) -> None:
 
 
 def test_limits_follow_sample_and_machine() -> None:
-    assert build_limits({"time_limit": 2, "memory_limit": 64 << 20}, 1.5) == SandboxLimits(3.0, 64 << 20)
-    assert build_limits({"time_limit": None}, 2.0) == SandboxLimits(20.0)
+    assert build_limits({"time_limit": 2, "memory_limit": 64 << 20}).scale(1.5) == SandboxLimits(3.0, 64 << 20)
+    assert build_limits({"time_limit": None}).scale(2.0) == SandboxLimits(20.0)
+    assert SandboxLimits(1.0, wall_limit=3.0).scale(2.0) == SandboxLimits(2.0, wall_limit=6.0)
 
 
 def test_integers_of_any_length_print_also_locally() -> None:
@@ -178,7 +178,8 @@ def test_local_function_calls_and_calibration() -> None:
         async with LocalRunner(trusted=True, workers=1) as runner:
             cases = [CallCase("assert f(1) == 2", ("f",)), CallCase("assert f(1) == 3", ("f",))]
             program = "from __future__ import annotations\ndef f(x): return x + 1\nif __name__ == '__main__': f()"
-            return await runner.run(program, cases), await SharedRunner(lambda: runner).measure_time_factor(runner)
+            result = await runner.run(program, cases, time_factor="auto", stop_at_first_failure=False)
+            return result, result.time_factor
 
     result, factor = anyio.run(go)
     assert [r.verdict for r in result.runs] == [ProgramVerdict.ACCEPTED, ProgramVerdict.RUNTIME_ERROR]

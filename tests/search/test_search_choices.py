@@ -66,13 +66,26 @@ def test_a_search_stops_where_the_best_hardly_rises():
     cost = np.zeros(20)
     assert not explain_convergence(chosen, dict(list(rising.items())[:7]), cost)
     said = explain_convergence(chosen, rising, cost)
-    assert said.startswith("the search stopped after 7 trials: in the last 4 the best objective rose by 0.009")
+    assert said.startswith(
+        "the search stopped after 7 trials that were paid: in the last 4 the best objective rose by 0.009"
+    )
     assert not explain_convergence(settings(initial_points=3), rising, cost)
     # cost counts: what is dearer by as much is no rise
     dear = settings(budget={"epsilon": 0.01, "patience": 4}, initial_points=3, cost_weight=0.1)
     later = {number: 0.1 * number for number in range(8)}
     assert not explain_convergence(chosen, later, np.arange(20.0))
     assert explain_convergence(dear, later, np.arange(20.0))
+
+
+def test_trials_that_cost_nothing_raise_the_best_and_are_not_counted():
+    chosen = settings(budget={"epsilon": 0.01, "patience": 2}, initial_points=2)
+    cost, free = np.zeros(20), {2, 3, 4, 6}
+    paid = {0: 0.3, 1: 0.3, 5: 0.3}
+    tried = dict(sorted({**paid, 2: 0.3, 3: 0.3, 4: 0.3, 6: 0.3}.items()))
+    assert explain_convergence(chosen, tried, cost) and not explain_convergence(chosen, tried, cost, free)
+    said = explain_convergence(chosen, {**tried, 7: 0.3}, cost, free)
+    assert said.startswith("the search stopped after 4 trials that were paid: in the last 2")
+    assert not explain_convergence(chosen, {**tried, 6: 0.4, 7: 0.3}, cost, free), "a free one is a rise too"
 
 
 def test_the_loop_ends_by_it_with_a_note(tmp_path, fake_run):

@@ -4,7 +4,9 @@ from dataclasses import replace
 from itertools import product
 from math import comb, sqrt
 
+import numpy as np
 import pytest
+from scipy.stats import binom
 
 from archon_eval.errors import DataError
 from archon_eval.stats.comparison import (
@@ -12,6 +14,7 @@ from archon_eval.stats.comparison import (
     compare_scores,
     compute_detectable_effect,
     decide_verdict,
+    estimate_more_questions,
     explain_doubt,
 )
 
@@ -123,3 +126,34 @@ def test_comparison_needs_the_same_questions() -> None:
         compare({}, {})
     with pytest.raises(DataError, match="without a score"):
         compare({"a": []}, {"a": [1.0]})
+
+
+def test_the_number_of_further_questions_shows_the_effect_four_times_out_of_five() -> None:
+    """Also where hardly any question moved by then. Simulated from the numbers of wins and losses: a gain of 3 points,
+    with ever more questions that move; the verdict by the interval and McNemar's exact test."""
+    effect, rng = 0.03, np.random.default_rng(1)
+
+    def draw(questions: int, moving: float, times: int) -> tuple[np.ndarray, np.ndarray]:
+        wins = rng.binomial(questions, (moving + effect) / 2, times)
+        return wins, rng.binomial(questions - wins, (moving - effect) / 2 / (1 - (moving + effect) / 2))
+
+    def measure_power(questions: int, moving: float) -> float:
+        wins, losses = draw(questions, moving, 1500)
+        mean, moved = (wins - losses) / questions, wins + losses
+        low = mean - 1.97 * np.sqrt((moved / questions - mean**2) / (questions - 1))
+        return float(np.mean((low > 0) & (2 * binom.cdf(np.minimum(wins, losses), moved, 0.5) <= 0.05)))
+
+    def count_questions(questions: int, wins: int, losses: int) -> int:
+        first = {i: float(i < wins) for i in range(questions)}
+        second = {i: float(wins <= i < wins + losses) for i in range(questions)}
+        more = estimate_more_questions(compare(first, second, draws=10), effect, unseen=1)
+        assert more is not None
+        return questions + more
+
+    for seen in (50, 77, 100, 200):
+        for moving in (0.03, 0.05, 0.1, 0.2):
+            counts = [count_questions(seen, *each) for each in zip(*draw(seen, moving, 40), strict=True)]
+            assert 0.7 <= np.mean([measure_power(count, moving) for count in counts]) <= 0.95, (seen, moving)
+        for moved in (0, 1, 2):  # no fewer than where the least moves that such a gain takes
+            assert measure_power(count_questions(seen, moved, 0), effect) >= 0.7, (seen, moved)
+    assert measure_power(count_questions(100, 0, 0), effect) <= 0.95

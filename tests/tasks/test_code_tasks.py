@@ -68,16 +68,16 @@ def test_an_official_row_gives_prompt_all_tests_and_limits() -> None:
     assert "Each test may take 1.5 s of time and 256 MB of memory." in sample.input
     cases = build_test_cases(sample.metadata or {})
     assert [c.input for c in cases if isinstance(c, Case)] == [b"1\n", b"4\n", b"0\n", b"7\n"]
-    limits = build_limits(sample.metadata or {}, 2.0)
+    limits = build_limits(sample.metadata or {}).scale(2.0)
     assert (limits.time_limit, limits.memory_limit) == (3.0, 256_000_000)
 
 
 def test_limits_that_are_absent_or_out_of_reach() -> None:
     plain = build_sample(Row("x", {"description": "?", "tests": [{"input": "", "output": "1"}]}))
-    assert "Each test" not in str(plain.input) and build_limits(plain.metadata or {}, 1.0).time_limit == 10
+    assert "Each test" not in str(plain.input) and build_limits(plain.metadata or {}).time_limit == 10
     for given, kept in ((16_000_000, 64 << 20), (2_000_000_000, 1 << 30)):
         row = Row("x", {**OFFICIAL, "memory_limit_bytes": given, "time_limit": None})
-        assert build_limits(build_sample(row).metadata or {}, 1.0).memory_limit == kept
+        assert build_limits(build_sample(row).metadata or {}).memory_limit == kept
 
 
 @pytest.mark.parametrize(
