@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archon_eval.cli.commands import add_command
-from archon_eval.cli.eval_options import add_dask_option, add_shard_options
+from archon_eval.cli.eval_options import add_dask_option, add_docker_hosts_option, add_shard_options
 from archon_eval.cli.progress import EvalSeries, ProgressDisplay
 from archon_eval.errors import DataError, sanitize_text
 
@@ -24,10 +24,11 @@ LM_EVAL_OPTIONS = ("--tasks", "--model_args", "--harness", "--num_fewshot")
 def add(commands: Any) -> None:
     """Add the command."""
     command = add_command(commands, "eval", "an Inspect eval in several processes, with one log", run=_run)
-    command.usage = "archon eval TASK [--shards N] [--dask ADDRESS] [--json] [any option of `inspect eval`]"
+    command.usage = "archon eval TASK [--shards N] [--dask ADDRESS] [--docker-hosts HOSTS] [--json] [any option of `inspect eval`]"
     command.epilog = "Everything else goes to `inspect eval`: see `inspect eval --help`."
     add_shard_options(command)
     add_dask_option(command)
+    add_docker_hosts_option(command)
     command.add_argument("--json", action="store_true", help="what came of it, as JSON")
     command.allow_abbrev, command.keeps_other_words = False, True
 
