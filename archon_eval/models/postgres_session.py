@@ -190,6 +190,8 @@ class PostgresSession:
                 if self._closing:
                     return None
                 self._asleep = True
+            if self._connection is not None and self._connection.closed:
+                self._drop_connection()
             connection = self._connection
             with _Selector() as selector:
                 for watched in (self._woken, connection):
@@ -228,10 +230,9 @@ class PostgresSession:
                     self._end_outage()
                 self._server.serve(self._connection, batch)
                 return
-            except StoreError as exc:  # what is there now is no store, or another one
+            except StoreError as exc:  # what is there now is no store that can be written, as in a failover
                 error = exc
                 self._drop_connection()
-                break
             except psycopg.Error as exc:
                 message = scrub(" ".join(str(exc).split()), self._address)
                 error = StoreError(

@@ -6,11 +6,16 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.server import FakeServer
+from fakes.stores import Stores
+
+from archon_eval.models.open_store import open_store
+from archon_eval.models.store_admin import export, import_
 
 BENCH = """
 from inspect_ai import Task, task
@@ -46,10 +51,10 @@ def process(folder: Path, *words: str, **env: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run(folder: Path, logs: str, *words: str, **env: str) -> None:
+def run(folder: Path, logs: str, *words: str, store: str = "calls.db", **env: str) -> None:
     """One `inspect eval` of both architectures."""
     models = ",".join(f"archon/{name}.yaml" for name in ARCHITECTURES)
-    fixed = ("--model", models, "-M", "store=calls.db", "--epochs", "2", "--display", "none", "--log-dir", logs)
+    fixed = ("--model", models, "-M", f"store={store}", "--epochs", "2", "--display", "none", "--log-dir", logs)
     process(folder, "-m", "inspect_ai", "eval", "bench.py", *fixed, *words, **env)
 
 
@@ -98,16 +103,28 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def server_store(postgres_server: str, tmp_path: Path) -> Iterator[str]:
+    places = Stores(tmp_path, postgres_server)
+    yield places.new()
+    places.close()
+
+
 def plain() -> dict[str, str]:
     """The environment without any provider's key or address."""
     gone = ("OPENAI", "ANTHROPIC", "ARCHON", "INSPECT", "GITHUB")
     return {name: value for name, value in os.environ.items() if not name.startswith(gone)}
 
 
-def test_reports_of_replays_are_the_same_bytes(recorded: Path) -> None:
+def test_reports_of_replays_are_the_same_bytes(recorded: Path, server_store: str) -> None:
+    """One replays the file, the other what was moved from it to a server."""
     replay = ("-M", "store_policy=replay")
+    with open_store(recorded / "calls.db", read_only=True) as file, open_store(server_store) as server:
+        export(file, recorded / "calls.jsonl")
+        assert import_(server, recorded / "calls.jsonl") == file.count()
     run(recorded, "one", *replay, "--max-samples", "1", "--max-connections", "1", "--max-tasks", "1", **plain())
-    run(recorded, "other-name", *replay, "--max-samples", "20", "--log-format", "json", "--max-tasks", "2", **plain())
+    other = (*replay, "--max-samples", "20", "--log-format", "json", "--max-tasks", "2")
+    run(recorded, "other-name", *other, store=server_store, **plain())
     first, second = reports(recorded, "one", **plain()), reports(recorded, "other-name", **plain())
     assert len(first) == 14 and first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
