@@ -43,7 +43,7 @@ SECRET_NAMES = (
 )
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _SKIPPED_FOLDERS = ("__pycache__", "node_modules", "site-packages")
-_SKIPPED_FILES = ("*.pyc", "*.eval")
+_SKIPPED_FILES = ("*.pyc", "*.eval", ".archon-*")
 _PATH_NAMES = ("path", "dir", "folder")
 """Ends of an argument's name whose value may be a folder, though it is a plain word."""
 

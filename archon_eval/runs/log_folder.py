@@ -67,16 +67,19 @@ class LogFolder:
             self._system, self._root = _find_system(self.place)
 
     def check(self) -> None:
-        """Write something, and remove it.
+        """Write something, and remove it, with the folder if that was not there.
 
         Raises:
             DataError: it cannot be written.
         """
+        was_there = self._system is not None or Path(self._root).exists()
         try:
             name = f".archon-{token_hex(4)}"
             self.add(name, [b"archon"])
             if self._system is None:
                 Path(self._root, name).unlink()
+                if not was_there:
+                    Path(self._root).rmdir()
             else:
                 self._system.rm_file(f"{self._root}/{name}")
         except Exception as exc:  # whatever a file system of somebody else's raises

@@ -100,7 +100,7 @@ def _check_store(args: Mapping[str, Any]) -> Iterator[str]:
 
     if not args["store"]:
         return
-    if args["seen"] and not _name_word(Path(args["store"]), args["seen"]).is_file():
+    if args["seen"] and not _is_seen(_name_word(Path(args["store"]), args["seen"])):
         yield (
             f"the call store {args['store']} is not there, and equal calls would be paid on each machine: name one "
             "that all machines reach, with --store postgresql://user@host/database"
@@ -110,6 +110,13 @@ def _check_store(args: Mapping[str, Any]) -> Iterator[str]:
         open_store(args["store"]).close()
     except ArchonError as exc:
         yield str(exc)
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder of another user
+        return False
 
 
 def _leave_word(store: Path) -> str:

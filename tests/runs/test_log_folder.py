@@ -10,6 +10,7 @@ from archon_eval.runs.log_folder import LogFolder, describe_source, fetch_log, h
 def test_files_are_whole_or_not_there(tmp_path, place):
     folder = LogFolder(place.format(tmp=tmp_path))
     folder.check()
+    assert not list(tmp_path.iterdir())
     first, second = folder.add("a/b.eval", [b"one", b"two"]), folder.add("a/b.eval", [b"other"])
     assert first == f"{folder.place}/a/b.eval" and second == f"{folder.place}/a/b-2.eval"
 
