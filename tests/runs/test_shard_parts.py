@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from archon_eval.errors import DataError
 from archon_eval.runs.dask_shards import pack_words
+from archon_eval.runs.merge_logs import deliver
 from archon_eval.runs.shard_parts import LARGE_PART, PartPlan, identify_command
 
 
@@ -49,10 +52,10 @@ def test_a_command_goes_on_with_another_that_asks_the_same(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.py").write_text("1")
-    first = identify_command("t.py -S budget=eval.calls=5 --limit 3".split())
+    first = identify_command(["t.py", "-S", "budget=eval.calls=5", "--limit", "3"])
     assert (identify_command(words.split()) == first) is is_same
     (tmp_path / "t.py").write_text("2")
-    assert identify_command("t.py -S budget=eval.calls=5 --limit 3".split()) != first
+    assert identify_command(["t.py", "-S", "budget=eval.calls=5", "--limit", "3"]) != first
 
 
 def test_files_that_words_name_go_to_workers_and_logs_stay(tmp_path: Path) -> None:
@@ -64,3 +67,15 @@ def test_files_that_words_name_go_to_workers_and_logs_stay(tmp_path: Path) -> No
     packed, bundle = pack_words(words, tmp_path)
     assert packed == words
     assert bundle.files.keys() == {"tasks/t.py", "tasks/data.txt", "a.yaml", "solvers/s.py"}
+
+
+def test_a_log_is_written_to_an_address_whole(tmp_path: Path) -> None:
+    (tmp_path / "whole.eval").write_bytes(b"a log")
+    deliver(tmp_path / "whole.eval", "memory://logs-of-shards/whole.eval")
+    with fsspec.open("memory://logs-of-shards/whole.eval") as file:
+        assert file.read() == b"a log"
+    deliver(tmp_path / "whole.eval", str(tmp_path / "new" / "whole.eval"))
+    assert [*(tmp_path / "new").iterdir()] == [tmp_path / "new" / "whole.eval"]
+    (tmp_path / "taken").touch()
+    with pytest.raises(DataError, match=r"cannot write the log .*taken"):
+        deliver(tmp_path / "whole.eval", str(tmp_path / "taken" / "whole.eval"))
