@@ -54,6 +54,8 @@ def _run(options: argparse.Namespace) -> int:
         raise DataError(
             f"{option}: archon eval runs tasks of Inspect; one of lm-eval runs in one process, `lm_eval --model archon`"
         )
+    if "--detach" in words:
+        raise DataError("--detach: archon eval stays until its log is whole; send it to the background of your shell")
     with ProgressDisplay("eval", options.json) as progress:
         on_progress = EvalSeries(progress, 1, epochs=2).start_eval(words[0], _Words(words))
         done = run_sharded(words, shards=options.shards, on_progress=on_progress, dask=options.dask)

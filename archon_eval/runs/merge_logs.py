@@ -155,7 +155,7 @@ def merge_logs(options: Any, request: MergeRequest) -> Any:
             for info in file.infolist():
                 data = json.dumps(plain).encode() if info.filename == SUMMARIES else file.read(info)
                 _write_member(out, info.filename, data, info.compress_type)
-        _deliver(whole, request.location)
+        deliver(whole, request.location)
     return log
 
 
@@ -249,7 +249,7 @@ def _write_member(out: ZipFile, name: str, data: bytes, compression: int) -> Non
     out.writestr(info, data)
 
 
-def _deliver(log: Path, location: str) -> None:
+def deliver(log: Path, location: str) -> None:
     """Bring a finished log to its place, where it appears as a whole."""
     from inspect_ai.log import read_eval_log, write_eval_log
 

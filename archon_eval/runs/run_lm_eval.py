@@ -107,6 +107,9 @@ class LmEval(Eval):
             raise DataError(
                 "--epochs is for tasks of Inspect: a task of lm-eval says itself how often it asks (repeats)"
             )
+        if self.shards > 1 or self.dask:
+            option = "--dask" if self.dask else "--shards"
+            raise DataError(f"{option} is for tasks of Inspect: a task of lm-eval ({self.task}) runs in one process")
         parse_task_options(parse_lm_eval_pairs(self.task_args), self.task)
 
     def choose_door(self) -> tuple[Eval, DoorChoice]:
@@ -184,8 +187,6 @@ def run_lm_eval(plan: LmEval, folder: Path, on_progress: EvalProgressCallback = 
         ArchonError: nothing was written, and the end of what the command printed is in the message, without secrets;
             or it took too long.
     """
-    if plan.shards > 1 or plan.dask:
-        raise DataError(f"{'--dask' if plan.dask else '--shards'}: a task of lm-eval ({plan.task}) runs in one process")
     output = folder / f"{plan.task.replace('/', '-')}_{token_hex(4)}"  # other runs may be writing there
     try:
         output.mkdir(parents=True)

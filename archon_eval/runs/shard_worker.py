@@ -175,6 +175,7 @@ class _ShardWorker:
     def _run(self, request: PartRequest) -> Mapping[str, Any]:
         command = self._command
         expected = dict(zip(request.ids, request.digests, strict=True))
+        problems: list[str] = []
 
         def change(options: Mapping[str, Any]) -> Mapping[str, Any]:
             shared = {
@@ -204,10 +205,11 @@ class _ShardWorker:
             task.dataset = task.dataset.filter(lambda sample: sample.id in expected)
             found = {sample.id: digest_sample(sample) for sample in task.dataset}
             if changed := [id for id, digest in expected.items() if found.get(id) != digest]:
-                raise DataError(
+                problems.append(
                     f"task {task.name} has another sample {changed[0]!r} each time it is loaded, so its questions "
                     "cannot be divided: give it fixed ids and a seed"
                 )
+                raise DataError(problems[0])  # which Inspect may keep to itself
             if request.skip:
                 task.early_stopping = _SkipAnswered(frozenset(request.skip))
 
@@ -215,7 +217,7 @@ class _ShardWorker:
         begin_part()
         error = command.run()
         give_back_leases()
-        return {"error": error}
+        return {"error": problems[0] if problems else error}
 
 
 def _find_refused(looked: Any, given: Mapping[str, Any]) -> str:
