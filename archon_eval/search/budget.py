@@ -117,8 +117,14 @@ class BudgetLedger:
     def dollar_correction(self) -> float:
         """What evals are taken to cost against the plan's estimate: as those so far did, and a little more; 1 before
         the first. Plans only assume how long prompts and replies are."""
+        ratio = self.cost_ratio
+        return 1.0 if ratio is None else min(DOLLAR_SLACK, DOLLAR_CAUTION * ratio)
+
+    @property
+    def cost_ratio(self) -> float | None:
+        """What evals so far cost against the plan's estimate; None before the first."""
         spent, planned = (sum(pair[n] for pair in self._costs.values()) for n in (0, 1))
-        return min(DOLLAR_SLACK, DOLLAR_CAUTION * spent / planned) if spent > 0 and planned > 0 else 1.0
+        return spent / planned if spent > 0 and planned > 0 else None
 
     @property
     def calls(self) -> int:

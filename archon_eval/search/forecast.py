@@ -53,17 +53,11 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
     if workers < 1 or not 0 < call_seconds < inf:
         raise SearchError(f"workers={workers}, call_seconds={call_seconds}: must be 1 or more, and above 0")
     splits, _, doors, facts = prepare_questions(settings)
-    options = plan_space(settings, settings.models, settings.fuser_models)
-    least = compute_minimal_budget(settings, options, splits, facts)
-    least.require(settings.budget)
-    known = _Prepared(splits, facts, options, least, estimate_dollar_rates(settings, options, facts))
+    affordable, stages, known = forecast_stages(settings, splits, facts, call_seconds=call_seconds, workers=workers)
+    options, least = known.options, known.least
     questions = {part: count_questions(splits, part) for part in ("trial", "dev", "test")}
     turns = fmean(answers for parts in splits.values() for answers in parts["dev"].values())
     calls = sorted(turns * fmean(option.plan.calls) for option in options)
-    affordable = _select_affordable(settings, known)
-    stages = StagePlanner(settings, affordable, splits, known.rates).plan(
-        least, call_seconds=call_seconds, workers=workers, facts=facts
-    )
     unpriced = sorted({model for option in options for model in option.plan.unpriced})
     assumed = assume_tokens(settings, facts)
     return {
@@ -89,7 +83,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         "budget": stages.short or None,
         "informative_questions": _offer_informative(settings, stages),
         "dollars": None if stages.total.dollars is None else round(stages.total.dollars, 2),
-        "dollars_range": _spread_dollars(stages.total.dollars, known.rates),
+        "dollars_range": spread_dollars(stages.total.dollars, known.rates),
         "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
         "hours": round(stages.total.hours, 2),
         "answers_to_score": stages.total.answers,
@@ -101,6 +95,28 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         f"trial calls shared, any model may be the best, questions of {assumed.query} tokens and answers of "
         f"{assumed.answer}",
     }
+
+
+def forecast_stages(
+    settings: SearchSettings,
+    splits: QuestionSplits,
+    facts: Mapping[str, TaskFacts],
+    *,
+    call_seconds: float = 5.0,
+    workers: int = 1,
+) -> tuple[Sequence[PlannedArchitecture], StageForecasts, _Prepared]:
+    """The options that the budget can try, the stages, and what they are forecast from.
+
+    Raises:
+        SearchError: the budget cannot pay for it.
+    """
+    options = plan_space(settings, settings.models, settings.fuser_models)
+    least = compute_minimal_budget(settings, options, splits, facts)
+    least.require(settings.budget)
+    known = _Prepared(splits, facts, options, least, estimate_dollar_rates(settings, options, facts))
+    affordable = _select_affordable(settings, known)
+    planner = StagePlanner(settings, affordable, splits, known.rates)
+    return affordable, planner.plan(least, call_seconds=call_seconds, workers=workers, facts=facts), known
 
 
 def _offer_informative(settings: SearchSettings, stages: StageForecasts) -> str | None:
@@ -125,7 +141,7 @@ def _select_affordable(settings: SearchSettings, known: _Prepared) -> Sequence[P
     return select_affordable(known.options, costs, left) or known.options
 
 
-def _spread_dollars(dollars: float | None, rates: DollarRates | None) -> dict[str, float] | None:
+def spread_dollars(dollars: float | None, rates: DollarRates | None) -> dict[str, float] | None:
     """If the cheapest, and if the dearest model turns out best."""
     if dollars is None or rates is None:
         return None

@@ -45,6 +45,7 @@ from archon_eval.search.prepare import (
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
+from archon_eval.search.ranked_forecast import describe_forecasts, forecast_run
 from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler, find_store
 from archon_eval.search.space import Array
@@ -93,6 +94,9 @@ class SearchResult:
 
     has_surrogate: bool = True
     """Whether `estimate` is a model's."""
+
+    forecast: Mapping[str, Any] = field(default_factory=dict)
+    """What the search was expected to take, see `forecast_run`."""
 
     @property
     def architecture(self) -> Architecture:
@@ -240,7 +244,11 @@ class SearchRun:
             facts=self._facts,
         )
         split = describe_split(self._settings, self._scheduler.splits)
-        notes = ranking.note, split, *space.notes, describe_overflows(space.options), left_out
+        forecasts = forecast_run(
+            self._scheduler, space, journal=self._journal, generators=generators, fusers=fusers, facts=self._facts
+        )
+        expected = describe_forecasts(forecasts)
+        notes = ranking.note, split, *space.notes, describe_overflows(space.options), left_out, expected
         self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
         confirmation = Confirmation(
@@ -296,6 +304,7 @@ class SearchRun:
             ranking=ranking,
             candidate=candidate.key if candidate and winner == SINGLE else "",
             has_surrogate=estimate is not None,
+            forecast=forecasts,
         )
 
     def _list_baselines(self, ranking: RankingResult) -> dict[str, Control]:

@@ -117,6 +117,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "calls_paid": ledger.calls,
         "calls_reused": ledger.reused,
         "dollars_paid": ledger.dollars,
+        "forecast": dict(result.forecast) or None,
         "judge_tokens_on_top": ledger.judges,
         "judge_calls": ledger.judge_calls,
         "judge_dollars": ledger.judge_dollars,
