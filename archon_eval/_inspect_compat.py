@@ -333,6 +333,45 @@ def update_event(event: "ModelEvent") -> None:
     transcript()._event_updated(event)
 
 
+@contextmanager
+def leave_out_model_events(sink: Any) -> Iterator[None]:
+    """Give the events of the calls inside to a sink, and keep them out of the sample's transcript.
+
+    Inspect tells the transcript of a finished call whether or not a sink had its event. So the sample's buffer on disk
+    and the queue for hooks would hold every prompt and reply once more, of events that no log has.
+    """
+    from inspect_ai.log import transcript
+
+    from archon_eval._inspect_compat import init_transcript, use_model_event_sink
+
+    current = transcript()
+    stand_in: Any = _TranscriptWithoutModelEvents(current)
+    init_transcript(stand_in)
+    try:
+        with use_model_event_sink(sink):
+            yield
+    finally:
+        init_transcript(current)
+
+
+class _TranscriptWithoutModelEvents:
+    """A transcript in which updates of model events change nothing."""
+
+    __slots__ = ("_transcript",)
+
+    def __init__(self, transcript: Any) -> None:
+        self._transcript = transcript
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transcript, name)
+
+    def _event_updated(self, event: Any) -> None:
+        from inspect_ai.event import ModelEvent
+
+        if not isinstance(event, ModelEvent):
+            self._transcript._event_updated(event)
+
+
 def get_http_client(client: Any) -> Any:
     """The HTTP client, with event hooks, under a client of the OpenAI SDK."""
     return client._client

@@ -71,7 +71,8 @@ class Ranker(ListComponent):
             lambda reply: parse_ranking(reply, count, self.top_k),
             fallback=self.fallback,
         )
-        order = [*(ranked or ()), *(place for place in range(count) if place not in (ranked or ()))]
+        first = tuple(ranked or ())
+        order = [*first, *sorted(set(range(count)).difference(first))]
         return replace(state, candidates=tuple(state.candidates[place] for place in order[: self.top_k]))
 
     def count_calls(self, candidates: CountRange) -> CountRange:

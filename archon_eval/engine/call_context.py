@@ -11,7 +11,16 @@ import anyio
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.spec import ComponentSpec, choose_settings
-from archon_eval.engine.trace import EVENT_TYPES, UNREAD, LayerResult, Trace, TraceEvent, TraceOutcome, TraceStep
+from archon_eval.engine.trace import (
+    EVENT_TYPES,
+    NO_PROBLEMS,
+    UNREAD,
+    LayerResult,
+    Trace,
+    TraceEvent,
+    TraceOutcome,
+    TraceStep,
+)
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError, ParseError
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.context_window import is_overflow
@@ -123,7 +132,7 @@ class EngineCallContext:
             layer=self._layer,
             component=self._place,
             model=self._spec.model if model is None else model,
-            problems={problem: count - worked} if problem and worked < count else {},
+            problems={problem: count - worked} if problem and worked < count else NO_PROBLEMS,
             count=count,
             is_text=is_text,
         )

@@ -10,7 +10,7 @@ whether any passes, since otherwise all go on.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,8 @@ from archon_eval.components import build_layer
 from archon_eval.components.base import CandidateGenerator, CandidateScorer, ContextComponent, ListComponent
 from archon_eval.components.component import Component
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
-from archon_eval.engine.dataflow import CandidateSlot, FilterGate, LayerFlow, SlotJob
+from archon_eval.engine.dataflow import CandidateSlot, FilledSlots, FilterGate, LayerFlow
+from archon_eval.engine.job_window import Job, JobWindow
 from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
 from archon_eval.engine.plan import plan
@@ -65,6 +66,7 @@ class Engine:
         self.architecture, self.caller, self._stop = architecture, caller, stop
         self._observer = observer or NullObserver()
         self._last_layer: int | None = None
+        self._window = JobWindow()
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
@@ -116,6 +118,7 @@ class Engine:
             State(conversation, tools=tools),
             recorder=recorder,
             layers=self._layers,
+            window=self._window,
             stop=self._stop,
         )
         flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
@@ -154,9 +157,10 @@ class _QuestionRun:
         *,
         recorder: TraceRecorder,
         layers: list[list[Component]],
+        window: JobWindow,
         stop: tuple[str, ...],
     ) -> None:
-        self._caller, self._observer, self._stop = caller, observer, stop
+        self._caller, self._observer, self._stop, self._window = caller, observer, stop, window
         self._asked, self._recorder = asked, recorder
         self._as_text = replace(asked, conversation=flatten_conversation(asked.conversation))
         self._unseen = Counter(list_unseen_parts(asked.conversation))
@@ -269,14 +273,21 @@ class _QuestionRun:
             ctx = self._create_context(number, generator, place)
             state = self._show_state(generator, ctx, candidates, values)
             async with _open_component_span(self._observer, f"{generator.spec.kind} {place}", len(generators)):
-                jobs = [
-                    partial(fill_slot, generator, state, slot, id=f"{number}.{first + n}", draw=first_draw + n, ctx=ctx)
-                    for n, slot in enumerate(mine)
-                ]
-                await _run_all([partial(slot.run_job, job) for slot, job in zip(mine, jobs, strict=True)], lone)
+
+                def create_jobs() -> Iterator[Job]:
+                    for n, slot in enumerate(mine):
+                        id, draw = f"{number}.{first + n}", first_draw + n
+                        yield partial(
+                            slot.run_job, partial(fill_slot, generator, state, slot, id=id, draw=draw, ctx=ctx)
+                        )
+
+                if lone:
+                    await next(create_jobs())()
+                else:
+                    await self._window.run_all(create_jobs())
 
         async with self._open_span(number, components[0], outflow):
-            jobs: list[SlotJob] = []
+            jobs: list[Job] = []
             first = 1
             draws: defaultdict[str, int] = defaultdict(int)
             for place, (generator, mine) in enumerate(zip(generators, slots, strict=True), 1):
@@ -285,7 +296,7 @@ class _QuestionRun:
                 jobs.append(partial(run_generator, place, first, first_draw))
                 draws.update(dict.fromkeys(models, first_draw + len(mine)))
                 first += len(mine)
-            await _run_all(jobs, len(jobs) == 1)
+            await _run_components(jobs)
 
     async def _run_scorer(self, number: int, scorer: CandidateScorer, inflow: LayerFlow, *, outflow: LayerFlow) -> None:
         sources = await inflow.get_slots()
@@ -297,7 +308,7 @@ class _QuestionRun:
             outflow.put_slots(slots)
 
         async def judge_slot(source: CandidateSlot, slot: CandidateSlot) -> None:
-            candidate = await source.get()
+            candidate = source.candidate
             if candidate is None:
                 return gate.report_verdict(slot, None, False)
             state = replace(seen, values=await inflow.get_values())
@@ -308,16 +319,15 @@ class _QuestionRun:
             )
             judged = restore_candidate(require_candidate(made, number, scorer), shown, (candidate,))
             [judged] = self._end_rewritten((judged,), (candidate,))
-            passes = scorer.sorts or scorer.passes(judged)
-            gate.report_verdict(slot, judged, passes)
-            if not passes:
-                await gate.done.wait()
-                slot.fill(None if gate.passed else judged)
+            gate.report_verdict(slot, judged, scorer.sorts or scorer.passes(judged))
+
+        async def create_jobs() -> AsyncIterator[Job]:
+            async for place in FilledSlots(sources):
+                yield partial(slots[place].run_job, partial(judge_slot, sources[place], slots[place]))
 
         await inflow.started.get()
         async with self._open_span(number, scorer, outflow):
-            pairs = zip(sources, slots, strict=True)
-            await _run_all([partial(slot.run_job, partial(judge_slot, source, slot)) for source, slot in pairs])
+            await self._window.run_all(create_jobs())
             judged = tuple(slot.candidate for slot in slots if slot.candidate is not None)
             if not judged:
                 raise self._create_empty_error(number - 1, self._kinds[number - 2])
@@ -380,9 +390,9 @@ async def _open_component_span(observer: Observer, name: str, components: int) -
             yield
 
 
-async def _run_all(jobs: Sequence[SlotJob], lone: bool = False) -> None:
-    """All of them at the same time; a lone one without a task of its own."""
-    if lone:
+async def _run_components(jobs: Sequence[Job]) -> None:
+    """All of a layer's at the same time; a lone one without a task of its own."""
+    if len(jobs) == 1:
         return await jobs[0]()
     async with anyio.create_task_group() as group:
         for job in jobs:

@@ -101,6 +101,10 @@ class TraceEvent:
     about: str = ""
 
 
+NO_PROBLEMS: Mapping[str, int] = {}
+"""The problems of all outcomes that worked: one for all, since there are as many as calls."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceOutcome:
     """What a component was to make, and whether it came about: a verdict, a ranking, a text.
@@ -114,7 +118,7 @@ class TraceOutcome:
     """Its place in the layer, from 1."""
     model: str
     """Empty where no model was asked."""
-    problems: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[str, int] = field(default_factory=lambda: NO_PROBLEMS)
     """`UNREAD` or a word of EVENT_TYPES -> how many did not work for that reason."""
     count: int = 1
     """How many outcomes: the critiques that one reply holds."""

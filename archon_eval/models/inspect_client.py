@@ -17,6 +17,7 @@ from archon_eval._inspect_compat import (
     active_generate_config,
     add_event,
     get_error_text,
+    leave_out_model_events,
     resolve_config,
     update_event,
     use_model_event_sink,
@@ -96,7 +97,8 @@ class InspectClient:
         events, limit = _ModelEventSink(self._trace_calls), None
         retries = resolve_config(model, config).max_retries
         try:
-            with set_draw(call.draw, call.epoch), use_model_event_sink(events), open_call(retries) as observed:
+            take = use_model_event_sink if self._trace_calls else leave_out_model_events
+            with set_draw(call.draw, call.epoch), take(events), open_call(retries) as observed:
                 messages = [to_chat(message, call.model) for message in call.messages]
                 output = await model.generate(messages, list(tools), choice, config=config, cache=cache)
         except LimitExceededError as exc:

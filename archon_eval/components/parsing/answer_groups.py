@@ -44,12 +44,14 @@ async def group_answers(answers: Sequence[str | None]) -> tuple[list[str | None]
     equal, unknown, problem = await _compare_all({form: shown[form] for form in forms if _is_mathematical(shown[form])})
     leaders: dict[str, str] = {}
     labels: dict[str, str] = {}
+    used = set[str]()
     for form in forms:
         known = [other for other in equal.get(form, ()) if leaders.get(other) == other]
         leaders[form] = next((other for other in known if _are_alike(form, other, equal, unknown)), form)
         if leaders[form] == form:
             label = normalize_spelling(shown[form]) or form
-            labels[form] = label if label not in labels.values() else f"{label} ({form})"
+            labels[form] = label if label not in used else f"{label} ({form})"
+            used.add(labels[form])
     return [labels[leaders[key]] if key is not None else None for key in keys], problem
 
 
@@ -64,6 +66,8 @@ async def _compare_all(shown: Mapping[str, str]) -> tuple[Relation, Relation, st
     others: list[tuple[str, MathAnswer]] = []
     pairs, computed, problem = 0, 0, ""
     for form, text in shown.items():
+        if pairs > MAX_PAIRS:  # of what comes now nothing is known, and so nothing equals it
+            break
         read = read_answer(text)
         for other, other_read in others if read.is_plain else [*numbers, *others]:
             pairs += 1
