@@ -23,7 +23,7 @@ from archon_eval._notes import show_note
 from archon_eval.errors import SearchError, WorkerLostError
 from archon_eval.runs.dask_connection import POLL_SECONDS, DaskConnection
 from archon_eval.runs.dask_worker import CHUNK_BYTES, FOLDER_MARK, replace_texts
-from archon_eval.runs.file_bundle import FileBundle
+from archon_eval.runs.file_bundle import BUNDLE_MARK, FileBundle
 from archon_eval.runs.log_folder import LogFolder
 from archon_eval.runs.worker_probe import probe
 
@@ -35,7 +35,7 @@ CLOSE_SECONDS = 5.0
 """How long the end waits for workers to tidy up; they do it by themselves later."""
 EXCHANGE_SECONDS = 0.2
 """Between two times that messages of a call are fetched."""
-MAX_AT_ONCE = 64
+MAX_AT_ONCE = 1_000
 """Workers that are asked at once."""
 
 
@@ -353,7 +353,8 @@ class DaskCluster:
         if not whole:
             self._ask(worker, "read", folder=reply["folder"], name="")
         longest = sorted(names, key=len, reverse=True)
-        return replace_texts(reply["value"], {mark: names[mark] for mark in longest})
+        # the bundle's folder there is the folder where the command was typed here
+        return replace_texts(reply["value"], {mark: names[mark] for mark in longest} | {f"{BUNDLE_MARK}/": ""})
 
     def _read_file(self, worker: _Worker, folder: str, name: str, *, size: int, start: bytes) -> Iterator[bytes]:
         yield start

@@ -9,6 +9,7 @@ asked once, by the winner, the best single model and the best of n samples.
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
-from archon_eval.search.worker_check import build_checks, remove_word
+from archon_eval.search.worker_check import build_checks, leave_word
 
 Estimated = tuple[float | None, float | None]
 """Performance and its deviation, as `estimate_value` has them."""
@@ -143,15 +144,14 @@ def search(
         check_requirements(list_required(settings))
     if not (folder / "search.jsonl").exists():  # what an earlier process paid for needs no budget
         require_budget(settings, splits, facts)
-    journal = Journal(folder)
-    try:
+    with closing(Journal(folder)) as journal, ExitStack() as stack:
         _check_same_search(journal, settings, digest, doors=doors, folder=folder)
         logs, store = LogFolder(log_dir or folder / "logs"), find_store(settings, folder)
         logs.check()
         if isinstance(run, DaskExecutor):
-            for check in build_checks(
-                settings, run, digests=dict(zip(splits, digest.split(), strict=True)), store=store
-            ):
+            digests = dict(zip(splits, digest.split(), strict=True))
+            word = stack.enter_context(leave_word(store))
+            for check in build_checks(settings, run, digests=digests, store=store, word=word):
                 run.require(check)
         elif is_server(store):
             open_store(store).close()  # before a ranking that would fail in every eval
@@ -163,9 +163,6 @@ def search(
             result = SearchRun(scheduler, journal, facts=facts, workers=workers, on_progress=on_progress).run()
             said = run.cluster.notes if isinstance(run, DaskExecutor) else ()
             return replace(result, notes=(*result.notes, *said))
-    finally:
-        remove_word(find_store(settings, folder))
-        journal.close()
 
 
 def _check_same_search(

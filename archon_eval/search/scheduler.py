@@ -10,6 +10,7 @@ its worst case, or to what is left where that is less.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
@@ -306,20 +307,19 @@ class TrialScheduler:
             if line["asked"] == [task.key for task in asked]:
                 return tuple(line["offered"])
         architecture = build_from_layers("tools", {"generator": _PROBE_MODEL}, {"fuser": _PROBE_MODEL}).to_mapping()
-        futures = {
-            task.key: self._submit(
-                EvalJob(
-                    key=f"tools@{task.key}",
-                    architecture=architecture,
-                    task=task,
-                    questions=tuple(self.splits[task.key]["dev"])[:1],
-                    log_dir=str(self._folder / "probe"),
-                    door="model",
-                )
+        jobs = {
+            task.key: EvalJob(
+                key=f"tools@{task.key}",
+                architecture=architecture,
+                task=task,
+                questions=tuple(self.splits[task.key]["dev"])[:1],
+                log_dir=str(self._folder / "probe"),
+                door="model",
             )
             for task in asked
         }
-        results = {key: future.result() for key, future in futures.items()}
+        futures = {key: self._submit(job) for key, job in jobs.items()}
+        results = {key: self._wait_for_probe(jobs[key], future) for key, future in futures.items()}
         offered = [
             key
             for key, result in results.items()
@@ -328,6 +328,14 @@ class TrialScheduler:
         if asked:
             self._journal.add("tools", {"asked": [*results], "offered": offered})
         return tuple(offered)
+
+    def _wait_for_probe(self, job: EvalJob, future: "Future[EvalResult]") -> EvalResult:
+        """The result of an eval that costs nothing, begun again where its worker dies."""
+        for _ in range(MAX_ATTEMPTS - 1):
+            with suppress(WorkerLostError):
+                return future.result()
+            future = self._submit(job)
+        return future.result()
 
     def count_running(self) -> int:
         """Requests under way."""

@@ -1,16 +1,19 @@
 """What a worker of a cluster must have before it gets evals of a search, and how it is found out there.
 
-for check in build_checks(settings, executor, digests=digests, store="postgresql://host/db"): executor.require(check)
+with leave_word(store) as word:
+    for check in build_checks(settings, executor, digests=digests, store=store, word=word):
+        executor.require(check)
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 from archon_eval.architecture.load import load_architecture
-from archon_eval.errors import ArchonError
+from archon_eval.errors import ArchonError, StoreError
 from archon_eval.models.store_address import is_server
 from archon_eval.runs.dask_cluster import WorkerCheck
 from archon_eval.runs.eval_worker import EvalJob
@@ -23,13 +26,14 @@ _TASK_FIELDS = ("name", "args", "scorer", "metric", "harness")
 
 
 def build_checks(
-    settings: SearchSettings, executor: DaskExecutor, *, digests: Mapping[str, str], store: str
+    settings: SearchSettings, executor: DaskExecutor, *, digests: Mapping[str, str], store: str, word: str
 ) -> Iterator[WorkerCheck]:
     """A check for each task; the first also looks for keys, Docker and the store.
 
     Args:
         digests: task -> the digest of its questions here.
         store: the path or address of the call store.
+        word: what `leave_word` left beside it.
 
     Raises:
         DataError: a file that a task needs cannot be sent.
@@ -39,7 +43,7 @@ def build_checks(
         "models": [model for model in models if model],
         "required": [architecture.to_mapping() for architecture in list_required(settings)],
         "store": store,
-        "seen": _leave_word(Path(store)) if not is_server(store) else "",
+        "seen": word,
     }
     for task in settings.tasks:
         job = EvalJob("check", None, task, solver_args=settings.solver_args, model_roles=settings.model_roles)
@@ -119,19 +123,30 @@ def _is_seen(path: Path) -> bool:
         return False
 
 
-def _leave_word(store: Path) -> str:
-    """A word in a file beside the store, by which a worker sees that its folder is the same."""
+@contextmanager
+def leave_word(store: str) -> Iterator[str]:
+    """Within the context an empty file is beside a store. By its name a worker sees that its folder is the same.
+
+    Returns:
+        What is in the name; empty for a store on a server.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    if is_server(store):
+        yield ""
+        return
     word = token_hex(8)
-    store.parent.mkdir(parents=True, exist_ok=True)
-    remove_word(str(store))
-    _name_word(store, word).touch()
-    return word
-
-
-def remove_word(store: str) -> None:
-    """Take away what `build_checks` left beside a store."""
-    for old in Path(store).parent.glob(".archon-seen-*") if not is_server(store) else ():
-        old.unlink(missing_ok=True)
+    path = _name_word(Path(store), word)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as exc:
+        raise StoreError(f"the folder of the call store {store} cannot be written: {exc.strerror}") from exc
+    try:
+        yield word
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _name_word(store: Path, word: str) -> Path:

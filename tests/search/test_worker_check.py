@@ -8,7 +8,7 @@ from archon_eval.errors import StoreError
 from archon_eval.runs.executors import DaskExecutor
 from archon_eval.search.config import load_settings
 from archon_eval.search.prepare import prepare_questions
-from archon_eval.search.worker_check import build_checks, list_missing, remove_word
+from archon_eval.search.worker_check import build_checks, leave_word, list_missing
 
 TASK = {"name": "archon_eval/math", "args": {"sample": True, "n": 25}}
 TASK_FILE = """from inspect_ai import Task, task
@@ -21,11 +21,11 @@ def mine():
 """
 
 
-def check(settings, folder):
+def check(settings, folder, word):
     digest = prepare_questions(settings).digest.split()
     digests = dict(zip((task.key for task in settings.tasks), digest, strict=True))
     executor = DaskExecutor(SimpleNamespace(say=lambda text: None))
-    return [*build_checks(settings, executor, digests=digests, store=str(folder / "calls.db"))]
+    return [*build_checks(settings, executor, digests=digests, store=str(folder / "calls.db"), word=word)]
 
 
 def test_keys_docker_store_and_data_are_looked_for(tmp_path, monkeypatch):
@@ -40,21 +40,22 @@ def test_keys_docker_store_and_data_are_looked_for(tmp_path, monkeypatch):
     }
     given["model_roles"] = {"judge": "sim/gpt-4o"}
     given["space"] = {"preset": "small", "evaluations": ["executed_tests"]}
-    first, second = check(load_settings(given), tmp_path)
-    assert [*second.bundle.files] == ["data.jsonl", "mine.py"] and not first.bundle.files
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-worker")
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
-    [docker] = list_missing(first.args)
-    assert "archon sandbox doctor" in docker and list_missing(second.args) == []
-    monkeypatch.delenv("OPENAI_API_KEY")
-    key, _ = list_missing(first.args)
-    assert key.startswith("model openai/gpt-4o: ") and "OPENAI_API_KEY" in key
-    # another version of the data, and none
-    (tmp_path / "data.jsonl").write_text(data.replace("question 7", "question seven"))
-    assert "its questions or prompts there are not those that they are here" in list_missing(second.args)[0]
-    (tmp_path / "data.jsonl").unlink()
-    assert "task mine.py@mine: " in list_missing(second.args)[0]
-    assert not list((tmp_path).glob("calls.db-wal")) and remove_word(str(tmp_path / "calls.db")) is None
+    with leave_word(str(tmp_path / "calls.db")) as word:
+        first, second = check(load_settings(given), tmp_path, word)
+        assert [*second.bundle.files] == ["data.jsonl", "mine.py"] and not first.bundle.files
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-worker")
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
+        [docker] = list_missing(first.args)
+        assert "archon sandbox doctor" in docker and list_missing(second.args) == []
+        monkeypatch.delenv("OPENAI_API_KEY")
+        key, _ = list_missing(first.args)
+        assert key.startswith("model openai/gpt-4o: ") and "OPENAI_API_KEY" in key
+        # another version of the data, and none
+        (tmp_path / "data.jsonl").write_text(data.replace("question 7", "question seven"))
+        assert "its questions or prompts there are not those that they are here" in list_missing(second.args)[0]
+        (tmp_path / "data.jsonl").unlink()
+        assert "task mine.py@mine: " in list_missing(second.args)[0]
+    assert not list(tmp_path.glob(".archon-seen-*"))
     store, *_ = list_missing(first.args)
     assert f"the call store {tmp_path}/calls.db is not there" in store and "postgresql://" in store
 
