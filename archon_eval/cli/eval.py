@@ -24,7 +24,9 @@ LM_EVAL_OPTIONS = ("--tasks", "--model_args", "--harness", "--num_fewshot")
 def add(commands: Any) -> None:
     """Add the command."""
     command = add_command(commands, "eval", "an Inspect eval in several processes, with one log", run=_run)
-    command.usage = "archon eval TASK [--shards N] [--dask ADDRESS] [--docker-hosts HOSTS] [--json] [any option of `inspect eval`]"
+    command.usage = (
+        "archon eval TASK [--shards N] [--dask ADDRESS] [--docker-hosts HOSTS] [--json] [any option of `inspect eval`]"
+    )
     command.epilog = "Everything else goes to `inspect eval`: see `inspect eval --help`."
     add_shard_options(command)
     add_dask_option(command)
