@@ -244,8 +244,9 @@ class SearchRun:
         forecasts = forecast_run(
             self._scheduler, space, journal=self._journal, generators=generators, fusers=fusers, facts=self._facts
         )
-        expected = describe_forecasts(forecasts)
-        notes = ranking.note, split, *space.notes, describe_overflows(space.options), left_out, expected
+        if expected := describe_forecasts(forecasts):
+            self._progress.report("planning the space", note=expected)
+        notes = ranking.note, split, *space.notes, describe_overflows(space.options), left_out
         self._progress.notes += filter(None, notes)
         optimizer = self._build_optimizer(space)
         confirmation = Confirmation(

@@ -58,8 +58,12 @@ class ProgressReporter:
         }
         self._stage, self._written_notes = "", 0
 
-    def report(self, stage: str, **more: Any) -> None:
-        """Tell where the search is; `more` are fields of `SearchProgress`."""
+    def report(self, stage: str, *, note: str = "", **more: Any) -> None:
+        """Tell where the search is; `more` are fields of `SearchProgress`.
+
+        Args:
+            note: to be told at this step alone, in place of the last one.
+        """
         ledger = self._ledger
         calls, dollars = (None if left == inf else max(0.0, left) for left in ledger.remaining())
         spent = Spend(
@@ -70,7 +74,7 @@ class ProgressReporter:
             reused=ledger.reused / max(1, ledger.calls + ledger.reused),
             failed=ledger.failed,
         )
-        progress = SearchProgress(stage, spent, note="".join(self.notes[-1:]), **more)
+        progress = SearchProgress(stage, spent, note=note or "".join(self.notes[-1:]), **more)
         self._on_progress(progress)
         self._write(progress)
 

@@ -54,13 +54,14 @@ def test_after_ranking_dollars_come_within_a_factor(best: str, calls: int, tmp_p
         return future
 
     fake_run.chance = chance
-    found = search(given, tmp_path, run)
+    told: list[str] = []
+    found = search(given, tmp_path, run, on_progress=lambda progress: told.append(progress.note))
     summary = write_results(found, tmp_path)
     assert found.generators[0] == best
     before, after = summary["forecast"]["before"], summary["forecast"]["after_ranking"]
     assert 1 / 1.5 <= after["calls"] / summary["calls_paid"] <= 1.5
     assert 1 / 1.5 <= after["dollars"] / summary["dollars_paid"] <= 1.5, (before, after, summary["dollars_paid"])
     assert before["dollars_range"]["least"] < before["dollars"] < before["dollars_range"]["most"]
-    assert any(f"now that models are ranked: {after['calls']:,} calls" in note for note in found.notes)
+    assert any(f"now that models are ranked: {after['calls']:,} calls" in note for note in told)
     again = search(given, tmp_path, run)
     assert again.forecast == found.forecast, "as it was said then"
