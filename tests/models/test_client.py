@@ -460,3 +460,22 @@ def test_what_a_base_url_carries_besides_the_address_is_not_stored(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://me:hush@localhost/v1?api-key=SECRET#too")
     where = describe_endpoint(A, get_model(A))
     assert where.startswith(f"{A} at http://localhost/v1") and "SECRET" not in where and "hush" not in where
+
+
+def test_events_that_no_log_has_are_not_in_the_buffer_of_the_sample_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inspect_ai.log import Transcript
+
+    told: list[str] = []
+    original = Transcript._notify_subscribers
+
+    def record(self: Transcript, event: Any) -> None:
+        told.append(event.event)
+        original(self, event)
+
+    monkeypatch.setattr(Transcript, "_notify_subscribers", record)
+    call = Call("mockllm/model", (Message("user", "hi"),), GenerationSettings())
+    for trace, models in (("full", 0), ("calls", 2)):
+        told.clear()
+        asyncio.run(InspectClient(["mockllm/model"], trace=trace)(call))
+        assert (told.count("model") >= models) is True
+        assert ("model" in told) is (models > 0)
