@@ -1,4 +1,4 @@
-"""What a question's calls keep: little for each finished one, no task for one that has no turn yet, nothing at the end."""
+"""What a question's calls keep: little when finished, no task before their turn, nothing at the end."""
 
 import asyncio
 import gc

@@ -14,7 +14,7 @@ from fakes.server import FakeServer
 from inspect_ai import Task, eval
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, Transcript
 from inspect_ai.model import GenerateConfig, ModelCost, ModelInfo, get_model, set_model_cost, set_model_info
 from inspect_ai.model._generate_config import set_active_generate_config
 from inspect_ai.model._model import _models, init_active_model
@@ -466,3 +466,23 @@ def test_what_a_base_url_carries_besides_the_address_is_not_stored(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://me:hush@localhost/v1?api-key=SECRET#too")
     where = describe_endpoint(A, get_model(A))
     assert where.startswith(f"{A} at http://localhost/v1") and "SECRET" not in where and "hush" not in where
+
+
+def test_events_that_no_log_has_are_not_in_the_buffer_of_the_sample_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    original = Transcript._notify_subscribers
+
+    def record(self: Transcript, event: Any) -> None:
+        told.append(event.event)
+        original(self, event)
+
+    monkeypatch.setattr(Transcript, "_notify_subscribers", record)
+    for trace in ("full", "calls"):
+        told.clear()
+        solver = archon({"name": "single", "layers": [{"generator": "$1"}]}, ["sim/gpt-4o"], trace=trace)
+        task = Task(MemoryDataset([Sample(input="What is 2 + 2?")]), solver=solver)
+        [log] = eval(task, model=None, display="none", log_dir=str(tmp_path))
+        assert log.status == "success"
+        assert ("model" in told) is (trace == "calls")
