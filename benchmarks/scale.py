@@ -8,6 +8,7 @@ Every point runs in a process of its own, and each axis has its smallest size fi
 
 - `calls`: the simulated pool directly under the engine, ten samples and a fuser a question, 50 questions at once;
 - `eval_calls`: the same in an Inspect eval with a log and a call store, eleven calls a question;
+- `compact_calls`: the same with `trace=compact`;
 - `samples`: one question with so many samples and a vote, in an eval;
 - `questions`: an eval of so many questions with one call each, then the reading of its log as reports read it. The
   same eval by Inspect's own `generate()` is the baseline: what Inspect keeps and writes is in both;
@@ -16,6 +17,8 @@ Every point runs in a process of its own, and each axis has its smallest size fi
 
 `exponent` is the slope of a line through the logarithms of size and figure: 1 is in proportion, 2 is quadratic.
 Fixed costs are in no figure: memory is what a point's process has above its start, CPU that of the work alone.
+`run_of_1e8_calls` says what so many calls of the simulated pool take, by the largest step of `eval_calls` and
+`compact_calls`.
 """
 
 import argparse
@@ -34,6 +37,7 @@ from typing import Any
 SIZES: dict[str, tuple[int, ...]] = {
     "calls": (1_000, 10_000, 100_000, 1_000_000),
     "eval_calls": (1_100, 11_000, 110_000),
+    "compact_calls": (1_100, 11_000),
     "samples": (100, 1_000, 10_000),
     "questions": (10, 100, 1_000, 10_000),
     "architectures": (100, 1_000, 10_000, 100_000),
@@ -41,6 +45,7 @@ SIZES: dict[str, tuple[int, ...]] = {
 QUICK: dict[str, tuple[int, ...]] = {
     "calls": (1_000, 4_000, 16_000),
     "eval_calls": (1_100, 4_400),
+    "compact_calls": (1_100, 4_400),
     "samples": (100, 1_000),
     "questions": (10, 100, 400),
     "architectures": (100, 1_000),
@@ -48,6 +53,7 @@ QUICK: dict[str, tuple[int, ...]] = {
 AT_ONCE = 50
 """Questions under way at once."""
 CALLS_PER_QUESTION = 11
+PLANNED_CALLS = 100_000_000
 MODEL = "sim/gpt-4o"
 QUESTION = "How many integers between 1 and 1000 are divisible by 3 or by 7 but not by 21? Explain. (variant %d) "
 ENSEMBLE = {"name": "ensemble", "layers": [{"generator": {"model": "$1", "samples": 10}}, {"fuser": "$1"}]}
@@ -109,7 +115,9 @@ def run_eval(solver: Any, questions: int, folder: str) -> Any:
     return log
 
 
-def measure_eval(architecture: Mapping[str, Any], questions: int, *, store: bool = False) -> Figures:
+def measure_eval(
+    architecture: Mapping[str, Any], questions: int, *, store: bool = False, trace: str = "full"
+) -> Figures:
     """An eval of an architecture, with a log."""
     from archon_eval.integrations.command_process import freeze_imports
     from archon_eval.solvers.archon import archon
@@ -118,18 +126,23 @@ def measure_eval(architecture: Mapping[str, Any], questions: int, *, store: bool
         run_eval(archon({"name": "single", "layers": [{"generator": "$1"}]}, [MODEL]), 1, first)  # loads modules
         freeze_imports()  # as `inspect eval` does
         path = Path(folder, "calls.db")
-        solver = archon(dict(architecture), [MODEL], store=str(path) if store else None)
+        solver = archon(dict(architecture), [MODEL], store=str(path) if store else None, trace=trace)
         logs: list[Any] = []
         figures = measure_work(lambda: logs.append(run_eval(solver, questions, folder)))
         figures["log_mb"] = Path(logs[0].location).stat().st_size / 1e6
         if store:
-            figures["store_mb"] = path.stat().st_size / 1e6
+            figures["store_mb"] = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")) / 1e6
     return figures
 
 
 def measure_eval_calls(size: int) -> Figures:
     """Calls in an eval, stored and logged."""
     return measure_eval(ENSEMBLE, size // CALLS_PER_QUESTION, store=True)
+
+
+def measure_compact_calls(size: int) -> Figures:
+    """The same with one event per question."""
+    return measure_eval(ENSEMBLE, size // CALLS_PER_QUESTION, store=True, trace="compact")
 
 
 def measure_samples(size: int) -> Figures:
@@ -217,6 +230,7 @@ def measure_architectures(size: int) -> Figures:
 AXES: dict[str, Callable[[int], Figures]] = {
     "calls": measure_calls,
     "eval_calls": measure_eval_calls,
+    "compact_calls": measure_compact_calls,
     "samples": measure_samples,
     "questions": measure_questions,
     "architectures": measure_architectures,
@@ -260,6 +274,19 @@ def measure_axis(axis: str, sizes: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def plan_run(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """What `PLANNED_CALLS` take under each trace that was measured."""
+    return {
+        f"trace={trace}": {
+            "cpu_hours": round(steps["cpu_s_per_1000"] * PLANNED_CALLS / 1000 / 3600, 1),
+            "log_gb": round(steps["log_mb_per_1000"] * PLANNED_CALLS / 1e6, 1),
+            "store_gb": round(steps["store_mb_per_1000"] * PLANNED_CALLS / 1e6, 1),
+        }
+        for axis, trace in (("eval_calls", "full"), ("compact_calls", "compact"))
+        if (steps := found.get(axis, {}).get("last_step"))
+    }
+
+
 def parse_sizes(text: str) -> tuple[int, ...]:
     """Comma-separated sizes, smallest first."""
     return tuple(sorted(int(float(part)) for part in text.split(",")))
@@ -282,7 +309,8 @@ def main() -> None:
         return
     chosen = options.only or list(AXES)
     sizes = {axis: getattr(options, axis) or (QUICK if options.quick else SIZES)[axis] for axis in chosen}
-    print(json.dumps({axis: measure_axis(axis, sizes[axis]) for axis in chosen}, indent=2))
+    found = {axis: measure_axis(axis, sizes[axis]) for axis in chosen}
+    print(json.dumps({**found, "run_of_1e8_calls": plan_run(found)}, indent=2))
 
 
 if __name__ == "__main__":
