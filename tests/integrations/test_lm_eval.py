@@ -181,7 +181,7 @@ def test_repeats_are_not_mixed_up_with_a_cache(tmp_path: Path) -> None:
         ({"architecture": ONE, "modles": "a"}, "unknown argument 'modles'; did you mean 'models'"),
         ({"architecture": ONE, "num_concurrent": 0}, "must be at least 1"),
         ({"architecture": ONE, "max_connections": 0}, "max_connections must be a whole number of at least 1"),
-        ({"architecture": ONE, "store": 5}, "store must be the path of a call store"),
+        ({"architecture": ONE, "store": 5}, "store must be the path or address of a call store"),
         ({"architecture": "single", "models": "nosuch/x+openai/gpt-4o"}, "model 'nosuch/x' cannot be used"),
         ({"architecture": "single"}, "models=sim/pool for the simulated ones"),
     ],

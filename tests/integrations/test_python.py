@@ -174,7 +174,7 @@ def test_a_component_that_would_wait_for_itself_is_told_so(fake_server: FakeServ
         ({"max_connections": "x"}, "max_connections must be a whole number"),
         ({"max_retries": -1}, "max_retries must be a whole number of at least 0"),
         ({"timeout": "5s"}, "timeout must be a whole number of at least 0"),
-        ({"store": True}, "store must be the path of a call store, not 'True' (bool)"),
+        ({"store": True}, "store must be the path or address of a call store, not 'True' (bool)"),
         ({"store_policy": ["reuse"]}, "store_policy must be off, reuse"),
         ({"prices": 3.5}, "prices must be the path"),
         ({"budget": []}, "budget must be limits such as"),
