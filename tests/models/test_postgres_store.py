@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -107,6 +108,21 @@ def test_a_lost_connection_comes_back_with_its_locks(made: str, backend: str, ca
 
     anyio.run(main, backend=backend)
     assert "lost their locks" not in caplog.text
+
+
+def test_after_a_lost_connection_names_are_written_again(made: str) -> None:
+    """The server that takes over may lack what was committed last."""
+    with open_store(made) as store:
+        put(store, 1)
+        execute(made, "DELETE FROM names")
+        name = re.search(r"application_name=(\w+)", made)
+        assert name is not None
+        execute(
+            made.replace(name[0], ""),
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name[1]}'",
+        )
+        put(store, 2)
+        assert verify(store) == []
 
 
 def test_a_lock_that_nobody_waits_for_any_more_is_free(address: str) -> None:
