@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
+import psycopg
 
 from archon_eval.errors import StoreError
 from archon_eval.models.call import Reply
-from archon_eval.models.postgres_damage import read_pages
+from archon_eval.models.postgres_damage import is_damage, read_pages, try_query
 from archon_eval.models.postgres_session import PostgresSession, wait, wait_blocking, wait_shielded
 from archon_eval.models.postgres_tables import Connection, suggest_fix
 from archon_eval.models.served_tables import (
@@ -126,22 +127,22 @@ class PostgresStore(Store):
         SELECT count(*) FROM archon_calls AS there
         WHERE NOT EXISTS (SELECT FROM archon_calls AS found WHERE found.key = there.key)
         """
-        try:
-            with self.acquire_connection() as connection:
-                for setting in ("enable_hashjoin", "enable_mergejoin", "enable_material", "enable_memoize"):
-                    connection.execute("SELECT set_config(%s, 'off', false)", (setting,))
-                row = connection.execute(query).fetchone()
-        except StoreError as exc:
-            return [f"the table is damaged: {exc}"]
-        lost = int(row[0]) if row else 0
+        with self.acquire_connection() as connection:
+            for setting in ("enable_hashjoin", "enable_mergejoin", "enable_material", "enable_memoize"):
+                connection.execute("SELECT set_config(%s, 'off', false)", (setting,))
+            try:
+                [(lost,)] = connection.execute(query).fetchall()
+            except psycopg.Error as exc:
+                if connection.closed or not is_damage(exc):
+                    raise
+                return [f"the table is damaged: {' '.join(str(exc).split())}"]
         return [f"{lost:,} replies are not found by their key: REINDEX TABLE archon_calls mends it"] if lost else []
 
     def read_names(self) -> dict[bytes, str] | None:
         """The names by their hashes; None where they cannot be read."""
-        try:
-            return {hashed: decode_name(text) for hashed, text in self._query("SELECT hash, text FROM archon_names")}
-        except StoreError:
-            return None
+        with self.acquire_connection() as connection:
+            rows = try_query(connection, "SELECT hash, text FROM archon_names")
+        return None if rows is None else {hashed: decode_name(text) for hashed, text in rows}
 
     def read_rows(self, on_progress: ProgressCallback = lambda done, total: None) -> Iterator[Row | None]:
         """Every entry, page by page of the table, so that a damaged page costs its own entries only."""

@@ -125,7 +125,9 @@ class ServedTables:
             raise StoreError(f"cannot open call store {self._shown}: {exc}") from None
 
     def resume(self, connection: Connection) -> None:
-        """Take the locks back that the lost connection had."""
+        """Take the locks back that the lost connection had. What names are there is not taken for known any more: the
+        server may be another, which has not all of what the first had."""
+        self._stored_names.clear()
         if os.getpid() != self._process:  # a fork's parent has them
             self._process = os.getpid()
             self._held.clear()

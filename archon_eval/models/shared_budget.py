@@ -81,14 +81,16 @@ class LeasedBudget(Budget):
             self.give_back()
 
     def give_back(self) -> None:
-        """Return to the ledger what is neither spent nor reserved."""
-        unused = _subtract(self.lease, self.spent.add(self.reserved), self.limits)
-        self.lease = self.lease.add(unused, -1)
+        """Return to the ledger what is neither spent nor reserved, less what calls took beyond their worst case."""
+        used = self.spent.add(self.reserved)
+        unused, beyond = _subtract(self.lease, used, self.limits), _subtract(used, self.lease, self.limits)
+        returned = unused.add(beyond, -1)
+        self.lease = self.lease.add(returned, -1)
         if self._asked == ResourceUsage():
-            self._report(returned=unused)
+            self._report(returned=returned)
         else:
             self._asked = self._asked.add(unused)
-            self._report(returned=unused, need=self._asked)
+            self._report(returned=returned, need=self._asked)
 
     def receive(self, message: Mapping[str, Any]) -> None:
         """A message of the ledger's."""

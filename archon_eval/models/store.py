@@ -168,6 +168,8 @@ class CallStore(Store):
             self._stored_names |= named
         except StoreError as exc:
             batch.error = exc
+        except Exception as exc:  # noqa: BLE001 (none of the batch is stored, and whoever waits must not think so)
+            batch.error = StoreError(f"cannot write call store {self.path}: {exc!r}")
         finally:
             batch.done.set()
 

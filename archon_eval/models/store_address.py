@@ -15,12 +15,14 @@ from archon_eval.errors import StoreError
 
 STORE_VARIABLE = "ARCHON_STORE"
 """Environment variable with the address of the store used where none is given."""
-SECRET_PARAMETERS = ("password", "sslpassword")
-"""Parameters of an address that hold a password."""
+SECRET_PARAMETERS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+"""Parameters of an address that hold a password, or what is as good as one."""
 PASSWORD_PLACES = f"PGPASSWORD, ~/.pgpass, a service file, or the address in {STORE_VARIABLE}"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 """How an address begins; one letter before the colon is a drive of Windows."""
 _SERVER_SCHEMES = ("postgresql", "postgres")
+_OTHER_FORM = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service)\s*=")
+"""libpq's other form, `host=db.example dbname=evals`: no path has two such words."""
 
 
 def is_server(address: str | os.PathLike[str]) -> bool:
@@ -32,6 +34,8 @@ def is_server(address: str | os.PathLike[str]) -> bool:
     text = os.fspath(address)
     scheme = _SCHEME.match(text)
     if scheme is None:
+        if len(_OTHER_FORM.findall(text)) > 1:  # which may hold a password: it is not shown
+            raise StoreError("a call store on a server is named postgresql://user@host/database, not host=... user=...")
         return False
     if scheme[1].lower() not in _SERVER_SCHEMES or not text[scheme.end() :].startswith("/"):
         raise StoreError(
@@ -62,8 +66,9 @@ def refuse_passwords(words: Iterable[str]) -> None:
         StoreError: there is one; the message has it not.
     """
     for word in words:
-        for address in re.findall(r"postgres(?:ql)?://[^\s,'\"}]*", word, re.IGNORECASE):
-            refuse_password(address)
+        for found in re.finditer(r"(postgres(?:ql)?://[^\s,'\"}]*)\S*", word, re.IGNORECASE):
+            # a comma or a quote ends an address, or is in its password: then what follows has the @
+            refuse_password(found[1] if "@" in found[1] else found[0])
 
 
 def add_password(address: str | os.PathLike[str]) -> str:
@@ -79,7 +84,7 @@ def hide_password(address: str) -> str:
         return address
     user, at, place = address[scheme.end() :].rpartition("@")
     head, mark, query = place.partition("?")
-    kept = [part for part in query.split("&") if part.partition("=")[0] not in SECRET_PARAMETERS]
+    kept = [part for part in query.split("&") if unquote(part.partition("=")[0]) not in SECRET_PARAMETERS]
     rest = f"{user.partition(':')[0]}{at}{head}{mark if any(kept) else ''}{'&'.join(kept)}"
     return address[: scheme.end()] + rest
 

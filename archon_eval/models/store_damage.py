@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.models.store_base import ProgressCallback
-from archon_eval.models.store_file import APPLICATION_ID
+from archon_eval.models.store_file import is_store_head
 
 MAX_MISSING_ROWS = 100_000
 """Row numbers that are tried after the last readable reply, where the end of the table is damaged."""
@@ -26,8 +26,7 @@ def find_truncation(path: Path) -> tuple[int, int] | None:
         head = file.read(72)
     have, want = path.stat().st_size, int.from_bytes(head[16:18]) * int.from_bytes(head[28:32])
     merged = not wal.exists() or not wal.stat().st_size  # else SQLite may be about to write what is missing
-    ours = head.startswith(b"SQLite format 3") and head[68:] == APPLICATION_ID.to_bytes(4)
-    return (have, want) if ours and have < want and merged else None
+    return (have, want) if is_store_head(head) and have < want and merged else None
 
 
 def check_integrity(db: sqlite3.Connection) -> list[str]:

@@ -100,7 +100,8 @@ def encode(reply: Reply) -> bytes:
     calls = [_list_fields(call) for call in reply.tool_calls]
     more = {"thoughts": reply.thoughts, "remarks": reply.remarks, "tool_calls": calls, "extra": reply.extra}
     plain += [reply.top_logprobs or [], {name: value for name, value in more.items() if value}]
-    data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+    # also half a character, in thoughts that a server broke off: replies of others are committed with this one
+    data = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     return b"j" + data if len(data) < MIN_COMPRESS_BYTES else b"z" + zlib.compress(data, 3)
 
 

@@ -23,6 +23,21 @@ CREATE TABLE IF NOT EXISTS calls (
 """
 
 
+def is_store_file(path: Path) -> bool:
+    """Whether a file begins as a store does.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return is_store_head(file.read(72))
+
+
+def is_store_head(head: bytes) -> bool:
+    """Whether a file's first 72 bytes are a store's."""
+    return head.startswith(b"SQLite format 3") and head[68:72] == APPLICATION_ID.to_bytes(4)
+
+
 def connect(path: Path, read_only: bool) -> sqlite3.Connection:
     """An open database with the tables of a store.
 

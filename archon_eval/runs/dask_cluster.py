@@ -20,11 +20,11 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from archon_eval._notes import show_note
-from archon_eval.errors import SearchError, WorkerLostError
+from archon_eval.errors import ArchonError, DataError, SearchError, WorkerLostError
 from archon_eval.runs.dask_connection import POLL_SECONDS, DaskConnection
 from archon_eval.runs.dask_worker import CHUNK_BYTES, FOLDER_MARK, replace_texts
 from archon_eval.runs.file_bundle import BUNDLE_MARK, FileBundle
-from archon_eval.runs.log_folder import LogFolder
+from archon_eval.runs.log_folder import LogFolder, describe_failure
 from archon_eval.runs.worker_probe import probe
 
 WORKER_WAIT_SECONDS = 120.0
@@ -147,7 +147,7 @@ class DaskCluster:
         """What the function returns.
 
         The future raises WorkerLostError when the worker died or began anew, SearchError when no worker can run it or
-        the cluster is lost, and what the writing of a log raises.
+        the cluster is lost, and DataError when a log cannot be written.
         """
         submitted = _Submitted(call, Future())
         with self._lock:
@@ -243,19 +243,23 @@ class DaskCluster:
                 self._threads.submit(self._run, worker, self._waiting.pop(0))
 
     def _check(self, worker: _Worker) -> None:
-        """Find out whether a worker may get calls, and say it once if not."""
+        """Find out whether a worker may get calls, and say it once if not; where that cannot be found out, later."""
+        reason = None
         try:
             reason = self._find_missing(worker)
         except WorkerLostError as exc:
-            reason = "" if worker.lost or self._closed else str(exc)
-        except SearchError:  # the cluster is lost, which the dispatcher will find out
-            reason = ""
+            reason = None if worker.lost or self._closed else str(exc)
+        except SearchError:  # the cluster is lost, which the dispatcher finds out, or it forgot what was asked
+            pass
         except Exception as exc:  # noqa: BLE001 (a thread's exception would be lost)
             reason = f"{type(exc).__name__}: {exc}"
         if reason:
             self._refused[worker.address] = reason
             self.say(f"the Dask worker {worker.name} gets no evals: {reason}")
         with self._lock:
+            if reason is None:  # without a word, so that the dispatcher looks again at its own pace
+                worker.state = "new"
+                return
             worker.state = "refused" if reason else "ready"
             self._was_ready |= not reason
             self._lock.notify_all()
@@ -349,7 +353,12 @@ class DaskCluster:
         for name, size, start in reply["files"]:
             whole = whole and len(start) == size
             chunks = self._read_file(worker, reply["folder"], name, size=size, start=start)
-            names[f"{FOLDER_MARK}/{name}"] = self._open_folder(call.log_dir).add(name, chunks)
+            try:
+                names[f"{FOLDER_MARK}/{name}"] = self._open_folder(call.log_dir).add(name, chunks)
+            except ArchonError:
+                raise
+            except Exception as exc:  # whatever a file system of somebody else's raises
+                raise DataError(describe_failure(call.log_dir, exc)) from exc
         if not whole:
             self._ask(worker, "read", folder=reply["folder"], name="")
         longest = sorted(names, key=len, reverse=True)

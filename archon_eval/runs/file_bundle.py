@@ -14,6 +14,7 @@ import ast
 import io
 import os
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from archon_eval.errors import DataError
+from archon_eval.models.store_file import is_store_file
 
 MAX_BYTES = 64 * 2**20
 """Of all files, unpacked: a task with a sizeable data set. Larger data belongs on the machines, or in a data hub."""
@@ -91,13 +93,27 @@ def unpack(data: bytes, folder: Path) -> None:
 
 def looks_secret(path: Path) -> bool:
     """Whether a file is one that nobody means to send: by its name, or a private key by its content."""
-    name = path.name.lower()
     if path.suffix == ".py":  # code about secrets is code
         return False
-    if any(fnmatch(name, pattern) for pattern in SECRET_NAMES):
+    if _has_secret_name(path):
         return True
     with path.open("rb") as stream:
         return _PRIVATE_KEY in stream.read(200)
+
+
+def _has_secret_name(path: Path) -> bool:
+    return any(fnmatch(path.name.lower(), pattern) for pattern in SECRET_NAMES)
+
+
+def _explain_database(path: Path) -> str:
+    """Why a file is not sent that is a call store, a database in use, or lies beside one; empty for another."""
+    main = path
+    for end in ("-claims", "-wal", "-shm"):
+        main = main.with_name(main.name.removesuffix(end))
+    beside = {end: main.with_name(main.name + end) for end in ("-claims", "-wal", "-shm")}
+    if path == beside["-claims"] or beside["-claims"].exists() or (main.is_file() and is_store_file(main)):
+        return "a call store"
+    return "a database in use" if any(beside[end].exists() for end in ("-wal", "-shm")) else ""
 
 
 class BundleBuilder:
@@ -255,28 +271,38 @@ class BundleBuilder:
 
     def _explain_skipped(self, path: Path, root: Path) -> str:
         """Why a path is not sent; empty where it is."""
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-            return "leads elsewhere"
+        if path.is_symlink():
+            end = Path(os.path.realpath(path))
+            if not end.is_relative_to(root) or path.is_relative_to(end):  # out of the folder, or round in it
+                return "leads elsewhere"
+            if end != path and (reason := self._explain_end(end, root)):
+                return reason
         if path.name in _SKIPPED_FOLDERS or any(fnmatch(path.name, pattern) for pattern in _SKIPPED_FILES):
             return "generated"
         if path.name.startswith("."):
             return "hidden"
         if path.is_dir():
+            if _has_secret_name(path):
+                return "looks like a secret"
             if (path / "search.jsonl").exists() or (path / "pyvenv.cfg").exists():
                 return "a search" if (path / "search.jsonl").exists() else "a virtual environment"
             return ""
         if not path.is_file():
             return "no regular file"
-        if path.name.endswith("-claims") or path.with_name(path.name.removesuffix("-wal") + "-claims").exists():
-            return "a call store"
         try:
-            return "looks like a secret" if looks_secret(path) else ""
+            return _explain_database(path) or ("looks like a secret" if looks_secret(path) else "")
         except OSError:
             return "cannot be read"
 
+    def _explain_end(self, end: Path, root: Path) -> str:
+        """Why what a link leads to is not sent under its own name, or a folder on the way; empty where it is."""
+        way = [end, *(parent for parent in end.parents if parent.is_relative_to(root) and parent != root)]
+        return next(filter(None, (self._explain_skipped(each, root) for each in way)), "")
+
     def _is_too_wide(self, folder: Path) -> bool:
-        """Whether a folder is the user's home, or holds it: nobody means to send that."""
-        return Path(os.path.realpath(Path.home())).is_relative_to(folder)
+        """Whether a folder is the user's home or that of all temporary files, or holds one: nobody means to send it."""
+        wide = (Path.home(), tempfile.gettempdir())
+        return any(Path(os.path.realpath(each)).is_relative_to(folder) for each in wide)
 
     def _is_outside(self, path: Path) -> bool:
         return not path.is_relative_to(self._start)

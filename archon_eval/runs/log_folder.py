@@ -24,7 +24,8 @@ from archon_eval.errors import DataError
 
 _CHUNK_BYTES = 16 * 2**20
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_USER_INFO = re.compile(r"(://)[^/@]*@")
+_USER_INFO = re.compile(r"(://)[^/\s]*@")
+_PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
 _LM_EVAL_DATE = re.compile(r"_\d{4}-\d\d-\d\dT[\d.-]+(?=\.jsonl?$)")
 """What lm-eval's files of one run have in common."""
 
@@ -58,9 +59,14 @@ class LogFolder:
             place: a path, or an address.
 
         Raises:
-            DataError: fsspec does not know the address, or what it needs is not installed.
+            DataError: fsspec does not know the address, what it needs is not installed, or a password is in it.
         """
         self.place = os.fspath(place)
+        if is_address(self.place) and _PASSWORD.search(self.place):
+            raise DataError(
+                f"{hide_user(self.place)}: an address may hold no password, because it would be in results and process "
+                "lists: fsspec has it from the environment or its configuration"
+            )
         self._system: Any = None
         self._root, self._lock, self._taken = self.place, threading.Lock(), set[str]()
         if is_address(self.place):
@@ -83,7 +89,7 @@ class LogFolder:
             else:
                 self._system.rm_file(f"{self._root}/{name}")
         except Exception as exc:  # whatever a file system of somebody else's raises
-            raise DataError(f"logs cannot be written to {hide_user(self.place)}: {_describe(exc)}") from exc
+            raise DataError(describe_failure(self.place, exc)) from exc
 
     def add(self, name: str, chunks: Iterable[bytes]) -> str:
         """Keep a file; it is there when all of it is. Where the name is taken, it gets a number besides.
@@ -174,6 +180,11 @@ def fetch_log(address: str) -> Path:
 def describe_source(path: str | os.PathLike[str]) -> str:
     """The path of a log, or the address of which it is a copy."""
     return hide_user(_SOURCES.get(Path(path), os.fspath(path)))
+
+
+def describe_failure(place: str, exc: Exception) -> str:
+    """That no log can be written to a place, and why."""
+    return f"logs cannot be written to {hide_user(place)}: {_describe(exc)}"
 
 
 def hide_user(address: str) -> str:

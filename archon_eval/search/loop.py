@@ -48,7 +48,7 @@ from archon_eval.search.prepare import (
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
 from archon_eval.search.ranked_forecast import describe_forecasts, forecast_run
 from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
-from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler, find_store
+from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler, find_store, is_replay
 from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial
@@ -154,7 +154,7 @@ def search(
             for check in build_checks(settings, run, digests=digests, store=store, word=word):
                 run.require(check)
         elif is_server(store):
-            open_store(store).close()  # before a ranking that would fail in every eval
+            open_store(store, is_replay(settings)).close()  # before a ranking that would fail in every eval
         with record_session(journal, settings):
             submit = JobSplitter(run, shards) if shards > 1 else run
             scheduler = TrialScheduler(

@@ -81,6 +81,11 @@ def find_store(settings: SearchSettings, folder: Path) -> str:
     return str(named) if is_server(str(named)) else str(Path(str(named)).absolute())
 
 
+def is_replay(settings: SearchSettings) -> bool:
+    """Whether evals only read the call store, so that nobody needs to write it."""
+    return dict(settings.solver_args).get("store_policy") == "replay"
+
+
 class TrialScheduler:
     """Begins requests, waits for them, and keeps results."""
 

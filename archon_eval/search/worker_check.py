@@ -20,6 +20,7 @@ from archon_eval.runs.eval_worker import EvalJob
 from archon_eval.runs.executors import DaskExecutor
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.prepare import check_requirements, list_required
+from archon_eval.search.scheduler import is_replay
 
 _FUNCTION = f"{__name__}:list_missing"
 _TASK_FIELDS = ("name", "args", "scorer", "metric", "harness")
@@ -44,6 +45,7 @@ def build_checks(
         "required": [architecture.to_mapping() for architecture in list_required(settings)],
         "store": store,
         "seen": word,
+        "replay": is_replay(settings),
     }
     for task in settings.tasks:
         job = EvalJob("check", None, task, solver_args=settings.solver_args, model_roles=settings.model_roles)
@@ -111,7 +113,7 @@ def _check_store(args: Mapping[str, Any]) -> Iterator[str]:
         )
         return
     try:
-        open_store(args["store"]).close()
+        open_store(args["store"], read_only=args["replay"]).close()
     except ArchonError as exc:
         yield str(exc)
 

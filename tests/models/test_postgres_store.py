@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from archon_eval.models.call import Call, Reply
 from archon_eval.models.client import build_client
 from archon_eval.models.open_store import open_store
 from archon_eval.models.postgres_store import PostgresStore
-from archon_eval.models.store_admin import export, import_, verify
+from archon_eval.models.store_admin import compute_stats, export, import_, verify
 from archon_eval.models.store_entry import build_call_key
 from archon_eval.solvers.archon import archon
 
@@ -107,6 +108,21 @@ def test_a_lost_connection_comes_back_with_its_locks(made: str, backend: str, ca
 
     anyio.run(main, backend=backend)
     assert "lost their locks" not in caplog.text
+
+
+def test_after_a_lost_connection_names_are_written_again(made: str) -> None:
+    """The server that takes over may lack what was committed last."""
+    with open_store(made) as store:
+        put(store, 1)
+        execute(made, "DELETE FROM names")
+        name = re.search(r"application_name=(\w+)", made)
+        assert name is not None
+        execute(
+            made.replace(name[0], ""),
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name[1]}'",
+        )
+        put(store, 2)
+        assert verify(store) == []
 
 
 def test_a_lock_that_nobody_waits_for_any_more_is_free(address: str) -> None:
@@ -197,6 +213,24 @@ def test_a_user_who_may_only_read_replays_and_is_refused_before_a_call(
     finally:
         drop_user(made)
     assert not fake_server.requests
+
+
+@pytest.mark.parametrize("limit", ["right", "time"])
+def test_what_may_not_be_read_is_not_taken_for_damaged(made: str, tmp_path: Path, limit: str) -> None:
+    reader = make_user(made, *["SELECT"] * (limit == "time"))
+    execute(made, f"GRANT SELECT ON archon_store TO u{find_schema(made)}")
+    (tmp_path / "saved.jsonl").write_text("an earlier export")
+    try:
+        with open_store(reader, read_only=True) as store, psycopg.connect(made) as busy:
+            if limit == "time":  # another client has the table for itself
+                execute(made, f"ALTER ROLE u{find_schema(made)} SET statement_timeout = 50")
+                busy.execute("LOCK TABLE archon_calls")
+            for work in (compute_stats, verify, lambda store: export(store, tmp_path / "saved.jsonl")):
+                with pytest.raises(StoreError, match="permission denied" if limit == "right" else "statement timeout"):
+                    work(store)
+    finally:
+        drop_user(made)
+    assert (tmp_path / "saved.jsonl").read_text() == "an earlier export"
 
 
 def test_what_is_no_store_is_said_to_be_none(address: str) -> None:

@@ -112,6 +112,24 @@ def test_the_last_call_is_made_though_another_shard_was_lent_it() -> None:
     assert made == [1, 8]
 
 
+def test_what_a_call_takes_beyond_its_worst_case_is_the_others_loss_too() -> None:
+    """As in one process: some providers bill more than can be known before."""
+    office = Office(CallLimits(output_tokens=1000))
+    first, second = office.add("a"), office.add("b")
+
+    async def use(budget: LeasedBudget, worst: int, taken: int) -> None:
+        async with reserve([budget], ResourceUsage(1, 0, worst)) as settle:
+            settle(ResourceUsage(1, 0, taken))
+
+    anyio.run(use, first, 10, 970)
+    first.give_back()
+    with pytest.raises(BudgetError, match=r"limit of 1,000 output tokens is used up: 970"):
+        anyio.run(use, second, 40, 40)
+    anyio.run(use, second, 30, 30)
+    office.close()
+    assert [used.output_tokens for used in office.ledger.measure_spent().values()] == [1000]
+
+
 def test_what_a_dead_shard_was_lent_counts_as_spent_also_for_the_next_process(tmp_path: Path) -> None:
     office = Office(CallLimits(calls=10), tmp_path / "budget.json")
 

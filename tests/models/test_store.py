@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import StoreError
+from archon_eval.models import store_base
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.open_store import open_store
 from archon_eval.models.store import CallStore
@@ -102,6 +103,29 @@ def test_who_comes_second_is_given_what_is_stored(address: str) -> None:
         put(store, 0, reply=Reply("newer"), replace=True)
         found = store.get(key())
         assert found is not None and found.text == "newer"
+
+
+@pytest.mark.parametrize("encodable", [True, False])
+def test_a_strange_reply_is_no_loss_to_those_committed_with_it(
+    address: str, monkeypatch: pytest.MonkeyPatch, encodable: bool
+) -> None:
+    odd = Reply("hello", "stop", thoughts="half a character: \ud83d")
+    with open_store(address) as store:
+
+        async def main() -> list[Reply | BaseException]:
+            replies = [REPLY, odd, REPLY]
+            puts = (store.put(key(draw), reply) for draw, reply in enumerate(replies))
+            return list(await asyncio.gather(*puts, return_exceptions=True))
+
+        with monkeypatch.context() as patch:
+            if not encodable:
+                patch.setattr(store_base, "encode", lambda reply: 1 / 0 if reply is odd else encode(reply))
+            told = asyncio.run(main())
+        kept = [store.get(key(draw)) for draw in range(3)]
+    # who was told that a reply is stored finds it, and only they
+    assert [isinstance(each, Reply) for each in told] == [reply is not None for reply in kept]
+    assert all(isinstance(each, Reply | StoreError) for each in told)
+    assert not encodable or (kept[1] and kept[1].thoughts == odd.thoughts and kept[0] and kept[2])
 
 
 def test_a_failure_is_no_reply_and_never_in_the_way_of_one(address: str) -> None:

@@ -22,7 +22,7 @@ from archon_eval.errors import StoreError
 from archon_eval.integrations.lm_eval_model import ArchonLM
 from archon_eval.integrations.python import Archon
 from archon_eval.models.open_store import open_store
-from archon_eval.models.store_address import hide_password, refuse_password
+from archon_eval.models.store_address import hide_password, refuse_password, refuse_passwords
 from archon_eval.scorers.alpaca_eval import alpaca_eval
 from archon_eval.solvers.archon import archon
 
@@ -55,6 +55,8 @@ def address(postgres_server: str, tmp_path: Path) -> Iterator[str]:
         ("postgresql:///evals?user=ann&password=pw&host=/run", "postgresql:///evals?user=ann&host=/run"),
         ("postgresql://db/evals?password=pw", "postgresql://db/evals"),
         ("POSTGRESQL://ann:pw@db/evals", "POSTGRESQL://ann@db/evals"),
+        ("postgresql://db/evals?%70assword=pw", "postgresql://db/evals"),  # libpq decodes names too
+        ("postgresql://db/evals?oauth_client_secret=pw&port=1", "postgresql://db/evals?port=1"),
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
@@ -67,7 +69,25 @@ def test_an_address_is_shown_without_its_password(address: str, shown: str) -> N
         assert shown in str(caught.value) and "pw" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["calls.db", "C:/runs/calls.db", r"C:\runs\calls.db", "./a:b/calls.db", "/x/y@z:w.db"])
+@pytest.mark.parametrize("store", ["postgresql://ann:s3,cret@db/evals", "postgres://ann:s3'cret}@db/evals,x=1"])
+def test_a_password_with_what_may_end_an_address_is_refused(store: str) -> None:
+    with pytest.raises(StoreError, match="may hold no password") as caught:
+        refuse_passwords(["eval", f"store={store}"])
+    assert "cret" not in str(caught.value)
+    refuse_passwords(['{"store":"postgresql://ann@db/evals","grader":"me:you@there"}'])
+
+
+def test_libpqs_other_form_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"named postgresql://user@host/database") as caught:
+        open_store("host=db user=ann password=s3cret")
+    assert "s3cret" not in str(caught.value) and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["calls.db", "user=ann/port=1/calls.db", "C:/runs/calls.db", r"C:\runs\calls.db", "./a:b/calls.db", "/x/y@z:w.db"],
+)
 def test_a_path_is_a_path(path: str) -> None:
     refuse_password(path)
     assert hide_password(path) == path

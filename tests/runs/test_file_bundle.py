@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from archon_eval.errors import DataError
+from archon_eval.models.store import CallStore
 from archon_eval.runs import file_bundle
 from archon_eval.runs.eval_worker import EvalJob, EvalTask
 from archon_eval.runs.file_bundle import BUNDLE_MARK, BundleBuilder, unpack
@@ -51,6 +52,40 @@ def test_a_task_goes_with_what_is_beside_it_and_without_secrets(project, tmp_pat
     again = BundleBuilder(project)
     again.add_task("tasks/mine.py@mine")
     assert again.build().digest == bundle.digest and again.build().data == bundle.data
+
+
+def test_a_link_is_no_way_round_what_stays(project):
+    tasks = project / "tasks"
+    (tasks / "secrets").mkdir()
+    (tasks / "secrets" / "prod.txt").write_text("s3cret")
+    for name, end in (("plain.txt", ".env"), ("config.txt", ".git/config"), ("prod.txt", "secrets/prod.txt")):
+        (tasks / name).symlink_to(tasks / end)
+    (tasks / "data" / "round").symlink_to(tasks / "data")
+    builder = BundleBuilder(project)
+    builder.add_task("tasks/mine.py@mine")
+    bundle = builder.build()
+    assert len(bundle.files) == 6 and not any(b".env" in content for content in bundle.files.values())
+    stays = " ".join(bundle.left_out)
+    assert "plain.txt (hidden)" in stays and "config.txt (hidden)" in stays and "data/round (leads elsewhere)" in stays
+    assert "secrets (looks like a secret)" in stays and "prod.txt (looks like a secret)" in stays
+
+
+def test_a_call_store_that_nobody_has_claimed_stays_too(project):
+    for is_open in (True, False):
+        with CallStore(project / "tasks" / "recorded.sqlite") as store:  # one that was only recorded
+            store.count()
+            if not is_open:
+                store.close()
+            builder = BundleBuilder(project)
+            builder.add_task("tasks/mine.py@mine")
+            assert not [name for name in builder.build().files if "recorded" in name]
+
+
+def test_the_folder_of_all_temporary_files_is_never_sent(project, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(project / "tasks"))
+    builder = BundleBuilder(project)
+    builder.add_task("tasks/mine.py@mine")
+    assert [*builder.build().files] == ["tasks/mine.py"]
 
 
 def test_arguments_that_name_files_take_them_along(project, tmp_path):

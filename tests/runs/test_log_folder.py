@@ -43,13 +43,16 @@ def test_the_files_of_one_run_of_lm_eval_are_fetched_together(tmp_path):
 
 def test_what_cannot_be_used_is_said_without_passwords(tmp_path):
     with pytest.raises(DataError, match=r"nosuch://host/x cannot be used: ValueError"):
-        LogFolder("nosuch://user:hunter2@host/x")
+        LogFolder("nosuch://user@host/x")
+    with pytest.raises(DataError, match=r"ftp://host/x: an address may hold no password") as caught:
+        LogFolder("ftp://user:hun@ter2@host/x")
+    assert "ter2" not in str(caught.value)
     with pytest.raises(DataError, match=r"memory://none/such\.eval cannot be read: FileNotFoundError"):
         fetch_log("memory://none/such.eval")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="logs cannot be written to"):
         LogFolder(tmp_path / "file" / "logs").check()
-    assert hide_user("s3://me:pw@bucket/x") == "s3://bucket/x"
+    assert hide_user("s3://me:pw@bucket/x") == "s3://bucket/x" == hide_user("s3://me:p@w@bucket/x")
 
 
 def test_logs_are_named_as_from_the_folder(tmp_path):

@@ -1,12 +1,16 @@
 """What a worker must have, found out in this process."""
 
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
+from fakes.stores import Stores
 
 from archon_eval.errors import StoreError
+from archon_eval.models.open_store import open_store
 from archon_eval.runs.executors import DaskExecutor
 from archon_eval.search.config import load_settings
+from archon_eval.search.loop import search
 from archon_eval.search.prepare import prepare_questions
 from archon_eval.search.worker_check import build_checks, leave_word, list_missing
 
@@ -68,3 +72,35 @@ def test_a_password_in_the_address_of_the_store_is_refused_before_anything(tmp_p
     assert "hunter2" not in str(caught.value)
     with pytest.raises(StoreError, match="postgresql://"):
         prepare_questions(load_settings({**given, "solver_args": {"store": "mysql://host/db"}}))
+
+
+def test_a_replay_needs_no_right_to_write_the_store(postgres_server, tmp_path):
+    stores = Stores(tmp_path, postgres_server)
+    address = stores.new()
+    try:
+        open_store(address).close()
+        reader = address.replace("options=", "options=-cdefault_transaction_read_only%3Don%20")
+        given = {"tasks": [TASK], "models": "sim/gpt-4o", "space": {"preset": "small", "evaluations": "none"}}
+        for policy in ("reuse", "replay"):
+            settings = load_settings({**given, "solver_args": {"store": reader, "store_policy": policy}})
+            executor = DaskExecutor(SimpleNamespace(say=lambda text: None))
+            digests = {settings.tasks[0].key: prepare_questions(settings).digest}
+            [first] = build_checks(settings, executor, digests=digests, store=reader, word="")
+            missing = list_missing(first.args)
+            assert missing == [] if policy == "replay" else "are read-only" in missing[0]
+            if policy == "reuse":
+                with pytest.raises(StoreError, match="are read-only"):
+                    search(settings, tmp_path / policy, lambda job: Future())
+            else:
+                with pytest.raises(Reached):
+                    search(settings, tmp_path / policy, reach)
+    finally:
+        stores.close()
+
+
+class Reached(Exception):
+    """An eval was asked for."""
+
+
+def reach(job):
+    raise Reached
