@@ -23,7 +23,10 @@ _told_absent: set[str] = set()
 """Hosts of which this process has said that they are absent: samples check and open pools often."""
 DockerHosts = str | Path | Sequence[str] | None
 """Addresses as text with commas or a list, or the path of a file with one per line."""
-_USER_INFO = re.compile(r"(?<=//)[^/@\s]*@")
+_USER_INFO = re.compile(r"(?<=//)[^/\s]*@")
+"""Up to the last `@`: a password may have one."""
+_MISTYPED_USER_INFO = re.compile(r"(?:(?<=//)|^)\S*@")
+"""Of what is no address, as where a password has an unescaped slash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def is_news(name: str, *, absent: bool) -> bool:
 
 def refuse_passwords(hosts: DockerHosts) -> None:
     """Raise `SandboxError` where an option that Inspect writes into its log holds a password."""
-    if any(urlsplit(host.url).password is not None for host in get_docker_hosts(hosts)) and _lists_addresses(hosts):
+    given = [host.address for host in get_docker_hosts(hosts) if host.address]  # not what `local` stands for
+    if any(urlsplit(address).password is not None for address in given) and _lists_addresses(hosts):
         raise SandboxError(
             f"docker_hosts: the log would hold the password of an address; put the addresses into {HOSTS_VARIABLE} "
             "or into a file, and give its path"
@@ -157,10 +161,10 @@ def _parse_host(text: str, where: str) -> DockerHost:
     try:
         parts = urlsplit(address)
         problem = _find_problem(parts)
-    except ValueError as e:
-        raise SandboxError(f"{where}: {remove_user_info(address)}: {e}") from None
+    except ValueError as e:  # which may show a part of the password as a port
+        problem = "percent-encode / ? # in user and password" if "@" in address else str(e)
     if problem:
-        raise SandboxError(f"{where}: {remove_user_info(address)}: {problem}")
+        raise SandboxError(f"{where}: {_MISTYPED_USER_INFO.sub('', address)}: {problem}")
     return DockerHost(address, workers)
 
 

@@ -83,6 +83,21 @@ def test_no_message_shows_user_or_password(monkeypatch: pytest.MonkeyPatch, tmp_
     refuse_passwords(str(tmp_path / "hosts"))
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://me:hunter2@x@127.0.0.1:9", "tcp://me:hunter2/x@127.0.0.1:9", "me:hunter2@127.0.0.1", "tcp://me:hunter2@h:x"],
+)
+def test_passwords_with_odd_characters_are_not_shown_either(address: str) -> None:
+    with pytest.raises(SandboxError) as error:
+        connect(parse_docker_hosts([address, "unix:///a"])[0])
+    assert not any(part in str(error.value) for part in ("hunter2", "x@", "me:")), error.value
+
+
+def test_a_password_that_the_environment_holds_is_no_password_in_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://me:hunter2@127.0.0.1:9")
+    refuse_passwords("local,unix:///a")
+
+
 def test_hosts_without_docker_are_refused() -> None:
     with pytest.raises(DataError, match="docker_hosts need sandbox=docker"):
         ProgramOptions(docker_hosts="unix:///a", sandbox="local")
