@@ -8,10 +8,9 @@ worker = host.take_worker()
 import os
 from typing import Any
 
-from archon_eval.errors import SandboxError
 from archon_eval.sandbox.calibration import CALIBRATION_RUNS, compute_slowdown, create_calibration_job
 from archon_eval.sandbox.container import Container, remove_ended, remove_orphans
-from archon_eval.sandbox.hosts import DockerHost, remove_user_info
+from archon_eval.sandbox.hosts import DockerHost, explain_loss
 from archon_eval.sandbox.image import connect, require_image
 from archon_eval.sandbox.worker import Worker
 
@@ -84,16 +83,12 @@ class PoolHost:
             SandboxError: the host cannot run programs; says what to type.
         """
         client = self._given_client or connect(self._host, ANSWER_TIMEOUT)
-        import docker
-
-        try:
+        with explain_loss("the Docker daemon went away"):
             require_image(client, self._image)
             remove_orphans(client)
             remove_ended(client)
             most = self._wanted or client.info().get("NCPU") or os.cpu_count() or 1
             self.capacity = max(1, most // count_sharers())
-        except (docker.errors.DockerException, OSError) as e:
-            raise SandboxError(f"the Docker daemon went away: {remove_user_info(str(e))}") from None
         # The former client is not closed: programs that still use it fail by themselves.
         self._client = client
         if start_worker:
