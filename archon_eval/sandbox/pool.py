@@ -103,10 +103,16 @@ class SandboxPool:
         self._limiter = anyio.CapacityLimiter(1)
         self._returning, self._calibrating = anyio.Lock(), anyio.Lock()
         now = anyio.current_time()
-        due = [host for host in self._hosts if now >= host.retry_at] or self._hosts
-        async with anyio.create_task_group() as group:
-            for host in due:
-                group.start_soon(self._connect, host)
+        due = [host for host in self._hosts if now >= host.retry_at]
+        for some in (
+            due,
+            [host for host in self._hosts if host not in due],
+        ):  # the others only where none of these works
+            if any(host.fault is None for host in self._hosts):
+                break
+            async with anyio.create_task_group() as group:
+                for host in some:
+                    group.start_soon(self._connect, host)
         if not any(host.fault is None for host in self._hosts):
             for host in self._hosts:
                 host.retry_at = 0.0

@@ -92,9 +92,11 @@ class PoolHost:
         # The former client is not closed: programs that still use it fail by themselves.
         self._client = client
         if start_worker:
-            fresh = self._create_worker()
+            fresh, former = self._create_worker(), self._idle
             fresh.start()
             self._workers, self._idle = [fresh], [fresh]
+            for worker in former:  # warm ones of a daemon that was not gone, or not for long
+                worker.close()
 
     def measure_slowdown(self) -> float:
         """Run the reference program there.
@@ -116,7 +118,10 @@ class PoolHost:
 
     def take_worker(self) -> Worker:
         """A warm container, or a new one, which starts with its first program."""
-        return self._idle.pop() if self._idle else self._create_worker()
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked for rather than looked up: measuring takes one in another thread
+            return self._create_worker()
 
     def return_worker(self, worker: Worker) -> None:
         """Keep a worker warm; one of an earlier connection is closed."""

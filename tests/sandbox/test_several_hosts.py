@@ -147,6 +147,31 @@ def test_with_all_hosts_lost_there_is_an_error_and_no_verdict(
     assert all(second.address in error for error in errors)
 
 
+def test_a_host_that_was_lost_for_a_moment_leaves_no_warm_container_behind(client: Any) -> None:
+    async def go() -> None:
+        async with SandboxPool(2, hosts=["local"]) as opened:
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(opened.run, SLOW, CASES[:1])
+            opened._put_out_of_service(opened._hosts[0], "one request failed")
+            assert (await opened.run(SLOW, CASES[:1])).passed
+            assert len(list_containers(client)) == 1 + before
+
+    before = len(list_containers(client))
+    anyio.run(go)
+    assert len(list_containers(client)) == before
+
+
+def test_a_pool_that_opens_tries_a_lost_host_early_where_no_other_works(client: Any) -> None:
+    async def go() -> None:
+        opened = SandboxPool(1, hosts=["local", ABSENT])
+        opened._hosts[0].retry_at = anyio.current_time() + 600
+        async with opened:
+            assert (await opened.run(SLOW, CASES[:1])).passed
+
+    anyio.run(go)
+
+
 def test_a_daemon_that_restarts_under_a_single_host_costs_no_sample(second: SecondDaemon) -> None:
     async def disturb(opened: SandboxPool) -> None:
         while not opened._hosts[0].running:
