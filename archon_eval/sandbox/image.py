@@ -13,12 +13,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from archon_eval._notes import show_note
@@ -61,6 +61,14 @@ MIN_API_VERSION = (1, 32)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """Images' names for the processors that daemons name as the kernel does; others have one name."""
 DOCTOR_HINT = "run `archon sandbox doctor` to see what is missing and what to type"
+
+
+class ImageContent(NamedTuple):
+    """What tells two images apart."""
+
+    architecture: str
+    content: tuple[str, ...]
+    """Digests of the layers, and the environment."""
 
 
 def get_default_image() -> str:
@@ -158,6 +166,38 @@ def read_architecture(client: Any) -> str:
     return ARCHITECTURES.get(machine, machine)
 
 
+def read_image_content(client: Any, image: str) -> ImageContent:
+    """What is in the daemon's image, in terms that are the same for every engine.
+
+    Its id is not: engines that keep images in containerd's store name them otherwise.
+    """
+    attrs = client.images.get(image).attrs
+    layers = (attrs.get("RootFS") or {}).get("Layers") or [attrs["Id"]]
+    environment = (attrs.get("Config") or {}).get("Env") or ()
+    return ImageContent(attrs.get("Architecture") or read_architecture(client), (*layers, *environment))
+
+
+def find_different_images(contents: Mapping[str, ImageContent]) -> list[str]:
+    """Of hosts with processors alike, by name, those that do not all have the same image.
+
+    >>> amd, arm = ImageContent("amd64", ("a",)), ImageContent("arm64", ("b",))
+    >>> find_different_images({"one": amd, "two": amd, "other": arm})
+    []
+    """
+    names = dict[str, list[str]]()
+    for name, content in sorted(contents.items()):
+        names.setdefault(content.architecture, []).append(name)
+    return [name for alike in names.values() if len({contents[each] for each in alike}) > 1 for name in alike]
+
+
+def describe_different_images(names: Sequence[str]) -> str:
+    """What to type where hosts do not have the same image."""
+    return (
+        f"the Docker hosts {', '.join(names)} do not have the same image: verdicts may depend on the host; "
+        "`archon sandbox build` with the same hosts copies the first one's to the others"
+    )
+
+
 def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans: bool = False) -> None:
     """Raise `SandboxError` with what to type unless programs can run; called before anything is paid for.
 
@@ -169,14 +209,14 @@ def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans
         orphans: also remove the containers of dead owners.
     """
     image = image or get_default_image()
-    found, faults, contents = get_docker_hosts(hosts), dict[str, str](), dict[str, str]()
+    found, faults, contents = get_docker_hosts(hosts), dict[str, str](), dict[str, ImageContent]()
 
     def check(host: DockerHost) -> None:
         try:
             client = connect(host)
             with closing(client), explain_loss(f"the Docker daemon at {host.name} fails"):
                 require_image(client, image)
-                contents[host.name] = client.images.get(image).id
+                contents[host.name] = read_image_content(client, image)
                 if orphans:
                     remove_orphans(client)
         except SandboxError as e:
@@ -189,11 +229,8 @@ def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans
         raise SandboxError(describe_faults(faults))
     if news := {name: fault for name, fault in faults.items() if is_news(name, absent=True)}:
         show_note(f"programs run without {len(faults)} of {len(found)} Docker hosts: {describe_faults(news)}")
-    if len(set(contents.values())) > 1:
-        show_note(
-            f"the Docker hosts {', '.join(sorted(contents))} do not have the same image: verdicts may depend on the "
-            "host; `archon sandbox build` with the same hosts copies the first one's to the others"
-        )
+    if different := find_different_images(contents):
+        show_note(describe_different_images(different))
 
 
 def describe_faults(faults: Mapping[str, str]) -> str:
@@ -260,7 +297,7 @@ def _has_fitting_image(client: Any, image: str, architecture: str) -> bool:
 def _copy_image(source: Any, target: Any, image: str, name: str) -> str:
     """Give a daemon the image of another one, unless it has the same; what was done, in words."""
     wanted = source.images.get(image)
-    if has_image(target, image) and target.images.get(image).id == wanted.id:
+    if has_image(target, image) and read_image_content(target, image) == read_image_content(source, image):
         return "it is there"
     with explain_loss(f"the image could not be copied from {name}"):
         target.images.load(wanted.save(named=image))

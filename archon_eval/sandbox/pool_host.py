@@ -11,7 +11,7 @@ from typing import Any
 from archon_eval.sandbox.calibration import CALIBRATION_RUNS, compute_slowdown, create_calibration_job
 from archon_eval.sandbox.container import Container, remove_ended, remove_orphans
 from archon_eval.sandbox.hosts import DockerHost, explain_loss
-from archon_eval.sandbox.image import connect, require_image
+from archon_eval.sandbox.image import ImageContent, connect, read_image_content, require_image
 from archon_eval.sandbox.worker import Worker
 
 ANSWER_TIMEOUT = 60
@@ -55,6 +55,8 @@ class PoolHost:
         """Containers at most; known once it is connected."""
         self.slowdown: float | None = None
         """Its CPU seconds for the reference program over the reference's; None before it is measured."""
+        self.content: ImageContent | None = None
+        """What is in its image; known once it is connected."""
         self._host, self._wanted = host, host.workers or workers
         self._image = image
         self._memory = memory
@@ -85,6 +87,7 @@ class PoolHost:
         client = self._given_client or connect(self._host, ANSWER_TIMEOUT)
         with explain_loss("the Docker daemon went away"):
             require_image(client, self._image)
+            self.content = read_image_content(client, self._image)
             remove_orphans(client)
             remove_ended(client)
             most = self._wanted or client.info().get("NCPU") or os.cpu_count() or 1

@@ -297,12 +297,21 @@ def test_commands_take_a_file_of_hosts(
     assert [host.workers for host in hosts.get_docker_hosts()] == [2, None]
 
 
-def test_build_gives_all_hosts_the_first_ones_image(second: SecondDaemon) -> None:
+def test_build_gives_all_hosts_the_first_ones_image(second: SecondDaemon, caplog: pytest.LogCaptureFixture) -> None:
     """Another image under the same tag would make verdicts depend on the host: it is told, and mended by a build."""
     target, image = second.connect(), get_default_image()
     target.api.import_image_from_data(b"\0" * 10240, *image.split(":"))
     with pytest.warns(FutureWarning, match="do not have the same image"):
         check_docker([FIRST, second.address])
+
+    async def go() -> None:
+        for _ in range(2):
+            async with opened:
+                pass
+
+    opened = SandboxPool(1, hosts=[FIRST, second.address])
+    anyio.run(go)
+    assert caplog.text.count("do not have the same image") == 1, "a pool says so too, of hosts that join late"
     assert build_on_hosts([FIRST, second.address])[second.address] == f"copied from {FIRST}"
     assert target.images.get(image).id == connect().images.get(image).id
     with pytest.raises(SandboxError, match=f"answers at {ABSENT}.*; {FIRST}: it is there"):
