@@ -8,6 +8,7 @@ endpoint that is busy, and for one that is not there a command that hangs.
     outage.note_answer()           # after each reply
 """
 
+import socket
 import time
 from typing import Any
 
@@ -61,7 +62,7 @@ def find_outage(api: Any) -> Outage:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether no connection came about: refused, no such host, no way there.
+    """Whether no connection came about: refused, no such host, no way there, or nobody who takes it.
 
     >>> is_refused(ConnectionRefusedError()), is_refused(TimeoutError())
     (True, False)
@@ -69,7 +70,7 @@ def is_refused(error: BaseException) -> bool:
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
-        if isinstance(cause, httpx.ConnectError | ConnectionRefusedError):
+        if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | ConnectionRefusedError | socket.gaierror):
             return True
         seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__

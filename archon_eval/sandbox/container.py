@@ -20,7 +20,7 @@ from typing import Any
 
 from archon_eval.errors import ContainerLostError, HostLostError
 from archon_eval.sandbox.guest import bundle, wire
-from archon_eval.sandbox.hosts import remove_user_info
+from archon_eval.sandbox.hosts import explain_loss, list_engine_errors
 
 LABEL = "org.archon-eval.sandbox"
 MEMORY_OVERHEAD = 128 << 20
@@ -169,30 +169,28 @@ class ContainerHandle:
         Raises:
             HostLostError: the engine refuses or does not answer.
         """
-        import docker
-
         self._api = client.api
         self._closed = threading.Event()
         self.socket: Any = None
         try:
-            self.id: str = self._api.create_container(
-                image,
-                command,
-                user=user,
-                stdin_open=True,
-                labels={LABEL: get_owner_label()},
-                host_config=self._api.create_host_config(**options),
-                network_disabled=True,
-                **config | {"environment": {"LANG": "C.UTF-8"} | config["environment"]},
-            )["Id"]
-            streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            self._attachment = self._api.attach_socket(self.id, params=streams)
-            self.socket = getattr(self._attachment, "_sock", self._attachment)
-            self._api.start(self.id)
-        except (docker.errors.DockerException, OSError) as e:
+            with explain_loss(f"a sandbox container could not be started from {image!r}"):
+                self.id: str = self._api.create_container(
+                    image,
+                    command,
+                    user=user,
+                    stdin_open=True,
+                    labels={LABEL: get_owner_label()},
+                    host_config=self._api.create_host_config(**options),
+                    network_disabled=True,
+                    **config | {"environment": {"LANG": "C.UTF-8"} | config["environment"]},
+                )["Id"]
+                streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+                self._attachment = self._api.attach_socket(self.id, params=streams)
+                self.socket = getattr(self._attachment, "_sock", self._attachment)
+                self._api.start(self.id)
+        except HostLostError:
             self.close()
-            problem = remove_user_info(str(e))  # without the cause, whose traceback would show an address whole
-            raise HostLostError(f"a sandbox container could not be started from {image!r}: {problem}") from None
+            raise
 
     def check_oom_killed(self) -> bool:
         """Whether the engine says that the memory limit killed the container's first process.
@@ -202,14 +200,13 @@ class ContainerHandle:
         """
         import docker
 
-        with contextlib.suppress(docker.errors.DockerException, OSError):  # it may be alive, and wedged
+        with contextlib.suppress(*list_engine_errors()):  # it may be alive, and wedged
             self._api.wait(self.id, timeout=WAIT_TIMEOUT)
-        try:
-            return bool(self._api.inspect_container(self.id)["State"].get("OOMKilled"))
-        except docker.errors.NotFound:
-            return False
-        except (docker.errors.DockerException, OSError) as e:
-            raise HostLostError(f"the Docker daemon went away: {remove_user_info(str(e))}") from None
+        with explain_loss("the Docker daemon went away"):
+            try:
+                return bool(self._api.inspect_container(self.id)["State"].get("OOMKilled"))
+            except docker.errors.NotFound:
+                return False
 
     def disconnect(self) -> None:
         """Break the stream from any thread."""
@@ -222,8 +219,6 @@ class ContainerHandle:
         Args:
             remove: false where the daemon is known to be gone: only the stream is closed, with which a container ends.
         """
-        import docker
-
         if self._closed.is_set():
             return
         self._closed.set()
@@ -233,7 +228,7 @@ class ContainerHandle:
                 end.close()
         if remove and hasattr(self, "id"):
             # already gone; or the daemon is, then `remove_orphans` finds the container later
-            with contextlib.suppress(docker.errors.DockerException, OSError):
+            with contextlib.suppress(*list_engine_errors()):
                 self._api.remove_container(self.id, force=True, v=True)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import Container
-from archon_eval.sandbox.hosts import DEFAULT_SOCKET, DockerHost
+from archon_eval.sandbox.hosts import DEFAULT_SOCKET, DockerHost, explain_loss
 from archon_eval.sandbox.image import connect, get_default_image, has_image, require_image
 
 INSTALL_HINT = "apt-get install docker.io (Debian, Ubuntu) or https://docs.docker.com/engine/install"
@@ -52,16 +52,23 @@ def diagnose(host: DockerHost | None = None) -> list[Finding]:
             *findings,
             Finding(False, str(e).partition(";")[0], f"{INSTALL_HINT}; then {START_HINT}" if local else START_HINT),
         ]
-    findings += _check_daemon(client)
+    try:
+        with explain_loss(f"the Docker daemon at {host.name} fails"):
+            return findings + _check_daemon(client) + _check_image(client, host)
+    except SandboxError as e:
+        return [*findings, Finding(False, str(e), START_HINT)]
+
+
+def _check_image(client: Any, host: DockerHost) -> list[Finding]:
     image = get_default_image()
     if not has_image(client, image):
-        return [*findings, Finding(False, f"the image {image}", f"archon sandbox build{_format_option(host)}")]
+        return [Finding(False, f"the image {image}", f"archon sandbox build{_format_option(host)}")]
     try:
         require_image(client, image)
     except SandboxError as e:
         subject, _, fix = str(e).partition(": ")
-        return [*findings, Finding(False, subject, fix)]
-    return [*findings, Finding(True, f"the image {image}"), _check_container_start(client, image)]
+        return [Finding(False, subject, fix)]
+    return [Finding(True, f"the image {image}"), _check_container_start(client, image)]
 
 
 def _format_option(host: DockerHost) -> str:

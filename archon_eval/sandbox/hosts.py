@@ -6,12 +6,14 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from archon_eval.errors import SandboxError, did_you_mean
+from archon_eval.errors import HostLostError, SandboxError, did_you_mean
 
 HOSTS_VARIABLE = "ARCHON_DOCKER_HOSTS"
 LOCAL = "local"
@@ -19,11 +21,15 @@ LOCAL = "local"
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 SCHEMES = ("unix", "tcp", "ssh", "http", "https", "npipe")
 """The addresses that docker-py takes."""
+NO_PASSWORD = "docker-py takes no password in an address: use TLS (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH), or an ssh key"
 _told_absent: set[str] = set()
 """Hosts of which this process has said that they are absent: samples check and open pools often."""
 DockerHosts = str | Path | Sequence[str] | None
 """Addresses as text with commas or a list, or the path of a file with one per line."""
-_USER_INFO = re.compile(r"(?<=//)[^/@\s]*@")
+_USER_INFO = re.compile(r"(?<=//)[^/\s]*@")
+"""Up to the last `@`: a password may have one."""
+_MISTYPED_USER_INFO = re.compile(r"(?:(?<=//)|^)\S*@")
+"""Of what is no address, as where a password has an unescaped slash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class DockerHost:
     """One daemon."""
 
     address: str | None = None
-    """As docker-py takes it; None for `DOCKER_HOST` or the local socket. May hold a password: show `name` instead."""
+    """As docker-py takes it; None for `DOCKER_HOST` or the local socket. May hold a user: show `name` instead."""
     workers: int | None = None
     """Containers at once; None for one per CPU of that machine."""
 
@@ -55,6 +61,30 @@ def remove_user_info(text: str) -> str:
     return _USER_INFO.sub("", text)
 
 
+def list_engine_errors() -> tuple[type[Exception], ...]:
+    """What docker-py raises where a daemon refuses or does not answer; over ssh also what paramiko does, as it is."""
+    import docker
+
+    paramiko = sys.modules.get("paramiko")  # docker-py loads it where it is installed
+    over_ssh = (paramiko.SSHException, EOFError) if paramiko else ()
+    return (docker.errors.DockerException, OSError, *over_ssh)
+
+
+@contextmanager
+def explain_loss(what: str) -> Iterator[None]:
+    """Turn an engine's error in the block into `HostLostError`.
+
+    It has no cause: a traceback of it would show an address whole.
+
+    Args:
+        what: the start of the message, such as what could not be done.
+    """
+    try:
+        yield
+    except list_engine_errors() as e:
+        raise HostLostError(f"{what}: {remove_user_info(str(e) or type(e).__name__)}") from None
+
+
 def get_docker_hosts(hosts: DockerHosts = None) -> tuple[DockerHost, ...]:
     """The hosts given, else those of `ARCHON_DOCKER_HOSTS`, else the one of `DOCKER_HOST` or the local socket.
 
@@ -75,15 +105,6 @@ def is_news(name: str, *, absent: bool) -> bool:
     return is_new
 
 
-def refuse_passwords(hosts: DockerHosts) -> None:
-    """Raise `SandboxError` where an option that Inspect writes into its log holds a password."""
-    if any(urlsplit(host.url).password is not None for host in get_docker_hosts(hosts)) and _lists_addresses(hosts):
-        raise SandboxError(
-            f"docker_hosts: the log would hold the password of an address; put the addresses into {HOSTS_VARIABLE} "
-            "or into a file, and give its path"
-        )
-
-
 def parse_docker_hosts(hosts: DockerHosts, source: str = "docker_hosts") -> tuple[DockerHost, ...]:
     """The hosts of an option.
 
@@ -93,7 +114,7 @@ def parse_docker_hosts(hosts: DockerHosts, source: str = "docker_hosts") -> tupl
         source: what has the option, for messages.
 
     Raises:
-        SandboxError: no hosts, the same one twice, or an address or option of an unknown form; says where.
+        SandboxError: no hosts, the same one twice, an address or option of an unknown form, or a password; says where.
     """
     is_list = isinstance(hosts, Sequence) and all(isinstance(host, str) for host in hosts)
     if not hosts or not (is_list or isinstance(hosts, Path)):
@@ -157,16 +178,18 @@ def _parse_host(text: str, where: str) -> DockerHost:
     try:
         parts = urlsplit(address)
         problem = _find_problem(parts)
-    except ValueError as e:
-        raise SandboxError(f"{where}: {remove_user_info(address)}: {e}") from None
+    except ValueError as e:  # which may show a part of the password as a port
+        problem = NO_PASSWORD if "@" in address else str(e)
     if problem:
-        raise SandboxError(f"{where}: {remove_user_info(address)}: {problem}")
+        raise SandboxError(f"{where}: {_MISTYPED_USER_INFO.sub('', address)}: {problem}")
     return DockerHost(address, workers)
 
 
 def _find_problem(parts: SplitResult) -> str:
     if "://" not in parts.geturl() and parts.scheme not in ("unix", "npipe"):
         return f"no address such as {DEFAULT_SOCKET}, tcp://NAME:PORT or ssh://NAME"
+    if parts.password is not None:
+        return NO_PASSWORD
     if parts.scheme not in SCHEMES:
         return f"unknown kind of address {parts.scheme!r}{did_you_mean(parts.scheme, SCHEMES)}"
     if parts.scheme == "unix" and (parts.netloc or not parts.path.startswith("/")):

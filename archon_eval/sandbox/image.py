@@ -13,17 +13,27 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from archon_eval._notes import show_note
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import remove_orphans
-from archon_eval.sandbox.hosts import DockerHost, DockerHosts, get_docker_hosts, is_news, remove_user_info
+from archon_eval.sandbox.hosts import (
+    NO_PASSWORD,
+    DockerHost,
+    DockerHosts,
+    explain_loss,
+    get_docker_hosts,
+    is_news,
+    list_engine_errors,
+    remove_user_info,
+)
 
 BuildMethod = Literal["auto", "pull", "debootstrap"]
 REGISTRY_IMAGE = "python:3.11.13-slim-bookworm"
@@ -44,11 +54,21 @@ CLIENT_TIMEOUT = 120
 """Seconds for one answer of the daemon: on a slow disk, an image's import takes a minute."""
 PROBE_TIMEOUT = 10
 """Seconds for a machine to take a connection; one that is switched off never says that it does not."""
+KEEPALIVE_SECONDS = 15
+"""Between two signs of life over ssh, by which the system notices a lost connection."""
 MIN_API_VERSION = (1, 32)
 """The first with containers that have no shared memory (`IpcMode: none`): Docker 17.11."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 """Images' names for the processors that daemons name as the kernel does; others have one name."""
 DOCTOR_HINT = "run `archon sandbox doctor` to see what is missing and what to type"
+
+
+class ImageContent(NamedTuple):
+    """What tells two images apart."""
+
+    architecture: str
+    content: tuple[str, ...]
+    """Digests of the layers, and the environment."""
 
 
 def get_default_image() -> str:
@@ -77,13 +97,15 @@ def connect(host: DockerHost | None = None, timeout: int = CLIENT_TIMEOUT) -> An
             f"the sandbox needs the docker package (pip install 'archon-eval[docker]'); {DOCTOR_HINT}"
         ) from e
     environment = os.environ if host.address is None else {**os.environ, "DOCKER_HOST": host.address}
+    faults: tuple[type[Exception], ...] = (*list_engine_errors(), ValueError)
     try:
         _probe(host)
         client = docker.from_env(timeout=timeout, environment=environment)
         client.ping()
-    except (docker.errors.DockerException, OSError, ValueError) as e:
-        problem = remove_user_info(str(e))
-        if "paramiko" in problem:
+        _bound_waits(client, timeout)
+    except faults as e:
+        problem = remove_user_info(str(e) or type(e).__name__)
+        if "Install paramiko" in problem:
             problem = "ssh:// needs paramiko: pip install 'archon-eval[ssh]'"
         # Without the cause: a traceback of it would show the address whole.
         raise SandboxError(f"no Docker daemon answers at {host.name} ({problem}); {DOCTOR_HINT}") from None
@@ -97,9 +119,20 @@ def connect(host: DockerHost | None = None, timeout: int = CLIENT_TIMEOUT) -> An
     return client
 
 
+def _bound_waits(client: Any, timeout: int) -> None:
+    """Over ssh, have a machine that went away noticed: paramiko waits an hour for one that answers nothing."""
+    ssh = getattr(getattr(client.api, "_custom_adapter", None), "ssh_client", None)
+    if ssh is not None:
+        transport = ssh.get_transport()
+        transport.channel_timeout = timeout
+        transport.set_keepalive(KEEPALIVE_SECONDS)
+
+
 def _probe(host: DockerHost) -> None:
-    """Raise OSError where a TCP address takes no connection, sooner than docker-py would."""
+    """Raise OSError where a TCP address takes no connection, sooner than docker-py would, ValueError at a password."""
     parts = urlsplit(host.url)
+    if parts.password is not None:
+        raise ValueError(NO_PASSWORD)
     if parts.scheme in ("tcp", "http", "https") and parts.hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), PROBE_TIMEOUT).close()
 
@@ -133,6 +166,38 @@ def read_architecture(client: Any) -> str:
     return ARCHITECTURES.get(machine, machine)
 
 
+def read_image_content(client: Any, image: str) -> ImageContent:
+    """What is in the daemon's image, in terms that are the same for every engine.
+
+    Its id is not: engines that keep images in containerd's store name them otherwise.
+    """
+    attrs = client.images.get(image).attrs
+    layers = (attrs.get("RootFS") or {}).get("Layers") or [attrs["Id"]]
+    environment = (attrs.get("Config") or {}).get("Env") or ()
+    return ImageContent(attrs.get("Architecture") or read_architecture(client), (*layers, *environment))
+
+
+def find_different_images(contents: Mapping[str, ImageContent]) -> list[str]:
+    """Of hosts with processors alike, by name, those that do not all have the same image.
+
+    >>> amd, arm = ImageContent("amd64", ("a",)), ImageContent("arm64", ("b",))
+    >>> find_different_images({"one": amd, "two": amd, "other": arm})
+    []
+    """
+    names = dict[str, list[str]]()
+    for name, content in sorted(contents.items()):
+        names.setdefault(content.architecture, []).append(name)
+    return [name for alike in names.values() if len({contents[each] for each in alike}) > 1 for name in alike]
+
+
+def describe_different_images(names: Sequence[str]) -> str:
+    """What to type where hosts do not have the same image."""
+    return (
+        f"the Docker hosts {', '.join(names)} do not have the same image: verdicts may depend on the host; "
+        "`archon sandbox build` with the same hosts copies the first one's to the others"
+    )
+
+
 def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans: bool = False) -> None:
     """Raise `SandboxError` with what to type unless programs can run; called before anything is paid for.
 
@@ -144,18 +209,16 @@ def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans
         orphans: also remove the containers of dead owners.
     """
     image = image or get_default_image()
-    found, faults, contents = get_docker_hosts(hosts), dict[str, str](), dict[str, str]()
+    found, faults, contents = get_docker_hosts(hosts), dict[str, str](), dict[str, ImageContent]()
 
     def check(host: DockerHost) -> None:
         try:
             client = connect(host)
-            try:
+            with closing(client), explain_loss(f"the Docker daemon at {host.name} fails"):
                 require_image(client, image)
-                contents[host.name] = client.images.get(image).id
+                contents[host.name] = read_image_content(client, image)
                 if orphans:
                     remove_orphans(client)
-            finally:
-                client.close()
         except SandboxError as e:
             faults[host.name] = str(e)
 
@@ -166,11 +229,8 @@ def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans
         raise SandboxError(describe_faults(faults))
     if news := {name: fault for name, fault in faults.items() if is_news(name, absent=True)}:
         show_note(f"programs run without {len(faults)} of {len(found)} Docker hosts: {describe_faults(news)}")
-    if len(set(contents.values())) > 1:
-        show_note(
-            f"the Docker hosts {', '.join(sorted(contents))} do not have the same image: verdicts may depend on the "
-            "host; `archon sandbox build` with the same hosts copies the first one's to the others"
-        )
+    if different := find_different_images(contents):
+        show_note(describe_different_images(different))
 
 
 def describe_faults(faults: Mapping[str, str]) -> str:
@@ -196,7 +256,8 @@ def build_on_hosts(
     for host in get_docker_hosts(hosts):
         try:
             client = connect(host)
-            by_architecture.setdefault(read_architecture(client), {})[host.name] = client
+            with explain_loss(f"the Docker daemon at {host.name} fails"):
+                by_architecture.setdefault(read_architecture(client), {})[host.name] = client
         except SandboxError as e:
             faults[host.name] = str(e)
     for architecture, clients in by_architecture.items():
@@ -205,11 +266,13 @@ def build_on_hosts(
             done[first] = "it is there"
         for name, client in clients.items():
             try:
-                if not first:
-                    build_image(client, method, mirror=mirror)
-                    first, done[name] = name, "made"
-                elif name != first:
-                    done[name] = _copy_image(clients[first], client, image, first)
+                with explain_loss(f"the Docker daemon at {name} fails"):
+                    if not first:
+                        build_image(client, method, mirror=mirror)
+                        require_image(client, image)  # one for another processor was there, and stays
+                        first, done[name] = name, "made"
+                    elif name != first:
+                        done[name] = _copy_image(clients[first], client, image, first)
             except SandboxError as e:
                 faults[name] = str(e)
         for client in clients.values():
@@ -221,20 +284,23 @@ def build_on_hosts(
 
 
 def _has_fitting_image(client: Any, image: str, architecture: str) -> bool:
-    return has_image(client, image) and client.images.get(image).attrs.get("Architecture") in (None, "", architecture)
+    try:
+        return has_image(client, image) and client.images.get(image).attrs.get("Architecture") in (
+            None,
+            "",
+            architecture,
+        )
+    except list_engine_errors():  # told when its turn comes
+        return False
 
 
 def _copy_image(source: Any, target: Any, image: str, name: str) -> str:
     """Give a daemon the image of another one, unless it has the same; what was done, in words."""
-    import docker
-
     wanted = source.images.get(image)
-    if has_image(target, image) and target.images.get(image).id == wanted.id:
+    if has_image(target, image) and read_image_content(target, image) == read_image_content(source, image):
         return "it is there"
-    try:
+    with explain_loss(f"the image could not be copied from {name}"):
         target.images.load(wanted.save(named=image))
-    except (docker.errors.DockerException, OSError) as e:
-        raise SandboxError(f"the image could not be copied from {name}: {remove_user_info(str(e))}") from None
     return f"copied from {name}"
 
 
@@ -258,11 +324,12 @@ def build_image(client: Any = None, method: BuildMethod = "auto", *, mirror: str
         return image
     methods = {"pull": lambda: _pull(client, image), "debootstrap": lambda: _run_debootstrap(client, image, mirror)}
     failed: list[str] = []
+    faults: tuple[type[Exception], ...] = (SandboxError, *list_engine_errors())
     for name in methods if method == "auto" else (method,):
         try:
             methods[name]()
-        except (SandboxError, OSError) as e:
-            failed.append(f"{name}: {e}")
+        except faults as e:
+            failed.append(f"{name}: {remove_user_info(str(e))}")
         else:
             return image
     raise SandboxError(f"the image {image!r} cannot be made; " + "; ".join(failed))
@@ -274,7 +341,7 @@ def _pull(client: Any, image: str) -> None:
     try:
         client.images.pull(REGISTRY_IMAGE).tag(image)
     except docker.errors.APIError as e:
-        raise SandboxError(str(e.explanation or e)) from e
+        raise SandboxError(str(e.explanation or e)) from None
 
 
 def _run_debootstrap(client: Any, image: str, mirror: str | None) -> None:

@@ -20,7 +20,12 @@ import anyio.to_thread
 from archon_eval.errors import HostLostError, SandboxError
 from archon_eval.sandbox.calibration import choose_scale
 from archon_eval.sandbox.hosts import DockerHost, DockerHosts, get_docker_hosts, is_news
-from archon_eval.sandbox.image import describe_faults, get_default_image
+from archon_eval.sandbox.image import (
+    describe_different_images,
+    describe_faults,
+    find_different_images,
+    get_default_image,
+)
 from archon_eval.sandbox.pool_host import PoolHost
 from archon_eval.sandbox.types import MEBI, AnyCase, ProgramRun, SandboxLimits, TimeFactor
 from archon_eval.sandbox.worker import ProgramJob, Worker
@@ -93,6 +98,7 @@ class SandboxPool:
         self._open = False
         self._scale: float | None = None
         self._hopeless_until = 0.0
+        self._told_different: list[str] = []
 
     async def __aenter__(self) -> Self:
         """Connect, check images, remove containers of dead owners.
@@ -103,10 +109,16 @@ class SandboxPool:
         self._limiter = anyio.CapacityLimiter(1)
         self._returning, self._calibrating = anyio.Lock(), anyio.Lock()
         now = anyio.current_time()
-        due = [host for host in self._hosts if now >= host.retry_at] or self._hosts
-        async with anyio.create_task_group() as group:
-            for host in due:
-                group.start_soon(self._connect, host)
+        due = [host for host in self._hosts if now >= host.retry_at]
+        for some in (
+            due,
+            [host for host in self._hosts if host not in due],
+        ):  # the others only where none of these works
+            if any(host.fault is None for host in self._hosts):
+                break
+            async with anyio.create_task_group() as group:
+                for host in some:
+                    group.start_soon(self._connect, host)
         if not any(host.fault is None for host in self._hosts):
             for host in self._hosts:
                 host.retry_at = 0.0
@@ -250,10 +262,19 @@ class SandboxPool:
             raise
         else:
             host.fault, host.failures, delay = None, 0, 0.0
+            self._tell_different_images()
             if is_news(host.name, absent=False):
                 logger.warning("the Docker host %s is back", host.name)
         host.retry_at = anyio.current_time() + delay
         self._update_capacity()
+
+    def _tell_different_images(self) -> None:
+        """Say once, also of a host that joins late, that its image differs."""
+        contents = {host.name: host.content for host in self._hosts if host.fault is None and host.content}
+        different = find_different_images(contents)
+        if different and different != self._told_different:
+            logger.warning(describe_different_images(different))
+        self._told_different = different or self._told_different
 
     async def _return_due_hosts(self) -> None:
         """Try lost hosts again whose time has come, while others are in service."""

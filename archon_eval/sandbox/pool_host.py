@@ -8,11 +8,10 @@ worker = host.take_worker()
 import os
 from typing import Any
 
-from archon_eval.errors import SandboxError
 from archon_eval.sandbox.calibration import CALIBRATION_RUNS, compute_slowdown, create_calibration_job
 from archon_eval.sandbox.container import Container, remove_ended, remove_orphans
-from archon_eval.sandbox.hosts import DockerHost, remove_user_info
-from archon_eval.sandbox.image import connect, require_image
+from archon_eval.sandbox.hosts import DockerHost, explain_loss
+from archon_eval.sandbox.image import ImageContent, connect, read_image_content, require_image
 from archon_eval.sandbox.worker import Worker
 
 ANSWER_TIMEOUT = 60
@@ -56,6 +55,8 @@ class PoolHost:
         """Containers at most; known once it is connected."""
         self.slowdown: float | None = None
         """Its CPU seconds for the reference program over the reference's; None before it is measured."""
+        self.content: ImageContent | None = None
+        """What is in its image; known once it is connected."""
         self._host, self._wanted = host, host.workers or workers
         self._image = image
         self._memory = memory
@@ -84,22 +85,21 @@ class PoolHost:
             SandboxError: the host cannot run programs; says what to type.
         """
         client = self._given_client or connect(self._host, ANSWER_TIMEOUT)
-        import docker
-
-        try:
+        with explain_loss("the Docker daemon went away"):
             require_image(client, self._image)
+            self.content = read_image_content(client, self._image)
             remove_orphans(client)
             remove_ended(client)
             most = self._wanted or client.info().get("NCPU") or os.cpu_count() or 1
             self.capacity = max(1, most // count_sharers())
-        except (docker.errors.DockerException, OSError) as e:
-            raise SandboxError(f"the Docker daemon went away: {remove_user_info(str(e))}") from None
         # The former client is not closed: programs that still use it fail by themselves.
         self._client = client
         if start_worker:
-            fresh = self._create_worker()
+            fresh, former = self._create_worker(), self._idle
             fresh.start()
             self._workers, self._idle = [fresh], [fresh]
+            for worker in former:  # warm ones of a daemon that was not gone, or not for long
+                worker.close()
 
     def measure_slowdown(self) -> float:
         """Run the reference program there.
@@ -121,7 +121,10 @@ class PoolHost:
 
     def take_worker(self) -> Worker:
         """A warm container, or a new one, which starts with its first program."""
-        return self._idle.pop() if self._idle else self._create_worker()
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked for rather than looked up: measuring takes one in another thread
+            return self._create_worker()
 
     def return_worker(self, worker: Worker) -> None:
         """Keep a worker warm; one of an earlier connection is closed."""

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, overload
 
@@ -35,7 +35,7 @@ from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.errors import SandboxError
 from archon_eval.sandbox.container import ContainerHandle, build_host_options, remove_orphans
 from archon_eval.sandbox.exec_stream import receive_output, send_input
-from archon_eval.sandbox.hosts import DockerHost, get_docker_hosts, remove_user_info
+from archon_eval.sandbox.hosts import DockerHost, explain_loss, get_docker_hosts, list_engine_errors, remove_user_info
 from archon_eval.sandbox.image import check_docker, connect, describe_faults, get_default_image
 
 WORKING_DIR = "/work"
@@ -106,7 +106,7 @@ class ArchonDocker(SandboxEnvironment):
     def __init__(self, client: Any, handle: ContainerHandle, host: DockerHost) -> None:
         super().__init__()
         self.host = host
-        self._api = client.api
+        self._client, self._api = client, client.api
         self._handle = handle
 
     async def exec(
@@ -185,18 +185,17 @@ class ArchonDocker(SandboxEnvironment):
         """One exec over the engine's hijacked socket; input is sent beside the reading: neither waits for the other."""
         import docker
 
+        gone = f"the Docker host {self.host.name} is gone, and the sample's files with it"
         try:
             run = self._api.exec_create(self._handle.id, cmd, stdin=stdin is not None, **request)["Id"]
             connection = self._api.exec_start(run, socket=True)
         except docker.errors.APIError as e:
-            text = str(e.explanation or e)
+            text = remove_user_info(str(e.explanation or e))
             if "is not running" in text or isinstance(e, docker.errors.NotFound):
-                raise SandboxUnavailableError(f"the sandbox's container is gone: {text}") from e
+                raise SandboxUnavailableError(f"the sandbox's container is gone: {text}") from None
             return _ExecOutput(NOT_EXECUTABLE, b"", stderr=text.encode(), truncated=False, silent=False)
-        except OSError as e:
-            raise SandboxUnavailableError(
-                f"the Docker host {self.host.name} is gone, and the sample's files with it: {remove_user_info(str(e))}"
-            ) from None
+        except list_engine_errors() as e:
+            raise SandboxUnavailableError(f"{gone}: {remove_user_info(str(e))}") from None
         link = getattr(connection, "_sock", connection)
         # Bytes that came with the response's headers are in docker-py's buffered reader, no longer in the socket.
         read = connection._response.raw._fp.fp.read1 if hasattr(connection, "_response") else link.recv
@@ -205,10 +204,12 @@ class ArchonDocker(SandboxEnvironment):
         try:
             link.settimeout(timeout + ENGINE_GRACE if timeout else None)
             streams, truncated, silent = receive_output(read, limit)
+            code = self._api.exec_inspect(run)["ExitCode"]
+        except list_engine_errors() as e:
+            raise SandboxUnavailableError(f"{gone}: {remove_user_info(str(e))}") from None
         finally:
             link.close()
             connection.close()
-        code = self._api.exec_inspect(run)["ExitCode"]
         return _ExecOutput(
             code=-1 if code is None else code,
             stdout=bytes(streams[1]),
@@ -216,6 +217,11 @@ class ArchonDocker(SandboxEnvironment):
             truncated=truncated,
             silent=silent,
         )
+
+    def _close(self) -> None:
+        """Remove the container and end the connection, which over ssh is a process on the host."""
+        self._handle.close()
+        self._client.close()
 
     @classmethod
     def default_concurrency(cls) -> int | None:
@@ -255,7 +261,7 @@ class ArchonDocker(SandboxEnvironment):
         with anyio.CancelScope(shield=True):
             for environment in environments.values():
                 if isinstance(environment, ArchonDocker):
-                    await anyio.to_thread.run_sync(environment._handle.close)
+                    await anyio.to_thread.run_sync(environment._close)
                     with _load_lock:
                         _load[environment.host.name] -= 1
 
@@ -278,16 +284,15 @@ def _clean_up(id: str | None) -> None:
     faults, found = dict[str, str](), 0
     for host in get_docker_hosts():
         try:
-            client = connect(host)
+            with closing(connect(host)) as client, explain_loss(f"the Docker daemon at {host.name} fails"):
+                if id is None:
+                    remove_orphans(client, True)
+                    continue
+                with suppress(docker.errors.NotFound):
+                    client.api.remove_container(id, force=True)
+                    found += 1
         except SandboxError as e:
             faults[host.name] = str(e)
-            continue
-        if id is None:
-            remove_orphans(client, True)
-            continue
-        with suppress(docker.errors.NotFound):
-            client.api.remove_container(id, force=True)
-            found += 1
     if faults and not found:
         raise SandboxError(describe_faults(faults))
     if id is not None and not found:
@@ -324,15 +329,19 @@ def _start_on(host: DockerHost, config: ArchonDockerConfig) -> ArchonDocker:
     options |= {"tmpfs": {WORKING_DIR: mount, "/tmp": mount}, "ipc_mode": "private"}
     home = {"HOME": WORKING_DIR}
     image = config.image or get_default_image()
-    handle = ContainerHandle(
-        client,
-        image,
-        ["python3", "-c", INIT_SCRIPT],
-        options=options,
-        user=USER,
-        environment=home,
-        working_dir=WORKING_DIR,
-    )
+    try:
+        handle = ContainerHandle(
+            client,
+            image,
+            ["python3", "-c", INIT_SCRIPT],
+            options=options,
+            user=USER,
+            environment=home,
+            working_dir=WORKING_DIR,
+        )
+    except SandboxError:
+        client.close()
+        raise
     return ArchonDocker(client, handle, host)
 
 

@@ -27,7 +27,7 @@ from archon_eval.errors import DataError
 from archon_eval.sandbox import AnyCase, CallCase, Case, ProgramRun, ProgramVerdict, SandboxLimits, SandboxPool
 from archon_eval.sandbox.extraction import extract_program
 from archon_eval.sandbox.grading import prepend_prelude
-from archon_eval.sandbox.hosts import DockerHosts, refuse_passwords
+from archon_eval.sandbox.hosts import DockerHosts, get_docker_hosts
 from archon_eval.sandbox.shared_pool import SharedRunner
 from archon_eval.sandbox.types import TimeFactor
 from archon_eval.scorers._account import get_account_metadata
@@ -55,9 +55,9 @@ def programs(
     `docker_hosts`: the Docker daemons that run programs, see `parse_docker_hosts`; by default `ARCHON_DOCKER_HOSTS`.
 
     Raises:
-        SandboxError: `docker_hosts` has an unknown form, or holds a password.
+        SandboxError: `docker_hosts` has an unknown form.
     """
-    refuse_passwords(docker_hosts)
+    get_docker_hosts(docker_hosts)
 
     def create_runner() -> AbstractAsyncContextManager[SandboxPool | Any]:
         if sandbox == "local":

@@ -28,6 +28,9 @@ from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.token_forecast import DollarRates, assume_tokens, estimate_dollar_rates
 from archon_eval.search.trial import QuestionSplits, count_questions
 
+TOLERANCE = 1.5
+"""By what factor calls, and dollars where it is known which models are the best, may differ from what is paid."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
@@ -83,7 +86,7 @@ def forecast(settings: SearchSettings, call_seconds: float = 5.0, workers: int =
         "budget": stages.short or None,
         "informative_questions": _offer_informative(settings, stages),
         "dollars": None if stages.total.dollars is None else round(stages.total.dollars, 2),
-        "dollars_range": spread_dollars(stages.total.dollars, known.rates),
+        "dollars_range": spread_dollars(settings, affordable, known),
         "dollars_unknown": f"no price of {', '.join(unpriced)} (--prices)" if unpriced else None,
         "hours": round(stages.total.hours, 2),
         "answers_to_score": stages.total.answers,
@@ -141,11 +144,22 @@ def _select_affordable(settings: SearchSettings, known: _Prepared) -> Sequence[P
     return select_affordable(known.options, costs, left) or known.options
 
 
-def spread_dollars(dollars: float | None, rates: DollarRates | None) -> dict[str, float] | None:
-    """If the cheapest, and if the dearest model turns out best."""
-    if dollars is None or rates is None:
+def spread_dollars(
+    settings: SearchSettings, affordable: Sequence[PlannedArchitecture], known: _Prepared
+) -> dict[str, float] | None:
+    """What is paid if the cheapest model turns out best, and if the dearest; each by the `TOLERANCE` further out, and
+    no more than the budget. None where a price is unknown."""
+    if known.rates is None:
         return None
-    return {end: round(dollars * factor, 2) for end, factor in zip(("least", "most"), rates.spread, strict=True)}
+    ends: list[float] = []
+    for rates in known.rates.ends:
+        planner = StagePlanner(settings, affordable, known.splits, rates)
+        dollars = planner.plan(known.least, call_seconds=1.0, workers=1, facts=known.facts).total.dollars
+        if dollars is None:
+            return None
+        ends.append(dollars)
+    most = min(TOLERANCE * max(ends), settings.budget.dollars)
+    return {"least": round(min(ends) / TOLERANCE, 2), "most": round(most, 2)}
 
 
 def _dump_stage(stage: StageForecast) -> dict[str, Any]:

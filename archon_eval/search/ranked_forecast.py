@@ -52,12 +52,12 @@ def forecast_run(
     if journal.list_entries("ask"):
         return {}
     try:
-        _, stages, known = forecast_stages(settings, scheduler.splits, facts)
+        affordable, stages, known = forecast_stages(settings, scheduler.splits, facts)
     except SearchError:  # a budget that pays for no further search goes on with what is there
         return {}
     total = stages.total
     forecasts: dict[str, Any] = {
-        "before": _dump(total.calls, total.dollars) | {"dollars_range": spread_dollars(total.dollars, known.rates)}
+        "before": _dump(total.calls, total.dollars) | {"dollars_range": spread_dollars(settings, affordable, known)}
     }
     if not settings.skip_ranking:
         ranked = replace(settings, models=tuple(generators), fusers=tuple(fusers) or settings.fusers)

@@ -41,8 +41,8 @@ class DollarRates(NamedTuple):
     """Of a question asked of the best single model."""
     architecture: float
     """Of an architecture's calls."""
-    spread: tuple[float, float] = (1.0, 1.0)
-    """What that is multiplied by if the cheapest or the dearest model turns out best."""
+    ends: "tuple[DollarRates, ...]" = ()
+    """The same if models turn out the better the cheaper they are, and the better the dearer."""
 
 
 def estimate_dollar_rates(
@@ -51,30 +51,45 @@ def estimate_dollar_rates(
     """What a call costs by these assumptions; None where a price is unknown.
 
     Which model turns out best decides which one most calls are of. So every model is the first once, unless they are
-    given in their order; the mean is the geometric one, from which a dear and a cheap outcome are equally far.
+    given in their order; the mean is the geometric one, from which a dear and a cheap outcome are equally far. The
+    second and third place count as well: at the ends all models are in the order of their prices.
     """
     prices, assumed = load_prices(settings.prices), assume_tokens(settings, facts)
-    space = replace(settings.space, judge=settings.judge)
-    firsts = settings.models[:1] if settings.skip_ranking else settings.models
-    singles: list[float] = []
-    rates: list[float] = []
-    memo = PlanMemo()
-    for first in firsts:
-        generators, fusers = (_move_to_front(first, names) for names in (settings.models, settings.fuser_models))
-        planned = plan(build_single_model(first), (), assumed, prices=prices, memo=memo)
-        builder = LayerBuilder(space, generators, fusers)
-        dollars = calls = 0.0
-        for option in _sample_options(options):
+    space, memo, sampled = replace(settings.space, judge=settings.judge), PlanMemo(), _sample_options(options)
+
+    def price_single(name: str) -> float | None:
+        dollars = plan(build_single_model(name), (), assumed, prices=prices, memo=memo).dollars
+        return None if dollars is None else fmean(dollars)
+
+    def compute_rates(generators: Sequence[str], fusers: Sequence[str]) -> DollarRates | None:
+        builder, dollars, calls = LayerBuilder(space, generators, fusers), 0.0, 0.0
+        for option in sampled:
             each = plan(builder.build_architecture(option.configuration), (), assumed, prices=prices, memo=memo)
-            if each.dollars is None or planned.dollars is None:
+            if each.dollars is None:
                 return None
             dollars += fmean(each.dollars)
             calls += fmean(each.calls)
-        assert planned.dollars is not None
-        singles.append(fmean(planned.dollars))
-        rates.append(dollars / calls)
-    mean = _average(rates)
-    return DollarRates(_average(singles), mean, (min(rates) / mean, max(rates) / mean) if mean else (1.0, 1.0))
+        single = price_single(generators[0])
+        return None if single is None else DollarRates(single, dollars / calls)
+
+    pools = settings.models, settings.fuser_models
+    if settings.skip_ranking:
+        alone = compute_rates(*pools)
+        return alone and alone._replace(ends=(alone, alone))
+    singles = {name: price_single(name) for names in pools for name in names}
+    dollars_of = {name: price for name, price in singles.items() if price is not None}
+    if len(dollars_of) < len(singles):
+        return None
+    firsts = [compute_rates(*(_move_to_front(first, names) for names in pools)) for first in settings.models]
+    ends = [
+        compute_rates(*(sorted(names, key=dollars_of.__getitem__, reverse=dear) for names in pools))
+        for dear in (False, True)
+    ]
+    known, bounds = [each for each in firsts if each is not None], tuple(each for each in ends if each is not None)
+    if len(known) < len(firsts) or len(bounds) < len(ends):
+        return None
+    means = (_average([each.single for each in known]), _average([each.architecture for each in known]))
+    return DollarRates(*means, ends=bounds)
 
 
 def _average(values: Sequence[float]) -> float:

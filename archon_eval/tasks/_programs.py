@@ -14,7 +14,7 @@ from inspect_ai.dataset import Sample
 
 from archon_eval._inspect_compat import make_prerequisite_error
 from archon_eval.errors import DataError, SandboxError, did_you_mean
-from archon_eval.sandbox.hosts import refuse_passwords
+from archon_eval.sandbox.hosts import get_docker_hosts
 from archon_eval.sandbox.image import check_docker
 from archon_eval.sandbox.types import CallCase, TimeFactor
 from archon_eval.scorers.programs import SandboxMode, pack_tests, programs
@@ -48,7 +48,7 @@ class ProgramOptions:
         if self.docker_hosts and self.sandbox != "docker":
             raise DataError(f"docker_hosts need sandbox=docker, not sandbox={self.sandbox}")
         try:
-            refuse_passwords(self.docker_hosts)
+            get_docker_hosts(self.docker_hosts)
         except SandboxError as error:
             raise DataError(str(error)) from None
 

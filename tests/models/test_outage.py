@@ -1,9 +1,11 @@
 """Endpoints that take no connections: given up after a while, with their name, and for all calls at once."""
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -11,7 +13,7 @@ from inspect_ai.model._model import _models
 from inspect_ai.scorer import includes
 
 from archon_eval.models import outage as outage_module
-from archon_eval.models.outage import Outage
+from archon_eval.models.outage import Outage, is_refused
 from archon_eval.runs.eval_worker import EvalJob, EvalTask, run_job
 from archon_eval.solvers.archon import archon
 
@@ -84,3 +86,21 @@ def test_patience_is_longer_with_an_endpoint_that_has_answered(monkeypatch: pyte
     assert not outage.is_over(refused)
     now[0] += 1.0
     assert outage.is_over(refused)
+
+
+def test_an_address_that_swallows_connections_takes_none_and_one_that_is_slow_does() -> None:
+    """As behind a firewall: a queue of connections that is full, on a port of this machine."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        client = stack.enter_context(
+            httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False)
+        )
+        with pytest.raises(httpx.ReadTimeout) as slow:
+            client.get("/", timeout=httpx.Timeout(None, read=0.1))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        with pytest.raises(httpx.ConnectTimeout) as swallowed:
+            client.get("/", timeout=httpx.Timeout(None, connect=0.5))
+    assert not is_refused(slow.value) and is_refused(swallowed.value) and is_refused(socket.gaierror())

@@ -3,15 +3,20 @@
 import contextlib
 import socket
 import threading
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from archon_eval.errors import DataError, SandboxError
+from archon_eval.sandbox import SandboxPool
 from archon_eval.sandbox.calibration import choose_scale
-from archon_eval.sandbox.hosts import DockerHost, get_docker_hosts, parse_docker_hosts, refuse_passwords
-from archon_eval.sandbox.image import connect
+from archon_eval.sandbox.doctor import diagnose
+from archon_eval.sandbox.hosts import DockerHost, get_docker_hosts, parse_docker_hosts
+from archon_eval.sandbox.image import build_on_hosts, check_docker, connect
 from archon_eval.tasks._programs import ProgramOptions
 
 
@@ -64,23 +69,45 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path: Path) -> None:
         parse_docker_hosts(path)
 
 
-def test_no_message_shows_user_or_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    address = "tcp://me:hunter2@127.0.0.1:9"
-    host = parse_docker_hosts(address)[0]
+def test_no_message_shows_the_user() -> None:
+    host = parse_docker_hosts("tcp://me@127.0.0.1:9")[0]
     assert host.name == "tcp://127.0.0.1:9"
     with pytest.raises(SandboxError, match=r"no Docker daemon answers at tcp://127.0.0.1:9 \(.*refused") as error:
         connect(host)
-    assert "hunter2" not in str(error.value) and error.value.__cause__ is None
+    assert "me@" not in str(error.value) and error.value.__cause__ is None
     with pytest.raises(SandboxError) as error:
-        parse_docker_hosts(f"{address} worker=1,{address}")
-    assert "hunter2" not in str(error.value)
-    with pytest.raises(DataError, match="the log would hold the password") as refused:  # Inspect logs a task's options
+        parse_docker_hosts("tcp://me@127.0.0.1:9 worker=1,tcp://me@127.0.0.1:9")
+    assert "me@" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://me:hunter2@127.0.0.1:9",
+        "tcp://me:hunter2@x@127.0.0.1:9",
+        "tcp://me:hunter2/x@127.0.0.1:9",
+        "ssh://me:hunter2@127.0.0.1",
+    ],
+)
+def test_a_password_is_refused_and_not_shown(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """docker-py takes none; and Inspect logs a task's options."""
+    told: list[str] = []
+    with pytest.raises(SandboxError, match=r"docker_hosts: .*takes no password") as error:
+        parse_docker_hosts(["unix:///a", address])
+    told.append(str(error.value))
+    with pytest.raises(DataError, match="takes no password") as refused:
         ProgramOptions(docker_hosts=["unix:///a", address])
-    assert "hunter2" not in str(refused.value)
-    monkeypatch.setenv("ARCHON_DOCKER_HOSTS", address)
-    refuse_passwords(None)
+    told.append(str(refused.value))
     (tmp_path / "hosts").write_text(address)
-    refuse_passwords(str(tmp_path / "hosts"))
+    with pytest.raises(SandboxError, match=r"hosts, line 1: .*takes no password") as error:
+        parse_docker_hosts(str(tmp_path / "hosts"))
+    told.append(str(error.value))
+    if address.count("@") == 1 and "/x" not in address:  # as docker-py reads it
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with pytest.raises(SandboxError, match=r"no Docker daemon answers at .*takes no password") as error:
+            connect()
+        told.append(str(error.value))
+    assert not any(part in text for text in told for part in ("hunter2", "x@", "me:")), told
 
 
 def test_hosts_without_docker_are_refused() -> None:
@@ -88,13 +115,17 @@ def test_hosts_without_docker_are_refused() -> None:
         ProgramOptions(docker_hosts="unix:///a", sandbox="local")
 
 
-def test_an_engine_that_is_too_old_is_named() -> None:
+@contextlib.contextmanager
+def serve_engine(version: str, other: str = "200 OK") -> Iterator[str]:
+    """The place (`127.0.0.1:PORT`) of an engine that tells its version, and has one answer to all else."""
+
     def answer(link: socket.socket) -> None:
         with contextlib.suppress(OSError), link:
             while request := link.recv(65536):
-                body = b'{"ApiVersion": "1.31"}' if b"/version" in request else b"OK"
-                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-                link.sendall(head + body)
+                told = b"/version" in request or b"/_ping" in request
+                body = b'{"ApiVersion": "%s"}' % version.encode() if told else b"OK"
+                kind = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+                link.sendall(b"HTTP/1.1 %s\r\n" % (b"200 OK" if told else other.encode()) + kind + body)
 
     def accept(listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -103,8 +134,35 @@ def test_an_engine_that_is_too_old_is_named() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        with pytest.raises(SandboxError, match=r"too old: its API is 1.31, the sandbox needs 1.32 \(Docker 17.11\)"):
-            connect(DockerHost(f"tcp://127.0.0.1:{listener.getsockname()[1]}"))
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_an_engine_that_is_too_old_is_named() -> None:
+    with (
+        serve_engine("1.31") as place,
+        pytest.raises(SandboxError, match=r"too old: its API is 1.31, the sandbox needs 1.32 \(Docker 17.11\)"),
+    ):
+        connect(DockerHost(f"tcp://{place}"))
+
+
+@pytest.mark.parametrize("ask", [check_docker, build_on_hosts, lambda hosts: connect_pool(hosts)])
+def test_an_engine_that_fails_is_named_without_the_user(ask: Callable[[str], object]) -> None:
+    """docker-py's own error has the address whole, in its text and in its traceback's."""
+    with serve_engine("1.41", "500 Broken") as place:
+        with pytest.raises(SandboxError, match="500 Server Error") as error:
+            ask(f"tcp://me@{place}")
+        told = "".join(traceback.format_exception(error.value))
+        assert place in told and f"me@{place}" not in told
+        found = diagnose(DockerHost(f"tcp://me@{place}"))
+        assert not found[-1].ok and place in found[-1].subject and "me@" not in found[-1].subject
+
+
+def connect_pool(addresses: str) -> None:
+    async def go() -> None:
+        async with SandboxPool(hosts=addresses):
+            pass
+
+    anyio.run(go)
 
 
 def test_the_fastest_machine_sets_the_scale() -> None:

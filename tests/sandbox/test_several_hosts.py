@@ -147,6 +147,31 @@ def test_with_all_hosts_lost_there_is_an_error_and_no_verdict(
     assert all(second.address in error for error in errors)
 
 
+def test_a_host_that_was_lost_for_a_moment_leaves_no_warm_container_behind(client: Any) -> None:
+    async def go() -> None:
+        async with SandboxPool(2, hosts=["local"]) as opened:
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(opened.run, SLOW, CASES[:1])
+            opened._put_out_of_service(opened._hosts[0], "one request failed")
+            assert (await opened.run(SLOW, CASES[:1])).passed
+            assert len(list_containers(client)) == 1 + before
+
+    before = len(list_containers(client))
+    anyio.run(go)
+    assert len(list_containers(client)) == before
+
+
+def test_a_pool_that_opens_tries_a_lost_host_early_where_no_other_works(client: Any) -> None:
+    async def go() -> None:
+        opened = SandboxPool(1, hosts=["local", ABSENT])
+        opened._hosts[0].retry_at = anyio.current_time() + 600
+        async with opened:
+            assert (await opened.run(SLOW, CASES[:1])).passed
+
+    anyio.run(go)
+
+
 def test_a_daemon_that_restarts_under_a_single_host_costs_no_sample(second: SecondDaemon) -> None:
     async def disturb(opened: SandboxPool) -> None:
         while not opened._hosts[0].running:
@@ -272,12 +297,21 @@ def test_commands_take_a_file_of_hosts(
     assert [host.workers for host in hosts.get_docker_hosts()] == [2, None]
 
 
-def test_build_gives_all_hosts_the_first_ones_image(second: SecondDaemon) -> None:
+def test_build_gives_all_hosts_the_first_ones_image(second: SecondDaemon, caplog: pytest.LogCaptureFixture) -> None:
     """Another image under the same tag would make verdicts depend on the host: it is told, and mended by a build."""
     target, image = second.connect(), get_default_image()
     target.api.import_image_from_data(b"\0" * 10240, *image.split(":"))
     with pytest.warns(FutureWarning, match="do not have the same image"):
         check_docker([FIRST, second.address])
+
+    async def go() -> None:
+        for _ in range(2):
+            async with opened:
+                pass
+
+    opened = SandboxPool(1, hosts=[FIRST, second.address])
+    anyio.run(go)
+    assert caplog.text.count("do not have the same image") == 1, "a pool says so too, of hosts that join late"
     assert build_on_hosts([FIRST, second.address])[second.address] == f"copied from {FIRST}"
     assert target.images.get(image).id == connect().images.get(image).id
     with pytest.raises(SandboxError, match=f"answers at {ABSENT}.*; {FIRST}: it is there"):

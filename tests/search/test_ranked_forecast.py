@@ -12,6 +12,7 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.engine.plan import plan
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.search.config import load_settings
+from archon_eval.search.forecast import forecast
 from archon_eval.search.loop import search
 from archon_eval.search.summary import write_results
 
@@ -61,7 +62,23 @@ def test_after_ranking_dollars_come_within_a_factor(best: str, calls: int, tmp_p
     before, after = summary["forecast"]["before"], summary["forecast"]["after_ranking"]
     assert 1 / 1.5 <= after["calls"] / summary["calls_paid"] <= 1.5
     assert 1 / 1.5 <= after["dollars"] / summary["dollars_paid"] <= 1.5, (before, after, summary["dollars_paid"])
-    assert before["dollars_range"]["least"] < before["dollars"] < before["dollars_range"]["most"]
+    spread = before["dollars_range"]
+    assert spread["least"] < before["dollars"] < spread["most"]
+    assert spread["least"] <= summary["dollars_paid"] <= spread["most"], "whichever model ranks first"
+    assert 1 / 2 <= summary["dollars_paid"] / spread["most" if best == DEAR else "least"] <= 2, "and not much wider"
     assert any(f"now that models are ranked: {after['calls']:,} calls" in note for note in told)
     again = search(given, tmp_path, run)
     assert again.forecast == found.forecast, "as it was said then"
+
+
+def test_the_range_of_dollars_ends_at_the_budget_and_follows_the_order_of_models_that_are_not_ranked() -> None:
+    given = {
+        "tasks": [{"name": "archon_eval/math", "args": {"sample": True}}],
+        "models": [DEAR, OTHER, CHEAP],
+        "space": "small",
+    }
+    found = forecast(load_settings(given | {"budget": {"dollars": 10}}))
+    assert found["dollars_range"]["least"] < found["dollars"] < found["dollars_range"]["most"] == 10
+    as_given = forecast(load_settings(given | {"budget": {"calls": 6000}, "skip_ranking": True}))
+    assert as_given["dollars_range"]["least"] == pytest.approx(as_given["dollars"] / 1.5, abs=0.01)
+    assert as_given["dollars_range"]["most"] == pytest.approx(as_given["dollars"] * 1.5, abs=0.01)
