@@ -234,7 +234,9 @@ def check_docker(hosts: DockerHosts = None, *, image: str | None = None, orphans
 
 
 def describe_faults(faults: Mapping[str, str]) -> str:
-    """What is wrong with each host, by its name."""
+    """What is wrong with each host, by its name; once where it is the same with all."""
+    if len(same := {*faults.values()}) == 1:
+        return same.pop()
     return "; and ".join(fault if name in fault else f"{name}: {fault}" for name, fault in faults.items())
 
 
