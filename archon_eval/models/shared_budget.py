@@ -58,6 +58,11 @@ class LeasedBudget(Budget):
         self.spent = self.lease = self._asked = ResourceUsage()
         self._is_recalled = False
 
+    def end_part(self) -> None:
+        """Return what is not spent; a call that waited here has been cancelled, and needs nothing any more."""
+        self._asked = ResourceUsage()
+        self._report(returned=self._free_lease(), need=self._asked)
+
     def measure_spent(self) -> ResourceUsage:
         return self.spent.add(self._spent_elsewhere)
 
@@ -82,13 +87,18 @@ class LeasedBudget(Budget):
 
     def give_back(self) -> None:
         """Return to the ledger what is neither spent nor reserved."""
-        unused = _subtract(self.lease, self.spent.add(self.reserved), self.limits)
-        self.lease = self.lease.add(unused, -1)
+        unused = self._free_lease()
         if self._asked == ResourceUsage():
             self._report(returned=unused)
         else:
             self._asked = self._asked.add(unused)
             self._report(returned=unused, need=self._asked)
+
+    def _free_lease(self) -> ResourceUsage:
+        """What is neither spent nor reserved, which is no longer lent then."""
+        unused = _subtract(self.lease, self.spent.add(self.reserved), self.limits)
+        self.lease = self.lease.add(unused, -1)
+        return unused
 
     def receive(self, message: Mapping[str, Any]) -> None:
         """A message of the ledger's."""
@@ -168,7 +178,7 @@ def give_back_leases() -> None:
     for link in _links:
         with RESERVING:
             for budget in link.budgets.values():
-                budget.give_back()
+                budget.end_part()
 
 
 @dataclass(slots=True)

@@ -26,7 +26,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from archon_eval._inspect_compat import INSPECT_COMMAND, PrerequisiteError, get_error_text, watch_command
+from archon_eval._inspect_compat import (
+    INSPECT_COMMAND,
+    PrerequisiteError,
+    forget_models,
+    get_error_text,
+    watch_command,
+)
 from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.shared_budget import begin_part, give_back_leases, link_to_ledger, receive_from_ledger
@@ -90,6 +96,7 @@ class _EvalCommand:
     def run(self) -> str:
         """Run it; the reason if it failed, else empty."""
         self.tasks = []
+        forget_models()  # budgets are known by the order in which they are opened, so each run opens them all
         sys.argv = ["inspect", "eval", *self.words, "--display", "none"]
         try:
             import_module(INSPECT_COMMAND).main()

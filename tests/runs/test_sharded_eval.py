@@ -214,6 +214,14 @@ def test_shards_spend_the_budget_of_one_process_to_its_last_call(folder: Path) -
     assert all("15 calls spent" in sample.error.message for sample in samples if sample.error)
 
 
+def test_an_eval_with_a_second_budget_keeps_to_both(folder: Path) -> None:
+    """A shard's process makes the task anew for each part, but Inspect would keep the model, and so its budget."""
+    words = ["archon_eval/math", "-T", "sample=true", "--limit", "12", "--no-fail-on-error", "--log-dir", "logs"]
+    words += ["--model", "archon/single", "-M", "models=sim/gpt-4o", "-M", "budget=eval.calls=99", *ARCHON[2:]]
+    done = run_sharded([*words, "-S", "architecture=single", "-S", "budget=eval.calls=5"], shards=2)
+    assert sum(sample.error is None for sample in read_eval_log(done.log).samples or ()) == 5
+
+
 def test_a_gate_runs_its_eval_in_shards(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["gate", "--save-baseline", "--baseline", "b.json", "--task", "archon_eval/math", "-T", "sample=true"]
     words += ["-T", "n=6", "-S", "architecture=single", "-S", "models=sim/gpt-4o", "--log-dir", "logs"]
