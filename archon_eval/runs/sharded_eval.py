@@ -231,6 +231,9 @@ def _begin(folder: PartFolder, look: _Look) -> Mapping[str, Any]:
     why = f"its {changed[0].replace('_', ' ')} is another" if changed else ""
     if not why and not known <= look.digests.keys():
         why = f"it has no sample {min(known - look.digests.keys(), key=str)!r} now"
+    counts = [len(spec["dataset"]["sample_ids"] or ()) for spec in (header, now)]  # a random choice may be another
+    if not why and counts[0] != counts[1]:
+        why = f"its {counts[0]} samples are {counts[1]} now"
     expected = folder.read_digests() or {id: look.digests[id] for id in known if id in look.digests}
     if why := why or describe_changes(look.digests, expected):
         raise DataError(

@@ -240,6 +240,18 @@ def test_a_changed_task_file_begins_anew(folder: Path) -> None:
     assert len([*(folder / "logs" / ".shards").iterdir()]) == 2
 
 
+def test_more_samples_than_the_eval_began_with_are_an_error(folder: Path) -> None:
+    file, words = folder / TASK_FILE.name, ["sharded_task.py@numbers", "-T", "broken=2", "--model", "none"]
+    (folder / "count.txt").write_text("4")
+    file.write_text(
+        file.read_text().replace("    samples = [", '    n = int(Path("count.txt").read_text())\n    samples = [')
+    )
+    assert run_sharded([*words, "--log-dir", "logs"], shards=1).status == "error"
+    (folder / "count.txt").write_text("6")
+    with pytest.raises(DataError, match="its 4 samples are 6 now; remove that folder to begin anew"):
+        run_sharded([*words, "--log-dir", "logs"], shards=1)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
