@@ -56,7 +56,7 @@ class ShardProcess:
             if "value" in reply:
                 return dict(reply["value"])
             self.on_message(reply["message"])
-        raise WorkerLostError(f"a shard {self._child.describe_end()}")
+        raise WorkerLostError(f"a shard {self._child.describe_end(self._words)}")
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Give it a message, from any thread."""

@@ -12,8 +12,8 @@ command goes on with what is missing.
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -76,6 +76,7 @@ def run_sharded(
     if shards < 1:
         raise DataError(f"shards={shards}: must be 1 or more")
     with ExitStack() as stack:
+        stack.enter_context(_hide_secrets_in_errors(words))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         prepare = stack.enter_context(_connect(dask, words)) if dask else None
         keeper = _Keeper(words, shards, scratch)
@@ -113,6 +114,17 @@ def run_sharded(
         keeper.stop()
         said = [hide_secrets(note, words) for note in dict.fromkeys([*notes, *crew.notes, *keeper.notes])]
         return ShardedEval(log, done["status"], hide_secrets(done["error"], words), tuple(said))
+
+
+@contextmanager
+def _hide_secrets_in_errors(words: Sequence[str]) -> Iterator[None]:
+    """Errors of shards may have what a task or a provider printed, and so what the words gave it."""
+    try:
+        yield
+    except ArchonError as exc:
+        exc.args = tuple(hide_secrets(arg, words) if isinstance(arg, str) else arg for arg in exc.args)
+        exc.__cause__ = None
+        raise
 
 
 def _connect(

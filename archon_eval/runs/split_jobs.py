@@ -74,6 +74,9 @@ class JobSplitter:
             spent[number] = spent[number].add(_measure_most(again, results[number]))
         broken = next((result for result in results if not result.log), None)
         whole = broken if broken is not None else join_logs(job, [result.log for result in results])
+        seconds = max(result.seconds for result in results)
+        if broken is None and paid == results:
+            return replace(whole, seconds=seconds)
         judge_calls, judge_reused = [result.judge_calls for result in paid], sum(result.judge_reused for result in paid)
         return replace(
             whole,
@@ -85,7 +88,7 @@ class JobSplitter:
             judge_dollars=sum_dollars(result.judge_dollars for result in paid),
             judge_reused=judge_reused,
             judge_unknown=next((result.judge_unknown for result in paid if result.judge_unknown), ""),
-            seconds=max(result.seconds for result in results),
+            seconds=seconds,
         )
 
 

@@ -268,6 +268,21 @@ def test_a_wrong_command_fails_in_its_own_words_before_anything_is_asked(
     assert not (folder / "logs").exists()
 
 
+def test_a_secret_that_a_dying_shard_printed_is_not_in_the_error(folder: Path) -> None:
+    file = folder / TASK_FILE.name
+    text = file.read_text().replace('broken: str = "")', 'broken: str = "", api_key: str = "")')
+    file.write_text(
+        text.replace("    ids = [", '    os.environ["SAID"] = api_key\n    ids = [').replace(
+            "        id = int(state.sample_id)\n",
+            '        print("a key:", os.environ["SAID"], flush=True)\n        os._exit(3)\n',
+        )
+    )
+    words = ["sharded_task.py@numbers", "-T", "api_key=hunter2hunter2", "--model", "none", "--log-dir", "logs"]
+    with pytest.raises(ArchonError, match=r"(?s)ended with code 3: .*a key: <secret>") as caught:
+        run_sharded(words, shards=1)
+    assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
+
+
 def test_questions_that_change_with_each_load_are_not_divided(folder: Path) -> None:
     file = folder / TASK_FILE.name
     file.write_text(file.read_text().replace("Say {id}.", "Say {id} {os.getpid()}."))
