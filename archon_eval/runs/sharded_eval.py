@@ -36,6 +36,7 @@ CONNECTIONS_NOTE = (
     "each of the {} shards has its own connections to a model, and learns by itself how many requests it takes: "
     "--max-connections limits all of them together"
 )
+CONTINUED_NOTE = "{} of {} answers are of an earlier run of the same command; remove {} before a run to begin anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def run_sharded(
         ids, epochs = spec["dataset"]["sample_ids"] or [], spec["config"].get("epochs") or 1
         plan = PartPlan(ids, epochs, answered)
         count, notes = _choose_count(shards, len(plan), look.given)
+        notes += [f"note: {CONTINUED_NOTE.format(len(answered), plan.total, folder.path)}"] if answered else []
         plan.divide_among(count)
         start_shard = prepare(look.digests) if prepare else keeper.start_shard
         crew = ShardCrew(spec, look.digests, plan, folder, start_shard, count=count, is_here=not dask)

@@ -195,6 +195,7 @@ def test_a_failed_question_ends_the_eval_and_is_asked_again_by_the_same_command(
     (folder / "mended").touch()
     second = run_sharded(words, shards=2)
     assert second.status == "success" and second.log == first.log
+    assert [note for note in second.notes if re.match(r"note: [4-7] of 8 answers are of an earlier run", note)]
     assert [sample.error for sample in read_only_log(folder).samples or ()] == [None] * 8
 
 
@@ -227,6 +228,7 @@ def test_a_gate_runs_its_eval_in_shards(folder: Path, capsys: pytest.CaptureFixt
     words += ["-T", "n=6", "-S", "architecture=single", "-S", "models=sim/gpt-4o", "--log-dir", "logs"]
     assert main([*words, "--shards", "2"]) == 0, capsys.readouterr().err
     assert len(read_only_log(folder).samples or ()) == 6
+    assert "note: each of the 2 shards has its own connections" in capsys.readouterr().err
     assert main([*words, "--shards", "2", "--harness", "lm-eval"]) == 2
     assert "runs in one process" in capsys.readouterr().err
 
