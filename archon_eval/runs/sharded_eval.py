@@ -28,7 +28,6 @@ from archon_eval.runs.shard_crew import CrewOutcome, Shard, ShardCrew, StartShar
 from archon_eval.runs.shard_parts import SHARD_FOLDER, PartFolder, PartPlan, describe_changes, identify_command
 from archon_eval.runs.shard_process import ShardProcess
 from archon_eval.runs.shard_worker import SHARED_LIMITS
-from archon_eval.sandbox.pool_host import SHARERS_VARIABLE, count_sharers
 
 POLL_INTERVAL = 0.2
 """Seconds between two reports of progress."""
@@ -80,7 +79,7 @@ def run_sharded(
         stack.enter_context(_hide_secrets_in_errors(words))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         prepare = stack.enter_context(_connect(dask, words)) if dask else None
-        keeper = _Keeper(words, shards, scratch)
+        keeper = _Keeper(words, scratch)
         stack.callback(keeper.stop)
         look = keeper.look()
         log_dir = look.given["log_dir"] or "logs"
@@ -152,9 +151,8 @@ class _Look:
 class _Keeper:
     """The process that loads the whole task: it looks first and merges last, and is a shard in between."""
 
-    def __init__(self, words: Sequence[str], shards: int, scratch: Path) -> None:
+    def __init__(self, words: Sequence[str], scratch: Path) -> None:
         self._words, self._scratch, self._looks = tuple(words), scratch, 0
-        self._env = {SHARERS_VARIABLE: str(count_sharers() * shards)}
         self._process: ShardProcess | None = None
         self._lent = False
         self.notes: list[str] = []
@@ -164,7 +162,7 @@ class _Keeper:
         Raises:
             ArchonError: the command is wrong, or the eval cannot be divided.
         """
-        self._process = self._process or ShardProcess(self._words, lambda message: None, self._env)
+        self._process = self._process or ShardProcess(self._words, lambda message: None)
         self._looks += 1
         folder = self._scratch / str(self._looks)
         try:
@@ -188,7 +186,7 @@ class _Keeper:
             self._lent = True
             self._process.on_message = on_message
             return _LentProcess(self._process)
-        return ShardProcess(self._words, on_message, self._env)
+        return ShardProcess(self._words, on_message)
 
     def merge(self, request: MergeRequest) -> Mapping[str, str]:
         """

@@ -233,6 +233,14 @@ def test_a_gate_runs_its_eval_in_shards(folder: Path, capsys: pytest.CaptureFixt
     assert "runs in one process" in capsys.readouterr().err
 
 
+def test_containers_are_divided_by_the_shards_that_there_are(folder: Path) -> None:
+    file = folder / TASK_FILE.name
+    file.write_text(file.read_text().replace("os.getpid()", 'int(os.environ["ARCHON_SANDBOX_SHARERS"])'))
+    words = ["sharded_task.py@numbers", "-T", "n=2", "--model", "none", "--log-dir", "logs"]
+    assert run_sharded(words, shards=8).status == "success"
+    assert [line["pid"] for line in list_asked(folder)] == [2, 2]
+
+
 def test_a_changed_task_file_begins_anew(folder: Path) -> None:
     words = ["sharded_task.py@numbers", "-T", "broken=5", "--model", "none", "--log-dir", "logs"]
     run_sharded(words, shards=1)
