@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from openai._models import construct_type as construct_type
 
     active_controller = _concurrency._active_controller
+    memoized_models = _model._models
     check_limits_before_dispatch = _model._check_limits_before_dispatch
 
 INSPECT_COMMAND = "inspect_ai._cli.main"
@@ -98,6 +99,7 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "init_transcript": "inspect_ai.log._transcript:init_transcript",
     "is_agent_generate": "inspect_ai._sentinel._context:is_agent_generate",
     "load_task_spec": "inspect_ai._eval.loader:load_task_spec",
+    "memoized_models": "inspect_ai.model._model:_models",
     "parse_cli_args": "inspect_ai._util.config:parse_cli_args",
     "parse_retry_after": "inspect_ai._util.http:parse_retry_after",
     "record_and_check_model_usage": "inspect_ai.model._model:record_and_check_model_usage",
@@ -307,6 +309,13 @@ def watch_command(
         return await run_task(options, *args, **kwargs)
 
     vars(command)["eval"], vars(runner)["task_run"] = run_changed, run_watched
+
+
+def forget_models() -> None:
+    """Have `get_model` make each model anew, as in a process that has run nothing yet."""
+    from archon_eval._inspect_compat import memoized_models
+
+    memoized_models.clear()
 
 
 def resolve_config(model: "Model", config: "GenerateConfig") -> "GenerateConfig":

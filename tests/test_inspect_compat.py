@@ -67,6 +67,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "TaskRunOptions": ("__dataclass_fields__",),
     "active_controller": ("get",),
     "eval_run": ("__code__",),
+    "memoized_models": ("clear",),
 }
 """What is used of each class or value."""
 DOCKER_ATTRIBUTES = ("_response", "_fp")

@@ -58,6 +58,12 @@ class LeasedBudget(Budget):
         self.spent = self.lease = self._asked = ResourceUsage()
         self._is_recalled = False
 
+    def end_part(self) -> None:
+        """Return what is not spent; a call that waited here has been cancelled, and needs nothing any more."""
+        self._asked = ResourceUsage()
+        _, returned = self._free_lease()
+        self._report(returned=returned, need=self._asked)
+
     def measure_spent(self) -> ResourceUsage:
         return self.spent.add(self._spent_elsewhere)
 
@@ -82,15 +88,21 @@ class LeasedBudget(Budget):
 
     def give_back(self) -> None:
         """Return to the ledger what is neither spent nor reserved, less what calls took beyond their worst case."""
-        used = self.spent.add(self.reserved)
-        unused, beyond = _subtract(self.lease, used, self.limits), _subtract(used, self.lease, self.limits)
-        returned = unused.add(beyond, -1)
-        self.lease = self.lease.add(returned, -1)
+        unused, returned = self._free_lease()
         if self._asked == ResourceUsage():
             self._report(returned=returned)
         else:
             self._asked = self._asked.add(unused)
             self._report(returned=returned, need=self._asked)
+
+    def _free_lease(self) -> tuple[ResourceUsage, ResourceUsage]:
+        """What is neither spent nor reserved, and that less what calls took beyond their worst case, which is no longer
+        lent then."""
+        used = self.spent.add(self.reserved)
+        unused, beyond = _subtract(self.lease, used, self.limits), _subtract(used, self.lease, self.limits)
+        returned = unused.add(beyond, -1)
+        self.lease = self.lease.add(returned, -1)
+        return unused, returned
 
     def receive(self, message: Mapping[str, Any]) -> None:
         """A message of the ledger's."""
@@ -170,7 +182,7 @@ def give_back_leases() -> None:
     for link in _links:
         with RESERVING:
             for budget in link.budgets.values():
-                budget.give_back()
+                budget.end_part()
 
 
 @dataclass(slots=True)

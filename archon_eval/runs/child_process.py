@@ -110,10 +110,10 @@ class ChildProcess:
         self._printed.seek(0)
         return self._printed.read().decode("utf-8", errors="replace")
 
-    def describe_end(self) -> str:
-        """How it ended: its exit code, and the end of what it printed, without secrets."""
+    def describe_end(self, words: Sequence[str] = ()) -> str:
+        """How it ended: its exit code, and the end of what it printed, without secrets; words as of `hide_secrets`."""
         code = self._process.wait()
-        last_words = hide_secrets(self.read_printed().strip())[-500:]
+        last_words = hide_secrets(self.read_printed().strip(), words)[-500:]
         return f"ended with code {code}{': ' + last_words if last_words else ''}"
 
     def close(self) -> None:

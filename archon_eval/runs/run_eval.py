@@ -13,6 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, TYPE_CHECKING, Any
 
+from archon_eval._notes import show_note
 from archon_eval.errors import ArchonError, DataError, did_you_mean
 from archon_eval.runs.child_process import ChildProcess, hide_secrets, join_words
 from archon_eval.runs.command_words import parse_value
@@ -167,6 +168,8 @@ def _run_in_shards(eval: Eval, folder: Path, on_progress: EvalProgressCallback) 
 
     words = eval.build_command(folder)[2:]
     done = run_sharded(words, shards=eval.shards, on_progress=on_progress, seconds=eval.seconds, dask=eval.dask)
+    for note in done.notes:
+        show_note(note.removeprefix("note: "))
     if done.status == "cancelled":
         raise KeyboardInterrupt
     return Path(done.log)

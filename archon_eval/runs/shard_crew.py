@@ -247,6 +247,7 @@ class ShardCrew:
             skip=part.skip,
             shard=number,
             shards=self._count,
+            sharers=self._count if self._is_here else 1,
             max_sandboxes=cpus and max(1, cpus // self._count),
             fails_at_once=fails_at_once,
         )

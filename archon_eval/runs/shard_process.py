@@ -25,17 +25,15 @@ class ShardProcess:
         self,
         words: Sequence[str],
         on_message: Callable[[Mapping[str, Any]], None],
-        env: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
             words: of `inspect eval`, after these two.
             on_message: called with what it says while it runs a request, in the thread that waits for that.
-            env: environment variables besides this process's.
         """
         self._words, self.on_message = tuple(words), on_message
         # Inspect cannot read a word of its command line that another locale could not decode
-        env = {"PYTHONUTF8": "1", **(env or {})}
+        env = {"PYTHONUTF8": "1"}
         self._child = ChildProcess(["-P", "-m", "archon_eval.runs.worker_loop"], replies=True, env=env)
         self._outbox: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._send_all, daemon=True).start()  # whoever reads its lines never waits for it
@@ -56,7 +54,7 @@ class ShardProcess:
             if "value" in reply:
                 return dict(reply["value"])
             self.on_message(reply["message"])
-        raise WorkerLostError(f"a shard {self._child.describe_end()}")
+        raise WorkerLostError(f"a shard {self._child.describe_end(self._words)}")
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Give it a message, from any thread."""

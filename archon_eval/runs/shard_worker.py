@@ -13,6 +13,7 @@ those of the ledger, and `{"do": "interrupt"}`, which ends it as Ctrl-C does and
 
 import _thread
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -26,13 +27,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from archon_eval._inspect_compat import INSPECT_COMMAND, PrerequisiteError, get_error_text, watch_command
+from archon_eval._inspect_compat import (
+    INSPECT_COMMAND,
+    PrerequisiteError,
+    forget_models,
+    get_error_text,
+    watch_command,
+)
 from archon_eval._signals import interrupt_on_sigterm
 from archon_eval.errors import ArchonError, DataError
 from archon_eval.models.shared_budget import begin_part, give_back_leases, link_to_ledger, receive_from_ledger
 from archon_eval.runs.eval_process import register_progress_hook
 from archon_eval.runs.merge_logs import MergeRequest, merge_logs
 from archon_eval.runs.worker_loop import CHANNEL
+from archon_eval.sandbox.pool_host import SHARERS_VARIABLE, count_sharers
 
 SHARED_LIMITS = ("max_connections", "max_samples", "max_subprocesses", "max_sandboxes")
 """Arguments of `inspect_ai.eval` that limit what is done at once: of all shards together."""
@@ -51,6 +59,8 @@ class PartRequest:
     """Answers to these that are there already: ids and epochs."""
     shard: int = 0
     shards: int = 1
+    sharers: int = 1
+    """Shards that are on this one's machine, and divide its containers for programs."""
     max_sandboxes: int | None = None
     """At once in this shard, where the command sets no limit."""
     fails_at_once: bool = True
@@ -90,6 +100,7 @@ class _EvalCommand:
     def run(self) -> str:
         """Run it; the reason if it failed, else empty."""
         self.tasks = []
+        forget_models()  # budgets are known by the order in which they are opened, so each run opens them all
         sys.argv = ["inspect", "eval", *self.words, "--display", "none"]
         try:
             import_module(INSPECT_COMMAND).main()
@@ -112,6 +123,7 @@ class _ShardWorker:
         self._looked: Any = None
         """Inspect's options of the whole task."""
         self._is_busy = self._is_stopped = False
+        self._sharers = count_sharers()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
         interrupt_on_sigterm()
         CHANNEL.receive = self._receive
@@ -214,6 +226,7 @@ class _ShardWorker:
                 task.early_stopping = _SkipAnswered(frozenset(request.skip))
 
         command.overrides, command.on_task = change, choose_samples
+        os.environ[SHARERS_VARIABLE] = str(self._sharers * request.sharers)
         begin_part()
         error = command.run()
         give_back_leases()

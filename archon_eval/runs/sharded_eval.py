@@ -12,8 +12,8 @@ command goes on with what is missing.
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -28,7 +28,6 @@ from archon_eval.runs.shard_crew import CrewOutcome, Shard, ShardCrew, StartShar
 from archon_eval.runs.shard_parts import SHARD_FOLDER, PartFolder, PartPlan, describe_changes, identify_command
 from archon_eval.runs.shard_process import ShardProcess
 from archon_eval.runs.shard_worker import SHARED_LIMITS
-from archon_eval.sandbox.pool_host import SHARERS_VARIABLE, count_sharers
 
 POLL_INTERVAL = 0.2
 """Seconds between two reports of progress."""
@@ -36,6 +35,7 @@ CONNECTIONS_NOTE = (
     "each of the {} shards has its own connections to a model, and learns by itself how many requests it takes: "
     "--max-connections limits all of them together"
 )
+CONTINUED_NOTE = "{} of {} answers are of an earlier run of the same command; remove {} before a run to begin anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,10 @@ def run_sharded(
     if shards < 1:
         raise DataError(f"shards={shards}: must be 1 or more")
     with ExitStack() as stack:
+        stack.enter_context(_hide_secrets_in_errors(words))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         prepare = stack.enter_context(_connect(dask, words)) if dask else None
-        keeper = _Keeper(words, shards, scratch)
+        keeper = _Keeper(words, scratch)
         stack.callback(keeper.stop)
         look = keeper.look()
         log_dir = look.given["log_dir"] or "logs"
@@ -90,6 +91,7 @@ def run_sharded(
         ids, epochs = spec["dataset"]["sample_ids"] or [], spec["config"].get("epochs") or 1
         plan = PartPlan(ids, epochs, answered)
         count, notes = _choose_count(shards, len(plan), look.given)
+        notes += [f"note: {CONTINUED_NOTE.format(len(answered), plan.total, folder.path)}"] if answered else []
         plan.divide_among(count)
         start_shard = prepare(look.digests) if prepare else keeper.start_shard
         crew = ShardCrew(spec, look.digests, plan, folder, start_shard, count=count, is_here=not dask)
@@ -115,6 +117,17 @@ def run_sharded(
         return ShardedEval(log, done["status"], hide_secrets(done["error"], words), tuple(said))
 
 
+@contextmanager
+def _hide_secrets_in_errors(words: Sequence[str]) -> Iterator[None]:
+    """Errors of shards may have what a task or a provider printed, and so what the words gave it."""
+    try:
+        yield
+    except ArchonError as exc:
+        exc.args = tuple(hide_secrets(arg, words) if isinstance(arg, str) else arg for arg in exc.args)
+        exc.__cause__ = None
+        raise
+
+
 def _connect(
     dask: str, words: Sequence[str]
 ) -> AbstractContextManager[Callable[[Mapping[str | int, str]], StartShard]]:
@@ -138,9 +151,8 @@ class _Look:
 class _Keeper:
     """The process that loads the whole task: it looks first and merges last, and is a shard in between."""
 
-    def __init__(self, words: Sequence[str], shards: int, scratch: Path) -> None:
+    def __init__(self, words: Sequence[str], scratch: Path) -> None:
         self._words, self._scratch, self._looks = tuple(words), scratch, 0
-        self._env = {SHARERS_VARIABLE: str(count_sharers() * shards)}
         self._process: ShardProcess | None = None
         self._lent = False
         self.notes: list[str] = []
@@ -150,7 +162,7 @@ class _Keeper:
         Raises:
             ArchonError: the command is wrong, or the eval cannot be divided.
         """
-        self._process = self._process or ShardProcess(self._words, lambda message: None, self._env)
+        self._process = self._process or ShardProcess(self._words, lambda message: None)
         self._looks += 1
         folder = self._scratch / str(self._looks)
         try:
@@ -174,7 +186,7 @@ class _Keeper:
             self._lent = True
             self._process.on_message = on_message
             return _LentProcess(self._process)
-        return ShardProcess(self._words, on_message, self._env)
+        return ShardProcess(self._words, on_message)
 
     def merge(self, request: MergeRequest) -> Mapping[str, str]:
         """
@@ -231,6 +243,9 @@ def _begin(folder: PartFolder, look: _Look) -> Mapping[str, Any]:
     why = f"its {changed[0].replace('_', ' ')} is another" if changed else ""
     if not why and not known <= look.digests.keys():
         why = f"it has no sample {min(known - look.digests.keys(), key=str)!r} now"
+    counts = [len(spec["dataset"]["sample_ids"] or ()) for spec in (header, now)]  # a random choice may be another
+    if not why and counts[0] != counts[1]:
+        why = f"its {counts[0]} samples are {counts[1]} now"
     expected = folder.read_digests() or {id: look.digests[id] for id in known if id in look.digests}
     if why := why or describe_changes(look.digests, expected):
         raise DataError(

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from archon_eval.errors import DataError
 from archon_eval.models.usage_totals import sum_dollars
@@ -59,34 +59,36 @@ class JobSplitter:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _finish(self, job: EvalJob, parts: Sequence[EvalJob], results: list[EvalResult], folder: str) -> EvalResult:
-        earlier: list[EvalResult] = []
-        """Of parts that were run again, with what the first run of each had paid."""
+        spent = [_measure_most(part, result) for part, result in zip(parts, results, strict=True)]
+        paid = list(results)
+        """With what all runs of a part have paid."""
         for number, part in enumerate(parts):
-            calls, dollars = _find_left(job, parts, results)
-            is_used_up = any(_USED_UP in why for why in results[number].failed.values())
+            first = results[number]
+            calls, dollars = _find_left(job, spent)
+            is_used_up = any(_USED_UP in why for why in first.failed.values())
             if not is_used_up or calls == 0 or dollars == 0:
                 continue
             again = replace(part, key=f"{part.key} again", max_calls=calls, max_dollars=dollars, log_dir=folder)
             results[number] = self._submit(again).result()
-            earlier.append(results[number])
-        if broken := next((result for result in results if not result.log), None):
-            counted = [result.count_reused_as_paid() if result in earlier else result for result in results]
-            calls_paid = sum(result.calls for result in counted)
-            return replace(
-                broken, key=job.key, calls=calls_paid, dollars=sum_dollars(result.dollars for result in counted)
-            )
-        whole = join_logs(job, [result.log for result in results])
-        paid = [result.count_reused_as_paid() for result in earlier]
-        calls_before = sum(after.calls - result.calls for after, result in zip(paid, earlier, strict=True))
-        again_dollars = sum_dollars(result.dollars for result in earlier)
-        paid_dollars = sum_dollars(result.dollars for result in paid)
-        unknown = None in (whole.dollars, again_dollars, paid_dollars)
+            paid[number] = _count_both_runs(part, first, results[number])
+            spent[number] = spent[number].add(_measure_most(again, results[number]))
+        broken = next((result for result in results if not result.log), None)
+        whole = broken if broken is not None else join_logs(job, [result.log for result in results])
+        seconds = max(result.seconds for result in results)
+        if broken is None and paid == results:
+            return replace(whole, seconds=seconds)
+        judge_calls, judge_reused = [result.judge_calls for result in paid], sum(result.judge_reused for result in paid)
         return replace(
             whole,
-            calls=whole.calls + calls_before,
-            reused=whole.reused - calls_before,
-            dollars=None if unknown else (whole.dollars or 0) + (paid_dollars or 0) - (again_dollars or 0),
-            seconds=max(result.seconds for result in results),
+            key=job.key,
+            calls=sum(result.calls for result in paid),
+            reused=sum(result.reused for result in paid),
+            dollars=sum_dollars(result.dollars for result in paid),
+            judge_calls=None if None in judge_calls else sum(calls or 0 for calls in judge_calls),
+            judge_dollars=sum_dollars(result.judge_dollars for result in paid),
+            judge_reused=judge_reused,
+            judge_unknown=next((result.judge_unknown for result in paid if result.judge_unknown), ""),
+            seconds=seconds,
         )
 
 
@@ -112,21 +114,40 @@ def divide(job: EvalJob, shards: int) -> list[EvalJob]:
     return [job] if any(part.max_calls == 0 for part in parts) else parts
 
 
-def _find_left(
-    job: EvalJob, parts: Sequence[EvalJob], results: Sequence[EvalResult]
-) -> tuple[int | None, float | None]:
-    """Calls and dollars of a job's limits that are not spent; None where there is no limit.
+class _Spent(NamedTuple):
+    """The most that runs of a part may have taken."""
 
-    What failed answers took is unknown, so a part with some has taken all that it might.
-    """
-    pairs = list(zip(parts, results, strict=True))
-    calls = sum(part.max_calls or 0 if result.lost else result.calls for part, result in pairs)
-    dollars = [part.max_dollars if result.lost else result.dollars for part, result in pairs]
-    spent = sum_dollars(dollars)
+    calls: int
+    dollars: float | None
+    """None where it is unknown."""
+
+    def add(self, other: "_Spent") -> "_Spent":
+        return _Spent(self.calls + other.calls, sum_dollars((self.dollars, other.dollars)))
+
+
+def _measure_most(part: EvalJob, result: EvalResult) -> _Spent:
+    """What failed answers took is unknown, so a part with some has taken all that it might."""
+    if not result.lost:
+        return _Spent(result.calls, result.dollars)
+    return _Spent(part.max_calls or 0, part.max_dollars)
+
+
+def _find_left(job: EvalJob, spent: Sequence[_Spent]) -> tuple[int | None, float | None]:
+    """Calls and dollars of a job's limits that are not spent; None where there is no limit."""
+    dollars = sum_dollars(each.dollars for each in spent)
     return (
-        None if job.max_calls is None else max(0, job.max_calls - calls),
-        None if job.max_dollars is None else 0.0 if spent is None else max(0.0, job.max_dollars - spent),
+        None if job.max_calls is None else max(0, job.max_calls - sum(each.calls for each in spent)),
+        None if job.max_dollars is None else 0.0 if dollars is None else max(0.0, job.max_dollars - dollars),
     )
+
+
+def _count_both_runs(part: EvalJob, first: EvalResult, again: EvalResult) -> EvalResult:
+    """The second run's result, with what the first had paid and the second found in the call store."""
+    others = first.reused if part.max_calls is None else max(first.reused, again.reused - part.max_calls)
+    both = again.count_reused_as_paid(others)
+    if part.max_dollars is None or both.dollars is None or again.dollars is None:
+        return both
+    return replace(both, dollars=min(both.dollars, part.max_dollars + again.dollars))
 
 
 def join_logs(job: EvalJob, logs: Sequence[str]) -> EvalResult:

@@ -21,8 +21,8 @@ class Office:
 
     def __init__(self, limits: CallLimits, file: Path | None = None) -> None:
         self.limits, self.shards = limits, dict[str, LeasedBudget]()
-        self._mail: queue.Queue[tuple[str, Mapping[str, Any]] | None] = queue.Queue()
-        self._down: queue.Queue[tuple[str, Mapping[str, Any]] | None] = queue.Queue()
+        self._mail: queue.Queue[tuple[str, Mapping[str, Any]] | threading.Event | None] = queue.Queue()
+        self._down: queue.Queue[tuple[str, Mapping[str, Any]] | threading.Event | None] = queue.Queue()
         self.ledger = LeaseLedger(lambda shard, message: self._down.put((shard, message)), file)
         self._threads = [threading.Thread(target=self._deliver_up), threading.Thread(target=self._deliver_down)]
         for thread in self._threads:
@@ -34,12 +34,24 @@ class Office:
 
     def _deliver_up(self) -> None:
         while (letter := self._mail.get()) is not None:
-            self.ledger.receive(*letter)
+            if isinstance(letter, threading.Event):
+                letter.set()
+            else:
+                self.ledger.receive(*letter)
 
     def _deliver_down(self) -> None:
         while (letter := self._down.get()) is not None:
-            if letter[0] in self.shards:
+            if isinstance(letter, threading.Event):
+                letter.set()
+            elif letter[0] in self.shards:
                 self.shards[letter[0]].receive(letter[1])
+
+    def flush(self) -> None:
+        """Wait until what was sent so far has arrived."""
+        for box in (self._mail, self._down):
+            arrived = threading.Event()
+            box.put(arrived)
+            assert arrived.wait(60)
 
     def close(self) -> None:
         for box in (self._mail, self._down):
@@ -128,6 +140,28 @@ def test_what_a_call_takes_beyond_its_worst_case_is_the_others_loss_too() -> Non
     anyio.run(use, second, 30, 30)
     office.close()
     assert [used.output_tokens for used in office.ledger.measure_spent().values()] == [1000]
+
+
+def test_a_part_that_ends_while_a_call_waits_keeps_nothing_of_the_budget(tmp_path: Path) -> None:
+    office = Office(CallLimits(calls=4))
+    ended, other = office.add("ended"), office.add("other")
+
+    async def wait_in_vain() -> None:
+        async with reserve([other], ResourceUsage(4)) as settle:
+            with anyio.move_on_after(0.2):
+                async with reserve([ended], ResourceUsage(3)):
+                    pytest.fail("there was nothing left")
+            ended.end_part()
+            settle(ResourceUsage(1))
+
+    anyio.run(wait_in_vain)
+    office.flush()
+    other.end_part()
+    office.flush()
+    office.ledger.write_off("ended")
+    [total] = office.ledger.measure_spent().values()
+    office.close()
+    assert total.calls == 1
 
 
 def test_what_a_dead_shard_was_lent_counts_as_spent_also_for_the_next_process(tmp_path: Path) -> None:

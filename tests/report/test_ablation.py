@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.cli import main
 from archon_eval.components import CandidateGenerator, ComponentType, model_option
 from archon_eval.report.ablation import list_variants
+from archon_eval.runs.read_log import read_run
 
 
 def changes(*layers: dict[str, object]) -> list[str]:
@@ -60,11 +62,27 @@ def test_the_command_runs_every_change_on_shared_calls(tmp_path: Path, capsys: p
     assert dropped["second"] <= 1 and dropped["difference"]["n"] == 10
     assert {one["difference"]["confidence"] for one in by_name.values()} == {0.975}  # both hold together at 95%
     assert dropped["second"] is not None and dropped["cost_ratio"]["calls"] > 1.2
-    from archon_eval.runs.read_log import read_run
-
     run = read_run(dropped["log"])
     assert run.calls == 20 and run.reused == 20 and run.paid == 0
     assert (tmp_path / "worth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_ablation_in_shards_has_the_figures_of_one_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, found = tmp_path / "two.yaml", list[dict[str, Any]]()
+    file.write_text(
+        "layers:\n  - generator: {model: sim/gpt-4o, samples: 2}\n  - fuser: sim/gpt-4o\n", encoding="utf-8"
+    )
+    task = ["--task", "archon_eval/math", "-T", "sample=true", "-T", "n=6", "--log-dir", str(tmp_path / "out")]
+    for shards in ("2", "1"):  # the second finds every call of the first in the store
+        assert main(["ablate", str(file), *task, "--json", "--shards", shards]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    sharded, whole = ([(c["change"], c["difference"], c["systems"][1]["score"]) for c in f["changes"]] for f in found)
+    assert sharded == whole and len(whole) == 2
+    assert [f["cost"]["dollars"] for f in found] == [pytest.approx(found[0]["cost"]["dollars"])] * 2
+    runs = [read_run(change["log"]) for f in found for change in f["changes"]]
+    assert sum(run.paid or 0 for run in runs[:2]) > 0 and [run.paid for run in runs[2:]] == [0, 0]
 
 
 def test_the_command_lists_changes_and_needs_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

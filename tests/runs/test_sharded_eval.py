@@ -195,6 +195,7 @@ def test_a_failed_question_ends_the_eval_and_is_asked_again_by_the_same_command(
     (folder / "mended").touch()
     second = run_sharded(words, shards=2)
     assert second.status == "success" and second.log == first.log
+    assert [note for note in second.notes if re.match(r"note: [4-7] of 8 answers are of an earlier run", note)]
     assert [sample.error for sample in read_only_log(folder).samples or ()] == [None] * 8
 
 
@@ -214,13 +215,30 @@ def test_shards_spend_the_budget_of_one_process_to_its_last_call(folder: Path) -
     assert all("15 calls spent" in sample.error.message for sample in samples if sample.error)
 
 
+def test_an_eval_with_a_second_budget_keeps_to_both(folder: Path) -> None:
+    """A shard's process makes the task anew for each part, but Inspect would keep the model, and so its budget."""
+    words = ["archon_eval/math", "-T", "sample=true", "--limit", "12", "--no-fail-on-error", "--log-dir", "logs"]
+    words += ["--model", "archon/single", "-M", "models=sim/gpt-4o", "-M", "budget=eval.calls=99", *ARCHON[2:]]
+    done = run_sharded([*words, "-S", "architecture=single", "-S", "budget=eval.calls=5"], shards=2)
+    assert sum(sample.error is None for sample in read_eval_log(done.log).samples or ()) == 5
+
+
 def test_a_gate_runs_its_eval_in_shards(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["gate", "--save-baseline", "--baseline", "b.json", "--task", "archon_eval/math", "-T", "sample=true"]
     words += ["-T", "n=6", "-S", "architecture=single", "-S", "models=sim/gpt-4o", "--log-dir", "logs"]
     assert main([*words, "--shards", "2"]) == 0, capsys.readouterr().err
     assert len(read_only_log(folder).samples or ()) == 6
+    assert "note: each of the 2 shards has its own connections" in capsys.readouterr().err
     assert main([*words, "--shards", "2", "--harness", "lm-eval"]) == 2
     assert "runs in one process" in capsys.readouterr().err
+
+
+def test_containers_are_divided_by_the_shards_that_there_are(folder: Path) -> None:
+    file = folder / TASK_FILE.name
+    file.write_text(file.read_text().replace("os.getpid()", 'int(os.environ["ARCHON_SANDBOX_SHARERS"])'))
+    words = ["sharded_task.py@numbers", "-T", "n=2", "--model", "none", "--log-dir", "logs"]
+    assert run_sharded(words, shards=8).status == "success"
+    assert [line["pid"] for line in list_asked(folder)] == [2, 2]
 
 
 def test_a_changed_task_file_begins_anew(folder: Path) -> None:
@@ -230,6 +248,18 @@ def test_a_changed_task_file_begins_anew(folder: Path) -> None:
     file.write_text(file.read_text().replace("Say {id}.", "Tell me {id}."))
     run_sharded(words, shards=1)
     assert len([*(folder / "logs" / ".shards").iterdir()]) == 2
+
+
+def test_more_samples_than_the_eval_began_with_are_an_error(folder: Path) -> None:
+    file, words = folder / TASK_FILE.name, ["sharded_task.py@numbers", "-T", "broken=2", "--model", "none"]
+    (folder / "count.txt").write_text("4")
+    file.write_text(
+        file.read_text().replace("    samples = [", '    n = int(Path("count.txt").read_text())\n    samples = [')
+    )
+    assert run_sharded([*words, "--log-dir", "logs"], shards=1).status == "error"
+    (folder / "count.txt").write_text("6")
+    with pytest.raises(DataError, match="its 4 samples are 6 now; remove that folder to begin anew"):
+        run_sharded([*words, "--log-dir", "logs"], shards=1)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +276,21 @@ def test_a_wrong_command_fails_in_its_own_words_before_anything_is_asked(
     with pytest.raises(ArchonError, match=message):
         run_sharded([*words, "--log-dir", "logs"], shards=2)
     assert not (folder / "logs").exists()
+
+
+def test_a_secret_that_a_dying_shard_printed_is_not_in_the_error(folder: Path) -> None:
+    file = folder / TASK_FILE.name
+    text = file.read_text().replace('broken: str = "")', 'broken: str = "", api_key: str = "")')
+    file.write_text(
+        text.replace("    ids = [", '    os.environ["SAID"] = api_key\n    ids = [').replace(
+            "        id = int(state.sample_id)\n",
+            '        print("a key:", os.environ["SAID"], flush=True)\n        os._exit(3)\n',
+        )
+    )
+    words = ["sharded_task.py@numbers", "-T", "api_key=hunter2hunter2", "--model", "none", "--log-dir", "logs"]
+    with pytest.raises(ArchonError, match=r"(?s)ended with code 3: .*a key: <secret>") as caught:
+        run_sharded(words, shards=1)
+    assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_questions_that_change_with_each_load_are_not_divided(folder: Path) -> None:

@@ -63,6 +63,35 @@ def test_a_part_that_used_up_its_share_has_what_others_left(tmp_path: Path) -> N
     assert result.calls == 2 + 10 + 6  # the first run of the part had paid what the second found in the store
 
 
+def test_parts_that_are_run_again_never_spend_more_than_is_left_of_the_whole_limit(tmp_path: Path) -> None:
+    """Three parts of a job with 30 calls need 12, 40 and 4 of their 10: the second may have what the first left."""
+    needed, stored, paid = {1: 12, 2: 40, 3: 4}, {1: 5, 2: 0, 3: 0}, dict[str, int]()
+    made: dict[str, EvalJob] = {}
+
+    def submit(job: EvalJob) -> "Future[EvalResult]":
+        made[job.key] = job
+        [question] = job.questions
+        paid[job.key] = min(needed[question], job.max_calls or 0)
+        needed[question] -= paid[job.key]
+        found = stored[question]
+        stored[question] += paid[job.key]
+        done: Future[EvalResult] = Future()
+        if needed[question]:
+            why = {str(question): "BudgetError: the limit is used up"}
+            done.set_result(EvalResult(job.key, failed=why, lost=1, error="x"))
+        else:
+            done.set_result(EvalResult(job.key, calls=paid[job.key], reused=found, judge_calls=1, judge_dollars=0.5))
+        return done
+
+    job = EvalJob("trial", {}, EvalTask("archon_eval/math"), (1, 2, 3), max_calls=30, log_dir=str(tmp_path))
+    result = JobSplitter(submit, 3)(job).result()
+    assert made["trial part 1 of 3 again"].max_calls == 30 - 10 - 10 - 4
+    assert made["trial part 2 of 3 again"].max_calls == 30 - 10 - 10 - 4 - 2
+    assert sum(paid.values()) == 30
+    # the first part paid 12 in its two runs; what the second run found besides others had paid
+    assert (result.calls, result.reused, result.judge_calls) == (12 + 0 + 4, 5, None)
+
+
 def test_a_task_of_lm_eval_is_not_divided() -> None:
     job = EvalJob("x", {}, EvalTask("gsm8k", harness="lm-eval"), (1, 2))
     with pytest.raises(DataError, match=r"lm-eval \(gsm8k\) runs in one process"):

@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import read_eval_log
 
 from archon_eval.cli import main
 from archon_eval.errors import WorkerLostError
@@ -48,6 +49,23 @@ def stored(folder: Path) -> int:
     with closing(sqlite3.connect(path)) as store, suppress(sqlite3.OperationalError):
         return store.execute("select count(*) from calls").fetchone()[0]
     return 0
+
+
+def test_a_search_in_shards_finds_what_one_process_finds(tmp_path):
+    summaries = []
+    for name, more in (("sharded", ["--shards", "2"]), ("whole", ["--store", str(tmp_path / "sharded" / "calls.db")])):
+        words = command(tmp_path / name, "--json", "--trial-questions", "6", *more)
+        words[words.index("--trials") + 1] = "2"
+        done = subprocess.run(words, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == 0, done.stderr
+        summaries.append(json.loads(done.stdout))
+    sharded, whole = summaries
+    paid = {"calls_paid", "calls_reused", "dollars_paid", "forecast", "settings", "recommendation"}
+    assert whole["calls_paid"] == 0 and sharded["calls_paid"] == stored(tmp_path / "sharded")
+    assert sharded["calls_paid"] + sharded["calls_reused"] == whole["calls_reused"]
+    assert {k: v for k, v in sharded.items() if k not in paid} == {k: v for k, v in whole.items() if k not in paid}
+    logs = [read_eval_log(str(log)) for log in (tmp_path / "sharded" / "logs").rglob("*.eval")]
+    assert {log.status for log in logs} == {"success"} and max(len(log.samples or ()) for log in logs) >= 6
 
 
 def test_killed_and_resumed_pays_for_nothing_twice(tmp_path):
