@@ -16,7 +16,7 @@ from archon_eval.sandbox import extraction
 PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
-    "answer_groups": "19eecdcd35ec",
+    "answer_groups": "8a5e1c9543df",
     "critiques": "067030fb7974",
     "extraction": "929d5dc905b6",
     "final_answer": "8b2c971ab38f",
