@@ -93,7 +93,7 @@ def test_recordings_that_differ_in_tool_calls_are_told_apart(tmp_path: Any) -> N
             key = build_call_key(call, f"openai/gpt-4o at https://{place}/v1")
             asyncio.run(store.put(key, Reply("", "tool_calls", tool_calls=(ToolCall(place, "add"),))))
         with pytest.raises(StoreError, match="from several endpoints"):
-            Recording(store).find_reply(call, [""])
+            asyncio.run(Recording(store).find_reply(call, [""]))
 
 
 MESSAGES: list[ChatMessage] = [
