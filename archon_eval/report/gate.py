@@ -223,10 +223,10 @@ def decide_outcome(
 def _check_power(paired: PairedComparison, limits: GateThresholds, scale: float, *, detect: float) -> tuple[int, str]:
     """The outcome where the interval decides nothing: whether a drop of `detect` would have been found."""
     value, drop = format_score(paired.difference.value, scale, "+"), f"a drop of {limits.margin + detect:g} points"
-    reach = compute_detectable_effect(paired, limits.power, unseen=1)
-    more = estimate_more_questions(paired, detect / scale, power=limits.power, unseen=1)
+    reach, wanted = compute_detectable_effect(paired, limits.power, unseen=1), detect / scale
+    more = estimate_more_questions(paired, wanted, power=limits.power, unseen=1)
     assert reach is not None and more is not None
-    if more == 0:
+    if reach <= wanted + 1e-9:
         return 0, f"{value} points; {drop} would have been found with {limits.power:.0%} power"
     return 2, (
         f"{value} points, but {paired.difference.n} questions find {drop} with less than {limits.power:.0%} power "
