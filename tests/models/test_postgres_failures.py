@@ -252,7 +252,6 @@ def test_a_server_with_room_for_few_locks_makes_calls_wait(
                 got = await asyncio.gather(*(store._acquire(key(n).digest) for n in range(4000)))
                 assert 50 < sum(got) < 4000
                 first = got.index(True)
-                assert not await store._acquire(key(got.index(False)).digest)
                 for number, locked in enumerate(got):
                     if locked:
                         store._release(key(number).digest)
