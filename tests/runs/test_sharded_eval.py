@@ -112,7 +112,9 @@ def test_the_log_of_shards_is_that_of_one_process(name: str, folder: Path) -> No
 
 def start(words: list[str], shards: int = 2) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "archon_eval.cli", "eval", *words, "--shards", str(shards), "--log-dir", "logs"]
-    return subprocess.Popen(command)
+    # a background job's Ctrl-C is ignored, and so would its children's be
+    restore = (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
+    return subprocess.Popen(command, preexec_fn=restore)  # type: ignore[arg-type]
 
 
 def wait_until(holds: Callable[[], object], parent: "subprocess.Popen[bytes]") -> None:
