@@ -338,8 +338,9 @@ def test_samples_containers_spread_and_a_sample_whose_host_is_lost_is_an_error(
         for sample in (*samples, third):
             await ArchonDocker.sample_cleanup("t", None, {"default": sample}, False)
 
+    before = set(list_containers(connect()))  # the session's own pool keeps its warm
     try:
         anyio.run(go)
     finally:
         second.start()
-    assert not list_containers(connect())
+    assert set(list_containers(connect())) <= before
