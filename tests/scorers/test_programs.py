@@ -77,7 +77,7 @@ def test_pass_at_1_and_k_over_epochs(docker: Any, tmp_path: Path) -> None:
     assert second.metadata["tests_run"] == 2 and second.explanation == "test 2 of 3: wrong answer"
     assert second.answer.startswith("n = int") and second.metadata["time_factor"] >= 1
     assert last.explanation == "The reply is empty."
-    assert own_containers(docker) == before
+    assert own_containers(docker) <= before, "what this run started is gone; what ran before may end meanwhile"
 
 
 def test_all_tests_for_tables(docker: Any, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from archon_eval.tasks.mixeval import mixeval, mixeval_hard
 from archon_eval.tasks.mt_bench import mt_bench
 
 SELECTION: dict[str, Any] = {"split": "all", "sample": False, "data": None, "n": None, "seed": 0}
-PROGRAMS = {"sandbox": "docker", "time_factor": "auto"}
+PROGRAMS = {"sandbox": "docker", "time_factor": "auto", "docker_hosts": None}
 JUDGING = {"judge_prompts": None, "judge_cache": "reuse", "allow_main_model": False, "stored": None}
 OPTIONS: dict[Callable[..., Task], dict[str, Any]] = {
     math: {"subject": None, "level": None},
