@@ -248,6 +248,7 @@ class ShardCrew:
             shard=number,
             shards=self._count,
             sharers=self._count if self._is_here else 1,
+            speeds=str(self._folder.speeds.absolute()) if self._is_here else "",
             max_sandboxes=cpus and max(1, cpus // self._count),
             fails_at_once=fails_at_once,
         )

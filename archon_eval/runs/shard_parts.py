@@ -106,6 +106,11 @@ class PartFolder:
         """What was spent of the eval's budgets."""
         return self.path / "budget.json"
 
+    @property
+    def speeds(self) -> Path:
+        """How slow the hosts of programs are, as the first shard measured them."""
+        return self.path / "speeds.json"
+
     def create_part(self) -> Path:
         """A folder for one more part."""
         number = max((int(part.name) for part in self._list_parts()), default=0) + 1

@@ -41,6 +41,7 @@ from archon_eval.runs.eval_process import register_progress_hook
 from archon_eval.runs.merge_logs import MergeRequest, merge_logs
 from archon_eval.runs.worker_loop import CHANNEL
 from archon_eval.sandbox.pool_host import SHARERS_VARIABLE, count_sharers
+from archon_eval.sandbox.shared_speeds import SPEEDS_VARIABLE
 
 SHARED_LIMITS = ("max_connections", "max_samples", "max_subprocesses", "max_sandboxes")
 """Arguments of `inspect_ai.eval` that limit what is done at once: of all shards together."""
@@ -61,6 +62,8 @@ class PartRequest:
     shards: int = 1
     sharers: int = 1
     """Shards that are on this one's machine, and divide its containers for programs."""
+    speeds: str = ""
+    """The file in which shards on this one's machine share how slow hosts are; empty where each measures."""
     max_sandboxes: int | None = None
     """At once in this shard, where the command sets no limit."""
     fails_at_once: bool = True
@@ -123,7 +126,7 @@ class _ShardWorker:
         self._looked: Any = None
         """Inspect's options of the whole task."""
         self._is_busy = self._is_stopped = False
-        self._sharers = count_sharers()
+        self._sharers, self._speeds = count_sharers(), os.environ.get(SPEEDS_VARIABLE)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored
         interrupt_on_sigterm()
         CHANNEL.receive = self._receive
@@ -227,6 +230,7 @@ class _ShardWorker:
 
         command.overrides, command.on_task = change, choose_samples
         os.environ[SHARERS_VARIABLE] = str(self._sharers * request.sharers)
+        os.environ[SPEEDS_VARIABLE] = self._speeds or request.speeds
         begin_part()
         error = command.run()
         give_back_leases()

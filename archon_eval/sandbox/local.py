@@ -28,6 +28,7 @@ from archon_eval.sandbox.calibration import (
 )
 from archon_eval.sandbox.grading import prepend_prelude
 from archon_eval.sandbox.guest.wire import ADDRESS_SPACE_MARGIN, BACKSTOP_SECONDS, STDERR_CAP, STDERR_TAIL, STOPPED
+from archon_eval.sandbox.shared_speeds import measure_once
 from archon_eval.sandbox.types import AnyCase, CallCase, Case, ProgramRun, SandboxLimits, TestRun, TimeFactor
 from archon_eval.sandbox.worker import ProcessResult, ProgramJob, grade_test
 
@@ -91,12 +92,19 @@ class LocalRunner:
     async def _measure_factor(self) -> float:
         async with self._calibrating:
             if self._factor is None:
-                jobs = [create_calibration_job() for _ in range(CALIBRATION_RUNS)]
-                for job in jobs:
-                    await self._run_tests(job)
-                slowdown = compute_slowdown(jobs)
+                slowdown = await anyio.to_thread.run_sync(
+                    measure_once, "this machine", _run_reference_program, limiter=self._limiter
+                )
                 self._factor = round(slowdown * choose_scale([slowdown]), 2)
             return self._factor
+
+
+def _run_reference_program() -> float:
+    """How slow this machine is."""
+    jobs = [create_calibration_job() for _ in range(CALIBRATION_RUNS)]
+    for job in jobs:
+        job.runs += [_run_test(job, case) for case in job.cases]
+    return compute_slowdown(jobs)
 
 
 def _run_test(job: ProgramJob, case: AnyCase) -> TestRun:

@@ -12,6 +12,7 @@ from archon_eval.sandbox.calibration import CALIBRATION_RUNS, compute_slowdown, 
 from archon_eval.sandbox.container import Container, remove_ended, remove_orphans
 from archon_eval.sandbox.hosts import DockerHost, explain_loss
 from archon_eval.sandbox.image import ImageContent, connect, read_image_content, require_image
+from archon_eval.sandbox.shared_speeds import measure_once
 from archon_eval.sandbox.worker import Worker
 
 ANSWER_TIMEOUT = 60
@@ -102,11 +103,14 @@ class PoolHost:
                 worker.close()
 
     def measure_slowdown(self) -> float:
-        """Run the reference program there.
+        """Run the reference program there, unless a process that shares the hosts has done so.
 
         Raises:
             SandboxError: it fails, or the host is lost.
         """
+        return measure_once(self.name, self._run_reference_program)
+
+    def _run_reference_program(self) -> float:
         worker = self.take_worker()
         jobs = [create_calibration_job() for _ in range(CALIBRATION_RUNS)]
         try:

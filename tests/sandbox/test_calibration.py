@@ -1,7 +1,11 @@
 """One time factor per machine, measured once, for every program with a time limit."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -14,6 +18,7 @@ from archon_eval.sandbox import AnyCase, Case, ProgramRun, ProgramVerdict, Sandb
 from archon_eval.sandbox.calibration import REFERENCE_CPU, compute_slowdown, create_calibration_job
 from archon_eval.sandbox.pool_host import PoolHost
 from archon_eval.sandbox.shared_pool import SharedRunner
+from archon_eval.sandbox.shared_speeds import SPEEDS_VARIABLE, measure_once
 
 
 class StubRunner:
@@ -74,3 +79,39 @@ def test_the_slowdown_is_the_median_and_a_failed_run_measures_nothing() -> None:
     jobs[0].runs[0] = TestRun(ProgramVerdict.RUNTIME_ERROR, wall=1.0, cpu=1.0, memory=1)
     with pytest.raises(SandboxError, match="calibration program failed"):
         compute_slowdown(jobs)
+
+
+def test_processes_that_share_a_file_measure_a_host_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a program near its limit had another verdict in each shard. A host that fails is measured anew."""
+    script = (
+        "import sys, time\n"
+        "from archon_eval.sandbox.shared_speeds import measure_once\n"
+        "def measure():\n"
+        "    print('measured', file=sys.stderr)\n"
+        "    time.sleep(0.2)\n"
+        "    return float(sys.argv[1])\n"
+        "print(measure_once('tcp://big:2376', measure))\n"
+    )
+    env = {**os.environ, SPEEDS_VARIABLE: str(tmp_path / "speeds.json")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(n)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for n in (1, 2, 3)
+    ]
+    printed = [process.communicate() for process in processes]
+    assert len({said for said, _ in printed}) == 1
+    assert "".join(error for _, error in printed) == "measured\n"
+
+    monkeypatch.setenv(SPEEDS_VARIABLE, str(tmp_path / "speeds.json"))
+    with pytest.raises(SandboxError, match="gone"):
+        measure_once("other", lambda: fail("gone"))
+    assert measure_once("other", lambda: 2.5) == 2.5 and measure_once("other", lambda: 9.0) == 2.5
+    (tmp_path / "speeds.json").write_text('{"other')
+    assert measure_once("other", lambda: 4.0) == 4.0
+    monkeypatch.delenv(SPEEDS_VARIABLE)
+    assert measure_once("other", lambda: 5.0) == 5.0
+
+
+def fail(why: str) -> float:
+    raise SandboxError(why)
