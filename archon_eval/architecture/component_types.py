@@ -54,6 +54,9 @@ class ComponentOption:
     """Whether `archon show` lists it also where it has its default."""
     names_model: bool = False
     """Whether its value is a model that the component calls besides `model`."""
+    read: Callable[[Any], Any] | None = None
+    """The value as it is kept, the same for values that mean the same; raises ArchitectureError where it is not legal,
+    with words that are read behind the option's name. None keeps what `is_valid` accepts."""
 
 
 def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
@@ -125,6 +128,9 @@ class ComponentType:
     """Whether its output replaces the candidates; a `CandidateGenerator`'s always does, whatever is said here."""
     filters: bool = False
     """Whether it may reject candidates; when it would reject all, all go on and the trace says so."""
+    groups_candidates: bool = False
+    """Whether it chooses the most common answer and, with `list_ballots`, says what each candidate votes for: then
+    generators directly before it may draw until that is settled (`stop: settled`)."""
     writes_critiques: bool = False
     reads_critiques: bool | None = None
     """Whether its prompts show the candidates' critiques."""
