@@ -76,7 +76,8 @@ def compute_share(leader: int, second: int) -> float:
     """
     # P(Beta(leader + 1, second + 1) > 1/2), of whole numbers a sum of binomials
     throws = leader + second + 1
-    return sum(comb(throws, heads) for heads in range(leader + 1)) / 2**throws
+    favourable: int = sum(comb(throws, heads) for heads in range(leader + 1))
+    return float(favourable / 2**throws)
 
 
 def is_settled(leader: int, second: int, left: int, samples: AdaptiveSamples) -> bool:
