@@ -8,7 +8,7 @@ AdaptiveSamples(most=40, stop='settled', min=3, confidence=0.95, passes=1, step=
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import comb
+from math import comb, exp, fsum, lgamma, log
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from archon_eval.architecture.component_types import ComponentOption, resolve_component_type
@@ -21,6 +21,8 @@ StopRule = Literal["settled", "passes"]
 STOP_RULES: tuple[StopRule, ...] = get_args(StopRule)
 DEFAULT_CONFIDENCE = 0.95
 """As in the paper (Aggarwal et al., 2023)."""
+MAX_EXACT_VOTES = 500
+"""Votes up to which the probability is summed in whole numbers."""
 _KEYS = ("min", "max", "stop", "confidence", "passes", "step")
 LEGAL_SAMPLES = "a whole number of at least 1, or a mapping such as {min: 3, max: 40, stop: settled}"
 
@@ -57,10 +59,11 @@ class AdaptiveSamples:
     def most_rounds(self) -> int:
         """Rounds at most: with a `step` of None one candidate may be asked for at a time, as replies that do not vote
         leave a vote as it was; of `passes` each round doubles what there is."""
+        if self.step is not None or self.stop == "settled":
+            return 1 + -(-(self.most - self.least) // (self.step or 1))
         rounds, drawn = 1, self.least
         while drawn < self.most:
-            drawn += self.step or (max(self.passes, drawn) if self.stop == "passes" else 1)
-            rounds += 1
+            rounds, drawn = rounds + 1, drawn + max(self.passes, drawn)
         return rounds
 
 
@@ -74,10 +77,13 @@ def compute_share(leader: int, second: int) -> float:
     >>> compute_share(3, 0), compute_share(4, 0)
     (0.9375, 0.96875)
     """
-    # P(Beta(leader + 1, second + 1) > 1/2), of whole numbers a sum of binomials
+    # P(Beta(leader + 1, second + 1) > 1/2): of whole numbers one less a sum of binomials
     throws = leader + second + 1
-    favourable: int = sum(comb(throws, heads) for heads in range(leader + 1))
-    return float(favourable / 2**throws)
+    if throws <= MAX_EXACT_VOTES:
+        below: int = sum(comb(throws, heads) for heads in range(second + 1))
+        return 1 - below / int(2**throws)
+    whole = lgamma(throws + 1) - throws * log(2)
+    return 1 - fsum(exp(whole - lgamma(heads + 1) - lgamma(throws - heads + 1)) for heads in range(second + 1))
 
 
 def is_settled(leader: int, second: int, left: int, samples: AdaptiveSamples) -> bool:
@@ -176,7 +182,11 @@ def dump_samples(samples: Samples) -> Any:
 
 def samples_option() -> ComponentOption:
     """The option `samples` of a component that makes candidates: a number, or a mapping for `AdaptiveSamples`."""
-    return ComponentOption(1, LEGAL_SAMPLES, lambda value: True, read=lambda value: dump_samples(read_samples(value)))
+
+    def read(value: Any) -> Any:
+        return dump_samples(read_samples(value))
+
+    return ComponentOption(1, LEGAL_SAMPLES, lambda value: True, read=read, closed=True)
 
 
 def _is_count(value: Any) -> bool:

@@ -131,6 +131,8 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     scored = report.get("winner")
     if dev is not None and dev.performance is not None and scored is not None and scored.performance is not None:
         summary["optimism"] = dev.performance - scored.performance
+    if result.proposals:
+        summary["proposals"] = dict(result.proposals)
     if result.settings.pareto:
         summary["pareto"] = list(_find_pareto_front(result))
     return summary

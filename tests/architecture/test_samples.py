@@ -139,6 +139,16 @@ def test_the_criterion_is_that_of_the_beta_distribution() -> None:
         assert compute_share(leader, second) == pytest.approx(beta.sf(0.5, leader + 1, second + 1), abs=1e-12)
 
 
+def test_votes_of_any_size_are_counted_quickly() -> None:
+    from scipy.stats import beta
+
+    for leader, second in ((300, 260), (5_000, 4_900), (10**9, 0)):
+        assert compute_share(leader, second) == pytest.approx(beta.sf(0.5, leader + 1, second + 1), abs=1e-7)
+    huge = {"max": 10**12, "stop": "settled"}
+    assert plan(build(huge, {"vote": {}})).calls == (4, 10**12)
+    assert plan(build({"max": 10**12, "stop": "passes"}, {"verifier": "a/x"})).calls[0] >= 1
+
+
 def test_no_fewer_samples_can_settle_a_vote() -> None:
     samples = read_samples(SETTLED)
     assert not isinstance(samples, int)
