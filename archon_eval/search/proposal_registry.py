@@ -297,3 +297,26 @@ def summarize_proposals(journal: Journal) -> dict[str, Any]:
 
 STATUSES = ("accepted", "invalid", "repeated", "fallback")
 """What came of a reply, or `fallback` for a trial that nobody proposed."""
+
+
+MAX_DESCRIBED = 20
+"""Proposals that the notes of a summary describe; its `proposals` have all."""
+
+
+def describe_proposals(summary: Mapping[str, Any]) -> list[str]:
+    """What `summarize_proposals` has, in sentences; none where nothing was proposed."""
+    if not summary:
+        return []
+    price = "" if summary["dollars"] is None else f" (${summary['dollars']:,.4f})"
+    counts = ", ".join(f"{summary[status]} {status}" for status in STATUSES)
+    lines = [f"proposals: {counts}; {summary['calls']:,} calls were paid for them{price}"]
+    accepted = [each for each in summary["proposals"] if each["status"] == "accepted"]
+    for each in accepted[:MAX_DESCRIBED]:
+        of = f" from {each['parent']}" if each["parent"] else ""
+        lines.append(f"{each['name']}{of}: {each['why'] or 'no reason given'} [{'; '.join(each['changes'])[:300]}]")
+    if len(accepted) > MAX_DESCRIBED:
+        lines.append(f"and {len(accepted) - MAX_DESCRIBED} more proposals, in summary.json")
+    fallbacks = [each["problem"] for each in summary["proposals"] if each["status"] == "fallback"]
+    if fallbacks:
+        lines.append(f"{len(fallbacks)} trials took an architecture of the space instead; the first: {fallbacks[0]}")
+    return lines

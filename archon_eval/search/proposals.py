@@ -82,7 +82,7 @@ def read_proposal(reply: str, rules: ProposalRules, name: str = "proposal") -> P
     return Proposal(
         parse_proposed_file(fences[-1], rules, name),
         parent=parent[1] if parent else "",
-        why=" ".join((why[1] if why else "").split())[:MAX_WHY_CHARS],
+        why="".join(filter(str.isprintable, " ".join((why[1] if why else "").split())))[:MAX_WHY_CHARS],
     )
 
 
