@@ -45,7 +45,7 @@ class Vote(ListComponent):
     @classmethod
     def describe_type(cls, spec: ComponentSpec) -> ComponentType:
         if spec.get_option("by") != "outputs":
-            return cls.kind
+            return replace(cls.kind, groups_candidates=True)
         return replace(cls.kind, reads_tests="input_output", runs_programs="`by: outputs`")
 
     @property
@@ -65,16 +65,7 @@ class Vote(ListComponent):
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs, ctx)
         else:
-            answers, problem = await group_answers(
-                [
-                    find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
-                    for candidate in state.candidates
-                ]
-            )
-            ballots = [
-                answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
-                for candidate, answer in zip(state.candidates, answers, strict=True)
-            ]
+            ballots, problem = await self.list_ballots(state.candidates)
             if problem:
                 ctx.record_event("fallback", problem)
         groups: dict[Hashable, list[Candidate]] = {}
@@ -87,6 +78,19 @@ class Vote(ListComponent):
         winners = max(groups.values(), key=len)
         ctx.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
+
+    async def list_ballots(self, candidates: Sequence[Candidate]) -> tuple[Sequence[Hashable], str]:
+        answers, problem = await group_answers(
+            [
+                find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
+                for candidate in candidates
+            ]
+        )
+        ballots = [
+            answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
+            for candidate, answer in zip(candidates, answers, strict=True)
+        ]
+        return ballots, problem
 
     async def _collect_outputs(
         self, state: State, programs: CandidateProgramRunner, ctx: CallContext

@@ -15,7 +15,12 @@ def render_mermaid(planned: Plan) -> str:
     beside: list[tuple[str, str]] = []
     for layer in planned.layers:
         node = f"L{layer.number}"
-        models = [f"{model} × {count}" if count > 1 else model for model, count in layer.components if model]
+        fewest = layer.fewest or [count for _, count in layer.components]
+        models = [
+            f"{model} × {format_range((least, count))}" if count > 1 else model
+            for (model, count), least in zip(layer.components, fewest, strict=True)
+            if model
+        ]
         label = "<br/>".join(map(_escape_text, [f"{layer.number} {layer.kind}", *models]))
         lines.append(f'  {node}["{label}"]')
         if layer.beside:

@@ -57,6 +57,15 @@ class LayerPlan:
     """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
     flops: tuple[float, float] | None = None
     """Floating-point operations; None when a model's size is unknown."""
+    fewest: tuple[int, ...] = ()
+    """Of each of `components`, the candidates it makes at least, in a layer that draws in rounds; empty for others."""
+
+    def count_by_model(self) -> dict[str, CountRange]:
+        """Model -> the candidates that components of it make, least and most; 1 for those that make none."""
+        counts: dict[str, CountRange] = {}
+        for (model, most), least in zip(self.components, self.fewest or [n for _, n in self.components], strict=True):
+            counts[model] = sum_ranges([counts.get(model, (0, 0)), (least, most)])
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,8 @@ class Plan:
         del mapping["architecture"], mapping["unsized"], mapping["flops"]
         for layer in mapping["layers"]:
             del layer["beside"], layer["leaves"], layer["windows"], layer["flops"]
+            if not layer["fewest"]:
+                del layer["fewest"]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
@@ -296,7 +307,13 @@ def _plan_layer(
         beside=components[0].beside,
         leaves=components[0].leaves,
         flops=sum_known([compute_by_model(*each, prices.compute_flops) for each in usage]),
+        fewest=_list_fewest(components),
     )
+
+
+def _list_fewest(components: Sequence[Component]) -> tuple[int, ...]:
+    ranges = [component.candidate_range for component in components for _ in component.list_models()]
+    return tuple(least for least, _ in ranges) if any(least < most for least, most in ranges) else ()
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

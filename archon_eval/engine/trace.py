@@ -59,6 +59,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
     ),
     "vote": EventType("how many candidates agreed", True),
+    "sampled": EventType("how many candidates were drawn in rounds, and why no more"),
+    "unsettled": EventType("as many candidates as may be were drawn, and the vote on them was not settled"),
+    "unpassed": EventType("as many candidates as may be were drawn, and fewer passed than were wanted"),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(

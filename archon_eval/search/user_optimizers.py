@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from archon_eval.search.optimizer import Optimizer
 
 ENTRY_POINT_GROUP = "archon_eval.optimizers"
-ALGORITHMS = ("smac", "random", "greedy", "smac-stock")
+ALGORITHMS = ("smac", "random", "greedy", "smac-stock", "proposer")
 """The optimizers that come with the package."""
 
 

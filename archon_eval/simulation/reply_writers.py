@@ -13,6 +13,7 @@ from random import Random
 from statistics import NormalDist
 
 from archon_eval.simulation import reply_templates as templates
+from archon_eval.simulation.architecture_proposals import write_proposal
 from archon_eval.simulation.prompt_recognition import RIGHT, RecognizedPrompt, parse_answer, parse_quality
 from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, SkillModel
 
@@ -215,6 +216,11 @@ def write_named_option(call: SimulatedCall) -> str:
     return f"The answer names this option: [[{letters[-1].upper() if letters else 'none'}]]"
 
 
+def propose_architecture(call: SimulatedCall) -> str:
+    """An architecture for a search to try, by what the prompt shows of others."""
+    return write_proposal(call.prompt.text, call.skill_model.strength, call.rng)
+
+
 REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "generate": write_answer,
     "fuse": write_fused_answer,
@@ -230,6 +236,7 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "rate": write_rating,
     "grade": write_grade,
     "option": write_named_option,
+    "propose": propose_architecture,
 }
 """The writer of each task that `recognize_prompt` names, but `letter`: `compute_letter_logprobs` decides that one."""
 

@@ -10,7 +10,16 @@ ABLATIONS = {
     "ensemble-ranker-fuser", "ensemble-verifier-fuser", "ensemble-unit-tests-fuser",
     "ensemble-critic-verifier-fuser", "ensemble-critic-ranker-fuser",
 }  # fmt: skip
-OTHERS = {"single", "best-of-n", "moa", "moa-lite", "figure-3", "general-purpose", "sample-unit-tests"}
+OTHERS = {
+    "adaptive-consistency",
+    "single",
+    "best-of-n",
+    "moa",
+    "moa-lite",
+    "figure-3",
+    "general-purpose",
+    "sample-unit-tests",
+}
 
 
 def test_the_papers_architectures_are_there() -> None:
@@ -23,7 +32,8 @@ def test_preset_says_what_it_is_and_where_it_is_from(name: str) -> None:
     summary, source, *_ = preset.description.splitlines()
     assert preset.name == name
     assert summary.endswith(".") and len(summary) < 100
-    assert source.startswith("Source: Archon v") or source.startswith("Source: Mixture-of-Agents")
+    papers = ("Archon v", "Mixture-of-Agents", "Aggarwal et al.")
+    assert source.startswith(tuple(f"Source: {paper}" for paper in papers))
 
 
 @pytest.mark.parametrize("name", list_presets())

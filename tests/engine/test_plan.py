@@ -189,7 +189,8 @@ def test_the_engine_does_what_was_planned(name: str) -> None:
     result, seconds = run_virtual(lambda: engine.run((Message("user", "What is 6 x 7?"),)))
     found = plan(architecture)
     assert found.calls[0] <= len(result.trail.steps) <= found.calls[1]
-    assert seconds == found.sequential
+    in_rounds = any(layer.fewest for layer in found.layers)  # of which there may be fewer
+    assert seconds <= found.sequential if in_rounds else seconds == found.sequential
     for planned, done in zip(found.layers, result.trail.layers, strict=True):
         assert planned.candidates[0] <= len(done.candidates) <= planned.candidates[1]
 

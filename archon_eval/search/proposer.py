@@ -1,0 +1,144 @@
+"""Search by a model that proposes the next architecture, as ADAS and AFlow do, over files instead of code.
+
+    archon search --algorithm proposer --proposer openai/gpt-4o ...
+
+The first trials are architectures of the user's space. From then on the model is shown the grammar, the rules and the
+results, and writes a file. What cannot be tried is said to it, and it may write another. After `MAX_FAILURES` of these
+in a row, and where proposing may take no more of the budget, an architecture of the space is tried in its place.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from archon_eval.search.finalist_costs import EndCosts
+from archon_eval.search.journal import Journal
+from archon_eval.search.optimizer import Optimizer
+from archon_eval.search.proposal_registry import ProposalRegistry
+from archon_eval.search.proposals import ProposalError, render_layers
+from archon_eval.search.proposer_prompt import REASK_PROMPT, TriedArchitecture, render_propose_prompt
+from archon_eval.search.ranking import RankingResult
+from archon_eval.search.scheduler import TrialScheduler, find_store
+from archon_eval.search.space_plans import PlannedSpace
+from archon_eval.search.task_facts import TaskFacts
+from archon_eval.types import Conversation, Message
+
+INITIAL_TRIALS = 4
+"""Architectures of the space that are tried first: of different cost, so that the first prompt shows what pays."""
+MAX_FAILURES = 3
+"""Replies in a row that hold nothing which can be tried, before an architecture of the space is taken."""
+MAX_QUOTED_CHARS = 8_000
+"""Characters of a reply that the model is shown when it is asked again."""
+
+
+class ModelProposer(Optimizer):
+    """Tries what a model proposes."""
+
+    def __init__(self, registry: ProposalRegistry, penalty_weight: float, seed: int, tasks: Sequence[str]) -> None:
+        """
+        Args:
+            penalty_weight: performance that one unit of cost per question must bring.
+        """
+        space = registry.space
+        super().__init__([option.configuration for option in space.options], penalty_weight * space.cost, seed)
+        self._registry, self._weight, self._tasks = registry, penalty_weight, tuple(tasks)
+        self._outcomes: dict[int, float | None] = {}
+        self._starts = self._choose_starts()
+
+    @property
+    def outcomes(self) -> Mapping[int, float | None]:
+        return self._outcomes
+
+    def tell(self, number: int, performance: float | None, draws: int = 1, **more: Any) -> None:
+        self._outcomes[number] = performance
+
+    def ask(self, pending: Mapping[int, int], draws: int = 1) -> int | None:
+        known = {**dict.fromkeys(self._outcomes), **dict.fromkeys(pending)}
+        if left := [number for number in self._registry.list_proposed() if number not in known]:
+            return left[0]  # the process that proposed it came to no trial
+        if starts := [number for number in self._starts if number not in known][: INITIAL_TRIALS - len(known)]:
+            return starts[0]
+        return self._propose(known)
+
+    def _choose_starts(self) -> list[int]:
+        """Of each part of the space, from the cheapest to the dearest, one at random."""
+        count = self._registry.first
+        by_calls = sorted(range(count), key=lambda number: (self._registry.space.calls[number], number))
+        rng = np.random.default_rng([self._seed, 1])
+        parts = np.array_split(np.array(by_calls), min(INITIAL_TRIALS, count))
+        return [int(rng.choice(part)) for part in parts]
+
+    def _propose(self, known: Mapping[int, Any]) -> int | None:
+        messages: Conversation = (Message("user", self._render_prompt(known)),)
+        prompt, why = messages, ""
+        for _ in range(MAX_FAILURES):
+            if why := self._registry.find_obstacle():
+                break
+            reply = ""
+            try:
+                reply = self._registry.ask(prompt)
+                return self._registry.submit(reply, known)
+            except ProposalError as exc:
+                why = str(exc)
+                shown = reply[:MAX_QUOTED_CHARS].strip() or "(no text)"
+                prompt = (*messages, Message("assistant", shown), Message("user", REASK_PROMPT.format(problem=exc)))
+        else:
+            why = f"{MAX_FAILURES} replies in a row could not be tried; the last: {why}"
+        return self._fall_back(known, why)
+
+    def _fall_back(self, known: Mapping[int, Any], why: str) -> int | None:
+        """An architecture of the space, at random, that is none of those which are known."""
+        options = self._registry.space.options
+        taken = {options[number].architecture.fingerprint for number in known}
+        for number in np.random.default_rng([self._seed, 2]).permutation(self._registry.first):
+            if int(number) not in known and options[number].architecture.fingerprint not in taken:
+                self._registry.record_fallback(why, options[number].configuration.key)
+                return int(number)
+        return None
+
+    def _render_prompt(self, known: Mapping[int, Any]) -> str:
+        space = self._registry.space
+        tried = [
+            TriedArchitecture(
+                space.options[number].architecture.name,
+                render_layers(space.options[number].architecture),
+                self._weigh(number),
+                space.calls[number],
+                error="failed" if number in self._outcomes else "",
+            )
+            for number in known
+        ]
+        unit = self._registry.settings.cost_unit
+        goal = f"where one {unit} per question takes {self._weight:g} off its performance" if self._weight else ""
+        goal = goal or "whatever it costs within the limits"
+        return render_propose_prompt(tried, self._registry.rules, tasks=self._tasks, goal=goal)
+
+    def _weigh(self, number: int) -> float | None:
+        performance = self._outcomes.get(number)
+        return None if performance is None else performance - self._weight * float(self._registry.space.cost[number])
+
+
+def build_proposer(
+    scheduler: TrialScheduler,
+    space: PlannedSpace,
+    *,
+    journal: Journal,
+    ranking: RankingResult,
+    facts: Mapping[str, TaskFacts],
+    with_tools: Sequence[str] = (),
+) -> ModelProposer:
+    """The proposer of a search, with what earlier processes of it had proposed."""
+    settings, best = scheduler.settings, ranking.generators[0]
+    registry = ProposalRegistry(
+        settings,
+        space,
+        ledger=scheduler.ledger,
+        journal=journal,
+        costs=EndCosts(settings, scheduler.ledger, model=best, facts=facts),
+        model=best,
+        store=find_store(settings, scheduler.folder),
+        models=ranking.generators,
+        with_tools=with_tools,
+    )
+    return ModelProposer(registry, settings.cost_weight, settings.seed, [task.key for task in settings.tasks])
