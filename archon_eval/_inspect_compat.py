@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from inspect_ai._control.pause import wait_generate_dispatch as wait_generate_dispatch
     from inspect_ai._eval.loader import load_task_spec as load_task_spec
     from inspect_ai._eval.run import eval_run as eval_run
+    from inspect_ai._eval.task.generate import task_generate as task_generate
     from inspect_ai._eval.task.results import eval_results as eval_results
     from inspect_ai._eval.task.run import TaskRunOptions as TaskRunOptions
+    from inspect_ai._eval.task.sandbox import read_sandboxenv_file as read_sandboxenv_file
+    from inspect_ai._eval.task.sandbox import resolve_sample_files as resolve_sample_files
+    from inspect_ai._eval.task.sandbox import resolve_sandbox as resolve_sandbox
     from inspect_ai._sentinel._context import is_agent_generate as is_agent_generate
     from inspect_ai._util.config import parse_cli_args as parse_cli_args
     from inspect_ai._util.entrypoints import ensure_entry_points as ensure_entry_points
     from inspect_ai._util.error import PrerequisiteError as PrerequisiteError
+    from inspect_ai._util.exception import TerminateSampleError as TerminateSampleError
     from inspect_ai._util.http import parse_retry_after as parse_retry_after
     from inspect_ai._util.registry import has_registry_params as has_registry_params
     from inspect_ai._util.registry import registry_find as registry_find
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from inspect_ai.model._generate_overrides import (
         generate_config_override_for_attempt as generate_config_override_for_attempt,
     )
+    from inspect_ai.model._model import init_model_roles as init_model_roles
     from inspect_ai.model._model import record_and_check_model_usage as record_and_check_model_usage
     from inspect_ai.model._model import use_model_event_sink as use_model_event_sink
     from inspect_ai.model._openai import OpenAIResponseError as OpenAIResponseError
@@ -60,14 +66,27 @@ if TYPE_CHECKING:
         completion_params_completions as completion_params_completions,
     )
     from inspect_ai.scorer._scorer import unique_scorer_name as unique_scorer_name
+    from inspect_ai.solver import _task_state
     from inspect_ai.solver._chain import unroll as unroll
+    from inspect_ai.solver._fork import set_task_generate as set_task_generate
     from inspect_ai.solver._task_state import sample_state as sample_state
     from inspect_ai.util import _concurrency
     from inspect_ai.util._limit import check_message_limit as check_message_limit
     from inspect_ai.util._limit import record_turn as record_turn
+    from inspect_ai.util._sandbox import context as _sandbox_context
+    from inspect_ai.util._sandbox.context import (
+        cleanup_sandbox_environments_sample as cleanup_sandbox_environments_sample,
+    )
+    from inspect_ai.util._sandbox.context import init_sandbox_environments_sample as init_sandbox_environments_sample
+    from inspect_ai.util._sandbox.registry import registry_find_sandboxenv as registry_find_sandboxenv
+    from inspect_ai.util._store import init_subtask_store as init_subtask_store
     from openai._models import construct_type as construct_type
 
     active_controller = _concurrency._active_controller
+    active_model_variable = _model.active_model_context_var
+    sample_state_variable = _task_state._sample_state
+    sandbox_environments_variable = _sandbox_context.sandbox_environments_context_var
+    sandboxes_with_file_variable = _sandbox_context.sandbox_with_environments_context_var
     memoized_models = _model._models
     check_limits_before_dispatch = _model._check_limits_before_dispatch
 
@@ -80,11 +99,14 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "OpenAICompatibleAPI": "inspect_ai.model._providers.openai_compatible:OpenAICompatibleAPI",
     "OpenAIResponseError": "inspect_ai.model._openai:OpenAIResponseError",
     "PrerequisiteError": "inspect_ai._util.error:PrerequisiteError",
+    "TerminateSampleError": "inspect_ai._util.exception:TerminateSampleError",
     "TaskRunOptions": "inspect_ai._eval.task.run:TaskRunOptions",
     "active_controller": "inspect_ai.util._concurrency:_active_controller",
     "active_generate_config": "inspect_ai.model._generate_config:active_generate_config",
+    "active_model_variable": "inspect_ai.model._model:active_model_context_var",
     "check_limits_before_dispatch": "inspect_ai.model._model:_check_limits_before_dispatch",
     "check_message_limit": "inspect_ai.util._limit:check_message_limit",
+    "cleanup_sandbox_environments_sample": "inspect_ai.util._sandbox.context:cleanup_sandbox_environments_sample",
     "completion_params_completions": "inspect_ai.model._providers.openai_completions:completion_params_completions",
     "construct_type": "openai._models:construct_type",
     "ensure_entry_points": "inspect_ai._util.entrypoints:ensure_entry_points",
@@ -96,24 +118,36 @@ PRIVATE_NAMES: Mapping[str, str] = {
     ),
     "get_all_hooks": "inspect_ai.hooks._hooks:get_all_hooks",
     "has_registry_params": "inspect_ai._util.registry:has_registry_params",
+    "init_model_roles": "inspect_ai.model._model:init_model_roles",
+    "init_sandbox_environments_sample": "inspect_ai.util._sandbox.context:init_sandbox_environments_sample",
+    "init_subtask_store": "inspect_ai.util._store:init_subtask_store",
     "init_transcript": "inspect_ai.log._transcript:init_transcript",
     "is_agent_generate": "inspect_ai._sentinel._context:is_agent_generate",
     "load_task_spec": "inspect_ai._eval.loader:load_task_spec",
     "memoized_models": "inspect_ai.model._model:_models",
     "parse_cli_args": "inspect_ai._util.config:parse_cli_args",
     "parse_retry_after": "inspect_ai._util.http:parse_retry_after",
+    "read_sandboxenv_file": "inspect_ai._eval.task.sandbox:read_sandboxenv_file",
     "record_and_check_model_usage": "inspect_ai.model._model:record_and_check_model_usage",
     "record_turn": "inspect_ai.util._limit:record_turn",
     "registry_find": "inspect_ai._util.registry:registry_find",
+    "registry_find_sandboxenv": "inspect_ai.util._sandbox.registry:registry_find_sandboxenv",
     "registry_lookup": "inspect_ai._util.registry:registry_lookup",
     "registry_params": "inspect_ai._util.registry:registry_params",
     "registry_unqualified_name": "inspect_ai._util.registry:registry_unqualified_name",
     "report_http_retry": "inspect_ai._util.retry:report_http_retry",
     "report_refusal": "inspect_ai.log._refusal:report_refusal",
+    "resolve_sample_files": "inspect_ai._eval.task.sandbox:resolve_sample_files",
+    "resolve_sandbox": "inspect_ai._eval.task.sandbox:resolve_sandbox",
     "sample_active": "inspect_ai.log._samples:sample_active",
     "sample_state": "inspect_ai.solver._task_state:sample_state",
+    "sample_state_variable": "inspect_ai.solver._task_state:_sample_state",
     "sample_wait": "inspect_ai._util.working:sample_wait",
+    "sandbox_environments_variable": "inspect_ai.util._sandbox.context:sandbox_environments_context_var",
+    "sandboxes_with_file_variable": "inspect_ai.util._sandbox.context:sandbox_with_environments_context_var",
     "set_active_generate_config": "inspect_ai.model._generate_config:set_active_generate_config",
+    "set_task_generate": "inspect_ai.solver._fork:set_task_generate",
+    "task_generate": "inspect_ai._eval.task.generate:task_generate",
     "unique_scorer_name": "inspect_ai.scorer._scorer:unique_scorer_name",
     "unroll": "inspect_ai.solver._chain:unroll",
     "use_model_event_sink": "inspect_ai.model._model:use_model_event_sink",
@@ -405,3 +439,30 @@ def find_typed_gen_kwargs() -> Any:
 def is_vllm(api: Any) -> bool:
     """Whether a provider is Inspect's vLLM, which has neither client nor address before its first call."""
     return hasattr(api, "_init_base_url")
+
+
+def set_model_role(model: "Model", role: str) -> None:
+    """Name the role in which a model is called, for transcripts."""
+    model._set_role(role)
+
+
+def find_sandbox_of_eval(eval_id: str) -> "EvalSandbox | None":
+    """How a running eval makes the sandboxes of its samples; None where it cannot be found."""
+    found = _find_run_options(eval_id)
+    if found is None:
+        return None
+    return EvalSandbox(
+        found.task.name, found.sandbox, found.config.max_sandboxes, found.config.sandbox_cleanup is not False
+    )
+
+
+@dataclass(frozen=True)
+class EvalSandbox:
+    """What `inspect eval` was told of sandboxes."""
+
+    task: str
+    spec: Any
+    """The task's, after the command's own; a sample's may have another configuration (`resolve_sandbox`)."""
+    limit: int | None
+    """How many at once; None for the provider's own limit."""
+    cleans_up: bool

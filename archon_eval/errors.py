@@ -77,6 +77,10 @@ class SimulationError(ModelError):
     """The simulated pool was asked something it cannot answer honestly."""
 
 
+class SolverError(ArchonError):
+    """A solver of Inspect's, or of a user's own, that failed by itself while it made a candidate; names it."""
+
+
 class BudgetError(ArchonError):
     """A limit on calls, tokens or dollars was reached."""
 

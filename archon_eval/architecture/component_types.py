@@ -16,6 +16,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from archon_eval.architecture.option_values import FrozenMapping
+from archon_eval.architecture.user_code import check_user_code
 from archon_eval.errors import ArchitectureError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,13 +55,15 @@ class ComponentOption:
     always_shown: bool = False
     """Whether `archon show` lists it also where it has its default."""
     names_model: bool = False
-    """Whether its value is a model that the component calls besides `model`."""
+    """Whether its value is a model that the component calls besides `model`, or a list or a mapping of such."""
     read: Callable[[Any], Any] | None = None
     """The value as it is kept, the same for values that mean the same; raises ArchitectureError where it is not legal,
     with words that are read behind the option's name. None keeps what `is_valid` accepts."""
     closed: bool = False
     """Whether its values are numbers, flags, models and words of a list, so that text which a model wrote may set it:
     none of them names a file, an address or code."""
+    read_code: Callable[[str], str] | None = None
+    """The source of the code that its value names, which is part of the fingerprint; None where it names none."""
 
 
 def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
@@ -92,6 +96,18 @@ def choice_option(default: str, *others: str, always_shown: bool = False) -> Com
     )
 
 
+def mapping_option() -> ComponentOption:
+    """Names and values of a user's own; none by default."""
+    legal = "a mapping of names to values"
+    return ComponentOption(
+        FrozenMapping({}), legal, lambda value: isinstance(value, Mapping) and all(map(_is_name, value))
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def model_option() -> ComponentOption:
     """A further model that the component calls, as `ctx.generate(..., model=...)`; none by default.
 
@@ -99,9 +115,56 @@ def model_option() -> ComponentOption:
     """
 
     def is_valid(value: Any) -> bool:
-        return value is None or (isinstance(value, str) and bool(value.strip()))
+        return value is None or _is_model_name(value)
 
     return ComponentOption(None, "an Inspect model name or null", is_valid, names_model=True, closed=True)
+
+
+def models_option() -> ComponentOption:
+    """Further models that the component calls, any number of them; none by default. Each is as with `model_option`."""
+
+    def is_valid(value: Any) -> bool:
+        return isinstance(value, list | tuple) and all(map(_is_model_name, value))
+
+    return ComponentOption((), "a list of Inspect model names", is_valid, names_model=True, closed=True)
+
+
+def roles_option() -> ComponentOption:
+    """Further models that the component calls, by the role in which it does; none by default."""
+
+    def is_valid(value: Any) -> bool:
+        if not isinstance(value, Mapping):
+            return False
+        named = [name for names in value.values() for name in (names if isinstance(names, list | tuple) else [names])]
+        return all(map(_is_model_name, named)) and all(isinstance(role, str) and role for role in value)
+
+    legal = "a mapping of roles to Inspect model names"
+    return ComponentOption(FrozenMapping({}), legal, is_valid, names_model=True, closed=True)
+
+
+def _is_model_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def list_named_models(value: Any) -> tuple[str, ...]:
+    """The models in the value of an option that names some.
+
+    >>> list_named_models({"grader": "$2", "panel": ["a/x", "b/y"]})
+    ('$2', 'a/x', 'b/y')
+    """
+    if isinstance(value, str):
+        return (value,)
+    items = value.values() if isinstance(value, Mapping) else value or ()
+    return tuple(name for item in items for name in list_named_models(item))
+
+
+def map_named_models(value: Any, change: Callable[[str], str]) -> Any:
+    """The value of an option that names models, with each of them changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return FrozenMapping({key: map_named_models(item, change) for key, item in value.items()})
+    return value if value is None else tuple(map_named_models(item, change) for item in value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +238,7 @@ def load_component_class(name: str, where: str) -> Any:
     """
     if name in BUILT_IN_COMPONENTS:
         return _load_attribute(BUILT_IN_COMPONENTS[name])
+    check_user_code(name, where)
     try:
         component = _import_attribute(name) if ":" in name else _find_entry_point(name, where).load()
     except ArchitectureError:

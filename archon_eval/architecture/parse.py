@@ -18,7 +18,9 @@ from archon_eval.architecture.component_types import (
     ComponentOption,
     ComponentType,
     describe_component,
+    list_named_models,
     list_overflow_policies,
+    map_named_models,
     resolve_component_type,
 )
 from archon_eval.architecture.file_lines import FilePath, Lines, find_line, find_lines
@@ -315,9 +317,10 @@ def _parse_options(
                 raise ArchitectureError(f"{at} must be {option.legal}, not {value!r}")
             if option.read is not None:
                 value = _read_option(option.read, value, at)
-            if option.names_model and value is not None:
-                value = value.strip()
-                _check_further_model(value, at)
+            if option.names_model:
+                value = map_named_models(value, str.strip)
+                for model in list_named_models(value):
+                    _check_further_model(model, at)
             if value != option.default:
                 options[key] = freeze_value(value, at)
     return tuple(sorted(options.items()))
@@ -342,7 +345,7 @@ def _read_option(read: Callable[[Any], Any], value: Any, where: str) -> Any:
 def _check_further_model(model: str, where: str) -> None:
     match = PLACEHOLDER.fullmatch(model)
     if model.startswith("$") and not (match and match["first"] and int(match["first"]) and not match["last"]):
-        raise ArchitectureError(f"{where} is one model: placeholder {model!r} must be $1, $2, ...")
+        raise ArchitectureError(f"{where} names one model each: placeholder {model!r} must be $1, $2, ...")
 
 
 def _expand_placeholder(spec: ComponentSpec, where: str) -> Layer:

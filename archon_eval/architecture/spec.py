@@ -19,7 +19,14 @@ import yaml
 from archon_eval._deprecated import RenamedMethod
 from archon_eval._notes import show_note
 from archon_eval.architecture.component_code import digest_component_code
-from archon_eval.architecture.component_types import ModelList, OverflowPolicy, find_version, resolve_component_type
+from archon_eval.architecture.component_types import (
+    ModelList,
+    OverflowPolicy,
+    find_version,
+    list_named_models,
+    map_named_models,
+    resolve_component_type,
+)
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.rules import find_broken_rules
@@ -126,12 +133,12 @@ class ComponentSpec:
     @property
     def models(self) -> tuple[str, ...]:
         """Every model it may call, once: `model`, then those of its model options. Placeholders included."""
-        further = (self.get_option(name) for name in self.model_options)
+        further = (model for name in self.model_options for model in list_named_models(self.get_option(name)))
         return tuple(dict.fromkeys(model for model in (self.model, *further) if model))
 
     @property
     def model_options(self) -> tuple[str, ...]:
-        """Names of the options that hold a further model."""
+        """Names of the options that hold further models."""
         options = resolve_component_type(self.kind, self.kind).options
         return tuple(name for name, option in options.items() if option.names_model)
 
@@ -180,7 +187,8 @@ class Architecture:
         changed = {kind: version for kind, version in versions.items() if version > 1}
         limits = [[list_raised_limits(spec) for spec in layer] for layer in self.layers]
         raised = {"reply_limits": limits} if any(map(any, limits)) else {}
-        more = [part for part in (digest_component_code(kinds), changed, raised) if part]
+        named = [digest for layer in self.layers for spec in layer if (digest := _digest_named_code(spec))]
+        more = [part for part in (digest_component_code(kinds), changed, raised, named) if part]
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -330,6 +338,13 @@ def list_raised_limits(spec: ComponentSpec) -> dict[str, int]:
     return {model: limit for model, limit in limits.items() if limit is not None and limit != spec.settings.max_tokens}
 
 
+def _digest_named_code(spec: ComponentSpec) -> str:
+    """16 hexadecimal digits over the code that a component's options name; empty where they name none."""
+    options = resolve_component_type(spec.kind, spec.kind).options
+    sources = [read(value) for name, value in spec.options if value and (read := options[name].read_code)]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16] if sources else ""
+
+
 def _restore_first_names(value: Any) -> Any:
     """A mapping's options under the names they had when fingerprints were first taken, so that a fingerprint stays."""
     if isinstance(value, Mapping):
@@ -349,7 +364,10 @@ def choose_model_list(spec: ComponentSpec, given: Collection[ModelList]) -> Mode
 
 def _rename_models(spec: ComponentSpec, names: Mapping[str, str]) -> ComponentSpec:
     named = set(spec.model_options)
-    options = tuple((key, names.get(value, value) if key in named else value) for key, value in spec.options)
+    options = tuple(
+        (key, map_named_models(value, lambda name: names.get(name, name)) if key in named else value)
+        for key, value in spec.options
+    )
     return replace(spec, model=names.get(spec.model, spec.model), options=options)
 
 
@@ -364,7 +382,10 @@ def fill_layer(layer: Layer, given: Mapping[ModelList, Sequence[str]]) -> Layer:
 
 def _fill_placeholders(spec: ComponentSpec, models: Sequence[str]) -> list[ComponentSpec]:
     named = set(spec.model_options)
-    options = tuple((key, _fill_model(value, models) if key in named else value) for key, value in spec.options)
+    options = tuple(
+        (key, map_named_models(value, lambda name: _fill_model(name, models)) if key in named else value)
+        for key, value in spec.options
+    )
     match = PLACEHOLDER.fullmatch(spec.model)
     chosen = models if match and match["all"] else [_fill_model(spec.model, models)]
     return [replace(spec, model=model, options=options) for model in chosen]

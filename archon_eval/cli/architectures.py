@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import resolve_component_type
 from archon_eval.architecture.load import list_presets, load_architecture, parse_text, read_file
+from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
@@ -136,7 +137,7 @@ def _format_settings(spec: ComponentSpec) -> str:
         if (value := getattr(spec, name)) != getattr(plain, name):
             shown[name] = value
     own = [f"own wording of {name}" for name, _ in spec.prompts]
-    return ", ".join([*(f"{name}: {json.dumps(value)}" for name, value in shown.items()), *own])
+    return ", ".join([*(f"{name}: {json.dumps(thaw_value(value))}" for name, value in shown.items()), *own])
 
 
 def _plan(options: argparse.Namespace) -> int:

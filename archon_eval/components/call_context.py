@@ -5,10 +5,15 @@ second = await ctx.generate("review", make_user_prompt(text), model=self.spec.ge
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.models.call import Reply
 from archon_eval.types import Conversation, ToolOffer
+
+if TYPE_CHECKING:
+    from archon_eval.components.solver_sandboxes import CandidateSandboxes
 
 T = TypeVar("T")
 
@@ -77,4 +82,50 @@ class CallContext(Protocol):
         """Record something a reader must know: `event` is one of `trace.EVENT_TYPES` or a component's own word.
 
         `fallback` says that the component did not do its work this time; so the account counts it.
+        """
+
+
+class SolverCallContext(CallContext, Protocol):
+    """What the engine gives a component whose candidates come from solvers of Inspect's."""
+
+    sandboxes: "CandidateSandboxes"
+    """Of the question that is being answered."""
+
+    async def call_model(
+        self,
+        purpose: str,
+        messages: Conversation,
+        *,
+        model: str,
+        settings: GenerationSettings,
+        draw: int,
+        repeat: int,
+        about: str,
+        tools: ToolOffer | None,
+    ) -> Reply:
+        """One call of a solver: with settings of its own, and no outcome by itself.
+
+        Args:
+            purpose: the solver's name, for the trace.
+            draw: which candidate asks.
+            repeat: how many equal calls it has made before, each of which is another draw.
+
+        Raises:
+            ModelError: the call failed for good, whatever `on_error` says.
+            ArchitectureError: a model that the component has not declared.
+        """
+
+    def record_result(self, about: str, problem: str = "", detail: str = "") -> None:
+        """Record what came of a solver's run, the one outcome of all its calls.
+
+        Args:
+            about: id of the candidate.
+            problem: a word of `trace.EVENT_TYPES`, which is noted with the detail; empty for a whole candidate.
+        """
+
+    def open_steps(self, name: str) -> AbstractAsyncContextManager[Callable[[Any], None]]:
+        """Where a transcript shows what a solver does, while the context is open, in a task of its own.
+
+        Returns:
+            What is given each of Inspect's model events.
         """

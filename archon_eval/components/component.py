@@ -91,6 +91,15 @@ class Component(ABC):
         return None
 
     @property
+    def sandboxes(self) -> int:
+        """How many sandboxes like the sample's it uses for a question, one for each candidate that it makes in one."""
+        return 0
+
+    def check_surroundings(self) -> None:
+        """Raises what a question lacks where it is asked (a sandbox), before anything is paid for it."""
+        return None
+
+    @property
     def candidate_count(self) -> int:
         """Candidates it makes; 1 for a component that makes none."""
         return 1
@@ -206,6 +215,8 @@ class Component(ABC):
     def describe_candidate(self, candidate: Candidate) -> str:
         """A candidate that has left it, in a few words for a transcript."""
         parts = [f"candidate {candidate.id} by {candidate.model}"]
+        if solver := candidate.values.get("solver"):
+            parts.append(f"from {solver}")
         if candidate.critique is not None:
             parts.append("critiqued")
         if candidate.verified is not None:
@@ -214,6 +225,10 @@ class Component(ABC):
             parts.append(f"{sum(t is True for t in candidate.tests)} of {len(candidate.tests)} tests passed")
         parts += [f"{key}: {value}" for key, value in candidate.values.items() if isinstance(value, int | float)]
         return ", ".join(parts)
+
+    def describe_plan(self) -> Sequence[str]:
+        """What is to be known of it before paying, beyond its figures: sentences, in small letters."""
+        return ()
 
     def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
         """Lists of the state that a transcript shows behind this layer, by their title."""

@@ -4,13 +4,17 @@ verdict = await ctx.generate_parsed("verdict", prompt, parse_verdict, fallback="
 """
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from hashlib import sha256
+from typing import Any, TypeVar
 
 import anyio
 
 from archon_eval._deprecated import RenamedMethod
-from archon_eval.architecture.spec import ComponentSpec, choose_settings
+from archon_eval.architecture.spec import ComponentSpec, GenerationSettings, choose_settings
+from archon_eval.components.solver_sandboxes import CandidateSandboxes
+from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.trace import (
     EVENT_TYPES,
     NO_PROBLEMS,
@@ -86,13 +90,18 @@ class EngineCallContext:
         layer: int,
         place: int,
         raises_overflow: bool = False,
+        observer: Observer | None = None,
+        sandboxes: CandidateSandboxes | None = None,
     ) -> None:
         """
         Args:
             layer: the component's layer, from 1.
             place: its place in the layer, from 1.
             raises_overflow: whether a prompt that does not fit is a ContextOverflowError, whatever `on_error` says.
+            observer: shows the steps of solvers.
+            sandboxes: of the question's candidates.
         """
+        self._observer, self.sandboxes = observer or NullObserver(), sandboxes or CandidateSandboxes()
         self._caller, self._recorder, self._spec = caller, recorder, spec
         self._layer, self._place, self._raises_overflow = layer, place, raises_overflow
         self._parsed: list[tuple[str, int]] = []  # of each `generate_parsed`: what about, and its place in outcomes
@@ -100,7 +109,14 @@ class EngineCallContext:
     def with_overflow_raised(self) -> "EngineCallContext":
         """The same for work that is done again with less where a prompt does not fit."""
         return EngineCallContext(
-            self._caller, self._recorder, self._spec, layer=self._layer, place=self._place, raises_overflow=True
+            self._caller,
+            self._recorder,
+            self._spec,
+            layer=self._layer,
+            place=self._place,
+            raises_overflow=True,
+            observer=self._observer,
+            sandboxes=self.sandboxes,
         )
 
     def record_event(self, event: str, detail: str, about: str = "") -> None:
@@ -157,6 +173,43 @@ class EngineCallContext:
         self._add_outcome(model, problem, is_text=True)
         return reply
 
+    async def call_model(
+        self,
+        purpose: str,
+        messages: Conversation,
+        *,
+        model: str,
+        settings: GenerationSettings,
+        draw: int,
+        repeat: int,
+        about: str,
+        tools: ToolOffer | None,
+    ) -> Reply:
+        """One call of a solver: with settings of its own, and no outcome by itself; a failure is always raised."""
+        if settings.seed is not None and repeat:
+            settings = replace(settings, seed=_spread_seed(settings.seed, repeat))
+        reply, _ = await self._call(
+            purpose,
+            messages,
+            model=model,
+            draw=draw,
+            about=about,
+            tools=tools,
+            step=_SolverStep(settings, draw + repeat * ATTEMPT_STRIDE),
+        )
+        assert reply is not None, "a failure is raised"
+        return reply
+
+    def record_result(self, about: str, problem: str = "", detail: str = "") -> None:
+        """Record what came of a solver's run."""
+        if problem:
+            self._add_note(problem, detail, about)
+        self._add_outcome(None, problem)
+
+    def open_steps(self, name: str) -> AbstractAsyncContextManager[Callable[[Any], None]]:
+        """Where a transcript shows what a solver does."""
+        return self._observer.open_steps(name)
+
     async def _call(
         self,
         purpose: str,
@@ -166,17 +219,20 @@ class EngineCallContext:
         draw: int,
         about: str,
         tools: ToolOffer | None = None,
+        step: "_SolverStep | None" = None,
     ) -> tuple[Reply | None, str]:
         """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
         model, spec, epoch = self._choose_model(model), self._spec, self._recorder.find_epoch(self._layer)
-        settings = choose_settings(spec, model)
+        settings = step.settings if step else choose_settings(spec, model)
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
             settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
-        call = Call(model, messages, settings, draw=draw, epoch=epoch, tools=tools)
+        call = Call(model, messages, settings, draw=step.draw if step else draw, epoch=epoch, tools=tools)
         try:
             reply = await self._caller(call)
         except ModelError as exc:
-            self._record_step(call, purpose, about=about, problem=str(exc))
+            self._record_step(call, purpose, about=about, problem=str(exc), nested=step is not None)
+            if step:
+                raise
             overflowed, failure = is_overflow(str(exc)), f"layer {self._layer} ({spec.kind}), {purpose}: {exc}"
             if overflowed and self._raises_overflow:
                 why = str(exc).removeprefix(f"{model}: ")
@@ -186,10 +242,10 @@ class EngineCallContext:
                 return None, "dropped"
             raise (ContextOverflowError if overflowed else ModelError)(failure) from exc
         except anyio.get_cancelled_exc_class():
-            self._record_step(call, purpose, about=about, problem="cancelled")
+            self._record_step(call, purpose, about=about, problem="cancelled", nested=step is not None)
             self._add_note("cancelled", f"{purpose} by {model}", about)
             raise
-        self._record_step(call, purpose, about=about, reply=reply)
+        self._record_step(call, purpose, about=about, reply=reply, nested=step is not None)
         return reply, self._record_reply_problems(reply, f"{purpose} by {model}", about)
 
     def _choose_model(self, model: str | None) -> str:
@@ -203,7 +259,14 @@ class EngineCallContext:
         return chosen
 
     def _record_step(
-        self, call: Call, purpose: str, *, about: str, reply: Reply | None = None, problem: str = ""
+        self,
+        call: Call,
+        purpose: str,
+        *,
+        about: str,
+        reply: Reply | None = None,
+        problem: str = "",
+        nested: bool = False,
     ) -> None:
         self._recorder.steps.append(
             TraceStep(
@@ -217,6 +280,7 @@ class EngineCallContext:
                 messages=call.messages,
                 reply=reply,
                 problem=problem,
+                nested=nested,
             )
         )
 
@@ -281,6 +345,24 @@ class EngineCallContext:
     say = RenamedMethod("generate")
     ask = RenamedMethod("generate_parsed")
     note = RenamedMethod("record_event")
+
+
+@dataclass(frozen=True, slots=True)
+class _SolverStep:
+    """What is a solver's own in a call."""
+
+    settings: GenerationSettings
+    draw: int
+    """Of the call; that of the candidate decides the seed, with the settings' own."""
+
+
+def _spread_seed(seed: int, repeat: int) -> int:
+    """The seed of a call that a solver repeats: 31 bits that nothing else counts up to.
+
+    >>> _spread_seed(7, 1) != _spread_seed(7, 2)
+    True
+    """
+    return int.from_bytes(sha256(f"{seed} {repeat}".encode()).digest()[:4]) >> 1
 
 
 def offset_seed(seed: int, draw: int, epoch: int) -> int:

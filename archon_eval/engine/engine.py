@@ -22,6 +22,7 @@ from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_layer
 from archon_eval.components.base import CandidateGenerator, CandidateScorer, ContextComponent, ListComponent
 from archon_eval.components.component import Component
+from archon_eval.components.solver_sandboxes import CandidateSandboxes, SandboxSource
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
 from archon_eval.engine.dataflow import CandidateSlot, FilledSlots, FilterGate, LayerFlow
 from archon_eval.engine.job_window import Job, JobWindow
@@ -30,7 +31,7 @@ from archon_eval.engine.overflow import fit_candidates, restore_candidate, resto
 from archon_eval.engine.plan import plan
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.sampling import SampleRounds, SamplingRule, VerdictCount, find_sampling
-from archon_eval.engine.trace import Answer, LayerResult
+from archon_eval.engine.trace import Answer, LayerResult, TraceEvent
 from archon_eval.errors import ArchitectureError, ArchonError, ContextOverflowError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
@@ -68,6 +69,7 @@ class Engine:
         self._observer = observer or NullObserver()
         self._last_layer: int | None = None
         self._window = JobWindow()
+        self._sandboxes = SandboxSource()
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         self._sampling = find_sampling(self._layers)
         for number, layer in enumerate(self._layers, 1):
@@ -111,6 +113,23 @@ class Engine:
         if not any(message.role == "user" for message in conversation):
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         self.check_tools(tools)
+        components = [component for layer in self._layers for component in layer]
+        for component in components:
+            component.check_surroundings()
+        makers = [component.sandboxes for component in self._layers[0]]
+        alone = sum(component.candidate_count for component in self._layers[0]) == 1
+        async with self._sandboxes.open(sum(makers), alone=alone) as sandboxes:
+            return await self._run(conversation, epoch, last_draw=last_draw, tools=tools, sandboxes=sandboxes)
+
+    async def _run(
+        self,
+        conversation: Conversation,
+        epoch: int,
+        *,
+        last_draw: int,
+        tools: ToolOffer | None,
+        sandboxes: CandidateSandboxes,
+    ) -> Answer:
         started = time.monotonic()
         recorder = TraceRecorder(epoch, last_draw=last_draw, last_layer=self._find_last_layer() if last_draw else 0)
         caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
@@ -123,6 +142,7 @@ class Engine:
             sampling=self._sampling,
             window=self._window,
             stop=self._stop,
+            sandboxes=sandboxes,
         )
         flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
         flows[0].put(State(conversation))
@@ -135,10 +155,14 @@ class Engine:
             if isinstance(error, ContextOverflowError):
                 error.trail = recorder.build_trace()
             raise error from None
+        else:
+            candidates = await flows[-1].get_candidates()
+            if whose := sandboxes.choose(candidates[0].id):
+                last = self._layers[-1][0].spec.kind
+                recorder.notes.append(TraceEvent(layer=len(self._layers), kind=last, what="sandbox", detail=whose))
         finally:
             trail = recorder.build_trace()
             self._observer.record_question(trail)
-        candidates = await flows[-1].get_candidates()
         return Answer(candidates[0].text, candidates, trail, seconds=time.monotonic() - started)
 
     def _find_last_layer(self) -> int:
@@ -163,7 +187,9 @@ class _QuestionRun:
         sampling: Mapping[int, SamplingRule],
         window: JobWindow,
         stop: tuple[str, ...],
+        sandboxes: CandidateSandboxes,
     ) -> None:
+        self._sandboxes = sandboxes
         self._caller, self._observer, self._stop, self._window = caller, observer, stop, window
         self._asked, self._recorder = asked, recorder
         self._as_text = replace(asked, conversation=flatten_conversation(asked.conversation))
@@ -193,7 +219,15 @@ class _QuestionRun:
         await work
 
     def _create_context(self, number: int, component: Component, place: int = 1) -> EngineCallContext:
-        return EngineCallContext(self._caller, self._recorder, component.spec, layer=number, place=place)
+        return EngineCallContext(
+            self._caller,
+            self._recorder,
+            component.spec,
+            layer=number,
+            place=place,
+            observer=self._observer,
+            sandboxes=self._sandboxes,
+        )
 
     def _show_state(
         self, component: Component, ctx: EngineCallContext, candidates: tuple[Candidate, ...], values: Mapping[str, Any]

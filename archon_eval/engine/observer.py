@@ -3,12 +3,14 @@
 Engine(architecture, caller, TranscriptObserver("full"))
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace
+
+if TYPE_CHECKING:
+    from archon_eval.engine.call_context import TraceRecorder
 
 
 class Observer(Protocol):
@@ -17,7 +19,10 @@ class Observer(Protocol):
     def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
         """Opened around each layer and each component of a layer with several."""
 
-    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
+    def open_steps(self, name: str) -> AbstractAsyncContextManager[Callable[[Any], None]]:
+        """Opened around a solver's run, in a task of its own; gives what shows Inspect's event of each of its calls."""
+
+    def record_layer(self, layer: int, result: LayerResult | None, recorder: "TraceRecorder") -> None:
         """A layer's outcome, inside its span; None when it failed or was cancelled."""
 
     def record_question(self, trail: Trace) -> None:
@@ -31,7 +36,11 @@ class NullObserver:
     async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
         yield
 
-    def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
+    @asynccontextmanager
+    async def open_steps(self, name: str) -> AsyncIterator[Callable[[Any], None]]:
+        yield lambda event: None
+
+    def record_layer(self, layer: int, result: LayerResult | None, recorder: "TraceRecorder") -> None:
         pass
 
     def record_question(self, trail: Trace) -> None:

@@ -21,6 +21,7 @@ def collect_layer_notes(number: int, components: Sequence[Component]) -> tuple[s
         notes.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
     if component.stop_after is not None:
         notes.append(f"{where} stops once {component.stop_after} passed: work on the others is cancelled")
+    notes += dict.fromkeys(f"{where}: {text}" for component in components for text in component.describe_plan())
     if any(component.spec.on_error == "drop" for component in components):
         notes.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
     return tuple(notes)

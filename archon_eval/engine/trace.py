@@ -35,7 +35,14 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "dropped": EventType(
         "a call failed for good and on_error: drop went on without it", False, "were dropped after failed calls"
     ),
-    "cancelled": EventType("a call was cancelled because enough candidates had passed"),
+    "cancelled": EventType("a call was cancelled, because enough candidates had passed or its solver was ended"),
+    "limited": EventType(
+        "a solver was ended by a limit of its own; its last text, if it had one, is the candidate",
+        False,
+        "were ended by a limit of their solver",
+    ),
+    "no_answer": EventType("a solver ended without a text", False, "were no text"),
+    "sandbox": EventType("whose sandbox the task's scorer sees"),
     "truncated": EventType(
         "a reply was cut at its token limit", False, "were cut at the token limit", of_reply="cut at the token limit"
     ),
@@ -90,6 +97,8 @@ class TraceStep:
     """None when the call failed or was cancelled."""
     problem: str = ""
     """Why there is no reply."""
+    nested: bool = False
+    """Whether it is a step of a solver's, which has events of its own in a transcript."""
 
 
 @dataclass(frozen=True, slots=True)

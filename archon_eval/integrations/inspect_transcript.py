@@ -7,13 +7,15 @@ event per question. `calls`: Inspect's own events in a span per component, and t
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
+from typing import Any
 
-from inspect_ai.log import transcript
+from inspect_ai.log import Transcript, transcript
 from inspect_ai.util import span
 
+from archon_eval._inspect_compat import add_event, init_transcript
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
@@ -40,6 +42,15 @@ class TranscriptObserver:
                 yield
         else:
             yield
+
+    @asynccontextmanager
+    async def open_steps(self, name: str) -> AsyncIterator[Callable[[Any], None]]:
+        if self._trace == "compact":
+            init_transcript(Transcript())  # in the solver's own task, so that nothing else is lost
+            yield lambda event: None
+            return
+        async with span(name, type="archon_solver"):
+            yield add_event if self._trace == "full" else lambda event: None  # with `calls` Inspect has its own
 
     def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
         if self._trace == "full":
@@ -70,8 +81,8 @@ def render_components(
             [
                 f"**Layer {layer}, {_format_place(component[0], len(parts))}{_list_models(component)}: "
                 f"{_format_usage(component)}**",
-                *_render_calls(component),
-                *(render_outcome(result, False) if last and result else ()),
+                *_render_calls([step for step in component if not step.nested]),
+                *(render_outcome(result, any(step.nested for step in mine)) if last and result else ()),
                 *(remarks if last else ()),
             ]
         )

@@ -14,6 +14,7 @@ from archon_eval._notes import ArchonNote
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.architecture.flags import apply_flags
 from archon_eval.architecture.spec import Architecture
+from archon_eval.architecture.user_code import forbid_user_code
 from archon_eval.components import build_component
 from archon_eval.errors import ArchonError
 from archon_eval.models.conversion import read_settings
@@ -105,7 +106,7 @@ def summarize_layers(
 def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
     """The architecture that answered, where the arguments in the log still lead to the same one.
 
-    None where a component of a user's own is in it: a log must not have a module imported.
+    None where a component or a solver of a user's own is in it: a log must not have a module imported.
     """
     from archon_eval.architecture.load import list_named_kinds, load_architecture
     from archon_eval.simulation.model_names import parse_model_names
@@ -116,7 +117,8 @@ def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
         if not list_named_kinds(source) <= set(BUILT_IN_COMPONENTS):
             return None
         models, fusers, judges = (parse_model_names(args.get(name), name) for name in ("models", "fusers", "judges"))
-        with warnings.catch_warnings(action="ignore", category=ArchonNote):  # the run itself said it
+        # the run itself has shown the notes
+        with warnings.catch_warnings(action="ignore", category=ArchonNote), forbid_user_code():
             architecture = load_architecture(source, models, fusers=fusers, judges=judges)
     except (ArchonError, OSError):
         return None
