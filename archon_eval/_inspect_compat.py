@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from inspect_ai._util.working import sample_wait as sample_wait
     from inspect_ai.event import ModelEvent
     from inspect_ai.hooks._hooks import get_all_hooks as get_all_hooks
+    from inspect_ai.log import _samples
     from inspect_ai.log._log import eval_error as eval_error
     from inspect_ai.log._refusal import report_refusal as report_refusal
     from inspect_ai.log._samples import ActiveSample as ActiveSample
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from openai._models import construct_type as construct_type
 
     active_controller = _concurrency._active_controller
+    active_sample_variable = _samples._sample_active
     active_model_variable = _model.active_model_context_var
     sample_state_variable = _task_state._sample_state
     sandbox_environments_variable = _sandbox_context.sandbox_environments_context_var
@@ -95,6 +97,7 @@ INSPECT_COMMAND = "inspect_ai._cli.main"
 
 PRIVATE_NAMES: Mapping[str, str] = {
     "ActiveSample": "inspect_ai.log._samples:ActiveSample",
+    "NoopCheckpointer": "inspect_ai.util._checkpoint.checkpointer_noop:_NoopCheckpointer",
     "OpenAIAPI": "inspect_ai.model._providers.openai:OpenAIAPI",
     "OpenAICompatibleAPI": "inspect_ai.model._providers.openai_compatible:OpenAICompatibleAPI",
     "OpenAIResponseError": "inspect_ai.model._openai:OpenAIResponseError",
@@ -103,6 +106,7 @@ PRIVATE_NAMES: Mapping[str, str] = {
     "TaskRunOptions": "inspect_ai._eval.task.run:TaskRunOptions",
     "active_controller": "inspect_ai.util._concurrency:_active_controller",
     "active_generate_config": "inspect_ai.model._generate_config:active_generate_config",
+    "active_sample_variable": "inspect_ai.log._samples:_sample_active",
     "active_model_variable": "inspect_ai.model._model:active_model_context_var",
     "check_limits_before_dispatch": "inspect_ai.model._model:_check_limits_before_dispatch",
     "check_message_limit": "inspect_ai.util._limit:check_message_limit",
@@ -444,6 +448,38 @@ def is_vllm(api: Any) -> bool:
 def set_model_role(model: "Model", role: str) -> None:
     """Name the role in which a model is called, for transcripts."""
     model._set_role(role)
+
+
+def activate_stand_in_sample(messages: list[Any]) -> None:
+    """Let the current task, and what it starts, find a running sample where there is none.
+
+    Inspect's own agents ask one how to save their work, and it says that there is nothing to save.
+    """
+    from inspect_ai.dataset import Sample
+    from inspect_ai.log import transcript
+
+    from archon_eval._inspect_compat import ActiveSample, NoopCheckpointer, active_sample_variable
+
+    active_sample_variable.set(
+        ActiveSample(
+            task="",
+            log_location="",
+            model="",
+            sample=Sample(input=messages, id="archon"),
+            epoch=1,
+            message_limit=None,
+            token_limit=None,
+            cost_limit=None,
+            time_limit=None,
+            working_limit=None,
+            fails_on_error=True,
+            transcript=transcript(),
+            sandboxes={},
+            checkpointer=NoopCheckpointer(),
+            eval_id="",
+            sample_uuid="",
+        )
+    )
 
 
 def find_sandbox_of_eval(eval_id: str) -> "EvalSandbox | None":

@@ -71,6 +71,8 @@ class SolverCalls:
         self._made, self._tokens = 0, 0
         self._equal: Counter[Any] = Counter()
         self.show: Callable[[Any], None] = lambda event: None
+        self.scope = anyio.CancelScope()
+        """Around the solver, which ends with it."""
         self.limit_reached = ""
         """The limit of the run that a call went over, in words; empty for none."""
         self.fatal: Exception | None = None
@@ -83,10 +85,9 @@ class SolverCalls:
             ModelError: it failed for good.
             RunLimitError: the run has reached a limit.
         """
-        if self.fatal is not None or self.limit_reached:
-            await anyio.lowlevel.checkpoint()  # a solver that goes on and on can be ended here
-        if self.fatal is not None:
-            raise self.fatal
+        if self.fatal is not None or self.limit_reached:  # it has been told, and goes on all the same
+            self.scope.cancel()
+            await anyio.lowlevel.checkpoint()
         try:
             return await self._answer(request)
         except (ModelError, RunLimitError):

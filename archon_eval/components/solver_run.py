@@ -19,6 +19,7 @@ from inspect_ai.util import LimitExceededError
 
 from archon_eval._inspect_compat import (
     TerminateSampleError,
+    activate_stand_in_sample,
     get_error_text,
     init_subtask_store,
     sample_active,
@@ -86,14 +87,19 @@ class SolverRun:
                 self._calls.show = show
                 self._models.activate()
                 solver, state = self._source.build(), self._build_state()
+                if sample_active() is None:
+                    activate_stand_in_sample(list(state.messages))
                 init_subtask_store(state.store)
                 sample_state_variable.set(state)
                 set_task_generate(self._generate)
                 self._state = state
-                with intercept_generate(self._calls.answer), anyio.move_on_after(self._time_limit) as scope:
-                    ended = await solver(state, self._generate)
-                    sample_state_variable.set(ended)
-                self._is_late = scope.cancelled_caught
+                with (
+                    intercept_generate(self._calls.answer),
+                    anyio.move_on_after(self._time_limit) as time,
+                    self._calls.scope,
+                ):
+                    sample_state_variable.set(await solver(state, self._generate))
+                self._is_late = time.cancelled_caught
         except Exception as exc:  # noqa: BLE001 (raised again where it is known what it means)
             self._error = exc
         finally:
@@ -133,7 +139,7 @@ class SolverRun:
 
     def _take_answer(self, limit: str) -> Candidate | None:
         output = self._state.output if self._state is not None else None
-        text = output.completion if output is not None and output.choices else ""
+        text = output.completion if output is not None else ""
         title = self._source.title
         if limit:
             self._ctx.record_result(self._id, "limited", f"{title} was ended by its {limit}")
