@@ -136,6 +136,7 @@ def _format_settings(spec: ComponentSpec) -> str:
         if (value := getattr(spec, name)) != getattr(plain, name):
             shown[name] = value
     own = [f"own wording of {name}" for name, _ in spec.prompts]
+    own += ["a system message"] if spec.system else []
     return ", ".join([*(f"{name}: {json.dumps(value)}" for name, value in shown.items()), *own])
 
 

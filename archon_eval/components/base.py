@@ -21,12 +21,14 @@ Everything else has a default that follows from the shape.
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archon_eval._deprecated import deprecated_getattr
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
+from archon_eval.components.prompt_parts import strip_echo
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, cap_tokens
+from archon_eval.errors import quote
 from archon_eval.models.call import Reply
 from archon_eval.types import Candidate, Conversation, Message, State, render_turn
 
@@ -36,7 +38,7 @@ class CandidateGenerator(Component):
 
     work_method = "produce"
     replaces_candidates = True
-    candidates_read = "all"
+    candidates_read: ClassVar[Literal["none", "one", "all"]] = "all"
 
     @property
     def candidate_count(self) -> int:
@@ -55,6 +57,17 @@ class CandidateGenerator(Component):
         text = render_turn(reply.text, reply.tool_calls)
         return Candidate(id, text, self.spec.model, cut=reply.cut, turn=turn)
 
+    def drop_echo(self, made: Candidate, prompt: str, purpose: str, ctx: CallContext) -> Candidate:
+        """The candidate without what it repeats of the prompt's wording at its ends; a note says so.
+
+        Args:
+            prompt: with its fields unfilled.
+        """
+        text, echoed = strip_echo(made.text, prompt)
+        if echoed:
+            ctx.record_event("echoed", f"{purpose} by {made.model}: {', '.join(map(quote, echoed))}", made.id)
+        return replace(made, text=text)
+
     def count_calls(self, candidates: CountRange) -> CountRange:
         return self._multiply_models((self.candidate_count, self.candidate_count))
 
@@ -65,11 +78,16 @@ class CandidateGenerator(Component):
         return -(-self.count_calls(candidates)[1] // max(1, self.candidate_count))
 
     def count_survivors(self, candidates: CountRange) -> CountRange:
-        return (0 if self.spec.on_error == "drop" else self.candidate_count, self.candidate_count)
+        least, most = candidates if self.type.adds else (0, 0)
+        made = self.candidate_count
+        return least + (0 if self.spec.on_error == "drop" else made), most + made
 
     def advance_flow(self, flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
-        after = super().advance_flow(flow, assumed)
-        return replace(after, answer=cap_tokens(assumed.answer, self.spec))
+        after, own = super().advance_flow(flow, assumed), cap_tokens(assumed.answer, self.spec)
+        if self.type.adds:
+            longest = max(flow.longest_answer, self._limit_reply())
+            return replace(after, answer=max(flow.answer, own), longest_answer=longest)
+        return replace(after, answer=own)
 
 
 class CandidateScorer(Component):

@@ -59,6 +59,10 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
     ),
     "vote": EventType("how many candidates agreed", True),
+    "confidence": EventType("which confidence an agent of a debate stated with its answer", True),
+    "agreed": EventType("the agents of a debate agreed, so that this round was left out"),
+    "decided": EventType("how a moderator ended a debate"),
+    "program_output": EventType("a component's own program ran and printed its answer", True),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(
