@@ -404,7 +404,7 @@ def _parse_system(name: str, text: Any, where: str) -> str:
 
 
 def _check_prompt(kind: ComponentType, name: str, text: Any, where: str, shown: Collection[str] = frozenset()) -> None:
-    """Raises ArchitectureError for a prompt that is not legal; it may leave out fields that the system message shows."""
+    """Raises ArchitectureError for a prompt that is not legal; what the system message shows may be left out."""
     if name not in kind.prompts:
         legal = did_you_mean(str(name), kind.prompts) if kind.prompts else "; it has none"
         raise ArchitectureError(f"{where}: {kind.name} has no prompt {name!r}{legal}")
