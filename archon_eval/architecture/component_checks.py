@@ -21,7 +21,7 @@ from archon_eval.architecture.component_types import (
 )
 from archon_eval.errors import did_you_mean
 
-RESERVED_NAMES = ("model", "settings", "prompts", "on_error", "on_overflow", "max_parse_retries", "reask")
+RESERVED_NAMES = ("model", "settings", "system", "prompts", "on_error", "on_overflow", "max_parse_retries", "reask")
 """Keys that every component has in a file, which no option may have for its name."""
 SHAPES = "CandidateGenerator, CandidateScorer, ListComponent or ContextComponent"
 

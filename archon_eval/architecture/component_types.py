@@ -32,12 +32,19 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
     "unit_test_generator": "archon_eval.components.unit_tests:UnitTestGenerator",
     "unit_test_evaluator": "archon_eval.components.unit_tests:UnitTestEvaluator",
     "vote": "archon_eval.components.vote:Vote",
+    "debate": "archon_eval.components.debate:Debate",
+    "moderated_debate": "archon_eval.components.moderated_debate:ModeratedDebate",
+    "refine": "archon_eval.components.refine:Refine",
+    "guided_generator": "archon_eval.components.guided_generator:GuidedGenerator",
+    "diversifier": "archon_eval.components.diversifier:Diversifier",
+    "programmer": "archon_eval.components.programmer:Programmer",
+    "model_ranker": "archon_eval.components.model_ranker:ModelRanker",
 }
-"""Import paths of the seven kinds of the papers and of `vote`, by the name that an architecture uses."""
+"""Import paths of the seven kinds of the papers and of those beyond them, by the name that an architecture uses."""
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
-ComponentPlace = Literal["first", "later"]
+ComponentPlace = Literal["first", "later", "any"]
 ModelList = Literal["models", "fusers", "judges"]
 """The lists of models that a user may name."""
 OverflowPolicy = Literal["fail", "truncate", "drop_longest"]
@@ -185,7 +192,7 @@ class ComponentType:
 
     name: str
     place: ComponentPlace = "later"
-    """`first`: only in the first layer; `later`: anywhere but there."""
+    """`first`: only in the first layer; `later`: anywhere but there; `any`: in both."""
     alone: bool = True
     """Whether it must be the only component of its layer."""
     options: Mapping[str, ComponentOption] = field(default_factory=dict)
@@ -193,7 +200,13 @@ class ComponentType:
     needs_model: bool = True
     """Whether it calls a model."""
     replaces: bool = False
-    """Whether its output replaces the candidates; a `CandidateGenerator`'s always does, whatever is said here."""
+    """Whether its output replaces the candidates; a `CandidateGenerator`'s does, whatever is said here, unless it
+    `adds`."""
+    adds: bool = False
+    """Whether the candidates that a `CandidateGenerator` makes join those that come in. It stands alone in a layer."""
+    carries_on: bool = False
+    """Whether the candidate that it makes in a place is the next version of the one that came in there: behind a layer
+    of as many, made by components in the same order."""
     filters: bool = False
     """Whether it may reject candidates; when it would reject all, all go on and the trace says so."""
     groups_candidates: bool = False
@@ -217,10 +230,15 @@ class ComponentType:
     """The component that takes its place at the end of an architecture in an ablation; empty for none."""
 
     @property
+    def writes_answers(self) -> bool:
+        """Whether its replies become candidates, so that they are given what a task sets for answers."""
+        return self.replaces or self.adds
+
+    @property
     def model_list(self) -> ModelList:
-        """Which of the user's lists fills its places: what stands first generates; of the others, what replaces the
+        """Which of the user's lists fills its places: what may stand first generates; of the others, what replaces the
         candidates fuses, and everything else judges them."""
-        if self.place == "first":
+        if self.place != "later":
             return "models"
         return "fusers" if self.replaces else "judges"
 
@@ -330,6 +348,6 @@ def find_version(name: str) -> int:
 
 def _complete_type(component: Any, described: ComponentType) -> ComponentType:
     """The type with what follows from the class's shape."""
-    if getattr(component, "replaces_candidates", False) and not described.replaces:
+    if getattr(component, "replaces_candidates", False) and not described.replaces and not described.adds:
         return replace(described, replaces=True)
     return described

@@ -72,7 +72,7 @@ def find_flag_problems(architecture: Architecture, flags: GenerationSettings) ->
         judging = [
             where
             for spec, where in _iterate_components(architecture)
-            if not describe_component(spec, where).replaces
+            if not describe_component(spec, where).writes_answers
             and spec.models
             and "max_tokens" not in spec.own_settings
             and limit < (choose_settings(spec).max_tokens or 0)
@@ -109,7 +109,11 @@ def _find_equal_draws(flagged: Architecture) -> list[str]:
     for number, layer in enumerate(flagged.layers, 1):
         draws: dict[str, int] = {}
         for spec in layer:
-            if describe_component(spec, "").replaces and spec.settings.temperature == 0 and spec.settings.seed is None:
+            if (
+                describe_component(spec, "").writes_answers
+                and spec.settings.temperature == 0
+                and spec.settings.seed is None
+            ):
                 samples = dict(spec.options).get("samples", 1)
                 count = _count_samples(samples)
                 draws[spec.model] = draws.get(spec.model, 0) + count

@@ -6,7 +6,7 @@ one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -36,10 +36,11 @@ from archon_eval.architecture.spec import (
     GenerationSettings,
     Layer,
 )
+from archon_eval.architecture.system_prompts import list_system_fields
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
 TOP_KEYS = ("name", "description", "imported_from", "layers", "settings", "prompts", *COMMON_OPTIONS)
-COMPONENT_KEYS = ("model", "settings", "prompts", *COMMON_OPTIONS)
+COMPONENT_KEYS = ("model", "settings", "system", "prompts", *COMMON_OPTIONS)
 NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
@@ -263,12 +264,15 @@ def _parse_component(
                 settings = replace(settings, **{key: _parse_setting(key, value, where)})
                 given.add(key)
     options = _parse_options(kind, own, where, problems=problems, path=path)
+    system = ""
+    with problems.collect(*path, "system"):
+        system = _parse_system(name, own.get("system"), where)
     prompts: dict[str, str] = {}
     for source, at in ((common, ("prompts", name)), (own, (*path, "prompts"))):
         with problems.collect(*at):
             for prompt, wording in _require_mapping(source.get("prompts", {}), where).items():
                 with problems.collect(*at, str(prompt)):
-                    _check_prompt(kind, prompt, wording, where)
+                    _check_prompt(kind, prompt, wording, where, shown=extract_fields(system))
                 prompts[prompt] = wording
     chosen = {option: own.get(option, common.get(option, default)) for option, default in COMMON_DEFAULTS.items()}
     for option, value in chosen.items():
@@ -283,6 +287,7 @@ def _parse_component(
         settings,
         options=options,
         prompts=tuple(sorted(prompts.items())),
+        system=system,
         explicit=frozenset(key for key in given if getattr(settings, key) == DEFAULT_SETTINGS[key] not in (None, ())),
         **chosen,
     )
@@ -397,14 +402,28 @@ def _parse_setting(key: str, value: Any, where: str) -> Any:
     return value
 
 
-def _check_prompt(kind: ComponentType, name: str, text: Any, where: str) -> None:
+def _parse_system(name: str, text: Any, where: str) -> str:
+    """A component's system message; empty where there is none."""
+    if text is None:
+        return ""
+    if not isinstance(text, str) or not text.strip():
+        raise ArchitectureError(f"{where}: `system` must be text, not {describe_value(text)}")
+    legal = list_system_fields(name, where)
+    if unknown := sorted(extract_fields(text) - legal):
+        hint = did_you_mean(unknown[0], legal) if legal else "; it has none"
+        raise ArchitectureError(f"{where}: `system` uses unknown field {{{unknown[0]}}}{hint}")
+    return text
+
+
+def _check_prompt(kind: ComponentType, name: str, text: Any, where: str, shown: Collection[str] = frozenset()) -> None:
+    """Raises ArchitectureError for a prompt that is not legal; what the system message shows may be left out."""
     if name not in kind.prompts:
         legal = did_you_mean(str(name), kind.prompts) if kind.prompts else "; it has none"
         raise ArchitectureError(f"{where}: {kind.name} has no prompt {name!r}{legal}")
     if not isinstance(text, str) or not text.strip():
         raise ArchitectureError(f"{where}: prompt {name!r} must be text, not {quote(str(text))}")
     prompt, used = kind.prompts[name], extract_fields(text)
-    if missing := prompt.required - used:
+    if missing := prompt.required - used - set(shown):
         raise ArchitectureError(f"{where}: prompt {name!r} must use {{{'} and {'.join(sorted(missing))}}}")
     if unknown := used - prompt.required - prompt.optional:
         hint = did_you_mean(sorted(unknown)[0], prompt.required | prompt.optional)

@@ -38,7 +38,7 @@ def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
     for number, layer in enumerate(layers, 1):
         problems += _check_placement(number, layer)
     firsts = [described[0] for described in types]
-    problems += _check_models(layers, types)
+    problems += [*_check_models(layers, types), *_check_carried(layers, types)]
     problems += _check_sampling(layers, firsts)
     return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(firsts)]
 
@@ -46,6 +46,8 @@ def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
 def _check_placement(number: int, layer: "Layer") -> list[str]:
     kind = resolve_component_type(layer[0].kind, f"layer {number}")
     problems = []
+    if kind.adds and not kind.alone:
+        problems.append(f"layer {number} is {kind.name}: what adds candidates stands alone in its layer (`alone`)")
     if kind.place == "first" and number > 1:
         problems.append(f"layer {number} is {kind.name}: it may stand only in the first layer (rule 2)")
     if kind.place == "later" and number == 1:
@@ -83,7 +85,52 @@ def _check_models(layers: "Sequence[Layer]", types: Sequence[Sequence[ComponentT
         for spec, described in zip(layer, layer_types, strict=True)
         if spec.model and not described.needs_model
     ]
+    problems += [
+        f"{_describe_place(number, described)}: it calls no model, leave `system` out"
+        for number, (layer, layer_types) in enumerate(zip(layers, types, strict=True), 1)
+        for spec, described in zip(layer, layer_types, strict=True)
+        if spec.system and not described.needs_model
+    ]
     return list(dict.fromkeys(problems))
+
+
+def _check_carried(layers: "Sequence[Layer]", types: Sequence[Sequence[ComponentType]]) -> list[str]:
+    """What carries candidates on stands behind a layer that makes as many."""
+    problems = []
+    for number, (layer, layer_types) in enumerate(zip(layers[1:], types[1:], strict=True), 2):
+        if not layer_types[0].carries_on:
+            continue
+        name, makers = layer_types[0].name, types[number - 2]
+        if not all(described.replaces for described in makers):
+            problems.append(
+                f"layer {number} is {name}: it carries on the candidates of the layer before it, one a place, and "
+                f"layer {number - 1} ({makers[0].name}) makes none"
+            )
+            continue
+        made, carried = _count_made(layers[number - 2], number - 1), _count_made(layer, number)
+        if made is not None and carried is not None and made != carried:
+            problems.append(
+                f"layer {number} is {name} with {carried} {'place' if carried == 1 else 'places'}, and layer "
+                f"{number - 1} makes {made} {'candidate' if made == 1 else 'candidates'}: it needs one place for each "
+                "(a model each, or `samples`)"
+            )
+    return problems
+
+
+def _count_made(layer: "Layer", number: int) -> int | None:
+    """Candidates that a layer makes; None while it is not known of how many models it consists."""
+    if any(spec.model == "$all" for spec in layer):
+        return None
+    total = 0
+    for spec in layer:
+        try:
+            total += load_component_class(spec.kind, f"layer {number}")(spec).candidate_count
+        except ArchitectureError:
+            raise
+        except Exception as exc:  # whatever a class of a user's own does wrong
+            problem = f"{type(exc).__name__}: {exc}"
+            raise ArchitectureError(f"layer {number}: {spec.kind!r} cannot be built: {problem}") from exc
+    return total
 
 
 def _describe_place(number: int, described: ComponentType) -> str:

@@ -90,6 +90,8 @@ class ComponentSpec:
     """What differs from the defaults, sorted by name; read with `get_option`."""
     prompts: tuple[tuple[str, str], ...] = ()
     """The user's own prompts by name; a prompt that is not here is the built-in one."""
+    system: str = ""
+    """A system message of the user's own, with the fields of `system_prompts.list_system_fields`; empty for none."""
     on_error: Literal["fail", "drop"] = "fail"
     """What a call that failed for good does: fail the question, or go on without it (counted)."""
     max_parse_retries: int = 2
@@ -409,6 +411,8 @@ def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     for name in COMMON_OPTIONS:
         if getattr(spec, name) != getattr(plain, name):
             extra[name] = getattr(spec, name)
+    if spec.system:
+        extra["system"] = spec.system
     if spec.prompts:
         extra["prompts"] = dict(spec.prompts)
     if not extra and spec.model:

@@ -11,6 +11,7 @@ from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import resolve_component_type
 from archon_eval.architecture.load import list_presets, load_architecture, parse_text, read_file
 from archon_eval.architecture.option_values import thaw_value
+from archon_eval.architecture.presets import group_presets
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
@@ -137,6 +138,7 @@ def _format_settings(spec: ComponentSpec) -> str:
         if (value := getattr(spec, name)) != getattr(plain, name):
             shown[name] = value
     own = [f"own wording of {name}" for name, _ in spec.prompts]
+    own += ["a system message"] if spec.system else []
     return ", ".join([*(f"{name}: {json.dumps(thaw_value(value))}" for name, value in shown.items()), *own])
 
 
@@ -265,18 +267,35 @@ def _map_models(architecture: Architecture, options: argparse.Namespace) -> Arch
 
 
 def _list_presets(options: argparse.Namespace) -> int:
-    plans = [plan(load_architecture(name)) for name in list_presets()]
-    plans.sort(key=lambda planned: (planned.calls[1], planned.architecture.name))
+    groups = group_presets(list_presets())
+    plans = {name: plan(load_architecture(name)) for _, names in groups for name in names}
     if options.json:
-        _print_json([planned.to_mapping() | {"description": planned.architecture.description} for planned in plans])
-        return 0
-    rows = create_table("preset", "calls", "what it is", numbers="calls")
-    for planned in plans:
-        rows.add_row(
-            planned.architecture.name, format_range(planned.calls), planned.architecture.description.split("\n")[0]
+        _print_json(
+            [
+                plans[name].to_mapping() | {"description": plans[name].architecture.description, "group": title}
+                for title, names in groups
+                for name in names
+            ]
         )
+        return 0
+    rows = create_table("preset", "calls", "source", "what it is", numbers="calls")
+    for title, names in groups:
+        rows.add_row(title, style="bold")
+        for name in names:
+            summary, source, *_ = (*plans[name].architecture.description.splitlines(), "", "")
+            rows.add_row(f"  {name}", format_range(plans[name].calls), _shorten_source(source), summary)
     print_table(rows)
     return 0
+
+
+def _shorten_source(line: str) -> str:
+    """Of the line of a description that cites its source, the work alone.
+
+    >>> _shorten_source('Source: ADAS (Hu et al., 2025), seed agent "LLM Debate".')
+    'ADAS (Hu et al., 2025)'
+    """
+    work, bracket, _ = line.removeprefix("Source: ").partition(")")
+    return work + bracket
 
 
 def _print_json(value: Any) -> None:

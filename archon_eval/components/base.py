@@ -21,14 +21,15 @@ Everything else has a default that follows from the shape.
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archon_eval._deprecated import deprecated_getattr
 from archon_eval.architecture.samples import AdaptiveSamples, Samples, read_samples
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
+from archon_eval.components.prompt_parts import strip_echo
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, cap_tokens
-from archon_eval.errors import ArchitectureError
+from archon_eval.errors import ArchitectureError, quote
 from archon_eval.models.call import Reply
 from archon_eval.types import Candidate, Conversation, Message, State, render_turn
 
@@ -38,7 +39,7 @@ class CandidateGenerator(Component):
 
     work_method = "produce"
     replaces_candidates = True
-    candidates_read = "all"
+    candidates_read: ClassVar[Literal["none", "one", "all"]] = "all"
 
     @property
     def samples(self) -> Samples:
@@ -69,6 +70,17 @@ class CandidateGenerator(Component):
         text = render_turn(reply.text, reply.tool_calls)
         return Candidate(id, text, self.spec.model, cut=reply.cut, turn=turn)
 
+    def drop_echo(self, made: Candidate, prompt: str, purpose: str, ctx: CallContext) -> Candidate:
+        """The candidate without what it repeats of the prompt's wording at its ends; a note says so.
+
+        Args:
+            prompt: with its fields unfilled.
+        """
+        text, echoed = strip_echo(made.text, prompt)
+        if echoed:
+            ctx.record_event("echoed", f"{purpose} by {made.model}: {', '.join(map(quote, echoed))}", made.id)
+        return replace(made, text=text)
+
     def count_calls(self, candidates: CountRange) -> CountRange:
         return self._multiply_models(self.candidate_range)
 
@@ -80,14 +92,19 @@ class CandidateGenerator(Component):
         return chain * (samples.most_rounds if isinstance(samples := self.samples, AdaptiveSamples) else 1)
 
     def count_survivors(self, candidates: CountRange) -> CountRange:
-        least, most = self.candidate_range
-        return (0 if self.spec.on_error == "drop" else least, most)
+        least, most = candidates if self.type.adds else (0, 0)
+        fewest, made = self.candidate_range
+        return least + (0 if self.spec.on_error == "drop" else fewest), most + made
 
     def advance_flow(self, flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
-        after, samples = super().advance_flow(flow, assumed), self.samples
+        after, samples, own = super().advance_flow(flow, assumed), self.samples, cap_tokens(assumed.answer, self.spec)
         waits = isinstance(samples, AdaptiveSamples) and samples.stop == "passes"
         rounds = samples.most_rounds if isinstance(samples, AdaptiveSamples) and waits else 1
-        return replace(after, answer=cap_tokens(assumed.answer, self.spec), rounds=rounds)
+        after = replace(after, answer=own, rounds=rounds)
+        if not self.type.adds:
+            return after
+        longest = max(flow.longest_answer, self._limit_reply())
+        return replace(after, answer=max(flow.answer, own), longest_answer=longest)
 
 
 class CandidateScorer(Component):

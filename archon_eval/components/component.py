@@ -18,6 +18,7 @@ from archon_eval.components.token_estimates import (
     TokenAssumptions,
     Workload,
     cap_tokens,
+    estimate_text_tokens,
     split_calls,
 )
 from archon_eval.models.call import Usage
@@ -163,7 +164,7 @@ class Component(ABC):
             answer=flow.answer,
             critiques=flow.critiques,
             tests=flow.tests,
-            assumed=assumed,
+            assumed=replace(assumed, query=assumed.query + estimate_text_tokens(self.spec.system)),
         )
 
     def estimate_tokens(self, work: Workload) -> Mapping[str, Usage]:

@@ -10,12 +10,18 @@ so candidates are ordered by tests passed. `vote: {by: outputs}` needs the input
 """
 
 import json
+from typing import TYPE_CHECKING
 
 from archon_eval.components.call_context import CallContext
 from archon_eval.types import Candidate, State
 
+if TYPE_CHECKING:
+    from archon_eval.sandbox import ProgramRun
+
 TEST_CPU_SECONDS = 2.0
 """CPU seconds a program may take on a test that a model wrote, which is small; times the machine's factor."""
+PROGRAM_CPU_SECONDS = 10.0
+"""CPU seconds of a program that a model wrote to find an answer, which may search; times the machine's factor."""
 
 
 class CandidateProgramRunner:
@@ -57,6 +63,19 @@ class CandidateProgramRunner:
             ctx.record_event("program_run", f"on {grade.host}, time limits x {grade.time_factor:g}", candidate.id)
         printed = [run.output if run.verdict is ProgramVerdict.ACCEPTED else None for run in grade.runs]
         return printed or [None] * len(pairs)
+
+    async def run_alone(self, program: str, ctx: CallContext, about: str) -> "ProgramRun":
+        """A run of a program without input, its output kept; `about` is the candidate that it is to become."""
+        from archon_eval.sandbox import Case, SandboxLimits
+        from archon_eval.sandbox.hosts import get_docker_hosts
+
+        async with self._shared.borrow() as runner:
+            done: ProgramRun = await runner.run(
+                program, [Case(b"")], limits=SandboxLimits(PROGRAM_CPU_SECONDS), time_factor="auto", keep_output=True
+            )
+        if len(get_docker_hosts()) > 1:
+            ctx.record_event("program_run", f"on {done.host}, time limits x {done.time_factor:g}", about)
+        return done
 
 
 def _encode_text(text: str) -> bytes:

@@ -1,13 +1,10 @@
 """Fuser: one new answer made from all candidates, weighed rather than copied (v6 section 3.1; MoA's aggregator)."""
 
-from dataclasses import replace
-
 from archon_eval.architecture.component_types import ComponentType, bool_option, define_prompt, int_option
 from archon_eval.architecture.prompts import render
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
-from archon_eval.components.prompt_parts import format_candidates, make_user_prompt, strip_echo
-from archon_eval.errors import quote
+from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
 from archon_eval.types import Candidate, Conversation, State, render_conversation
 
 FUSE_PROMPT = """\
@@ -61,9 +58,4 @@ class Fuser(CandidateGenerator):
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
         reply = await ctx.generate("fuse", self.build_prompt(state), draw=draw, about=id)
         made = self.make_candidate(id, reply)
-        if made is None:
-            return None
-        text, echoed = strip_echo(made.text, self.spec.get_prompt("fuse", FUSE_PROMPT))
-        if echoed:
-            ctx.record_event("echoed", f"fuse by {self.spec.model}: {', '.join(map(quote, echoed))}", id)
-        return replace(made, text=text)
+        return made and self.drop_echo(made, self.spec.get_prompt("fuse", FUSE_PROMPT), "fuse", ctx)

@@ -78,6 +78,15 @@ class Workload:
     assumed: TokenAssumptions = TokenAssumptions()
 
 
+def estimate_text_tokens(text: str) -> int:
+    """Tokens of a text that is known: 4 characters each, rounded up.
+
+    >>> estimate_text_tokens("Be brief.")
+    3
+    """
+    return -(-len(text) // 4)
+
+
 def cap_tokens(tokens: int, spec: ComponentSpec) -> int:
     """A reply's length, cut at the component's `max_tokens`."""
     limit = find_reply_limit(spec)

@@ -16,10 +16,11 @@ from dataclasses import replace
 
 import anyio
 
-from archon_eval.architecture.component_types import ComponentType, choice_option, int_option
+from archon_eval.architecture.component_types import ComponentType, choice_option, int_option, optional_word
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
+from archon_eval.components.confidence import get_confidence, recalibrate_confidence
 from archon_eval.components.executed_tests import CandidateProgramRunner
 from archon_eval.components.parsing.answer_groups import group_answers
 from archon_eval.components.parsing.final_answer import find_final_answer
@@ -28,12 +29,19 @@ from archon_eval.types import Candidate, Message, State
 
 
 class Vote(ListComponent):
-    """Keeps the candidates of the largest group, in their order; of groups of one size the group that came first."""
+    """Keeps the candidates of the largest group, in their order; of groups of one size the group that came first.
+
+    With `weight: confidence` a candidate counts as much as the confidence that was stated with it (ReConcile).
+    """
 
     kind = ComponentType(
         "vote",
         needs_model=False,
-        options={"by": choice_option("answer", "outputs"), "top_k": int_option(None, always_shown=True)},
+        options={
+            "by": choice_option("answer", "outputs"),
+            "top_k": int_option(None, always_shown=True),
+            "weight": optional_word("confidence"),
+        },
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
@@ -45,7 +53,7 @@ class Vote(ListComponent):
     @classmethod
     def describe_type(cls, spec: ComponentSpec) -> ComponentType:
         if spec.get_option("by") != "outputs":
-            return replace(cls.kind, groups_candidates=True)
+            return replace(cls.kind, groups_candidates=spec.get_option("weight") is None)
         return replace(cls.kind, reads_tests="input_output", runs_programs="`by: outputs`")
 
     @property
@@ -75,8 +83,13 @@ class Vote(ListComponent):
         if not groups:
             ctx.record_event("fallback", self.fallback)
             return replace(state, candidates=state.candidates[: self.spec.get_option("top_k")])
-        winners = max(groups.values(), key=len)
-        ctx.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
+        winners = max(groups.values(), key=self._weigh)
+        detail = f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers"
+        if self.spec.get_option("weight"):
+            stated = sum(get_confidence(candidate) is not None for candidate in state.candidates)
+            total = sum(map(self._weigh, groups.values()))
+            detail += f"; weight {self._weigh(winners):.3g} of {total:.3g}, {stated} stated a confidence"
+        ctx.record_event("vote", detail)
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
     async def list_ballots(self, candidates: Sequence[Candidate]) -> tuple[Sequence[Hashable], str]:
@@ -91,6 +104,12 @@ class Vote(ListComponent):
             for candidate, answer in zip(candidates, answers, strict=True)
         ]
         return ballots, problem
+
+    def _weigh(self, candidates: Sequence[Candidate]) -> float:
+        """What a group of candidates counts."""
+        if not self.spec.get_option("weight"):
+            return len(candidates)
+        return sum(recalibrate_confidence(get_confidence(candidate)) for candidate in candidates)
 
     async def _collect_outputs(
         self, state: State, programs: CandidateProgramRunner, ctx: CallContext

@@ -12,7 +12,11 @@ from typing import Any, TypeVar
 import anyio
 
 from archon_eval._deprecated import RenamedMethod
+from archon_eval.architecture.component_types import describe_component
+from archon_eval.architecture.prompts import render
 from archon_eval.architecture.spec import ComponentSpec, GenerationSettings, choose_settings
+from archon_eval.architecture.system_prompts import add_system_message
+from archon_eval.components.prompt_parts import format_candidates
 from archon_eval.components.solver_sandboxes import CandidateSandboxes
 from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.trace import (
@@ -29,7 +33,7 @@ from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelErr
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.context_window import is_overflow
 from archon_eval.models.draw import LAST_DRAW_STRIDE, number_last_draw
-from archon_eval.types import Conversation, Message, ToolOffer
+from archon_eval.types import Candidate, Conversation, Message, State, ToolOffer
 
 T = TypeVar("T")
 
@@ -90,6 +94,7 @@ class EngineCallContext:
         layer: int,
         place: int,
         raises_overflow: bool = False,
+        system: str = "",
         observer: Observer | None = None,
         sandboxes: CandidateSandboxes | None = None,
     ) -> None:
@@ -97,24 +102,43 @@ class EngineCallContext:
         Args:
             layer: the component's layer, from 1.
             place: its place in the layer, from 1.
+            system: added to every call as a system message; empty for none.
             raises_overflow: whether a prompt that does not fit is a ContextOverflowError, whatever `on_error` says.
             observer: shows the steps of solvers.
             sandboxes: of the question's candidates.
         """
         self._observer, self.sandboxes = observer or NullObserver(), sandboxes or CandidateSandboxes()
         self._caller, self._recorder, self._spec = caller, recorder, spec
-        self._layer, self._place, self._raises_overflow = layer, place, raises_overflow
+        self._layer, self._place, self._raises_overflow, self._system = layer, place, raises_overflow, system
         self._parsed: list[tuple[str, int]] = []  # of each `generate_parsed`: what about, and its place in outcomes
 
     def with_overflow_raised(self) -> "EngineCallContext":
         """The same for work that is done again with less where a prompt does not fit."""
+        return self._copy(raises_overflow=True)
+
+    def with_state(self, state: State, candidate: Candidate | None = None) -> "EngineCallContext":
+        """The same for work on these candidates, or on the one, which the component's system message may show."""
+        if not self._spec.system:
+            return self
+        critiques = describe_component(self._spec, self._spec.kind).reads_critiques is True
+        system = render(
+            self._spec.system,
+            instruction=state.instruction,
+            candidates=format_candidates(state.candidates, critiques),
+            count=len(state.candidates),
+            candidate=candidate.text if candidate else "",
+        )
+        return self._copy(system=system)
+
+    def _copy(self, *, raises_overflow: bool | None = None, system: str | None = None) -> "EngineCallContext":
         return EngineCallContext(
             self._caller,
             self._recorder,
             self._spec,
             layer=self._layer,
             place=self._place,
-            raises_overflow=True,
+            raises_overflow=self._raises_overflow if raises_overflow is None else raises_overflow,
+            system=self._system if system is None else system,
             observer=self._observer,
             sandboxes=self.sandboxes,
         )
@@ -226,6 +250,8 @@ class EngineCallContext:
         settings = step.settings if step else choose_settings(spec, model)
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
             settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
+        if self._system:
+            messages = add_system_message(messages, self._system)
         call = Call(model, messages, settings, draw=step.draw if step else draw, epoch=epoch, tools=tools)
         try:
             reply = await self._caller(call)

@@ -88,6 +88,14 @@ class CandidateSlot:
             self.upstream.cancel()
 
 
+def fill_slots(candidates: Sequence[Candidate]) -> list[CandidateSlot]:
+    """A slot for each candidate, filled."""
+    slots = [CandidateSlot() for _ in candidates]
+    for slot, candidate in zip(slots, candidates, strict=True):
+        slot.fill(candidate)
+    return slots
+
+
 class LayerFlow:
     """What one layer hands to the next: slots as soon as their number is known, values when complete."""
 
@@ -106,10 +114,7 @@ class LayerFlow:
     def put(self, state: State) -> None:
         """A finished state at once."""
         self.started.set(True)
-        slots = [CandidateSlot() for _ in state.candidates]
-        for slot, candidate in zip(slots, state.candidates, strict=True):
-            slot.fill(candidate)
-        self.put_slots(slots)
+        self.put_slots(fill_slots(state.candidates))
         self.put_values(state.values)
 
     async def get_slots(self) -> list[CandidateSlot]:

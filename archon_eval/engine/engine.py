@@ -24,7 +24,7 @@ from archon_eval.components.base import CandidateGenerator, CandidateScorer, Con
 from archon_eval.components.component import Component
 from archon_eval.components.solver_sandboxes import CandidateSandboxes, SandboxSource
 from archon_eval.engine.call_context import EngineCallContext, TraceRecorder
-from archon_eval.engine.dataflow import CandidateSlot, FilledSlots, FilterGate, LayerFlow
+from archon_eval.engine.dataflow import CandidateSlot, FilledSlots, FilterGate, LayerFlow, fill_slots
 from archon_eval.engine.job_window import Job, JobWindow
 from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
@@ -286,8 +286,12 @@ class _QuestionRun:
             for generator in generators
         ]
         lone = max(map(len, slots)) == 1  # all or none, so that the draws of a prompt are asked for at one moment
-        outflow.put_slots([slot for group in slots for slot in group])
+        joined = [slot for group in slots for slot in group]
+        if not components[0].type.adds:
+            outflow.put_slots(joined)
         candidates, values = await self._collect(number, inflow)
+        if components[0].type.adds:
+            outflow.put_slots([*fill_slots(candidates), *joined])
         outflow.put_values(values)
 
         async def fill_slot(
@@ -299,13 +303,11 @@ class _QuestionRun:
             draw: int,
             ctx: EngineCallContext,
         ) -> None:
-            made, _ = await fit_candidates(
-                generator,
-                candidates,
-                lambda shown, ctx: generator.produce(replace(state, candidates=shown), id, draw, ctx),
-                ctx,
-                about=id,
-            )
+            async def produce(shown: tuple[Candidate, ...], ctx: EngineCallContext) -> Candidate | None:
+                seen = replace(state, candidates=shown)
+                return await generator.produce(seen, id, draw, ctx.with_state(seen))
+
+            made, _ = await fit_candidates(generator, candidates, produce, ctx, about=id)
             slot.fill(None if made is None else end_at_stop(require_candidate(made, number, generator), self._stop))
 
         async def run_generator(place: int, first: int, first_draw: int, drawn: range) -> None:
@@ -361,7 +363,11 @@ class _QuestionRun:
             if not scorer.sorts:
                 outflow.put_values(state.values)
             made, shown = await fit_candidates(
-                scorer, (candidate,), lambda shown, ctx: scorer.judge(state, shown[0], ctx), ctx, about=candidate.id
+                scorer,
+                (candidate,),
+                lambda shown, ctx: scorer.judge(state, shown[0], ctx.with_state(state, shown[0])),
+                ctx,
+                about=candidate.id,
             )
             judged = restore_candidate(require_candidate(made, number, scorer), shown, (candidate,))
             [judged] = self._end_rewritten((judged,), (candidate,))
@@ -398,12 +404,12 @@ class _QuestionRun:
         async with self._open_span(number, component, outflow):
             ctx = self._create_context(number, component)
             state = self._show_state(component, ctx, candidates, values)
-            made, shown = await fit_candidates(
-                component,
-                candidates,
-                lambda shown, ctx: component.run(replace(state, candidates=shown), ctx),
-                ctx,
-            )
+
+            async def work(shown: tuple[Candidate, ...], ctx: EngineCallContext) -> State:
+                seen = replace(state, candidates=shown)
+                return await component.run(seen, ctx.with_state(seen))
+
+            made, shown = await fit_candidates(component, candidates, work, ctx)
             after = restore_state(component, require_state(made, number, component), shown, candidates)
             outflow.put(replace(after, candidates=self._end_rewritten(after.candidates, candidates)))
 
@@ -417,7 +423,8 @@ class _QuestionRun:
     ) -> None:
         async with self._open_span(number, component, outflow):
             ctx = self._create_context(number, component)
-            prepared = await component.prepare(self._show_state(component, ctx, (), {}).conversation, ctx)
+            state = self._show_state(component, ctx, (), {})
+            prepared = await component.prepare(state.conversation, ctx.with_state(state))
             outflow.put_slots(await inflow.get_slots())
             outflow.put_values({**await inflow.get_values(), **require_values(prepared, number, component)})
 

@@ -69,6 +69,10 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "sampled": EventType("how many candidates were drawn in rounds, and why no more"),
     "unsettled": EventType("as many candidates as may be were drawn, and the vote on them was not settled"),
     "unpassed": EventType("as many candidates as may be were drawn, and fewer passed than were wanted"),
+    "confidence": EventType("which confidence an agent of a debate stated with its answer", True),
+    "agreed": EventType("the agents of a debate agreed, so that this round was left out"),
+    "decided": EventType("how a moderator ended a debate"),
+    "program_output": EventType("a component's own program ran and printed its answer", True),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(

@@ -16,7 +16,7 @@ from inspect_ai.log import Transcript, transcript
 from inspect_ai.util import span
 
 from archon_eval._inspect_compat import add_event, init_transcript
-from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolve_component_type
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
 from archon_eval.models.usage_totals import total_usage
@@ -118,13 +118,17 @@ def _render_reply(step: TraceStep) -> str:
     who = escape_markdown(step.purpose)
     if step.about.startswith(f"{step.layer}."):  # the id of a candidate that this layer makes
         candidate = escape_markdown(f"candidate {step.about} by {step.model}")
-        # what is built in makes a candidate with one kind of call
-        who = candidate if step.kind in BUILT_IN_COMPONENTS else f"{who}, {candidate}"
+        who = candidate if _makes_by_one_call(step.kind) else f"{who}, {candidate}"
     if reply is None:
         return f"No reply ({who}): {format_inline_code(step.problem)}"
     words = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
     thoughts = f"Thoughts:\n\n{format_code_block(reply.thoughts)}\n\n" if reply.thoughts else ""
     return f"{thoughts}Reply, {', '.join(words)}:\n\n{format_code_block(render_turn(reply.text, reply.tool_calls))}"
+
+
+def _makes_by_one_call(kind: str) -> bool:
+    """Whether a component is known to make a candidate with one call: it is built in and has at most one prompt."""
+    return kind in BUILT_IN_COMPONENTS and len(resolve_component_type(kind, kind).prompts) <= 1
 
 
 def _format_usage(steps: Sequence[TraceStep]) -> str:

@@ -141,7 +141,7 @@ def check_settings(values: Mapping[str, Any], where: str) -> GenerationSettings:
 
 
 def _writes_answers(spec: ComponentSpec) -> bool:
-    return resolve_component_type(spec.kind, spec.kind).replaces
+    return resolve_component_type(spec.kind, spec.kind).writes_answers
 
 
 def _fill_settings(spec: ComponentSpec, task: GenerationSettings) -> ComponentSpec:

@@ -110,7 +110,7 @@ def _collect_values(spec: ComponentSpec) -> dict[str, Any]:
     settings = {name: value for name in SETTING_NAMES if name not in names for value in [getattr(spec.settings, name)]}
     options = {name: spec.get_option(name) for name in names}
     common = {name: getattr(spec, name) for name in COMMON_OPTIONS}
-    return {**options, **settings, **common, "prompts": dict(spec.prompts)}
+    return {**options, **settings, **common, "system": spec.system, "prompts": dict(spec.prompts)}
 
 
 def run_ablation(

@@ -16,6 +16,13 @@ from dataclasses import dataclass
 
 from archon_eval.components.parsing.final_answer import extract_last_box
 from archon_eval.simulation.questions import QuestionBank, SimulatedQuestion, normalize_answer
+from archon_eval.simulation.system_recognition import (
+    FORM_MARKS,
+    SYSTEM_TASKS,
+    find_own_turn,
+    recognize_system_task,
+    split_system_candidates,
+)
 from archon_eval.types import Message
 
 QUALITY_MARK = "[simulated quality "
@@ -41,6 +48,7 @@ TASKS: Mapping[str, str] = {
     "grade": "grade one answer against references",
     "option": "the option that an answer chose",
     "propose": "the next architecture of a search",
+    **SYSTEM_TASKS,
 }
 """What a prompt can ask for, by the name of the task."""
 ANSWER_TASKS = frozenset({"generate", "fuse"})
@@ -92,20 +100,34 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
     """Understands a conversation; never fails, whatever the text."""
     system = "\n".join(message.content for message in messages if message.role == "system")
     turns = [message.content for message in messages if message.role == "user"] or [""]
+    if "<response" in system:  # a component's system message shows the candidates
+        turns[-1], system = f"{system}\n\n{turns[-1]}", ""
     # After a re-ask the format is in an earlier turn; a plain conversation has no turn that demands one.
     tasks = [
         (turn, *_recognize_task(system, turn))
         for turn in turns[:-1]
-        if "[" in turn or "m or M" in turn or '"M"' in turn or _TRIED in turn
+        if _TRIED in turn
+        or "[" in turn
+        or "m or M" in turn
+        or '"M"' in turn
+        or any(mark in turn for mark in FORM_MARKS)
     ]
     with_format = [entry for entry in tasks if entry[1] not in ANSWER_TASKS]
     text, task, frame = with_format[0] if with_format else (turns[-1], *_recognize_task(system, turns[-1]))
     start, end = _find_candidates(text)
     head = text[:start] + (text[end:] if text.startswith(_OPEN, start) else "") if "<response" in text else text
     question = known.find(head) or (known.find(text) if head is not text else None)
+    own = find_own_turn(messages) if question is None and _OPEN in text else None
+    if own is not None:  # an agent of a debate: the query is in an earlier turn
+        head, frame, question = own[0], f"{own[0]}\n{frame}", known.find(own[0])
     if question is None:
         question = SimulatedQuestion(f"unknown/{head[:_MAX_ID_CHARACTERS]}", "mixeval", (head,), known=False)
-    candidates, critiques = _split_candidates(text) if _OPEN in text else _find_single_candidates(text, task, question)
+    split = split_system_candidates(task, text)
+    candidates, critiques = split or (
+        _split_candidates(text) if _OPEN in text else _find_single_candidates(text, task, question)
+    )
+    if own is not None:
+        candidates, critiques = (own[1], *candidates), ("", *critiques)
     choices = _parse_choices(head) if "\nA" in head or "\n(A" in head else ()
     return RecognizedPrompt(
         task=task,
@@ -125,6 +147,8 @@ def _recognize_task(system: str, text: str) -> tuple[str, str]:
     start, end = _find_candidates(text)
     frame = system + "\n" + (text[:start] + text[end:] if 0 <= start < end else text)
     low = frame.casefold()
+    if system_task := recognize_system_task(frame, text):
+        return system_task, frame
     if start >= 0 and text.startswith(_OPEN, start):
         if _RANKING.search(frame):
             return "rank", frame

@@ -14,8 +14,15 @@ from statistics import NormalDist
 
 from archon_eval.simulation import reply_templates as templates
 from archon_eval.simulation.architecture_proposals import write_proposal
-from archon_eval.simulation.prompt_recognition import RIGHT, RecognizedPrompt, parse_answer, parse_quality
+from archon_eval.simulation.prompt_recognition import (
+    ANSWER_TASKS,
+    RIGHT,
+    RecognizedPrompt,
+    parse_answer,
+    parse_quality,
+)
 from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, SkillModel
+from archon_eval.simulation.system_recognition import asks_for_confidence
 
 FORMAT_ERROR_RATE = 0.02
 """Share of judgments that break the demanded format (or, where there is little to break, are given the wrong way).
@@ -238,13 +245,20 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "option": write_named_option,
     "propose": propose_architecture,
 }
-"""The writer of each task that `recognize_prompt` names, but `letter`: `compute_letter_logprobs` decides that one."""
+"""The writer of each task that `recognize_prompt` names, but those of `SYSTEM_WRITERS` and `letter`, which
+`compute_letter_logprobs` decides."""
 
 
 def write_reply(call: SimulatedCall) -> tuple[str, tuple[tuple[str, float], ...]]:
     """The reply's text and, where there are two letters to choose between, their log probabilities."""
-    if call.prompt.task != "letter":
-        return REPLY_WRITERS[call.prompt.task](call), ()
+    from archon_eval.simulation.system_writers import SYSTEM_WRITERS, write_confidence  # it needs this module
+
+    task = call.prompt.task
+    if task != "letter":
+        text = (SYSTEM_WRITERS.get(task) or REPLY_WRITERS[task])(call)
+        if task in ANSWER_TASKS and asks_for_confidence(call.prompt.frame) and not call.draw_format_error():
+            text = f"{text}\n\n{write_confidence(call, text)}"
+        return text, ()
     letters = compute_letter_logprobs(call)
     return max(letters, key=lambda letter: letter[1])[0], letters
 

@@ -9,7 +9,22 @@ import pytest
 
 from archon_eval.architecture import prompts
 from archon_eval.architecture.spec import PROMPTS_VERSION
-from archon_eval.components import critic, fuser, parsing, prompt_parts, ranker, unit_tests, verifier
+from archon_eval.components import (
+    critic,
+    debate,
+    diversifier,
+    fuser,
+    guided_generator,
+    model_ranker,
+    moderated_debate,
+    parsing,
+    programmer,
+    prompt_parts,
+    ranker,
+    refine,
+    unit_tests,
+    verifier,
+)
 from archon_eval.engine.call_context import REASK_PROMPT
 from archon_eval.sandbox import extraction
 
@@ -17,8 +32,10 @@ PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "8a5e1c9543df",
+    "confidence": "d157a86d5be2",
     "critiques": "067030fb7974",
     "extraction": "929d5dc905b6",
+    "feedback": "287553949c1f",
     "final_answer": "8b2c971ab38f",
     "io_tests": "43cf2c4f854e",
     "math_equality": "5f02fba01404",
@@ -26,6 +43,8 @@ PINNED_CODE = {
     "math_spelling": "dea86031b278",
     "math_units": "0380bf918ccb",
     "missing_parts": "86648a6ab92f",
+    "model_names": "ec22c665dea9",
+    "moderation": "0a3334c8fcff",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
@@ -72,6 +91,15 @@ def test_prompts_are_those_of_the_stated_version() -> None:
         REASK_PROMPT,
     )
     assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "1d01e7d5faf4"), (
+        "raise PROMPTS_VERSION and pin the new hash"
+    )
+
+
+def test_prompts_of_the_systems_are_those_of_the_stated_version() -> None:
+    modules = (debate, moderated_debate, refine, guided_generator, diversifier, programmer, model_ranker)
+    texts = [text for module in modules for name, text in sorted(vars(module).items()) if name.endswith("_PROMPT")]
+    assert len(texts) == 15
+    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "1933724bdac2"), (
         "raise PROMPTS_VERSION and pin the new hash"
     )
 

@@ -13,6 +13,7 @@ import pytest
 from archon_eval import __version__
 from archon_eval.architecture.load import list_presets, load_architecture
 from archon_eval.cli import main
+from archon_eval.cli.tables import PIPE_WIDTH
 
 OLD = {
     "name": "old",
@@ -101,8 +102,11 @@ def test_the_help_of_a_command_says_what_it_does(capsys: Captured) -> None:
 
 def test_presets_lists_all_with_their_calls(capsys: Captured) -> None:
     run_archon("presets")
-    rows = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:])
+    out = capsys.readouterr().out
+    rows = dict(line.split()[:2] for line in out.splitlines() if line.startswith("  "))
     assert set(rows) == set(list_presets()) and rows["moa"] == "19" and rows["sample-unit-tests"] == "201"
+    assert "\nADAS's seed agents\n" in out and "Mixture-of-Agents (ICLR 2025)" in out
+    assert max(map(len, out.splitlines())) <= PIPE_WIDTH
     run_archon("presets", "--json")
     presets = json.loads(capsys.readouterr().out)
     assert {preset["name"]: preset["calls"] for preset in presets}["moa-lite"] == [7, 7]

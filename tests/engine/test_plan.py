@@ -7,6 +7,7 @@ import anyio
 import pytest
 from clock import run_virtual
 
+from archon_eval.architecture.component_types import describe_component
 from archon_eval.architecture.load import list_presets, load_architecture
 from archon_eval.components.token_estimates import TokenAssumptions
 from archon_eval.engine.engine import Engine
@@ -185,12 +186,16 @@ def test_the_engine_does_what_was_planned(name: str) -> None:
         return Reply(reply_to(call.messages[-1].content))
 
     architecture = load_architecture(name, [f"m/{n}" for n in range(10)])
+    if any(describe_component(layer[0], "").runs_programs for layer in architecture.layers):
+        pytest.skip("programs run in real time: tests/simulation/test_sim_systems.py has this preset")
     engine = Engine(architecture, caller)
     result, seconds = run_virtual(lambda: engine.run((Message("user", "What is 6 x 7?"),)))
     found = plan(architecture)
     assert found.calls[0] <= len(result.trail.steps) <= found.calls[1]
-    in_rounds = any(layer.fewest for layer in found.layers)  # of which there may be fewer
-    assert seconds <= found.sequential if in_rounds else seconds == found.sequential
+    # of rounds there may be fewer
+    ends_early = {"refine", "moderated_debate", "debate"} & {layer.kind for layer in found.layers}
+    in_rounds = any(layer.fewest for layer in found.layers)
+    assert seconds == found.sequential or ((ends_early or in_rounds) and seconds < found.sequential)
     for planned, done in zip(found.layers, result.trail.layers, strict=True):
         assert planned.candidates[0] <= len(done.candidates) <= planned.candidates[1]
 
@@ -201,6 +206,12 @@ def reply_to(prompt: str) -> str:
     good = sum(map(ord, prompt)) % 3 > 0
     if "Several independent responses to one query" in prompt:
         return f"fused {count}"
+    if "[Keep]" in prompt:
+        return "[Keep]" if good else "Step 2 is wrong.\n[Revise]"
+    if "[Affirmative]" in prompt:
+        return "[Negative]" if good or "[Continue]" not in prompt else "[Continue]"
+    if "<response model=" in prompt:
+        return prompt.rpartition("\n")[2]
     if "] > [" in prompt:
         return " > ".join(f"[{n}]" for n in range(count, 0, -1))
     if "Unit Test #1: [Passed]" in prompt:

@@ -6,7 +6,9 @@ from typing import Any
 
 import anyio
 import pytest
+from fakes.docker import require_docker
 
+from archon_eval.architecture.component_types import describe_component
 from archon_eval.architecture.load import list_presets, load_architecture
 from archon_eval.components import build_component
 from archon_eval.components.critic import parse_critiques
@@ -14,7 +16,9 @@ from archon_eval.components.ranker import parse_ranking
 from archon_eval.components.unit_tests import parse_test_verdicts, parse_tests
 from archon_eval.components.verifier import parse_verdict
 from archon_eval.engine.engine import Engine
+from archon_eval.engine.plan import plan
 from archon_eval.errors import ModelError, ParseError
+from archon_eval.runs.account import QuestionAccount
 from archon_eval.simulation import pool_names
 from archon_eval.simulation.client import SimCaller
 from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, recognize_prompt
@@ -210,12 +214,17 @@ def test_a_reply_asked_for_again_is_another_draw_of_the_same_task(math_pool: Sim
 
 
 @pytest.mark.parametrize("preset", list_presets())
-def test_every_preset_runs_on_the_pool(math_pool: Simulator, preset: str) -> None:
-    engine = Engine(load_architecture(preset, pool_names("math")), SimCaller(math_pool))
-    question = math_pool.known.questions[0]
+def test_every_preset_runs_on_the_pool_and_takes_what_was_planned(math_pool: Simulator, preset: str) -> None:
+    architecture = load_architecture(preset, pool_names("math"))
+    if any(describe_component(layer[0], "").runs_programs for layer in architecture.layers):
+        require_docker()
+    engine, question = Engine(architecture, SimCaller(math_pool)), math_pool.known.questions[0]
     answer = anyio.run(engine.run, (Message("user", f"Put the answer in \\boxed{{}}.\n\n{question.turns[0]}"),))
     assert "\\boxed{" in answer.text
     assert all(step.reply and step.reply.usage for step in answer.trail.steps)
+    account, (least, most) = QuestionAccount.from_answer(architecture, answer), plan(architecture).calls
+    asked_again = sum(note.what == "reask" for note in answer.trail.notes)
+    assert least <= account.usage.calls - asked_again <= most
 
 
 def test_failures_are_injected_at_the_given_rate() -> None:

@@ -29,6 +29,7 @@ from archon_eval.simulation.skills import (
     get_generation_accuracy,
     list_models,
 )
+from archon_eval.simulation.system_writers import SYSTEM_WRITERS
 from archon_eval.types import Message
 
 
@@ -98,6 +99,7 @@ def test_questions_differ_in_difficulty_for_all_models(math_pool: Simulator) -> 
 SCRIPT = """
 from archon_eval.types import Message
 from archon_eval.simulation.simulator import Simulator
+from archon_eval.simulation.system_writers import SYSTEM_WRITERS
 pool = Simulator(seed=3)
 for q in pool.known.questions[:30]:
     print(repr(pool.reply("gpt-4o", (Message("user", q.turns[0]),), draw=1, epoch=2).text))
@@ -277,7 +279,7 @@ def test_former_names_work_and_name_the_new_ones(module: str, name: str, new: st
 
 def test_every_task_has_a_writer() -> None:
     """`letter` has none: its reply is the more probable of two letters."""
-    assert set(REPLY_WRITERS) | {"letter"} == set(TASKS)
+    assert {*REPLY_WRITERS, *SYSTEM_WRITERS, "letter"} == set(TASKS)
 
 
 @pytest.mark.parametrize("text", ["rate " * 200_000 + "[[x", "json list of objects " * 50_000])
