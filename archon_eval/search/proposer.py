@@ -45,6 +45,7 @@ class ModelProposer(Optimizer):
         self._registry, self._weight, self._tasks = registry, penalty_weight, tuple(tasks)
         self._outcomes: dict[int, float | None] = {}
         self._starts = self._choose_starts()
+        self._files: dict[int, str] = {}
 
     @property
     def outcomes(self) -> Mapping[int, float | None]:
@@ -102,7 +103,7 @@ class ModelProposer(Optimizer):
         tried = [
             TriedArchitecture(
                 space.options[number].architecture.name,
-                render_layers(space.options[number].architecture),
+                self._render_file(number),
                 self._weigh(number),
                 space.calls[number],
                 error="failed" if number in self._outcomes else "",
@@ -113,6 +114,11 @@ class ModelProposer(Optimizer):
         goal = f"where one {unit} per question takes {self._weight:g} off its performance" if self._weight else ""
         goal = goal or "whatever it costs within the limits"
         return render_propose_prompt(tried, self._registry.rules, tasks=self._tasks, goal=goal)
+
+    def _render_file(self, number: int) -> str:
+        if number not in self._files:
+            self._files[number] = render_layers(self._registry.space.options[number].architecture)
+        return self._files[number]
 
     def _weigh(self, number: int) -> float | None:
         performance = self._outcomes.get(number)

@@ -5,6 +5,7 @@ It knows what the prompt says and nothing else. A strong model changes the best 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from math import exp
 from random import Random
 from typing import Any, NamedTuple
@@ -62,9 +63,15 @@ def write_proposal(text: str, strength: float, rng: Random) -> str:
 
 
 def _read_shown(match: "re.Match[str]") -> _Shown | None:
+    layers = _read_layers(match[3])
+    return None if layers is None else _Shown(match[1], float(match[2] or 0.0), [dict(layer) for layer in layers])
+
+
+@lru_cache(maxsize=256)
+def _read_layers(text: str) -> tuple[dict[str, Any], ...] | None:
+    """The layers of a file; None where it is none. A prompt shows what the one before it did, and YAML is slow."""
     try:
-        layers = yaml.safe_load(match[3])["layers"]
-        return _Shown(match[1], float(match[2] or 0.0), [_normalize(layer) for layer in layers])
+        return tuple(_normalize(layer) for layer in yaml.safe_load(text)["layers"])
     except (yaml.YAMLError, TypeError, KeyError, ValueError, AttributeError):
         return None
 
