@@ -18,7 +18,7 @@ import yaml
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval._notes import show_note
-from archon_eval.architecture.component_code import digest_component_code
+from archon_eval.architecture.component_code import digest_component_code, digest_function_code
 from archon_eval.architecture.component_types import ModelList, OverflowPolicy, find_version, resolve_component_type
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.reasoning_models import is_reasoning_model
@@ -135,6 +135,13 @@ class ComponentSpec:
         options = resolve_component_type(self.kind, self.kind).options
         return tuple(name for name, option in options.items() if option.names_model)
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The Python functions that its options name."""
+        options = resolve_component_type(self.kind, self.kind).options
+        values = (self.get_option(name) for name, option in options.items() if option.names_function)
+        return tuple(value for value in values if value)
+
     option = RenamedMethod("get_option")
     prompt = RenamedMethod("get_prompt")
 
@@ -180,7 +187,9 @@ class Architecture:
         changed = {kind: version for kind, version in versions.items() if version > 1}
         limits = [[list_raised_limits(spec) for spec in layer] for layer in self.layers]
         raised = {"reply_limits": limits} if any(map(any, limits)) else {}
-        more = [part for part in (digest_component_code(kinds), changed, raised) if part]
+        functions = [path for layer in self.layers for spec in layer for path in spec.functions]
+        called = {"functions": code} if (code := digest_function_code(functions)) else {}
+        more = [part for part in (digest_component_code(kinds), changed, raised, called) if part]
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

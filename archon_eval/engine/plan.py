@@ -57,6 +57,8 @@ class LayerPlan:
     """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
     flops: tuple[float, float] | None = None
     """Floating-point operations; None when a model's size is unknown."""
+    is_drawn: bool = True
+    """Whether its calls are draws, so that other draws may have other replies; scores of a reward model are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Plan:
     @property
     def last_layer(self) -> LayerPlan | None:
         """The last layer that asks a model, which further last draws of an epoch ask again; None where none does."""
-        return next((layer for layer in reversed(self.layers) if layer.calls[1]), None)
+        return next((layer for layer in reversed(self.layers) if layer.calls[1] and layer.is_drawn), None)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ class Plan:
         mapping = asdict(self)
         del mapping["architecture"], mapping["unsized"], mapping["flops"]
         for layer in mapping["layers"]:
-            del layer["beside"], layer["leaves"], layer["windows"], layer["flops"]
+            del layer["beside"], layer["leaves"], layer["windows"], layer["flops"], layer["is_drawn"]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
@@ -122,6 +124,8 @@ class _BuiltLayer(NamedTuple):
     """Whether a model is still a placeholder."""
     raises_limits: bool
     notes: tuple[str, ...]
+    unpriced: tuple[str, ...]
+    """Sources of scores whose price is unknown."""
 
 
 class PlanMemo:
@@ -160,6 +164,7 @@ class PlanMemo:
                 has_places=any(PLACEHOLDER.fullmatch(model) for model in models),
                 raises_limits=any(map(list_raised_limits, layer)),
                 notes=collect_layer_notes(number, components),
+                unpriced=tuple(each.scorer.name for each in components if each.scorer and each.scorer.dollars is None),
             )
         return self._layers[key]
 
@@ -215,7 +220,14 @@ def plan(
         usage=sum_usage([layer.usage for layer in layers]),
         dollars=sum_known([layer.dollars for layer in layers]),
         prices=table.version,
-        unpriced=tuple(model for model in all_models if not memo.known[model][0]),
+        unpriced=tuple(
+            dict.fromkeys(
+                (
+                    *(model for model in all_models if not memo.known[model][0]),
+                    *(name for each in built for name in each.unpriced),
+                )
+            )
+        ),
         notes=(
             *(collect_placeholder_notes(architecture, lists) if has_places else ()),
             *(describe_raised_limits(filled) if any(each.raises_limits for each in built) else ()),
@@ -289,14 +301,33 @@ def _plan_layer(
         candidates=after.candidates,
         finished=max(after.candidates_at, after.values_at),
         usage=sum_usage([(sum_models(least), sum_models(most)) for least, most in tokens]),
-        dollars=sum_known([compute_by_model(*each, prices.compute_cost) for each in usage]),
+        dollars=sum_known(
+            [
+                compute_by_model(*each, prices.compute_cost)
+                if component.scorer is None
+                else _price_scores(component, span)
+                for component, span, each in zip(components, calls, usage, strict=True)
+            ]
+        ),
         windows=tuple(
             check for component in components for check in check_windows(number, component, flow, assumed, prices)
         ),
         beside=components[0].beside,
         leaves=components[0].leaves,
-        flops=sum_known([compute_by_model(*each, prices.compute_flops) for each in usage]),
+        flops=sum_known(
+            [
+                compute_by_model(*each, prices.compute_flops) if component.scorer is None else None
+                for component, each in zip(components, usage, strict=True)
+            ]
+        ),
+        is_drawn=any(component.scorer is None for component in components),
     )
+
+
+def _price_scores(component: Component, scores: CountRange) -> tuple[float, float] | None:
+    """Dollars of so many scores; None where the price of one is unknown."""
+    price = component.scorer.dollars if component.scorer else None
+    return None if price is None else (price * scores[0], price * scores[1])
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

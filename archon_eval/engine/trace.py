@@ -59,6 +59,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
     ),
     "vote": EventType("how many candidates agreed", True),
+    "order_bias": EventType("how often the choice between two candidates changed with their order"),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(

@@ -9,7 +9,7 @@ import pytest
 
 from archon_eval.architecture import prompts
 from archon_eval.architecture.spec import PROMPTS_VERSION
-from archon_eval.components import critic, fuser, parsing, prompt_parts, ranker, unit_tests, verifier
+from archon_eval.components import critic, fuser, pairwise, parsing, prompt_parts, ranker, reward, unit_tests, verifier
 from archon_eval.engine.call_context import REASK_PROMPT
 from archon_eval.sandbox import extraction
 
@@ -26,9 +26,11 @@ PINNED_CODE = {
     "math_spelling": "dea86031b278",
     "math_units": "0380bf918ccb",
     "missing_parts": "86648a6ab92f",
+    "preference": "9b6c0d1cc8d4",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
+    "score": "0d877b1683a2",
     "structured": "7f098b1de69e",
     "test_results": "eb3c10da0a10",
     "unit_tests": "75d718a64040",
@@ -73,6 +75,13 @@ def test_prompts_are_those_of_the_stated_version() -> None:
     )
     assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "1d01e7d5faf4"), (
         "raise PROMPTS_VERSION and pin the new hash"
+    )
+
+
+def test_prompts_of_components_beyond_the_papers_are_pinned_too() -> None:
+    texts = (reward.SCORE_PROMPT, reward.INPUT_PROMPT, pairwise.COMPARE_PROMPT, pairwise.INPUT_PROMPT)
+    assert digest("\0".join(texts)) == "e37d293553b2", (
+        "raise the `version` of the component's kind and pin the new hash"
     )
 
 
