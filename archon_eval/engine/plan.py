@@ -29,6 +29,7 @@ from archon_eval.engine.returned_values import check_counts
 from archon_eval.engine.windows import WindowCheck, check_windows
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
+from archon_eval.models.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,8 @@ class _BuiltLayer(NamedTuple):
     """Whether a model is still a placeholder."""
     raises_limits: bool
     notes: tuple[str, ...]
-    unpriced: tuple[str, ...]
-    """Sources of scores whose price is unknown."""
+    scorers: tuple[Scorer, ...]
+    """Sources of scores in models' places."""
 
 
 class PlanMemo:
@@ -164,7 +165,7 @@ class PlanMemo:
                 has_places=any(PLACEHOLDER.fullmatch(model) for model in models),
                 raises_limits=any(map(list_raised_limits, layer)),
                 notes=collect_layer_notes(number, components),
-                unpriced=tuple(each.scorer.name for each in components if each.scorer and each.scorer.dollars is None),
+                scorers=tuple(component.scorer for component in components if component.scorer is not None),
             )
         return self._layers[key]
 
@@ -210,6 +211,7 @@ def plan(
     for model in all_models:
         if model not in memo.known:
             memo.known[model] = table.get_price(model) is not None, table.get_active_parameters(model) is not None
+    scorers = [scorer for each in built for scorer in each.scorers]
     has_places = bool(lists) or any(each.has_places for each in built)
     return Plan(
         architecture=filled,
@@ -224,7 +226,7 @@ def plan(
             dict.fromkeys(
                 (
                     *(model for model in all_models if not memo.known[model][0]),
-                    *(name for each in built for name in each.unpriced),
+                    *(scorer.name for scorer in scorers if scorer.dollars is None),
                 )
             )
         ),
@@ -235,7 +237,10 @@ def plan(
             *describe_end(layers[-1]),
         ),
         flops=sum_known([layer.flops for layer in layers]),
-        unsized=tuple(model for model in all_models if not memo.known[model][1]),
+        unsized=(
+            *(model for model in all_models if not memo.known[model][1]),
+            *dict.fromkeys(scorer.name for scorer in scorers),
+        ),
     )
 
 
