@@ -8,13 +8,15 @@ Every component is a class with a `kind: ComponentType`. An architecture names i
 the same way, when they are first needed.
 """
 
+import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from archon_eval.architecture.option_values import FrozenMapping
 from archon_eval.architecture.user_code import check_user_code
@@ -39,6 +41,8 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
     "diversifier": "archon_eval.components.diversifier:Diversifier",
     "programmer": "archon_eval.components.programmer:Programmer",
     "model_ranker": "archon_eval.components.model_ranker:ModelRanker",
+    "reward": "archon_eval.components.reward:Reward",
+    "pairwise": "archon_eval.components.pairwise:Pairwise",
 }
 """Import paths of the seven kinds of the papers and of those beyond them, by the name that an architecture uses."""
 ENTRY_POINT_GROUP = "archon_eval.components"
@@ -174,6 +178,39 @@ def map_named_models(value: Any, change: Callable[[str], str]) -> Any:
     return value if value is None else tuple(map_named_models(item, change) for item in value)
 
 
+def text_option(legal: str, pattern: str = r".*\S.*") -> ComponentOption:
+    """A text that matches a pattern as a whole, or null (the default); `legal` says so in words."""
+
+    def is_valid(value: Any) -> bool:
+        return value is None or (isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+
+    return ComponentOption(None, f"{legal} or null", is_valid)
+
+
+def number_option(default: float | None, least: float = -math.inf) -> ComponentOption:
+    """A finite number of at least `least`; a default of None makes it optional."""
+    legal = "a number" if least == -math.inf else f"a number of at least {least:g}"
+
+    def is_valid(value: Any) -> bool:
+        if value is None:
+            return default is None
+        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+
+    return ComponentOption(default, legal + (" or null" if default is None else ""), is_valid)
+
+
+def function_option() -> ComponentOption:
+    """A Python function that the component calls, `module:function`; none by default."""
+    option = text_option("a function as module:function", r"[^\s:]+:[^\s:]+")
+    return replace(option, read_code=_read_function_source)
+
+
+def _read_function_source(path: str) -> str:
+    from archon_eval.architecture.component_code import get_source  # it needs the types of this module
+
+    return "" if path.partition(".")[0] == "archon_eval" else get_source(load_function(path, path))
+
+
 @dataclass(frozen=True, slots=True)
 class PromptFields:
     """The fields a prompt must use, and those it may."""
@@ -270,6 +307,24 @@ def load_component_class(name: str, where: str) -> Any:
     if problem := find_class_problem(component):
         raise ArchitectureError(f"{where}: {name!r} {problem}")
     return component
+
+
+def load_function(path: str, where: str) -> Callable[..., Any]:
+    """The function behind `module:function`.
+
+    Raises:
+        ArchitectureError: it cannot be imported, or cannot be called; begins with `where`.
+    """
+    check_user_code(path, where)
+    try:
+        function = _import_attribute(path)
+    except Exception as exc:  # whatever the function's own module does wrong when it is imported
+        hint = " (is it installed, or its folder on PYTHONPATH?)" if isinstance(exc, ModuleNotFoundError) else ""
+        problem = f"{type(exc).__name__}: {exc}{hint}"
+        raise ArchitectureError(f"{where}: cannot import function {path!r}: {problem}") from exc
+    if not callable(function):
+        raise ArchitectureError(f"{where}: {path!r} is no function, but {type(function).__name__}")
+    return cast(Callable[..., Any], function)
 
 
 def _import_attribute(path: str) -> Any:

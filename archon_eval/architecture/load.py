@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from archon_eval._notes import show_note
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolve_component_type
 from archon_eval.architecture.option_values import describe_value
 from archon_eval.architecture.parse import parse_architecture
 from archon_eval.architecture.spec import Architecture
@@ -55,18 +56,25 @@ def load_architecture(
     return loaded.with_models(models, fusers=fusers, judges=judges) if models or fusers or judges else loaded
 
 
-def list_named_kinds(source: ArchitectureSource) -> set[str]:
-    """The kinds that a file, a preset, a mapping or an Architecture names; imports none of them.
+def list_named_code(source: ArchitectureSource) -> set[str]:
+    """The components, functions, solvers and agents that are not this package's and that a file, a preset, a mapping or
+    an Architecture names; imports none of them.
 
     Raises:
         ArchitectureError: unreadable.
     """
     if isinstance(source, Architecture):
-        return {spec.kind for layer in source.layers for spec in layer}
+        source = source.to_mapping()
     data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
     layers = data.get("layers")
     named = [layer for layer in layers if isinstance(layer, Mapping)] if isinstance(layers, list | tuple) else []
-    return {str(kind) for layer in named for kind in layer}
+    own = {str(kind) for layer in named for kind in layer} - BUILT_IN_COMPONENTS.keys()
+    for kind, value in (pair for layer in named for pair in layer.items() if str(pair[0]) not in own):
+        options = resolve_component_type(str(kind), str(kind)).options
+        entries = [entry for entry in (value if isinstance(value, list | tuple) else [value]) if entry]
+        for entry in (entry for entry in entries if isinstance(entry, Mapping)):
+            own |= {str(entry[name]) for name, option in options.items() if option.read_code and entry.get(name)}
+    return {name for name in own if name.partition(".")[0] != "archon_eval"}
 
 
 def list_presets() -> list[str]:

@@ -144,6 +144,12 @@ class ComponentSpec:
         options = resolve_component_type(self.kind, self.kind).options
         return tuple(name for name, option in options.items() if option.names_model)
 
+    @property
+    def named_code(self) -> tuple[str, ...]:
+        """The functions, solvers and agents that its options name."""
+        options = resolve_component_type(self.kind, self.kind).options
+        return tuple(value for name, value in self.options if value and options[name].read_code)
+
     option = RenamedMethod("get_option")
     prompt = RenamedMethod("get_prompt")
 

@@ -14,7 +14,7 @@ import anyio
 from archon_eval._deprecated import RenamedMethod
 from archon_eval.architecture.component_types import describe_component
 from archon_eval.architecture.prompts import render
-from archon_eval.architecture.spec import ComponentSpec, GenerationSettings, choose_settings
+from archon_eval.architecture.spec import NO_SETTINGS, ComponentSpec, GenerationSettings, choose_settings
 from archon_eval.architecture.system_prompts import add_system_message
 from archon_eval.components.prompt_parts import format_candidates
 from archon_eval.components.solver_sandboxes import CandidateSandboxes
@@ -33,6 +33,7 @@ from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelErr
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.context_window import is_overflow
 from archon_eval.models.draw import LAST_DRAW_STRIDE, number_last_draw
+from archon_eval.models.scorer import Scorer
 from archon_eval.types import Candidate, Conversation, Message, State, ToolOffer
 
 T = TypeVar("T")
@@ -244,15 +245,15 @@ class EngineCallContext:
         about: str,
         tools: ToolOffer | None = None,
         step: "_SolverStep | None" = None,
+        scorer: Scorer | None = None,
     ) -> tuple[Reply | None, str]:
         """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
-        model, spec, epoch = self._choose_model(model), self._spec, self._recorder.find_epoch(self._layer)
-        settings = step.settings if step else choose_settings(spec, model)
-        if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
-            settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
-        if self._system:
-            messages = add_system_message(messages, self._system)
-        call = Call(model, messages, settings, draw=step.draw if step else draw, epoch=epoch, tools=tools)
+        spec = self._spec
+        if scorer is not None:  # not drawn: the same score in every epoch
+            call = Call(scorer.name, messages, NO_SETTINGS, scorer=scorer)
+        else:
+            call = self._build_call(self._choose_model(model), messages, draw=draw, tools=tools, step=step)
+        model = call.model
         try:
             reply = await self._caller(call)
         except ModelError as exc:
@@ -273,6 +274,17 @@ class EngineCallContext:
             raise
         self._record_step(call, purpose, about=about, reply=reply, nested=step is not None)
         return reply, self._record_reply_problems(reply, f"{purpose} by {model}", about)
+
+    def _build_call(
+        self, model: str, messages: Conversation, *, draw: int, tools: ToolOffer | None, step: "_SolverStep | None"
+    ) -> Call:
+        epoch = self._recorder.find_epoch(self._layer)
+        settings = step.settings if step else choose_settings(self._spec, model)
+        if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
+            settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
+        if self._system:
+            messages = add_system_message(messages, self._system)
+        return Call(model, messages, settings, draw=step.draw if step else draw, epoch=epoch, tools=tools)
 
     def _choose_model(self, model: str | None) -> str:
         chosen = self._spec.model if model is None else model
@@ -342,13 +354,17 @@ class EngineCallContext:
         draw: int = 0,
         about: str = "",
         outcomes: int = 1,
+        scorer: Scorer | None = None,
     ) -> T | None:
         """A parsed reply; after the last re-ask the fallback is recorded and what could be read is returned."""
         prompt, partial, problem = messages, None, "the call failed"
-        for attempt in range(self._spec.max_parse_retries + 1):
+        retries = self._spec.max_parse_retries if scorer is None else 0
+        if scorer is not None:
+            model = scorer.name
+        for attempt in range(retries + 1):
             label = purpose if attempt == 0 else f"{purpose} (asked again)"
             attempt_draw = _number_attempt(draw, attempt)
-            reply, _ = await self._call(label, prompt, model=model, draw=attempt_draw, about=about)
+            reply, _ = await self._call(label, prompt, model=model, draw=attempt_draw, about=about, scorer=scorer)
             if reply is None:
                 break
             try:
@@ -359,7 +375,7 @@ class EngineCallContext:
             else:
                 self._add_parsed_outcome(model, "", outcomes, about=about)
                 return value
-            if attempt < self._spec.max_parse_retries:
+            if attempt < retries:
                 self._add_note("reask", f"{purpose}: {problem}", about)
                 shown = reply.text[:MAX_QUOTED_CHARS].strip() or "(no text)"
                 prompt = (*messages, Message("assistant", shown), Message("user", request))

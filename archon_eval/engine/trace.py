@@ -73,6 +73,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "agreed": EventType("the agents of a debate agreed, so that this round was left out"),
     "decided": EventType("how a moderator ended a debate"),
     "program_output": EventType("a component's own program ran and printed its answer", True),
+    "order_bias": EventType("how often the choice between two candidates changed with their order"),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(

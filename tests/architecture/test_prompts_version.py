@@ -17,11 +17,13 @@ from archon_eval.components import (
     guided_generator,
     model_ranker,
     moderated_debate,
+    pairwise,
     parsing,
     programmer,
     prompt_parts,
     ranker,
     refine,
+    reward,
     unit_tests,
     verifier,
 )
@@ -45,9 +47,11 @@ PINNED_CODE = {
     "missing_parts": "86648a6ab92f",
     "model_names": "ec22c665dea9",
     "moderation": "0a3334c8fcff",
+    "preference": "9b6c0d1cc8d4",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
+    "score": "0d877b1683a2",
     "structured": "7f098b1de69e",
     "test_results": "eb3c10da0a10",
     "unit_tests": "75d718a64040",
@@ -101,6 +105,13 @@ def test_prompts_of_the_systems_are_those_of_the_stated_version() -> None:
     assert len(texts) == 15
     assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "1933724bdac2"), (
         "raise PROMPTS_VERSION and pin the new hash"
+    )
+
+
+def test_prompts_of_components_beyond_the_papers_are_pinned_too() -> None:
+    texts = (reward.SCORE_PROMPT, reward.INPUT_PROMPT, pairwise.COMPARE_PROMPT, pairwise.INPUT_PROMPT)
+    assert digest("\0".join(texts)) == "e37d293553b2", (
+        "raise the `version` of the component's kind and pin the new hash"
     )
 
 
