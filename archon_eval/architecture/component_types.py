@@ -30,12 +30,19 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
     "unit_test_generator": "archon_eval.components.unit_tests:UnitTestGenerator",
     "unit_test_evaluator": "archon_eval.components.unit_tests:UnitTestEvaluator",
     "vote": "archon_eval.components.vote:Vote",
+    "accept_agreement": "archon_eval.components.accept_agreement:AcceptAgreement",
+    "accept_function": "archon_eval.components.accept_function:AcceptFunction",
+    "accept_judge": "archon_eval.components.accept_judge:AcceptJudge",
+    "accept_tests": "archon_eval.components.accept_tests:AcceptTests",
+    "accept_verifier": "archon_eval.components.accept_verifier:AcceptVerifier",
+    "router": "archon_eval.components.router:Router",
 }
-"""Import paths of the seven kinds of the papers and of `vote`, by the name that an architecture uses."""
+"""Import paths of the seven kinds of the papers, of `vote`, and of what cascades have, by the name that an architecture
+uses. `accept_NAME` is the rule that a stage writes as `accept: {NAME: ...}`."""
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
-ComponentPlace = Literal["first", "later"]
+ComponentPlace = Literal["first", "later", "rule", "router"]
 ModelList = Literal["models", "fusers", "judges"]
 """The lists of models that a user may name."""
 OverflowPolicy = Literal["fail", "truncate", "drop_longest"]
@@ -54,6 +61,8 @@ class ComponentOption:
     """Whether `archon show` lists it also where it has its default."""
     names_model: bool = False
     """Whether its value is a model that the component calls besides `model`."""
+    names_function: bool = False
+    """Whether its value is a function (`module:function`), whose code is part of the fingerprint."""
 
 
 def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
@@ -96,6 +105,26 @@ def model_option() -> ComponentOption:
     return ComponentOption(None, "an Inspect model name or null", is_valid, names_model=True)
 
 
+def number_option(low: float, high: float, *, default: float | None = None) -> ComponentOption:
+    """A number from `low` to `high`, or null."""
+
+    def is_valid(value: Any) -> bool:
+        if value is None:
+            return True
+        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+    return ComponentOption(default, f"a number from {low:g} to {high:g}, or null", is_valid, always_shown=True)
+
+
+def function_option() -> ComponentOption:
+    """A function of the user's own, `module:function`, whose code is part of the fingerprint."""
+
+    def is_valid(value: Any) -> bool:
+        return isinstance(value, str) and all(value.partition(":")[::2])
+
+    return ComponentOption("", "a function, written module:function", is_valid, always_shown=True, names_function=True)
+
+
 @dataclass(frozen=True, slots=True)
 class PromptFields:
     """The fields a prompt must use, and those it may."""
@@ -114,7 +143,8 @@ class ComponentType:
 
     name: str
     place: ComponentPlace = "later"
-    """`first`: only in the first layer; `later`: anywhere but there."""
+    """`first`: only in the first layer; `later`: anywhere but there; `rule`: decides, behind a cascade's stage, if its
+    answer stands; `router`: chooses the stage that is asked first."""
     alone: bool = True
     """Whether it must be the only component of its layer."""
     options: Mapping[str, ComponentOption] = field(default_factory=dict)

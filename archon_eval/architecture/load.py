@@ -18,8 +18,10 @@ import yaml
 
 from archon_eval._notes import show_note
 from archon_eval.architecture.option_values import describe_value
-from archon_eval.architecture.parse import parse_architecture
+from archon_eval.architecture.parse import list_layer_kinds, parse_architecture
+from archon_eval.architecture.parse_cascade import list_named_functions, list_stage_sources
 from archon_eval.architecture.spec import Architecture
+from archon_eval.architecture.stages import ROUTER
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
 
 FILE_SUFFIXES = (".yaml", ".yml", ".json")
@@ -33,6 +35,7 @@ def load_architecture(
     *,
     fusers: Sequence[str] = (),
     judges: Sequence[str] = (),
+    is_stage: bool = False,
 ) -> Architecture:
     """An Architecture from a file, a preset's name, a mapping or an Architecture.
 
@@ -41,6 +44,7 @@ def load_architecture(
             separator (`./single`); or a mapping. A preset's name means the preset also where a file is called so.
         models, fusers, judges: fill the placeholders `$1`, `$2..8`, `$all`, strongest first, as in
             `Architecture.with_models`; without any of them the placeholders stay.
+        is_stage: whether it is to be a stage of a cascade, and so cannot be a cascade itself.
 
     Raises:
         ArchitectureError: unreadable, malformed, or against a rule of construction; says where and what is legal.
@@ -48,25 +52,32 @@ def load_architecture(
     if isinstance(source, Architecture):
         loaded = source
     elif isinstance(source, Mapping):
-        loaded = parse_architecture(source, str(source.get("name", "unnamed")))
+        loaded = parse_architecture(source, str(source.get("name", "unnamed")), is_stage=is_stage)
     else:
         text, where = _load_text(source)
-        loaded = parse_architecture(parse_text(text, where), Path(where).stem, where, text)
+        folder = Path(where).parent
+        loaded = parse_architecture(
+            parse_text(text, where), Path(where).stem, where, text, folder=folder, is_stage=is_stage
+        )
     return loaded.with_models(models, fusers=fusers, judges=judges) if models or fusers or judges else loaded
 
 
 def list_named_kinds(source: ArchitectureSource) -> set[str]:
-    """The kinds that a file, a preset, a mapping or an Architecture names; imports none of them.
+    """The kinds and functions that a file, a preset, a mapping or an Architecture names; imports none of them.
 
     Raises:
         ArchitectureError: unreadable.
     """
     if isinstance(source, Architecture):
-        return {spec.kind for layer in source.layers for spec in layer}
+        specs = [spec for layer in source.layers for spec in layer]
+        return {spec.kind for spec in specs} | {path for spec in specs for path in spec.functions}
     data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
-    layers = data.get("layers")
-    named = [layer for layer in layers if isinstance(layer, Mapping)] if isinstance(layers, list | tuple) else []
-    return {str(kind) for layer in named for kind in layer}
+    named = list_layer_kinds(data) | list_named_functions(data)
+    if isinstance(data.get("router"), Mapping):
+        named.add(ROUTER)
+    for stage in list_stage_sources(data, Path() if isinstance(source, Mapping) else Path(source).parent):
+        named |= list_layer_kinds(parse_text(*_load_text(stage)))  # a stage is no cascade itself
+    return named
 
 
 def list_presets() -> list[str]:

@@ -65,16 +65,7 @@ class Vote(ListComponent):
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs, ctx)
         else:
-            answers, problem = await group_answers(
-                [
-                    find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
-                    for candidate in state.candidates
-                ]
-            )
-            ballots = [
-                answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
-                for candidate, answer in zip(state.candidates, answers, strict=True)
-            ]
+            ballots, problem = await collect_ballots(state.candidates)
             if problem:
                 ctx.record_event("fallback", problem)
         groups: dict[Hashable, list[Candidate]] = {}
@@ -108,6 +99,22 @@ class Vote(ListComponent):
     def count_survivors(self, candidates: CountRange) -> CountRange:
         top_k = self.spec.get_option("top_k")
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)
+
+
+async def collect_ballots(candidates: Sequence[Candidate]) -> tuple[list[Hashable], str]:
+    """What each candidate votes for, equal for equal final answers, and None for one that does not vote; and what could
+    not be compared, or ""."""
+    answers, problem = await group_answers(
+        [
+            find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
+            for candidate in candidates
+        ]
+    )
+    ballots: list[Hashable] = [
+        answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
+        for candidate, answer in zip(candidates, answers, strict=True)
+    ]
+    return ballots, problem
 
 
 def _find_proposed_calls(turn: Message) -> Hashable:

@@ -16,6 +16,7 @@ from archon_eval.engine.trace import (
     NO_PROBLEMS,
     UNREAD,
     LayerResult,
+    StageResult,
     Trace,
     TraceEvent,
     TraceOutcome,
@@ -59,6 +60,11 @@ class TraceRecorder:
     """Which draw of the last layer it is, from 0."""
     last_layer: int = 0
     """The layer, from 1, from which on further last draws are draws of their own; needed where `last_draw` is not 0."""
+    stages: list[StageResult] = field(default_factory=list)
+    earlier: dict[Call, Reply] = field(default_factory=dict)
+    """Replies to calls of a cascade's earlier stages: an equal call of a later one is the same draw and not sent."""
+    sent: dict[Call, Reply] | None = None
+    """Gets those of the stage under way; None where no stage can follow."""
 
     def find_epoch(self, layer: int) -> int:
         """The epoch of a layer's calls."""
@@ -71,6 +77,7 @@ class TraceRecorder:
             steps=tuple(sorted(self.steps, key=lambda step: step.layer)),
             notes=tuple(sorted(self.notes, key=lambda note: note.layer)),
             outcomes=tuple(sorted(self.outcomes, key=lambda outcome: (outcome.layer, outcome.component))),
+            stages=tuple(self.stages),
         )
 
 
@@ -173,6 +180,9 @@ class EngineCallContext:
         if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
             settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
         call = Call(model, messages, settings, draw=draw, epoch=epoch, tools=tools)
+        if (earlier := self._recorder.earlier.get(call)) is not None:
+            self._record_step(call, purpose, about=about, reply=earlier, shared=True)
+            return earlier, self._record_reply_problems(earlier, f"{purpose} by {model}", about)
         try:
             reply = await self._caller(call)
         except ModelError as exc:
@@ -190,6 +200,8 @@ class EngineCallContext:
             self._add_note("cancelled", f"{purpose} by {model}", about)
             raise
         self._record_step(call, purpose, about=about, reply=reply)
+        if self._recorder.sent is not None:
+            self._recorder.sent.setdefault(call, reply)
         return reply, self._record_reply_problems(reply, f"{purpose} by {model}", about)
 
     def _choose_model(self, model: str | None) -> str:
@@ -203,7 +215,14 @@ class EngineCallContext:
         return chosen
 
     def _record_step(
-        self, call: Call, purpose: str, *, about: str, reply: Reply | None = None, problem: str = ""
+        self,
+        call: Call,
+        purpose: str,
+        *,
+        about: str,
+        reply: Reply | None = None,
+        problem: str = "",
+        shared: bool = False,
     ) -> None:
         self._recorder.steps.append(
             TraceStep(
@@ -217,6 +236,7 @@ class EngineCallContext:
                 messages=call.messages,
                 reply=reply,
                 problem=problem,
+                shared=shared,
             )
         )
 

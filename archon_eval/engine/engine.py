@@ -29,6 +29,7 @@ from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
 from archon_eval.engine.plan import plan
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
+from archon_eval.engine.stages import check_rules, run_stages
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ArchonError, ContextOverflowError, ModelError
 from archon_eval.models.call import Caller, PerQuestionCaller
@@ -68,6 +69,7 @@ class Engine:
         self._last_layer: int | None = None
         self._window = JobWindow()
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
+        check_rules(architecture, self._layers)
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
                 raise ArchitectureError(
@@ -117,16 +119,15 @@ class Engine:
             self._observer,
             State(conversation, tools=tools),
             recorder=recorder,
+            architecture=self.architecture,
             layers=self._layers,
             window=self._window,
             stop=self._stop,
         )
-        flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
-        flows[0].put(State(conversation))
         try:
-            async with anyio.create_task_group() as group:
-                for number, layer in enumerate(self._layers, 1):
-                    group.start_soon(partial(run.run_layer, number, layer, flows[number - 1], outflow=flows[number]))
+            candidates = await run_stages(
+                self.architecture, self._layers, State(conversation), run_layer=run.run_layer, recorder=recorder
+            )
         except BaseExceptionGroup as errors:
             error = select_error(errors)
             if isinstance(error, ContextOverflowError):
@@ -135,7 +136,6 @@ class Engine:
         finally:
             trail = recorder.build_trace()
             self._observer.record_question(trail)
-        candidates = await flows[-1].get_candidates()
         return Answer(candidates[0].text, candidates, trail, seconds=time.monotonic() - started)
 
     def _find_last_layer(self) -> int:
@@ -156,6 +156,7 @@ class _QuestionRun:
         asked: State,
         *,
         recorder: TraceRecorder,
+        architecture: Architecture,
         layers: list[list[Component]],
         window: JobWindow,
         stop: tuple[str, ...],
@@ -166,6 +167,8 @@ class _QuestionRun:
         self._unseen = Counter(list_unseen_parts(asked.conversation))
         self._kinds = [layer[0].spec.kind for layer in layers]
         self._cancellable = any(layer[0].stop_after is not None for layer in layers)
+        self._starts = {span.first for span in architecture.spans}
+        self._router = 1 if architecture.router is not None else None
 
     async def run_layer(
         self, number: int, components: list[Component], inflow: LayerFlow, *, outflow: LayerFlow
@@ -210,7 +213,7 @@ class _QuestionRun:
             try:
                 yield
                 candidates, values = await outflow.get_candidates(), await outflow.get_values()
-                if not candidates:
+                if not candidates and number != self._router:
                     raise self._create_empty_error(number, kind)
                 result = LayerResult(
                     layer=number,
@@ -233,7 +236,7 @@ class _QuestionRun:
     async def _collect(self, number: int, inflow: LayerFlow) -> tuple[tuple[Candidate, ...], Mapping[str, Any]]:
         """What a layer that needs the whole list gets; without a candidate nothing more is paid for."""
         candidates, values = await inflow.get_candidates(), await inflow.get_values()
-        if number > 1 and not candidates:
+        if number not in self._starts and not candidates:
             raise self._create_empty_error(number - 1, self._kinds[number - 2])
         return candidates, values
 

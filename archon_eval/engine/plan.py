@@ -24,6 +24,12 @@ from archon_eval.engine.plan_notes import (
     describe_end,
     describe_raised_limits,
 )
+from archon_eval.engine.plan_stages import (
+    check_stage_rules,
+    describe_stages,
+    find_longest_way,
+    sum_stages,
+)
 from archon_eval.engine.plan_sums import compute_by_model, sum_known, sum_models, sum_usage
 from archon_eval.engine.returned_values import check_counts
 from archon_eval.engine.windows import WindowCheck, check_windows
@@ -57,6 +63,8 @@ class LayerPlan:
     """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
     flops: tuple[float, float] | None = None
     """Floating-point operations; None when a model's size is unknown."""
+    stage: str = ""
+    """The stage of a cascade that it belongs to; empty for the router, and where there are no stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,8 @@ class Plan:
         del mapping["architecture"], mapping["unsized"], mapping["flops"]
         for layer in mapping["layers"]:
             del layer["beside"], layer["leaves"], layer["windows"], layer["flops"]
+            if not layer["stage"]:
+                del layer["stage"]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
@@ -188,19 +198,26 @@ def plan(
     lists = {name: names for name, names in named.items() if names}
     filled = architecture.with_models(models, fusers=fusers, judges=judges) if lists else architecture
     built = [memo.build(number, layer) for number, layer in enumerate(filled.layers, 1)]
-    needed = _find_needed_candidates([each.components for each in built])
-    flow, layers = memo.start, []
-    for number, (each, need) in enumerate(zip(built, needed, strict=True), 1):
-        part = (number, id(each.layer), id(flow), need)
-        if part not in memo.parts:
-            for component in each.components:
-                check_counts(number, component, flow.candidates)
-            after = memo.intern(_merge_flows([component.advance_flow(flow, assumed) for component in each.components]))
-            judged = flow if need is None else replace(flow, candidates=_limit_least(flow.candidates, need))
-            planned = _plan_layer(number, each.components, judged, after=after, assumed=assumed, prices=table)
-            memo.parts[part] = planned, after
-        planned, flow = memo.parts[part]
+    check_stage_rules(filled, [each.components for each in built])
+    layers, sequential = [], 0
+    flow = memo.start
+    if filled.router is not None:
+        [planned], _ = _plan_span(1, built[:1], memo.start, memo=memo, assumed=assumed, prices=table)
         layers.append(planned)
+        sequential = planned.finished
+    for place, span in enumerate(filled.spans):
+        start = flow if place and filled.stages[place - 1].keep else memo.start
+        parts = {"memo": memo, "assumed": assumed, "prices": table}
+        own, flow = _plan_span(span.first, built[span.first - 1 : span.last], start, **parts)
+        ends = [max(flow.candidates_at, flow.values_at)]
+        if span.rule is not None:
+            rule, after = _plan_span(span.rule, built[span.rule - 1 : span.rule], flow, **parts)
+            own += rule
+            ends.append(max(after.candidates_at, after.values_at))
+        taken = max(start.candidates_at, start.values_at)
+        layers += [_place_in_stage(layer, span.stage.name, sequential - taken) for layer in own]
+        sequential += max(ends) - taken
+    totals = sum_stages(filled, layers)
     all_models = dict.fromkeys(model for each in built for model in each.models)
     for model in all_models:
         if model not in memo.known:
@@ -209,22 +226,58 @@ def plan(
     return Plan(
         architecture=filled,
         layers=tuple(layers),
-        calls=sum_ranges([layer.calls for layer in layers]),
+        calls=totals.calls,
         reasks=sum(layer.reasks for layer in layers),
-        sequential=max(flow.candidates_at, flow.values_at),
-        usage=sum_usage([layer.usage for layer in layers]),
-        dollars=sum_known([layer.dollars for layer in layers]),
+        sequential=find_longest_way(filled, layers) if filled.stages else sequential,
+        usage=totals.usage,
+        dollars=totals.dollars,
         prices=table.version,
         unpriced=tuple(model for model in all_models if not memo.known[model][0]),
         notes=(
             *(collect_placeholder_notes(architecture, lists) if has_places else ()),
             *(describe_raised_limits(filled) if any(each.raises_limits for each in built) else ()),
             *(note for each in built for note in each.notes),
+            *(describe_stages(filled, layers) if filled.stages else ()),
             *describe_end(layers[-1]),
         ),
-        flops=sum_known([layer.flops for layer in layers]),
+        flops=totals.flops,
         unsized=tuple(model for model in all_models if not memo.known[model][1]),
     )
+
+
+def _plan_span(
+    first: int,
+    built: Sequence[_BuiltLayer],
+    start: PlanFlow,
+    *,
+    memo: PlanMemo,
+    assumed: TokenAssumptions,
+    prices: PriceTable,
+) -> tuple[list[LayerPlan], PlanFlow]:
+    """Layers that follow one another: the plan of each, and what leaves the last.
+
+    Args:
+        first: the number of the first of them.
+    """
+    needed = _find_needed_candidates([each.components for each in built])
+    flow, layers = start, []
+    for number, (each, need) in enumerate(zip(built, needed, strict=True), first):
+        part = (number, id(each.layer), id(flow), need)
+        if part not in memo.parts:
+            for component in each.components:
+                check_counts(number, component, flow.candidates)
+            after = memo.intern(_merge_flows([component.advance_flow(flow, assumed) for component in each.components]))
+            judged = flow if need is None else replace(flow, candidates=_limit_least(flow.candidates, need))
+            planned = _plan_layer(number, each.components, judged, after=after, assumed=assumed, prices=prices)
+            memo.parts[part] = planned, after
+        planned, flow = memo.parts[part]
+        layers.append(planned)
+    return layers, flow
+
+
+def _place_in_stage(layer: LayerPlan, stage: str, offset: int) -> LayerPlan:
+    """A layer's plan behind the stages before it, which take so many sequential calls."""
+    return replace(layer, stage=stage, finished=layer.finished + offset) if stage else layer
 
 
 def _find_needed_candidates(built: Sequence[list[Component]]) -> list[int | None]:
