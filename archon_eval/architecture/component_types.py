@@ -61,6 +61,8 @@ class ComponentOption:
     """Whether `archon show` lists it also where it has its default."""
     names_model: bool = False
     """Whether its value is a model that the component calls besides `model`."""
+    is_derived: bool = False
+    """Whether it follows from the rest of a file, so that no file has it and no table shows it."""
     names_function: bool = False
     """Whether its value is a function (`module:function`), whose code is part of the fingerprint."""
 

@@ -1,6 +1,6 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
-The grammar: `name`, `description`, `imported_from`, `layers` (or a `cascade`, `parse_cascade.py`); and, for every component at once, generation settings
+The grammar: `name`, `description`, `imported_from`, `layers`, or a `cascade` (`parse_cascade.py`); and, for every component at once, generation settings
 (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with
 one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
 """
@@ -182,7 +182,9 @@ def parse_architecture(
         if "layers" in data:
             problems.found.append((("layers",), f"{where} has `layers` and a `cascade`: leave one out"))
         if is_stage:
-            problems.found.append((("cascade",), f"{where}: an architecture that is a stage cannot be a cascade itself"))
+            problems.found.append(
+                (("cascade",), f"{where}: an architecture that is a stage cannot be a cascade itself")
+            )
         else:
             cascade = parse_cascade(data, where, parser)
             built = list(cascade.layers)

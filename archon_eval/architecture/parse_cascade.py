@@ -6,8 +6,8 @@
         accept: {agreement: 0.8}
       - {name: strong, architecture: single, models: [$1]}
 
-A stage has `layers`, or the name or file of an `architecture`, with `models` for its places. `accept` is one rule by its
-name: a number is its threshold, a model's name its model, a mapping everything about it.
+A stage has `layers`, or the name or file of an `architecture`, with `models` for its places. `accept` is one rule by
+its name: a number is its threshold, a model's name its model, a mapping everything about it.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
 from archon_eval.architecture.option_values import describe_value
 from archon_eval.architecture.routing import parse_rows
-from archon_eval.architecture.spec import PLACEHOLDER, RULE_PREFIX, Architecture, Layer
+from archon_eval.architecture.spec import PLACEHOLDER, RULE_PREFIX, Layer
 from archon_eval.architecture.stages import ROUTER, Stage, list_targets
 from archon_eval.errors import ArchitectureError, did_you_mean
 

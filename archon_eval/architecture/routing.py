@@ -4,8 +4,8 @@
     >>> choose_row([{"when": {"words": {"max": 10}}, "stage": "cheap"}], features)["stage"]
     'cheap'
 
-A row is `{when: {FEATURE: condition, ...}, stage: NAME}`. A condition is a number, true or false, or `{min: ..., max: ...}`
-with both ends included; all conditions of a row must hold.
+A row is `{when: {FEATURE: condition, ...}, stage: NAME}`. A condition is a number, true or false, or a mapping of `min`
+and `max`, both included; all conditions of a row must hold.
 """
 
 import re
@@ -90,7 +90,9 @@ def _parse_condition(condition: Any, where: str) -> dict[str, float]:
     ends = dict(condition) if isinstance(condition, Mapping) else {}
     legal = bool(ends) and set(ends) <= {"min", "max"}
     if not legal or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends.values()):
-        raise ArchitectureError(f"{where} must be a number, true or false, or {{min: ..., max: ...}}, not {condition!r}")
+        raise ArchitectureError(
+            f"{where} must be a number, true or false, or {{min: ..., max: ...}}, not {condition!r}"
+        )
     return {name: float(end) for name, end in ends.items()}
 
 

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from archon_eval.architecture.spec import ComponentSpec, Layer
 
 
-def find_broken_rules(
-    layers: "Sequence[Layer]", *, continues: bool = False, is_rule: bool = False
-) -> list[str]:
+def find_broken_rules(layers: "Sequence[Layer]", *, continues: bool = False, is_rule: bool = False) -> list[str]:
     """Every rule that the layers break, each naming its layer; empty when all hold.
 
     Args:

@@ -20,9 +20,9 @@ from archon_eval._deprecated import RenamedMethod
 from archon_eval._notes import show_note
 from archon_eval.architecture.component_code import digest_component_code
 from archon_eval.architecture.component_types import ModelList, OverflowPolicy, find_version, resolve_component_type
+from archon_eval.architecture.functions import digest_function_code
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.reasoning_models import is_reasoning_model
-from archon_eval.architecture.functions import digest_function_code
 from archon_eval.architecture.rules import find_broken_rules
 from archon_eval.architecture.stages import ROUTER, Stage, StageSpan, find_broken_stage_rules, locate_stages
 from archon_eval.errors import ArchitectureError
@@ -201,8 +201,10 @@ class Architecture:
         raised = {"reply_limits": limits} if any(map(any, limits)) else {}
         functions = digest_function_code(path for layer in self.layers for spec in layer for path in spec.functions)
         more = [part for part in (digest_component_code(kinds), changed, raised, functions) if part]
-        if self.stages:  # of their names and descriptions, the router has what it works with
+        if self.stages:
             more += [[(stage.depth, stage.has_rule, stage.keep) for stage in self.stages], self.measure_only]
+        if self.router is not None:  # its rows name stages, and a model reads what they are good for
+            more.append(dict(self.router.get_option("stages")))
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -318,7 +320,7 @@ class Architecture:
             top["measure_only"] = True
         router = layers[0][ROUTER][0] if self.router is not None else None
         if router is not None:
-            top["router"] = {key: value for key, value in _to_option_mapping(router).items() if key != "stages"}
+            top["router"] = _to_option_mapping(router)
         top["cascade"] = [_dump_stage(span, layers) for span in self.spans]
         return top
 
@@ -429,13 +431,19 @@ def _dump_stage(span: StageSpan, layers: Sequence[Mapping[str, Any]]) -> dict[st
     return {**plain, "keep": True} if stage.keep else plain
 
 
+def _list_derived(kind: str) -> list[str]:
+    return [name for name, option in resolve_component_type(kind, kind).options.items() if option.is_derived]
+
+
 def _to_option_mapping(dumped: str | dict[str, Any]) -> dict[str, Any]:
     return {"model": dumped} if isinstance(dumped, str) else dumped
 
 
 def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     plain = ComponentSpec(spec.kind)
-    extra: dict[str, Any] = {k: thaw_value(v) for k, v in spec.options if v != plain.get_option(k)}
+    extra: dict[str, Any] = {
+        k: thaw_value(v) for k, v in spec.options if v != plain.get_option(k) and k not in _list_derived(spec.kind)
+    }
     for name in SETTING_NAMES:
         value = getattr(spec.settings, name)
         if value != getattr(plain.settings, name) or name in spec.explicit:

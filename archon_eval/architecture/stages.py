@@ -105,7 +105,9 @@ def _check_names(stages: Sequence[Stage]) -> list[str]:
         for name in names
         if not STAGE_NAME.fullmatch(name)
     ]
-    return problems + [f"{names.count(name)} stages are called {name!r}" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return problems + [
+        f"{names.count(name)} stages are called {name!r}" for name in dict.fromkeys(names) if names.count(name) > 1
+    ]
 
 
 def _check_rule(where: str, rule: "Layer", own: "Sequence[Layer]") -> list[str]:
@@ -127,7 +129,9 @@ def _check_router(router: "object", stages: Sequence[Stage]) -> list[str]:
         if name in targets:
             continue
         if name in [stage.name for stage in stages]:
-            problems.append(f"router: stage {name!r} goes on from another stage's candidates, so it cannot be the first")
+            problems.append(
+                f"router: stage {name!r} goes on from another stage's candidates, so it cannot be the first"
+            )
         else:
             problems.append(f"router: there is no stage {name!r}{did_you_mean(name, targets)}")
     return problems

@@ -133,7 +133,7 @@ def _format_settings(spec: ComponentSpec) -> str:
     """The options that matter, and every setting that differs from the defaults, as written in a file."""
     plain = ComponentSpec(spec.kind)
     options = resolve_component_type(spec.kind, "").options
-    values = {name: spec.get_option(name) for name in options}
+    values = {name: spec.get_option(name) for name in options if not options[name].is_derived}
     shown = {
         name: value
         for name, value in values.items()

@@ -1,4 +1,4 @@
-"""`accept: {judge: {model: $1, threshold: 8}}`: a stage's answer stands where a model rates it so high, from 1 to 10."""
+"""`accept: {judge: {model: $1, threshold: 8}}`: a stage's answer stands where a model rates it at least 8 of 10."""
 
 from collections.abc import Mapping
 
@@ -46,9 +46,7 @@ class AcceptJudge(AnswerRule):
 
     async def measure(self, state: State, ctx: CallContext) -> float | None:
         answer = state.candidates[0]
-        prompt = render(
-            self.spec.get_prompt("rate", RATE_PROMPT), instruction=state.instruction, candidate=answer.text
-        )
+        prompt = render(self.spec.get_prompt("rate", RATE_PROMPT), instruction=state.instruction, candidate=answer.text)
         return await ctx.generate_parsed(
             "rating", make_user_prompt(prompt), parse_rating, fallback=self.fallback, about=answer.id
         )

@@ -1,7 +1,7 @@
 """The rules by which a cascade's stage lets its answer stand: each measures something, and a threshold decides.
 
     class AcceptLength(AcceptRule):
-        kind = ComponentType("accept_length", place="rule", needs_model=False, options={"threshold": number_option(0, 9)})
+        kind = ComponentType("accept_length", place="rule", needs_model=False)
         async def measure(self, state, ctx):
             return float(len(state.candidates[0].text))
 

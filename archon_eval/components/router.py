@@ -63,7 +63,7 @@ class Router(ContextComponent):
             "rows": ComponentOption((), "rows of features", lambda value: isinstance(value, list | tuple)),
             "default": ComponentOption("", "a stage's name", lambda value: isinstance(value, str)),
             "only": bool_option(False),
-            "stages": ComponentOption({}, "stages by name", lambda value: isinstance(value, Mapping)),
+            "stages": ComponentOption({}, "stages by name", lambda value: isinstance(value, Mapping), is_derived=True),
         },
         prompts={"route": define_prompt("instruction stages")},
         reads_critiques=False,
@@ -95,7 +95,8 @@ class Router(ContextComponent):
         if not self.spec.model:
             return Route(default, "no row holds")
         listed = "\n".join(
-            f'<stage name="{name}">{" ".join(about.split()) or "no description"}</stage>' for name, about in stages.items()
+            f'<stage name="{name}">{" ".join(about.split()) or "no description"}</stage>'
+            for name, about in stages.items()
         )
         prompt = render(
             self.spec.get_prompt("route", ROUTE_PROMPT), instruction=State(conversation).instruction, stages=listed
@@ -103,7 +104,9 @@ class Router(ContextComponent):
         chosen = await ctx.generate_parsed(
             "route", make_user_prompt(prompt), lambda reply: parse_stage(reply, [*stages]), fallback=self.fallback
         )
-        return Route(default, "no choice could be read") if chosen is None else Route(chosen, f"{self.spec.model} chose")
+        return (
+            Route(default, "no choice could be read") if chosen is None else Route(chosen, f"{self.spec.model} chose")
+        )
 
     def count_calls(self, candidates: CountRange) -> CountRange:
         asks = int(bool(self.spec.model))

@@ -9,8 +9,10 @@ from archon_eval.engine.plan import LayerPlan, Plan, format_range
 
 
 def render_mermaid(planned: Plan) -> str:
-    """A box per layer, candidates on the arrows; what a layer leaves beside them (tests) is dotted. A cascade has a frame
-    per stage and a rhombus per rule."""
+    """A box per layer, candidates on the arrows; what a layer leaves beside them (tests) is dotted.
+
+    A cascade has a frame per stage and a rhombus per rule.
+    """
     lines = ["flowchart TD", '  Q(["question"])']
     if not planned.architecture.stages:
         drawn, end = _draw_layers(planned.layers, "Q")

@@ -26,6 +26,7 @@ from archon_eval.engine.plan_notes import (
 )
 from archon_eval.engine.plan_stages import (
     check_stage_rules,
+    choose_shown_flow,
     describe_stages,
     find_longest_way,
     sum_stages,
@@ -203,7 +204,7 @@ def plan(
     flow = memo.start
     if filled.router is not None:
         [planned], _ = _plan_span(1, built[:1], memo.start, memo=memo, assumed=assumed, prices=table)
-        layers.append(planned)
+        layers.append(replace(planned, candidates=(0, 0)))
         sequential = planned.finished
     for place, span in enumerate(filled.spans):
         start = flow if place and filled.stages[place - 1].keep else memo.start
@@ -211,7 +212,10 @@ def plan(
         own, flow = _plan_span(span.first, built[span.first - 1 : span.last], start, **parts)
         ends = [max(flow.candidates_at, flow.values_at)]
         if span.rule is not None:
-            rule, after = _plan_span(span.rule, built[span.rule - 1 : span.rule], flow, **parts)
+            shown = memo.intern(
+                choose_shown_flow(flow, own, [each.components for each in built[span.first - 1 : span.rule]])
+            )
+            rule, after = _plan_span(span.rule, built[span.rule - 1 : span.rule], shown, **parts)
             own += rule
             ends.append(max(after.candidates_at, after.values_at))
         taken = max(start.candidates_at, start.values_at)

@@ -5,14 +5,17 @@ stands, or at the last. Of an architecture that is no cascade there is one way, 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.architecture.stages import list_targets
 from archon_eval.components.acceptance import AcceptRule
 from archon_eval.components.component import Component
-from archon_eval.components.token_estimates import CountRange
+from archon_eval.components.token_estimates import CountRange, PlanFlow
 from archon_eval.engine.plan_sums import sum_known
+from archon_eval.engine.stages import find_drawn_layer
 from archon_eval.errors import ArchitectureError
 from archon_eval.models.call import Usage
 
@@ -39,6 +42,20 @@ def check_stage_rules(architecture: Architecture, layers: Sequence[Sequence[Comp
         rule = layers[span.rule - 1][0] if span.rule is not None else None
         if isinstance(rule, AcceptRule) and (problem := rule.check_stage(layers[span.first - 1 : span.last])):
             raise ArchitectureError(f"architecture {architecture.name!r}, stage {span.stage.name}, accept: {problem}")
+
+
+def choose_shown_flow(
+    flow: PlanFlow, planned: "Sequence[LayerPlan]", components: Sequence[Sequence[Component]]
+) -> PlanFlow:
+    """What the rule of a stage is shown: what leaves the stage, or the candidates as they were made.
+
+    Args:
+        components: of the stage's layers and its rule.
+    """
+    *own, [rule] = components
+    if not (isinstance(rule, AcceptRule) and rule.reads_drawn):
+        return flow
+    return replace(flow, candidates=planned[find_drawn_layer(own)].candidates)
 
 
 def list_ways(architecture: Architecture) -> list[list[int]]:
@@ -117,7 +134,7 @@ def describe_stages(architecture: Architecture, layers: "Sequence[LayerPlan]") -
         notes += [
             f"stage {later.stage.name} is asked only where {layers[span.rule - 1].kind} does not accept the answer of "
             f"{span.stage.name}"
-            for span, later in zip(spans[:-1], spans[1:], strict=True)
+            for span, later in pairwise(spans)
             if span.rule is not None
         ]
         notes += [

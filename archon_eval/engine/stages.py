@@ -2,9 +2,9 @@
 
     candidates = await run_stages(architecture, layers, state, run_layer=run.run_layer, recorder=recorder)
 
-An architecture that is no cascade is one stage without a rule. A later stage begins only when the rule of the one before
-has decided. What an earlier stage asked is in the trace and is not asked again: an equal call with the same draw of the
-same epoch is the same reply.
+An architecture that is no cascade is one stage without a rule. A later stage begins only when the rule of the one
+before has decided. What an earlier stage asked is in the trace and is not asked again: an equal call with the same draw
+of the same epoch is the same reply.
 """
 
 from collections.abc import Sequence
@@ -149,8 +149,11 @@ class _StageRunner:
         return route
 
     async def run_span(self, span: StageSpan, start: State, rule: int | None) -> tuple[LayerFlow, LayerFlow | None]:
-        """All layers of a stage at once, as far as each has what it needs: what leaves its last layer, and what its rule
-        decides."""
+        """All layers of a stage at once, as far as each has what it needs.
+
+        Returns:
+            What leaves its last layer, and what its rule decides.
+        """
         numbers = range(span.first, span.last + 1)
         own = [self._layers[number - 1] for number in numbers]
         flows = [LayerFlow() for _ in range(len(own) + 1)]

@@ -176,6 +176,11 @@ class Trace:
     """Of a cascade, those that were asked, in their order."""
 
     @property
+    def own_steps(self) -> tuple[TraceStep, ...]:
+        """The calls, without those whose reply an earlier stage had: what the answer took."""
+        return tuple(step for step in self.steps if not step.shared)
+
+    @property
     def counts(self) -> dict[str, int]:
         """How often each kind of note was made."""
         return dict(sorted(Counter(note.what for note in self.notes).items()))

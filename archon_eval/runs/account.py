@@ -199,14 +199,14 @@ class QuestionAccount:
         trace = answer.trail
         by_model: dict[str, list[TraceStep]] = {}
         by_layer: dict[int, list[TraceStep]] = {}
-        for step in trace.steps:
+        for step in trace.own_steps:
             by_model.setdefault(step.model, []).append(step)
             by_layer.setdefault(step.layer, []).append(step)
         seconds = trace.sum_recorded_seconds() if trace.reuses else answer.seconds
         return cls(
             architecture=architecture.name,
             fingerprint=architecture.fingerprint,
-            usage=replace(_total_steps(trace.steps), seconds=round(seconds, 3)),
+            usage=replace(_total_steps(trace.own_steps), seconds=round(seconds, 3)),
             models={model: _total_steps(steps) for model, steps in sorted(by_model.items())},
             layers=tuple(
                 _build_layer(layer, by_layer.get(layer.layer, []), trace, place=place)
@@ -214,7 +214,9 @@ class QuestionAccount:
             ),
             notes=trace.counts,
             settings=tuple(settings),
-            stages=tuple(_build_stage(stage, by_layer, has_rule=_has_rule(architecture, stage)) for stage in trace.stages),
+            stages=tuple(
+                _build_stage(stage, by_layer, has_rule=_has_rule(architecture, stage)) for stage in trace.stages
+            ),
         )
 
     @property
@@ -363,8 +365,7 @@ def _parse_draws(plain: Mapping[str, Any]) -> AnswerDraws:
 
 
 def _total_steps(steps: Sequence[TraceStep]) -> UsageTotals:
-    """Without the replies that are in the account of an earlier stage."""
-    return total_usage(step.reply for step in steps if not step.shared)
+    return total_usage(step.reply for step in steps)
 
 
 def _has_rule(architecture: Architecture, stage: StageResult) -> bool:

@@ -1,8 +1,8 @@
 """What the stages of a cascade did over a run: how often each was asked, and how often its answer stood.
 
-    >>> stages = (StageUsage("vote", 77, 77, 58, calls=385, dollars=0.1), StageUsage("strong", 77, 19, 19, 171, 0.9))
-    >>> print(describe_stages(stages))
-    vote answered 75.3% of 77 answers; strong 24.7%, asked in 24.7%
+>>> stages = (StageUsage("vote", 77, 77, 58, calls=385, dollars=0.1), StageUsage("strong", 77, 19, 19, 171, 0.9))
+>>> print(describe_stages(stages))
+vote answered 75.3% of 77 answers; strong 24.7%, asked in 24.7%
 """
 
 from collections.abc import Iterable, Mapping, Sequence

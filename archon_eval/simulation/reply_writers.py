@@ -13,7 +13,7 @@ from random import Random
 from statistics import NormalDist
 
 from archon_eval.simulation import reply_templates as templates
-from archon_eval.simulation.prompt_recognition import RIGHT, RecognizedPrompt, parse_answer, parse_quality
+from archon_eval.simulation.prompt_recognition import RIGHT, STAGE, RecognizedPrompt, parse_answer, parse_quality
 from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, SkillModel
 
 FORMAT_ERROR_RATE = 0.02
@@ -215,6 +215,15 @@ def write_named_option(call: SimulatedCall) -> str:
     return f"The answer names this option: [[{letters[-1].upper() if letters else 'none'}]]"
 
 
+def write_route(call: SimulatedCall) -> str:
+    """The stage by how sure the model is of its own answer, the first for what it finds easy; a broken reply has none."""
+    names = STAGE.findall(call.prompt.frame) or ["none"]
+    ease = _NORMAL.cdf(call.skill_model.draw_quality(call.question_effect, call.rng))
+    chosen = names[min(len(names) - 1, int((1 - ease) * len(names)))]
+    working = templates.write_working(call.rng, 1, 1)
+    return f"{working}\n\nIt depends." if call.draw_format_error() else f"{working}\n\nStage: {chosen}"
+
+
 REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "generate": write_answer,
     "fuse": write_fused_answer,
@@ -230,6 +239,7 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "rate": write_rating,
     "grade": write_grade,
     "option": write_named_option,
+    "route": write_route,
 }
 """The writer of each task that `recognize_prompt` names, but `letter`: `compute_letter_logprobs` decides that one."""
 

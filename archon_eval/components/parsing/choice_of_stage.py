@@ -25,7 +25,7 @@ def parse_stage(reply: str, names: Sequence[str]) -> str:
     known = {name.lower(): name for name in names}
     stated = [word.rstrip(".").lower() for word in _STATED.findall(last)]
     words = stated or [word.rstrip(".").lower() for word in _WORD.findall(last) if word.rstrip(".").lower() in known]
-    chosen = {word for word in words}
+    chosen = set(words)
     legal = ", ".join(names)
     request = f"Your reply names no stage clearly. Reply with one line, `Stage: NAME`, with one of these names: {legal}"
     if len(chosen) != 1:

@@ -10,8 +10,12 @@ from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.errors import ParseError, quote
 
 REQUEST = "Your reply has no clear rating. Reply with nothing but your rating, from 1 to 10, such as: Rating: [[5]]"
-_BRACKETS = re.compile(r"\[\[\s{0,9}(?:rating\s{0,9}:?\s{0,9})?(\d{1,3}(?:\.\d{1,3})?)\s{0,9}(?:/\s{0,9}10)?\s{0,9}\]\]", re.I)
-_LINE = re.compile(r"\W{0,9}(?:(?:my|final|overall)\s+){0,2}rating\W{1,9}(\d{1,3}(?:\.\d{1,3})?)(?:\s{0,9}/\s{0,9}10)?\W{0,9}", re.I)
+_BRACKETS = re.compile(
+    r"\[\[\s{0,9}(?:rating\s{0,9}:?\s{0,9})?(\d{1,3}(?:\.\d{1,3})?)\s{0,9}(?:/\s{0,9}10)?\s{0,9}\]\]", re.I
+)
+_LINE = re.compile(
+    r"\W{0,9}(?:(?:my|final|overall)\s+){0,2}rating\W{1,9}(\d{1,3}(?:\.\d{1,3})?)(?:\s{0,9}/\s{0,9}10)?\W{0,9}", re.I
+)
 _LONE = re.compile(r"\W{0,9}(\d{1,3}(?:\.\d{1,3})?)(?:\s{0,9}/\s{0,9}10)?\W{0,9}")
 
 
