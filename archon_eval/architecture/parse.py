@@ -1,8 +1,9 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
-The grammar: `name`, `description`, `imported_from`, `layers`, or a `cascade` (`parse_cascade.py`); and, for every component at once, generation settings
-(`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with
-one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
+The grammar: `name`, `description`, `imported_from`, `layers`, or a `cascade` (`parse_cascade.py`); and, for every
+component at once, generation settings (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts`
+(by kind). A layer is a mapping with one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a
+list of those.
 """
 
 import re
@@ -126,8 +127,10 @@ class LayerParser:
             at: FilePath = (*path, number - 1)
             with self.problems.collect(*at):
                 place = f"{where}: layer {number}"
-                args = {"where": place, "used": self.used, "problems": self.problems, "path": at}
-                built.append(_parse_layer(layer, self.shared, self.prompts, **args))
+                parsed = _parse_layer(
+                    layer, self.shared, self.prompts, where=place, used=self.used, problems=self.problems, path=at
+                )
+                built.append(parsed)
         return built
 
     def parse_component(self, kind: str, own: Mapping[str, Any], where: str, path: FilePath) -> ComponentSpec:

@@ -200,7 +200,7 @@ class Architecture:
         limits = [[list_raised_limits(spec) for spec in layer] for layer in self.layers]
         raised = {"reply_limits": limits} if any(map(any, limits)) else {}
         functions = digest_function_code(path for layer in self.layers for spec in layer for path in spec.functions)
-        more = [part for part in (digest_component_code(kinds), changed, raised, functions) if part]
+        more: list[Any] = [part for part in (digest_component_code(kinds), changed, raised, functions) if part]
         if self.stages:
             more += [[(stage.depth, stage.has_rule, stage.keep) for stage in self.stages], self.measure_only]
         if self.router is not None:  # its rows name stages, and a model reads what they are good for

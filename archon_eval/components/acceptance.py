@@ -12,7 +12,7 @@ others. What could not be measured lets nothing stand: the next stage is asked.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
@@ -94,7 +94,7 @@ class AcceptRule(ListComponent):
 class AnswerRule(AcceptRule):
     """Asks a model about the answer, the first candidate alone."""
 
-    candidates_read = "one"
+    candidates_read: ClassVar[Literal["none", "one", "all"]] = "one"
 
     def count_calls(self, candidates: CountRange) -> CountRange:
         return self._multiply_models((1, 1))

@@ -21,7 +21,7 @@ Everything else has a default that follows from the shape.
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archon_eval._deprecated import deprecated_getattr
 from archon_eval.components.call_context import CallContext
@@ -123,7 +123,7 @@ class ListComponent(Component):
     """Works on the full list of candidates at once."""
 
     work_method = "run"
-    candidates_read = "all"
+    candidates_read: ClassVar[Literal["none", "one", "all"]] = "all"
 
     @abstractmethod
     async def run(self, state: State, ctx: CallContext) -> State:

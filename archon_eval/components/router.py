@@ -32,7 +32,8 @@ ROUTE_KEY = "route"
 """Where a router leaves its choice in `State.values`."""
 CHOICE_TOKENS = 40
 """Tokens of a reply that names a stage, for plans."""
-ROUTE_PROMPT = """Several systems can answer the query below. Choose the cheapest one that will probably answer it right.
+ROUTE_PROMPT = """Several systems can answer the query below. Choose the cheapest one that will probably answer it \
+right.
 
 <query>
 {instruction}

@@ -11,6 +11,7 @@ a price is.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from archon_eval.architecture.component_types import ModelList
@@ -208,14 +209,13 @@ def plan(
         sequential = planned.finished
     for place, span in enumerate(filled.spans):
         start = flow if place and filled.stages[place - 1].keep else memo.start
-        parts = {"memo": memo, "assumed": assumed, "prices": table}
-        own, flow = _plan_span(span.first, built[span.first - 1 : span.last], start, **parts)
+        plan_span = partial(_plan_span, memo=memo, assumed=assumed, prices=table)
+        own, flow = plan_span(span.first, built[span.first - 1 : span.last], start)
         ends = [max(flow.candidates_at, flow.values_at)]
         if span.rule is not None:
-            shown = memo.intern(
-                choose_shown_flow(flow, own, [each.components for each in built[span.first - 1 : span.rule]])
-            )
-            rule, after = _plan_span(span.rule, built[span.rule - 1 : span.rule], shown, **parts)
+            components = [each.components for each in built[span.first - 1 : span.rule]]
+            shown = memo.intern(choose_shown_flow(flow, own, components))
+            rule, after = plan_span(span.rule, built[span.rule - 1 : span.rule], shown)
             own += rule
             ends.append(max(after.candidates_at, after.values_at))
         taken = max(start.candidates_at, start.values_at)

@@ -216,7 +216,7 @@ def write_named_option(call: SimulatedCall) -> str:
 
 
 def write_route(call: SimulatedCall) -> str:
-    """The stage by how sure the model is of its own answer, the first for what it finds easy; a broken reply has none."""
+    """The stage by how sure the model is of its own answer, the first for what is easy; a broken reply has none."""
     names = STAGE.findall(call.prompt.frame) or ["none"]
     ease = _NORMAL.cdf(call.skill_model.draw_quality(call.question_effect, call.rng))
     chosen = names[min(len(names) - 1, int((1 - ease) * len(names)))]
