@@ -1,9 +1,9 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
 The grammar: `name`, `description`, `imported_from`, `layers`, or a `cascade` (`parse_cascade.py`); and, for every
-component at once, generation settings (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts`
-(by kind). A layer is a mapping with one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a
-list of those.
+component at once, generation settings (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and
+`prompts` (by kind). A layer is a mapping with one key, its kind; the value is a model, a mapping
+(`{model: ..., samples: 2}`) or a list of those.
 """
 
 import re

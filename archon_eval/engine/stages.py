@@ -81,7 +81,7 @@ async def run_stages(
     spans = architecture.spans
     if not architecture.stages:
         return await (await runner.run_span(spans[0], start, None))[0].get_candidates()
-    first, only = 0, False
+    first, only, measures = 0, False, architecture.measure_only
     if architecture.router is not None:
         route = await runner.run_router(start)
         first = next(place for place, span in enumerate(spans) if span.stage.name == route.stage)
@@ -92,15 +92,13 @@ async def run_stages(
     for place in range(first, len(spans)):
         span = spans[place]
         is_last = only or place == len(spans) - 1
-        rule = None if span.rule is None or (is_last and not architecture.measure_only) else span.rule
+        rule = None if span.rule is None or (is_last and not measures) else span.rule
         recorder.sent = None if is_last else {}
         flow, decided = await runner.run_span(span, state, rule)
         candidates = await flow.get_candidates()
         acceptance = None if decided is None else (await decided.get_values()).get(ACCEPTANCE_KEY)
-        stands = is_last or (
-            not architecture.measure_only and isinstance(acceptance, Acceptance) and acceptance.accepted
-        )
-        _record_stage(recorder, layers, span, rule, stands=stands, acceptance=acceptance)
+        stands = is_last or (not measures and isinstance(acceptance, Acceptance) and acceptance.accepted)
+        _record_stage(recorder, layers, span, rule, stands=stands, acceptance=acceptance, is_measuring=measures)
         if stands:
             return candidates
         recorder.earlier |= recorder.sent or {}
@@ -116,6 +114,7 @@ def _record_stage(
     *,
     stands: bool,
     acceptance: Acceptance | None,
+    is_measuring: bool,
 ) -> None:
     detail = acceptance.describe() if acceptance else "chosen, and no other is asked" if stands else ""
     score, threshold = (acceptance.score, acceptance.threshold) if acceptance else (None, None)
@@ -129,7 +128,7 @@ def _record_stage(
             detail=detail if acceptance or rule is not None else "",
         )
     )
-    if rule is not None and acceptance is not None:
+    if rule is not None and acceptance is not None and not is_measuring:
         kind = layers[rule - 1][0].spec.kind
         word = "accepted" if stands else "escalated"
         recorder.notes.append(TraceEvent(rule, kind, word, f"{span.stage.name}: {acceptance.describe()}"))
