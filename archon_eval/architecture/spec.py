@@ -179,11 +179,13 @@ class Architecture:
             raise ArchitectureError(f"architecture {self.name!r} breaks the rules of construction:\n{listed}")
 
     @classmethod
-    def from_checked_layers(cls, name: str, layers: tuple[Layer, ...]) -> "Architecture":
+    def from_checked_layers(
+        cls, name: str, layers: tuple[Layer, ...], stages: tuple[Stage, ...] = ()
+    ) -> "Architecture":
         """An architecture of layers that are known to keep the rules of construction: for spaces of many thousands, in
         which checking each would take most of the time."""
         made = object.__new__(cls)
-        rest = (("description", ""), ("imported_from", ""), ("stages", ()), ("measure_only", False))
+        rest = (("description", ""), ("imported_from", ""), ("stages", stages), ("measure_only", False))
         for field, value in (("name", name), ("layers", layers), *rest):
             object.__setattr__(made, field, value)
         return made

@@ -54,6 +54,9 @@ class Configuration:
     """Candidates of each ranked model, the best first (MoA, appendix F); empty for `samples` of the best ones."""
     roles: tuple[tuple[str, str], ...] = ()
     """(role, model) where a role has not the model that it has by default: a name, or a rank (`generator_2`)."""
+    cascade: tuple[tuple[str, float], ...] = ()
+    """(name, agreement) of the first stage of a cascade, whose last stage the rest of the configuration is; empty for
+    none."""
 
     @property
     def candidates(self) -> int:
@@ -81,6 +84,7 @@ class Configuration:
             *(["@".join(self.insert)] if self.insert else []),
             *([f"prompts={self.prompts[0]}"] if self.prompts else []),
             *(f"{role}={model}" for role, model in self.roles),
+            *(f"after_{name}@{agreement:g}" for name, agreement in self.cascade),
             *([f"t{self.temperature:g}"] if self.temperature != 0.7 else []),
         ]
         return "-".join(parts)
@@ -112,6 +116,7 @@ def extract_axes(configuration: Configuration) -> dict[str, Any]:
         "insert": "@".join(configuration.insert),
         "prompts": configuration.prompts[0] if configuration.prompts else "",
         "proposers": ".".join(map(str, configuration.proposers)),
+        "cascade": ",".join(f"{name}@{agreement:g}" for name, agreement in configuration.cascade),
     }
     axes |= {f"width{layer}": width for layer, width in enumerate(configuration.inner_fusers, 1)}
     return (

@@ -24,6 +24,7 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
     inserts = sorted({c.insert for c in configurations})[1:]
     wordings = sorted({c.prompts for c in configurations})[1:]
     roles = sorted({pair for c in configurations for pair in c.roles})
+    first = sorted({name for c in configurations for name, _ in c.cascade})
     ranks = max((len(c.proposers) for c in configurations), default=0)
     rows = []
     for configuration, count in zip(configurations, calls, strict=True):
@@ -51,6 +52,10 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
                 *(float(configuration.prompts == name) for name in wordings),
                 *(float(pair in configuration.roles) for pair in roles),
                 *(_compute_multiplicities(configuration, ranks) if ranks else ()),
+                *(
+                    next((agreement for each, agreement in configuration.cascade if each == name), -1.0)
+                    for name in first
+                ),
             ]
         )
     table = np.array(rows, dtype=np.float64)
