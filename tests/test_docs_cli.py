@@ -14,7 +14,14 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("architecture-file.md", "components.md", "cli.md", "benchmarks.md", "benchmarks/code_contests.md")
+PAGES = (
+    "architecture-file.md",
+    "components.md",
+    "cascades.md",
+    "cli.md",
+    "benchmarks.md",
+    "benchmarks/code_contests.md",
+)
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

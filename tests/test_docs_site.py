@@ -21,7 +21,14 @@ SAMPLES = sorted(
     for path in (ROOT / "docs" / "benchmarks").iterdir()
     if "$ inspect" in path.read_text("utf-8")
 )
-ELSEWHERE = ("architecture-file.md", "components.md", "cli.md", "benchmarks.md", "benchmarks/code_contests.md")
+ELSEWHERE = (
+    "architecture-file.md",
+    "components.md",
+    "cascades.md",
+    "cli.md",
+    "benchmarks.md",
+    "benchmarks/code_contests.md",
+)
 """Pages whose commands test_docs_cli.py runs."""
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -43,12 +43,19 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
     "model_ranker": "archon_eval.components.model_ranker:ModelRanker",
     "reward": "archon_eval.components.reward:Reward",
     "pairwise": "archon_eval.components.pairwise:Pairwise",
+    "accept_agreement": "archon_eval.components.accept_agreement:AcceptAgreement",
+    "accept_function": "archon_eval.components.accept_function:AcceptFunction",
+    "accept_judge": "archon_eval.components.accept_judge:AcceptJudge",
+    "accept_tests": "archon_eval.components.accept_tests:AcceptTests",
+    "accept_verifier": "archon_eval.components.accept_verifier:AcceptVerifier",
+    "router": "archon_eval.components.router:Router",
 }
-"""Import paths of the seven kinds of the papers and of those beyond them, by the name that an architecture uses."""
+"""Import paths of the seven kinds of the papers and of those beyond them, by the name that an architecture uses.
+`accept_NAME` is the rule that a cascade's stage writes as `accept: {NAME: ...}`."""
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
-ComponentPlace = Literal["first", "later", "any"]
+ComponentPlace = Literal["first", "later", "any", "rule", "router"]
 ModelList = Literal["models", "fusers", "judges"]
 """The lists of models that a user may name."""
 OverflowPolicy = Literal["fail", "truncate", "drop_longest"]
@@ -75,6 +82,8 @@ class ComponentOption:
     none of them names a file, an address or code."""
     read_code: Callable[[str], str] | None = None
     """The source of the code that its value names, which is part of the fingerprint; None where it names none."""
+    is_derived: bool = False
+    """Whether it follows from the rest of a file, so that no file has it and no table shows it."""
 
 
 def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
@@ -187,16 +196,30 @@ def text_option(legal: str, pattern: str = r".*\S.*") -> ComponentOption:
     return ComponentOption(None, f"{legal} or null", is_valid)
 
 
-def number_option(default: float | None, least: float = -math.inf) -> ComponentOption:
-    """A finite number of at least `least`; a default of None makes it optional."""
-    legal = "a number" if least == -math.inf else f"a number of at least {least:g}"
+def number_option(
+    default: float | None,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    is_optional: bool = False,
+    always_shown: bool = False,
+) -> ComponentOption:
+    """A finite number from `least` to `most`; a default of None, or `is_optional`, makes null legal too."""
+    ends = (
+        ("" if least == -math.inf else f" of at least {least:g}")
+        if most == math.inf
+        else f" from {least:g} to {most:g}"
+    )
+    takes_null = is_optional or default is None
 
     def is_valid(value: Any) -> bool:
         if value is None:
-            return default is None
-        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+            return takes_null
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value) and least <= value <= most
 
-    return ComponentOption(default, legal + (" or null" if default is None else ""), is_valid)
+    legal = f"a number{ends}" + (" or null" if takes_null else "")
+    return ComponentOption(default, legal, is_valid, always_shown=always_shown, closed=True)
 
 
 def function_option() -> ComponentOption:

@@ -19,7 +19,8 @@ import yaml
 from archon_eval._notes import show_note
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolve_component_type
 from archon_eval.architecture.option_values import describe_value
-from archon_eval.architecture.parse import parse_architecture
+from archon_eval.architecture.parse import list_layer_parts, parse_architecture
+from archon_eval.architecture.parse_cascade import list_named_functions, list_stage_sources
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
 
@@ -34,6 +35,7 @@ def load_architecture(
     *,
     fusers: Sequence[str] = (),
     judges: Sequence[str] = (),
+    is_stage: bool = False,
 ) -> Architecture:
     """An Architecture from a file, a preset's name, a mapping or an Architecture.
 
@@ -42,6 +44,7 @@ def load_architecture(
             separator (`./single`); or a mapping. A preset's name means the preset also where a file is called so.
         models, fusers, judges: fill the placeholders `$1`, `$2..8`, `$all`, strongest first, as in
             `Architecture.with_models`; without any of them the placeholders stay.
+        is_stage: whether it is to be a stage of a cascade, and so cannot be a cascade itself.
 
     Raises:
         ArchitectureError: unreadable, malformed, or against a rule of construction; says where and what is legal.
@@ -49,10 +52,13 @@ def load_architecture(
     if isinstance(source, Architecture):
         loaded = source
     elif isinstance(source, Mapping):
-        loaded = parse_architecture(source, str(source.get("name", "unnamed")))
+        loaded = parse_architecture(source, str(source.get("name", "unnamed")), is_stage=is_stage)
     else:
         text, where = _load_text(source)
-        loaded = parse_architecture(parse_text(text, where), Path(where).stem, where, text)
+        folder = Path(where).parent
+        loaded = parse_architecture(
+            parse_text(text, where), Path(where).stem, where, text, folder=folder, is_stage=is_stage
+        )
     return loaded.with_models(models, fusers=fusers, judges=judges) if models or fusers or judges else loaded
 
 
@@ -66,14 +72,17 @@ def list_named_code(source: ArchitectureSource) -> set[str]:
     if isinstance(source, Architecture):
         source = source.to_mapping()
     data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
-    layers = data.get("layers")
-    named = [layer for layer in layers if isinstance(layer, Mapping)] if isinstance(layers, list | tuple) else []
-    own = {str(kind) for layer in named for kind in layer} - BUILT_IN_COMPONENTS.keys()
-    for kind, value in (pair for layer in named for pair in layer.items() if str(pair[0]) not in own):
-        options = resolve_component_type(str(kind), str(kind)).options
+    own = {name for name in list_named_functions(data) if ":" in name}
+    for name, value in list_layer_parts(data):
+        if name not in BUILT_IN_COMPONENTS:
+            own.add(name)
+            continue
+        options = resolve_component_type(name, name).options
         entries = [entry for entry in (value if isinstance(value, list | tuple) else [value]) if entry]
         for entry in (entry for entry in entries if isinstance(entry, Mapping)):
-            own |= {str(entry[name]) for name, option in options.items() if option.read_code and entry.get(name)}
+            own |= {str(entry[option]) for option, each in options.items() if each.read_code and entry.get(option)}
+    for stage in list_stage_sources(data, Path() if isinstance(source, Mapping) else Path(source).parent):
+        own |= list_named_code({**parse_text(*_load_text(stage)), "cascade": None})  # a stage is no cascade itself
     return {name for name in own if name.partition(".")[0] != "archon_eval"}
 
 

@@ -1,14 +1,16 @@
 """From a mapping, as a file or a person wrote it, to an Architecture, with errors that say where.
 
-The grammar: `name`, `description`, `imported_from`, `layers`; and, for every component at once, generation settings
-(`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and `prompts` (by kind). A layer is a mapping with
-one key, its kind; the value is a model, a mapping (`{model: ..., samples: 2}`) or a list of those.
+The grammar: `name`, `description`, `imported_from`, `layers`, or a `cascade` (`parse_cascade.py`); and, for every
+component at once, generation settings (`temperature: 0.7`), `on_error`, `on_overflow`, `max_parse_retries` and
+`prompts` (by kind). A layer is a mapping with one key, its kind; the value is a model, a mapping
+(`{model: ..., samples: 2}`) or a list of those.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from unicodedata import category
 
@@ -25,6 +27,7 @@ from archon_eval.architecture.component_types import (
 )
 from archon_eval.architecture.file_lines import FilePath, Lines, find_line, find_lines
 from archon_eval.architecture.option_values import describe_value, freeze_value
+from archon_eval.architecture.parse_cascade import ParsedCascade, parse_cascade
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
     COMMON_OPTIONS,
@@ -39,7 +42,10 @@ from archon_eval.architecture.spec import (
 from archon_eval.architecture.system_prompts import list_system_fields
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
-TOP_KEYS = ("name", "description", "imported_from", "layers", "settings", "prompts", *COMMON_OPTIONS)
+TOP_KEYS = (
+    *("name", "description", "imported_from", "layers", "cascade", "router", "measure_only"),
+    *("settings", "prompts", *COMMON_OPTIONS),
+)
 COMPONENT_KEYS = ("model", "settings", "system", "prompts", *COMMON_OPTIONS)
 NUMBER_RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 2),
@@ -84,7 +90,7 @@ class _Problems:
             return
         lines, told = find_lines(text) if text else {}, dict[FilePath, str]()
         for number, (path, message) in enumerate(self.found):  # what stands at the top is wrong in every component
-            told.setdefault((*path, number) if path[:1] in ((), ("layers",)) else path, message)
+            told.setdefault((*path, number) if path[:1] in ((), ("layers",), ("cascade",)) else path, message)
         located = sorted(
             ((find_line(path, lines), message) for path, message in told.items()), key=lambda pair: pair[0]
         )
@@ -96,13 +102,64 @@ class _Problems:
         )
 
 
-def parse_architecture(data: Mapping[str, Any], name: str, where: str = "architecture", text: str = "") -> Architecture:
+@dataclass(frozen=True, slots=True)
+class LayerParser:
+    """Parses the layers and components of one file, for a cascade's stages too."""
+
+    problems: _Problems
+    """Gets what is wrong."""
+    shared: Mapping[str, Any]
+    """What holds for every component that does not set its own."""
+    prompts: Mapping[str, Any]
+    """By kind."""
+    used: set[str]
+    """Gets the kinds."""
+    folder: Path
+    """Of the file, from which paths in it are taken."""
+    is_stage: bool = False
+    """Whether the file is a stage of another's cascade."""
+
+    def parse_layers(self, layers: Any, where: str, path: FilePath = ("layers",)) -> list[Layer]:
+        """A list of layers; those that are wrong are kept among the problems."""
+        if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
+            what = f"`layers` must be a list of at least one layer, not {describe_value(layers)}"
+            self.problems.found.append((path, f"{where}: {what}"))
+            return []
+        built: list[Layer] = []
+        for number, layer in enumerate(layers, 1):
+            at: FilePath = (*path, number - 1)
+            with self.problems.collect(*at):
+                place = f"{where}: layer {number}"
+                parsed = _parse_layer(
+                    layer, self.shared, self.prompts, where=place, used=self.used, problems=self.problems, path=at
+                )
+                built.append(parsed)
+        return built
+
+    def parse_component(self, kind: str, own: Mapping[str, Any], where: str, path: FilePath) -> ComponentSpec:
+        """One component that is no layer's: a rule, a router."""
+        self.used.add(kind)
+        common = {**self.shared, **({"prompts": self.prompts[kind]} if kind in self.prompts else {})}
+        return _parse_component(kind, own, common, where=where, problems=self.problems, path=path)
+
+
+def parse_architecture(
+    data: Mapping[str, Any],
+    name: str,
+    where: str = "architecture",
+    text: str = "",
+    *,
+    folder: Path = Path(),
+    is_stage: bool = False,
+) -> Architecture:
     """The architecture of a mapping.
 
     Args:
         name: its name where the mapping has none.
         where: what errors begin with.
         text: of the file that the mapping comes from, for the lines of errors.
+        folder: of that file, from which paths in it are taken.
+        is_stage: whether it is a stage of another's cascade, and so cannot be one.
 
     Raises:
         ArchitectureError: malformed, all that is; or against rules of construction, all that it breaks. Each says
@@ -124,19 +181,28 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
     prompts: Mapping[str, Any] = {}
     with problems.collect("prompts"):
         prompts = _require_mapping(data.get("prompts", {}), f"{where}: `prompts`")
-    layers = data.get("layers")
-    if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
-        what = f"`layers` must be a list of at least one layer, not {describe_value(layers)}"
-        problems.found.append((("layers",), f"{where}: {what}"))
-        layers = ()
     used: set[str] = set()
-    built: list[Layer] = []
-    for number, layer in enumerate(layers, 1):
-        with problems.collect("layers", number - 1):
-            at = f"{where}: layer {number}"
-            built.append(_parse_layer(layer, shared, prompts, where=at, used=used, problems=problems, number=number))
+    parser = LayerParser(problems, shared, prompts, used, folder, is_stage)
+    cascade: ParsedCascade | None = None
+    if "cascade" in data:
+        if "layers" in data:
+            problems.found.append((("layers",), f"{where} has `layers` and a `cascade`: leave one out"))
+        if is_stage:
+            problems.found.append(
+                (("cascade",), f"{where}: an architecture that is a stage cannot be a cascade itself")
+            )
+        else:
+            cascade = parse_cascade(data, where, parser)
+            built = list(cascade.layers)
+    else:
+        for key in (key for key in ("router", "measure_only") if key in data):
+            problems.found.append(((key,), f"{where}: `{key}` is for a `cascade`, and there is none"))
+    if type(data.get("measure_only", False)) is not bool:
+        problems.found.append((("measure_only",), f"{where}: `measure_only` must be true or false"))
+    if cascade is None:
+        built = parser.parse_layers(data.get("layers"), where)
     # a layer that is wrong elsewhere has its kind's prompts all the same
-    named = {str(kind) for layer in layers if problems.found and isinstance(layer, Mapping) for kind in layer}
+    named = {kind for kind, _ in list_layer_parts(data)} if problems.found else set()
     unused = sorted(set(map(str, prompts)) - used - named)
     for kind in unused:
         text_of_hint = f"`prompts` names {kind!r}, which no layer has{did_you_mean(kind, used | named)}"
@@ -148,10 +214,22 @@ def parse_architecture(data: Mapping[str, Any], name: str, where: str = "archite
             tuple(built),
             description=str(data.get("description", "")),
             imported_from=str(data.get("imported_from", "")),
+            stages=cascade.stages if cascade else (),
+            measure_only=bool(data.get("measure_only", False)),
         )
     except ArchitectureError as exc:
         broken = _add_lines(str(exc), find_lines(text) if text else {})
         raise ArchitectureError(broken if where == "architecture" else f"{where}: {broken}") from None
+
+
+def list_layer_parts(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The kinds that the layers of a mapping name, each with what stands behind it, those of a cascade's stages too;
+    none of them is looked at."""
+    items = data.get("cascade")
+    stages = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list | tuple) else []
+    lists = [each.get("layers") for each in (data, *stages)]
+    layers = [layer for layers in lists if isinstance(layers, list | tuple) for layer in layers]
+    return [(str(kind), value) for layer in layers if isinstance(layer, Mapping) for kind, value in layer.items()]
 
 
 def parse_layers(data: Sequence[Any], where: str) -> tuple[Layer, ...]:
@@ -161,11 +239,7 @@ def parse_layers(data: Sequence[Any], where: str) -> tuple[Layer, ...]:
         ArchitectureError: malformed, all that is; says in which layer and what is legal.
     """
     problems = _Problems()
-    built: list[Layer] = []
-    for number, layer in enumerate(data, 1):
-        with problems.collect("layers", number - 1):
-            at = f"{where}: layer {number}"
-            built.append(_parse_layer(layer, {}, {}, where=at, used=set(), problems=problems, number=number))
+    built = LayerParser(problems, {}, {}, set(), Path()).parse_layers(data, where) if data else []
     problems.raise_all(where, "")
     return tuple(built)
 
@@ -209,7 +283,7 @@ def _parse_layer(
     where: str,
     used: set[str],
     problems: _Problems,
-    number: int,
+    path: FilePath,
 ) -> Layer:
     """A layer's components; adds the name of their kind to `used`."""
     data = _require_mapping(layer, where, "a mapping of one kind of component, e.g. {generator: openai/gpt-4o}")
@@ -226,14 +300,14 @@ def _parse_layer(
     specs: list[ComponentSpec] = []
     for position, item in enumerate(items, 1):
         at = f"{where}: {name}" + (f" {position} of {len(items)}" if len(items) > 1 else "")
-        path: FilePath = ("layers", number - 1, name, *([position - 1] if items is value else []))
-        with problems.collect(*path):
+        place: FilePath = (*path, name, *([position - 1] if items is value else []))
+        with problems.collect(*place):
             own = (
                 {"model": item}
                 if isinstance(item, str)
                 else _require_mapping({} if item is None else item, at, "a model or a mapping")
             )
-            spec = _parse_component(name, own, common, where=at, problems=problems, path=path)
+            spec = _parse_component(name, own, common, where=at, problems=problems, path=place)
             specs += _expand_placeholder(spec, at)
     return tuple(specs)
 

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from archon_eval.architecture.spec import ComponentSpec, Layer
 
 
-def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
-    """Every rule that the layers break, each naming its layer; empty when all hold."""
+def find_broken_rules(layers: "Sequence[Layer]", *, continues: bool = False, is_rule: bool = False) -> list[str]:
+    """Every rule that the layers break, each naming its layer; empty when all hold.
+
+    Args:
+        continues: whether candidates come in, so that the first layer makes something of them.
+        is_rule: whether this is the one layer that decides if a stage's answer stands.
+    """
     if not layers:
         return ["there is no layer; the first holds one or more generators"]
     problems: list[str] = []
@@ -36,21 +41,36 @@ def find_broken_rules(layers: "Sequence[Layer]") -> list[str]:
             problems.append(f"layer {number} mixes {' and '.join(names)}: one kind of component in a layer (rule 1)")
         types.append([describe_component(spec, f"layer {number}") for spec in layer])
     for number, layer in enumerate(layers, 1):
-        problems += _check_placement(number, layer)
+        problems += _check_rule_placement(layer) if is_rule else _check_placement(number, layer, continues)
     firsts = [described[0] for described in types]
-    problems += [*_check_models(layers, types), *_check_carried(layers, types)]
-    problems += _check_sampling(layers, firsts)
+    problems += _check_models(layers, types)
+    if is_rule:
+        return problems
+    problems += [*_check_carried(layers, types), *_check_sampling(layers, firsts)]
     return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(firsts)]
 
 
-def _check_placement(number: int, layer: "Layer") -> list[str]:
+def _check_rule_placement(layer: "Layer") -> list[str]:
+    conflicts = [problem for spec in layer for problem in (*_find_conflicts(spec, 1), *_check_overflow(spec, 1))]
+    return [*dict.fromkeys(conflicts)]
+
+
+def _check_placement(number: int, layer: "Layer", continues: bool) -> list[str]:
     kind = resolve_component_type(layer[0].kind, f"layer {number}")
     problems = []
+    if kind.place in ("rule", "router"):
+        word = "a stage's `accept`" if kind.place == "rule" else "a cascade's `router`"
+        return [f"layer {number} is {kind.name}: it is written as {word}, and is no layer by itself"]
     if kind.adds and not kind.alone:
         problems.append(f"layer {number} is {kind.name}: what adds candidates stands alone in its layer (`alone`)")
     if kind.place == "first" and number > 1:
         problems.append(f"layer {number} is {kind.name}: it may stand only in the first layer (rule 2)")
-    if kind.place == "later" and number == 1:
+    if kind.place == "first" and number == 1 and continues:
+        problems.append(
+            f"layer 1 is {kind.name}: it drops the candidates that the stage before keeps; leave out `keep` there, or "
+            "begin with a layer that reads candidates"
+        )
+    if kind.place == "later" and number == 1 and not continues:
         problems.append(f"layer 1 is {kind.name}: the first layer holds generators (rule 2)")
     if kind.alone and len(layer) > 1:
         problems.append(f"layer {number} has {len(layer)} components of kind {kind.name}: it stands alone (rule 4)")

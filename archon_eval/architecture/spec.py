@@ -30,6 +30,7 @@ from archon_eval.architecture.component_types import (
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.rules import find_broken_rules
+from archon_eval.architecture.stages import ROUTER, Stage, StageSpan, find_broken_stage_rules, locate_stages
 from archon_eval.errors import ArchitectureError
 
 PROMPTS_VERSION = 2
@@ -39,6 +40,8 @@ one of them changes and this number does not."""
 FIRST_NAMES: Mapping[str, str] = {"max_parse_retries": "reask"}
 """Renamed options: new name -> the name that fingerprints have."""
 
+RULE_PREFIX = "accept_"
+"""How the kinds of the components begin that a stage names under `accept`."""
 PLACEHOLDER = re.compile(r"\$(?:(?P<first>\d+)(?:\.\.(?P<last>\d+))?|(?P<all>all))")
 """`$1` the user's strongest model, `$2..8` a range, `$all` every one."""
 
@@ -168,19 +171,29 @@ class Architecture:
     imported_from: str = ""
     """The original project's config that it comes from; its models stand for others in the order of their first use.
     Empty for any other architecture."""
+    stages: tuple[Stage, ...] = ()
+    """Of a cascade; empty for an architecture whose layers all work on every question."""
+    measure_only: bool = False
+    """Whether the rules of its stages only measure: every stage is asked, and the answer is the last one's."""
 
     def __post_init__(self) -> None:
-        problems = find_broken_rules(self.layers)
+        if self.stages:
+            problems = find_broken_stage_rules(self.layers, self.stages, self.measure_only)
+        else:
+            problems = find_broken_rules(self.layers)
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
             raise ArchitectureError(f"architecture {self.name!r} breaks the rules of construction:\n{listed}")
 
     @classmethod
-    def from_checked_layers(cls, name: str, layers: tuple[Layer, ...]) -> "Architecture":
+    def from_checked_layers(
+        cls, name: str, layers: tuple[Layer, ...], stages: tuple[Stage, ...] = ()
+    ) -> "Architecture":
         """An architecture of layers that are known to keep the rules of construction: for spaces of many thousands, in
         which checking each would take most of the time."""
         made = object.__new__(cls)
-        for field, value in (("name", name), ("layers", layers), ("description", ""), ("imported_from", "")):
+        rest = (("description", ""), ("imported_from", ""), ("stages", stages), ("measure_only", False))
+        for field, value in (("name", name), ("layers", layers), *rest):
             object.__setattr__(made, field, value)
         return made
 
@@ -196,9 +209,24 @@ class Architecture:
         limits = [[list_raised_limits(spec) for spec in layer] for layer in self.layers]
         raised = {"reply_limits": limits} if any(map(any, limits)) else {}
         named = [digest for layer in self.layers for spec in layer if (digest := _digest_named_code(spec))]
-        more = [part for part in (digest_component_code(kinds), changed, raised, named) if part]
+        more: list[Any] = [part for part in (digest_component_code(kinds), changed, raised, named) if part]
+        if self.stages:
+            more += [[(stage.depth, stage.has_rule, stage.keep) for stage in self.stages], self.measure_only]
+        if self.router is not None:  # its rows name stages, and a model reads what they are good for
+            more.append(dict(self.router.get_option("stages")))
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def router(self) -> ComponentSpec | None:
+        """The component that chooses the stage which is asked first; None where it is always the first."""
+        return self.layers[0][0] if self.stages and self.layers[0][0].kind == ROUTER else None
+
+    @property
+    def spans(self) -> tuple[StageSpan, ...]:
+        """Where the stages of a cascade stand among the layers; one without a name for any other architecture."""
+        stages = self.stages or (Stage("", len(self.layers)),)
+        return locate_stages(stages, has_router=self.router is not None)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -294,7 +322,15 @@ class Architecture:
             top["description"] = self.description
         if self.imported_from:
             top["imported_from"] = self.imported_from
-        top["layers"] = self._dump_layers(with_explicit=True)
+        layers = self._dump_layers(with_explicit=True)
+        if not self.stages:
+            return {**top, "layers": layers}
+        if self.measure_only:
+            top["measure_only"] = True
+        router = layers[0][ROUTER][0] if self.router is not None else None
+        if router is not None:
+            top["router"] = _to_option_mapping(router)
+        top["cascade"] = [_dump_stage(span, layers) for span in self.spans]
         return top
 
     def _dump_layers(self, *, with_explicit: bool) -> list[dict[str, Any]]:
@@ -404,9 +440,32 @@ def _fill_model(name: Any, models: Sequence[str]) -> Any:
     return models[(int(match["first"]) - 1) % len(models)] if match and match["first"] else name
 
 
+def _dump_stage(span: StageSpan, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A stage as a file has it."""
+    stage = span.stage
+    plain: dict[str, Any] = {"name": stage.name}
+    if stage.description:
+        plain["description"] = stage.description
+    plain["layers"] = list(layers[span.first - 1 : span.last])
+    if span.rule is not None:
+        [(kind, [rule])] = layers[span.rule - 1].items()
+        plain["accept"] = {kind.removeprefix(RULE_PREFIX): _to_option_mapping(rule)}
+    return {**plain, "keep": True} if stage.keep else plain
+
+
+def _list_derived(kind: str) -> list[str]:
+    return [name for name, option in resolve_component_type(kind, kind).options.items() if option.is_derived]
+
+
+def _to_option_mapping(dumped: str | dict[str, Any]) -> dict[str, Any]:
+    return {"model": dumped} if isinstance(dumped, str) else dumped
+
+
 def _dump_component(spec: ComponentSpec) -> str | dict[str, Any]:
     plain = ComponentSpec(spec.kind)
-    extra: dict[str, Any] = {k: thaw_value(v) for k, v in spec.options if v != plain.get_option(k)}
+    extra: dict[str, Any] = {
+        k: thaw_value(v) for k, v in spec.options if v != plain.get_option(k) and k not in _list_derived(spec.kind)
+    }
     for name in SETTING_NAMES:
         value = getattr(spec.settings, name)
         if value != getattr(plain.settings, name) or name in spec.explicit:

@@ -13,6 +13,7 @@ from archon_eval.architecture.load import list_presets, load_architecture, parse
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.presets import group_presets
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec
+from archon_eval.architecture.stages import StageSpan
 from archon_eval.cli.commands import add_command
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.engine.mermaid import render_mermaid
@@ -103,7 +104,10 @@ def _show(options: argparse.Namespace) -> int:
     else:
         _print_header(architecture)
         rows = create_table("layer", "component", "models", "settings", numbers="layer")
+        stages = {span.first: span for span in architecture.spans} if architecture.stages else {}
         for number, layer in enumerate(architecture.layers, 1):
+            if span := stages.get(number):
+                rows.add_row("", f"stage {span.stage.name}", "", _describe_stage(span), style="bold")
             alike: dict[str, list[str]] = {}
             for spec in layer:
                 alike.setdefault(_format_settings(spec), []).append(spec.model or "-")
@@ -112,6 +116,11 @@ def _show(options: argparse.Namespace) -> int:
                 rows.add_row(*where, ", ".join(models), settings)
         print_table(rows)
     return 0
+
+
+def _describe_stage(span: StageSpan) -> str:
+    kept = "its candidates are kept for the next stage" if span.stage.keep else ""
+    return "; ".join(filter(None, [span.stage.description.strip(), kept]))
 
 
 def _print_header(architecture: Architecture) -> None:
@@ -125,11 +134,11 @@ def _format_settings(spec: ComponentSpec) -> str:
     """The options that matter, and every setting that differs from the defaults, as written in a file."""
     plain = ComponentSpec(spec.kind)
     options = resolve_component_type(spec.kind, "").options
-    values = {name: spec.get_option(name) for name in options}
+    values = {name: spec.get_option(name) for name in options if not options[name].is_derived}
     shown = {
         name: value
         for name, value in values.items()
-        if value != options[name].default or (options[name].always_shown and value is not None)
+        if value != options[name].default or (options[name].always_shown and value not in (None, ""))
     }
     for name in SETTING_NAMES:
         if (value := getattr(spec.settings, name)) != getattr(plain.settings, name) or name in spec.explicit:
@@ -163,7 +172,11 @@ def _plan(options: argparse.Namespace) -> int:
     rows = create_table(
         *columns, "dollars", numbers="layer,calls,re-asks,candidates,done after,tokens in,tokens out,dollars"
     )
+    stage = ""
     for layer in planned.layers:
+        if layer.stage != stage:
+            stage = layer.stage
+            rows.add_row("", f"stage {stage}", *[""] * 8, style="bold")
         rows.add_row(*_format_layer_row(layer))
     rows.add_row(
         "", "total", "", *_format_counts(planned), "", str(planned.sequential), *_format_costs(planned), style="bold"
@@ -209,7 +222,8 @@ def _validate(options: argparse.Namespace) -> int:
         try:
             architecture = load_mapped(name, options)
             planned = plan(architecture, prices=prices, **models)  # a custom component that cannot be built shows here
-            print(f"{name}: fine ({len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
+            stages = f"{len(architecture.stages)} stages, " if architecture.stages else ""
+            print(f"{name}: fine ({stages}{len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
             for warning in planned.warnings:
                 print(f"Warning: {name}: {warning}")
         except ArchitectureError as exc:

@@ -95,6 +95,8 @@ def _compare(options: argparse.Namespace) -> int:
                 print(sanitize_text(f"Logs of {run.name}: {run.merge_note}"))
             if errors := describe_standard_errors(run):
                 print(sanitize_text(errors))
+            if run.stage_note:
+                print(sanitize_text(f"Stages of {run.name}: {run.stage_note}"))
             if run.notes:
                 notes = ", ".join(f"{count} {word}" for word, count in run.notes.items())
                 print(sanitize_text(f"Notes on {run.name}: {notes}"))

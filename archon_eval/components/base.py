@@ -163,7 +163,7 @@ class ListComponent(Component):
     """Works on the full list of candidates at once."""
 
     work_method = "run"
-    candidates_read = "all"
+    candidates_read: ClassVar[Literal["none", "one", "all"]] = "all"
 
     @abstractmethod
     async def run(self, state: State, ctx: CallContext) -> State:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from archon_eval.architecture.component_types import ComponentType, define_prompt, int_option
 from archon_eval.architecture.prompts import render
+from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import CandidateScorer
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.parsing.verdict import parse_verdict
@@ -66,24 +67,7 @@ class Verifier(CandidateScorer):
     fallback = "the candidate is kept, unverified"
 
     async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
-        reason = render(
-            self.spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text
-        )
-        reply = await ctx.generate("reasons", make_user_prompt(reason), about=candidate.id)
-        reasons = reply.text if reply else ""
-        verdict = render(
-            self.spec.get_prompt("verdict", VERDICT_PROMPT),
-            instruction=state.instruction,
-            candidate=candidate.text,
-            reasons=reasons,
-        )
-        correct = await ctx.generate_parsed(
-            "verdict",
-            make_user_prompt(verdict),
-            parse_verdict,
-            fallback=self.fallback,
-            about=candidate.id,
-        )
+        correct, reasons = await verify_candidate(self.spec, state, candidate, ctx, fallback=self.fallback)
         return replace(candidate, verified=correct, reasons=reasons or None)
 
     def passes(self, candidate: Candidate) -> bool:
@@ -103,3 +87,27 @@ class Verifier(CandidateScorer):
         prompts = 2 * self.estimate_prompt(work) + reasons
         judged = work.calls // 2
         return {self.spec.model: Usage(judged * prompts, judged * 2 * reasons)}
+
+
+async def verify_candidate(
+    spec: ComponentSpec, state: State, candidate: Candidate, ctx: CallContext, *, fallback: str
+) -> tuple[bool | None, str]:
+    """The verdict on a candidate, None where none could be read; and the reasons in its favour.
+
+    Args:
+        spec: of a component with the verifier's prompts.
+        fallback: what the component does without a verdict, in words.
+    """
+    reason = render(spec.get_prompt("reason", REASONS_PROMPT), instruction=state.instruction, candidate=candidate.text)
+    reply = await ctx.generate("reasons", make_user_prompt(reason), about=candidate.id)
+    reasons = reply.text if reply else ""
+    verdict = render(
+        spec.get_prompt("verdict", VERDICT_PROMPT),
+        instruction=state.instruction,
+        candidate=candidate.text,
+        reasons=reasons,
+    )
+    correct = await ctx.generate_parsed(
+        "verdict", make_user_prompt(verdict), parse_verdict, fallback=fallback, about=candidate.id
+    )
+    return correct, reasons

@@ -93,17 +93,7 @@ class Vote(ListComponent):
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
     async def list_ballots(self, candidates: Sequence[Candidate]) -> tuple[Sequence[Hashable], str]:
-        answers, problem = await group_answers(
-            [
-                find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
-                for candidate in candidates
-            ]
-        )
-        ballots = [
-            answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
-            for candidate, answer in zip(candidates, answers, strict=True)
-        ]
-        return ballots, problem
+        return await collect_ballots(candidates)
 
     def _weigh(self, candidates: Sequence[Candidate]) -> float:
         """What a group of candidates counts."""
@@ -131,6 +121,22 @@ class Vote(ListComponent):
     def count_survivors(self, candidates: CountRange) -> CountRange:
         top_k = self.spec.get_option("top_k")
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)
+
+
+async def collect_ballots(candidates: Sequence[Candidate]) -> tuple[list[Hashable], str]:
+    """What each candidate votes for, equal for equal final answers, and None for one that does not vote; and what could
+    not be compared, or ""."""
+    answers, problem = await group_answers(
+        [
+            find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
+            for candidate in candidates
+        ]
+    )
+    ballots: list[Hashable] = [
+        answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
+        for candidate, answer in zip(candidates, answers, strict=True)
+    ]
+    return ballots, problem
 
 
 def _find_proposed_calls(turn: Message) -> Hashable:

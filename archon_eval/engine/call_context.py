@@ -24,6 +24,7 @@ from archon_eval.engine.trace import (
     NO_PROBLEMS,
     UNREAD,
     LayerResult,
+    StageResult,
     Trace,
     TraceEvent,
     TraceOutcome,
@@ -68,6 +69,11 @@ class TraceRecorder:
     """Which draw of the last layer it is, from 0."""
     last_layer: int = 0
     """The layer, from 1, from which on further last draws are draws of their own; needed where `last_draw` is not 0."""
+    stages: list[StageResult] = field(default_factory=list)
+    earlier: dict[Call, Reply] = field(default_factory=dict)
+    """Replies to calls of a cascade's earlier stages: an equal call of a later one is the same draw and not sent."""
+    sent: dict[Call, Reply] | None = None
+    """Gets those of the stage under way; None where no stage can follow."""
 
     def find_epoch(self, layer: int) -> int:
         """The epoch of a layer's calls."""
@@ -80,6 +86,7 @@ class TraceRecorder:
             steps=tuple(sorted(self.steps, key=lambda step: step.layer)),
             notes=tuple(sorted(self.notes, key=lambda note: note.layer)),
             outcomes=tuple(sorted(self.outcomes, key=lambda outcome: (outcome.layer, outcome.component))),
+            stages=tuple(self.stages),
         )
 
 
@@ -254,6 +261,9 @@ class EngineCallContext:
         else:
             call = self._build_call(self._choose_model(model), messages, draw=draw, tools=tools, step=step)
         model = call.model
+        if (earlier := self._recorder.earlier.get(call)) is not None:
+            self._record_step(call, purpose, about=about, reply=earlier, nested=step is not None, shared=True)
+            return earlier, self._record_reply_problems(earlier, f"{purpose} by {model}", about)
         try:
             reply = await self._caller(call)
         except ModelError as exc:
@@ -273,6 +283,8 @@ class EngineCallContext:
             self._add_note("cancelled", f"{purpose} by {model}", about)
             raise
         self._record_step(call, purpose, about=about, reply=reply, nested=step is not None)
+        if self._recorder.sent is not None:
+            self._recorder.sent.setdefault(call, reply)
         return reply, self._record_reply_problems(reply, f"{purpose} by {model}", about)
 
     def _build_call(
@@ -305,6 +317,7 @@ class EngineCallContext:
         reply: Reply | None = None,
         problem: str = "",
         nested: bool = False,
+        shared: bool = False,
     ) -> None:
         self._recorder.steps.append(
             TraceStep(
@@ -319,6 +332,7 @@ class EngineCallContext:
                 reply=reply,
                 problem=problem,
                 nested=nested,
+                shared=shared,
             )
         )
 

@@ -31,6 +31,7 @@ from archon_eval.engine.overflow import fit_candidates, restore_candidate, resto
 from archon_eval.engine.plan import plan
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.sampling import SampleRounds, SamplingRule, VerdictCount, find_sampling
+from archon_eval.engine.stages import check_rules, run_stages
 from archon_eval.engine.trace import Answer, LayerResult, TraceEvent
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
 from archon_eval.errors import select_error as select_error
@@ -73,6 +74,7 @@ class Engine:
         self._sandboxes = SandboxSource()
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         self._sampling = find_sampling(self._layers)
+        check_rules(architecture, self._layers)
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
                 raise ArchitectureError(
@@ -139,28 +141,26 @@ class Engine:
             self._observer,
             State(conversation, tools=tools),
             recorder=recorder,
+            architecture=self.architecture,
             layers=self._layers,
             sampling=self._sampling,
             window=self._window,
             stop=self._stop,
             sandboxes=sandboxes,
         )
-        flows = [LayerFlow() for _ in range(len(self._layers) + 1)]
-        flows[0].put(State(conversation))
         try:
-            async with anyio.create_task_group() as group:
-                for number, layer in enumerate(self._layers, 1):
-                    group.start_soon(partial(run.run_layer, number, layer, flows[number - 1], outflow=flows[number]))
+            candidates = await run_stages(
+                self.architecture, self._layers, State(conversation), run_layer=run.run_layer, recorder=recorder
+            )
         except BaseExceptionGroup as errors:
             error = select_error(errors)
             if isinstance(error, ContextOverflowError):
                 error.trail = recorder.build_trace()
             raise error from None
         else:
-            candidates = await flows[-1].get_candidates()
             if whose := sandboxes.choose(candidates[0].id):
-                last = self._layers[-1][0].spec.kind
-                recorder.notes.append(TraceEvent(layer=len(self._layers), kind=last, what="sandbox", detail=whose))
+                last = recorder.layers[-1]  # of the stage whose answer stands
+                recorder.notes.append(TraceEvent(layer=last.layer, kind=last.kind, what="sandbox", detail=whose))
         finally:
             trail = recorder.build_trace()
             self._observer.record_question(trail)
@@ -184,6 +184,7 @@ class _QuestionRun:
         asked: State,
         *,
         recorder: TraceRecorder,
+        architecture: Architecture,
         layers: list[list[Component]],
         sampling: Mapping[int, SamplingRule],
         window: JobWindow,
@@ -199,6 +200,8 @@ class _QuestionRun:
         self._sampling = sampling
         self._verdicts = {rule.filter_layer: VerdictCount() for rule in sampling.values() if rule.filter_layer}
         self._cancellable = any(layer[0].stop_after is not None for layer in layers)
+        self._starts = {span.first for span in architecture.spans}
+        self._router = 1 if architecture.router is not None else None
 
     async def run_layer(
         self, number: int, components: list[Component], inflow: LayerFlow, *, outflow: LayerFlow
@@ -251,7 +254,7 @@ class _QuestionRun:
             try:
                 yield
                 candidates, values = await outflow.get_candidates(), await outflow.get_values()
-                if not candidates:
+                if not candidates and number != self._router:
                     raise self._create_empty_error(number, kind)
                 result = LayerResult(
                     layer=number,
@@ -274,7 +277,7 @@ class _QuestionRun:
     async def _collect(self, number: int, inflow: LayerFlow) -> tuple[tuple[Candidate, ...], Mapping[str, Any]]:
         """What a layer that needs the whole list gets; without a candidate nothing more is paid for."""
         candidates, values = await inflow.get_candidates(), await inflow.get_values()
-        if number > 1 and not candidates:
+        if number not in self._starts and not candidates:
             raise self._create_empty_error(number - 1, self._kinds[number - 2])
         return candidates, values
 

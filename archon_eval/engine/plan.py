@@ -11,6 +11,7 @@ a price is.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from archon_eval.architecture.component_types import ModelList
@@ -23,6 +24,13 @@ from archon_eval.engine.plan_notes import (
     collect_placeholder_notes,
     describe_end,
     describe_raised_limits,
+)
+from archon_eval.engine.plan_stages import (
+    check_stage_rules,
+    choose_shown_flow,
+    describe_stages,
+    find_longest_way,
+    sum_stages,
 )
 from archon_eval.engine.plan_sums import compute_by_model, sum_known, sum_models, sum_usage
 from archon_eval.engine.returned_values import check_counts
@@ -70,6 +78,8 @@ class LayerPlan:
 
     is_drawn: bool = True
     """Whether its calls are draws, so that other draws may have other replies; scores of a reward model are none."""
+    stage: str = ""
+    """The stage of a cascade that it belongs to; empty for the router, and where there are no stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,8 @@ class Plan:
                 del layer[name]
             if not layer["fewest"]:
                 del layer["fewest"]
+            if not layer["stage"]:
+                del layer["stage"]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
@@ -207,19 +219,28 @@ def plan(
     lists = {name: names for name, names in named.items() if names}
     filled = architecture.with_models(models, fusers=fusers, judges=judges) if lists else architecture
     built = [memo.build(number, layer) for number, layer in enumerate(filled.layers, 1)]
-    needed = _find_needed_candidates([each.components for each in built])
-    flow, layers = memo.start, []
-    for number, (each, need) in enumerate(zip(built, needed, strict=True), 1):
-        part = (number, id(each.layer), id(flow), need)
-        if part not in memo.parts:
-            for component in each.components:
-                check_counts(number, component, flow.candidates)
-            after = memo.intern(_merge_flows([component.advance_flow(flow, assumed) for component in each.components]))
-            judged = flow if need is None else replace(flow, candidates=_limit_least(flow.candidates, need))
-            planned = _plan_layer(number, each.components, judged, after=after, assumed=assumed, prices=table)
-            memo.parts[part] = planned, after
-        planned, flow = memo.parts[part]
-        layers.append(planned)
+    check_stage_rules(filled, [each.components for each in built])
+    layers, sequential = [], 0
+    flow = memo.start
+    if filled.router is not None:
+        [planned], _ = _plan_span(1, built[:1], memo.start, memo=memo, assumed=assumed, prices=table)
+        layers.append(replace(planned, candidates=(0, 0)))
+        sequential = planned.finished
+    for place, span in enumerate(filled.spans):
+        start = flow if place and filled.stages[place - 1].keep else memo.start
+        plan_span = partial(_plan_span, memo=memo, assumed=assumed, prices=table)
+        own, flow = plan_span(span.first, built[span.first - 1 : span.last], start)
+        ends = [max(flow.candidates_at, flow.values_at)]
+        if span.rule is not None:
+            components = [each.components for each in built[span.first - 1 : span.rule]]
+            shown = memo.intern(choose_shown_flow(flow, own, components))
+            rule, after = plan_span(span.rule, built[span.rule - 1 : span.rule], shown)
+            own += rule
+            ends.append(max(after.candidates_at, after.values_at))
+        taken = max(start.candidates_at, start.values_at)
+        layers += [_place_in_stage(layer, span.stage.name, sequential - taken) for layer in own]
+        sequential += max(ends) - taken
+    totals = sum_stages(filled, layers)
     all_models = dict.fromkeys(model for each in built for model in each.models)
     for model in all_models:
         if model not in memo.known:
@@ -229,11 +250,11 @@ def plan(
     return Plan(
         architecture=filled,
         layers=tuple(layers),
-        calls=sum_ranges([layer.calls for layer in layers]),
+        calls=totals.calls,
         reasks=sum(layer.reasks for layer in layers),
-        sequential=max(flow.candidates_at, flow.values_at),
-        usage=sum_usage([layer.usage for layer in layers]),
-        dollars=sum_known([layer.dollars for layer in layers]),
+        sequential=find_longest_way(filled, layers) if filled.stages else sequential,
+        usage=totals.usage,
+        dollars=totals.dollars,
         prices=table.version,
         unpriced=tuple(
             dict.fromkeys(
@@ -247,14 +268,50 @@ def plan(
             *(collect_placeholder_notes(architecture, lists) if has_places else ()),
             *(describe_raised_limits(filled) if any(each.raises_limits for each in built) else ()),
             *(note for each in built for note in each.notes),
+            *(describe_stages(filled, layers) if filled.stages else ()),
             *describe_end(layers[-1]),
         ),
-        flops=sum_known([layer.flops for layer in layers]),
+        flops=totals.flops,
         unsized=(
             *(model for model in all_models if not memo.known[model][1]),
             *dict.fromkeys(scorer.name for scorer in scorers),
         ),
     )
+
+
+def _plan_span(
+    first: int,
+    built: Sequence[_BuiltLayer],
+    start: PlanFlow,
+    *,
+    memo: PlanMemo,
+    assumed: TokenAssumptions,
+    prices: PriceTable,
+) -> tuple[list[LayerPlan], PlanFlow]:
+    """Layers that follow one another: the plan of each, and what leaves the last.
+
+    Args:
+        first: the number of the first of them.
+    """
+    needed = _find_needed_candidates([each.components for each in built])
+    flow, layers = start, []
+    for number, (each, need) in enumerate(zip(built, needed, strict=True), first):
+        part = (number, id(each.layer), id(flow), need)
+        if part not in memo.parts:
+            for component in each.components:
+                check_counts(number, component, flow.candidates)
+            after = memo.intern(_merge_flows([component.advance_flow(flow, assumed) for component in each.components]))
+            judged = flow if need is None else replace(flow, candidates=_limit_least(flow.candidates, need))
+            planned = _plan_layer(number, each.components, judged, after=after, assumed=assumed, prices=prices)
+            memo.parts[part] = planned, after
+        planned, flow = memo.parts[part]
+        layers.append(planned)
+    return layers, flow
+
+
+def _place_in_stage(layer: LayerPlan, stage: str, offset: int) -> LayerPlan:
+    """A layer's plan behind the stages before it, which take so many sequential calls."""
+    return replace(layer, stage=stage, finished=layer.finished + offset) if stage else layer
 
 
 def _find_needed_candidates(built: Sequence[list[Component]]) -> list[int | None]:

@@ -74,6 +74,10 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "decided": EventType("how a moderator ended a debate"),
     "program_output": EventType("a component's own program ran and printed its answer", True),
     "order_bias": EventType("how often the choice between two candidates changed with their order"),
+    "measured": EventType("what the rule of a cascade's stage measured", True),
+    "accepted": EventType("the rule of a cascade's stage let its answer stand"),
+    "escalated": EventType("the rule of a cascade's stage did not let its answer stand: the next stage was asked"),
+    "routed": EventType("the router of a cascade chose the stage that was asked first"),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(
@@ -104,6 +108,8 @@ class TraceStep:
     """Why there is no reply."""
     nested: bool = False
     """Whether it is a step of a solver's, which has events of its own in a transcript."""
+    shared: bool = False
+    """Whether an equal call of an earlier stage had this reply, so that nothing was sent or paid for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,22 @@ class LayerResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StageResult:
+    """What became of one stage of a cascade that was asked."""
+
+    name: str
+    layers: tuple[int, int]
+    """The numbers of its first and its last layer, its rule among them."""
+    stands: bool
+    """Whether its answer is the answer."""
+    score: float | None = None
+    """What its rule measured; None without a rule, or where it could not."""
+    threshold: float | None = None
+    detail: str = ""
+    """Why, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Everything that happened, in the order of layers."""
 
@@ -167,6 +189,13 @@ class Trace:
     steps: tuple[TraceStep, ...] = ()
     notes: tuple[TraceEvent, ...] = ()
     outcomes: tuple[TraceOutcome, ...] = ()
+    stages: tuple[StageResult, ...] = ()
+    """Of a cascade, those that were asked, in their order."""
+
+    @property
+    def own_steps(self) -> tuple[TraceStep, ...]:
+        """The calls, without those whose reply an earlier stage had: what the answer took."""
+        return tuple(step for step in self.steps if not step.shared)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -176,13 +205,13 @@ class Trace:
     @property
     def reuses(self) -> bool:
         """Whether a reply was reused, so that the clock did not measure what the answer takes."""
-        return any(step.reply is not None and step.reply.reused for step in self.steps)
+        return any(step.reply is not None and step.reply.reused and not step.shared for step in self.steps)
 
     def sum_recorded_seconds(self, layer: int | None = None) -> float:
         """Seconds by the replies' own records: a layer's longest chain of calls about one candidate; layers add up."""
         chains: dict[int, dict[tuple[int, str], list[float]]] = {}
         for step in self.steps:
-            if step.reply is not None and layer in (None, step.layer):
+            if step.reply is not None and not step.shared and layer in (None, step.layer):
                 chain = chains.setdefault(step.layer, {}).setdefault((step.component, step.about), [])
                 chain.append(step.reply.seconds)
         return fsum(max(map(fsum, chain.values())) for chain in chains.values())

@@ -112,9 +112,12 @@ def describe_judge(architecture: Architecture, judge: str, prices: PriceTable) -
 
     Benchmarks compare an answer with another one, or show the answers to two turns.
     """
-    writers = next(
-        (layer for layer in reversed(architecture.layers) if describe_component(layer[0], "").writes_answers), ()
+    stages = [architecture.layers[span.first - 1 : span.last] for span in architecture.spans]
+    last = (
+        next((layer for layer in reversed(own) if describe_component(layer[0], "").writes_answers), ())
+        for own in stages
     )
+    writers = [spec for layer in last for spec in layer]
     limits = [find_reply_limit(spec) for spec in writers]
     window = prices.get_context(judge)
     if window is None or window == math.inf:

@@ -122,6 +122,7 @@ def _render_reply(step: TraceStep) -> str:
     if reply is None:
         return f"No reply ({who}): {format_inline_code(step.problem)}"
     words = [who, *([reply.stop_reason] if reply.stop_reason != "stop" else []), *(["reused"] if reply.reused else [])]
+    words += ["of an earlier stage"] if step.shared else []
     thoughts = f"Thoughts:\n\n{format_code_block(reply.thoughts)}\n\n" if reply.thoughts else ""
     return f"{thoughts}Reply, {', '.join(words)}:\n\n{format_code_block(render_turn(reply.text, reply.tool_calls))}"
 

@@ -204,7 +204,7 @@ class ArchonLM(LM):  # type: ignore[misc]
 
     def _count(self, trail: Trace) -> None:
         self._notes.update(trail.counts)
-        answered = [(step.model, step.reply) for step in trail.steps if step.reply is not None]
+        answered = [(step.model, step.reply) for step in trail.own_steps if step.reply is not None]
         for model in {model for model, _ in answered}:
             used = total_usage(reply for asked, reply in answered if asked == model)
             self._model_usage[model] = UsageTotals.add_up([self._model_usage.get(model, UsageTotals()), used])

@@ -133,7 +133,7 @@ def _parse_message(turn: Any, number: int) -> Message:
 
 def price_answer(answer: Answer) -> PricedAnswer:
     """An engine's answer with its tokens and dollars."""
-    replies = [step.reply for step in answer.trail.steps if step.reply is not None]
+    replies = [step.reply for step in answer.trail.own_steps if step.reply is not None]
     usage = sum((reply.usage for reply in replies if reply.usage is not None), Usage())
     costs = [reply.dollars for reply in replies if not reply.reused]
     known_costs = [cost for cost in costs if cost is not None]

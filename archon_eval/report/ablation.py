@@ -13,8 +13,10 @@ from typing import Any
 from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import describe_component, resolve_component_type
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture, ComponentSpec, Layer
+from archon_eval.architecture.stages import Stage
 from archon_eval.components import build_layer
 from archon_eval.engine.engine import TOOLS_REFUSED, list_tool_obstacles
+from archon_eval.engine.plan import plan
 from archon_eval.errors import ArchitectureError, DataError, quote
 from archon_eval.report.compare import RunComparison, bonferroni_confidence, compare_runs, dump_comparison, dump_costs
 from archon_eval.report.report_data import format_interval
@@ -60,15 +62,43 @@ def list_variants(whole: Architecture) -> list[AblationVariant]:
     and a ranker by each other, since both make one answer of several).
     """
     variants, seen = [], {whole.fingerprint}
-    for change, layers in _generate_changes(whole.layers):
+    for change, layers, stages in _generate_changes_by_stage(whole):
         try:
-            changed = Architecture(f"{whole.name}, {change}", layers)
+            changed = replace(whole, name=f"{whole.name}, {change}", layers=layers, stages=stages)
+            plan(changed)  # what a stage's rule measures may be gone
         except ArchitectureError:  # breaks a rule of construction, e.g. critiques that nobody would read
             continue
         if changed.fingerprint not in seen:
             seen.add(changed.fingerprint)
             variants.append(AblationVariant(change, changed))
     return variants
+
+
+def _generate_changes_by_stage(
+    whole: Architecture,
+) -> Iterator[tuple[str, tuple[Layer, ...], tuple[Stage, ...]]]:
+    """Changes of the layers of each stage; of a cascade also whole stages that are left out."""
+    if not whole.stages:
+        yield from ((change, layers, ()) for change, layers in _generate_changes(whole.layers))
+        return
+    spans = whole.spans
+    for place, span in enumerate(spans):
+        stages = whole.stages
+        before, own = whole.layers[: span.first - 1], whole.layers[span.first - 1 : span.last]
+        after = whole.layers[span.last :]
+        for change, layers in _generate_changes(own):
+            changed = replace(span.stage, depth=len(layers))
+            kept = (*stages[:place], changed, *stages[place + 1 :])
+            yield f"stage {span.stage.name}: {change}", (*before, *layers, *after), kept
+        if whole.router is not None or len(stages) == 1:
+            continue  # a router's stages are all there
+        rest = [*stages[:place], *stages[place + 1 :]]
+        if place == len(stages) - 1:  # the one before becomes the last, whose answer always stands
+            rest[-1] = replace(rest[-1], has_rule=False, keep=False)
+            yield f"without stage {span.stage.name}", whole.layers[: spans[place - 1].last], tuple(rest)
+        else:
+            end = span.last if span.rule is None else span.rule
+            yield f"without stage {span.stage.name}", (*before, *whole.layers[end:]), tuple(rest)
 
 
 def _generate_changes(layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Layer, ...]]]:

@@ -61,6 +61,9 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
     for system in benchmark.systems:
         if why := explain_unknown_costs(system.run.unknown_costs):
             yield from (escape_markdown(f"{system.label}: {why}"), "")
+    for system in benchmark.systems:
+        if system.run.stage_note:
+            yield from (escape_markdown(f"{system.label}: {system.run.stage_note}."), "")
     if benchmark.confidence_note:
         yield from (benchmark.confidence_note, "")
     if benchmark.prompt_note:

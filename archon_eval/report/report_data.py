@@ -338,6 +338,7 @@ def _dump_benchmark(bench: BenchmarkReport) -> dict[str, Any]:
             "over_runs": asdict(system.run.over_runs),
             **dump_costs(system.run),
             "layers": [asdict(layer) for layer in system.run.layers],
+            "stages": [stage.to_metadata() for stage in system.run.stages],
             "notes": dict(system.run.notes),
             "warnings": list(system.run.health.sentences),
             "health": system.run.health.to_metadata(),

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from archon_eval.architecture.spec import Architecture
-from archon_eval.engine.trace import Answer, LayerResult, Trace, TraceOutcome, TraceStep
+from archon_eval.engine.trace import Answer, LayerResult, StageResult, Trace, TraceOutcome, TraceStep
 from archon_eval.errors import DataError, quote
 from archon_eval.models.draw import split_epoch
 from archon_eval.models.usage_totals import UsageTotals, parse_count, total_usage
@@ -96,6 +96,48 @@ class LayerAccount:
     """By component and model, in their order; empty in logs of versions that did not count them."""
     unfiltered: int = 0
     """1 where no candidate passed a filter, so that all went on."""
+    number: int = 0
+    """Its number in the architecture, from 1; 0 where it is its place in `QuestionAccount.layers`, as it is wherever no
+    stage of a cascade was passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageAccount:
+    """What became of one stage of a cascade that was asked."""
+
+    name: str
+    stands: bool
+    """Whether its answer is the answer."""
+    usage: UsageTotals
+    """Of its layers and its rule; `seconds` are those of its calls added up."""
+    score: float | None = None
+    """What its rule measured; None without a rule, or where it could not."""
+    threshold: float | None = None
+    detail: str = ""
+    """Why, in words."""
+    rule_usage: UsageTotals | None = None
+    """The part of `usage` that its rule took; None without a rule."""
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Plain values for JSON; what is unknown is left out."""
+        plain: dict[str, Any] = {"name": self.name, "stands": self.stands, **self.usage.to_metadata()}
+        plain |= {name: value for name in ("score", "threshold") if (value := getattr(self, name)) is not None}
+        plain |= {"detail": self.detail} if self.detail else {}
+        return plain | ({"rule": self.rule_usage.to_metadata()} if self.rule_usage else {})
+
+    @classmethod
+    def from_metadata(cls, plain: Mapping[str, Any]) -> "StageAccount":
+        """Reads what `to_metadata` wrote."""
+        score, threshold = (None if plain.get(name) is None else float(plain[name]) for name in ("score", "threshold"))
+        return cls(
+            name=str(plain["name"]),
+            stands=bool(plain["stands"]),
+            usage=UsageTotals.from_metadata(plain),
+            score=score,
+            threshold=threshold,
+            detail=str(plain.get("detail", "")),
+            rule_usage=UsageTotals.from_metadata(plain["rule"]) if "rule" in plain else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +187,8 @@ class QuestionAccount:
     such component: `layer`, `component` (its place), `model` and `settings`."""
     draws: AnswerDraws | None = None
     """Which draws it took; None where the eval draws every layer once per epoch."""
+    stages: tuple[StageAccount, ...] = ()
+    """Of a cascade, those that were asked, in their order."""
     version: int = ACCOUNT_VERSION
 
     @classmethod
@@ -155,19 +199,31 @@ class QuestionAccount:
         trace = answer.trail
         by_model: dict[str, list[TraceStep]] = {}
         by_layer: dict[int, list[TraceStep]] = {}
-        for step in trace.steps:
+        for step in trace.own_steps:
             by_model.setdefault(step.model, []).append(step)
             by_layer.setdefault(step.layer, []).append(step)
         seconds = trace.sum_recorded_seconds() if trace.reuses else answer.seconds
         return cls(
             architecture=architecture.name,
             fingerprint=architecture.fingerprint,
-            usage=replace(_total_steps(trace.steps), seconds=round(seconds, 3)),
+            usage=replace(_total_steps(trace.own_steps), seconds=round(seconds, 3)),
             models={model: _total_steps(steps) for model, steps in sorted(by_model.items())},
-            layers=tuple(_build_layer(layer, by_layer.get(layer.layer, []), trace) for layer in trace.layers),
+            layers=tuple(
+                _build_layer(layer, by_layer.get(layer.layer, []), trace, place=place)
+                for place, layer in enumerate(trace.layers, 1)
+            ),
             notes=trace.counts,
             settings=tuple(settings),
+            stages=tuple(
+                _build_stage(stage, by_layer, has_rule=_has_rule(architecture, stage)) for stage in trace.stages
+            ),
         )
+
+    @property
+    def numbered_layers(self) -> dict[int, LayerAccount]:
+        """The layers by their number in the architecture; of a cascade, those of stages that were not asked are not
+        there."""
+        return {layer.number or place: layer for place, layer in enumerate(self.layers, 1)}
 
     @property
     def is_replay(self) -> bool:
@@ -188,6 +244,7 @@ class QuestionAccount:
             **({"prompt": list(self.prompt)} if self.prompt else {}),
             **({"settings": [dict(part) for part in self.settings]} if self.settings else {}),
             **({"draws": asdict(self.draws)} if self.draws else {}),
+            **({"stages": [stage.to_metadata() for stage in self.stages]} if self.stages else {}),
         }
 
     @classmethod
@@ -215,6 +272,7 @@ class QuestionAccount:
                 prompt=tuple(map(str, plain.get("prompt", ()))),
                 settings=tuple(dict(part) for part in plain.get("settings", ())),
                 draws=_parse_draws(plain["draws"]) if "draws" in plain else None,
+                stages=tuple(map(StageAccount.from_metadata, plain.get("stages", ()))),
                 version=parse_count(plain, "version", 1),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
@@ -310,7 +368,25 @@ def _total_steps(steps: Sequence[TraceStep]) -> UsageTotals:
     return total_usage(step.reply for step in steps)
 
 
-def _build_layer(layer: LayerResult, steps: Sequence[TraceStep], trace: Trace) -> LayerAccount:
+def _has_rule(architecture: Architecture, stage: StageResult) -> bool:
+    return any(span.rule == stage.layers[1] for span in architecture.spans)
+
+
+def _build_stage(stage: StageResult, by_layer: Mapping[int, Sequence[TraceStep]], *, has_rule: bool) -> StageAccount:
+    first, last = stage.layers
+    steps = [step for number in range(first, last + 1) for step in by_layer.get(number, ())]
+    return StageAccount(
+        name=stage.name,
+        stands=stage.stands,
+        usage=_total_steps(steps),
+        score=stage.score,
+        threshold=stage.threshold,
+        detail=stage.detail,
+        rule_usage=_total_steps(by_layer.get(last, ())) if has_rule else None,
+    )
+
+
+def _build_layer(layer: LayerResult, steps: Sequence[TraceStep], trace: Trace, *, place: int) -> LayerAccount:
     by_component: dict[tuple[int, str], list[TraceStep]] = {}
     for step in steps:
         by_component.setdefault((step.component, step.model), []).append(step)
@@ -323,6 +399,7 @@ def _build_layer(layer: LayerResult, steps: Sequence[TraceStep], trace: Trace) -
         components=tuple(parts) if len(parts) > 1 else (),
         outcomes=_count_outcomes([outcome for outcome in trace.outcomes if outcome.layer == layer.layer]),
         unfiltered=sum(note.layer == layer.layer and note.what == "unfiltered" for note in trace.notes),
+        number=0 if layer.layer == place else layer.layer,
     )
 
 
@@ -347,6 +424,7 @@ def _dump_layer(layer: LayerAccount) -> dict[str, Any]:
     parts = [{"model": part.model, **part.usage.to_metadata()} for part in layer.components]
     plain |= {"components": parts} if parts else {}
     plain |= {"outcomes": [counts.to_metadata() for counts in layer.outcomes]} if layer.outcomes else {}
+    plain |= {"number": layer.number} if layer.number else {}
     return plain | ({"unfiltered": layer.unfiltered} if layer.unfiltered else {})
 
 
@@ -359,4 +437,5 @@ def _parse_layer(plain: Mapping[str, Any]) -> LayerAccount:
         components=tuple(ComponentAccount(str(part["model"]), UsageTotals.from_metadata(part)) for part in parts),
         outcomes=tuple(map(OutcomeCounts.from_metadata, plain.get("outcomes", ()))),
         unfiltered=parse_count(plain, "unfiltered"),
+        number=parse_count(plain, "number"),
     )

@@ -16,6 +16,7 @@ from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.metrics import join_metrics
 from archon_eval.runs.prompts import explain_difference, find_other_later_turns
+from archon_eval.runs.stage_usage import StageUsage, describe_stages, merge_stages
 from archon_eval.stats.estimates import Estimate
 from archon_eval.stats.metrics import Answers, MeanMetric, Metric, QuestionMetric, ScoredAnswer
 from archon_eval.stats.over_runs import RunsSpread, estimate_over_runs
@@ -128,6 +129,8 @@ class Run:
     seconds: float = 0.0
     """From the eval's start to its end."""
     layers: tuple[LayerUsage, ...] = ()
+    stages: tuple[StageUsage, ...] = ()
+    """Of a cascade, those that were asked at all."""
     notes: Mapping[str, int] = field(default_factory=dict)
     """What went otherwise than planned (`archon_eval.engine.trace.EVENT_TYPES`), and `answer STATUS` where the scorer
     could read none (`archon_eval.runs.records.UNREAD_STATUSES`), counted over all answers."""
@@ -203,6 +206,11 @@ class Run:
             name, value = self.headline
             figures[name] = Estimate(value, None, None, high=None, n=len(self.scored))
         return figures
+
+    @property
+    def stage_note(self) -> str:
+        """Which stage of a cascade answered how often; empty where none answered."""
+        return describe_stages(self.stages)
 
     @property
     def calls(self) -> int:
@@ -339,6 +347,7 @@ def merge_runs(first: Run, second: Run) -> Run:
         cost_by_model={model: average(*(each.get(model, zeros) for each in by_model)) for model in models},
         usage=UsageTotals.add_up((first.usage, second.usage)),
         seconds=first.seconds + second.seconds,
+        stages=merge_stages(first.stages, second.stages),
         notes=dict(Counter(first.notes) + Counter(second.notes)),
         judged_anew=first.judged_anew or second.judged_anew,
         merge_note=" ".join(filter(None, notes)),

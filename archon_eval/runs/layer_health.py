@@ -203,7 +203,13 @@ def _parse_layer(plain: Mapping[str, Any]) -> LayerHealth:
 
 
 def _read_account(account: QuestionAccount) -> RunHealth:
-    layers = (LayerHealth(layer.kind, 1, layer.outcomes, layer.unfiltered) for layer in account.layers)
+    numbered = account.numbered_layers
+    layers = (  # of a cascade, a layer of a stage that was not asked is there without answers
+        LayerHealth(layer.kind, 1, layer.outcomes, layer.unfiltered)
+        if (layer := numbered.get(number)) is not None
+        else LayerHealth("", 0)
+        for number in range(1, max(numbered, default=0) + 1)
+    )
     notes = {word: count for word, count in account.notes.items() if word in _KEPT_NOTES}
     return RunHealth(tuple(layers), account.usage.calls, notes, lost_steps=account.lost_steps)
 
@@ -223,7 +229,7 @@ def _merge_layers(layers: Sequence[LayerHealth]) -> LayerHealth:
         counts[key] += part.count
         problems.setdefault(key, Counter()).update(part.problems)
     return LayerHealth(
-        kind=layers[0].kind,
+        kind=next((layer.kind for layer in layers if layer.kind), ""),
         answers=sum(layer.answers for layer in layers),
         outcomes=tuple(
             OutcomeCounts(counts[key], dict(problems[key]), component=key[0], model=key[1]) for key in sorted(counts)

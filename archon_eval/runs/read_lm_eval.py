@@ -182,6 +182,7 @@ def _read_task(file: Path, scorer: str | None, missing: MissingPolicy, *, metric
         usage=account.usage if account else UsageTotals(),
         seconds=_read_seconds(results),
         layers=account.layers if account else (),
+        stages=account.stages if account else (),
         notes=account.notes if account else {},
         version=str(results.get("versions", {}).get(task, "")),
         fingerprint=str(config.get("fingerprint") or "") if config.get("model") == "archon" else "",

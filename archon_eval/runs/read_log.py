@@ -33,6 +33,7 @@ from archon_eval.runs.read_lm_eval import (
 )
 from archon_eval.runs.records import AnswerRecord, build_records, check_scorer, choose_scorer
 from archon_eval.runs.shard_parts import SHARD_FOLDER
+from archon_eval.runs.stage_usage import summarize_stages
 from archon_eval.runs.usage import average_usages, reload_architecture, summarize_layers
 from archon_eval.stats.metrics import ScoredAnswer
 
@@ -240,6 +241,7 @@ def read_run(
             reload_architecture(log, fingerprint),
             questions=sum(any(a.fingerprint == fingerprint for a in usage.accounts) for usage in usages),
         ),
+        stages=summarize_stages(account for account in turns if account.fingerprint == fingerprint),
         notes=_count_notes(turns, records),
         judges=collect_judges(log, samples, chosen),
         judged_anew=has_live_judgments(log, samples, chosen),

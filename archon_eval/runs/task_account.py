@@ -19,6 +19,7 @@ from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.answer_usage import AnswerUsage
 from archon_eval.runs.benchmark_run import COST_NAMES, LayerUsage
 from archon_eval.runs.layer_health import RunHealth
+from archon_eval.runs.stage_usage import StageUsage, summarize_stages
 from archon_eval.runs.usage import AverageUsage, average_usages, summarize_layers
 
 ACCOUNTS_KEY = "accounts"
@@ -41,6 +42,7 @@ class TaskAccount:
     layers: tuple[LayerUsage, ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     health: RunHealth = field(default_factory=RunHealth)
+    stages: tuple[StageUsage, ...] = ()
 
     @classmethod
     def from_accounts(
@@ -64,6 +66,7 @@ class TaskAccount:
             layers=summarize_layers(accounts, architecture),
             notes=dict(sum((Counter(account.notes) for account in accounts), Counter[str]())),
             health=RunHealth.from_accounts(accounts),
+            stages=summarize_stages(accounts),
         )
 
     def average(self) -> AverageUsage:
@@ -90,6 +93,7 @@ class TaskAccount:
             "layers": [asdict(layer) for layer in self.layers],
             "notes": dict(self.notes),
             "health": self.health.to_metadata(),
+            **({"stages": [stage.to_metadata() for stage in self.stages]} if self.stages else {}),
         }
 
     @classmethod
@@ -114,6 +118,7 @@ class TaskAccount:
                 ),
                 notes={str(word): parse_count(plain["notes"], word) for word in plain["notes"]},
                 health=RunHealth.from_metadata(plain["health"]),
+                stages=tuple(map(StageUsage.from_metadata, plain.get("stages", ()))),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise DataError(f"not the account of a task, but {quote(repr(plain))}: {exc}") from exc

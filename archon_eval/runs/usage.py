@@ -81,8 +81,10 @@ def summarize_layers(
     """
     summaries = []
     questions = questions or len(accounts)
-    for number in range(max((len(account.layers) for account in accounts), default=0)):
-        layers = [account.layers[number] for account in accounts if len(account.layers) > number]
+    numbered = [account.numbered_layers for account in accounts]
+    for place in sorted({place for layers in numbered for place in layers}):
+        number = place - 1
+        layers = [layers[place] for layers in numbered if place in layers]
         specs = architecture.layers[number] if architecture is not None else ()
         if specs and all(spec.kind in BUILT_IN_COMPONENTS for spec in specs):
             pairs = [pair for spec in specs for pair in build_component(spec, f"layer {number + 1}").list_models()]

@@ -51,7 +51,8 @@ class CallGrouper:
             calls: of the whole, from its plan: what the known steps do not take is that of layers of the user's own,
                 without these of the evaluation.
         """
-        base = self._intern(configuration.pool, configuration.temperature)
+        # what a cascade's last stage asks depends on which answers its rule lets stand, so it is shared with no other
+        base = self._intern(configuration.pool, configuration.temperature, *configuration.cascade)
         roles = dict(configuration.roles)
         groups: list[CallGroup] = []
         evaluation: list[CallGroup] = []

@@ -49,6 +49,7 @@ TASKS: Mapping[str, str] = {
     "score": "score one response from 0 to 100",
     "compare": "which of two responses is better, or a tie",
     "option": "the option that an answer chose",
+    "route": "which of several systems is to answer",
     "propose": "the next architecture of a search",
     **SYSTEM_TASKS,
 }
@@ -57,7 +58,7 @@ ANSWER_TASKS = frozenset({"generate", "fuse"})
 """Tasks whose reply answers the question; every other task demands a reply format of its own."""
 PAIR_TASKS = frozenset({"pair", "pair5", "letter"})
 """Tasks that compare two answers."""
-_TASKS_WITHOUT_CANDIDATES = ANSWER_TASKS | {"tests"}
+_TASKS_WITHOUT_CANDIDATES = ANSWER_TASKS | {"tests", "route"}
 _MAX_ID_CHARACTERS = 2000
 """Characters of an unknown question that tell it from others."""
 _ANSWER_TAIL = 2000
@@ -75,6 +76,8 @@ _STATED = re.compile(r"(?:\bfinal answer|^\W*answer)\s*:\s*(.+)", re.I | re.M)
 _SUBMITTED = re.compile(r'^Tool call: submit\w*\(\w+=("(?:[^"\\\n]|\\.)*")\)$', re.M)
 """How the proposal to submit an answer is shown to judges."""
 _CHOICE = re.compile(r"^\s*\(?([A-J])[).:]\s+(\S.*?)\s*$", re.M)
+STAGE = re.compile(r'<stage name="([\w.-]+)">')
+"""How a router's prompt lists the stages."""
 _SECOND = re.compile(r"of_B>|assistant_B>|with_B>|Assistant B's|Assistant B\]|\"M\"")
 
 
@@ -113,6 +116,7 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
         or "m or M" in turn
         or '"M"' in turn
         or any(mark in turn for mark in FORM_MARKS)
+        or '<stage name="' in turn
     ]
     with_format = [entry for entry in tasks if entry[1] not in ANSWER_TASKS]
     text, task, frame = with_format[0] if with_format else (turns[-1], *_recognize_task(system, turns[-1]))
@@ -158,6 +162,8 @@ def _recognize_task(system: str, text: str) -> tuple[str, str]:
             return "compare", frame
         critic = "strength" in low and "weakness" in low and ("[1]" in frame or "[i]" in frame)
         return ("critique" if critic else "fuse"), frame
+    if '<stage name="' in frame and "stage: name" in low:
+        return "route", frame
     if "score: n" in low and "0 to 100" in low:
         return "score", frame
     if "[passed]" in low and "unit test #" in low:

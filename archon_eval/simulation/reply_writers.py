@@ -17,6 +17,7 @@ from archon_eval.simulation.architecture_proposals import write_proposal
 from archon_eval.simulation.prompt_recognition import (
     ANSWER_TASKS,
     RIGHT,
+    STAGE,
     RecognizedPrompt,
     parse_answer,
     parse_quality,
@@ -244,6 +245,15 @@ def propose_architecture(call: SimulatedCall) -> str:
     return write_proposal(call.prompt.text, call.skill_model.strength, call.rng)
 
 
+def write_route(call: SimulatedCall) -> str:
+    """The stage by how sure the model is of its own answer, the first for what is easy; a broken reply has none."""
+    names = STAGE.findall(call.prompt.frame) or ["none"]
+    ease = _NORMAL.cdf(call.skill_model.draw_quality(call.question_effect, call.rng))
+    chosen = names[min(len(names) - 1, int((1 - ease) * len(names)))]
+    working = templates.write_working(call.rng, 1, 1)
+    return f"{working}\n\nIt depends." if call.draw_format_error() else f"{working}\n\nStage: {chosen}"
+
+
 REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "generate": write_answer,
     "fuse": write_fused_answer,
@@ -261,6 +271,7 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "score": write_score,
     "compare": compare_responses,
     "option": write_named_option,
+    "route": write_route,
     "propose": propose_architecture,
 }
 """The writer of each task that `recognize_prompt` names, but those of `SYSTEM_WRITERS` and `letter`, which

@@ -15,6 +15,8 @@ ABLATIONS = {
     "ensemble-critic-verifier-fuser", "ensemble-critic-ranker-fuser",
 }  # fmt: skip
 OTHERS = {
+    "cascade",
+    "routed-cascade",
     "best-of-n-reward",
     "ensemble-pairwise",
     "adaptive-consistency",

@@ -10,6 +10,7 @@ import pytest
 from archon_eval.architecture import prompts
 from archon_eval.architecture.spec import PROMPTS_VERSION
 from archon_eval.components import (
+    accept_judge,
     critic,
     debate,
     diversifier,
@@ -24,6 +25,7 @@ from archon_eval.components import (
     ranker,
     refine,
     reward,
+    router,
     unit_tests,
     verifier,
 )
@@ -34,6 +36,7 @@ PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "8a5e1c9543df",
+    "choice_of_stage": "0d1219d59cab",
     "confidence": "d157a86d5be2",
     "critiques": "067030fb7974",
     "extraction": "929d5dc905b6",
@@ -51,6 +54,7 @@ PINNED_CODE = {
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
+    "rating": "33c75eb223f3",
     "score": "0d877b1683a2",
     "structured": "7f098b1de69e",
     "test_results": "eb3c10da0a10",
@@ -141,3 +145,8 @@ def test_code_that_writes_prompts_and_reads_replies_is_that_of_the_stated_versio
 def test_comments_docstrings_and_layout_do_not_count(other: str, same: bool) -> None:
     code = 'X = 1\n"""What X is."""\ndef f(a):\n    """A docstring."""\n    return a + "x" "y"'
     assert (dump_code(code) == dump_code(other)) is same
+
+
+def test_prompts_of_cascades_are_those_of_the_stated_version() -> None:
+    texts = (accept_judge.RATE_PROMPT, router.ROUTE_PROMPT)
+    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "8e4598670a5f"), "raise the `version` of their components"

@@ -167,7 +167,7 @@ def test_diagram_has_every_layer_between_question_and_answer(name: str) -> None:
     text = render_mermaid(found)
     assert text.startswith("flowchart TD\n")
     for layer in found.layers:
-        assert f'L{layer.number}["{layer.number} {layer.kind}' in text
+        assert f'"{layer.number} {layer.kind}' in text
     assert text.count("Q -->") == 1 + sum(layer.kind == "unit_test_generator" for layer in found.layers)
     assert text.splitlines()[-1].endswith("| A")
 
@@ -195,8 +195,13 @@ def test_the_engine_does_what_was_planned(name: str) -> None:
     # of rounds there may be fewer
     ends_early = {"refine", "moderated_debate", "debate"} & {layer.kind for layer in found.layers}
     in_rounds = any(layer.fewest for layer in found.layers)
+    ends_early = ends_early or architecture.stages
     assert seconds == found.sequential or ((ends_early or in_rounds) and seconds < found.sequential)
-    for planned, done in zip(found.layers, result.trail.layers, strict=True):
+    done_by_number = {done.layer: done for done in result.trail.layers}
+    assert architecture.stages or len(done_by_number) == len(found.layers)
+    for planned, done in (
+        (each, done_by_number[each.number]) for each in found.layers if each.number in done_by_number
+    ):
         assert planned.candidates[0] <= len(done.candidates) <= planned.candidates[1]
 
 

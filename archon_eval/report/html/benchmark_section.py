@@ -63,6 +63,7 @@ class BenchmarkSection:
     """Of the systems with several models: system, model and costs."""
     confidence_note: str
     prompt_note: str
+    stage_notes: Sequence[str]
     standard_errors: list[list[str]]
     """Rows of `STANDARD_ERROR_COLUMNS`; empty where every system has a single run."""
     questions_differ: bool
@@ -107,6 +108,7 @@ def build_benchmark_section(benchmark: BenchmarkReport, id: str, max_characters:
         ],
         confidence_note=benchmark.confidence_note,
         prompt_note=benchmark.prompt_note,
+        stage_notes=[f"{s.label}: {s.run.stage_note}." for s in benchmark.systems if s.run.stage_note],
         standard_errors=list_standard_errors(((s.label, s.run) for s in benchmark.systems), benchmark.scale),
         questions_differ=len({frozenset(system.run.scored) for system in benchmark.systems}) > 1,
         part_metric=benchmark.systems[0].run.metric.part_metric.name,

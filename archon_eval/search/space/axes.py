@@ -46,6 +46,18 @@ class Insert:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstStage:
+    """A vote that is asked before the architecture, which is asked where its samples do not agree enough."""
+
+    name: str
+    model: str
+    """A name or a rank; the last of the ranked generators where it is empty."""
+    samples: int
+    agreements: tuple[float, ...]
+    """Thresholds to choose between; none of them under the name of a space without a cascade."""
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """The axes; their product, less what is not valid, is the space."""
 
@@ -79,6 +91,8 @@ class Space:
     """Candidates of each ranked model, best first, beside the best `generators` (MoA, appendix F)."""
     roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Of roles (`ROLE_KINDS`) the models to choose between: names, ranks, or `default`."""
+    cascades: tuple[FirstStage, ...] = ()
+    """First stages in front of the architecture to choose between; one without thresholds is the choice of none."""
 
     @property
     def most_samples(self) -> int:
@@ -99,7 +113,8 @@ class Space:
             for model in spec.models
             if not model.startswith("$")
         ]
-        return tuple(dict.fromkeys([*roles, *inserted]))
+        first = [each.model for each in self.cascades if each.model and not RANK.fullmatch(each.model)]
+        return tuple(dict.fromkeys([*roles, *inserted, *first]))
 
     def list_configurations(self, models: int) -> list[Configuration]:
         """Every valid configuration for that many ranked models, in a fixed order.
@@ -121,13 +136,14 @@ class Space:
                 inserts or [()],
                 wordings or [()],
                 self._list_role_choices(),
+                self._list_first_stages(),
             )
         )
         configurations: dict[Configuration, None] = {}
         for pool, size in sizes.items():
-            for (cr, e, t, place, tests, vote, insert, wording, roles), count in product(choices, self.layers):
+            for (cr, e, t, place, tests, vote, insert, wording, roles, cascade), count in product(choices, self.layers):
                 for fusers, (g, s, p, rule) in product(self._list_stacks(count, vote), self._list_firsts(size)):
-                    point = (g, s, fusers, cr, e, t, pool, place, tests, vote, insert, wording, p, roles, rule)
+                    point = (g, s, fusers, cr, e, t, pool, place, tests, vote, insert, wording, p, roles, rule, cascade)
                     if (configuration := self._complete(Configuration(*point))) is not None:
                         configurations[configuration] = None
         self._check_rules_used(configurations)
@@ -169,6 +185,12 @@ class Space:
             tuple(sorted((name, model) for name, model in zip(names, chosen, strict=True) if model != DEFAULT_MODEL))
             for chosen in product(*(models for _, models in self.roles))
         ]
+
+    def _list_first_stages(self) -> list[tuple[tuple[str, float], ...]]:
+        chosen: list[tuple[tuple[str, float], ...]] = []
+        for each in self.cascades:
+            chosen += [((each.name, agreement),) for agreement in each.agreements] or [()]
+        return chosen or [()]
 
     def _complete(self, configuration: Configuration) -> Configuration | None:
         """The configuration without what makes no difference in it; None where it is not valid."""

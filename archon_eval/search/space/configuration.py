@@ -58,6 +58,9 @@ class Configuration:
     sampling: str = ""
     """The rule by which samples are drawn in rounds, in JSON as a file has it (`samples` is then its most); empty for
     all at once."""
+    cascade: tuple[tuple[str, float], ...] = ()
+    """(name, agreement) of the first stage of a cascade, whose last stage the rest of the configuration is; empty for
+    none."""
 
     @property
     def candidates(self) -> int:
@@ -93,6 +96,7 @@ class Configuration:
             *([f"prompts={self.prompts[0]}"] if self.prompts else []),
             *(f"{role}={model}" for role, model in self.roles),
             *([self.sampling_name] if self.sampling else []),
+            *(f"after_{name}@{agreement:g}" for name, agreement in self.cascade),
             *([f"t{self.temperature:g}"] if self.temperature != 0.7 else []),
         ]
         return "-".join(parts)
@@ -125,6 +129,7 @@ def extract_axes(configuration: Configuration) -> dict[str, Any]:
         "prompts": configuration.prompts[0] if configuration.prompts else "",
         "proposers": ".".join(map(str, configuration.proposers)),
         "sampling": configuration.sampling_name,
+        "cascade": ",".join(f"{name}@{agreement:g}" for name, agreement in configuration.cascade),
     }
     axes |= {f"width{layer}": width for layer, width in enumerate(configuration.inner_fusers, 1)}
     return (

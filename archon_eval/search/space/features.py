@@ -25,6 +25,7 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
     wordings = sorted({c.prompts for c in configurations})[1:]
     roles = sorted({pair for c in configurations for pair in c.roles})
     rules = sorted({c.sampling for c in configurations})[1:]
+    first = sorted({name for c in configurations for name, _ in c.cascade})
     ranks = max((len(c.proposers) for c in configurations), default=0)
     rows = []
     for configuration, count in zip(configurations, calls, strict=True):
@@ -53,6 +54,10 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
                 *(float(pair in configuration.roles) for pair in roles),
                 *(float(configuration.sampling == rule) for rule in rules),
                 *(_compute_multiplicities(configuration, ranks) if ranks else ()),
+                *(
+                    next((agreement for each, agreement in configuration.cascade if each == name), -1.0)
+                    for name in first
+                ),
             ]
         )
     table = np.array(rows, dtype=np.float64)

@@ -16,6 +16,7 @@ from archon_eval.architecture.component_types import ModelList
 from archon_eval.architecture.option_values import freeze_value
 from archon_eval.architecture.parse import parse_layers
 from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings, Layer, fill_layer
+from archon_eval.architecture.stages import Stage
 from archon_eval.errors import SearchError
 from archon_eval.search.space.configuration import (
     AFTER_GENERATORS,
@@ -33,6 +34,8 @@ RANKER_TOP_K = 5
 """Candidates that a ranker keeps (v6 section 3.3)."""
 DEFAULT_MODEL = "default"
 """What a role's list of models says for the model that it has without the axis."""
+LAST_STAGE = "searched"
+"""The stage of a cascade that the searched architecture is."""
 _ROLES = {kind: role for role, kinds in ROLE_KINDS.items() for kind in kinds}
 RANK = re.compile(r"(?:best_(?P<best>generator|fuser)|(?P<list>generator|fuser)_(?P<number>[1-9]\d*))")
 """A model by its rank: `best_fuser`, `generator_2`."""
@@ -111,6 +114,7 @@ class LayerBuilder:
         self._explicit = frozenset({"temperature"} if len(space.temperatures) > 1 else ())
         self._prompts = dict(space.prompts)
         self._inserts = {insert.name: insert for insert in space.inserts}
+        self._first_stages = {each.name: each for each in space.cascades}
         self._ranked: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._built: dict[Any, tuple[Layer, ...]] = {}
         self._layers: dict[Layer, Layer] = {}
@@ -125,7 +129,7 @@ class LayerBuilder:
         """
         shared = (configuration.pool, configuration.temperature, configuration.prompts, configuration.roles)
         first = (configuration.generators, configuration.samples, configuration.proposers, configuration.sampling)
-        layers: list[Layer] = []
+        layers = [*self._build_first_stage(configuration)] if configuration.cascade else []
         for step in list_steps(configuration):
             key = (shared, step, first if step.kind == "generator" else ())
             if key not in self._built:
@@ -133,6 +137,25 @@ class LayerBuilder:
                 self._built[key] = tuple(self._layers.setdefault(layer, layer) for layer in made)
             layers += self._built[key]
         return tuple(layers)
+
+    def _build_first_stage(self, configuration: Configuration) -> tuple[Layer, ...]:
+        """The samples, the vote and the rule of the stage that is asked first."""
+        [(name, agreement)] = configuration.cascade
+        key = ("first stage", name, agreement, configuration.pool, configuration.temperature)
+        if key not in self._built:
+            first = self._first_stages[name]
+            generators, fusers = self._rank_members(configuration.pool)
+            model = _resolve_model(first.model, generators, fusers) if first.model else generators[-1]
+            settings = GenerationSettings(temperature=configuration.temperature)
+            made = (
+                ComponentSpec(
+                    "generator", model, settings, options=(("samples", first.samples),), explicit=self._explicit
+                ),
+                ComponentSpec("vote", options=(("top_k", 1),)),
+                ComponentSpec("accept_agreement", options=(("threshold", agreement),)),
+            )
+            self._built[key] = tuple(self._layers.setdefault((spec,), (spec,)) for spec in made)
+        return self._built[key]
 
     def build_architecture(self, configuration: Configuration) -> Architecture:
         """The configuration with models.
@@ -143,9 +166,12 @@ class LayerBuilder:
         layers = self.build_layers(configuration)
         # the rules are about kinds and options: the first of a shape is checked for all
         shape = tuple(self._find_shape(layer) for layer in layers)
+        stages: tuple[Stage, ...] = ()
+        if configuration.cascade:
+            stages = (Stage(configuration.cascade[0][0], 2, has_rule=True), Stage(LAST_STAGE, len(layers) - 3))
         if shape in self._checked:
-            return Architecture.from_checked_layers(configuration.key, layers)
-        architecture = Architecture(configuration.key, layers)
+            return Architecture.from_checked_layers(configuration.key, layers, stages)
+        architecture = Architecture(configuration.key, layers, stages=stages)
         self._checked.add(shape)
         return architecture
 

@@ -10,10 +10,19 @@ from typing import Any
 from archon_eval.architecture.load import parse_text
 from archon_eval.architecture.parse import check_prompts, parse_layers
 from archon_eval.architecture.samples import Samples, read_samples
+from archon_eval.architecture.stages import STAGE_NAME
 from archon_eval.errors import ArchitectureError, SearchError, did_you_mean
-from archon_eval.search.space.axes import EVALUATION_PLACES, EVALUATIONS, INSERT_PLACES, VOTES, Insert, Space
+from archon_eval.search.space.axes import (
+    EVALUATION_PLACES,
+    EVALUATIONS,
+    INSERT_PLACES,
+    VOTES,
+    FirstStage,
+    Insert,
+    Space,
+)
 from archon_eval.search.space.configuration import ROLE_KINDS
-from archon_eval.search.space.layout import DEFAULT_MODEL, RANK
+from archon_eval.search.space.layout import DEFAULT_MODEL, LAST_STAGE, RANK
 
 PRESETS: Mapping[str, Space] = {
     "paper": Space(),
@@ -148,6 +157,36 @@ def _parse_inserts(value: Any, where: str) -> tuple[Insert, ...]:
     return tuple(inserts)
 
 
+def _parse_cascades(value: Any, where: str) -> tuple[FirstStage, ...]:
+    """`{none: {}, vote: {model: generator_4, samples: 5, agreement: [0.6, 0.8]}}`"""
+    form = "{samples: 5, agreement: [0.6, 0.8], model: generator_4}"
+    what = f"{where}: `cascades` must map names to {form}, of which `model` may be left out, or to {{}}"
+    stages = []
+    for name, given in _require_mapping(value, what):
+        if not STAGE_NAME.fullmatch(name) or name == LAST_STAGE:
+            raise SearchError(f"{where}: cascades: {name!r} must be a word, and not {LAST_STAGE!r}")
+        if not given:
+            stages.append(FirstStage(name, "", 1, ()))
+            continue
+        legal = ("stage", "model", "samples", "agreement")
+        if not isinstance(given, Mapping) or not set(given) <= set(legal) or given.get("stage", "vote") != "vote":
+            raise SearchError(f"{what}, not {given!r} ({name})")
+        agreements = given.get("agreement")
+        agreements = agreements if isinstance(agreements, list | tuple) else [agreements]
+        _check_items(
+            agreements,
+            lambda share: isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1,
+            f"{where}: cascades: `agreement` of {name} must be numbers above 0 and up to 1",
+        )
+        samples, model = given.get("samples", 5), given.get("model", "")
+        if not _is_int(samples, 2):
+            raise SearchError(f"{where}: cascades: `samples` of {name} must be a whole number from 2, not {samples!r}")
+        if model and not _is_role_model(model):
+            raise SearchError(f"{where}: cascades: `model` of {name} must be a name or a rank such as generator_4")
+        stages.append(FirstStage(name, model, samples, tuple(map(float, dict.fromkeys(agreements)))))
+    return tuple(stages)
+
+
 def _parse_prompts(value: Any, where: str) -> tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]:
     """`{built-in: {}, terse: {fuser: {fuse: "..."}}}`"""
     sets = []
@@ -233,6 +272,7 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "prompts": _parse_prompts,
     "proposers": _parse_proposers,
     "roles": _parse_roles,
+    "cascades": _parse_cascades,
 }
 
 
