@@ -3,9 +3,8 @@
 Engine(architecture, caller, TranscriptObserver("full"))
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Protocol
 
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace
@@ -14,7 +13,7 @@ from archon_eval.engine.trace import LayerResult, Trace
 class Observer(Protocol):
     """Shows what the engine does while it does it (Inspect's transcript)."""
 
-    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[Any]:
         """Opened around each layer and each component of a layer with several."""
 
     def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
@@ -27,9 +26,8 @@ class Observer(Protocol):
 class NullObserver:
     """An observer that shows nothing."""
 
-    @asynccontextmanager
-    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
-        yield
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[Any]:
+        return nullcontext()
 
     def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
         pass
