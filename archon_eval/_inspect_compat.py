@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from types import FrameType
@@ -187,11 +188,17 @@ def _report_wait() -> Iterator[None]:
         _get_wait_reporter()(time.monotonic() - started)
 
 
-async def wait_for_dispatch(model: "Model", connection: Any) -> None:
-    """Wait while the user has paused calls of the model; the connection's slot is given back meanwhile."""
+@cache
+def _get_dispatch_gate() -> Any:
+    """Inspect's function, looked up once: it is asked before every request."""
     from archon_eval._inspect_compat import wait_generate_dispatch
 
-    wait: Any = wait_generate_dispatch
+    return wait_generate_dispatch
+
+
+async def wait_for_dispatch(model: "Model", connection: Any) -> None:
+    """Wait while the user has paused calls of the model; the connection's slot is given back meanwhile."""
+    wait = _get_dispatch_gate()
     await (wait(model, _get_wait_reporter(), connection) if _IS_BEFORE_WORKING_TIME else wait(model, connection))
 
 

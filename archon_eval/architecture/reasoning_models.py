@@ -8,6 +8,7 @@ that is missing here has its thoughts cut at the usual limit: the account of eac
 """
 
 import re
+from functools import lru_cache
 
 _FAMILIES = re.compile(
     r"(?:^|[/.])(?:o\d+(?:-|$)|gpt-(?:[5-9]|\d\d)(?!\S*-chat)|gpt-oss|codex)"
@@ -20,6 +21,7 @@ _FAMILIES = re.compile(
 _NOT = re.compile(r"non[-_]?(?:reasoning|thinking)")
 
 
+@lru_cache(maxsize=1024)  # asked at every call
 def is_reasoning_model(model: str) -> bool:
     """Whether a model reasons unless it is told otherwise, by Inspect's name of it."""
     name = model.lower()

@@ -364,7 +364,7 @@ def choose_settings(spec: ComponentSpec, model: str | None = None) -> Generation
     """The settings with which a component calls a model (None: its first): a model that reasons gets a larger limit
     on its reply, `REASONING_MAX_TOKENS` and its `reasoning_tokens`, where nobody set one."""
     settings, called = spec.settings, spec.model if model is None else model
-    if settings.max_tokens is None or "max_tokens" in spec.own_settings or not is_reasoning(called, settings):
+    if settings.max_tokens is None or not is_reasoning(called, settings) or "max_tokens" in spec.own_settings:
         return settings
     return replace(settings, max_tokens=REASONING_MAX_TOKENS + (settings.reasoning_tokens or 0))
 

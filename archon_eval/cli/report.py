@@ -14,6 +14,7 @@ from archon_eval.cli.report_table import write_table
 from archon_eval.cli.report_watch import add_watch_options, watch_search
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import DataError, sanitize_text
+from archon_eval.runs.log_folder import fetch_logs, parse_place
 
 MOST_REASONS = 5
 """So many of the questions without a score are listed with the reason."""
@@ -24,8 +25,8 @@ def add(commands: Any) -> None:
     compare = add_command(
         commands, "compare", "two systems on the same questions: better, worse or cannot tell", run=_compare
     )
-    compare.add_argument("first", type=Path, help="a log, or a folder of logs of one system")
-    compare.add_argument("second", type=Path, help="the same, of the system it is compared with")
+    compare.add_argument("first", type=parse_place, help="a log, or a folder of logs of one system; or an address")
+    compare.add_argument("second", type=parse_place, help="the same, of the system it is compared with")
     add_scoring_options(compare)
     add_prompts_option(compare)
     compare.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdict (%(default)s)")
@@ -36,7 +37,13 @@ def add(commands: Any) -> None:
     report = add_command(
         commands, "report", "one page about runs and searches: scores, costs, questions", run=_write_report
     )
-    report.add_argument("paths", nargs="+", type=Path, metavar="LOGS|SEARCH", help="logs, folders of logs or searches")
+    report.add_argument(
+        "paths",
+        nargs="+",
+        type=parse_place,
+        metavar="LOGS|SEARCH",
+        help="logs, folders of logs, also at an address (s3://bucket/logs); or searches",
+    )
     report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html; md and json to stdout")
     report.add_argument(
         "--format",
@@ -62,8 +69,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     with ProgressDisplay("compare", options.json) as progress:
         pairs = compare_paths(
-            options.first,
-            options.second,
+            fetch_logs(options.first),
+            fetch_logs(options.second),
             scorer=options.scorer,
             missing=options.missing,
             metric=options.metric,
@@ -179,6 +186,7 @@ def _write_report(options: argparse.Namespace) -> int:
         return watch_search(options)
     if options.port is not None:
         raise DataError("--port is for --watch")
+    options.paths = [fetch_logs(place) for place in options.paths]
     if options.table:
         return write_table(options)
     if options.by_part or options.format in ("csv", "latex"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
 from archon_eval.errors import DataError, sanitize_text
+from archon_eval.runs.log_folder import hide_user, is_address
 
 POLL_SECONDS = 1.0
 """How often the search's folder is looked at."""
@@ -57,6 +58,8 @@ def _check_options(options: argparse.Namespace) -> Path:
     """
     if len(options.paths) != 1:
         raise DataError(f"--watch follows one search, and {len(options.paths)} paths are given")
+    if is_address(options.paths[0]):
+        raise DataError(f"--watch follows a search in a folder of this machine, not {hide_user(options.paths[0])}")
     if options.table or options.by_part or options.format not in (None, "html"):
         raise DataError("--watch makes an HTML page: leave out --table, --by-part and --format")
     if options.output and options.port is not None:

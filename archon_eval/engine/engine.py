@@ -11,7 +11,7 @@ whether any passes, since otherwise all go on.
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -445,13 +445,8 @@ def list_tool_obstacles(layers: Sequence[Sequence[Component]]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-@asynccontextmanager
-async def _open_component_span(observer: Observer, name: str, components: int) -> AsyncIterator[None]:
-    if components == 1:
-        yield
-    else:
-        async with observer.open_span(name, "archon_component"):
-            yield
+def _open_component_span(observer: Observer, name: str, components: int) -> AbstractAsyncContextManager[Any]:
+    return nullcontext() if components == 1 else observer.open_span(name, "archon_component")
 
 
 async def _run_components(jobs: Sequence[Job]) -> None:

@@ -4,7 +4,7 @@ Engine(architecture, caller, TranscriptObserver("full"))
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 from archon_eval.engine.trace import LayerResult, Trace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Shows what the engine does while it does it (Inspect's transcript)."""
 
-    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[None]:
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[Any]:
         """Opened around each layer and each component of a layer with several."""
 
     def open_steps(self, name: str) -> AbstractAsyncContextManager[Callable[[Any], None]]:
@@ -32,9 +32,8 @@ class Observer(Protocol):
 class NullObserver:
     """An observer that shows nothing."""
 
-    @asynccontextmanager
-    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
-        yield
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[Any]:
+        return nullcontext()
 
     @asynccontextmanager
     async def open_steps(self, name: str) -> AsyncIterator[Callable[[Any], None]]:

@@ -6,7 +6,7 @@ The component itself knows nothing of it: it is given fewer candidates (`drop_lo
 what its prompt numbers is what its parser counts. What goes on are the candidates as they were, whole.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,6 +19,9 @@ T = TypeVar("T")
 Candidates = tuple[Candidate, ...]
 KEPT_SHARE = 0.75
 """What a step leaves of the candidates' text, at least: how much is too much, a refusal does not say reliably."""
+DROPPED_PERCENT = 2
+"""What a step of `drop_longest` takes of the candidates' text, at least. Of up to 50 candidates that is the longest one
+alone; ten thousand take as many calls as some hundred do, and time in proportion to their text."""
 SHORTEST = 200
 """Characters of a candidate that stay at least."""
 MAX_LISTED = 10
@@ -61,10 +64,9 @@ async def fit_candidates(
 
 def _shrink(component: Component, shown: Candidates, whole: Candidates) -> Candidates | None:
     """A step less of the candidates; None where nothing more may go, or would leave the component nothing to do."""
-    policy, fewer = component.spec.on_overflow, len(shown) - 1
-    if policy == "drop_longest" and fewer > 0 and component.count_calls((fewer, fewer))[1]:
-        longest = max(range(len(shown)), key=lambda place: len(shown[place].text) + len(shown[place].critique or ""))
-        return shown[:longest] + shown[longest + 1 :]
+    policy = component.spec.on_overflow
+    if policy == "drop_longest":
+        return _drop_longest(component, shown)
     if policy == "truncate":
         critiques = component.type.reads_critiques is not False
         lengths = [len(candidate.text) for candidate in shown]
@@ -73,6 +75,24 @@ def _shrink(component: Component, shown: Candidates, whole: Candidates) -> Candi
         if limit < max(lengths, default=0):
             return tuple(_truncate_candidate(candidate, limit) for candidate in whole)
     return None
+
+
+def _drop_longest(component: Component, shown: Candidates) -> Candidates | None:
+    """The candidates without the longest, of which there are several where one is next to nothing of the text."""
+    lengths = [len(candidate.text) + len(candidate.critique or "") for candidate in shown]
+    dropped: set[int] = set()
+    whole = left = sum(lengths)
+    for place in sorted(range(len(shown)), key=lambda place: -lengths[place]):
+        fewer = len(shown) - len(dropped) - 1
+        if (
+            (dropped and 100 * left <= (100 - DROPPED_PERCENT) * whole)
+            or fewer < 1
+            or not component.count_calls((fewer, fewer))[1]
+        ):
+            break
+        dropped.add(place)
+        left -= lengths[place]
+    return tuple(each for place, each in enumerate(shown) if place not in dropped) if dropped else None
 
 
 def _truncate_candidate(candidate: Candidate, limit: int) -> Candidate:
@@ -130,10 +150,14 @@ def _list(ids: Sequence[str]) -> str:
 
 def restore_candidate(after: Candidate, shown: Candidates, whole: Sequence[Candidate]) -> Candidate:
     """A candidate that a component was shown shortened, with all it was given; a text of the component's own stays."""
-    before = next((candidate for candidate in shown if candidate.id == after.id), None)
+    return _restore(after, {candidate.id: candidate for candidate in shown}, {each.id: each for each in whole})
+
+
+def _restore(after: Candidate, shown: Mapping[str, Candidate], whole: Mapping[str, Candidate]) -> Candidate:
+    before = shown.get(after.id)
     if before is None:
         return after
-    given = next(candidate for candidate in whole if candidate.id == after.id)
+    given = whole[after.id]
     text = given.text if after.text == before.text else after.text
     return replace(after, text=text, critique=given.critique if after.critique == before.critique else after.critique)
 
@@ -145,9 +169,9 @@ def restore_state(component: Component, after: State, shown: Candidates, whole: 
     """
     if shown == whole:
         return after
-    kept = [restore_candidate(candidate, shown, whole) for candidate in after.candidates]
-    ids = {candidate.id for candidate in shown}
-    left_out = [] if component.type.replaces else [candidate for candidate in whole if candidate.id not in ids]
+    by_id = [{candidate.id: candidate for candidate in candidates} for candidates in (shown, whole)]
+    kept = [_restore(candidate, *by_id) for candidate in after.candidates]
+    left_out = [] if component.type.replaces else [candidate for candidate in whole if candidate.id not in by_id[0]]
     most = max(len(kept), component.count_survivors((len(whole), len(whole)))[1])
     candidates = [*kept, *left_out][:most]
     if component.keeps_order:

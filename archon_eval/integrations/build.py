@@ -63,7 +63,7 @@ def build_engine(
         store_policy: off, reuse (the default with a store), record or replay.
         budget: hard limits, `{question: {calls: 50}, eval: {dollars: 20}}` or `question.calls=50 eval.dollars=20`.
         prices: a price file, before the package's table.
-        trace: full (an event per component), compact (one per question) or calls (Inspect's own per call).
+        trace: full (an event per layer), compact (one per question) or calls (Inspect's own per call).
 
     Raises:
         PrerequisiteError: any mistake in these options, as Inspect's error that ends a command with its message.

@@ -2,13 +2,14 @@
 
     Engine(architecture, caller, TranscriptObserver("full"))
 
-`full`: a span per layer and an event per component, with every prompt, reply and what was read from it. `compact`: one
-event per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer.
+`full`: a span and an event per layer, with a part per component: every prompt, reply and what was read from it. Inspect
+takes about as long over an event as over a request, so what is known at one moment is one event. `compact`: one event
+per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer.
 """
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -35,13 +36,10 @@ class TranscriptObserver:
     def __init__(self, trace: str = "full") -> None:
         self._trace = trace
 
-    @asynccontextmanager
-    async def open_span(self, name: str, type: str) -> AsyncIterator[None]:
+    def open_span(self, name: str, type: str) -> AbstractAsyncContextManager[Any]:
         if self._trace == "calls" or (self._trace == "full" and type == "archon_layer"):
-            async with span(name, type=type):
-                yield
-        else:
-            yield
+            return span(name, type=type)
+        return nullcontext()
 
     @asynccontextmanager
     async def open_steps(self, name: str) -> AsyncIterator[Callable[[Any], None]]:
@@ -54,8 +52,8 @@ class TranscriptObserver:
 
     def record_layer(self, layer: int, result: LayerResult | None, recorder: TraceRecorder) -> None:
         if self._trace == "full":
-            for text in render_components(layer, result, recorder.steps, notes=recorder.notes):
-                transcript().info(text, source="archon")
+            if parts := list(render_components(layer, result, recorder.steps, notes=recorder.notes)):
+                transcript().info("\n\n".join(parts), source="archon")
         elif self._trace == "calls" and result is not None:
             notes = [note for note in recorder.notes if note.layer == layer]
             transcript().info(
@@ -75,13 +73,14 @@ def render_components(
     mine = sorted((step for step in steps if step.layer == layer), key=lambda step: step.component)
     parts = [list(group) for _, group in groupby(mine, key=lambda step: step.component)]
     remarks = _format_notes([note for note in notes if note.layer == layer])
+    shown: dict[Conversation, str] = {}
     for component in parts:
         last = component is parts[-1]
         yield "\n\n".join(
             [
                 f"**Layer {layer}, {_format_place(component[0], len(parts))}{_list_models(component)}: "
                 f"{_format_usage(component)}**",
-                *_render_calls([step for step in component if not step.nested]),
+                *_render_calls([step for step in component if not step.nested], shown),
                 *(render_outcome(result, any(step.nested for step in mine)) if last and result else ()),
                 *(remarks if last else ()),
             ]
@@ -99,17 +98,26 @@ def _format_place(step: TraceStep, components: int) -> str:
     return f"{kind} {step.component} of {components}: " if components > 1 else f"{kind}: "
 
 
-def _render_calls(steps: Sequence[TraceStep]) -> Iterator[str]:
-    """Every call; a prompt with several replies is shown once."""
+def _render_calls(steps: Sequence[TraceStep], shown: dict[Conversation, str]) -> Iterator[str]:
+    """Every call; a prompt with several replies is shown once, also where other components of the layer had it.
+
+    Args:
+        shown: the prompts of the components before, with where each stands; those of these steps are put in.
+    """
     by_prompt: dict[Conversation, list[TraceStep]] = {}
     for step in steps:
         by_prompt.setdefault(step.messages, []).append(step)
     for messages, asked in by_prompt.items():
         first = asked[0]
         about = f" about {escape_markdown(first.about)}" if first.about and len(asked) == 1 else ""
-        yield f"Prompt, {escape_markdown(first.purpose)}{about}:"
-        shown = flatten_conversation(messages)
-        yield from (f"{message.role}\n\n{format_code_block(message.content)}" for message in shown)
+        prompt = f"Prompt, {escape_markdown(first.purpose)}{about}"
+        if where := shown.get(messages):
+            yield f"{prompt}: that of {where}"
+        else:
+            shown[messages] = f"{escape_markdown(first.kind)} {first.component}"
+            yield f"{prompt}:"
+            flat = flatten_conversation(messages)
+            yield from (f"{message.role}\n\n{format_code_block(message.content)}" for message in flat)
         yield from map(_render_reply, asked)
 
 

@@ -9,6 +9,7 @@ once. A reply is in the store before the component that asked sees it. Judges' c
 """
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ from archon_eval.models.recording import Recording
 from archon_eval.models.shared_budget import open_eval_budget
 from archon_eval.models.store_address import STORE_VARIABLE, refuse_password
 from archon_eval.models.store_base import Store
-from archon_eval.models.store_entry import CallKey, build_call_key
+from archon_eval.models.store_entry import CallKey, build_call_key, describe_call
 
 POLICIES: Mapping[str, str] = {
     "off": "every call is sent and nothing is kept",
@@ -46,7 +47,7 @@ POLICIES: Mapping[str, str] = {
     "replay": "nothing is sent: a call that is not stored is an error",
 }
 TRACES: Mapping[str, str] = {
-    "full": "an event per component, with every prompt, reply and parse",
+    "full": "an event per layer, with every prompt, reply and parse of each component",
     "compact": "one event per question",
     "calls": "Inspect's own event per call, with the raw request; Inspect's providers only, so slower",
 }
@@ -192,6 +193,12 @@ class ModelClient:
         stored = await store.put(key, reply, replace=anew)
         if stored is not reply:
             # another process was first: its reply stands for everybody, ours was paid for all the same
+            logging.getLogger(__name__).warning(
+                "call store %s: %s was sent by another process at the same time, and both were paid; the reply that "
+                "was stored first is used by both",
+                store.address,
+                describe_call(request.call),
+            )
             content = ("text", "stop_reason", "cleaned", "top_logprobs", "thoughts", "tool_calls", "extra")
             reply = replace(reply, **{name: getattr(stored, name) for name in content})
         return reply

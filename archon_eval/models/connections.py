@@ -11,12 +11,11 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator
 
-import aiohttp
 import anyio
+
+from archon_eval.models.http_client import HttpPool
 
 
 class PriorityLock:
@@ -32,9 +31,12 @@ class PriorityLock:
         """How many wait for it."""
         return len(self._waiting)
 
-    @asynccontextmanager
-    async def acquire(self, rank: int) -> AsyncIterator[None]:
-        """Hold the lock."""
+    def acquire(self, rank: int) -> "_LockHold":
+        """Hold the lock while the context is open."""
+        return _LockHold(self, rank)
+
+    async def take(self, rank: int) -> None:
+        """Wait for the lock, and have it until `give_back`."""
         if self._taken:
             waiter = (rank, next(self._arrivals), anyio.Event())
             heapq.heappush(self._waiting, waiter)
@@ -45,18 +47,52 @@ class PriorityLock:
                     self._waiting.remove(waiter)
                     heapq.heapify(self._waiting)
                 else:
-                    self._wake_next()
+                    self.give_back()
                 raise
         self._taken = True
-        try:
-            yield
-        finally:
-            self._wake_next()
 
-    def _wake_next(self) -> None:
+    def give_back(self) -> None:
+        """Let the first of those who wait have it."""
         self._taken = bool(self._waiting)
         if self._waiting:
             heapq.heappop(self._waiting)[2].set()
+
+
+class _LockHold:
+    """A context of the lock's, without the generator that `asynccontextmanager` makes for each."""
+
+    __slots__ = ("_lock", "_rank")
+
+    def __init__(self, lock: PriorityLock, rank: int) -> None:
+        self._lock, self._rank = lock, rank
+
+    async def __aenter__(self) -> None:
+        await self._lock.take(self._rank)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.give_back()
+
+
+class LazyEvent:
+    """An event that is made only where somebody waits for it: most of them nobody ever does."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: anyio.Event | None = None
+
+    def set(self) -> None:
+        """Wake all who wait."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Until it is set; at once where it is."""
+        if not self._is_set:
+            self._event = self._event or anyio.Event()
+            await self._event.wait()
 
 
 PATIENCE = 8
@@ -129,28 +165,26 @@ class PressureGate:
             self._limit += max(1, self._limit // 4)
 
 
-class SessionPool:
-    """A client session per event loop, since connections cannot change loops."""
+class LoopPools:
+    """A pool of connections per event loop, since connections cannot change loops."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.ClientSession, None], Any]] = {}
+        self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[HttpPool, None], HttpPool]] = {}
 
-    async def get(self) -> aiohttp.ClientSession:
-        """This loop's session; a loop that shuts down closes its asynchronous generators, and so the session."""
+    async def get(self) -> HttpPool:
+        """This loop's pool; a loop that shuts down closes its asynchronous generators, and so the pool."""
         loop = asyncio.get_running_loop()
         if loop not in self._open:
             for other in [other for other in self._open if other.is_closed()]:
                 del self._open[other]
-            holder = _open_session()
+            holder = _hold_pool()
             self._open[loop] = (holder, await anext(holder))
-        session: aiohttp.ClientSession = self._open[loop][1]
-        return session
+        return self._open[loop][1]
 
 
-async def _open_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=600)
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-    ) as session:
-        yield session
+async def _hold_pool() -> AsyncGenerator[HttpPool, None]:
+    pool = HttpPool()
+    try:
+        yield pool
+    finally:
+        pool.close()

@@ -20,7 +20,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import aiohttp
 import anyio
 import anyio.lowlevel
 import sniffio
@@ -45,9 +44,10 @@ from archon_eval._inspect_compat import (
 )
 from archon_eval.errors import CompletionError, FailureKind, ModelError
 from archon_eval.models.call import Call, Reply
-from archon_eval.models.connections import PressureGate, PriorityLock, SessionPool
+from archon_eval.models.connections import LazyEvent, LoopPools, PressureGate, PriorityLock
 from archon_eval.models.context_window import OVERFLOW_TEXT, is_overflow
 from archon_eval.models.conversion import redact
+from archon_eval.models.http_client import UnreadableReplyError
 from archon_eval.models.openai_replies import (
     TokenCounts,
     classify_error,
@@ -97,7 +97,7 @@ class _SharedRequest:
     """Why there are none, for good."""
     refused: bool = False
     """Whether the endpoint rejected the request, which may be for its `n`."""
-    done: anyio.Event = field(default_factory=anyio.Event)
+    done: LazyEvent = field(default_factory=LazyEvent)
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class _DrawGroup:
     """Draws of one prompt asked for in the same turn of the event loop."""
 
     members: int = 0
-    closed: anyio.Event = field(default_factory=anyio.Event)
+    closed: LazyEvent = field(default_factory=LazyEvent)
     shares: dict[int, _SharedRequest] = field(default_factory=dict)
 
 
@@ -118,7 +118,7 @@ class OpenAIDirect:
         self._priority_lock, self._gate = PriorityLock(), PressureGate()
         self._requests = RequestBuilder(model)
         self._groups: dict[tuple[object, ...], _DrawGroup] = {}
-        self._sessions = SessionPool()
+        self._pools = LoopPools()
 
     async def __call__(self, call: Call) -> Reply | None:
         """The reply, or None when the call is Inspect's.
@@ -260,17 +260,16 @@ class OpenAIDirect:
 
     async def _post_request(self, body: bytes, share: _SharedRequest | None) -> "tuple[Any] | _Refusal | None":
         """The parsed body of a success (which may be null), why there is none yet, or None where Inspect is to ask."""
-        target, session = self._requests.get_endpoint(), await self._sessions.get()
+        target, pool = self._requests.get_endpoint(), await self._pools.get()
         try:
-            async with session.post(target.url, data=body, headers=target.headers, allow_redirects=False) as response:
-                data = await response.read()
-                if response.status // 100 == 2:
-                    return (json.loads(data),)
-                return self._read_refusal(response.status, response.headers, data, share=share)
-        except aiohttp.ClientResponseError:  # more or longer headers, say, than this client takes: so at every call
+            response = await pool.post(target.url, target.headers, body)
+            if response.status // 100 == 2:
+                return (json.loads(response.body),)
+            return self._read_refusal(response.status, response.headers, response.body, share=share)
+        except UnreadableReplyError:  # more or longer headers, say, than this client takes: so at every call
             self._unreadable = True
             return None
-        except (aiohttp.ClientError, OSError, ValueError, TimeoutError, RecursionError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def _read_refusal(self, status: int, headers: Any, data: bytes, *, share: _SharedRequest | None) -> _Refusal | None:
@@ -315,7 +314,8 @@ class OpenAIDirect:
                 continue
             if choice.stop_reason == "content_filter":
                 report_refusal(choice.text)
-            replies.append(replace(reply, usage=usage, limit=limit))
+            is_whole = limit is None and usage == whole
+            replies.append(reply if is_whole else replace(reply, usage=usage, limit=limit))
         return _add_remarks(replies, completion.remarks)
 
     def _record_usage(self, usage: ModelUsage | None, turns: int) -> LimitExceededError | None:

@@ -12,6 +12,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+import yarl
 from inspect_ai.model import GenerateConfig, Model
 
 from archon_eval._inspect_compat import (
@@ -104,7 +105,7 @@ class Endpoint:
 
     client: Any
     key: str
-    url: str
+    url: yarl.URL
     headers: dict[str, str]
 
 
@@ -168,7 +169,7 @@ class RequestBuilder:
             endpoint = self._endpoint = Endpoint(
                 client,
                 client.api_key,
-                f"{str(client.base_url).rstrip('/')}/chat/completions",
+                yarl.URL(f"{str(client.base_url).rstrip('/')}/chat/completions"),
                 headers={**defaults, "Authorization": f"Bearer {client.api_key}"},
             )
         return endpoint

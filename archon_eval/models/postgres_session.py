@@ -14,7 +14,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -28,6 +28,11 @@ MAX_OUTAGE = 300.0
 """Seconds for which a server that went away is waited for; a restart or a failover takes a minute or two."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between attempts to connect again."""
+MAX_SILENCE = 30.0
+"""Seconds for which a statement is waited for before it is found out whether the server answers at all: one that is
+suspended, with its machine or alone, keeps its connections and says nothing."""
+PROBE_SECONDS = 15
+"""How long it then has to answer on another connection."""
 _Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.DefaultSelector)
 """Costs nothing to make, and knows every number that a file may have."""
 LOST_STATES = ("08", "57P0")
@@ -48,6 +53,37 @@ CONNECT_OPTIONS = {
 _OUTCOMES = threading.Lock()
 """Held while a ticket is finished or abandoned."""
 Connection = psycopg.Connection[Any]
+
+
+class WatchedConnection(psycopg.Connection[Any]):
+    """A connection that is lost when its server says nothing, and says nothing to anybody else either.
+
+    A statement may take as long as it needs: only where another connection gets no answer is the server taken for away.
+    """
+
+    answers: Callable[[], bool] | None = None
+    """Whether the server answers on another connection; None while that is not known how to find out."""
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        return super().wait(self._watch(gen), *args, **options)
+
+    def _watch(self, gen: Any) -> Generator[Any, Any, Any]:
+        """The steps of what waits for the server, with a look at the clock where nothing came."""
+        heard, ready = time.monotonic(), None
+        while True:
+            try:
+                ready = yield gen.send(ready)
+            except StopIteration as done:
+                return done.value
+            now = time.monotonic()
+            if not ready and now - heard < MAX_SILENCE:
+                continue
+            if not ready and self.answers is not None and not self.answers():
+                self.close()
+                raise psycopg.OperationalError(
+                    f"the server has said nothing for {time.monotonic() - heard:.0f} seconds"
+                )
+            heard = now
 
 
 class Server(Protocol):
@@ -139,7 +175,19 @@ class PostgresSession:
 
     def _connect(self) -> Connection:
         options: dict[str, Any] = {k: v for k, v in CONNECT_OPTIONS.items() if f"{k}=" not in self._address}
-        return psycopg.connect(self._address, autocommit=True, client_encoding="utf8", **options)
+        connection = WatchedConnection.connect(self._address, autocommit=True, client_encoding="utf8", **options)
+        connection.answers = self._is_answered
+        return connection
+
+    def _is_answered(self) -> bool:
+        """Whether the server says anything, if only that it has no room, on a new connection."""
+        try:
+            psycopg.connect(self._address, connect_timeout=PROBE_SECONDS).close()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.Error:
+            return True
+        return True
 
     def submit(self, kind: str, item: Any, *, blocking: bool = False) -> Ticket:
         """Have something served; wait for it with `wait` or, where it was `blocking`, with `wait_blocking`."""

@@ -25,6 +25,7 @@ from archon_eval.models.served_tables import (
     NEAREST_SQL,
     ServedTables,
     decode_name,
+    measure_row,
     split,
     split_by_key,
     transpose,
@@ -166,7 +167,7 @@ class PostgresStore(Store):
         """Add entries in one transaction."""
         new = 0
         with self.acquire_connection() as connection, connection.transaction():
-            for part in split(list(rows)):
+            for part in split(list(rows), size=lambda entry: measure_row(entry[1])):
                 self._server.write_names(connection, {text for texts, _ in part for text in texts})
                 for group in split_by_key([row for _, row in part], key=lambda row: row[0]):
                     new += len(self._server.write_rows(connection, group, replace))

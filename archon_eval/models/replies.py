@@ -149,4 +149,6 @@ def get_top_logprobs(output: ModelOutput) -> tuple[tuple[str, float], ...] | Non
 
 def replace_unstorable(text: str) -> tuple[str, int]:
     """The text with U+FFFD for what cannot be stored (NUL, lone surrogates), and how many characters that were."""
+    if text.isascii() and "\x00" not in text:  # nearly every text: no look at each character
+        return text, 0
     return _UNSTORABLE.subn("\ufffd", text)

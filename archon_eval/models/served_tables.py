@@ -25,7 +25,7 @@ from archon_eval.models.postgres_tables import (
 )
 from archon_eval.models.store_address import hide_password, scrub
 from archon_eval.models.store_base import Row, build_row
-from archon_eval.models.store_entry import FAILURE_TAG, decode_verified, hash_name
+from archon_eval.models.store_entry import FAILURE_TAG, decode_verified, encode, hash_name
 
 MAX_RETRIES = 5
 RETRIED_STATES = ("40001", "40P01")
@@ -33,6 +33,9 @@ RETRIED_STATES = ("40001", "40P01")
 OUT_OF_LOCKS = "53200"
 MAX_BATCH = 1000
 """Rows or keys in one statement."""
+MAX_BATCH_BYTES = 16 * 2**20
+"""Bytes of replies that are written in one statement, which is in memory several times here and at the server; a larger
+reply goes alone."""
 T = TypeVar("T")
 
 COLUMNS: LiteralString = "key, endpoint, settings, messages, epoch, draw, made, crc, reply"
@@ -159,7 +162,7 @@ class ServedTables:
             if not ticket.done:
                 by_kind.setdefault(ticket.kind, []).append(ticket)
         for kind, (doing, run) in self._kinds.items():
-            for part in split(by_kind.get(kind, [])):
+            for part in split(by_kind.get(kind, []), size=_measure_ticket):
                 self._serve_part(connection, part, doing, run)
 
     def _serve_part(
@@ -212,7 +215,8 @@ class ServedTables:
             digest = ticket.item[0].digest
             reply = decode_verified(digest, *found[digest]) if digest in found else None
             if reply is not None and not reply.failure:
-                ticket.finish(reply)
+                is_own = found[digest][1] == encode(ticket.item[1])  # of an attempt whose answer was lost on the way
+                ticket.finish(ticket.item[1] if is_own else reply)
             elif digest in found:  # also a refusal's text, kept by an earlier version
                 connection.execute(DELETE_DAMAGED_SQL, (digest, *found[digest]))
         if left := [ticket for ticket in contested if not ticket.done]:
@@ -312,10 +316,36 @@ def transpose(rows: Sequence[Row], width: int) -> list[list[Any]]:
     return [_to_int8(column) if column and isinstance(column[0], int) else column for column in columns]
 
 
-def split(items: list[T]) -> Iterator[list[T]]:
-    """As many as go in one statement."""
-    for first in range(0, len(items), MAX_BATCH):
-        yield items[first : first + MAX_BATCH]
+def split(items: Sequence[T], size: Callable[[T], int] = lambda item: 0) -> Iterator[list[T]]:
+    """As many as go in one statement.
+
+    Args:
+        size: bytes of an item; what is only a few of them counts as none.
+    """
+    part: list[T] = []
+    total = 0
+    for item in items:
+        more = size(item)
+        if part and (len(part) == MAX_BATCH or total + more > MAX_BATCH_BYTES):
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += more
+    if part:
+        yield part
+
+
+def measure_row(row: Row) -> int:
+    """Bytes of a row's reply."""
+    return len(row[8])
+
+
+def _measure_ticket(ticket: Ticket) -> int:
+    """Bytes of a reply that is to be written, about: it is encoded only then, and most characters are a byte."""
+    if ticket.kind != "write":
+        return 0
+    reply = ticket.item[1]
+    return len(reply.text) + len(reply.thoughts) + len(reply.extra) + len(reply.failure)
 
 
 def split_by_key(items: Sequence[T], key: Callable[[T], bytes]) -> Iterator[list[T]]:

@@ -58,6 +58,8 @@ _MARKS = (
     *("think]", "<|", "◁"),
 )
 """One of these is in every text that has thoughts, but for bare channels: looked for first, as most texts have none."""
+_MARK_SIGNS = ("<", ">", "]", "◁")
+"""Each of `_MARKS` has one of these."""
 
 
 MAX_PASSES = 20
@@ -92,8 +94,7 @@ def _split_leading(text: str) -> tuple[str, list[str]]:
 
 
 def _split_once(text: str) -> tuple[str, list[str]]:
-    lowered = text.lower()
-    if not any(mark in lowered for mark in _MARKS) and _BARE_FINAL not in text:
+    if _BARE_FINAL not in text and not _may_have_marks(text):
         return text, []
     if "<|channel|>" in text and (mark := _find_mark(_SPOKEN_CHANNEL, text, 0)) and mark["name"]:
         return _split_channels(text)
@@ -109,6 +110,14 @@ def _split_once(text: str) -> tuple[str, list[str]]:
     elif not found and not end:
         return text, []
     return _RESPONSE_MARKS.sub("", rest).strip(), found
+
+
+def _may_have_marks(text: str) -> bool:
+    """Whether one of `_MARKS` is in the text; most texts have not even the characters that all of them are made of."""
+    if not any(sign in text for sign in _MARK_SIGNS):
+        return False
+    lowered = text.lower()
+    return any(mark in lowered for mark in _MARKS)
 
 
 def _find_leading(text: str, *, cut: bool = True) -> tuple[list[str], int]:

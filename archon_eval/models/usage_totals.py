@@ -12,7 +12,7 @@ the one under `reused`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import fsum, inf
 from typing import Any
 
@@ -23,7 +23,7 @@ from archon_eval.models.call import Reply
 def sum_dollars(amounts: Iterable[float | None]) -> float | None:
     """The sum; None where an amount is unknown, which is not zero."""
     known = list(amounts)
-    return None if None in known else fsum(amount for amount in known if amount is not None)
+    return None if None in known else fsum([amount for amount in known if amount is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,10 @@ def total_usage(replies: Iterable[Reply | None]) -> UsageTotals:
     calls = list(replies)
     answered = [reply for reply in calls if reply is not None]
     reused = [reply for reply in answered if reply.reused]
-    return replace(
-        _add_replies(answered),
+    return _add_replies(
+        answered,
         failed=len(calls) - len(answered),
-        calls_without_usage=sum(reply.usage is None for reply in answered),
+        calls_without_usage=sum([reply.usage is None for reply in answered]),
         reused=_add_replies(reused) if reused else None,
     )
 
@@ -137,13 +137,19 @@ def _parse_amount(plain: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def _add_replies(replies: Sequence[Reply]) -> UsageTotals:
+def _add_replies(
+    replies: Sequence[Reply], *, failed: int = 0, calls_without_usage: int = 0, reused: UsageTotals | None = None
+) -> UsageTotals:
+    """The sums, by lists: an account takes them some twenty times, most often of a single reply."""
     usages = [reply.usage for reply in replies if reply.usage]
-    dollars = sum_dollars(reply.dollars for reply in replies)
+    dollars = sum_dollars([reply.dollars for reply in replies])
     return UsageTotals(
         calls=len(replies),
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
+        input_tokens=sum([usage.input_tokens for usage in usages]),
+        output_tokens=sum([usage.output_tokens for usage in usages]),
         dollars=None if dollars is None else round(dollars, 8),  # one token of the cheapest models costs about 1e-8
-        seconds=round(fsum(reply.seconds for reply in replies), 3),
+        seconds=round(fsum([reply.seconds for reply in replies]), 3),
+        failed=failed,
+        calls_without_usage=calls_without_usage,
+        reused=reused,
     )

@@ -90,13 +90,13 @@ class ChildProcess:
             self._process.wait(seconds)
         return self._process.returncode is not None
 
-    def stop(self) -> None:
-        """End it; while an eval is under way, it has LOG_GRACE_SECONDS to write a log of the answers it has."""
+    def stop(self, seconds: float = LOG_GRACE_SECONDS) -> None:
+        """End it; while an eval is under way, it has so many seconds to write a log of the answers it has."""
         assert self._process.stdin
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            self.wait(LOG_GRACE_SECONDS)
+            self.wait(seconds)
         finally:
             self.kill()
 

@@ -9,6 +9,7 @@ calls. Each call goes to one worker that is chosen here, so that a lost worker's
 futures raise WorkerLostError, and whoever asked decides whether they may run again.
 """
 
+import math
 import queue
 import threading
 import time
@@ -31,6 +32,8 @@ WORKER_WAIT_SECONDS = 120.0
 """How long calls wait for a worker where there is none any more: a nanny starts another in seconds."""
 OTHERS_WAIT_SECONDS = 5.0
 """How long they wait for another where none that is there can run them."""
+RECHECK_SECONDS = 30.0
+"""Seconds after which a worker that lacked something is asked again: a full disk, say, may be mended."""
 CLOSE_SECONDS = 5.0
 """How long the end waits for workers to tidy up; they do it by themselves later."""
 EXCHANGE_SECONDS = 0.2
@@ -100,6 +103,8 @@ class _Worker:
     bundles: set[str] = field(default_factory=set)
     running: int = 0
     lost: bool = False
+    next_check: float = math.inf
+    """When one that was refused is asked again, by the monotonic clock."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,12 +243,18 @@ class DaskCluster:
             if worker.state == "new":
                 worker.state = "checking"
                 self._threads.submit(self._check, worker)
+            elif worker.state == "refused" and time.monotonic() >= worker.next_check:
+                worker.next_check = math.inf  # it stays refused meanwhile, so that nobody waits for it in vain
+                self._threads.submit(self._check, worker)
             while self._waiting and worker.state == "ready" and worker.running < worker.slots:
                 worker.running += 1
                 self._threads.submit(self._run, worker, self._waiting.pop(0))
 
     def _check(self, worker: _Worker) -> None:
-        """Find out whether a worker may get calls, and say it once if not; where that cannot be found out, later."""
+        """Find out whether a worker may get calls, and say it once if not; where that cannot be found out, later.
+
+        One that lacked something is asked again now and then, and said to get calls once it lacks nothing.
+        """
         reason = None
         try:
             reason = self._find_missing(worker)
@@ -257,16 +268,19 @@ class DaskCluster:
             self._refused[worker.address] = reason
             self.say(f"the Dask worker {worker.name} gets no evals: {reason}")
         with self._lock:
+            was_refused, worker.next_check = worker.state == "refused", time.monotonic() + RECHECK_SECONDS
             if reason is None:  # without a word, so that the dispatcher looks again at its own pace
-                worker.state = "new"
+                worker.state = "refused" if was_refused else "new"
                 return
             worker.state = "refused" if reason else "ready"
             self._was_ready |= not reason
             self._lock.notify_all()
+        if was_refused and not reason:
+            self.say(f"the Dask worker {worker.name} gets evals now: it has what it lacked")
 
     def _find_missing(self, worker: _Worker) -> str:
         """What a worker lacks; empty where it lacks nothing."""
-        worker.name = worker.address
+        worker.name = worker.name or worker.address
         packages = ("inspect-ai", *(name for check in self._checks for name in check.packages))
         here: dict[str, Any] = probe(packages)  # type: ignore[no-untyped-call]
         said = self._connection.probe(worker.address, packages, self._tell_lost(worker))

@@ -26,6 +26,7 @@ _CHUNK_BYTES = 16 * 2**20
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _USER_INFO = re.compile(r"(://)[^/\s]*@")
 _PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
+_LOG_SUFFIXES = (".eval", ".json", ".jsonl")
 _LM_EVAL_DATE = re.compile(r"_\d{4}-\d\d-\d\dT[\d.-]+(?=\.jsonl?$)")
 """What lm-eval's files of one run have in common."""
 
@@ -175,6 +176,45 @@ def fetch_log(address: str) -> Path:
         raise DataError(f"{hide_user(address)} cannot be read: {_describe(exc)}") from exc
     _SOURCES[copy] = address
     return copy
+
+
+def parse_place(text: str) -> str | Path:
+    """What a user named: a path, or an address as it is, of which a path would lose a slash.
+
+    >>> parse_place("s3://bucket/logs"), parse_place("logs/") == Path("logs")
+    ('s3://bucket/logs', True)
+    """
+    return text if is_address(text) else Path(text)
+
+
+@cache
+def fetch_logs(place: str | Path) -> Path:
+    """The path of a log or of a folder of logs on this machine; of an address a copy, for this process.
+
+    Raises:
+        DataError: nothing is at the address, or it cannot be read.
+    """
+    if not isinstance(place, str):
+        return place
+    system, root = _find_system(place)
+    try:
+        if not system.isdir(root):
+            return fetch_log(place)
+        names = [PurePosixPath(name).relative_to(root) for name in map(str, system.find(root))]
+        logs = [name for name in names if name.suffix in _LOG_SUFFIXES and ".." not in name.parts]
+        folder = _make_copy_folder() / sha256(place.encode()).hexdigest()[:16] / PurePosixPath(root).name
+        for name in logs:
+            copy = folder / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(f"{root}/{name}", str(copy))
+            _SOURCES[copy] = join_place(place, str(name))
+    except DataError:
+        raise
+    except Exception as exc:  # whatever a file system of somebody else's raises
+        raise DataError(f"{hide_user(place)} cannot be read: {_describe(exc)}") from exc
+    if not logs:
+        raise DataError(f"{hide_user(place)}: no log there ({', '.join(_LOG_SUFFIXES)})")
+    return folder
 
 
 def describe_source(path: str | os.PathLike[str]) -> str:

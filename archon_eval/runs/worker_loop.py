@@ -7,12 +7,16 @@ import json
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 from typing import Any
 
 from archon_eval._notes import print_notes_plainly
 from archon_eval.runs.child_process import follow_parent
+
+END_SECONDS = 5.0
+"""How long a process that does nothing has to end."""
 
 
 class Channel:
@@ -37,7 +41,8 @@ def answer_calls() -> None:
     """
     answers, lock = os.fdopen(os.dup(1), "w", encoding="utf-8"), threading.Lock()
     os.dup2(2, 1)
-    calls: queue.Queue[Mapping[str, Any]] = queue.Queue()
+    calls: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+    taken = answered = 0
 
     def write(line: Mapping[str, Any]) -> None:
         with lock:
@@ -45,20 +50,30 @@ def answer_calls() -> None:
             answers.flush()
 
     def take(text: str) -> None:
+        nonlocal taken
         line = json.loads(text)
         if "message" in line:
             loop.CHANNEL.receive(line["message"])
         else:
+            taken += 1
             calls.put(line)
+
+    def end() -> None:
+        """End at once while something runs: nobody waits for it, and the call store has what it paid for. While nothing
+        does, end as a program does: what is open is closed, so that no part of a store is left beside it."""
+        if taken == answered:
+            calls.put(None)
+            time.sleep(END_SECONDS)
+        os._exit(1)
 
     from archon_eval.runs import worker_loop as loop  # this program's own name is __main__
 
     loop.CHANNEL.send = lambda message: write({"message": message})
-    # once the parent is gone nobody waits for the eval under way, and the call store has what it paid for
-    follow_parent(on_end=lambda: os._exit(1), on_line=take)
-    while True:
-        call = calls.get()
-        write({"value": resolve_name(call["function"])(call["args"])})
+    follow_parent(on_end=end, on_line=take)
+    while (call := calls.get()) is not None:
+        value = resolve_name(call["function"])(call["args"])
+        answered += 1  # before whoever asked may end this process for having the answer
+        write({"value": value})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 from archon_eval.errors import WorkerLostError
 from archon_eval.runs.child_process import ChildProcess
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
+from archon_eval.runs.worker_loop import END_SECONDS
 
 ANSWER_JOB = "archon_eval.runs.eval_worker:answer_job"
 
@@ -87,10 +88,15 @@ class WorkerProcess:
             return self._process
 
     def close(self) -> None:
-        """End the process for good, also in the middle of an eval."""
+        """End the process for good, also in the middle of an eval; one that does nothing closes what it has open."""
         with self._start_lock:
             self._closed = True
             if self._process is not None:
+                if self._request_lock.acquire(blocking=False):
+                    try:
+                        self._process.stop(END_SECONDS)
+                    finally:
+                        self._request_lock.release()
                 self._process.kill()
         with self._request_lock:  # whoever waits for an answer has heard of the end
             self._discard()

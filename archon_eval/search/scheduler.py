@@ -10,27 +10,26 @@ its worst case, or to what is left where that is less.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
 from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 from archon_eval._notes import show_note
-from archon_eval.engine.engine import TOOLS_REFUSED
 from archon_eval.errors import BudgetSpentError, SearchError, WorkerLostError
 from archon_eval.models.store_address import is_server
 from archon_eval.runs.door import DoorChoice
 from archon_eval.runs.eval_worker import EvalJob, EvalResult
 from archon_eval.runs.executors import SubmitEval
 from archon_eval.runs.log_folder import make_relative
+from archon_eval.search.admission import require_budget_left, require_judging_left
 from archon_eval.search.budget import DOLLAR_SLACK, BudgetLedger, Reservation
 from archon_eval.search.config import SearchSettings, TaskSpec
 from archon_eval.search.earlier_results import SCORING_VERSION, list_results
 from archon_eval.search.journal import Journal
 from archon_eval.search.judging import JudgeCosts
-from archon_eval.search.requests import build_from_layers
 from archon_eval.search.task_facts import TaskFacts
+from archon_eval.search.tool_probe import find_tasks_with_tools
 from archon_eval.search.trial import QuestionSplits, Trial, TrialRequest, build_trial
 from archon_eval.stats.metrics import Metric, is_mean
 
@@ -40,7 +39,6 @@ MAX_ATTEMPTS = 3
 """How often an eval whose worker dies is run before its trial counts as failed."""
 AGENT_TURNS = 10
 """Turns of an agent for which a trial's budget is reserved: nothing says how often it asks for one question."""
-_PROBE_MODEL = "sim/gpt-4o"
 
 
 def _has_ended_with_this_budget(journal: Journal) -> bool:
@@ -53,14 +51,6 @@ def _has_ended_with_this_budget(journal: Journal) -> bool:
         else:
             last = line.get("budget")
     return last in ended
-
-
-def _require_left(key: str, need: float, have: float, kept: float, words: str) -> None:
-    """Raise BudgetSpentError where a request needs more than there is besides what is kept."""
-    if need > have:
-        later = f" besides {words.format(kept)} kept for the end" if kept else ""
-        left = words.format(max(0.0, have))
-        raise BudgetSpentError(f"{key} may take {words.format(need)}, and {left} are left{later}")
 
 
 class _Running(NamedTuple):
@@ -179,8 +169,8 @@ class TrialScheduler:
             return
         keys = [f"{request.key}@{task.key}" for task in tasks]
         try:
-            free = self._check_budget(request, [task.key for task in tasks], keep)
-            self._check_judging(request, [task.key for task in tasks], keep_judging)
+            free = require_budget_left(self.ledger, request, [task.key for task in tasks], keep)
+            require_judging_left(self.ledger, self.judging, request, [task.key for task in tasks], keep_judging)
         except BudgetSpentError:
             if self._unscored.keys() >= {*keys}:
                 self.results.update({key: self._unscored[key] for key in keys})
@@ -228,46 +218,6 @@ class TrialScheduler:
         show_note(note)
         self.notes.append(note)
 
-    def _check_budget(
-        self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float]
-    ) -> tuple[float, float]:
-        """Calls and dollars that a request's evals of these tasks may take together, when these are enough to begin."""
-        keys = [f"{request.key}@{task}" for task in tasks]
-        earlier = [reservation for key in keys if (reservation := self.ledger.get_reservation(key))]
-        whole = [reservation for reservation in earlier if reservation.whole]
-        calls, dollars = self.ledger.remaining()
-        free = (
-            calls + sum(reservation.calls for reservation in whole) - keep[0],
-            dollars + sum(reservation.dollars for reservation in whole) - keep[1],
-        )
-        needed = self.ledger.min_cost_to_start(request, tasks)
-        for need, have, kept, words in zip(needed, free, keep, ("{:,.0f} calls", "${:,.2f}"), strict=True):
-            _require_left(request.key, need, have, kept, words)
-        return free
-
-    def _check_judging(self, request: TrialRequest, tasks: Sequence[str], keep: tuple[float, float] | None) -> None:
-        """Require that judging a request's answers to these tasks fits into what is left for judges.
-
-        Raises:
-            BudgetSpentError: it does not.
-        """
-        if not self.judging.is_limited:
-            return
-        if keep is None:
-            keep = self.judging.compute_end_reserve() if request.part == "trial" else (0, 0)
-        earlier = [self.ledger.get_reservation(f"{request.key}@{task}") for task in tasks]
-        again = [reservation for reservation in earlier if reservation is not None]
-        left = self.ledger.remaining_judging()
-        free = (
-            left[0] + sum(reservation.judge_calls for reservation in again) - keep[0],
-            left[1] + sum(reservation.judge_dollars for reservation in again) - keep[1],
-        )
-        needed = self.judging.estimate_cost(request, tasks)
-        for need, have, kept, words in zip(
-            needed, free, keep, ("{:,.0f} judge calls", "${:,.2f} for judges"), strict=True
-        ):
-            _require_left(request.key, need, have, kept, words)
-
     def _build_job(self, request: TrialRequest, task: TaskSpec, reservation: Reservation) -> EvalJob:
         """A task's eval, with what it may take reserved and in the journal."""
         key, budget = f"{request.key}@{task.key}", self.settings.budget
@@ -294,13 +244,11 @@ class TrialScheduler:
         )
 
     def find_tools(self) -> tuple[str, ...]:
-        """The tasks that offer tools, of those whose own solver asks the architecture.
-
-        Each is asked one question by an architecture of simulated models that cannot be asked with tools: where it is
-        refused, there are some. No call is paid. From then on a question of these takes as many answers as an agent
-        may have turns.
-        """
-        offered = self._find_tools()
+        """The tasks that offer tools (`find_tasks_with_tools`), whose questions take as many answers from now on as an
+        agent may have turns."""
+        offered = find_tasks_with_tools(
+            self.settings, self.splits, self.doors, folder=self._folder, journal=self._journal, submit=self._submit
+        )
         for key in offered:
             parts = {
                 part: {id: max(answers, AGENT_TURNS) for id, answers in asked.items()}
@@ -309,43 +257,6 @@ class TrialScheduler:
             self.splits = {**self.splits, key: parts}
         self.ledger.splits = self.splits
         return offered
-
-    def _find_tools(self) -> tuple[str, ...]:
-        asked = [task for task in self.settings.tasks if task.harness == "inspect"]
-        asked = [task for task in asked if task.key in self.doors and self.doors[task.key].door == "model"]
-        for line in self._journal.list_entries("tools"):
-            if line["asked"] == [task.key for task in asked]:
-                return tuple(line["offered"])
-        architecture = build_from_layers("tools", {"generator": _PROBE_MODEL}, {"fuser": _PROBE_MODEL}).to_mapping()
-        jobs = {
-            task.key: EvalJob(
-                key=f"tools@{task.key}",
-                architecture=architecture,
-                task=task,
-                questions=tuple(self.splits[task.key]["dev"])[:1],
-                log_dir=str(self._folder / "probe"),
-                door="model",
-            )
-            for task in asked
-        }
-        futures = {key: self._submit(job) for key, job in jobs.items()}
-        results = {key: self._wait_for_probe(jobs[key], future) for key, future in futures.items()}
-        offered = [
-            key
-            for key, result in results.items()
-            if any(TOOLS_REFUSED in why for why in (result.error, *result.failed.values()))
-        ]
-        if asked:
-            self._journal.add("tools", {"asked": [*results], "offered": offered})
-        return tuple(offered)
-
-    def _wait_for_probe(self, job: EvalJob, future: "Future[EvalResult]") -> EvalResult:
-        """The result of an eval that costs nothing, begun again where its worker dies."""
-        for _ in range(MAX_ATTEMPTS - 1):
-            with suppress(WorkerLostError):
-                return future.result()
-            future = self._submit(job)
-        return future.result()
 
     def count_running(self) -> int:
         """Requests under way."""
@@ -382,8 +293,8 @@ class TrialScheduler:
         if self._attempts[key] >= MAX_ATTEMPTS:
             return f"given up after {MAX_ATTEMPTS} attempts: {why}"
         try:
-            free = self._check_budget(request, [task.key], running.keep)
-            self._check_judging(request, [task.key], (0, 0))
+            free = require_budget_left(self.ledger, request, [task.key], running.keep)
+            require_judging_left(self.ledger, self.judging, request, [task.key], (0, 0))
         except BudgetSpentError as exc:
             return f"{why}, and the rest of the budget has no room for it: {exc}"
         self._retry_keys.add(key)

@@ -78,7 +78,7 @@ def archon(
             `question.calls=50 eval.dollars=20`; of calls, input_tokens, output_tokens and dollars. `question` holds for
             each answer, so for each turn of a question of several turns.
         prices: a price file, before the package's table.
-        trace: `full` (an event per component), `compact` (one per question) or `calls` (Inspect's own per call).
+        trace: `full` (an event per layer), `compact` (one per question) or `calls` (Inspect's own per call).
         epoch_offset: added to the eval's epochs when draws are chosen, for draws that no earlier eval was judged by;
             `first_epoch`, one more, is its deprecated name.
         last_draws: how many epochs in a row share all calls before the last layer that asks a model, and draw only this

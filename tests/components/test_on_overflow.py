@@ -9,18 +9,20 @@ import pytest
 
 from archon_eval.architecture.component_types import ComponentType
 from archon_eval.architecture.load import load_architecture
+from archon_eval.components import build_layer
 from archon_eval.components.base import CallContext, ListComponent
-from archon_eval.engine.overflow import SHORTEST, _find_limit, truncate_middle
+from archon_eval.engine.overflow import SHORTEST, _find_limit, _shrink, restore_state, truncate_middle
 from archon_eval.engine.trace import Answer
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
 from archon_eval.models.call import Call
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.layer_health import RunHealth
-from archon_eval.types import State
+from archon_eval.types import Candidate, State
 
 HERE = __name__
 TEXTS = {"a": "short", "b": "LONG " * 400 + "end b", "c": "middling " * 20, "d": "longer " * 90 + "end d"}
 GENERATORS = {"generator": ["made/a", "made/b", "made/c", "made/d"]}
+LAYERS = [{"generator": "made/a"}, {"ranker": {"model": "made/j", "on_overflow": "drop_longest", "top_k": 10_000}}]
 WHY = "BadRequestError: This model's maximum context length is 2000 tokens."
 REFUSAL = f"made/j: {WHY}"
 
@@ -78,6 +80,21 @@ def test_a_ranker_without_the_longest_ranks_the_right_candidates(run: Any) -> No
     assert len(caller.prompts("made/j")) == 2 and "LONG" not in fit.read[0]
     step = next(step for step in answer.trail.steps if step.reply is None)
     assert (step.model, step.problem) == ("made/j", REFUSAL)
+
+
+def test_of_ten_thousand_candidates_few_prompts_are_tried_and_all_but_the_longest_are_kept() -> None:
+    """One less at a time would be 9,500 calls, each with all the candidates that are left."""
+    [[ranker]] = [build_layer(2, list(load_architecture({"name": "many", "layers": LAYERS}).layers[1]))]
+    candidates = tuple(Candidate(f"1.{n}", "x" * (100 + n % 7)) for n in range(10_000))
+    shown, tried = candidates, 0
+    while (smaller := _shrink(ranker, shown, candidates)) is not None and len(shown) > 500:
+        shown, tried = smaller, tried + 1
+    assert tried < 200 and 480 < len(shown) <= 500
+    assert max(len(each.text) for each in shown) == 100, "the longest went first"
+    after = restore_state(ranker, State((), shown[::-1]), shown, candidates)
+    assert len(after.candidates) == 10_000 and after.candidates[0] is not None
+    twice = _shrink(ranker, candidates[:50], candidates[:50])
+    assert twice is not None and len(twice) == 49, "of few candidates one at a time"
 
 
 def test_what_was_left_out_goes_on_only_as_far_as_the_ranker_lets_it(run: Any) -> None:

@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +99,31 @@ class OwnServer:
 
     def kill(self, sent: signal.Signals = signal.SIGKILL) -> None:
         """End every process of the server at once (SIGKILL), or have it shut down (SIGINT)."""
-        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        workers = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for process in [postmaster, *(map(int, workers) if sent == signal.SIGKILL else ())]:
-            with suppress(ProcessLookupError):
-                os.kill(process, sent)
+        postmaster, *workers = self._list_processes()
+        self._send([postmaster, *(workers if sent == signal.SIGKILL else ())], sent)
         while any(Path(f"/proc/{process}").exists() for process in (postmaster, *workers)):
             time.sleep(0.02)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Within the context no process of the server runs, and its connections stay."""
+        processes = self._list_processes()
+        self._send(processes, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._send(processes, signal.SIGCONT)
+
+    def _list_processes(self) -> list[int]:
+        """The first process, then its workers."""
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        workers = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        return [postmaster, *map(int, workers)]
+
+    def _send(self, processes: list[int], sent: signal.Signals) -> None:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, sent)
 
     def close(self) -> None:
         """Stop it and remove everything."""

@@ -7,18 +7,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from fakes.stores import OwnServer, execute
 from test_store import PATHS, REPLY, key, put
 
+from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.cli import main
 from archon_eval.errors import StoreError
-from archon_eval.models import postgres_session
-from archon_eval.models.call import Reply
+from archon_eval.models import postgres_session, served_tables
+from archon_eval.models.call import Call, Reply
+from archon_eval.models.client import ModelClient
 from archon_eval.models.open_store import open_store
+from archon_eval.models.postgres_store import PostgresStore
+from archon_eval.models.served_tables import split
 from archon_eval.models.store_admin import compute_stats, export, import_, prune, verify
+from archon_eval.models.store_entry import build_call_key
+from archon_eval.types import Message
 
 WRITER = f"""
 import asyncio, sys
@@ -116,6 +123,80 @@ def test_a_server_that_stays_away_is_an_error_and_the_next_call_tries_again(
                 work()
         server.start()
         assert put(store, 1) == [REPLY] and store.count() == 2
+
+
+def test_a_server_that_is_suspended_is_away_and_a_slow_one_is_not(
+    server: OwnServer, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections stay, and the kernel answers for it, so that nothing but its silence tells."""
+    monkeypatch.setattr(postgres_session, "MAX_SILENCE", 0.3)
+    monkeypatch.setattr(postgres_session, "PROBE_SECONDS", 2)
+    monkeypatch.setitem(postgres_session.CONNECT_OPTIONS, "connect_timeout", 2)
+    with open_store(address) as store:
+        assert isinstance(store, PostgresStore)
+        put(store, 0)
+        assert store._query("SELECT 1 FROM pg_sleep(2)") == [(1,)] and caplog.text == ""
+        monkeypatch.setattr(postgres_session, "MAX_OUTAGE", 0.2)
+        with (
+            server.suspended(),
+            pytest.raises(StoreError, match=r"lost call store .*every reply stored so far is kept"),
+        ):
+            put(store, 1)
+        assert "the server has said nothing for" in caplog.text
+        monkeypatch.setattr(postgres_session, "MAX_OUTAGE", 300.0)
+        assert put(store, 1) == [REPLY] and store.count() == 2
+
+
+def test_a_call_that_two_processes_paid_because_a_lock_was_lost_is_told(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lock goes with the connection, another has it, and has given it back before it could be missed."""
+    call = Call("mockllm/model", (Message("user", "Hi."),), GenerationSettings())
+
+    class Slow:
+        def get_call_identity(self, call: Call) -> tuple[str, str]:
+            return call.model, ""
+
+        async def __call__(self, call: Call) -> Reply:
+            with open_store(address) as other:
+                await other.put(build_call_key(call, call.model), Reply("theirs"))
+            return Reply("ours")
+
+    async def main() -> Reply:
+        with open_store(address) as store:
+            return await ModelClient(Slow(), store, "reuse")(call)
+
+    assert anyio.run(main).text == "theirs"
+    (told,) = [record.message for record in caplog.records if "both were paid" in record.message]
+    assert "mockllm/model, epoch 1, draw 0" in told
+
+
+def test_an_answer_that_is_lost_on_the_way_is_no_other_processs_reply(address: str) -> None:
+    with open_store(address) as first, open_store(address) as again:
+        assert isinstance(first, PostgresStore) and put(first, 0) == [REPLY]
+        same = Reply(REPLY.text, REPLY.stop_reason, REPLY.usage, REPLY.seconds)
+        assert anyio.run(again.put, key(0), same) is same
+
+
+def test_large_replies_are_written_a_few_at_a_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_tables, "MAX_BATCH_BYTES", 1_000)
+    sizes: list[int] = []
+    write_rows = served_tables.ServedTables.write_rows
+
+    def count(tables: Any, connection: Any, rows: Any, replace: bool) -> set[bytes]:
+        sizes.append(len(rows))
+        return write_rows(tables, connection, rows, replace)
+
+    monkeypatch.setattr(served_tables.ServedTables, "write_rows", count)
+
+    async def main() -> None:
+        await asyncio.gather(*(store.put(key(n), Reply("x" * length)) for n, length in enumerate(lengths)))
+
+    lengths = [400, 400, 400, 5_000, 10, 10]
+    with open_store(address) as store:
+        asyncio.run(main())
+        assert store.count() == 6 and sum(sizes) == 6 and max(sizes) <= 3, sizes
+    assert [len(part) for part in split([400, 400, 400, 5_000, 10, 10], size=lambda n: n)] == [2, 1, 1, 2]
 
 
 def test_a_client_that_asks_nothing_while_its_locks_are_lost_for_good_is_told_later(

@@ -78,6 +78,8 @@ def test_an_ablation_in_shards_has_the_figures_of_one_process(
     for shards in ("2", "1"):  # the second finds every call of the first in the store
         assert main(["ablate", str(file), *task, "--json", "--shards", shards]) == 0
         found.append(json.loads(capsys.readouterr().out))
+        beside = {path.name for path in (tmp_path / "out").glob("calls.db*")}
+        assert beside <= {"calls.db", "calls.db-claims"}, "the file by itself is the store"
     sharded, whole = ([(c["change"], c["difference"], c["systems"][1]["score"]) for c in f["changes"]] for f in found)
     assert sharded == whole and len(whole) == 2
     assert [f["cost"]["dollars"] for f in found] == [pytest.approx(found[0]["cost"]["dollars"])] * 2

@@ -9,6 +9,7 @@ from fakes.logs import write_log
 from fakes.report_inputs import HOSTILE, NAMES, write_logs, write_search
 
 from archon_eval.cli import main
+from archon_eval.runs.log_folder import LogFolder
 
 
 def test_systems_with_other_questions_are_said_to_be(tmp_path: Path) -> None:
@@ -19,6 +20,29 @@ def test_systems_with_other_questions_are_said_to_be(tmp_path: Path) -> None:
         assert (
             "Not all systems have scores of the same questions" in (tmp_path / "r.html").read_text(encoding="utf-8")
         ) is differ
+
+
+def test_logs_at_an_address_are_reported_and_compared_like_those_of_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, verdicts in (("a", "CCI"), ("b", "CII")):
+        answers = {f"q{n}": [verdict] for n, verdict in enumerate(verdicts)}
+        write_log(tmp_path / "logs" / name / f"{name}.eval", answers, name=name)
+    place = f"memory://reported-{tmp_path.name}/logs"
+    LogFolder(place).add_all(tmp_path / "logs")
+
+    def run_command(*words: str) -> str:
+        assert main([*words]) == 0
+        return capsys.readouterr().out
+
+    here = str(tmp_path / "logs")
+    there = run_command("report", place, "--format", "json")
+    assert f"{place}/a/a.eval" in there and "archon-logs-" not in there, "logs are named by their address"
+    assert there.replace(place, here) == run_command("report", here, "--format", "json")
+    pairs = [run_command("compare", f"{root}/a", f"{root}/b/b.eval", "--json") for root in (place, here)]
+    assert pairs[0].replace(place, here) == pairs[1]
+    assert main(["report", "memory://no/such"]) == 1 and "memory://no/such cannot be read" in capsys.readouterr().err
+    assert main(["report", place, "--watch"]) == 1 and "a folder of this machine" in capsys.readouterr().err
 
 
 def test_a_search_over_several_tasks_shows_the_held_out_questions_of_each(tmp_path: Path) -> None:

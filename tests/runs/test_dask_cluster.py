@@ -38,9 +38,11 @@ class FakeConnection:
         pass
 
 
-def run(monkeypatch: pytest.MonkeyPatch, log_dir: str, *probes: Any) -> tuple["Future[Any]", list[str]]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, log_dir: str, *probes: Any, others_wait: float = 0.0
+) -> tuple["Future[Any]", list[str]]:
     monkeypatch.setattr(dask_cluster, "DaskConnection", FakeConnection)
-    monkeypatch.setattr(dask_cluster, "OTHERS_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(dask_cluster, "OTHERS_WAIT_SECONDS", others_wait)
     notes: list[str] = []
     with DaskCluster("tcp://nowhere:1", say=notes.append) as cluster:
         cluster._connection.probes += probes
@@ -56,6 +58,15 @@ def test_a_worker_whose_check_was_lost_is_checked_again(monkeypatch, tmp_path):
         future.result()
     assert len(notes) == 1 and not [*tmp_path.iterdir()]
     assert run(monkeypatch, str(tmp_path), lost, {})[0].result() == "said"
+
+
+def test_a_worker_that_lacked_something_for_a_while_is_asked_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(dask_cluster, "RECHECK_SECONDS", 0.0)
+    lost, full = SearchError("the Dask cluster is lost"), {"problem": "its disk is full"}
+    future, notes = run(monkeypatch, str(tmp_path), full, full, lost, {}, others_wait=100.0)
+    assert future.result() == "said"
+    assert ["gets no evals: its disk is full" in notes[0], "gets evals now" in notes[1]] == [True, True], notes
+    assert len(notes) == 2, "said once, however often it was asked"
 
 
 def test_a_log_that_cannot_be_written_is_said_with_its_place(monkeypatch, tmp_path):

@@ -114,7 +114,7 @@ def start(words: list[str], shards: int = 2) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "archon_eval.cli", "eval", *words, "--shards", str(shards), "--log-dir", "logs"]
     # a background job's Ctrl-C is ignored, and so would its children's be
     restore = (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
-    return subprocess.Popen(command, preexec_fn=restore)  # type: ignore[arg-type]
+    return subprocess.Popen(command, preexec_fn=restore)
 
 
 def wait_until(holds: Callable[[], object], parent: "subprocess.Popen[bytes]") -> None:

@@ -100,7 +100,7 @@ def test_trace_of_calls_has_a_span_per_component_and_inspects_own_events(tmp_pat
     assert "Strengths: sweet" in told[1] and told[1].index("I am a") < told[1].index("sweet") < told[1].index("I am b")
 
 
-def test_full_trace_is_an_event_per_component_with_every_prompt_and_reply(tmp_path: Path) -> None:
+def test_full_trace_is_an_event_per_layer_with_every_prompt_and_reply_of_each_component(tmp_path: Path) -> None:
     answers["c"] = lambda _: "[1]\nStrengths: sweet\n[2]\nWeaknesses: sour"
     architecture = layers(FUSED["layers"][0], {"critic": "scripted/c"}, FUSED["layers"][1])
     log = run(Sample(input="Who?", target="x"), architecture, tmp_path)
@@ -110,15 +110,16 @@ def test_full_trace_is_an_event_per_component_with_every_prompt_and_reply(tmp_pa
     assert names == ["layer 1: generator", "layer 2: critic", "layer 3: fuser"]
     assert not any(isinstance(event, ModelEvent) for event in events)
     told = [str(event.data) for event in events if isinstance(event, InfoEvent)]
-    assert [text.split("**")[1].split(": ")[0] for text in told] == [
-        "Layer 1, generator 1 of 2",
-        "Layer 1, generator 2 of 2",
-        "Layer 2, critic",
-        "Layer 3, fuser",
+    assert [[part.split(": ")[0] for part in text.split("**") if part.startswith("Layer")] for text in told] == [
+        ["Layer 1, generator 1 of 2", "Layer 1, generator 2 of 2"],
+        ["Layer 2, critic"],
+        ["Layer 3, fuser"],
     ]
-    assert "Who?" in told[0] and "I am a" in told[0] and "I am b" in told[1]
-    assert "I am b" in told[2] and "Strengths: sweet" in told[2] and "candidate 1.1 by scripted/a, critiqued" in told[2]
-    assert "sour" in told[3] and "I am f" in told[3]
+    first, second = told[0].split("**Layer 1, generator 2 of 2")
+    assert "Who?" in first and "I am a" in first and "I am b" in second
+    assert "Who?" not in second and "Prompt, generate about 1.2: that of generator 1" in second
+    assert "I am b" in told[1] and "Strengths: sweet" in told[1] and "candidate 1.1 by scripted/a, critiqued" in told[1]
+    assert "sour" in told[2] and "I am f" in told[2]
 
 
 def test_compact_trace_is_one_event_also_when_the_question_fails(tmp_path: Path) -> None:
