@@ -84,6 +84,8 @@ class Verifier(CandidateScorer):
             fallback=self.fallback,
             about=candidate.id,
         )
+        if correct is not None:
+            ctx.record_judgment("verdict", {candidate.id: float(correct)})
         return replace(candidate, verified=correct, reasons=reasons or None)
 
     def passes(self, candidate: Candidate) -> bool:

@@ -3,8 +3,9 @@
 verdict = await ctx.generate_parsed("verdict", prompt, parse_verdict, fallback="the candidate is kept, unverified")
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TypeVar
 
 import anyio
@@ -18,6 +19,7 @@ from archon_eval.engine.trace import (
     LayerResult,
     Trace,
     TraceEvent,
+    TraceJudgment,
     TraceOutcome,
     TraceStep,
 )
@@ -59,6 +61,9 @@ class TraceRecorder:
     """Which draw of the last layer it is, from 0."""
     last_layer: int = 0
     """The layer, from 1, from which on further last draws are draws of their own; needed where `last_draw` is not 0."""
+    conversation: Conversation = ()
+    """What was asked."""
+    judgments: list[TraceJudgment] = field(default_factory=list)
 
     def find_epoch(self, layer: int) -> int:
         """The epoch of a layer's calls."""
@@ -71,6 +76,8 @@ class TraceRecorder:
             steps=tuple(sorted(self.steps, key=lambda step: step.layer)),
             notes=tuple(sorted(self.notes, key=lambda note: note.layer)),
             outcomes=tuple(sorted(self.outcomes, key=lambda outcome: (outcome.layer, outcome.component))),
+            conversation=self.conversation,
+            judgments=tuple(sorted(self.judgments, key=lambda judgment: (judgment.layer, judgment.component))),
         )
 
 
@@ -118,6 +125,17 @@ class EngineCallContext:
                 self._recorder.outcomes[place] = replace(parsed, problems={event: parsed.count})
         elif worked is not None:
             self._add_outcome(None, "" if worked else event)
+
+    def record_judgment(self, source: str, values: Mapping[str, float]) -> None:
+        """Record which candidates are better than which others."""
+        if odd := [value for value in values.values() if not isfinite(value)]:
+            where = f"layer {self._layer} ({self._spec.kind})"
+            raise ArchitectureError(f"{where}: a judgment by {source} must be finite numbers, not {odd[0]!r}")
+        self._recorder.judgments.append(
+            TraceJudgment(
+                layer=self._layer, kind=self._spec.kind, component=self._place, source=source, values=dict(values)
+            )
+        )
 
     def _add_note(self, event: str, detail: str, about: str) -> None:
         self._recorder.notes.append(
