@@ -5,8 +5,11 @@ write_whole(Path("report.html"), text)
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -21,17 +24,23 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+    with open_whole(path) as stream:
+        stream.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+
+
+@contextmanager
+def open_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A stream to a file that is there when the block ends, as by `write_whole`; after an error nothing is."""
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not target.is_file():
         with target.open("wb") as stream:
-            stream.write(data)
+            yield stream
         return
     part = target.with_name(f".{target.name[:100]}.{token_hex(4)}.part")
     try:
         with part.open("wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if target.exists():

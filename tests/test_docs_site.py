@@ -14,7 +14,7 @@ import yaml
 from archon_eval.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("start.md", "report.md", "gate.md", "reproduce.md")
+PAGES = ("start.md", "report.md", "export.md", "gate.md", "reproduce.md")
 """In this order, in one folder: later pages use the logs of the first."""
 SAMPLES = sorted(
     f"benchmarks/{path.name}"

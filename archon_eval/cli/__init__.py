@@ -18,7 +18,7 @@ from typing import TextIO
 from archon_eval import __version__
 from archon_eval._notes import print_notes_plainly
 from archon_eval._signals import interrupt_on_sigterm
-from archon_eval.cli import ablate, architectures, eval, report, search, store, tools, tune
+from archon_eval.cli import ablate, architectures, eval, export, report, search, store, tools, tune
 from archon_eval.cli.commands import CommandParser
 from archon_eval.cli.eval_options import set_docker_hosts
 from archon_eval.errors import ArchonError, sanitize_text
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"archon {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (architectures, tools, eval, search, report, store, ablate, tune):
+    for group in (architectures, tools, eval, search, report, store, ablate, tune, export):
         group.add(commands)
     return parser
 

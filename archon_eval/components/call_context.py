@@ -4,7 +4,7 @@ reply = await ctx.generate("reasons", make_user_prompt(text), about=candidate.id
 second = await ctx.generate("review", make_user_prompt(text), model=self.spec.get_option("reviewer"))
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -85,6 +85,19 @@ class CallContext(Protocol):
         """Record something a reader must know: `event` is one of `trace.EVENT_TYPES` or a component's own word.
 
         `fallback` says that the component did not do its work this time; so the account counts it.
+        """
+
+    def record_judgment(self, source: str, values: Mapping[str, float]) -> None:
+        """Record which candidates are better than which others, for `archon export preferences`.
+
+        What one component says by one source is one judgment of a question, in however many parts it comes.
+
+        Args:
+            source: a word of `archon_eval.engine.trace.JUDGMENT_SOURCES`, or a component's own.
+            values: id of a candidate -> a number, more being better; without candidates of which nothing was read.
+
+        Raises:
+            ArchitectureError: a value that is not finite.
         """
 
 

@@ -72,6 +72,8 @@ class Ranker(ListComponent):
             fallback=self.fallback,
         )
         first = tuple(ranked or ())
+        places = {state.candidates[place].id: -float(n) for n, place in enumerate(first, 1)}
+        ctx.record_judgment("ranking", places)
         order = [*first, *sorted(set(range(count)).difference(first))]
         return replace(state, candidates=tuple(state.candidates[place] for place in order[: self.top_k]))
 

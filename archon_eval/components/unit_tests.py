@@ -187,7 +187,7 @@ class UnitTestEvaluator(CandidateScorer):
             return candidate
         if self._programs:
             printed = await self._programs.run(candidate, state, ctx, compare=True)
-            return replace(candidate, tests=tuple(output is not None for output in printed))
+            return _record_results(candidate, tuple(output is not None for output in printed), ctx)
         tests = state.tests
         prompt = render(
             self.spec.get_prompt("evaluate", EVALUATE_PROMPT),
@@ -204,7 +204,7 @@ class UnitTestEvaluator(CandidateScorer):
             fallback=self.fallback,
             about=candidate.id,
         )
-        return replace(candidate, tests=results or (None,) * len(tests))
+        return _record_results(candidate, results or (None,) * len(tests), ctx)
 
     def passes(self, candidate: Candidate) -> bool:
         return self.spec.get_option("keep") == "all" or False not in candidate.tests
@@ -228,6 +228,13 @@ class UnitTestEvaluator(CandidateScorer):
 
     def describe_values(self, values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
         return _list_tests(values)
+
+
+def _record_results(candidate: Candidate, results: tuple[bool | None, ...], ctx: CallContext) -> Candidate:
+    """The candidate with its results; they are a judgment where none is missing."""
+    if None not in results:
+        ctx.record_judgment("tests", {candidate.id: float(sum(map(bool, results)))})
+    return replace(candidate, tests=results)
 
 
 def _list_tests(values: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:

@@ -68,6 +68,8 @@ class Verifier(CandidateScorer):
 
     async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
         correct, reasons = await verify_candidate(self.spec, state, candidate, ctx, fallback=self.fallback)
+        if correct is not None:
+            ctx.record_judgment("verdict", {candidate.id: float(correct)})
         return replace(candidate, verified=correct, reasons=reasons or None)
 
     def passes(self, candidate: Candidate) -> bool:

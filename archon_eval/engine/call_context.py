@@ -3,10 +3,11 @@
 verdict = await ctx.generate_parsed("verdict", prompt, parse_verdict, fallback="the candidate is kept, unverified")
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from math import isfinite
 from typing import Any, TypeVar
 
 import anyio
@@ -27,6 +28,7 @@ from archon_eval.engine.trace import (
     StageResult,
     Trace,
     TraceEvent,
+    TraceJudgment,
     TraceOutcome,
     TraceStep,
 )
@@ -74,6 +76,9 @@ class TraceRecorder:
     """Replies to calls of a cascade's earlier stages: an equal call of a later one is the same draw and not sent."""
     sent: dict[Call, Reply] | None = None
     """Gets those of the stage under way; None where no stage can follow."""
+    conversation: Conversation = ()
+    """What was asked."""
+    judgments: list[TraceJudgment] = field(default_factory=list)
 
     def find_epoch(self, layer: int) -> int:
         """The epoch of a layer's calls."""
@@ -87,6 +92,8 @@ class TraceRecorder:
             notes=tuple(sorted(self.notes, key=lambda note: note.layer)),
             outcomes=tuple(sorted(self.outcomes, key=lambda outcome: (outcome.layer, outcome.component))),
             stages=tuple(self.stages),
+            conversation=self.conversation,
+            judgments=tuple(sorted(self.judgments, key=lambda judgment: (judgment.layer, judgment.component))),
         )
 
 
@@ -166,6 +173,17 @@ class EngineCallContext:
                 self._recorder.outcomes[place] = replace(parsed, problems={event: parsed.count})
         elif worked is not None:
             self._add_outcome(None, "" if worked else event)
+
+    def record_judgment(self, source: str, values: Mapping[str, float]) -> None:
+        """Record which candidates are better than which others."""
+        if odd := [value for value in values.values() if not isfinite(value)]:
+            where = f"layer {self._layer} ({self._spec.kind})"
+            raise ArchitectureError(f"{where}: a judgment by {source} must be finite numbers, not {odd[0]!r}")
+        self._recorder.judgments.append(
+            TraceJudgment(
+                layer=self._layer, kind=self._spec.kind, component=self._place, source=source, values=dict(values)
+            )
+        )
 
     def _add_note(self, event: str, detail: str, about: str) -> None:
         self._recorder.notes.append(

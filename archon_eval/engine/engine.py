@@ -134,7 +134,8 @@ class Engine:
         sandboxes: CandidateSandboxes,
     ) -> Answer:
         started = time.monotonic()
-        recorder = TraceRecorder(epoch, last_draw=last_draw, last_layer=self._find_last_layer() if last_draw else 0)
+        last_layer = self._find_last_layer() if last_draw else 0
+        recorder = TraceRecorder(epoch, last_draw=last_draw, last_layer=last_layer, conversation=conversation)
         caller = self.caller.start_question() if isinstance(self.caller, PerQuestionCaller) else self.caller
         run = _QuestionRun(
             caller,

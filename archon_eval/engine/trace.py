@@ -149,6 +149,29 @@ class TraceOutcome:
     """Whether it is an unparsed reply, which may be no more than a step on the component's way."""
 
 
+JUDGMENT_SOURCES: Mapping[str, str] = {
+    "ranking": "a ranker's order: minus the place, from 1",
+    "verdict": "a verifier's verdict: 1 for correct, 0 for incorrect",
+    "tests": "how many unit tests a candidate passed, where each of them has a result",
+    "reward": "a reward model's score",
+}
+"""Who says that one candidate is better than another, and by what number; more is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJudgment:
+    """What a component said of the candidates that reached it, as numbers that can be compared with one another."""
+
+    layer: int
+    kind: str
+    component: int
+    """Its place in the layer, from 1."""
+    source: str
+    """A word of JUDGMENT_SOURCES, or a custom component's own."""
+    values: Mapping[str, float]
+    """Id of a candidate -> its value, more being better; what could not be read is not here."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerResult:
     """What left a layer."""
@@ -191,6 +214,9 @@ class Trace:
     outcomes: tuple[TraceOutcome, ...] = ()
     stages: tuple[StageResult, ...] = ()
     """Of a cascade, those that were asked, in their order."""
+    conversation: Conversation = ()
+    """What was asked, its turns as they came."""
+    judgments: tuple[TraceJudgment, ...] = ()
 
     @property
     def own_steps(self) -> tuple[TraceStep, ...]:

@@ -4,7 +4,8 @@
 
 `full`: a span and an event per layer, with a part per component: every prompt, reply and what was read from it. Inspect
 takes about as long over an event as over a request, so what is known at one moment is one event. `compact`: one event
-per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer.
+per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer. But
+for `compact`, an event of its own has the candidates for programs (`archon_eval.runs.candidates`).
 """
 
 import re
@@ -21,6 +22,7 @@ from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolv
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.trace import LayerResult, Trace, TraceEvent, TraceStep
 from archon_eval.models.usage_totals import total_usage
+from archon_eval.runs.candidates import CANDIDATES_SOURCE, LoggedCandidates
 from archon_eval.types import Conversation, flatten_conversation, render_turn
 
 PREVIEW_CHARS = 60
@@ -64,6 +66,8 @@ class TranscriptObserver:
     def record_question(self, trail: Trace) -> None:
         if self._trace == "compact":
             transcript().info(render_summary(trail), source="archon")
+        elif (candidates := LoggedCandidates.from_trace(trail)).is_worth_keeping:
+            transcript().info(candidates.to_data(), source=CANDIDATES_SOURCE)
 
 
 def render_components(

@@ -388,25 +388,32 @@ class SortedCalls:
         return sorted(model for model, tokens in counted.items() if tokens > self.explained[model])
 
 
-def sort_calls(events: Sequence[Any]) -> SortedCalls:
-    """The calls among all events of a sample."""
-    calls, scoring, answering, in_step = SortedCalls(), set[str](), set[str](), False
-    spans, solvers = set[str](), set[str]()
+def find_scoring_spans(events: Sequence[Any]) -> set[str]:
+    """Inspect's spans of scorers among all events of a sample, and all spans in them."""
+    spans, scoring = set[str](), set[str]()
     for event in events:
         if event.event == "span_begin":
             at_top = event.parent_id is None or event.parent_id not in spans  # `inspect score` adds spans without root
             spans.add(event.id)
-            if at_top and (event.name == "scorers" or event.type == "scorer"):
+            if (at_top and (event.name == "scorers" or event.type == "scorer")) or event.parent_id in scoring:
                 scoring.add(event.id)
+    return scoring
+
+
+def sort_calls(events: Sequence[Any]) -> SortedCalls:
+    """The calls among all events of a sample."""
+    calls, scoring, answering, in_step = SortedCalls(), find_scoring_spans(events), set[str](), False
+    solvers = set[str]()
+    for event in events:
+        if event.event == "span_begin":
             if event.parent_id is None and event.name == "solvers":
                 solvers.add(event.id)
             if event.parent_id is None and event.name == "scorers" and calls.answered_at is None:
                 calls.answered_at = event.working_start
             if event.type in ANSWERING_SPANS:
                 answering.add(event.id)
-            for inside in (scoring, answering):
-                if event.parent_id in inside:
-                    inside.add(event.id)
+            if event.parent_id in answering:
+                answering.add(event.id)
         elif event.event == "span_end" and event.id in solvers:
             calls.answered_at = event.working_start
         elif event.event == "step" and event.type == "scorer":  # in logs from before Inspect had spans

@@ -32,6 +32,8 @@ from archon_eval.stats.metrics import ScoredAnswer
 
 MAX_SAMPLES = 200
 """Questions that are asked at once at most; connections limit the calls."""
+SEARCH_TAG = "archon search"
+"""A tag of the logs of a search's evals; the other one is the job's key."""
 
 
 class TaskReference(Protocol):
@@ -229,7 +231,7 @@ def run_job(job: EvalJob) -> EvalResult:
             log_dir=job.log_dir,
             log_realtime=False,
             score_display=False,
-            tags=["archon search", job.key],
+            tags=[SEARCH_TAG, job.key],
         )
     except (ArchonError, PrerequisiteError, ValueError, TypeError, LookupError, OSError, RuntimeError) as exc:
         return EvalResult(job.key, error=f"{type(exc).__name__}: {get_error_text(exc)}")

@@ -115,6 +115,43 @@ def read_lm_eval_run(
         raise DataError(f"{file}: not readable as a run of lm-eval: {type(exc).__name__}: {exc}") from exc
 
 
+@dataclass(frozen=True, slots=True)
+class LmEvalSample:
+    """What a document was asked with, and what came back."""
+
+    question: str
+    prompt: tuple[tuple[str, str], ...]
+    """Role and text of each turn; a prompt that is text is a user's turn."""
+    replies: tuple[str, ...]
+    """All of them, where the task asks several times; none of a choice by likelihood."""
+
+
+def read_samples(path: str | os.PathLike[str], scorer: str) -> list[LmEvalSample]:
+    """The documents of one task of a finished run that text was generated for.
+
+    Args:
+        path: as for `read_lm_eval_run`.
+        scorer: `METRIC,FILTER`; a document is there once per filter.
+
+    Raises:
+        DataError: the file is damaged, or asks for likelihoods of given texts.
+    """
+    file = Path(path)
+    file = file if _SAMPLES_NAME.fullmatch(file.name) else _find_single_samples(file)
+    samples = []
+    for row in _read_rows(file):
+        if row["filter"] != scorer.rpartition(",")[2]:
+            continue
+        requests = list(_iterate_requests(row))
+        if len(requests) != 1 or not isinstance(requests[0][-1], Mapping):
+            raise DataError(f"{file}: the task chooses among given texts by likelihood, so that no text was generated")
+        prompt = requests[0][0]
+        turns = _read_turns(prompt) or [("user", _render_prompt(prompt))]
+        listed = row["resps"][0] if len(row["resps"]) == 1 and isinstance(row["resps"][0], list) else row["resps"]
+        samples.append(LmEvalSample(_get_id(row), tuple(turns), tuple(map(str, listed))))
+    return samples
+
+
 def _find_single_samples(results: Path) -> Path:
     """The samples of a results file with one task."""
     found = list_samples(results)

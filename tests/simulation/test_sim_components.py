@@ -189,6 +189,9 @@ class SingleAttemptContext:
     def __init__(self, pool: Simulator) -> None:
         self.pool, self.calls, self.failed = pool, 0, 0
 
+    def record_judgment(self, source: str, values: Any) -> None:
+        """Nobody reads it here."""
+
     async def generate_parsed(self, purpose: str, messages: Any, parse: Callable[[str], Any], **_: Any) -> Any:
         self.calls += 1
         try:
