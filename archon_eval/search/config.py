@@ -270,7 +270,7 @@ def _find_search_contradictions(settings: SearchSettings) -> list[str]:
     for name, default in chosen.items():
         if settings.algorithm in ALGORITHMS[1:] and (value := getattr(settings, name)) != default:
             problems.append(f"{name}={value}: only algorithm smac has it, and this one is {settings.algorithm}")
-    if settings.proposer and settings.algorithm != "proposer":
+    if settings.proposer and settings.algorithm in ALGORITHMS and settings.algorithm != "proposer":
         problems.append(f"proposer={settings.proposer}: only algorithm proposer has it, not {settings.algorithm}")
     if settings.pareto and settings.acquisition not in ("kg", "ei"):
         problems.append(f"acquisition={settings.acquisition}: with pareto it is ei, cost weighing otherwise each time")

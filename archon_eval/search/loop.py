@@ -47,7 +47,7 @@ from archon_eval.search.prepare import (
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
 from archon_eval.search.proposal_registry import summarize_proposals
-from archon_eval.search.proposer import build_proposer
+from archon_eval.search.proposer import build_registry
 from archon_eval.search.ranked_forecast import describe_forecasts, forecast_run
 from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler, find_store, is_replay
@@ -55,6 +55,7 @@ from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
+from archon_eval.search.user_optimizers import build_user_optimizer, does_propose
 from archon_eval.search.worker_check import build_checks, leave_word
 
 Estimated = tuple[float | None, float | None]
@@ -346,9 +347,17 @@ class SearchRun:
 
     def _build_optimizer(self, space: PlannedSpace, ranking: RankingResult, tools: Sequence[str]) -> Optimizer:
         settings = self._settings
-        if settings.algorithm == "proposer":
-            return build_proposer(
+        if does_propose(settings.algorithm):
+            registry = build_registry(
                 self._scheduler, space, journal=self._journal, ranking=ranking, facts=self._facts, with_tools=tools
+            )
+            return build_user_optimizer(
+                settings.algorithm,
+                configurations=[option.configuration for option in space.options],
+                calls=space.calls,
+                penalty=settings.cost_weight * space.cost,
+                seed=settings.seed,
+                registry=registry,
             )
         return build_optimizer(
             settings.algorithm,

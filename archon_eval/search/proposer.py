@@ -20,6 +20,7 @@ from archon_eval.search.proposals import ProposalError, render_layers
 from archon_eval.search.proposer_prompt import REASK_PROMPT, TriedArchitecture, render_propose_prompt
 from archon_eval.search.ranking import RankingResult
 from archon_eval.search.scheduler import TrialScheduler, find_store
+from archon_eval.search.space import Array, Configuration
 from archon_eval.search.space_plans import PlannedSpace
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.types import Conversation, Message
@@ -33,16 +34,25 @@ MAX_QUOTED_CHARS = 8_000
 
 
 class ModelProposer(Optimizer):
-    """Tries what a model proposes."""
+    """Tries what a model proposes. One with a prompt of its own overrides `render_prompt`."""
 
-    def __init__(self, registry: ProposalRegistry, penalty_weight: float, seed: int, tasks: Sequence[str]) -> None:
+    proposes = True
+
+    def __init__(
+        self,
+        configurations: Sequence[Configuration],
+        calls: Sequence[float],
+        penalty: Array,
+        seed: int,
+        *,
+        registry: ProposalRegistry,
+    ) -> None:
         """
         Args:
-            penalty_weight: performance that one unit of cost per question must bring.
+            registry: asks for proposals, checks and keeps them.
         """
-        space = registry.space
-        super().__init__([option.configuration for option in space.options], penalty_weight * space.cost, seed)
-        self._registry, self._weight, self._tasks = registry, penalty_weight, tuple(tasks)
+        super().__init__(configurations, penalty, seed)
+        self._registry = registry
         self._outcomes: dict[int, float | None] = {}
         self._starts = self._choose_starts()
         self._files: dict[int, str] = {}
@@ -71,7 +81,7 @@ class ModelProposer(Optimizer):
         return [int(rng.choice(part)) for part in parts]
 
     def _propose(self, known: Mapping[int, Any]) -> int | None:
-        messages: Conversation = (Message("user", self._render_prompt(known)),)
+        messages: Conversation = (Message("user", self.render_prompt(self._list_tried(known))),)
         prompt, why = messages, ""
         for _ in range(MAX_FAILURES):
             if why := self._registry.find_obstacle():
@@ -98,22 +108,29 @@ class ModelProposer(Optimizer):
                 return int(number)
         return None
 
-    def _render_prompt(self, known: Mapping[int, Any]) -> str:
-        space = self._registry.space
-        tried = [
+    def render_prompt(self, tried: Sequence[TriedArchitecture]) -> str:
+        """The prompt for the next architecture, a file of which the reply has to hold.
+
+        Args:
+            tried: in the order told, with those that are under way.
+        """
+        settings, rules = self._registry.settings, self._registry.rules
+        weight, unit, tasks = settings.cost_weight, settings.cost_unit, [task.key for task in settings.tasks]
+        goal = f"where one of {unit} per question takes {weight:g} off" if weight else "whatever it costs in the limits"
+        return render_propose_prompt(tried, rules, tasks=tasks, goal=goal)
+
+    def _list_tried(self, known: Mapping[int, Any]) -> list[TriedArchitecture]:
+        options, calls = self._registry.space.options, self._registry.space.calls
+        return [
             TriedArchitecture(
-                space.options[number].architecture.name,
+                options[number].architecture.name,
                 self._render_file(number),
                 self._weigh(number),
-                space.calls[number],
-                error="failed" if number in self._outcomes else "",
+                calls[number],
+                has_failed=number in self._outcomes,
             )
             for number in known
         ]
-        unit = self._registry.settings.cost_unit
-        goal = f"where one {unit} per question takes {self._weight:g} off its performance" if self._weight else ""
-        goal = goal or "whatever it costs within the limits"
-        return render_propose_prompt(tried, self._registry.rules, tasks=self._tasks, goal=goal)
 
     def _render_file(self, number: int) -> str:
         if number not in self._files:
@@ -122,10 +139,12 @@ class ModelProposer(Optimizer):
 
     def _weigh(self, number: int) -> float | None:
         performance = self._outcomes.get(number)
-        return None if performance is None else performance - self._weight * float(self._registry.space.cost[number])
+        if performance is None:
+            return None
+        return self._registry.settings.compute_objective(performance, float(self._registry.space.cost[number]))
 
 
-def build_proposer(
+def build_registry(
     scheduler: TrialScheduler,
     space: PlannedSpace,
     *,
@@ -133,10 +152,10 @@ def build_proposer(
     ranking: RankingResult,
     facts: Mapping[str, TaskFacts],
     with_tools: Sequence[str] = (),
-) -> ModelProposer:
-    """The proposer of a search, with what earlier processes of it had proposed."""
+) -> ProposalRegistry:
+    """The registry of a search, with what earlier processes of it had proposed."""
     settings, best = scheduler.settings, ranking.generators[0]
-    registry = ProposalRegistry(
+    return ProposalRegistry(
         settings,
         space,
         ledger=scheduler.ledger,
@@ -147,4 +166,3 @@ def build_proposer(
         models=ranking.generators,
         with_tools=with_tools,
     )
-    return ModelProposer(registry, settings.cost_weight, settings.seed, [task.key for task in settings.tasks])

@@ -63,7 +63,7 @@ class TriedArchitecture(NamedTuple):
     performance: float | None
     """None while it is under way, or where it failed."""
     calls: float
-    error: str = ""
+    has_failed: bool = False
 
 
 def render_propose_prompt(
@@ -100,7 +100,7 @@ def _render_tried(each: TriedArchitecture) -> str:
     if each.performance is not None:
         result = f'performance="{each.performance:.3f}"'
     else:
-        result = f'result="{"failed" if each.error else "under way"}"'
+        result = f'result="{"failed" if each.has_failed else "under way"}"'
     return f'<tried name="{each.name}" {result} calls="{each.calls:.1f}">\n{each.layers.strip()}\n</tried>'
 
 

@@ -238,3 +238,23 @@ def test_a_proposer_is_of_this_algorithm_alone() -> None:
     assert settings(proposer="sim/gpt-4o").identity != settings().identity
     plain = {"tasks": [TASK], "models": ["sim/gpt-4o"], "space": "small"}
     assert "proposer" not in load_settings(plain)._identity_fields
+
+
+def test_a_proposer_of_ones_own_has_the_registry(
+    tmp_path: Path, fake_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "terse_proposer.py").write_text(
+        "from archon_eval.search import ModelProposer\n"
+        "class Terse(ModelProposer):\n"
+        "    seen = []\n"
+        "    def render_prompt(self, tried):\n"
+        "        self.seen.append([each.name for each in tried])\n"
+        "        return super().render_prompt(tried[-1:])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded = settings(6, algorithm="terse_proposer:Terse", proposer="sim/qwen2-72b-instruct")
+    result = search(loaded, tmp_path / "out", fake_run)
+    [first, second] = sys.modules["terse_proposer"].Terse.seen
+    assert len(first) == 4 and second == [*first, "p1"]
+    assert [option.architecture.name for option, _ in result.tried][4:] == ["p1", "p2"]
+    sys.modules.pop("terse_proposer")
