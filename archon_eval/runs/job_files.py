@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from archon_eval.errors import ArchitectureError
 from archon_eval.runs.eval_worker import EvalJob, EvalTask
 from archon_eval.runs.file_bundle import BundleBuilder, FileBundle
 
@@ -49,11 +50,12 @@ def pack_job(job: EvalJob, start: Path, modules: Iterable[str]) -> tuple[EvalJob
 
 
 def list_modules(architecture: Mapping[str, Any]) -> Iterator[str]:
-    """The modules of an architecture's components that are named `module:Class`.
+    """The modules of an architecture's components that are named `module:Class`, and of solvers named so.
 
     Raises:
         ArchitectureError: the architecture cannot be read.
     """
+    from archon_eval.architecture.component_types import resolve_component_type
     from archon_eval.architecture.load import load_architecture
 
     if not architecture:
@@ -62,3 +64,9 @@ def list_modules(architecture: Mapping[str, Any]) -> Iterator[str]:
         for spec in layer:
             if ":" in spec.kind:
                 yield spec.kind.partition(":")[0]
+            options = resolve_component_type(spec.kind, spec.kind).options
+            for name, value in spec.options:
+                if options[name].read_code and ".py@" in value:
+                    raise ArchitectureError(f"{value}: a worker elsewhere has no such file; name it module:function")
+                if options[name].read_code and ":" in value:
+                    yield value.partition(":")[0]
