@@ -408,3 +408,27 @@ def test_as_a_model_of_a_task(server: FakeServer, tmp_path: Path) -> None:
     sample = one_sample(log)
     assert sample.output.completion == "4" and sample.scores and sample.scores["includes"].value == "C"
     assert sample.output.metadata and sample.output.metadata["archon"]["calls"] == 5
+
+
+def test_choices_and_later_turns_reach_a_solver_as_a_conversation(server: FakeServer) -> None:
+    from inspect_ai.scorer import choice
+
+    server.answer = lambda model, messages, nonce: "ANSWER: B"
+    asked = Sample("Which?", choices=["one", "two"], target="B")
+    turns = Sample("First?", target="x", metadata={"turns": ["First?", "Second?"]})
+    used = archon(architecture={"layers": [generator("debate", roles={"opponent": MODEL}, samples=2)]})
+    for sample, scored in ((asked, choice()), (turns, includes())):
+        log = eval(
+            Task(dataset=[sample], scorer=scored),
+            solver=used,
+            model="none",
+            display="none",
+            log_dir="logs",
+            log_realtime=False,
+        )[0]
+        done = one_sample(log)
+        if sample is asked:
+            assert done.scores and done.scores["choice"].value == "C"
+            assert "B) two" in str(server.requests[0].body["messages"])
+    last = server.requests[-1].body["messages"]
+    assert [turn["role"] for turn in last][:3] == ["user", "assistant", "user"] and last[2]["content"] == "Second?"
