@@ -432,3 +432,31 @@ def test_choices_and_later_turns_reach_a_solver_as_a_conversation(server: FakeSe
             assert "B) two" in str(server.requests[0].body["messages"])
     last = server.requests[-1].body["messages"]
     assert [turn["role"] for turn in last][:3] == ["user", "assistant", "user"] and last[2]["content"] == "Second?"
+
+
+def test_a_plan_and_a_diagram_name_the_solver() -> None:
+    from archon_eval.engine.mermaid import render_mermaid
+
+    debate = generator("debate", roles={"opponent": "openai/gpt-4o-mini"}, samples=3)["generator"]
+    planned = plan(load_architecture({"layers": [{"generator": [debate, MODEL]}, JUDGED]}))
+    assert planned.layers[0].components == ((f"debate ({MODEL}, openai/gpt-4o-mini)", 3), (MODEL, 1))
+    assert f"debate ({MODEL}, openai/gpt-4o-mini) × 3" in render_mermaid(planned)
+    assert planned.unpriced == ()
+
+
+def test_a_plan_beside_what_was_measured(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import yaml
+
+    from archon_eval.cli import main
+
+    layers = [generator("adder", kind="agent", samples=2), JUDGED]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"name": "own", "layers": layers}))
+    assert main(["plan", "own.yaml", "--measured", "logs"]) != 0 and "no such log or folder" in capsys.readouterr().err
+    run(*layers)
+    assert main(["plan", "own.yaml", "--measured", "logs"]) == 0
+    printed = capsys.readouterr().out
+    assert "Measured in 1 answer (logs/" in printed and "generator  4.0 (4)" in printed
+    assert main(["plan", "moa-lite", "--models", MODEL, "--measured", "logs"]) != 0
+    assert "no answer of this architecture" in capsys.readouterr().err
