@@ -73,9 +73,10 @@ if TYPE_CHECKING:
     from inspect_ai.solver._fork import set_task_generate as set_task_generate
     from inspect_ai.solver._task_state import sample_state as sample_state
     from inspect_ai.util import _concurrency
+    from inspect_ai.util._checkpoint import checkpointer_noop
     from inspect_ai.util._limit import check_message_limit as check_message_limit
     from inspect_ai.util._limit import record_turn as record_turn
-    from inspect_ai.util._sandbox import context as _sandbox_context
+    from inspect_ai.util._sandbox import context
     from inspect_ai.util._sandbox.context import (
         cleanup_sandbox_environments_sample as cleanup_sandbox_environments_sample,
     )
@@ -85,11 +86,12 @@ if TYPE_CHECKING:
     from openai._models import construct_type as construct_type
 
     active_controller = _concurrency._active_controller
+    NoopCheckpointer = checkpointer_noop._NoopCheckpointer
     active_sample_variable = _samples._sample_active
     active_model_variable = _model.active_model_context_var
     sample_state_variable = _task_state._sample_state
-    sandbox_environments_variable = _sandbox_context.sandbox_environments_context_var
-    sandboxes_with_file_variable = _sandbox_context.sandbox_with_environments_context_var
+    sandbox_environments_variable = context.sandbox_environments_context_var
+    sandboxes_with_file_variable = context.sandbox_with_environments_context_var
     memoized_models = _model._models
     check_limits_before_dispatch = _model._check_limits_before_dispatch
 

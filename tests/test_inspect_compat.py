@@ -4,6 +4,7 @@
 """
 
 import ast
+import contextvars
 import inspect
 import subprocess
 import sys
@@ -11,11 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from inspect_ai.log import Transcript
-from inspect_ai.model import GenerateConfig, Model, get_model
+from inspect_ai.log import EvalConfig, Transcript
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput, get_model
 
 from archon_eval import _inspect_compat as compat
+from archon_eval._inspect_interception import (
+    ModelRequest,
+    _generate_handler,
+    intercept_generate,
+    suspend_interception,
+)
 
 PACKAGE = Path(compat.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -27,6 +35,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "active_generate_config": (),
     "check_limits_before_dispatch": (),
     "check_message_limit": ("count", "raise_for_equal"),
+    "cleanup_sandbox_environments_sample": ("type", "task_name", "config", "environments", "interrupted"),
     "completion_params_completions": ("openai_api", "config", "tools"),
     "construct_type": ("value", "type_"),
     "ensure_entry_points": ("package",),
@@ -36,22 +45,31 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "get_all_hooks": (),
     "has_registry_params": ("o",),
     "init_transcript": ("transcript",),
+    "init_model_roles": ("roles",),
+    "init_sandbox_environments_sample": ("sandboxenv_type", "task_name", "config", "files", "setup", "metadata"),
+    "init_subtask_store": ("store",),
     "is_agent_generate": (),
     "load_task_spec": ("task_spec", "task_args"),
     "parse_cli_args": ("args",),
     "parse_retry_after": ("headers",),
+    "read_sandboxenv_file": ("contents",),
     "record_and_check_model_usage": ("model", "usage", "role"),
     "record_turn": (),
     "registry_find": ("predicate",),
+    "registry_find_sandboxenv": ("envtype",),
     "registry_lookup": ("type", "name"),
     "registry_params": ("o",),
     "registry_unqualified_name": ("o",),
     "report_http_retry": ("kind", "retry_after", "model"),
     "report_refusal": ("refusal",),
+    "resolve_sample_files": ("files",),
+    "resolve_sandbox": ("sandbox", "sample"),
     "sample_active": (),
     "sample_state": (),
     "sample_wait": (),
     "set_active_generate_config": ("config",),
+    "set_task_generate": ("generate",),
+    "task_generate": ("model", "state", "tool_calls", "cache", "config"),
     "unique_scorer_name": ("scorer", "already_used_names"),
     "unroll": ("solver",),
     "use_model_event_sink": ("sink",),
@@ -62,12 +80,19 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 """The first parameters of each function, in the order in which it is called here."""
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "ActiveSample": (),
+    "NoopCheckpointer": ("current",),
     "OpenAIAPI": ("is_gpt_5", "is_o_series", "model_family", "max_tokens", "max_tokens_for_config"),
     "OpenAICompatibleAPI": (*compat.DIRECT_PATH_METHODS, "completion_params", "resolve_stream"),
     "TaskRunOptions": ("__dataclass_fields__",),
+    "TerminateSampleError": (),
     "active_controller": ("get",),
+    "active_model_variable": ("get", "set"),
+    "active_sample_variable": ("get", "set"),
     "eval_run": ("__code__",),
     "memoized_models": ("clear",),
+    "sample_state_variable": ("get", "set"),
+    "sandbox_environments_variable": ("get", "set"),
+    "sandboxes_with_file_variable": ("get", "set"),
 }
 """What is used of each class or value."""
 DOCKER_ATTRIBUTES = ("_response", "_fp")
@@ -93,6 +118,7 @@ def test_a_private_name_is_where_it_is_expected_and_takes_what_it_is_given(name:
     [
         (Model, "_resolve_config", ("self", "config")),
         (Model, "_connection_concurrency", ("self", "config")),
+        (Model, "_set_role", ("self", "role")),
         (Transcript, "_event", ("self", "event")),
         (Transcript, "_event_updated", ("self", "event")),
     ],
@@ -113,6 +139,8 @@ def test_what_is_read_of_objects_is_there() -> None:
     assert {"epoch", "eval_id"} <= {*inspect.signature(compat.ActiveSample).parameters}, "ActiveSample lacks one"
     assert {"tasks", "solver"} <= {*inspect.signature(compat.eval_run).parameters}, "`find_replaced_tasks` reads these"
     assert {"task", "solver", "logger"} <= {*compat.TaskRunOptions.__dataclass_fields__}, "`find_task_of_eval` too"
+    assert {"sandbox", "config"} <= {*compat.TaskRunOptions.__dataclass_fields__}, "`find_sandbox_of_eval` too"
+    assert {"max_sandboxes", "sandbox_cleanup"} <= {*EvalConfig.model_fields}, "`find_sandbox_of_eval` too"
     api = get_model("openai/gpt-4o", api_key="key", memoize=False).api
     for name in (
         *("service", "responses_api", "service_tier", "streaming", "client", "base_url", "qualified_model_name"),
@@ -122,6 +150,43 @@ def test_what_is_read_of_objects_is_there() -> None:
     compatible = get_model("openai-api/some/model", api_key="key", base_url="http://localhost", memoize=False).api
     for name in ("emulate_tools", "responses_api"):
         assert hasattr(compatible, name), f"inspect_ai's OpenAICompatibleAPI has no `{name}` any more"
+
+
+async def _call_in_every_way(model: Model) -> list[str]:
+    return [
+        (await model.generate("a")).completion,
+        (await model.generate([ChatMessageUser(content="b")], [], None, GenerateConfig())).completion,
+        (await model.generate_loop("c"))[1].completion,
+    ]
+
+
+def test_every_way_of_calling_a_model_leads_through_the_seam() -> None:
+    """`intercept_generate`: what a solver may have taken hold of before, and nothing once the context has ended."""
+    assert tuple(inspect.signature(Model.generate).parameters)[:6] == (
+        *("self", "input", "tools", "tool_choice", "config", "cache"),
+    )
+    model, own, asked = get_model("mockllm/model", memoize=False), (Model.generate, Model.compact), list[Any]()
+
+    async def answer(request: ModelRequest) -> ModelOutput:
+        asked.append(request.input if isinstance(request.input, str) else request.input[-1].text)
+        with suspend_interception():
+            assert _generate_handler.get() is None
+        return ModelOutput.from_content("mine", "mine")
+
+    async def run() -> None:
+        with intercept_generate(answer):
+            assert await _call_in_every_way(model) == ["mine"] * 3
+            with pytest.raises(NotImplementedError, match="native compaction"):
+                await model.compact([], [])
+
+    anyio.run(run)
+    assert asked == ["a", "b", "c"] and own == (Model.generate, Model.compact)
+
+
+def test_a_stand_in_sample_can_be_made() -> None:
+    context = contextvars.copy_context()
+    context.run(compat.activate_stand_in_sample, [ChatMessageUser(content="q")])
+    assert compat.sample_active() is None and context.run(compat.sample_active) is not None
 
 
 def test_a_private_method_is_called_as_it_wants_to_be() -> None:

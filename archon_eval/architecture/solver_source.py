@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SourceKind = Literal["solver", "agent"]
 """The option under which the name stands: an agent will do for a solver, as with Inspect's own `--solver`."""
+_FOUND_FILES: dict[str, Path] = {}
+"""Where the file of a relative path was last found, for when the working directory has changed since."""
 FORMS = "package/name, file.py@name or module:name"
 
 
@@ -45,7 +47,7 @@ def find_solver(name: str, kind: SourceKind, where: str) -> Callable[..., Any]:
         ArchitectureError: there is none, or it cannot be imported; begins with `where`.
     """
     check_user_code(name, where)
-    kinds = ("solver", "agent") if kind == "solver" else ("agent",)
+    kinds: tuple[SourceKind, ...] = ("solver", "agent") if kind == "solver" else ("agent",)
     try:
         factory = _find_factory(name, kinds)
     except ArchitectureError:
@@ -64,7 +66,7 @@ def find_solver(name: str, kind: SourceKind, where: str) -> Callable[..., Any]:
     return made
 
 
-def _find_factory(name: str, kinds: tuple[str, ...]) -> Any:
+def _find_factory(name: str, kinds: tuple[SourceKind, ...]) -> Any:
     from archon_eval._inspect_compat import registry_lookup
 
     if ".py@" in name:
@@ -87,11 +89,15 @@ def _get_function(module: ModuleType, attribute: str) -> Any:
 
 
 def _load_file(path: str) -> ModuleType:
+    file = Path(path).expanduser()
+    if not file.exists():  # Inspect runs a task in the folder of its file
+        file = _FOUND_FILES.get(path, file)
     try:
-        text = Path(path).expanduser().read_bytes()
+        text = file.read_bytes()
     except OSError as exc:
         raise ModuleNotFoundError(f"no file {path} in {Path.cwd().name}/: {exc.strerror}") from None
-    return _load_text(Path(path).expanduser().resolve(), hashlib.sha256(text).hexdigest()[:16])
+    _FOUND_FILES[path] = file.resolve()
+    return _load_text(file.resolve(), hashlib.sha256(text).hexdigest()[:16])
 
 
 @cache

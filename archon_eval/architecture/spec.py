@@ -138,7 +138,9 @@ class ComponentSpec:
     @property
     def models(self) -> tuple[str, ...]:
         """Every model it may call, once: `model`, then those of its model options. Placeholders included."""
-        further = (model for name in self.model_options for model in list_named_models(self.get_option(name)))
+        options, given = resolve_component_type(self.kind, self.kind).options, dict(self.options)
+        values = (given.get(name, option.default) for name, option in options.items() if option.names_model)
+        further = (model for value in values for model in list_named_models(value))
         return tuple(dict.fromkeys(model for model in (self.model, *further) if model))
 
     @property

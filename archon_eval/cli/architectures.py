@@ -4,8 +4,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from archon_eval._files import write_whole
 from archon_eval.architecture.component_types import resolve_component_type
@@ -21,6 +23,9 @@ from archon_eval.engine.plan import LayerPlan, Plan, format_range, plan
 from archon_eval.errors import ArchitectureError, did_you_mean
 from archon_eval.models.prices import load_prices
 from archon_eval.simulation.model_names import parse_model_names
+
+if TYPE_CHECKING:
+    from archon_eval.runs.measured_calls import MeasuredCalls
 
 ARCHITECTURE_HELP = "a preset's name (`archon presets`) or a YAML or JSON file"
 PLAN_FOOTNOTE = """
@@ -56,6 +61,9 @@ def add(commands: Any) -> None:
     add_model_options(planned)
     planned.add_argument("--prices", metavar="FILE", help="your own prices, before the package's table")
     planned.add_argument("--json", action="store_true", help="as JSON")
+    planned.add_argument(
+        "--measured", nargs="+", metavar="LOGS", help="logs in which it has run: what it took there, beside the plan"
+    )
 
     validate = add_command(commands, "validate", "check architecture files against the rules", run=_validate)
     validate.add_argument("architectures", nargs="+", metavar="architecture", help=ARCHITECTURE_HELP)
@@ -154,8 +162,9 @@ def _format_settings(spec: ComponentSpec) -> str:
 def _plan(options: argparse.Namespace) -> int:
     prices = load_prices(options.prices)
     planned = plan(load_mapped(options.architecture, options), prices=prices, **parse_model_options(options))
+    measured = _measure(options.measured, planned) if options.measured else None
     if options.json:
-        _print_json(planned.to_mapping())
+        _print_json(planned.to_mapping() | ({"measured": asdict(measured)} if measured else {}))
         return 0
     _print_header(planned.architecture)
     columns = (
@@ -193,7 +202,37 @@ def _plan(options: argparse.Namespace) -> int:
         print(f"Warning: {warning}")
     for note in planned.notes:
         print(f"Note: {note}")
+    if measured:
+        _print_measured(measured)
     return 0
+
+
+def _measure(places: Sequence[str], planned: Plan) -> "MeasuredCalls":
+    from archon_eval.runs.measured_calls import measure_calls  # it imports Inspect, which nothing else here needs
+
+    return measure_calls(places, planned.architecture.fingerprint)
+
+
+def _print_measured(measured: "MeasuredCalls") -> None:
+    answers = "1 answer" if measured.answers == 1 else f"{measured.answers:,} answers"
+    print(f"\nMeasured in {answers} ({', '.join(measured.logs)}), per answer: mean (least to most)")
+    rows = create_table("layer", "component", "calls", "tokens", "dollars", numbers="layer,calls,tokens,dollars")
+    for layer in measured.layers:
+        figures = (
+            _format_spread(layer.calls, ",.1f"),
+            _format_spread(layer.tokens),
+            _format_spread(layer.dollars, ".4f"),
+        )
+        rows.add_row(str(layer.number), layer.kind, *figures)
+    print_table(rows)
+
+
+def _format_spread(spread: tuple[float, float, float] | None, form: str = ",.0f") -> str:
+    if spread is None:
+        return "unknown"
+    least, mean, most = spread
+    ends = format_range((least, most), ",.0f" if form != ".4f" else form)
+    return f"{mean:{form}} ({ends})"
 
 
 def _format_layer_row(layer: LayerPlan) -> tuple[str, ...]:

@@ -73,6 +73,12 @@ class Generator(CandidateGenerator):
         reply = await ctx.generate("generate", state.conversation, draw=draw, about=id, tools=state.tools)
         return self.make_candidate(id, reply)
 
+    def list_models(self) -> tuple[tuple[str, int], ...]:
+        if self._solver is None:
+            return super().list_models()
+        models = ", ".join(self.spec.models)
+        return ((f"{self._solver.short_name} ({models})" if models else self._solver.short_name, self.candidate_count),)
+
     def count_calls(self, candidates: CountRange) -> CountRange:
         least, most = self._solver.calls if self._solver else (1, 1)
         return self.candidate_range[0] * least, self.candidate_range[1] * most

@@ -75,10 +75,10 @@ class SolverSource:
     @classmethod
     def from_spec(cls, spec: ComponentSpec) -> "SolverSource | None":
         """What makes a generator's candidates; None for the model alone."""
-        for kind in ("solver", "agent"):
-            if name := spec.get_option(kind):
-                return cls("solver" if kind == "solver" else "agent", name.strip(), spec)
-        return None
+        given = dict(spec.options)
+        if name := given.get("solver"):
+            return cls("solver", name.strip(), spec)
+        return cls("agent", given["agent"].strip(), spec) if given.get("agent") else None
 
     @property
     def title(self) -> str:

@@ -15,21 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from inspect_ai.util import LimitExceededError
 
-from archon_eval._inspect_compat import (
-    cleanup_sandbox_environments_sample,
-    find_sandbox_of_eval,
-    init_sandbox_environments_sample,
-    read_sandboxenv_file,
-    registry_find_sandboxenv,
-    registry_unqualified_name,
-    resolve_sample_files,
-    resolve_sandbox,
-    sample_active,
-    sandbox_environments_variable,
-    sandboxes_with_file_variable,
-)
+from archon_eval import _inspect_compat as compat
 from archon_eval._notes import show_note
 from archon_eval.errors import SandboxError
 
@@ -52,14 +39,14 @@ def require_sandbox(who: str) -> None:
     if not _get_environments():
         why = (
             "the task has none: `--sandbox docker` gives it one"
-            if sample_active() is not None
+            if compat.sample_active() is not None
             else "only the samples of an `inspect eval` have one, not lm-eval and not Python"
         )
         raise SandboxError(f"{who} has `sandbox: required`, and {why}")
 
 
 def _get_environments() -> Environments:
-    found: Environments | None = sandbox_environments_variable.get(None)
+    found: Environments | None = compat.sandbox_environments_variable.get(None)
     return {} if found is None else found
 
 
@@ -77,24 +64,24 @@ class _Maker:
         """How many at once; None for as many as one likes."""
         if self.eval.limit is not None:
             return self.eval.limit
-        most: int | None = registry_find_sandboxenv(self.type).default_concurrency()
+        most: int | None = compat.registry_find_sandboxenv(self.type).default_concurrency()
         return most
 
     async def make(self) -> Environments:
         """A sandbox, which is the current task's from now on."""
         sample = self.sample
         files = {
-            path: await read_sandboxenv_file(contents)
-            for path, contents in resolve_sample_files(sample.files or {}).items()
+            path: await compat.read_sandboxenv_file(contents)
+            for path, contents in compat.resolve_sample_files(sample.files or {}).items()
         }
         setup = None
         if sample.setup:
-            setup = await read_sandboxenv_file(sample.setup)
+            setup = await compat.read_sandboxenv_file(sample.setup)
             if not setup.strip().startswith(b"#!"):
                 setup = b"#!/usr/bin/env bash\n\n" + setup
-        return await init_sandbox_environments_sample(
-            sandboxenv_type=registry_find_sandboxenv(self.type),
-            task_name=registry_unqualified_name(self.eval.task),
+        return await compat.init_sandbox_environments_sample(
+            sandboxenv_type=compat.registry_find_sandboxenv(self.type),
+            task_name=compat.registry_unqualified_name(self.eval.task),
             config=self.config,
             files=files,
             setup=setup,
@@ -106,7 +93,7 @@ class _Maker:
         if not self.eval.cleans_up:
             return
         try:
-            await cleanup_sandbox_environments_sample(
+            await compat.cleanup_sandbox_environments_sample(
                 type=self.type,
                 task_name=self.eval.task,
                 config=self.config,
@@ -134,8 +121,10 @@ class CandidateSandboxes:
             policy: with `none` it has no sandbox.
         """
         if policy == "none":
-            sandbox_environments_variable.set({})
+            compat.sandbox_environments_variable.set({})
         elif self._maker is not None:
+            from inspect_ai.util import LimitExceededError
+
             try:
                 self._by_candidate[id] = await self._maker.make()
             except LimitExceededError:
@@ -162,7 +151,7 @@ class CandidateSandboxes:
         chosen = self._by_candidate.pop(id)
         current.clear()  # the sample's own mapping, which its scorers read and Inspect cleans up
         current.update(chosen)
-        if found := sandboxes_with_file_variable.get(None):
+        if found := compat.sandboxes_with_file_variable.get(None):
             found.clear()
         return f"that of candidate {id}"
 
@@ -210,13 +199,13 @@ class SandboxSource:
                 await sandboxes.close(interrupted)
 
     async def _find_maker(self) -> _Maker | None:
-        active = sample_active()
+        active = compat.sample_active()
         if active is None:
             return None
         if active.eval_id not in self._by_eval:
-            self._by_eval[active.eval_id] = find_sandbox_of_eval(active.eval_id)
+            self._by_eval[active.eval_id] = compat.find_sandbox_of_eval(active.eval_id)
         known = self._by_eval[active.eval_id]
-        spec = None if known is None else await resolve_sandbox(known.spec, active.sample)
+        spec = None if known is None else await compat.resolve_sandbox(known.spec, active.sample)
         if known is None or spec is None:
             raise SandboxError(
                 "the sample's sandbox cannot be made again for each candidate: Inspect does not say how it was made "

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from archon_eval.errors import ArchitectureError
 from archon_eval.runs.eval_worker import EvalJob, EvalTask
 from archon_eval.runs.file_bundle import BundleBuilder, FileBundle
 
@@ -61,6 +62,8 @@ def list_modules(architecture: Mapping[str, Any]) -> Iterator[str]:
     for layer in load_architecture(dict(architecture)).layers:
         for spec in layer:
             for path in (spec.kind, *spec.named_code):
+                if ".py@" in path:
+                    raise ArchitectureError(f"{path}: a worker elsewhere has no such file; name it module:function")
                 module = path.partition(":")[0]
                 if ":" in path and module.partition(".")[0] != "archon_eval":
                     yield module

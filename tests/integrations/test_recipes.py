@@ -94,6 +94,19 @@ def test_a_custom_component(folder: Path, server: FakeServer) -> None:
     assert any(one["notes"].get("reask") for one in found)
 
 
+def test_a_solver_in_an_ensemble(folder: Path) -> None:
+    (first, again), (valid, planned, measured) = follow("recipes/solver-in-an-ensemble.md")
+    paid, reused = accounts(first), accounts(again)
+    assert "fine (2 layers" in valid and "5 to 20" in planned and "Measured in 3 answers" in measured
+    assert all(5 <= account["calls"] <= 20 and "reused" not in account for account in paid)
+    assert [account["calls"] for account in paid] == [account["reused"]["calls"] for account in reused]
+    assert {name for account in paid for name in account["models"]} == {
+        "sim/claude-3.5-sonnet",
+        "sim/gpt-4o",
+        "sim/gpt-4-turbo",
+    }
+
+
 def test_a_custom_provider(folder: Path) -> None:
     (log,), _ = follow("recipes/custom-provider.md")
     assert log.results and log.results.scores[0].metrics["accuracy"].value == 1

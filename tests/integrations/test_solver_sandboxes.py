@@ -105,7 +105,6 @@ def test_the_winners_sandbox_is_what_the_scorer_sees(server: FakeServer, counted
     assert score.value and score.answer == f"given: {sample.output.completion} (['given.txt', 'set-up.txt'])"
     assert score.metadata == {"files": ["answer.txt", "given.txt", "set-up.txt"]}
     assert sample.metadata["archon"]["notes"]["sandbox"] == 1
-    assert any("that of candidate 1.2" in str(event) for event in sample.events) or True
     assert counted.made == counted.ended == 4
 
 
