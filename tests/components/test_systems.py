@@ -59,10 +59,7 @@ def test_agents_of_one_model_are_its_samples(run: Any) -> None:
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        (
-            [{"generator": ["m/a", "m/b"]}, {"debate": ["m/a", "m/b", "m/c"]}],
-            "3 places, and layer 1 makes 2 candidates",
-        ),
+        ([{"generator": ["m/a", "m/b"]}, {"debate": ["m/a", "m/b", "m/c"]}], "3 places, and layer 1 makes 2"),
         ([{"generator": {"model": "m/a", "samples": 3}}, {"debate": "m/a"}], "1 place, and layer 1 makes 3 candidates"),
         ([{"generator": ["m/a", "m/b"]}, {"ranker": "m/a"}, {"debate": ["m/a", "m/b"]}], "layer 2 (ranker) makes none"),
         ([{"generator": "$1..2"}, {"fuser": "$1..3"}, {"debate": "$1..2"}], "layer 2 makes 3 candidates"),
