@@ -209,6 +209,8 @@ def _validate(options: argparse.Namespace) -> int:
             print(f"{name}: fine ({len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
             for warning in planned.warnings:
                 print(f"Warning: {name}: {warning}")
+            for source in planned.sources:
+                print(f"Note: {name}: {source}")
         except ArchitectureError as exc:
             bad += 1
             print(f"archon: {exc}", file=sys.stderr)
