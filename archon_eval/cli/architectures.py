@@ -169,6 +169,7 @@ def _plan(options: argparse.Namespace) -> int:
     print(PLAN_FOOTNOTE)
     if planned.unpriced:
         then = "name models with --models" if planned.architecture.placeholders else "give yours with --prices FILE"
+        then += ", that of a score with `dollars` in the file" if planned.sources else ""
         print(f"Price unknown: {', '.join(planned.unpriced)} (table {planned.prices}; {then})")
     if planned.unknown_windows:
         models = ", ".join(planned.unknown_windows)
