@@ -50,7 +50,7 @@ PINNED_CODE = {
     "missing_parts": "86648a6ab92f",
     "model_names": "ec22c665dea9",
     "moderation": "0a3334c8fcff",
-    "preference": "9b6c0d1cc8d4",
+    "preference": "35959abddf10",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
