@@ -12,10 +12,10 @@ import heapq
 import itertools
 import math
 from collections.abc import AsyncGenerator
+from typing import Any
 
+import aiohttp
 import anyio
-
-from archon_eval.models.http_client import HttpPool
 
 
 class PriorityLock:
@@ -165,26 +165,28 @@ class PressureGate:
             self._limit += max(1, self._limit // 4)
 
 
-class LoopPools:
-    """A pool of connections per event loop, since connections cannot change loops."""
+class SessionPool:
+    """A client session per event loop, since connections cannot change loops."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[HttpPool, None], HttpPool]] = {}
+        self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.ClientSession, None], Any]] = {}
 
-    async def get(self) -> HttpPool:
-        """This loop's pool; a loop that shuts down closes its asynchronous generators, and so the pool."""
+    async def get(self) -> aiohttp.ClientSession:
+        """This loop's session; a loop that shuts down closes its asynchronous generators, and so the session."""
         loop = asyncio.get_running_loop()
         if loop not in self._open:
             for other in [other for other in self._open if other.is_closed()]:
                 del self._open[other]
-            holder = _hold_pool()
+            holder = _open_session()
             self._open[loop] = (holder, await anext(holder))
-        return self._open[loop][1]
+        session: aiohttp.ClientSession = self._open[loop][1]
+        return session
 
 
-async def _hold_pool() -> AsyncGenerator[HttpPool, None]:
-    pool = HttpPool()
-    try:
-        yield pool
-    finally:
-        pool.close()
+async def _open_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=600)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    ) as session:
+        yield session

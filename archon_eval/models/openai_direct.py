@@ -20,6 +20,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import aiohttp
 import anyio
 import anyio.lowlevel
 import sniffio
@@ -44,10 +45,9 @@ from archon_eval._inspect_compat import (
 )
 from archon_eval.errors import CompletionError, FailureKind, ModelError
 from archon_eval.models.call import Call, Reply
-from archon_eval.models.connections import LazyEvent, LoopPools, PressureGate, PriorityLock
+from archon_eval.models.connections import LazyEvent, PressureGate, PriorityLock, SessionPool
 from archon_eval.models.context_window import OVERFLOW_TEXT, is_overflow
 from archon_eval.models.conversion import redact
-from archon_eval.models.http_client import UnreadableReplyError
 from archon_eval.models.openai_replies import (
     TokenCounts,
     classify_error,
@@ -118,7 +118,7 @@ class OpenAIDirect:
         self._priority_lock, self._gate = PriorityLock(), PressureGate()
         self._requests = RequestBuilder(model)
         self._groups: dict[tuple[object, ...], _DrawGroup] = {}
-        self._pools = LoopPools()
+        self._sessions = SessionPool()
 
     async def __call__(self, call: Call) -> Reply | None:
         """The reply, or None when the call is Inspect's.
@@ -260,16 +260,17 @@ class OpenAIDirect:
 
     async def _post_request(self, body: bytes, share: _SharedRequest | None) -> "tuple[Any] | _Refusal | None":
         """The parsed body of a success (which may be null), why there is none yet, or None where Inspect is to ask."""
-        target, pool = self._requests.get_endpoint(), await self._pools.get()
+        target, session = self._requests.get_endpoint(), await self._sessions.get()
         try:
-            response = await pool.post(target.url, target.headers, body)
-            if response.status // 100 == 2:
-                return (json.loads(response.body),)
-            return self._read_refusal(response.status, response.headers, response.body, share=share)
-        except UnreadableReplyError:  # more or longer headers, say, than this client takes: so at every call
+            async with session.post(target.url, data=body, headers=target.headers, allow_redirects=False) as response:
+                data = await response.read()
+                if response.status // 100 == 2:
+                    return (json.loads(data),)
+                return self._read_refusal(response.status, response.headers, data, share=share)
+        except aiohttp.ClientResponseError:  # more or longer headers, say, than this client takes: so at every call
             self._unreadable = True
             return None
-        except (OSError, ValueError, RecursionError):
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError, RecursionError):
             return None
 
     def _read_refusal(self, status: int, headers: Any, data: bytes, *, share: _SharedRequest | None) -> _Refusal | None:

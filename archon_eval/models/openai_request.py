@@ -12,7 +12,6 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-import yarl
 from inspect_ai.model import GenerateConfig, Model
 
 from archon_eval._inspect_compat import (
@@ -105,7 +104,7 @@ class Endpoint:
 
     client: Any
     key: str
-    url: yarl.URL
+    url: str
     headers: dict[str, str]
 
 
@@ -169,7 +168,7 @@ class RequestBuilder:
             endpoint = self._endpoint = Endpoint(
                 client,
                 client.api_key,
-                yarl.URL(f"{str(client.base_url).rstrip('/')}/chat/completions"),
+                f"{str(client.base_url).rstrip('/')}/chat/completions",
                 headers={**defaults, "Authorization": f"Bearer {client.api_key}"},
             )
         return endpoint
