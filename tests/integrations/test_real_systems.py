@@ -1,4 +1,4 @@
-"""The components of the other systems with a real model on a real server: whatever it replies, each ends as it should."""
+"""The components of the other systems with a real model on a real server: each ends as it should."""
 
 from collections.abc import Iterator
 from typing import Any
