@@ -1,4 +1,4 @@
-"""The loop of docs/systems.md, on few questions: every system has its row, with the calls, tokens and dollars it took."""
+"""The loop of docs/systems.md, on few questions: every system has its row, with calls, tokens and dollars."""
 
 import json
 import re
