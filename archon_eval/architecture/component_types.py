@@ -296,11 +296,11 @@ class ComponentType:
 
     @property
     def model_list(self) -> ModelList:
-        """Which of the user's lists fills its places: what may stand first generates; of the others, what replaces the
+        """Which of the user's lists fills its places: what may stand first generates; of the others, what writes
         candidates fuses, and everything else judges them."""
         if self.place != "later":
             return "models"
-        return "fusers" if self.replaces else "judges"
+        return "fusers" if self.writes_answers else "judges"
 
 
 def define_prompt(required: str, optional: str = "") -> PromptFields:

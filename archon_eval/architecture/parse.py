@@ -39,7 +39,7 @@ from archon_eval.architecture.spec import (
     GenerationSettings,
     Layer,
 )
-from archon_eval.architecture.system_prompts import list_system_fields
+from archon_eval.architecture.system_prompts import parse_system_message
 from archon_eval.errors import ArchitectureError, ArchonError, did_you_mean, quote
 
 TOP_KEYS = (
@@ -340,7 +340,7 @@ def _parse_component(
     options = _parse_options(kind, own, where, problems=problems, path=path)
     system = ""
     with problems.collect(*path, "system"):
-        system = _parse_system(name, own.get("system"), where)
+        system = parse_system_message(name, own.get("system"), where)
     prompts: dict[str, str] = {}
     for source, at in ((common, ("prompts", name)), (own, (*path, "prompts"))):
         with problems.collect(*at):
@@ -474,19 +474,6 @@ def _parse_setting(key: str, value: Any, where: str) -> Any:
             f"{where}: `{key}` must be a whole number of at least {INT_MINIMUMS.get(key, 0)}, not {value!r}"
         )
     return value
-
-
-def _parse_system(name: str, text: Any, where: str) -> str:
-    """A component's system message; empty where there is none."""
-    if text is None:
-        return ""
-    if not isinstance(text, str) or not text.strip():
-        raise ArchitectureError(f"{where}: `system` must be text, not {describe_value(text)}")
-    legal = list_system_fields(name, where)
-    if unknown := sorted(extract_fields(text) - legal):
-        hint = did_you_mean(unknown[0], legal) if legal else "; it has none"
-        raise ArchitectureError(f"{where}: `system` uses unknown field {{{unknown[0]}}}{hint}")
-    return text
 
 
 def _check_prompt(kind: ComponentType, name: str, text: Any, where: str, shown: Collection[str] = frozenset()) -> None:

@@ -120,14 +120,15 @@ def _check_carried(layers: "Sequence[Layer]", types: Sequence[Sequence[Component
     for number, (layer, layer_types) in enumerate(zip(layers[1:], types[1:], strict=True), 2):
         if not layer_types[0].carries_on:
             continue
-        name, makers = layer_types[0].name, types[number - 2]
-        if not all(described.replaces for described in makers):
+        name, makers, before = layer_types[0].name, types[number - 2], layers[number - 2]
+        generate = all(load_component_class(spec.kind, spec.kind).replaces_candidates for spec in before)
+        if not generate or not all(described.replaces for described in makers):
             problems.append(
                 f"layer {number} is {name}: it carries on the candidates of the layer before it, one a place, and "
                 f"layer {number - 1} ({makers[0].name}) makes none"
             )
             continue
-        made, carried = _count_made(layers[number - 2], number - 1), _count_made(layer, number)
+        made, carried = _count_made(before, number - 1), _count_made(layer, number)
         if made is not None and carried is not None and made != carried:
             problems.append(
                 f"layer {number} is {name} with {carried} {'place' if carried == 1 else 'places'}, and layer "

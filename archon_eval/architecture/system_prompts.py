@@ -6,8 +6,12 @@ The engine adds it to whatever the component sends, so it works on every compone
 """
 
 from dataclasses import replace
+from typing import Any
 
 from archon_eval.architecture.component_types import load_component_class, resolve_component_type
+from archon_eval.architecture.option_values import describe_value
+from archon_eval.architecture.prompts import extract_fields
+from archon_eval.errors import ArchitectureError, did_you_mean
 from archon_eval.types import Conversation, Message
 
 SEPARATOR = "\n\n"
@@ -24,6 +28,24 @@ def list_system_fields(kind: str, where: str) -> frozenset[str]:
     reads = getattr(load_component_class(kind, where), "candidates_read", "none")
     shown: dict[str, set[str]] = {"none": set(), "one": {"candidate"}, "all": {"candidates", "count"}}
     return frozenset({"instruction"} | (set() if described.place == "first" else shown[reads]))
+
+
+def parse_system_message(kind: str, text: Any, where: str) -> str:
+    """A component's system message as a file has it; empty where there is none.
+
+    Raises:
+        ArchitectureError: no text, or a field that the component cannot fill; begins with `where`.
+    """
+    if text is None:
+        return ""
+    if not isinstance(text, str) or not text.strip():
+        raise ArchitectureError(f"{where}: `system` must be text, not {describe_value(text)}")
+    legal = list_system_fields(kind, where)
+    if unknown := sorted(extract_fields(text) - legal):
+        raise ArchitectureError(
+            f"{where}: `system` uses unknown field {{{unknown[0]}}}{did_you_mean(unknown[0], legal)}"
+        )
+    return text
 
 
 def add_system_message(conversation: Conversation, text: str) -> Conversation:

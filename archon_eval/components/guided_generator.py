@@ -90,7 +90,7 @@ class GuidedGenerator(CandidateGenerator):
         prompt = make_user_prompt(render(ask, instruction=state.instruction))
         guidance = await ctx.generate("guide", prompt, model=self.spec.get_option("guide_model"), draw=draw, about=id)
         if guidance is None or not guidance.text.strip():
-            ctx.record_event("fallback", "there is no guidance: the query is answered as it is", id)
+            ctx.record_event("unguided", "there is no guidance: the query is answered as it is", id)
             messages = state.conversation
         else:
             wording = self.spec.get_prompt("answer", ANSWER_PROMPT)

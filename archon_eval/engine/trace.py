@@ -72,6 +72,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "confidence": EventType("which confidence an agent of a debate stated with its answer", True),
     "agreed": EventType("the agents of a debate agreed, so that this round was left out"),
     "decided": EventType("how a moderator ended a debate"),
+    "unguided": EventType("there was no guidance for an answer, which was made without"),
     "program_output": EventType("a component's own program ran and printed its answer", True),
     "order_bias": EventType("how often the choice between two candidates changed with their order"),
     "measured": EventType("what the rule of a cascade's stage measured", True),

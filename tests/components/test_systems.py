@@ -63,6 +63,8 @@ def test_agents_of_one_model_are_its_samples(run: Any) -> None:
         ([{"generator": {"model": "m/a", "samples": 3}}, {"debate": "m/a"}], "1 place, and layer 1 makes 3 candidates"),
         ([{"generator": ["m/a", "m/b"]}, {"ranker": "m/a"}, {"debate": ["m/a", "m/b"]}], "layer 2 (ranker) makes none"),
         ([{"generator": "$1..2"}, {"fuser": "$1..3"}, {"debate": "$1..2"}], "layer 2 makes 3 candidates"),
+        ([{"generator": ["m/a", "m/b"]}, {"refine": "m/a"}, {"debate": ["m/a", "m/b"]}], "layer 2 (refine) makes none"),
+        ([{"generator": "m/a"}, {"diversifier": "m/a"}, {"debate": "m/a"}], "layer 2 (diversifier) makes none"),
     ],
 )  # fmt: skip
 def test_a_debate_has_an_agent_for_each_candidate(layers: list[Any], words: str) -> None:
@@ -274,7 +276,7 @@ def test_without_guidance_the_question_is_answered_as_it_is(run: Any) -> None:
         [{"guided_generator": "m/g"}], lambda call: "" if "Step back" in call.messages[-1].content else "4"
     )
     assert answer.text == "4" and caller.calls[-1].messages == (Message("user", "What is 2 + 2?"),)
-    assert len(events(answer, "fallback")) == 1
+    assert len(events(answer, "unguided")) == len(events(answer, "empty")) == 1
 
 
 def test_another_answer_joins_those_that_are_there(run: Any) -> None:

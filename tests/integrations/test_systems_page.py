@@ -1,4 +1,4 @@
-"""The loop of docs/systems.md on few questions: every system has its row with its calls, tokens and dollars."""
+"""The loop of docs/systems.md, on few questions: every system has its row, with calls, tokens and dollars."""
 
 import json
 import re

@@ -6,7 +6,6 @@
 
 import re
 
-from archon_eval.components.parsing.structured import normalize_reply
 from archon_eval.errors import ParseError, quote
 
 _LEAD = r"(?:(?:my|the|overall|final|stated)\s+)?"
@@ -30,8 +29,7 @@ def split_confidence(reply: str) -> tuple[str, float]:
     Raises:
         ParseError: no such line, or a number of which the scale is not clear (`Confidence: 5`).
     """
-    text = normalize_reply(reply)
-    lines = text.splitlines()
+    lines = reply.splitlines()
     for place in range(len(lines) - 1, -1, -1):
         match = _STATED.match(lines[place]) if len(lines[place]) <= MAX_LINE else None
         if match is None:
@@ -40,7 +38,7 @@ def split_confidence(reply: str) -> tuple[str, float]:
         if value is None:
             raise ParseError(f"no confidence from 0.0 to 1.0: {quote(lines[place])}")
         rest = "\n".join([*lines[:place], *lines[place + 1 :]]).strip()
-        return rest or text, value
+        return rest or reply, value
     raise ParseError(f"no line 'Confidence: ...' in {quote(reply)}")
 
 
