@@ -115,14 +115,14 @@ def _parse_max_candidates(value: Any, where: str) -> int:
 def _parse_samples(value: Any, where: str) -> tuple[Samples, ...]:
     """`[1, 2..5, {min: 3, max: 40, stop: settled}]`"""
     samples: list[Samples] = []
-    for item in value if isinstance(value, list | tuple) else [value]:
+    items = value if isinstance(value, list | tuple) else [value]
+    for item in items:
         for each in [item] if isinstance(item, Mapping) else _expand_range(item):
             try:
                 samples.append(read_samples(each))
             except ArchitectureError as exc:
-                legal = (
-                    f" must be whole numbers, 1..10 or rules such as {{min: 3, max: 40, stop: settled}}, not {item!r}"
-                )
+                rules = "" if isinstance(item, int | float) else ", or rules such as {min: 3, max: 40, stop: settled}"
+                legal = f" must be whole numbers or 1..10{rules}, not {items!r}"
                 raise SearchError(f"{where}: `samples`{exc if isinstance(item, Mapping) else legal}") from None
     return tuple(dict.fromkeys(samples))
 
