@@ -14,6 +14,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+STARTUP = str(Path(__file__).parent / "startup")
+"""Has a `sitecustomize` for the processes that tests start."""
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -109,6 +111,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     opened = webdriver.Chrome(options=options, service=Service(driver))
     yield opened
     opened.quit()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Python processes of tests start with `startup/sitecustomize.py`; workers of xdist are no such processes."""
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or not getattr(config.option, "numprocesses", None):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), STARTUP]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
