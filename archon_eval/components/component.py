@@ -96,7 +96,7 @@ class Component(ABC):
         return 0
 
     def check_surroundings(self) -> None:
-        """Raises what a question lacks where it is asked (a sandbox), before anything is paid; if it uses `sandboxes`."""
+        """Raises what a question lacks where it is asked (a sandbox), before a call; if it uses `sandboxes`."""
         return None
 
     @property

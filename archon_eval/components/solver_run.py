@@ -98,7 +98,10 @@ class SolverRun:
                     anyio.move_on_after(self._time_limit) as time,
                     self._calls.scope,
                 ):
-                    sample_state_variable.set(await solver(state, self._generate))
+                    ended: object = await solver(state, self._generate)
+                    if not isinstance(ended, TaskState):
+                        raise TypeError(f"it must return a TaskState, and returned {type(ended).__name__}")
+                    sample_state_variable.set(ended)
                 self._is_late = time.cancelled_caught
         except Exception as exc:  # noqa: BLE001 (raised again where it is known what it means)
             self._error = exc

@@ -240,7 +240,7 @@ def test_without_a_text_a_candidate_is_dropped_or_an_error(server: FakeServer) -
 
 def test_a_call_that_fails_obeys_on_error(server: FakeServer) -> None:
     broken = {"model": "openai/gpt-4o!500", "solver": "fakes.solvers:debate", "roles": {"opponent": MODEL}}
-    with pytest.raises(ModelError, match="gpt-4o!500"):
+    with pytest.raises(ModelError, match=r"layer 1 \(generator\), debate: openai/gpt-4o!500"):
         ask({"generator": broken}, max_retries=0)
     answer = ask({"generator": [{**broken, "on_error": "drop"}, MODEL]}, max_retries=0)
     assert [c.id for c in answer.candidates] == ["1.2"] and answer.trail.counts == {"dropped": 1}
@@ -253,6 +253,8 @@ def test_a_fault_of_the_solver_names_it_and_its_line(server: FakeServer) -> None
         match=r"'fakes.solvers:failing' failed \(candidate 1.1\): ValueError: the plan is empty \(solvers.py, line",
     ):
         ask(generator("failing", on_error="drop"))
+    with pytest.raises(SolverError, match="it must return a TaskState, and returned NoneType"):
+        ask(generator("forgetful"))
 
 
 def test_a_model_that_is_not_listed_is_refused_before_it_is_paid(server: FakeServer) -> None:
