@@ -13,8 +13,11 @@ from archon_eval.architecture.component_types import (
     define_prompt,
     int_option,
     load_component_class,
+    mapping_option,
     model_option,
+    models_option,
     optional_word,
+    roles_option,
 )
 from archon_eval.architecture.samples import AdaptiveSamples, samples_option
 from archon_eval.architecture.spec import ComponentSpec, Layer
@@ -58,8 +61,11 @@ __all__ = [
     "format_candidates",
     "int_option",
     "make_user_prompt",
+    "mapping_option",
     "model_option",
+    "models_option",
     "optional_word",
+    "roles_option",
     "samples_option",
 ]
 

@@ -101,7 +101,7 @@ class Component(ABC):
         return 0
 
     def check_surroundings(self) -> None:
-        """Raises what a question lacks where it is asked (a sandbox), before anything is paid for it."""
+        """Raises what a question lacks where it is asked (a sandbox), before a call; if it uses `sandboxes`."""
         return None
 
     @property

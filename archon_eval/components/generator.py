@@ -14,7 +14,6 @@ from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext, SolverCallContext
 from archon_eval.components.solver_option import SOLVER_OPTIONS, SolverSource, find_option_problems
-from archon_eval.components.solver_sandboxes import require_sandbox
 from archon_eval.components.token_estimates import CountRange, Workload
 from archon_eval.models.call import Usage
 from archon_eval.types import Candidate, State
@@ -59,6 +58,8 @@ class Generator(CandidateGenerator):
 
     def check_surroundings(self) -> None:
         if self._solver and self._solver.sandbox == "required":
+            from archon_eval.components.solver_sandboxes import require_sandbox  # it imports Inspect
+
             require_sandbox(self._solver.title)
 
     def check_requirements(self) -> None:

@@ -57,10 +57,6 @@ CARRIED_FIELDS = frozenset(
 itself does with it."""
 
 
-class RunLimitError(LimitExceededError):
-    """A limit of one run of a solver, as Inspect's own ends an agent."""
-
-
 class SolverCalls:
     """The calls of one run."""
 
@@ -71,6 +67,8 @@ class SolverCalls:
         self._made, self._tokens = 0, 0
         self._equal: Counter[Any] = Counter()
         self.show: Callable[[Any], None] = lambda event: None
+        self._limit = message_limit(None)
+        """What the run's own limits are known by, as Inspect knows those of an agent."""
         self.scope = anyio.CancelScope()
         """Around the solver, which ends with it."""
         self.limit_reached = ""
@@ -83,21 +81,26 @@ class SolverCalls:
 
         Raises:
             ModelError: it failed for good.
-            RunLimitError: the run has reached a limit.
+            LimitExceededError: the run has reached a limit of its own, or the sample one of the host's.
         """
         if self.fatal is not None or self.limit_reached:  # it has been told, and goes on all the same
             self.scope.cancel()
             await anyio.lowlevel.checkpoint()
         try:
             return await self._answer(request)
-        except (ModelError, RunLimitError):
+        except ModelError:
             raise
         except ArchitectureError as exc:
             self.fatal = ArchitectureError(f"{self._source.title}: {exc}")
             raise self.fatal from None
         except Exception as exc:
-            self.fatal = exc
+            if not self.is_own_limit(exc):
+                self.fatal = exc
             raise
+
+    def is_own_limit(self, error: BaseException | None) -> bool:
+        """Whether an error says that the run has reached a limit of its own."""
+        return isinstance(error, LimitExceededError) and error.source is self._limit
 
     async def _answer(self, request: ModelRequest) -> ModelOutput:
         name = self._models.find_name(request.model)
@@ -168,7 +171,7 @@ class SolverCalls:
                 self.limit_reached = self.limit_reached or f"`{name}` ({limit:,})"
                 text = f"{self._source.title} has reached its `{name}`: {used:,} of {limit:,}"
                 kind: Any = word
-                raise RunLimitError(kind, value=used, limit=limit, message=text, source=message_limit(None))
+                raise LimitExceededError(kind, value=used, limit=limit, message=text, source=self._limit)
         check_message_limit(len(messages), raise_for_equal=True)
 
 

@@ -30,7 +30,7 @@ from archon_eval._inspect_compat import (
 )
 from archon_eval._inspect_interception import intercept_generate
 from archon_eval.components.call_context import SolverCallContext
-from archon_eval.components.solver_calls import RunLimitError, SolverCalls
+from archon_eval.components.solver_calls import SolverCalls
 from archon_eval.components.solver_models import SolverModels
 from archon_eval.components.solver_option import SolverSource
 from archon_eval.errors import ArchonError, ModelError, SolverError
@@ -98,7 +98,10 @@ class SolverRun:
                     anyio.move_on_after(self._time_limit) as time,
                     self._calls.scope,
                 ):
-                    sample_state_variable.set(await solver(state, self._generate))
+                    ended: object = await solver(state, self._generate)
+                    if not isinstance(ended, TaskState):
+                        raise TypeError(f"it must return a TaskState, and returned {type(ended).__name__}")
+                    sample_state_variable.set(ended)
                 self._is_late = time.cancelled_caught
         except Exception as exc:  # noqa: BLE001 (raised again where it is known what it means)
             self._error = exc
@@ -183,7 +186,7 @@ def _flatten(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [each for inner in error.exceptions for each in _flatten(inner)]
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ModelError | RunLimitError):
+    while cause is not None and not isinstance(cause, ModelError):
         cause = cause.__cause__
     return [error if cause is None else cause]
 

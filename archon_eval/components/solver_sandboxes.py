@@ -12,16 +12,27 @@ whatever ends it, and so does the sandbox in whose place the winner's comes.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
+from inspect_ai.util import LimitExceededError, concurrency
 
-from archon_eval import _inspect_compat as compat
+from archon_eval._inspect_compat import (
+    EvalSandbox,
+    cleanup_sandbox_environments_sample,
+    find_sandbox_of_eval,
+    init_sandbox_environments_sample,
+    read_sandboxenv_file,
+    registry_find_sandboxenv,
+    registry_unqualified_name,
+    resolve_sample_files,
+    resolve_sandbox,
+    sample_active,
+    sandbox_environments_variable,
+    sandboxes_with_file_variable,
+)
 from archon_eval._notes import show_note
 from archon_eval.errors import SandboxError
-
-if TYPE_CHECKING:
-    from archon_eval._inspect_compat import EvalSandbox
 
 Environments = dict[str, Any]
 """A sandbox: Inspect's environments by their name."""
@@ -39,14 +50,14 @@ def require_sandbox(who: str) -> None:
     if not _get_environments():
         why = (
             "the task has none: `--sandbox docker` gives it one"
-            if compat.sample_active() is not None
+            if sample_active() is not None
             else "only the samples of an `inspect eval` have one, not lm-eval and not Python"
         )
         raise SandboxError(f"{who} has `sandbox: required`, and {why}")
 
 
 def _get_environments() -> Environments:
-    found: Environments | None = compat.sandbox_environments_variable.get(None)
+    found: Environments | None = sandbox_environments_variable.get(None)
     return {} if found is None else found
 
 
@@ -56,7 +67,7 @@ class _Maker:
 
     type: str
     config: Any
-    eval: "EvalSandbox"
+    eval: EvalSandbox
     sample: Any
 
     @property
@@ -64,24 +75,24 @@ class _Maker:
         """How many at once; None for as many as one likes."""
         if self.eval.limit is not None:
             return self.eval.limit
-        most: int | None = compat.registry_find_sandboxenv(self.type).default_concurrency()
+        most: int | None = registry_find_sandboxenv(self.type).default_concurrency()
         return most
 
     async def make(self) -> Environments:
         """A sandbox, which is the current task's from now on."""
         sample = self.sample
         files = {
-            path: await compat.read_sandboxenv_file(contents)
-            for path, contents in compat.resolve_sample_files(sample.files or {}).items()
+            path: await read_sandboxenv_file(contents)
+            for path, contents in resolve_sample_files(sample.files or {}).items()
         }
         setup = None
         if sample.setup:
-            setup = await compat.read_sandboxenv_file(sample.setup)
+            setup = await read_sandboxenv_file(sample.setup)
             if not setup.strip().startswith(b"#!"):
                 setup = b"#!/usr/bin/env bash\n\n" + setup
-        return await compat.init_sandbox_environments_sample(
-            sandboxenv_type=compat.registry_find_sandboxenv(self.type),
-            task_name=compat.registry_unqualified_name(self.eval.task),
+        return await init_sandbox_environments_sample(
+            sandboxenv_type=registry_find_sandboxenv(self.type),
+            task_name=registry_unqualified_name(self.eval.task),
             config=self.config,
             files=files,
             setup=setup,
@@ -93,7 +104,7 @@ class _Maker:
         if not self.eval.cleans_up:
             return
         try:
-            await compat.cleanup_sandbox_environments_sample(
+            await cleanup_sandbox_environments_sample(
                 type=self.type,
                 task_name=self.eval.task,
                 config=self.config,
@@ -121,10 +132,8 @@ class CandidateSandboxes:
             policy: with `none` it has no sandbox.
         """
         if policy == "none":
-            compat.sandbox_environments_variable.set({})
+            sandbox_environments_variable.set({})
         elif self._maker is not None:
-            from inspect_ai.util import LimitExceededError
-
             try:
                 self._by_candidate[id] = await self._maker.make()
             except LimitExceededError:
@@ -151,7 +160,7 @@ class CandidateSandboxes:
         chosen = self._by_candidate.pop(id)
         current.clear()  # the sample's own mapping, which its scorers read and Inspect cleans up
         current.update(chosen)
-        if found := compat.sandboxes_with_file_variable.get(None):
+        if found := sandboxes_with_file_variable.get(None):
             found.clear()
         return f"that of candidate {id}"
 
@@ -199,13 +208,13 @@ class SandboxSource:
                 await sandboxes.close(interrupted)
 
     async def _find_maker(self) -> _Maker | None:
-        active = compat.sample_active()
+        active = sample_active()
         if active is None:
             return None
         if active.eval_id not in self._by_eval:
-            self._by_eval[active.eval_id] = compat.find_sandbox_of_eval(active.eval_id)
+            self._by_eval[active.eval_id] = find_sandbox_of_eval(active.eval_id)
         known = self._by_eval[active.eval_id]
-        spec = None if known is None else await compat.resolve_sandbox(known.spec, active.sample)
+        spec = None if known is None else await resolve_sandbox(known.spec, active.sample)
         if known is None or spec is None:
             raise SandboxError(
                 "the sample's sandbox cannot be made again for each candidate: Inspect does not say how it was made "
@@ -219,8 +228,6 @@ async def _take_places(places: AsyncExitStack, type: str, count: int, limit: int
 
     The candidates' places are not those of the samples, of which each waiting question holds one: as many again.
     """
-    from inspect_ai.util import concurrency
-
     if count > limit:
         raise SandboxError(
             f"{count} candidates need a sandbox of their own at once, and there may be {limit} ({type}): "

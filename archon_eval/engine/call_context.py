@@ -286,13 +286,11 @@ class EngineCallContext:
             reply = await self._caller(call)
         except ModelError as exc:
             self._record_step(call, purpose, about=about, problem=str(exc), nested=step is not None)
-            if step:
-                raise
             overflowed, failure = is_overflow(str(exc)), f"layer {self._layer} ({spec.kind}), {purpose}: {exc}"
             if overflowed and self._raises_overflow:
                 why = str(exc).removeprefix(f"{model}: ")
                 raise ContextOverflowError(f"{purpose} by {model}: {why}") from exc
-            if spec.on_error == "drop":
+            if spec.on_error == "drop" and not step:
                 self._add_note("dropped", str(exc), about)
                 return None, "dropped"
             raise (ContextOverflowError if overflowed else ModelError)(failure) from exc

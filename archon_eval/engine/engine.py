@@ -82,6 +82,9 @@ class Engine:
                 )
             for component in layer:
                 component.check_requirements()
+        components = [component for layer in self._layers for component in layer]
+        self._in_sandboxes = [component for component in components if component.sandboxes]
+        self._candidates = sum(each.candidate_count for each in components if each.type.place == "first")
 
     def check_tools(self, tools: ToolOffer | None) -> None:
         """Refuse tools that the architecture cannot be asked with, before a call is paid.
@@ -116,12 +119,10 @@ class Engine:
         if not any(message.role == "user" for message in conversation):
             raise ModelError("the conversation has no user turn, so there is nothing to answer")
         self.check_tools(tools)
-        components = [component for layer in self._layers for component in layer]
-        for component in components:
+        for component in self._in_sandboxes:
             component.check_surroundings()
-        makers = [component.sandboxes for component in self._layers[0]]
-        alone = sum(component.candidate_count for component in self._layers[0]) == 1
-        async with self._sandboxes.open(sum(makers), alone=alone) as sandboxes:
+        count = sum(component.sandboxes for component in self._in_sandboxes)
+        async with self._sandboxes.open(count, alone=self._candidates == 1) as sandboxes:
             return await self._run(conversation, epoch, last_draw=last_draw, tools=tools, sandboxes=sandboxes)
 
     async def _run(

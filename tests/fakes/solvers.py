@@ -168,6 +168,17 @@ def failing(after: int = 1) -> Solver:
 
 
 @solver
+def forgetful() -> Solver:
+    """Returns nothing."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        await generate(state)
+        return None  # type: ignore[return-value]
+
+    return solve
+
+
+@solver
 def swallowing() -> Solver:
     """Takes any error for a reason to answer without a model."""
 
