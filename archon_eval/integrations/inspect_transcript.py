@@ -3,9 +3,9 @@
     Engine(architecture, caller, TranscriptObserver("full"))
 
 `full`: a span and an event per layer, with a part per component: every prompt, reply and what was read from it. Inspect
-takes about as long over an event as over a request, so what is known at one moment is one event. `compact`: one event
-per question. `calls`: Inspect's own events in a span per component, and the outcome of each layer. But
-for `compact`, an event of its own has the candidates for programs (`archon_eval.runs.candidates`).
+commits each event to its buffer alone, so what is known at one moment is one event. `compact`: one event per question.
+`calls`: Inspect's own events in a span per component, and the outcome of each layer. But for
+`compact`, an event of its own has the candidates for programs (`archon_eval.runs.candidates`).
 """
 
 import re

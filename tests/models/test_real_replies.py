@@ -506,7 +506,7 @@ def test_an_address_without_a_path_is_joined_with_a_slash(
     _models.clear()
     monkeypatch.setenv("OPENAI_BASE_URL", fake_server.anthropic_url)
     fast = OpenAIDirect(get_model(MODEL))
-    assert fast._requests.get_endpoint().url == f"{fake_server.anthropic_url}/chat/completions"
+    assert str(fast._requests.get_endpoint().url) == f"{fake_server.anthropic_url}/chat/completions"
 
 
 def test_why_the_fast_path_is_not_used_is_said_once(fake_server: FakeServer) -> None:
