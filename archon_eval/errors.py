@@ -52,6 +52,10 @@ class ModelError(ArchonError):
     """A model that cannot be used, or a call that failed for good."""
 
 
+class BatchRefusedError(ModelError):
+    """A source of scores refused a batch for what is in it, so that each of its inputs is tried alone."""
+
+
 class ContextOverflowError(ModelError):
     """A prompt that is longer than the model's context window."""
 
@@ -158,3 +162,9 @@ def quote(text: str, limit: int = 200) -> str:
     """
     shown = text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
     return repr(shown)
+
+
+def select_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One exception of a group, since hosts know no groups: the host's own (a limit) before this package's."""
+    single = [select_error(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in errors.exceptions]
+    return next((exc for exc in single if not isinstance(exc, ArchonError)), single[0])

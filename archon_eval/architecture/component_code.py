@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, load_component_class
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, load_component_class, load_function
 
 
 def digest_component_code(names: Iterable[str]) -> str:
@@ -32,6 +32,18 @@ def digest_component_code(names: Iterable[str]) -> str:
     return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
 
 
+def digest_function_code(paths: Iterable[str]) -> str:
+    """16 hexadecimal digits over the source of the modules that define functions (`module:function`); empty without
+    one that is not this package's.
+
+    Raises:
+        ArchitectureError: a function that cannot be imported.
+    """
+    custom = sorted(path for path in set(paths) if path.partition(".")[0] != "archon_eval")
+    sources = {path: get_source(load_function(path, path)) for path in custom}
+    return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
+
+
 def _is_custom(base: type) -> bool:
     """Whether a class is neither of this package, whose prompts have a version, nor of Python."""
     package = base.__module__.partition(".")[0]
@@ -44,7 +56,8 @@ def get_source(component: Any) -> str:
 
     Read once per class: after an edit the process goes on with the old code, until the module is loaded again.
     """
-    for place in (sys.modules.get(component.__module__), component):
+    module = getattr(component, "__module__", None) or type(component).__module__
+    for place in (sys.modules.get(module), component):
         try:
             return inspect.getsource(place)  # type: ignore[arg-type]
         except (OSError, TypeError):

@@ -8,13 +8,15 @@ Every component is a class with a `kind: ComponentType`. An architecture names i
 the same way, when they are first needed.
 """
 
+import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from archon_eval.errors import ArchitectureError, did_you_mean
 
@@ -30,15 +32,18 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
     "unit_test_generator": "archon_eval.components.unit_tests:UnitTestGenerator",
     "unit_test_evaluator": "archon_eval.components.unit_tests:UnitTestEvaluator",
     "vote": "archon_eval.components.vote:Vote",
+    "reward": "archon_eval.components.reward:Reward",
+    "pairwise": "archon_eval.components.pairwise:Pairwise",
     "accept_agreement": "archon_eval.components.accept_agreement:AcceptAgreement",
     "accept_function": "archon_eval.components.accept_function:AcceptFunction",
     "accept_judge": "archon_eval.components.accept_judge:AcceptJudge",
+    "accept_reward": "archon_eval.components.accept_reward:AcceptReward",
     "accept_tests": "archon_eval.components.accept_tests:AcceptTests",
     "accept_verifier": "archon_eval.components.accept_verifier:AcceptVerifier",
     "router": "archon_eval.components.router:Router",
 }
-"""Import paths of the seven kinds of the papers, of `vote`, and of what cascades have, by the name that an architecture
-uses. `accept_NAME` is the rule that a stage writes as `accept: {NAME: ...}`."""
+"""Import paths of the seven kinds of the papers and of those beyond them, by the name that an architecture uses.
+`accept_NAME` is the rule that a stage of a cascade writes as `accept: {NAME: ...}`."""
 ENTRY_POINT_GROUP = "archon_eval.components"
 """Entry-point group in which packages offer their own components by a short name."""
 
@@ -64,7 +69,7 @@ class ComponentOption:
     is_derived: bool = False
     """Whether it follows from the rest of a file, so that no file has it and no table shows it."""
     names_function: bool = False
-    """Whether its value is a function (`module:function`), whose code is part of the fingerprint."""
+    """Whether its value is a Python function (`module:function`), whose code is part of the fingerprint."""
 
 
 def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
@@ -107,8 +112,29 @@ def model_option() -> ComponentOption:
     return ComponentOption(None, "an Inspect model name or null", is_valid, names_model=True)
 
 
-def number_option(low: float, high: float, *, default: float | None = None) -> ComponentOption:
-    """A number from `low` to `high`, or null."""
+def text_option(legal: str, pattern: str = r".*\S.*") -> ComponentOption:
+    """A text that matches a pattern as a whole, or null (the default); `legal` says so in words."""
+
+    def is_valid(value: Any) -> bool:
+        return value is None or (isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+
+    return ComponentOption(None, f"{legal} or null", is_valid)
+
+
+def number_option(default: float | None, least: float = -math.inf) -> ComponentOption:
+    """A finite number of at least `least`; a default of None makes it optional."""
+    legal = "a number" if least == -math.inf else f"a number of at least {least:g}"
+
+    def is_valid(value: Any) -> bool:
+        if value is None:
+            return default is None
+        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+
+    return ComponentOption(default, legal + (" or null" if default is None else ""), is_valid)
+
+
+def threshold_option(low: float, high: float, default: float | None = None) -> ComponentOption:
+    """A number from `low` to `high` that a rule decides by; null where it is to be found (`archon tune`)."""
 
     def is_valid(value: Any) -> bool:
         if value is None:
@@ -119,12 +145,9 @@ def number_option(low: float, high: float, *, default: float | None = None) -> C
 
 
 def function_option() -> ComponentOption:
-    """A function of the user's own, `module:function`, whose code is part of the fingerprint."""
-
-    def is_valid(value: Any) -> bool:
-        return isinstance(value, str) and all(value.partition(":")[::2])
-
-    return ComponentOption("", "a function, written module:function", is_valid, always_shown=True, names_function=True)
+    """A Python function that the component calls, `module:function`; none by default."""
+    option = text_option("a function as module:function", r"[^\s:]+:[^\s:]+")
+    return replace(option, names_function=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +232,23 @@ def load_component_class(name: str, where: str) -> Any:
     if problem := find_class_problem(component):
         raise ArchitectureError(f"{where}: {name!r} {problem}")
     return component
+
+
+def load_function(path: str, where: str) -> Callable[..., Any]:
+    """The function behind `module:function`.
+
+    Raises:
+        ArchitectureError: it cannot be imported, or cannot be called; begins with `where`.
+    """
+    try:
+        function = _import_attribute(path)
+    except Exception as exc:  # whatever the function's own module does wrong when it is imported
+        hint = " (is it installed, or its folder on PYTHONPATH?)" if isinstance(exc, ModuleNotFoundError) else ""
+        problem = f"{type(exc).__name__}: {exc}{hint}"
+        raise ArchitectureError(f"{where}: cannot import function {path!r}: {problem}") from exc
+    if not callable(function):
+        raise ArchitectureError(f"{where}: {path!r} is no function, but {type(function).__name__}")
+    return cast(Callable[..., Any], function)
 
 
 def _import_attribute(path: str) -> Any:

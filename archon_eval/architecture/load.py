@@ -17,11 +17,11 @@ from typing import Any
 import yaml
 
 from archon_eval._notes import show_note
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolve_component_type
 from archon_eval.architecture.option_values import describe_value
-from archon_eval.architecture.parse import list_layer_kinds, parse_architecture
-from archon_eval.architecture.parse_cascade import list_named_functions, list_stage_sources
+from archon_eval.architecture.parse import parse_architecture
+from archon_eval.architecture.parse_cascade import list_named_components, list_stage_sources
 from archon_eval.architecture.spec import Architecture
-from archon_eval.architecture.stages import ROUTER
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
 
 FILE_SUFFIXES = (".yaml", ".yml", ".json")
@@ -62,22 +62,24 @@ def load_architecture(
     return loaded.with_models(models, fusers=fusers, judges=judges) if models or fusers or judges else loaded
 
 
-def list_named_kinds(source: ArchitectureSource) -> set[str]:
-    """The kinds and functions that a file, a preset, a mapping or an Architecture names; imports none of them.
+def list_named_code(source: ArchitectureSource) -> set[str]:
+    """The components and Python functions of a user's own that a file, a preset, a mapping or an Architecture names;
+    imports none of them.
 
     Raises:
         ArchitectureError: unreadable.
     """
     if isinstance(source, Architecture):
-        specs = [spec for layer in source.layers for spec in layer]
-        return {spec.kind for spec in specs} | {path for spec in specs for path in spec.functions}
+        source = source.to_mapping()
     data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
-    named = list_layer_kinds(data) | list_named_functions(data)
-    if isinstance(data.get("router"), Mapping):
-        named.add(ROUTER)
+    named = list_named_components(data)
     for stage in list_stage_sources(data, Path() if isinstance(source, Mapping) else Path(source).parent):
-        named |= list_layer_kinds(parse_text(*_load_text(stage)))  # a stage is no cascade itself
-    return named
+        named += list_named_components(parse_text(*_load_text(stage)))  # a stage is no cascade itself
+    own = {kind for kind, _ in named} - BUILT_IN_COMPONENTS.keys()
+    for kind, entry in named:
+        options = {} if kind in own else resolve_component_type(kind, kind).options
+        own |= {str(entry[name]) for name, option in options.items() if option.names_function and entry.get(name)}
+    return {name for name in own if name.partition(".")[0] != "archon_eval"}
 
 
 def list_presets() -> list[str]:

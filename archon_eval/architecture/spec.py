@@ -18,9 +18,8 @@ import yaml
 
 from archon_eval._deprecated import RenamedMethod
 from archon_eval._notes import show_note
-from archon_eval.architecture.component_code import digest_component_code
+from archon_eval.architecture.component_code import digest_component_code, digest_function_code
 from archon_eval.architecture.component_types import ModelList, OverflowPolicy, find_version, resolve_component_type
-from archon_eval.architecture.functions import digest_function_code
 from archon_eval.architecture.option_values import thaw_value
 from archon_eval.architecture.reasoning_models import is_reasoning_model
 from archon_eval.architecture.rules import find_broken_rules
@@ -134,17 +133,17 @@ class ComponentSpec:
         return tuple(dict.fromkeys(model for model in (self.model, *further) if model))
 
     @property
-    def functions(self) -> tuple[str, ...]:
-        """The user's own functions that its options name."""
-        options = resolve_component_type(self.kind, self.kind).options
-        named = (self.get_option(name) for name, option in options.items() if option.names_function)
-        return tuple(path for path in named if path)
-
-    @property
     def model_options(self) -> tuple[str, ...]:
         """Names of the options that hold a further model."""
         options = resolve_component_type(self.kind, self.kind).options
         return tuple(name for name, option in options.items() if option.names_model)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The Python functions that its options name."""
+        options = resolve_component_type(self.kind, self.kind).options
+        values = (self.get_option(name) for name, option in options.items() if option.names_function)
+        return tuple(value for value in values if value)
 
     option = RenamedMethod("get_option")
     prompt = RenamedMethod("get_prompt")
@@ -201,12 +200,14 @@ class Architecture:
         changed = {kind: version for kind, version in versions.items() if version > 1}
         limits = [[list_raised_limits(spec) for spec in layer] for layer in self.layers]
         raised = {"reply_limits": limits} if any(map(any, limits)) else {}
-        functions = digest_function_code(path for layer in self.layers for spec in layer for path in spec.functions)
-        more: list[Any] = [part for part in (digest_component_code(kinds), changed, raised, functions) if part]
+        functions = [path for layer in self.layers for spec in layer for path in spec.functions]
+        called = {"functions": code} if (code := digest_function_code(functions)) else {}
+        more: list[Any] = [part for part in (digest_component_code(kinds), changed, raised, called) if part]
         if self.stages:
-            more += [[(stage.depth, stage.has_rule, stage.keep) for stage in self.stages], self.measure_only]
+            stages = [(stage.depth, stage.has_rule, stage.keep) for stage in self.stages]
+            more.append({"stages": stages, "measure_only": self.measure_only})
         if self.router is not None:  # its rows name stages, and a model reads what they are good for
-            more.append(dict(self.router.get_option("stages")))
+            more.append({"router": dict(self.router.get_option("stages"))})
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

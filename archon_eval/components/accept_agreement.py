@@ -6,7 +6,7 @@ Agreement of samples tells easy questions from hard ones at no further call (sel
 from collections import Counter
 from collections.abc import Sequence
 
-from archon_eval.architecture.component_types import ComponentType, number_option
+from archon_eval.architecture.component_types import ComponentType, threshold_option
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
@@ -22,7 +22,7 @@ class AcceptAgreement(AcceptRule):
         "accept_agreement",
         place="rule",
         needs_model=False,
-        options={"threshold": number_option(0, 1)},
+        options={"threshold": threshold_option(0, 1)},
         reads_critiques=False,
         writes_tests="",
         reads_tests="",

@@ -8,8 +8,12 @@ import inspect
 from math import isfinite
 from typing import Any
 
-from archon_eval.architecture.component_types import ComponentType, function_option, number_option
-from archon_eval.architecture.functions import load_function
+from archon_eval.architecture.component_types import (
+    ComponentType,
+    function_option,
+    load_function,
+    threshold_option,
+)
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.call_context import CallContext
@@ -24,7 +28,7 @@ class AcceptFunction(AcceptRule):
         "accept_function",
         place="rule",
         needs_model=False,
-        options={"function": function_option(), "threshold": number_option(-1e12, 1e12)},
+        options={"function": function_option(), "threshold": threshold_option(-1e12, 1e12)},
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
@@ -35,7 +39,7 @@ class AcceptFunction(AcceptRule):
 
     def __init__(self, spec: ComponentSpec) -> None:
         super().__init__(spec)
-        self._path = str(spec.get_option("function"))
+        self._path = str(spec.get_option("function") or "")
         if not self._path:
             raise ArchitectureError("accept function: which? Write {function: module:function}")
         self._function = load_function(self._path, "accept function")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from archon_eval.models.call import Reply
+from archon_eval.models.scorer import Scorer
 from archon_eval.types import Conversation, ToolOffer
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class CallContext(Protocol):
         draw: int = 0,
         about: str = "",
         outcomes: int = 1,
+        scorer: Scorer | None = None,
     ) -> T | None:
         """A parsed reply, asked for again up to `max_parse_retries` times when `parse` raises ParseError.
 
@@ -68,6 +70,7 @@ class CallContext(Protocol):
             about: id of the candidate concerned.
             outcomes: how many a reply holds, e.g. a critique per candidate, for the account of what worked; of a
                 `ParseError.partial`, which then has a length, so many did.
+            scorer: a source of scores that is asked in a model's place, once: it would say the same again.
 
         Raises:
             ArchitectureError: a model that the component has not declared.

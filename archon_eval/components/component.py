@@ -21,6 +21,7 @@ from archon_eval.components.token_estimates import (
     split_calls,
 )
 from archon_eval.models.call import Usage
+from archon_eval.models.scorer import Scorer
 from archon_eval.types import Candidate
 
 DEFAULT_TESTS = 10
@@ -61,6 +62,9 @@ class Component(ABC):
     """What it makes, one at a time, in a word for reports: `verdict`."""
     fallback: ClassVar[str] = ""
     """What it does without one, in words: for the trace and for reports."""
+
+    scorer: Scorer | None = None
+    """What gives it scores in a model's place."""
 
     def __init__(self, spec: ComponentSpec) -> None:
         self.spec = spec
@@ -107,7 +111,8 @@ class Component(ABC):
 
     def list_models(self) -> tuple[tuple[str, int], ...]:
         """Each model it may call, with the candidates it makes; one without a name for a component that calls none."""
-        return tuple((model, self.candidate_count) for model in self.spec.models or ("",))
+        own = ("",) if self.scorer is None else (self.scorer.name,)
+        return tuple((model, self.candidate_count) for model in self.spec.models or own)
 
     def count_calls(self, candidates: CountRange) -> CountRange:
         """Model calls for that many incoming candidates, re-asks apart (for `archon plan`): one of each of its models.
@@ -118,7 +123,7 @@ class Component(ABC):
 
     def _multiply_models(self, times: CountRange) -> CountRange:
         """Calls where each of its models is asked so many times."""
-        models = len(self.spec.models) or int(self.type.needs_model)
+        models = len(self.spec.models) or int(self.type.needs_model or self.scorer is not None)
         return models * times[0], models * times[1]
 
     def count_parsed_calls(self, candidates: CountRange) -> int:

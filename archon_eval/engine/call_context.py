@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 
 from archon_eval._deprecated import RenamedMethod
-from archon_eval.architecture.spec import ComponentSpec, choose_settings
+from archon_eval.architecture.spec import NO_SETTINGS, ComponentSpec, choose_settings
 from archon_eval.engine.trace import (
     EVENT_TYPES,
     NO_PROBLEMS,
@@ -26,6 +26,7 @@ from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelErr
 from archon_eval.models.call import Call, Caller, Reply
 from archon_eval.models.context_window import is_overflow
 from archon_eval.models.draw import LAST_DRAW_STRIDE, number_last_draw
+from archon_eval.models.scorer import Scorer
 from archon_eval.types import Conversation, Message, ToolOffer
 
 T = TypeVar("T")
@@ -173,13 +174,15 @@ class EngineCallContext:
         draw: int,
         about: str,
         tools: ToolOffer | None = None,
+        scorer: Scorer | None = None,
     ) -> tuple[Reply | None, str]:
         """A reply, or None when it was dropped; and the word of EVENT_TYPES for what is wrong with it, or nothing."""
-        model, spec, epoch = self._choose_model(model), self._spec, self._recorder.find_epoch(self._layer)
-        settings = choose_settings(spec, model)
-        if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
-            settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
-        call = Call(model, messages, settings, draw=draw, epoch=epoch, tools=tools)
+        spec = self._spec
+        if scorer is not None:  # not drawn: the same score in every epoch
+            call = Call(scorer.name, messages, NO_SETTINGS, scorer=scorer)
+        else:
+            call = self._build_call(self._choose_model(model), messages, draw=draw, tools=tools)
+        model = call.model
         if (earlier := self._recorder.earlier.get(call)) is not None:
             self._record_step(call, purpose, about=about, reply=earlier, shared=True)
             return earlier, self._record_reply_problems(earlier, f"{purpose} by {model}", about)
@@ -203,6 +206,12 @@ class EngineCallContext:
         if self._recorder.sent is not None:
             self._recorder.sent.setdefault(call, reply)
         return reply, self._record_reply_problems(reply, f"{purpose} by {model}", about)
+
+    def _build_call(self, model: str, messages: Conversation, *, draw: int, tools: ToolOffer | None) -> Call:
+        epoch, settings = self._recorder.find_epoch(self._layer), choose_settings(self._spec, model)
+        if settings.seed is not None:  # or a provider that honours seeds gives every sample the same text
+            settings = replace(settings, seed=offset_seed(settings.seed, draw, epoch))
+        return Call(model, messages, settings, draw=draw, epoch=epoch, tools=tools)
 
     def _choose_model(self, model: str | None) -> str:
         chosen = self._spec.model if model is None else model
@@ -272,13 +281,17 @@ class EngineCallContext:
         draw: int = 0,
         about: str = "",
         outcomes: int = 1,
+        scorer: Scorer | None = None,
     ) -> T | None:
         """A parsed reply; after the last re-ask the fallback is recorded and what could be read is returned."""
         prompt, partial, problem = messages, None, "the call failed"
-        for attempt in range(self._spec.max_parse_retries + 1):
+        retries = self._spec.max_parse_retries if scorer is None else 0
+        if scorer is not None:
+            model = scorer.name
+        for attempt in range(retries + 1):
             label = purpose if attempt == 0 else f"{purpose} (asked again)"
             attempt_draw = _number_attempt(draw, attempt)
-            reply, _ = await self._call(label, prompt, model=model, draw=attempt_draw, about=about)
+            reply, _ = await self._call(label, prompt, model=model, draw=attempt_draw, about=about, scorer=scorer)
             if reply is None:
                 break
             try:
@@ -289,7 +302,7 @@ class EngineCallContext:
             else:
                 self._add_parsed_outcome(model, "", outcomes, about=about)
                 return value
-            if attempt < self._spec.max_parse_retries:
+            if attempt < retries:
                 self._add_note("reask", f"{purpose}: {problem}", about)
                 shown = reply.text[:MAX_QUOTED_CHARS].strip() or "(no text)"
                 prompt = (*messages, Message("assistant", shown), Message("user", request))

@@ -31,7 +31,8 @@ from archon_eval.engine.plan import plan
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
 from archon_eval.engine.stages import check_rules, run_stages
 from archon_eval.engine.trace import Answer, LayerResult
-from archon_eval.errors import ArchitectureError, ArchonError, ContextOverflowError, ModelError
+from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
+from archon_eval.errors import select_error as select_error
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
 
@@ -197,7 +198,7 @@ class _QuestionRun:
     ) -> State:
         """What a component gets to see: the conversation's turns as they came, or their text."""
         asked = self._asked if component.sends_turns else self._as_text
-        if self._unseen and not component.sends_turns and component.type.needs_model:
+        if self._unseen and not component.sends_turns and (component.type.needs_model or component.scorer):
             parts = ", ".join(f"{count} {type}" for type, count in self._unseen.items())
             ctx.record_event("unseen", f"{component.spec.kind} gets the text and a placeholder for {parts}")
         return replace(asked, candidates=candidates, values=values)
@@ -413,9 +414,3 @@ def end_at_stop(candidate: Candidate, stop: tuple[str, ...]) -> Candidate:
     text = candidate.text.lstrip()
     ends = [end for sequence in stop if sequence and (end := text.find(sequence)) >= 0]
     return replace(candidate, text=text[: min(ends)], cut=False) if ends else replace(candidate, text=text)
-
-
-def select_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One exception of a group, since hosts know no groups: the host's own (a limit) before this package's."""
-    single = [select_error(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in errors.exceptions]
-    return next((exc for exc in single if not isinstance(exc, ArchonError)), single[0])

@@ -37,6 +37,7 @@ from archon_eval.engine.returned_values import check_counts
 from archon_eval.engine.windows import WindowCheck, check_windows
 from archon_eval.models.call import Usage
 from archon_eval.models.prices import PriceTable, load_prices
+from archon_eval.models.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class LayerPlan:
     """Floating-point operations; None when a model's size is unknown."""
     stage: str = ""
     """The stage of a cascade that it belongs to; empty for the router, and where there are no stages."""
+    is_drawn: bool = True
+    """Whether its calls are draws, so that other draws may have other replies; scores of a reward model are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Plan:
     @property
     def last_layer(self) -> LayerPlan | None:
         """The last layer that asks a model, which further last draws of an epoch ask again; None where none does."""
-        return next((layer for layer in reversed(self.layers) if layer.calls[1]), None)
+        return next((layer for layer in reversed(self.layers) if layer.calls[1] and layer.is_drawn), None)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ class Plan:
         mapping = asdict(self)
         del mapping["architecture"], mapping["unsized"], mapping["flops"]
         for layer in mapping["layers"]:
-            del layer["beside"], layer["leaves"], layer["windows"], layer["flops"]
+            del layer["beside"], layer["leaves"], layer["windows"], layer["flops"], layer["is_drawn"]
             if not layer["stage"]:
                 del layer["stage"]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
@@ -134,6 +137,8 @@ class _BuiltLayer(NamedTuple):
     """Whether a model is still a placeholder."""
     raises_limits: bool
     notes: tuple[str, ...]
+    scorers: tuple[Scorer, ...]
+    """Sources of scores in models' places."""
 
 
 class PlanMemo:
@@ -172,6 +177,7 @@ class PlanMemo:
                 has_places=any(PLACEHOLDER.fullmatch(model) for model in models),
                 raises_limits=any(map(list_raised_limits, layer)),
                 notes=collect_layer_notes(number, components),
+                scorers=tuple(component.scorer for component in components if component.scorer is not None),
             )
         return self._layers[key]
 
@@ -226,6 +232,7 @@ def plan(
     for model in all_models:
         if model not in memo.known:
             memo.known[model] = table.get_price(model) is not None, table.get_active_parameters(model) is not None
+    scorers = [scorer for each in built for scorer in each.scorers]
     has_places = bool(lists) or any(each.has_places for each in built)
     return Plan(
         architecture=filled,
@@ -236,7 +243,14 @@ def plan(
         usage=totals.usage,
         dollars=totals.dollars,
         prices=table.version,
-        unpriced=tuple(model for model in all_models if not memo.known[model][0]),
+        unpriced=tuple(
+            dict.fromkeys(
+                (
+                    *(model for model in all_models if not memo.known[model][0]),
+                    *(scorer.name for scorer in scorers if scorer.dollars is None),
+                )
+            )
+        ),
         notes=(
             *(collect_placeholder_notes(architecture, lists) if has_places else ()),
             *(describe_raised_limits(filled) if any(each.raises_limits for each in built) else ()),
@@ -245,7 +259,10 @@ def plan(
             *describe_end(layers[-1]),
         ),
         flops=totals.flops,
-        unsized=tuple(model for model in all_models if not memo.known[model][1]),
+        unsized=(
+            *(model for model in all_models if not memo.known[model][1]),
+            *dict.fromkeys(scorer.name for scorer in scorers),
+        ),
     )
 
 
@@ -346,14 +363,33 @@ def _plan_layer(
         candidates=after.candidates,
         finished=max(after.candidates_at, after.values_at),
         usage=sum_usage([(sum_models(least), sum_models(most)) for least, most in tokens]),
-        dollars=sum_known([compute_by_model(*each, prices.compute_cost) for each in usage]),
+        dollars=sum_known(
+            [
+                compute_by_model(*each, prices.compute_cost)
+                if component.scorer is None
+                else _price_scores(component, span)
+                for component, span, each in zip(components, calls, usage, strict=True)
+            ]
+        ),
         windows=tuple(
             check for component in components for check in check_windows(number, component, flow, assumed, prices)
         ),
         beside=components[0].beside,
         leaves=components[0].leaves,
-        flops=sum_known([compute_by_model(*each, prices.compute_flops) for each in usage]),
+        flops=sum_known(
+            [
+                compute_by_model(*each, prices.compute_flops) if component.scorer is None else None
+                for component, each in zip(components, usage, strict=True)
+            ]
+        ),
+        is_drawn=any(component.scorer is None for component in components),
     )
+
+
+def _price_scores(component: Component, scores: CountRange) -> tuple[float, float] | None:
+    """Dollars of so many scores; None where the price of one is unknown."""
+    price = component.scorer.dollars if component.scorer else None
+    return None if price is None else (price * scores[0], price * scores[1])
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

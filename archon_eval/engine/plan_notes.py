@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def collect_layer_notes(number: int, components: Sequence[Component]) -> tuple[str, ...]:
     """What a layer may do that a reader of a plan does not expect."""
     component, where, notes = components[0], f"layer {number} ({components[0].spec.kind})", []
+    if component.scorer is not None:
+        notes.append(f"{where} sends the question and the candidates {component.scorer.describe()}")
     if component.type.filters:
         notes.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
     if component.stop_after is not None:

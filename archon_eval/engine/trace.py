@@ -59,6 +59,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "a prompt did not fit the model's context window, so candidates were left out or shortened (on_overflow)"
     ),
     "vote": EventType("how many candidates agreed", True),
+    "order_bias": EventType("how often the choice between two candidates changed with their order"),
     "measured": EventType("what the rule of a cascade's stage measured", True),
     "accepted": EventType("the rule of a cascade's stage let its answer stand"),
     "escalated": EventType("the rule of a cascade's stage did not let its answer stand: the next stage was asked"),

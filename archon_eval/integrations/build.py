@@ -18,7 +18,7 @@ from archon_eval.engine.plan import plan
 from archon_eval.engine.plan_notes import describe_raised_limits
 from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.integrations.inspect_transcript import TranscriptObserver
-from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens
+from archon_eval.models.budget import Budget, BudgetConfig, require_max_tokens, require_score_price
 from archon_eval.models.call import Caller
 from archon_eval.models.client import build_client
 from archon_eval.models.prices import PriceTable, load_prices
@@ -96,6 +96,10 @@ def build_engine(
             cancels=any(component.stop_after is not None for component in components),
         )
         for component in components:
+            if component.scorer is not None and caller.allowance.in_dollars:
+                require_score_price(component.scorer)
+            if component.scorer is not None and caller.policy != "replay":
+                component.scorer.check_requirements()
             if caller.allowance.needs_max_tokens:
                 for model in component.spec.models:
                     require_max_tokens(model, choose_settings(component.spec, model))

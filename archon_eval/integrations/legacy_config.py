@@ -17,6 +17,7 @@ from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.plan import plan
 from archon_eval.errors import ArchitectureError, quote
+from archon_eval.models.pairrm import PAIRRM
 
 INSPECT_PROVIDERS: Mapping[str, str] = {
     "OpenAI_API": "openai",
@@ -29,6 +30,8 @@ INSPECT_PROVIDERS: Mapping[str, str] = {
 }
 """`model_type` of the original -> Inspect's provider."""
 
+COMPARE_BY_PAIRRM = "archon_eval.models.pairrm:compare_answers"
+"""What stands for a ranker with PairRM."""
 ANTHROPIC_MAX_TOKENS = 4096
 """`max_tokens` the original sent to Anthropic, whatever the config said."""
 
@@ -45,6 +48,8 @@ KEYS_BY_KIND: Mapping[str, tuple[str, ...]] = {
 IGNORED_KEYS: Mapping[str, str] = {
     "use_critiques": "rankers and fusers saw critiques whenever there were any, whatever it said, and so they do here",
     "ranker_batch_size": "only PairRM rankers read it",
+    "temperature": "a network that compares answers has no settings",
+    "max_tokens": "a network that compares answers has no settings",
     "samples": "one reply is read",
     "top_k": "only rankers and unit test evaluators read it",
 }
@@ -139,6 +144,8 @@ def _convert_layer(job: _Conversion, number: int, layer: Any) -> tuple[str, list
         )
     if len(kinds) > 1:
         raise job.make_error(number, f"mixes {' and '.join(kinds)}: one kind of component in a layer (rule 1)")
+    if kinds == ["ranker"] and len(entries) == 1 and entries[0].get("model") == PAIRRM:
+        return "pairwise", [_convert_pairrm(job, number, entries[0])]
     components = [_convert_component(job, number, kinds[0], entry=entry) for entry in entries]
     job.critic_seen |= kinds[0] == "critic"
     return kinds[0], components
@@ -173,6 +180,21 @@ def _convert_component(job: _Conversion, number: int, kind: str, *, entry: Mappi
     return component
 
 
+def _convert_pairrm(job: _Conversion, number: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A ranker with PairRM, which compared every two candidates in both orders, `ranker_batch_size` at a time."""
+    for key in entry:
+        if key not in ("type", "model", "model_type", "top_k", "ranker_batch_size"):
+            _note_ignored_key(job, number, "ranker", key=key, live=KEYS_BY_KIND["ranker"])
+    job.add_note(
+        number,
+        f"ranks with {PAIRRM}, a network that compares two answers: `pairwise` asks it about every two candidates in "
+        "both orders, 32 at once (`ranker_batch_size`). It runs in this process and needs pip install llm-blender",
+    )
+    if "top_k" not in entry:
+        raise job.make_error(number, "ranks without `top_k`: say how many candidates go on")
+    return {"function": COMPARE_BY_PAIRRM, "batch": True, "dollars": 0, "top_k": entry["top_k"]}
+
+
 def _note_ignored_key(job: _Conversion, number: int, kind: str, *, key: str, live: Sequence[str]) -> None:
     near = [] if key in COMMON_KEYS or key in IGNORED_KEYS else get_close_matches(key, live, n=1, cutoff=0.8)
     if near:
@@ -186,12 +208,8 @@ def _resolve_model(job: _Conversion, number: int, entry: Mapping[str, Any]) -> s
     model, model_type = entry.get("model"), entry.get("model_type")
     if not isinstance(model, str) or not model.strip():
         raise job.make_error(number, f"has a component without a model: {quote(str(dict(entry)))}")
-    if model == "llm-blender/PairRM":
-        raise job.make_error(
-            number,
-            "ranks with llm-blender/PairRM, a network that scores pairs and cannot be prompted: rank with a language "
-            "model, or write the ranker as a component of your own",
-        )
+    if model == PAIRRM:
+        raise job.make_error(number, f"asks {PAIRRM}, a network that compares two answers and can only rank")
     if str(model_type) not in INSPECT_PROVIDERS:
         legal = ", ".join(INSPECT_PROVIDERS)
         raise job.make_error(

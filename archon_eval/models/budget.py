@@ -24,6 +24,7 @@ from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.errors import BudgetError, did_you_mean
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.models.prices import Price, PriceTable
+from archon_eval.models.scorer import Scorer
 from archon_eval.types import list_parts
 
 TOKENS_PER_REQUEST, TOKENS_PER_MESSAGE = 64, 16
@@ -194,10 +195,10 @@ def estimate_worst_case(call: Call, prices: PriceTable | None, bounded: bool = T
     Raises:
         BudgetError: the price is unknown, or the reply has no limit and needs one.
     """
-    most = require_max_tokens(call.model, call.settings) if bounded else 0
+    most = require_max_tokens(call.model, call.settings) if bounded and call.scorer is None else 0
     content = sum(len(message.content.encode("utf-8", "replace")) for message in call.messages)
     usage = Usage(TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(call.messages) + content + _count_parts(call), most)
-    return _price_usage(call.model, usage, prices)
+    return _price_call(call, usage, prices)
 
 
 def _count_parts(call: Call) -> int:
@@ -214,12 +215,17 @@ def measure_usage(call: Call, reply: Reply, prices: PriceTable | None) -> Resour
     """What a call took, None where the provider did not say, or says less than nothing."""
     if reply.usage is None or min(reply.usage.input_tokens, reply.usage.output_tokens) < 0:
         return None
-    return _price_usage(call.model, reply.usage, prices)
+    return _price_call(call, reply.usage, prices)
 
 
-def _price_usage(model: str, usage: Usage, prices: PriceTable | None) -> ResourceUsage:
-    """What one call of a model takes; without a table of prices no dollars."""
-    dollars = 0.0 if prices is None else require_price(model, prices).compute_cost(usage)
+def _price_call(call: Call, usage: Usage, prices: PriceTable | None) -> ResourceUsage:
+    """What one call takes; without a table of prices no dollars."""
+    if prices is None:
+        dollars = 0.0
+    elif call.scorer is not None:
+        dollars = require_score_price(call.scorer)
+    else:
+        dollars = require_price(call.model, prices).compute_cost(usage)
     return ResourceUsage(1, usage.input_tokens, usage.output_tokens, dollars=dollars)
 
 
@@ -232,6 +238,16 @@ def require_price(model: str, prices: PriceTable) -> Price:
             "file, `prices: [{models: [NAME], input: USD_PER_MILLION, output: USD_PER_MILLION}]`, and give it as prices"
         )
     return price
+
+
+def require_score_price(scorer: Scorer) -> float:
+    """Dollars of one score; BudgetError when they are unknown, which is not zero."""
+    if scorer.dollars is None:
+        raise BudgetError(
+            f"there is a limit in dollars but the price of a score of {scorer.name} is unknown: write `dollars:` "
+            "beside it, the dollars of one score (0 for what costs nothing)"
+        )
+    return scorer.dollars
 
 
 def require_max_tokens(model: str, settings: GenerationSettings) -> int:

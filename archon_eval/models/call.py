@@ -6,10 +6,13 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from archon_eval.architecture.spec import GenerationSettings
 from archon_eval.types import Conversation, ToolCall, ToolOffer
+
+if TYPE_CHECKING:
+    from archon_eval.models.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Call:
     """Number of the question it is for, in the order in which questions start; decides only who goes first."""
     tools: ToolOffer | None = None
     """What the reply may call; None for nothing."""
+    scorer: "Scorer | None" = field(default=None, compare=False)
+    """Who sends it, where it asks no model but another source of scores; `model` is then its name."""
 
 
 ReplyStatus = Literal["complete", "cut", "filtered", "failed"]

@@ -118,7 +118,8 @@ class ModelClient:
             nonlocal asked
             asked += 1
             try:
-                return await self._with_cost(_Request(replace(call, question=number), self._sender, budgets))
+                numbered = replace(call, question=number)
+                return await self._with_cost(_Request(numbered, self._choose_sender(call), budgets))
             except StoreError:
                 if self.policy == "replay" and self._cancels:  # as it may have been when it was recorded
                     await _wait_until_idle(lambda: asked)
@@ -128,7 +129,10 @@ class ModelClient:
 
     async def __call__(self, call: Call) -> Reply:
         """A call outside any question."""
-        return await self._with_cost(_Request(call, self._sender, self._budgets))
+        return await self._with_cost(_Request(call, self._choose_sender(call), self._budgets))
+
+    def _choose_sender(self, call: Call) -> Sender | None:
+        return self._sender if call.scorer is None else call.scorer
 
     async def call_unbudgeted(self, call: Call, sender: Sender) -> Reply:
         """A call in no budget, by a sender of its own: a judge's. The reply has no price."""
@@ -138,6 +142,8 @@ class ModelClient:
         reply, model = await self._lookup_or_call(request), request.call.model
         if reply.limit is not None:
             raise reply.limit
+        if request.call.scorer is not None:
+            return replace(reply, dollars=request.call.scorer.dollars)
         if model not in self._price_cache:
             self._price_cache[model] = self.prices.get_price(model)
         price = self._price_cache[model]

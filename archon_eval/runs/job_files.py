@@ -49,7 +49,7 @@ def pack_job(job: EvalJob, start: Path, modules: Iterable[str]) -> tuple[EvalJob
 
 
 def list_modules(architecture: Mapping[str, Any]) -> Iterator[str]:
-    """The modules of an architecture's components that are named `module:Class`, and of functions that it names.
+    """The modules of an architecture's components that are named `module:Class`, and of functions that they call.
 
     Raises:
         ArchitectureError: the architecture cannot be read.
@@ -60,6 +60,6 @@ def list_modules(architecture: Mapping[str, Any]) -> Iterator[str]:
         return
     for layer in load_architecture(dict(architecture)).layers:
         for spec in layer:
-            for path in (spec.kind, *spec.functions):
-                if ":" in path:
-                    yield path.partition(":")[0]
+            paths = [path for path in (spec.kind, *spec.functions) if ":" in path]
+            modules = [path.partition(":")[0] for path in paths]
+            yield from (module for module in modules if module.partition(".")[0] != "archon_eval")

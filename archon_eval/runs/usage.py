@@ -107,15 +107,15 @@ def summarize_layers(
 def reload_architecture(log: Any, fingerprint: str) -> Architecture | None:
     """The architecture that answered, where the arguments in the log still lead to the same one.
 
-    None where a component of a user's own is in it: a log must not have a module imported.
+    None where a component or a function of a user's own is in it: a log must not have a module imported.
     """
-    from archon_eval.architecture.load import list_named_kinds, load_architecture
+    from archon_eval.architecture.load import list_named_code, load_architecture
     from archon_eval.simulation.model_names import parse_model_names
 
     args = log.eval.solver_args or log.eval.model_args or {}
     source = args.get("architecture") or str(log.eval.model).removeprefix("archon/")
     try:
-        if not list_named_kinds(source) <= set(BUILT_IN_COMPONENTS):
+        if list_named_code(source):
             return None
         models, fusers, judges = (parse_model_names(args.get(name), name) for name in ("models", "fusers", "judges"))
         with warnings.catch_warnings(action="ignore", category=ArchonNote):  # the run itself said it

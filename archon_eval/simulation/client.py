@@ -20,6 +20,8 @@ class SimCaller:
 
     async def __call__(self, call: Call) -> Reply:
         """Raises SimulationError: no such model."""
+        if call.scorer is not None:
+            return await call.scorer(call)
         settings = call.settings
         reply = self.simulator.reply(
             call.model,

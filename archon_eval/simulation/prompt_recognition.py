@@ -39,6 +39,8 @@ TASKS: Mapping[str, str] = {
     "letter": "compare two answers by one letter with its probability (AlpacaEval)",
     "rate": "rate one answer",
     "grade": "grade one answer against references",
+    "score": "score one response from 0 to 100",
+    "compare": "which of two responses is better, or a tie",
     "option": "the option that an answer chose",
     "route": "which of several systems is to answer",
 }
@@ -127,8 +129,12 @@ def _recognize_task(system: str, text: str) -> tuple[str, str]:
     if start >= 0 and text.startswith(_OPEN, start):
         if _RANKING.search(frame):
             return "rank", frame
+        if "better: [1]" in low and "better: [2]" in low:
+            return "compare", frame
         critic = "strength" in low and "weakness" in low and ("[1]" in frame or "[i]" in frame)
         return ("critique" if critic else "fuse"), frame
+    if "score: n" in low and "0 to 100" in low:
+        return "score", frame
     if '<stage name="' in frame and "stage: name" in low:
         return "route", frame
     if "[passed]" in low and "unit test #" in low:

@@ -14,7 +14,7 @@ from statistics import NormalDist
 
 from archon_eval.simulation import reply_templates as templates
 from archon_eval.simulation.prompt_recognition import RIGHT, STAGE, RecognizedPrompt, parse_answer, parse_quality
-from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, SkillModel
+from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, POSITION_PENALTY, SkillModel
 
 FORMAT_ERROR_RATE = 0.02
 """Share of judgments that break the demanded format (or, where there is little to break, are given the wrong way).
@@ -200,6 +200,22 @@ def write_rating(call: SimulatedCall) -> str:
     return f"{templates.write_working(call.rng, 1, 3)}\n\nRating: [[{rating}]]"
 
 
+def write_score(call: SimulatedCall) -> str:
+    """A number from 0 to 100, about 60 for an answer that may be right or not; a broken reply says it in words."""
+    offset = call.skill_model.strength if call.prompt.question.open_ended else 0.0
+    score = min(100, max(0, round(60 + 15 * (call.score_first_candidate() + offset))))
+    working = templates.write_working(call.rng, 1, 3)
+    return f"{working}\n\nIt is hard to say." if call.draw_format_error() else f"{working}\n\nScore: {score}"
+
+
+def compare_responses(call: SimulatedCall) -> str:
+    """`Better: [1]`, `[2]` or `[tie]`; who stands first is favoured a little. A broken reply names none."""
+    margin = call.compute_margin() + POSITION_PENALTY
+    choice = "tie" if abs(margin) < TIE_MARGIN else "1" if margin > 0 else "2"
+    working = templates.write_working(call.rng, 1, 3)
+    return f"{working}\n\nIt is hard to say." if call.draw_format_error() else f"{working}\n\nBetter: [{choice}]"
+
+
 def write_grade(call: SimulatedCall) -> str:
     """Against the reference answers in the prompt: nearly always as they say."""
     correct = parse_answer(call.prompt.text, call.prompt) == RIGHT
@@ -238,6 +254,8 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "pair5": compare_pair_in_five_steps,
     "rate": write_rating,
     "grade": write_grade,
+    "score": write_score,
+    "compare": compare_responses,
     "option": write_named_option,
     "route": write_route,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from archon_eval.architecture.load import list_named_kinds, load_architecture
+from archon_eval.architecture.load import list_named_code, load_architecture
 from archon_eval.architecture.spec import Architecture
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.plan import plan
@@ -88,8 +88,8 @@ def test_the_code_of_a_function_is_part_of_the_fingerprint(tmp_path: Path, monke
         prints.append(cascade(accept(function={"function": f"{name}:sure", "threshold": 0.5}), STRONG))
     one, two = (each.fingerprint for each in prints)
     assert one != two
-    named = list_named_kinds(prints[0].to_mapping())
-    assert named == {"generator", "vote", "accept_function", "own_rule_one:sure"} == list_named_kinds(prints[0])
+    named = list_named_code(prints[0].to_mapping())
+    assert named == {"own_rule_one:sure"} == list_named_code(prints[0])
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ ABLATIONS = {
 }  # fmt: skip
 CASCADES = {"cascade", "routed-cascade"}
 OTHERS = {"single", "best-of-n", "moa", "moa-lite", "figure-3", "general-purpose", "sample-unit-tests"}
+SCORED = {"best-of-n-reward", "ensemble-pairwise"}
 
 
 def test_the_papers_architectures_are_there() -> None:
-    assert set(list_presets()) == ABLATIONS | OTHERS | CASCADES
+    assert set(list_presets()) == ABLATIONS | OTHERS | SCORED | CASCADES
 
 
 @pytest.mark.parametrize("name", list_presets())

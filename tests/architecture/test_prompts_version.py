@@ -13,9 +13,11 @@ from archon_eval.components import (
     accept_judge,
     critic,
     fuser,
+    pairwise,
     parsing,
     prompt_parts,
     ranker,
+    reward,
     router,
     unit_tests,
     verifier,
@@ -27,7 +29,7 @@ PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "8a5e1c9543df",
-    "choice_of_stage": "0d1219d59cab",
+    "choice_of_stage": "1006aa50d0dd",
     "critiques": "067030fb7974",
     "extraction": "929d5dc905b6",
     "final_answer": "8b2c971ab38f",
@@ -37,10 +39,12 @@ PINNED_CODE = {
     "math_spelling": "dea86031b278",
     "math_units": "0380bf918ccb",
     "missing_parts": "86648a6ab92f",
+    "preference": "9b6c0d1cc8d4",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
     "rating": "33c75eb223f3",
+    "score": "0d877b1683a2",
     "structured": "7f098b1de69e",
     "test_results": "eb3c10da0a10",
     "unit_tests": "75d718a64040",
@@ -85,6 +89,13 @@ def test_prompts_are_those_of_the_stated_version() -> None:
     )
     assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "1d01e7d5faf4"), (
         "raise PROMPTS_VERSION and pin the new hash"
+    )
+
+
+def test_prompts_of_components_beyond_the_papers_are_pinned_too() -> None:
+    texts = (reward.SCORE_PROMPT, reward.INPUT_PROMPT, pairwise.COMPARE_PROMPT, pairwise.INPUT_PROMPT)
+    assert digest("\0".join(texts)) == "e37d293553b2", (
+        "raise the `version` of the component's kind and pin the new hash"
     )
 
 

@@ -1,6 +1,7 @@
 """A scripted model and short ways to run one architecture on one conversation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -25,6 +26,8 @@ class Scripted:
     async def __call__(self, call: Call) -> Reply:
         self.calls.append(call)
         await anyio.lowlevel.checkpoint()
+        if call.scorer is not None:
+            return replace(await call.scorer(call), dollars=call.scorer.dollars)
         answer = self._script(call)
         if isinstance(answer, BaseException):
             raise answer

@@ -208,6 +208,10 @@ def reply_to(prompt: str) -> str:
         return " > ".join(f"[{n}]" for n in range(count, 0, -1))
     if "Unit Test #1: [Passed]" in prompt:
         return f"Unit Test #1: [{'Passed' if good else 'Failed'}]"
+    if "Better: [1]" in prompt:
+        return f"Better: [{1 if good else 2}]"
+    if "Score: N" in prompt:
+        return f"Score: {len(prompt) % 100}"
     if "Strengths:" in prompt:
         return "\n".join(f"[{n}]\nStrengths: fine" for n in range(1, count + 1))
     if "[Incorrect]" in prompt:

@@ -10,6 +10,7 @@ import yaml
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.architecture.spec import Architecture
+from archon_eval.engine.plan import plan
 from archon_eval.errors import ArchitectureError
 from archon_eval.integrations.legacy_config import import_legacy
 
@@ -39,13 +40,13 @@ def test_every_shared_config_loads_or_says_why() -> None:
             found, notes = import_legacy(json.loads(path.read_text(encoding="utf-8")), path.stem)
         except ArchitectureError as exc:
             assert path.stem in str(exc)
-            reasons[next(why for why in ("PairRM", "mixes", "no evaluator reads") if why in str(exc))] += 1
+            reasons[next(why for why in ("mixes", "no evaluator reads") if why in str(exc))] += 1
             continue
         loaded += 1
         assert load_architecture(yaml.safe_load(found.to_yaml())) == found
         assert all(notes) and len(notes) == len(set(notes))
-    assert loaded == 107
-    assert reasons == {"PairRM": 2, "mixes": 1, "no evaluator reads": 9}
+    assert loaded == 109
+    assert reasons == {"mixes": 1, "no evaluator reads": 9}
 
 
 @needs_data
@@ -138,8 +139,21 @@ def test_ranker_keys() -> None:
     found, notes = imported([generator(samples=8)], [ranker], [{"type": "fuser", **GPT}])
     assert found.layers[1][0].get_option("top_k") == 3
     assert "`use_critiques` had no effect" in notes and "`ranker_batch_size` had no effect" in notes
-    with pytest.raises(ArchitectureError, match="PairRM"):
-        imported([generator()], [{**ranker, "model": "llm-blender/PairRM"}])
+
+
+def test_a_ranker_with_pairrm_compares_pairs() -> None:
+    pairrm = {"type": "ranker", "model": "llm-blender/PairRM", "model_type": "", "ranker_batch_size": 16, "top_k": 3}
+    found, notes = imported([generator(samples=8)], [{**pairrm, "temperature": 0.7}], [{"type": "fuser", **GPT}])
+    compared = found.layers[1][0]
+    assert (compared.kind, compared.model, compared.get_option("top_k")) == ("pairwise", "", 3)
+    assert compared.get_option("function") == "archon_eval.models.pairrm:compare_answers"
+    assert "pip install llm-blender" in notes and "`temperature` had no effect" in notes
+    planned = plan(found)
+    assert planned.layers[1].calls == (56, 56) and planned.layers[1].dollars == (0.0, 0.0)
+    with pytest.raises(ArchitectureError, match="without `top_k`"):
+        imported([generator(samples=8)], [{key: value for key, value in pairrm.items() if key != "top_k"}])
+    with pytest.raises(ArchitectureError, match="can only rank"):
+        imported([generator()], [{**pairrm, "type": "fuser"}])
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,8 @@ def test_components_go_with_the_modules_that_they_import(tmp_path, monkeypatch):
     architecture = {"layers": [{"my_parts:Mine": "sim/gpt-4o"}]}
     try:
         assert [*list_modules(architecture)] == ["my_parts"]
+        scored = {"layers": [{"generator": "a/x"}, {"reward": {"function": "my_rewards:score"}}]}
+        assert [*list_modules(scored)] == ["my_rewards"]
         job = EvalJob("k", architecture, EvalTask("archon_eval/math"), solver_args=(("store", "calls.db"),))
         packed, bundle = pack_job(job, Path.cwd(), ["my_parts"])
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from archon_eval.architecture.load import list_named_kinds, load_architecture
+from archon_eval.architecture.load import list_named_code, load_architecture
 from archon_eval.components import CandidateGenerator, ComponentType, int_option
 from archon_eval.models.usage_totals import UsageTotals
 from archon_eval.runs.account import ComponentAccount, LayerAccount, QuestionAccount
@@ -62,12 +62,22 @@ def test_a_log_imports_no_component(tmp_path: Path, monkeypatch: Any, as_file: b
     assert reload_architecture(log, "0f") is None and "brought_by_a_log" not in sys.modules
 
 
+@pytest.mark.parametrize("component", [{"function": "brought_by_a_log:score"}, [{"function": "brought_by_a_log:f"}]])
+def test_a_log_brings_no_function_to_run(component: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brought_by_a_log.py").write_text("raise SystemExit\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    source = {"layers": [{"generator": "a/x"}, {"reward": component}]}
+    assert list_named_code(source) in ({"brought_by_a_log:score"}, {"brought_by_a_log:f"})
+    log = SimpleNamespace(eval=SimpleNamespace(solver_args={"architecture": source}, model_args={}, model="none"))
+    assert reload_architecture(log, "0f") is None and "brought_by_a_log" not in sys.modules
+
+
 def test_a_log_with_built_in_components_leads_to_its_architecture() -> None:
     whole = load_architecture("single", ["a/x"])
     args = {"architecture": "single", "models": ["a/x"]}
     log = SimpleNamespace(eval=SimpleNamespace(solver_args=args, model_args={}, model="none"))
     assert reload_architecture(log, whole.fingerprint) == whole
-    assert list_named_kinds(whole) == list_named_kinds(whole.to_mapping()) == {"generator"}
+    assert list_named_code(whole) == list_named_code(whole.to_mapping()) == set()
 
 
 def test_a_log_with_lists_of_models_leads_to_its_architecture_in_silence(recwarn: pytest.WarningsRecorder) -> None:

@@ -1,6 +1,7 @@
 """The pool inside architectures: every component's parser reads it, and its judgments are informative but fallible."""
 
 from collections.abc import Callable
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -8,9 +9,15 @@ import anyio
 import pytest
 
 from archon_eval.architecture.load import list_presets, load_architecture
+from archon_eval.architecture.prompts import render
 from archon_eval.components import build_component
 from archon_eval.components.critic import parse_critiques
+from archon_eval.components.pairwise import COMPARE_PROMPT
+from archon_eval.components.parsing.preference import parse_preference
+from archon_eval.components.parsing.score import parse_rating
+from archon_eval.components.prompt_parts import format_candidates, make_user_prompt
 from archon_eval.components.ranker import parse_ranking
+from archon_eval.components.reward import SCORE_PROMPT
 from archon_eval.components.unit_tests import parse_test_verdicts, parse_tests
 from archon_eval.components.verifier import parse_verdict
 from archon_eval.engine.engine import Engine
@@ -80,6 +87,34 @@ def test_rankings_are_readable_and_informative(math_pool: Simulator) -> None:
         FORMAT_ERROR_RATE, abs=0.03
     )
     assert 0.55 < compute_auc(good, bad) < 0.9
+
+
+def test_scores_are_readable_and_informative(math_pool: Simulator) -> None:
+    reward, replies, good, bad = make_component("reward"), [], [], []
+    for _, state in make_states(math_pool):
+        for candidate, is_right in zip(state.candidates, mark_right(math_pool, state), strict=True):
+            prompt = render(SCORE_PROMPT, instruction=state.instruction, candidate=candidate.text)
+            reply = math_pool.reply(reward.spec.model, make_user_prompt(prompt)).text
+            replies.append(reply)
+            if not measure_parse_errors([reply], parse_rating):
+                (good if is_right else bad).append(parse_rating(reply))
+    assert measure_parse_errors(replies, parse_rating) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
+    assert 0.6 < compute_auc(good, bad) < 0.95
+
+
+def test_comparisons_are_readable_and_informative(math_pool: Simulator) -> None:
+    replies, right = [], []
+    for _, state in make_states(math_pool):
+        for first, second in combinations(range(6), 2):
+            shown = format_candidates((state.candidates[first], state.candidates[second]))
+            prompt = render(COMPARE_PROMPT, instruction=state.instruction, candidates=shown)
+            reply = math_pool.reply(JUDGE, make_user_prompt(prompt)).text
+            replies.append(reply)
+            marks = mark_right(math_pool, state)
+            if marks[first] != marks[second] and not measure_parse_errors([reply], parse_preference):
+                right.append((1 if marks[first] else -1) == parse_preference(reply))
+    assert measure_parse_errors(replies, parse_preference) == pytest.approx(FORMAT_ERROR_RATE, abs=0.03)
+    assert 0.55 < fmean(right) < 0.9
 
 
 def test_critiques_are_readable_and_steer_the_fuser(math_pool: Simulator) -> None:
