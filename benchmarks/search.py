@@ -30,14 +30,15 @@ from typing import Any
 import numpy as np
 from search_methods import BUDGETS, METHODS, Run
 from search_peers import PEERS
+from search_proposer import run_proposer
 from search_tables import EPOCHS, FURTHER, Table, build
 from threadpoolctl import threadpool_limits
 
 from archon_eval.simulation.skills import FAMILIES
 
-ALL_METHODS = {**METHODS, **{name: (method, True) for name, method in PEERS.items()}}
+ALL_METHODS = {**METHODS, **{name: (method, True) for name, method in PEERS.items()}, "proposer": (run_proposer, True)}
 FOUR = ["math", "mixeval_hard", "mt_bench", "code_contests"]
-USUAL = ["ours", "informative", *PEERS, "greedy", "tpe", "papers"]
+USUAL = ["ours", "informative", *PEERS, "greedy", "tpe", "proposer", "papers"]
 
 
 def summarize_runs(table: Table, runs: list[Run]) -> dict[str, Any]:
@@ -165,6 +166,7 @@ NAMES = {
     "ours": "`archon search`",
     "informative": "`archon search --questions informative`",
     "papers": "papers' protocol",
+    "proposer": "`archon search --algorithm proposer`, simulated model",
     "random-confirmed": "random, with confirmation",
     "irace": "irace-like racing",
     "tpe": "TPE (Optuna)",

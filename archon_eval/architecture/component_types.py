@@ -70,6 +70,12 @@ class ComponentOption:
     """Whether it follows from the rest of a file, so that no file has it and no table shows it."""
     names_function: bool = False
     """Whether its value is a Python function (`module:function`), whose code is part of the fingerprint."""
+    read: Callable[[Any], Any] | None = None
+    """The value as it is kept, the same for values that mean the same; raises ArchitectureError where it is not legal,
+    with words that are read behind the option's name. None keeps what `is_valid` accepts."""
+    closed: bool = False
+    """Whether its values are numbers, flags, models and words of a list, so that text which a model wrote may set it:
+    none of them names a file, an address or code."""
 
 
 def int_option(default: int | None, least: int = 1, *, always_shown: bool = False) -> ComponentOption:
@@ -81,23 +87,25 @@ def int_option(default: int | None, least: int = 1, *, always_shown: bool = Fals
             return default is None
         return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
-    return ComponentOption(default, legal, is_valid, always_shown=always_shown)
+    return ComponentOption(default, legal, is_valid, always_shown=always_shown, closed=True)
 
 
 def bool_option(default: bool) -> ComponentOption:
     """true or false."""
-    return ComponentOption(default, "true or false", lambda value: isinstance(value, bool))
+    return ComponentOption(default, "true or false", lambda value: isinstance(value, bool), closed=True)
 
 
 def optional_word(word: str) -> ComponentOption:
     """A word, or nothing by default."""
-    return ComponentOption(None, f"{word} or null", lambda value: value in (None, word))
+    return ComponentOption(None, f"{word} or null", lambda value: value in (None, word), closed=True)
 
 
 def choice_option(default: str, *others: str, always_shown: bool = False) -> ComponentOption:
     """One of a few words."""
     words = (default, *others)
-    return ComponentOption(default, " or ".join(words), lambda value: value in words, always_shown=always_shown)
+    return ComponentOption(
+        default, " or ".join(words), lambda value: value in words, always_shown=always_shown, closed=True
+    )
 
 
 def model_option() -> ComponentOption:
@@ -109,7 +117,7 @@ def model_option() -> ComponentOption:
     def is_valid(value: Any) -> bool:
         return value is None or (isinstance(value, str) and bool(value.strip()))
 
-    return ComponentOption(None, "an Inspect model name or null", is_valid, names_model=True)
+    return ComponentOption(None, "an Inspect model name or null", is_valid, names_model=True, closed=True)
 
 
 def text_option(legal: str, pattern: str = r".*\S.*") -> ComponentOption:
@@ -180,6 +188,9 @@ class ComponentType:
     """Whether its output replaces the candidates; a `CandidateGenerator`'s always does, whatever is said here."""
     filters: bool = False
     """Whether it may reject candidates; when it would reject all, all go on and the trace says so."""
+    groups_candidates: bool = False
+    """Whether it chooses the most common answer and, with `list_ballots`, says what each candidate votes for: then
+    generators directly before it may draw until that is settled (`stop: settled`)."""
     writes_critiques: bool = False
     reads_critiques: bool | None = None
     """Whether its prompts show the candidates' critiques."""

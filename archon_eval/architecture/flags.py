@@ -14,6 +14,7 @@ from typing import Any
 
 from archon_eval.architecture.component_types import describe_component
 from archon_eval.architecture.reasoning_models import is_reasoning_model
+from archon_eval.architecture.samples import AdaptiveSamples, read_samples
 from archon_eval.architecture.spec import (
     DEFAULT_SETTINGS,
     SETTING_NAMES,
@@ -22,6 +23,7 @@ from archon_eval.architecture.spec import (
     GenerationSettings,
     choose_settings,
 )
+from archon_eval.errors import ArchitectureError
 
 FLAG_NAMES = tuple(name for name in SETTING_NAMES if name != "stop")
 
@@ -109,13 +111,23 @@ def _find_equal_draws(flagged: Architecture) -> list[str]:
         for spec in layer:
             if describe_component(spec, "").replaces and spec.settings.temperature == 0 and spec.settings.seed is None:
                 samples = dict(spec.options).get("samples", 1)
-                draws[spec.model] = draws.get(spec.model, 0) + (samples if isinstance(samples, int) else 1)
+                count = _count_samples(samples)
+                draws[spec.model] = draws.get(spec.model, 0) + count
         problems += [
             f"with temperature=0, given by hand, the {count} draws of {model} in layer {number} may be equal"
             for model, count in draws.items()
             if count > 1
         ]
     return problems
+
+
+def _count_samples(samples: Any) -> int:
+    """Of an option `samples`, which a component of a user's own may have with another meaning; 1 where it has."""
+    try:
+        read = read_samples(samples)
+    except ArchitectureError:
+        return 1
+    return read.most if isinstance(read, AdaptiveSamples) else read
 
 
 def list_changed_settings(own: Architecture, used: Architecture) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ component at once, generation settings (`temperature: 0.7`), `on_error`, `on_ove
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -377,6 +377,8 @@ def _parse_options(
         with problems.collect(*path, key):
             if not _is_valid(option, value, at):
                 raise ArchitectureError(f"{at} must be {option.legal}, not {value!r}")
+            if option.read is not None:
+                value = _read_option(option.read, value, at)
             if option.names_model and value is not None:
                 value = value.strip()
                 _check_further_model(value, at)
@@ -392,6 +394,13 @@ def _is_valid(option: ComponentOption, value: Any, where: str) -> bool:
         raise ArchitectureError(
             f"{where} cannot be checked, {value!r} makes the component's own check fail: {type(exc).__name__}: {exc}"
         ) from exc
+
+
+def _read_option(read: Callable[[Any], Any], value: Any, where: str) -> Any:
+    try:
+        return read(value)
+    except ArchitectureError as exc:
+        raise ArchitectureError(f"{where}{exc}") from None
 
 
 def _check_further_model(model: str, where: str) -> None:

@@ -5,7 +5,7 @@
 The rules know components only by what their classes say of themselves (`ComponentType`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from archon_eval.architecture.component_types import (
@@ -15,6 +15,7 @@ from archon_eval.architecture.component_types import (
     load_component_class,
     resolve_component_type,
 )
+from archon_eval.architecture.samples import AdaptiveSamples, find_adaptive_samples
 from archon_eval.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def find_broken_rules(layers: "Sequence[Layer]", *, continues: bool = False, is_
     problems += _check_models(layers, types)
     if is_rule:
         return problems
+    problems += _check_sampling(layers, firsts)
     return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(firsts)]
 
 
@@ -149,3 +151,46 @@ def _check_test_forms(types: Sequence[ComponentType]) -> list[str]:
         if described.reads_tests == "statements" and form == "input_output":
             problems.append(f"{where}: tests of `form: input_output` are run, not judged: it needs `execute: sandbox`")
     return problems
+
+
+def _check_sampling(layers: "Sequence[Layer]", types: Sequence[ComponentType]) -> list[str]:
+    """Sampling in rounds needs what decides when it is enough, and one rule for a layer."""
+    problems = []
+    for number, layer in enumerate(layers, 1):
+        rules = {samples.rule: samples for spec in layer if (samples := find_adaptive_samples(spec))}
+        where = f"layer {number} is {types[number - 1].name}"
+        if len(rules) > 1:
+            why = "its candidates are counted together, so `stop`, `confidence` and `passes` must agree"
+            problems.append(f"{where}: {why}")
+        for samples in rules.values():
+            problems += [f"{where}: {why}" for why in _check_stop_rule(samples, number, layers, types)]
+    return problems
+
+
+def _check_stop_rule(
+    samples: AdaptiveSamples, number: int, layers: "Sequence[Layer]", types: Sequence[ComponentType]
+) -> Iterator[str]:
+    """What is wrong with what stands behind layer `number`."""
+    behind = number if samples.stop == "settled" else _find_next_on_the_way(layers, number)
+    described = types[behind] if behind < len(types) else None
+    found = f"layer {behind + 1} is {described.name}" if described else "no layer is there"
+    if samples.stop == "settled":
+        if not (described and described.groups_candidates):
+            yield f"`stop: settled` needs a vote on answers directly behind it (`vote`), and {found}"
+        return
+    if not (described and described.filters and _reads_one(layers[behind])):
+        filters = "`verifier`, `unit_test_evaluator`"
+        yield f"`stop: passes` needs a filter as the next that works on candidates ({filters}), and {found}"
+    elif (most := dict(layers[behind][0].options).get("stop_after", samples.passes)) < samples.passes:
+        yield f"it draws until {samples.passes} passed, and {found} with `stop_after: {most}`"
+
+
+def _find_next_on_the_way(layers: "Sequence[Layer]", number: int) -> int:
+    """The index of the next layer behind layer `number` that does not stand beside the candidates' way."""
+    while number < len(layers) and load_component_class(layers[number][0].kind, f"layer {number + 1}").beside:
+        number += 1
+    return number
+
+
+def _reads_one(layer: "Layer") -> bool:
+    return bool(load_component_class(layer[0].kind, layer[0].kind).candidates_read == "one")

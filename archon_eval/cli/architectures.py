@@ -195,10 +195,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _format_layer_row(layer: LayerPlan) -> tuple[str, ...]:
-    counts: dict[str, int] = {}
-    for model, places in layer.components:
-        counts[model] = counts.get(model, 0) + places
-    models = ", ".join(f"{model} x {count}" if count > 1 else model for model, count in counts.items() if model)
+    counts = layer.count_by_model()
+    models = ", ".join(
+        f"{model} x {format_range(count)}" if count[1] > 1 else model for model, count in counts.items() if model
+    )
     left = (str(layer.number), layer.kind, models or "-", *_format_counts(layer))
     return (*left, format_range(layer.candidates), str(layer.finished), *_format_costs(layer))
 

@@ -72,7 +72,8 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
 
 def _add_algorithm(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("algorithm")
-    group.add_argument("--algorithm", help="smac (default), random, greedy, smac-stock, or one of your own")
+    group.add_argument("--algorithm", help="smac (default), random, greedy, smac-stock, proposer, or your own")
+    group.add_argument("--proposer", metavar="MODEL", help="who proposes, for proposer (default: the best generator)")
     group.add_argument("--initial-points", type=int, metavar="N", help="architectures tried first (default 10)")
     group.add_argument("--initial-design", help="how these are chosen: spread (default) or random")
     group.add_argument("--acquisition", help="what a choice goes by: kg (default), ei, pi or ucb")
@@ -189,7 +190,7 @@ def _collect_options(options: argparse.Namespace) -> dict[str, Any]:
         data["tasks"] = [{"name": name, "args": args, **chosen} for name in options.task]
     names = "models fusers judges space algorithm cost_weight cost_unit finalists confirm_epochs dev_share"
     names += " trial_questions seed prices door initial_points initial_design acquisition xi kappa"
-    names += " draws last_draws questions"
+    names += " draws last_draws questions proposer"
     data |= {name: value for name in names.split() if (value := getattr(options, name)) is not None}
     if options.given_order:
         warn_renamed_option("--given-order", "--skip-ranking")

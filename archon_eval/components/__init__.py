@@ -16,6 +16,7 @@ from archon_eval.architecture.component_types import (
     model_option,
     optional_word,
 )
+from archon_eval.architecture.samples import AdaptiveSamples, samples_option
 from archon_eval.architecture.spec import ComponentSpec, Layer
 from archon_eval.components.base import (
     CandidateGenerator,
@@ -31,6 +32,7 @@ from archon_eval.errors import ArchitectureError, ArchonError, ParseError
 from archon_eval.types import Candidate, Conversation, Message, State
 
 __all__ = [
+    "AdaptiveSamples",
     "CallContext",
     "Candidate",
     "CandidateGenerator",
@@ -58,6 +60,7 @@ __all__ = [
     "make_user_prompt",
     "model_option",
     "optional_word",
+    "samples_option",
 ]
 
 

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from archon_eval.architecture.component_types import ComponentType, threshold_option
+from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
-from archon_eval.components.vote import collect_ballots
+from archon_eval.components.vote import Vote
 from archon_eval.types import State
 
 
@@ -31,8 +32,12 @@ class AcceptAgreement(AcceptRule):
     outcome_name = "agreement"
     fallback = f"no sample gives an answer that can be compared: {GOES_ON}"
 
+    def __init__(self, spec: ComponentSpec) -> None:
+        super().__init__(spec)
+        self._vote = Vote(ComponentSpec("vote"))
+
     async def measure(self, state: State, ctx: CallContext) -> float | None:
-        ballots, problem = await collect_ballots(state.candidates)
+        ballots, problem = await self._vote.list_ballots(state.candidates)
         counts = Counter(ballot for ballot in ballots if ballot is not None)
         if problem:
             ctx.record_event("fallback", problem)

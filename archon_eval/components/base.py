@@ -19,14 +19,16 @@ Everything else has a default that follows from the shape.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archon_eval._deprecated import deprecated_getattr
+from archon_eval.architecture.samples import AdaptiveSamples, Samples, read_samples
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow, TokenAssumptions, Workload, cap_tokens
+from archon_eval.errors import ArchitectureError
 from archon_eval.models.call import Reply
 from archon_eval.types import Candidate, Conversation, Message, State, render_turn
 
@@ -39,9 +41,21 @@ class CandidateGenerator(Component):
     candidates_read = "all"
 
     @property
+    def samples(self) -> Samples:
+        """How many candidates it makes: a number, or until when it makes more."""
+        value = self.spec.get_option("samples") if "samples" in self.kind.options else 1
+        return read_samples(value) if isinstance(value, Mapping) else int(value)
+
+    @property
     def candidate_count(self) -> int:
-        """How many candidates it makes."""
-        return int(self.spec.get_option("samples")) if "samples" in self.kind.options else 1
+        """How many candidates it makes, at most."""
+        return samples.most if isinstance(samples := self.samples, AdaptiveSamples) else samples
+
+    @property
+    def candidate_range(self) -> CountRange:
+        """How many candidates it makes at least, where no call is dropped, and at most."""
+        samples, most = self.samples, self.candidate_count  # a class of a user's own may have another count
+        return (samples.least if isinstance(samples, AdaptiveSamples) else most, most)
 
     @abstractmethod
     async def produce(self, state: State, id: str, draw: int, ctx: CallContext) -> Candidate | None:
@@ -56,20 +70,24 @@ class CandidateGenerator(Component):
         return Candidate(id, text, self.spec.model, cut=reply.cut, turn=turn)
 
     def count_calls(self, candidates: CountRange) -> CountRange:
-        return self._multiply_models((self.candidate_count, self.candidate_count))
+        return self._multiply_models(self.candidate_range)
 
     def count_parsed_calls(self, candidates: CountRange) -> int:
         return 0
 
     def count_sequential_calls(self, candidates: CountRange) -> int:
-        return -(-self.count_calls(candidates)[1] // max(1, self.candidate_count))
+        chain = -(-self.count_calls(candidates)[1] // max(1, self.candidate_count))
+        return chain * (samples.most_rounds if isinstance(samples := self.samples, AdaptiveSamples) else 1)
 
     def count_survivors(self, candidates: CountRange) -> CountRange:
-        return (0 if self.spec.on_error == "drop" else self.candidate_count, self.candidate_count)
+        least, most = self.candidate_range
+        return (0 if self.spec.on_error == "drop" else least, most)
 
     def advance_flow(self, flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
-        after = super().advance_flow(flow, assumed)
-        return replace(after, answer=cap_tokens(assumed.answer, self.spec))
+        after, samples = super().advance_flow(flow, assumed), self.samples
+        waits = isinstance(samples, AdaptiveSamples) and samples.stop == "passes"
+        rounds = samples.most_rounds if isinstance(samples, AdaptiveSamples) and waits else 1
+        return replace(after, answer=cap_tokens(assumed.answer, self.spec), rounds=rounds)
 
 
 class CandidateScorer(Component):
@@ -103,6 +121,11 @@ class CandidateScorer(Component):
     def count_sequential_calls(self, candidates: CountRange) -> int:
         return self.count_calls((1, 1))[1]
 
+    def advance_flow(self, flow: PlanFlow, assumed: TokenAssumptions) -> PlanFlow:
+        after = super().advance_flow(flow, assumed)
+        again = (flow.rounds - 1) * self.count_sequential_calls(flow.candidates)  # rounds wait for their verdicts
+        return replace(after, candidates_at=after.candidates_at + again, rounds=1)
+
     def count_survivors(self, candidates: CountRange) -> CountRange:
         least, most = candidates
         if self.stop_after is not None:
@@ -128,6 +151,13 @@ class ListComponent(Component):
     @abstractmethod
     async def run(self, state: State, ctx: CallContext) -> State:
         """The next state."""
+
+    async def list_ballots(self, candidates: Sequence[Candidate]) -> tuple[Sequence[Hashable], str]:
+        """What each candidate votes for, None for nothing; and what could not be compared, in words.
+
+        Of a component whose type `groups_candidates`; it must say the same as `run` goes by.
+        """
+        raise ArchitectureError(f"{self.spec.kind} says that it groups candidates, and has no `list_ballots`")
 
 
 class ContextComponent(Component):

@@ -100,6 +100,11 @@ class Component(ABC):
         return 1
 
     @property
+    def candidate_range(self) -> CountRange:
+        """Candidates it makes, at least and at most; 1 for a component that makes none."""
+        return self.candidate_count, self.candidate_count
+
+    @property
     def leaves(self) -> str:
         """What a diagram calls that which it leaves for later layers where it stands beside the candidates' way."""
         return ""

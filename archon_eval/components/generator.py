@@ -5,7 +5,8 @@ Tools that a harness offers go with it, and a candidate may be a proposal of too
 
 from collections.abc import Mapping
 
-from archon_eval.architecture.component_types import ComponentType, int_option
+from archon_eval.architecture.component_types import ComponentType
+from archon_eval.architecture.samples import samples_option
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.token_estimates import Workload
@@ -21,7 +22,7 @@ class Generator(CandidateGenerator):
         place="first",
         alone=False,
         replaces=True,
-        options={"samples": int_option(1)},
+        options={"samples": samples_option()},
         reads_critiques=False,
         writes_tests="",
         reads_tests="",

@@ -57,6 +57,8 @@ class PlanFlow:
     """Sequential calls after which all candidates are there."""
     values_at: int = 0
     """Sequential calls after which tests and custom state are there."""
+    rounds: int = 1
+    """Rounds at most in which candidates come, each of which waits for the verdicts on those before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Vote(ListComponent):
     @classmethod
     def describe_type(cls, spec: ComponentSpec) -> ComponentType:
         if spec.get_option("by") != "outputs":
-            return cls.kind
+            return replace(cls.kind, groups_candidates=True)
         return replace(cls.kind, reads_tests="input_output", runs_programs="`by: outputs`")
 
     @property
@@ -65,7 +65,7 @@ class Vote(ListComponent):
         if self._programs:
             ballots = await self._collect_outputs(state, self._programs, ctx)
         else:
-            ballots, problem = await collect_ballots(state.candidates)
+            ballots, problem = await self.list_ballots(state.candidates)
             if problem:
                 ctx.record_event("fallback", problem)
         groups: dict[Hashable, list[Candidate]] = {}
@@ -78,6 +78,19 @@ class Vote(ListComponent):
         winners = max(groups.values(), key=len)
         ctx.record_event("vote", f"{len(winners)} of {len(state.candidates)} agree; {len(groups)} different answers")
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
+
+    async def list_ballots(self, candidates: Sequence[Candidate]) -> tuple[Sequence[Hashable], str]:
+        answers, problem = await group_answers(
+            [
+                find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
+                for candidate in candidates
+            ]
+        )
+        ballots = [
+            answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
+            for candidate, answer in zip(candidates, answers, strict=True)
+        ]
+        return ballots, problem
 
     async def _collect_outputs(
         self, state: State, programs: CandidateProgramRunner, ctx: CallContext
@@ -99,22 +112,6 @@ class Vote(ListComponent):
     def count_survivors(self, candidates: CountRange) -> CountRange:
         top_k = self.spec.get_option("top_k")
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)
-
-
-async def collect_ballots(candidates: Sequence[Candidate]) -> tuple[list[Hashable], str]:
-    """What each candidate votes for, equal for equal final answers, and None for one that does not vote; and what could
-    not be compared, or ""."""
-    answers, problem = await group_answers(
-        [
-            find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
-            for candidate in candidates
-        ]
-    )
-    ballots: list[Hashable] = [
-        answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
-        for candidate, answer in zip(candidates, answers, strict=True)
-    ]
-    return ballots, problem
 
 
 def _find_proposed_calls(turn: Message) -> Hashable:

@@ -10,7 +10,7 @@ whether any passes, since otherwise all go on.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from archon_eval.engine.observer import NullObserver, Observer
 from archon_eval.engine.overflow import fit_candidates, restore_candidate, restore_state
 from archon_eval.engine.plan import plan
 from archon_eval.engine.returned_values import require_candidate, require_candidates, require_state, require_values
+from archon_eval.engine.sampling import SampleRounds, SamplingRule, VerdictCount, find_sampling
 from archon_eval.engine.stages import check_rules, run_stages
 from archon_eval.engine.trace import Answer, LayerResult
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
@@ -71,6 +72,7 @@ class Engine:
         self._window = JobWindow()
         self._layers = [build_layer(number, layer) for number, layer in enumerate(architecture.layers, 1)]
         check_rules(architecture, self._layers)
+        self._sampling = find_sampling(self._layers)
         for number, layer in enumerate(self._layers, 1):
             if len(layer) > 1 and not all(isinstance(component, CandidateGenerator) for component in layer):
                 raise ArchitectureError(
@@ -122,6 +124,7 @@ class Engine:
             recorder=recorder,
             architecture=self.architecture,
             layers=self._layers,
+            sampling=self._sampling,
             window=self._window,
             stop=self._stop,
         )
@@ -159,6 +162,7 @@ class _QuestionRun:
         recorder: TraceRecorder,
         architecture: Architecture,
         layers: list[list[Component]],
+        sampling: Mapping[int, SamplingRule],
         window: JobWindow,
         stop: tuple[str, ...],
     ) -> None:
@@ -167,6 +171,8 @@ class _QuestionRun:
         self._as_text = replace(asked, conversation=flatten_conversation(asked.conversation))
         self._unseen = Counter(list_unseen_parts(asked.conversation))
         self._kinds = [layer[0].spec.kind for layer in layers]
+        self._sampling = sampling
+        self._verdicts = {rule.filter_layer: VerdictCount() for rule in sampling.values() if rule.filter_layer}
         self._cancellable = any(layer[0].stop_after is not None for layer in layers)
         self._starts = {span.first for span in architecture.spans}
         self._router = 1 if architecture.router is not None else None
@@ -272,15 +278,15 @@ class _QuestionRun:
             )
             slot.fill(None if made is None else end_at_stop(require_candidate(made, number, generator), self._stop))
 
-        async def run_generator(place: int, first: int, first_draw: int) -> None:
-            generator, mine = generators[place - 1], slots[place - 1]
-            ctx = self._create_context(number, generator, place)
+        async def run_generator(place: int, first: int, first_draw: int, drawn: range) -> None:
+            generator, mine, ctx = generators[place - 1], slots[place - 1], contexts[place - 1]
             state = self._show_state(generator, ctx, candidates, values)
-            async with _open_component_span(self._observer, f"{generator.spec.kind} {place}", len(generators)):
+            name = f"{generator.spec.kind} {place}" + (f", from sample {drawn.start + 1}" if drawn.start else "")
+            async with _open_component_span(self._observer, name, len(generators)):
 
                 def create_jobs() -> Iterator[Job]:
-                    for n, slot in enumerate(mine):
-                        id, draw = f"{number}.{first + n}", first_draw + n
+                    for n in drawn:
+                        slot, id, draw = mine[n], f"{number}.{first + n}", first_draw + n
                         yield partial(
                             slot.run_job, partial(fill_slot, generator, state, slot, id=id, draw=draw, ctx=ctx)
                         )
@@ -291,7 +297,8 @@ class _QuestionRun:
                     await self._window.run_all(create_jobs())
 
         async with self._open_span(number, components[0], outflow):
-            jobs: list[Job] = []
+            contexts = [self._create_context(number, each, place) for place, each in enumerate(generators, 1)]
+            jobs: list[Callable[[range], Coroutine[Any, Any, None]]] = []
             first = 1
             draws: defaultdict[str, int] = defaultdict(int)
             for place, (generator, mine) in enumerate(zip(generators, slots, strict=True), 1):
@@ -300,7 +307,12 @@ class _QuestionRun:
                 jobs.append(partial(run_generator, place, first, first_draw))
                 draws.update(dict.fromkeys(models, first_draw + len(mine)))
                 first += len(mine)
-            await _run_components(jobs)
+            rule = self._sampling.get(number)
+            rounds = SampleRounds(generators, slots, rule, self._verdicts.get(rule.filter_layer) if rule else None)
+            while drawn := await rounds.begin_next():
+                await _run_components([partial(job, part) for job, part in zip(jobs, drawn, strict=True) if part])
+            if rounds.outcome is not None:
+                contexts[0].record_event(*rounds.outcome)
 
     async def _run_scorer(self, number: int, scorer: CandidateScorer, inflow: LayerFlow, *, outflow: LayerFlow) -> None:
         sources = await inflow.get_slots()
@@ -325,9 +337,16 @@ class _QuestionRun:
             [judged] = self._end_rewritten((judged,), (candidate,))
             gate.report_verdict(slot, judged, scorer.sorts or scorer.passes(judged))
 
+        verdicts = self._verdicts.get(number)
+
+        async def run_slot(slot: CandidateSlot, work: Job) -> None:
+            await slot.run_job(work)
+            if verdicts is not None:
+                verdicts.report(slot.candidate is not None and scorer.passes(slot.candidate))
+
         async def create_jobs() -> AsyncIterator[Job]:
             async for place in FilledSlots(sources):
-                yield partial(slots[place].run_job, partial(judge_slot, sources[place], slots[place]))
+                yield partial(run_slot, slots[place], partial(judge_slot, sources[place], slots[place]))
 
         await inflow.started.get()
         async with self._open_span(number, scorer, outflow):

@@ -37,7 +37,12 @@ def _draw_layers(layers: tuple[LayerPlan, ...], source: str) -> tuple[list[str],
 
 
 def _describe_layer(layer: LayerPlan) -> str:
-    models = [f"{model} × {count}" if count > 1 else model for model, count in layer.components if model]
+    fewest = layer.fewest or [count for _, count in layer.components]
+    models = [
+        f"{model} × {format_range((least, count))}" if count > 1 else model
+        for (model, count), least in zip(layer.components, fewest, strict=True)
+        if model
+    ]
     return "<br/>".join(map(_escape_text, [f"{layer.number} {layer.kind}", *models]))
 
 

@@ -70,6 +70,15 @@ class LayerPlan:
     """The stage of a cascade that it belongs to; empty for the router, and where there are no stages."""
     is_drawn: bool = True
     """Whether its calls are draws, so that other draws may have other replies; scores of a reward model are none."""
+    fewest: tuple[int, ...] = ()
+    """Of each of `components`, the candidates it makes at least, in a layer that draws in rounds; empty for others."""
+
+    def count_by_model(self) -> dict[str, CountRange]:
+        """Model -> the candidates that components of it make, least and most; 1 for those that make none."""
+        counts: dict[str, CountRange] = {}
+        for (model, most), least in zip(self.components, self.fewest or [n for _, n in self.components], strict=True):
+            counts[model] = sum_ranges([counts.get(model, (0, 0)), (least, most)])
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +130,9 @@ class Plan:
         del mapping["architecture"], mapping["unsized"], mapping["flops"]
         for layer in mapping["layers"]:
             del layer["beside"], layer["leaves"], layer["windows"], layer["flops"], layer["is_drawn"]
-            if not layer["stage"]:
-                del layer["stage"]
+            for name in ("stage", "fewest"):
+                if not layer[name]:
+                    del layer[name]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
@@ -383,6 +393,7 @@ def _plan_layer(
             ]
         ),
         is_drawn=any(component.scorer is None for component in components),
+        fewest=_list_fewest(components),
     )
 
 
@@ -390,6 +401,11 @@ def _price_scores(component: Component, scores: CountRange) -> tuple[float, floa
     """Dollars of so many scores; None where the price of one is unknown."""
     price = component.scorer.dollars if component.scorer else None
     return None if price is None else (price * scores[0], price * scores[1])
+
+
+def _list_fewest(components: Sequence[Component]) -> tuple[int, ...]:
+    ranges = [component.candidate_range for component in components for _ in component.list_models()]
+    return tuple(least for least, _ in ranges) if any(least < most for least, most in ranges) else ()
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

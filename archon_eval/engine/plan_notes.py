@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from archon_eval.architecture.component_types import ModelList
 from archon_eval.architecture.reasoning_models import is_reasoning_model
+from archon_eval.architecture.samples import find_adaptive_samples
 from archon_eval.architecture.spec import PLACEHOLDER, Architecture, choose_model_list, list_raised_limits
 from archon_eval.components.component import Component
 
@@ -17,6 +18,7 @@ def collect_layer_notes(number: int, components: Sequence[Component]) -> tuple[s
     component, where, notes = components[0], f"layer {number} ({components[0].spec.kind})", []
     if component.scorer is not None:
         notes.append(f"{where} sends the question and the candidates {component.scorer.describe()}")
+    notes += [f"{where} {text}" for text in dict.fromkeys(filter(None, map(_describe_rounds, components)))]
     if component.type.filters:
         notes.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
     if component.stop_after is not None:
@@ -24,6 +26,18 @@ def collect_layer_notes(number: int, components: Sequence[Component]) -> tuple[s
     if any(component.spec.on_error == "drop" for component in components):
         notes.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
     return tuple(notes)
+
+
+def _describe_rounds(component: Component) -> str:
+    """When a component that draws in rounds stops; empty for others."""
+    samples = find_adaptive_samples(component.spec)
+    if samples is None:
+        return ""
+    if samples.stop == "passes":
+        until = f"{samples.passes} passed the filter behind it"
+    else:
+        until = f"the vote behind it is settled (confidence {samples.confidence:g})"
+    return f"draws in rounds, from {samples.least} to {samples.most} candidates, until {until}"
 
 
 def describe_end(last: "LayerPlan") -> tuple[str, ...]:

@@ -64,6 +64,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "accepted": EventType("the rule of a cascade's stage let its answer stand"),
     "escalated": EventType("the rule of a cascade's stage did not let its answer stand: the next stage was asked"),
     "routed": EventType("the router of a cascade chose the stage that was asked first"),
+    "sampled": EventType("how many candidates were drawn in rounds, and why no more"),
+    "unsettled": EventType("as many candidates as may be were drawn, and the vote on them was not settled"),
+    "unpassed": EventType("as many candidates as may be were drawn, and fewer passed than were wanted"),
     "program_run": EventType("which of several Docker hosts ran a candidate's program"),
     "unseen": EventType("images or other parts of the conversation reached a component as no more than `[image]`"),
     "echoed": EventType(

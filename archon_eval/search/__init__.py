@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from archon_eval.search.config import load_settings
     from archon_eval.search.loop import search
     from archon_eval.search.optimizer import ListOptimizer, Optimizer
+    from archon_eval.search.proposer import ModelProposer
     from archon_eval.search.space import Configuration, extract_axes
     from archon_eval.search.summary import write_results
 
 __all__ = [
     "Configuration",
     "ListOptimizer",
+    "ModelProposer",
     "Optimizer",
     "dask",
     "extract_axes",
@@ -41,6 +43,7 @@ _LAZY_EXPORTS = {
     "local": "runs.executors",
     "search": "search.loop",
     "ListOptimizer": "search.optimizer",
+    "ModelProposer": "search.proposer",
     "Optimizer": "search.optimizer",
     "Configuration": "search.space",
     "extract_axes": "search.space",

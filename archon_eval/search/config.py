@@ -80,6 +80,8 @@ class SearchSettings:
     budget: SearchBudget = field(default_factory=lambda: SearchBudget(trials=100))
     algorithm: Annotated[StrictStr, AfterValidator(check_algorithm)] = "smac"
     """One of `ALGORITHMS`, or an optimizer of the user's own (`user_optimizers`)."""
+    proposer: Annotated[StrictStr, BeforeValidator(lambda name: name or "")] = ""
+    """Of algorithm `proposer`: the model that proposes architectures; empty for the best generator."""
     initial_points: Count = INITIAL_DESIGN_SIZE
     """Architectures that are tried before the surrogate chooses (the papers: 230 to 240)."""
     initial_design: InitialDesign = "spread"
@@ -268,6 +270,8 @@ def _find_search_contradictions(settings: SearchSettings) -> list[str]:
     for name, default in chosen.items():
         if settings.algorithm in ALGORITHMS[1:] and (value := getattr(settings, name)) != default:
             problems.append(f"{name}={value}: only algorithm smac has it, and this one is {settings.algorithm}")
+    if settings.proposer and settings.algorithm in ALGORITHMS and settings.algorithm != "proposer":
+        problems.append(f"proposer={settings.proposer}: only algorithm proposer has it, not {settings.algorithm}")
     if settings.pareto and settings.acquisition not in ("kg", "ei"):
         problems.append(f"acquisition={settings.acquisition}: with pareto it is ei, cost weighing otherwise each time")
     sizes = {"generator": len(settings.models), "fuser": len(settings.fuser_models)}

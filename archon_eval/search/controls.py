@@ -52,7 +52,7 @@ class ControlBuilder:
         self._obstacles = {task: fact.vote_obstacle for task, fact in facts.items() if fact.vote_obstacle}
         shares = dict(settings.solver_args).get("store_policy") != "off"
         self._shared_share = 1 if shares else 0
-        self._has_many_samples = max(settings.space.samples, default=1) > settings.space.max_candidates
+        self._has_many_samples = settings.space.most_samples > settings.space.max_candidates
 
     def build(self, calls: int, winner: str = "") -> dict[str, Control]:
         """The controls of an architecture that makes so many calls; none for a single call.

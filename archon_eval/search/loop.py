@@ -8,7 +8,7 @@ asked once, by the winner, the best single model and the best of n samples.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -46,6 +46,8 @@ from archon_eval.search.prepare import (
     prepare_questions,
 )
 from archon_eval.search.progress import ProgressReporter, SearchProgress, record_session
+from archon_eval.search.proposal_registry import summarize_proposals
+from archon_eval.search.proposer import build_registry
 from archon_eval.search.ranked_forecast import describe_forecasts, forecast_run
 from archon_eval.search.ranking import RankingResult, build_baselines, rank_models
 from archon_eval.search.scheduler import AGENT_TURNS, TrialScheduler, find_store, is_replay
@@ -53,6 +55,7 @@ from archon_eval.search.space import Array
 from archon_eval.search.task_facts import TaskFacts
 from archon_eval.search.trial import Trial
 from archon_eval.search.trial_loop import TrialLoop
+from archon_eval.search.user_optimizers import build_user_optimizer, does_propose
 from archon_eval.search.worker_check import build_checks, leave_word
 
 Estimated = tuple[float | None, float | None]
@@ -98,6 +101,8 @@ class SearchResult:
 
     forecast: Mapping[str, Any] = field(default_factory=dict)
     """What the search was expected to take, see `forecast_run`."""
+    proposals: Mapping[str, Any] = field(default_factory=dict)
+    """What was proposed and what came of it, see `summarize_proposals`; empty where no model proposes."""
 
     @property
     def architecture(self) -> Architecture:
@@ -248,7 +253,7 @@ class SearchRun:
             self._progress.report("planning the space", note=expected)
         notes = ranking.note, split, *space.notes, describe_overflows(space.options), left_out
         self._progress.notes += filter(None, notes)
-        optimizer = self._build_optimizer(space)
+        optimizer = self._build_optimizer(space, ranking, tools)
         confirmation = Confirmation(
             self._settings,
             self._scheduler,
@@ -303,6 +308,7 @@ class SearchRun:
             candidate=candidate.key if candidate and winner == SINGLE else "",
             has_surrogate=estimate is not None,
             forecast=forecasts,
+            proposals=summarize_proposals(self._journal),
         )
 
     def _list_baselines(self, ranking: RankingResult) -> dict[str, Control]:
@@ -339,8 +345,20 @@ class SearchRun:
             )
         return tools
 
-    def _build_optimizer(self, space: PlannedSpace) -> Optimizer:
+    def _build_optimizer(self, space: PlannedSpace, ranking: RankingResult, tools: Sequence[str]) -> Optimizer:
         settings = self._settings
+        if does_propose(settings.algorithm):
+            registry = build_registry(
+                self._scheduler, space, journal=self._journal, ranking=ranking, facts=self._facts, with_tools=tools
+            )
+            return build_user_optimizer(
+                settings.algorithm,
+                configurations=[option.configuration for option in space.options],
+                calls=space.calls,
+                penalty=settings.cost_weight * space.cost,
+                seed=settings.seed,
+                registry=registry,
+            )
         return build_optimizer(
             settings.algorithm,
             [option.configuration for option in space.options],

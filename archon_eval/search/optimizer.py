@@ -6,7 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,10 @@ class Optimizer(ABC):
     An answer depends on the seed and on what was told alone, so a resumed search goes on as it would have: it tells a
     new optimizer all earlier trials, in their order, before it asks.
     """
+
+    proposes: ClassVar[bool] = False
+    """Whether it adds architectures to the space. It is then given a `registry` besides (`ProposalRegistry`), which
+    checks them, keeps them in the journal and gives them numbers."""
 
     def __init__(self, configurations: Sequence[Configuration], penalty: Array, seed: int) -> None:
         """

@@ -10,6 +10,7 @@ What a call's prompt depends on follows from the steps that the architecture is 
 generator's on nothing before it, nor tests'; a verdict's on one candidate; everything else's on all that stands before.
 """
 
+import json
 from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from archon_eval.architecture.samples import AdaptiveSamples, read_samples
 from archon_eval.search.space import RANKER_TOP_K, Array, Configuration, Step, list_steps
 from archon_eval.search.space.layout import RANK
 
@@ -64,8 +66,14 @@ class CallGrouper:
             expected = (flow.least + flow.most) / 2
             if step.kind == "generator":
                 makes = tuple(_list_generator_calls(configuration, base, *model))
-                groups += [(call, 1.0) for call in makes]
-                flow = _Flow(self._intern(base, makes), makes, len(makes), len(makes))
+                if configuration.sampling:  # how many are drawn is not known, so nothing else counts on them
+                    makes = tuple((*call, configuration.sampling) for call in makes)
+                    drawn = _estimate_drawn(configuration, len(makes))
+                    groups += [(call, drawn) for call in makes]
+                    flow = _Flow(self._intern(base, makes), None, 1, len(makes))
+                else:
+                    groups += [(call, 1.0) for call in makes]
+                    flow = _Flow(self._intern(base, makes), makes, len(makes), len(makes))
             elif step.kind == "fuser":
                 makes = tuple((*key, number) for number in range(step.width))
                 groups += [(call, 1.0) for call in makes]
@@ -120,6 +128,13 @@ def _list_generator_calls(configuration: Configuration, base: int, model: str, p
     for rank, count in enumerate(counts):
         for sample in range(count):
             yield (base, prompts, who if model else rank, sample)
+
+
+def _estimate_drawn(configuration: Configuration, most: int) -> float:
+    """The share of its samples that an architecture draws which draws in rounds: the middle of its plan."""
+    samples = read_samples(json.loads(configuration.sampling))
+    least = samples.least if isinstance(samples, AdaptiveSamples) else most
+    return (least * configuration.generators + most) / 2 / most
 
 
 def _count_verdict_calls(step: Step) -> float:

@@ -120,6 +120,7 @@ def _check_price_table(settings: SearchSettings) -> None:
     table, limits = load_prices(settings.prices), settings.limits
     judge = [settings.judge] if settings.judge else []
     models = dict.fromkeys([*settings.models, *settings.fusers, *judge, *settings.space.named_models])
+    models |= dict.fromkeys([settings.proposer] if settings.proposer else [])
     columns: dict[str, tuple[Callable[[str], Any], dict[str, bool]]] = {
         "a price": (
             table.get_price,

@@ -136,6 +136,11 @@ class TrialScheduler:
         self._futures: dict[Future[EvalResult], _Running] = {}
         self._attempts: Counter[str] = Counter()
 
+    @property
+    def folder(self) -> Path:
+        """The search's."""
+        return self._folder
+
     def _restore_reservations(self) -> None:
         """What was begun and not finished, each time anew."""
         for line in self._journal.list_entries("start", "result"):

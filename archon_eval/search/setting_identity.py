@@ -10,7 +10,7 @@ from archon_eval.search.setting_parts import ArchitectureLimits, SearchBudget
 from archon_eval.search.space import Space
 
 LATER_SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "": ("initial_points", "initial_design", "acquisition", "xi", "kappa", "last_draws", "questions"),
+    "": ("initial_points", "initial_design", "acquisition", "xi", "kappa", "last_draws", "questions", "proposer"),
     "space": ("evaluation_places", "tests", "votes", "inserts", "prompts", "proposers", "roles", "cascades"),
     "limits": ("tflops", "context"),
     "budget": ("epsilon", "patience"),

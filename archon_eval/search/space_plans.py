@@ -29,9 +29,12 @@ class PlannedArchitecture:
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlannedSpace:
-    """All that may be tried, with what a question takes of each, in the mean of the plan's least and most."""
+    """All that may be tried, with what a question takes of each, in the mean of the plan's least and most.
+
+    It only grows: by what is proposed while a search runs, so that a number stands for the same architecture for good.
+    """
 
     options: tuple[PlannedArchitecture, ...]
     calls: tuple[float, ...]
@@ -67,6 +70,14 @@ class PlannedSpace:
         cost = turns * np.array([estimate_cost(settings, option.plan) for option in options])
         last_calls = tuple(map(_count_last_calls, options))
         return cls(tuple(options), calls, last_calls, cost=cost, notes=tuple(notes))
+
+    def add(self, settings: SearchSettings, option: PlannedArchitecture, *, turns: float) -> int:
+        """Take in an architecture that was proposed; its number."""
+        self.options = (*self.options, option)
+        self.calls = (*self.calls, fmean(option.plan.calls))
+        self.last_calls = (*self.last_calls, _count_last_calls(option))
+        self.cost = np.append(self.cost, turns * estimate_cost(settings, option.plan))
+        return len(self.options) - 1
 
     def select(self, places: Sequence[int]) -> "PlannedSpace":
         """The same with these options alone, in this order."""

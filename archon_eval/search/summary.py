@@ -26,6 +26,7 @@ from archon_eval.search.config import SearchBudget
 from archon_eval.search.confirm import SINGLE
 from archon_eval.search.controls import BEST_OF_N, MAJORITY
 from archon_eval.search.loop import CANDIDATE, SearchResult
+from archon_eval.search.proposal_registry import describe_proposals
 from archon_eval.search.recommendation import recommend
 from archon_eval.search.space import list_table_rows
 from archon_eval.search.trial import Trial
@@ -122,7 +123,7 @@ def summarize(result: SearchResult) -> dict[str, Any]:
         "judge_calls": ledger.judge_calls,
         "judge_dollars": ledger.judge_dollars,
         "judge_unknown": ledger.judge_unknown or None,
-        "notes": [*result.notes, *failures, *comparison_notes],
+        "notes": [*result.notes, *describe_proposals(result.proposals), *failures, *comparison_notes],
         "settings": {
             "identity": result.settings.identity,
             **replace(result.settings, budget=SearchBudget()).to_mapping(),
@@ -131,6 +132,8 @@ def summarize(result: SearchResult) -> dict[str, Any]:
     scored = report.get("winner")
     if dev is not None and dev.performance is not None and scored is not None and scored.performance is not None:
         summary["optimism"] = dev.performance - scored.performance
+    if result.proposals:
+        summary["proposals"] = dict(result.proposals)
     if result.settings.pareto:
         summary["pareto"] = list(_find_pareto_front(result))
     return summary

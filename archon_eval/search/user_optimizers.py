@@ -16,8 +16,23 @@ if TYPE_CHECKING:
     from archon_eval.search.optimizer import Optimizer
 
 ENTRY_POINT_GROUP = "archon_eval.optimizers"
-ALGORITHMS = ("smac", "random", "greedy", "smac-stock")
+ALGORITHMS = ("smac", "random", "greedy", "smac-stock", "proposer")
 """The optimizers that come with the package."""
+
+
+_BUILT_IN_CLASSES = {"proposer": "archon_eval.search.proposer:ModelProposer"}
+"""Those that are made as a user's own are."""
+
+
+def does_propose(name: str) -> bool:
+    """Whether an algorithm adds architectures to the space.
+
+    Raises:
+        SearchError: there is none of this name, or it cannot be imported.
+    """
+    if name in ALGORITHMS and name not in _BUILT_IN_CLASSES:
+        return False
+    return bool(getattr(load_optimizer_class(name), "proposes", False))
 
 
 def list_installed() -> list[str]:
@@ -43,6 +58,7 @@ def load_optimizer_class(name: str) -> Any:
     """
     if problem := find_name_problem(name):
         raise SearchError(problem)
+    name = _BUILT_IN_CLASSES.get(name, name)
     try:
         if ":" in name:
             module, _, attribute = name.partition(":")

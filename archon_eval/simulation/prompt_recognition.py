@@ -43,6 +43,7 @@ TASKS: Mapping[str, str] = {
     "compare": "which of two responses is better, or a tie",
     "option": "the option that an answer chose",
     "route": "which of several systems is to answer",
+    "propose": "the next architecture of a search",
 }
 """What a prompt can ask for, by the name of the task."""
 ANSWER_TASKS = frozenset({"generate", "fuse"})
@@ -56,6 +57,7 @@ _ANSWER_TAIL = 2000
 """Characters at a text's end in which its answer is stated."""
 _OPEN, _CLOSE = '<response id="[', "</response>"
 _CRITIQUE, _CRITIQUE_END = '<critique of="[', "</critique>"
+_TRIED = '<tried name="'
 _RANKING = re.compile(r"\[\d+\]\s*>\s*\[\d+\]")
 _RATING = (re.compile(r"\brat(?:e|ing)\b", re.I), re.compile(r"\[\[(?:rating|\d{1,2})\]\]", re.I))
 _TESTS = re.compile(r"\blist of (?:strings|tests|statements|unit tests)\b|json (?:list|array)")
@@ -99,7 +101,7 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
     tasks = [
         (turn, *_recognize_task(system, turn))
         for turn in turns[:-1]
-        if "[" in turn or "m or M" in turn or '"M"' in turn or '<stage name="' in turn
+        if "[" in turn or "m or M" in turn or '"M"' in turn or '<stage name="' in turn or _TRIED in turn
     ]
     with_format = [entry for entry in tasks if entry[1] not in ANSWER_TASKS]
     text, task, frame = with_format[0] if with_format else (turns[-1], *_recognize_task(system, turns[-1]))
@@ -123,6 +125,8 @@ def recognize_prompt(messages: Sequence[Message], known: QuestionBank) -> Recogn
 
 def _recognize_task(system: str, text: str) -> tuple[str, str]:
     """The task and the frame of one user turn."""
+    if _TRIED in text and "Propose the next architecture" in text:
+        return "propose", f"{system}\n{text}"
     start, end = _find_candidates(text)
     frame = system + "\n" + (text[:start] + text[end:] if 0 <= start < end else text)
     low = frame.casefold()

@@ -13,6 +13,7 @@ from random import Random
 from statistics import NormalDist
 
 from archon_eval.simulation import reply_templates as templates
+from archon_eval.simulation.architecture_proposals import write_proposal
 from archon_eval.simulation.prompt_recognition import RIGHT, STAGE, RecognizedPrompt, parse_answer, parse_quality
 from archon_eval.simulation.skill_model import CRITIQUE_LOG_ODDS, POSITION_PENALTY, SkillModel
 
@@ -240,6 +241,11 @@ def write_route(call: SimulatedCall) -> str:
     return f"{working}\n\nIt depends." if call.draw_format_error() else f"{working}\n\nStage: {chosen}"
 
 
+def propose_architecture(call: SimulatedCall) -> str:
+    """An architecture for a search to try, by what the prompt shows of others."""
+    return write_proposal(call.prompt.text, call.skill_model.strength, call.rng)
+
+
 REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "generate": write_answer,
     "fuse": write_fused_answer,
@@ -258,6 +264,7 @@ REPLY_WRITERS: Mapping[str, Callable[[SimulatedCall], str]] = {
     "compare": compare_responses,
     "option": write_named_option,
     "route": write_route,
+    "propose": propose_architecture,
 }
 """The writer of each task that `recognize_prompt` names, but `letter`: `compute_letter_logprobs` decides that one."""
 

@@ -11,8 +11,17 @@ ABLATIONS = {
     "ensemble-critic-verifier-fuser", "ensemble-critic-ranker-fuser",
 }  # fmt: skip
 CASCADES = {"cascade", "routed-cascade"}
-OTHERS = {"single", "best-of-n", "moa", "moa-lite", "figure-3", "general-purpose", "sample-unit-tests"}
 SCORED = {"best-of-n-reward", "ensemble-pairwise"}
+OTHERS = {
+    "adaptive-consistency",
+    "single",
+    "best-of-n",
+    "moa",
+    "moa-lite",
+    "figure-3",
+    "general-purpose",
+    "sample-unit-tests",
+}
 
 
 def test_the_papers_architectures_are_there() -> None:

@@ -189,7 +189,8 @@ def test_the_engine_does_what_was_planned(name: str) -> None:
     result, seconds = run_virtual(lambda: engine.run((Message("user", "What is 6 x 7?"),)))
     found = plan(architecture)
     assert found.calls[0] <= len(result.trail.steps) <= found.calls[1]
-    assert seconds == found.sequential or (architecture.stages and seconds < found.sequential)
+    in_rounds = any(layer.fewest for layer in found.layers)  # of which there may be fewer
+    assert seconds <= found.sequential if in_rounds or architecture.stages else seconds == found.sequential
     done_by_number = {done.layer: done for done in result.trail.layers}
     assert architecture.stages or len(done_by_number) == len(found.layers)
     for planned, done in (

@@ -5,13 +5,15 @@
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from archon_eval.architecture.parse import parse_layers
+from archon_eval.architecture.samples import AdaptiveSamples, Samples, dump_samples
 from archon_eval.architecture.spec import Architecture
+from archon_eval.errors import SearchError
 from archon_eval.search.space.configuration import (
     AFTER_GENERATORS,
     BEFORE_FUSERS,
@@ -60,7 +62,8 @@ class Space:
     """The axes; their product, less what is not valid, is the space."""
 
     generators: tuple[int, ...] = tuple(range(1, 11))
-    samples: tuple[int, ...] = (1, 2, 3, 4, 5)
+    samples: tuple[Samples, ...] = (1, 2, 3, 4, 5)
+    """Numbers, or rules by which samples are drawn in rounds, where what decides stands behind the generators."""
     layers: tuple[int, ...] = (2, 3, 4)
     """Fusion layers; the last has one fuser, unless a vote stands behind it; 0 for none."""
     fusers: tuple[int, ...] = (2, 4, 6, 8)
@@ -90,6 +93,11 @@ class Space:
     """Of roles (`ROLE_KINDS`) the models to choose between: names, ranks, or `default`."""
     cascades: tuple[FirstStage, ...] = ()
     """First stages in front of the architecture to choose between; one without thresholds is the choice of none."""
+
+    @property
+    def most_samples(self) -> int:
+        """Candidates that one generator may make."""
+        return max((each if isinstance(each, int) else each.most for each in self.samples), default=1)
 
     @property
     def named_models(self) -> tuple[str, ...]:
@@ -133,16 +141,12 @@ class Space:
         )
         configurations: dict[Configuration, None] = {}
         for pool, size in sizes.items():
-            for (cr, e, t, place, tests, vote, insert, wording, roles, cascade), count in product(choices, self.layers):
-                for fusers, (g, s, p) in product(self._list_stacks(count, vote), self._list_firsts(size)):
-                    if (
-                        configuration := self._complete(
-                            Configuration(
-                                g, s, fusers, cr, e, t, pool, place, tests, vote, insert, wording, p, roles, cascade
-                            )
-                        )
-                    ) is not None:
+            for (cr, e, t, place, tests, vote, insert, wording, roles, first), count in product(choices, self.layers):
+                for fusers, (g, s, p, rule) in product(self._list_stacks(count, vote), self._list_firsts(size)):
+                    point = (g, s, fusers, cr, e, t, pool, place, tests, vote, insert, wording, p, roles, rule, first)
+                    if (configuration := self._complete(Configuration(*point))) is not None:
                         configurations[configuration] = None
+        self._check_rules_used(configurations)
         return sorted(configurations, key=get_fields)
 
     def _list_stacks(self, count: int, vote: str) -> list[tuple[int, ...]]:
@@ -153,14 +157,27 @@ class Space:
             return list(product(self.fusers, repeat=count))
         return [(*inner, 1) for inner in product(self.fusers, repeat=count - 1)]
 
-    def _list_firsts(self, size: int) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """Generators, samples and proposers of every first layer that so many models allow."""
+    def _check_rules_used(self, configurations: Collection[Configuration]) -> None:
+        """Refuse a rule of `samples` that stands nowhere."""
+        used = {configuration.sampling for configuration in configurations}
+        for samples in self.samples:
+            if isinstance(samples, AdaptiveSamples) and configurations and _dump_rule(samples) not in used:
+                needed = {
+                    "settled": "a vote directly behind the generators (`votes: [end]` with `layers: [0]` and "
+                    "`critic_ranker: [false]`, or an insert)",
+                    "passes": "an evaluation directly behind the generators (`evaluation_places: [after_generators]`)",
+                }[samples.stop]
+                raise SearchError(f"no architecture of the space can have `samples: {_dump_rule(samples)}`: {needed}")
+
+    def _list_firsts(self, size: int) -> Iterator[tuple[int, int, tuple[int, ...], str]]:
+        """Generators, samples, proposers and rule of sampling of every first layer that so many models allow."""
         for generators, samples in product(self.generators, self.samples):
             if generators <= size:
-                yield generators, samples, ()
+                most, rule = (samples, "") if isinstance(samples, int) else (samples.most, _dump_rule(samples))
+                yield generators, most, (), rule
         for counts in self.proposers:
             if len(counts) <= size:
-                yield sum(count > 0 for count in counts), 1, counts
+                yield sum(count > 0 for count in counts), 1, counts, ""
 
     def _list_role_choices(self) -> list[tuple[tuple[str, str], ...]]:
         names = [name for name, _ in self.roles]
@@ -197,6 +214,8 @@ class Space:
     def _is_valid(self, configuration: Configuration) -> bool:
         c = configuration
         place = c.insert[1] if c.insert else ""
+        if c.sampling and not self._can_stop(c):
+            return False
         if not c.fusers and (c.vote == BEFORE_LAST or place in (BEFORE_FUSERS, BEFORE_LAST)):
             return False
         if c.vote == END and not c.fusers and (c.critic_ranker or c.candidates == 1):
@@ -205,6 +224,15 @@ class Space:
             return c.candidates <= self.max_candidates
         # nothing reads them: without a verdict on each, the first candidate is the answer whatever the rest are
         return c.evaluation != "none" or c.candidates == 1 or c.vote == END or bool(place)
+
+    def _can_stop(self, configuration: Configuration) -> bool:
+        """Whether what ends its rule of sampling stands behind the generators; of the user's own layers, the first."""
+        stop, kinds = json.loads(configuration.sampling)["stop"], [step.kind for step in list_steps(configuration)[1:]]
+        if kinds[:1] == ["insert"]:
+            layers = next(insert.read_layers() for insert in self.inserts if insert.name == configuration.insert[0])
+            kinds = [str(kind) for layer in layers for kind in layer]
+        wanted = ("vote",) if stop == "settled" else ("verifier", "unit_test_generator", "unit_test_evaluator")
+        return bool(kinds) and kinds[0] in wanted
 
     def build_architecture(
         self, configuration: Configuration, generators: Sequence[str], fusers: Sequence[str]
@@ -216,3 +244,7 @@ class Space:
             SearchError: a role wants a model by a rank that there is not.
         """
         return LayerBuilder(self, generators, fusers).build_architecture(configuration)
+
+
+def _dump_rule(samples: AdaptiveSamples) -> str:
+    return json.dumps(dump_samples(samples), sort_keys=True)

@@ -6,6 +6,7 @@
 'p1.1.1.3-f1-fuser=a/x'
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -54,6 +55,9 @@ class Configuration:
     """Candidates of each ranked model, the best first (MoA, appendix F); empty for `samples` of the best ones."""
     roles: tuple[tuple[str, str], ...] = ()
     """(role, model) where a role has not the model that it has by default: a name, or a rank (`generator_2`)."""
+    sampling: str = ""
+    """The rule by which samples are drawn in rounds, in JSON as a file has it (`samples` is then its most); empty for
+    all at once."""
     cascade: tuple[tuple[str, float], ...] = ()
     """(name, agreement) of the first stage of a cascade, whose last stage the rest of the configuration is; empty for
     none."""
@@ -67,6 +71,13 @@ class Configuration:
     def inner_fusers(self) -> tuple[int, ...]:
         """Widths of the fusion layers whose width is an axis: all but the last, or all where a vote ends it."""
         return self.fusers if self.vote == END else self.fusers[:-1]
+
+    @property
+    def sampling_name(self) -> str:
+        """The rule in a word: `settled_min3`; empty for none. Its `max` is `samples`."""
+        rule = json.loads(self.sampling) if self.sampling else {}
+        more = [f"{name}{value}" for name, value in rule.items() if name not in ("stop", "max")]
+        return "_".join([rule["stop"], *more]) if rule else ""
 
     @property
     def key(self) -> str:
@@ -84,6 +95,7 @@ class Configuration:
             *(["@".join(self.insert)] if self.insert else []),
             *([f"prompts={self.prompts[0]}"] if self.prompts else []),
             *(f"{role}={model}" for role, model in self.roles),
+            *([self.sampling_name] if self.sampling else []),
             *(f"after_{name}@{agreement:g}" for name, agreement in self.cascade),
             *([f"t{self.temperature:g}"] if self.temperature != 0.7 else []),
         ]
@@ -116,6 +128,7 @@ def extract_axes(configuration: Configuration) -> dict[str, Any]:
         "insert": "@".join(configuration.insert),
         "prompts": configuration.prompts[0] if configuration.prompts else "",
         "proposers": ".".join(map(str, configuration.proposers)),
+        "sampling": configuration.sampling_name,
         "cascade": ",".join(f"{name}@{agreement:g}" for name, agreement in configuration.cascade),
     }
     axes |= {f"width{layer}": width for layer, width in enumerate(configuration.inner_fusers, 1)}

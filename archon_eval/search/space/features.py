@@ -25,6 +25,7 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
     wordings = sorted({c.prompts for c in configurations})[1:]
     roles = sorted({pair for c in configurations for pair in c.roles})
     first = sorted({name for c in configurations for name, _ in c.cascade})
+    rules = sorted({c.sampling for c in configurations})[1:]
     ranks = max((len(c.proposers) for c in configurations), default=0)
     rows = []
     for configuration, count in zip(configurations, calls, strict=True):
@@ -51,6 +52,7 @@ def compute_features(configurations: Sequence[Configuration], calls: Sequence[fl
                 *(float(configuration.insert == name) for name in inserts),
                 *(float(configuration.prompts == name) for name in wordings),
                 *(float(pair in configuration.roles) for pair in roles),
+                *(float(configuration.sampling == rule) for rule in rules),
                 *(_compute_multiplicities(configuration, ranks) if ranks else ()),
                 *(
                     next((agreement for each, agreement in configuration.cascade if each == name), -1.0)

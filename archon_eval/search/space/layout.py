@@ -7,11 +7,13 @@ What is known of an architecture without its models (`prefix_sharing`) follows f
 is built from them.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archon_eval.architecture.component_types import ModelList
+from archon_eval.architecture.option_values import freeze_value
 from archon_eval.architecture.parse import parse_layers
 from archon_eval.architecture.spec import Architecture, ComponentSpec, GenerationSettings, Layer, fill_layer
 from archon_eval.architecture.stages import Stage
@@ -126,7 +128,7 @@ class LayerBuilder:
             SearchError: a role wants a model by a rank that there is not.
         """
         shared = (configuration.pool, configuration.temperature, configuration.prompts, configuration.roles)
-        first = (configuration.generators, configuration.samples, configuration.proposers)
+        first = (configuration.generators, configuration.samples, configuration.proposers, configuration.sampling)
         layers = [*self._build_first_stage(configuration)] if configuration.cascade else []
         for step in list_steps(configuration):
             key = (shared, step, first if step.kind == "generator" else ())
@@ -192,9 +194,12 @@ class LayerBuilder:
             return [fill_layer(layer, given) for layer in layers]
         if step.kind == "generator":
             counts = configuration.proposers or (configuration.samples,) * configuration.generators
+            rule = freeze_value(json.loads(configuration.sampling), "samples") if configuration.sampling else None
             return [
                 tuple(
-                    self._build_spec(configuration, "generator", model or name, samples=count if count > 1 else None)
+                    self._build_spec(
+                        configuration, "generator", model or name, samples=rule or (count if count > 1 else None)
+                    )
                     for name, count in zip(generators, counts, strict=False)
                     if count
                 )

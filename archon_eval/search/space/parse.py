@@ -9,6 +9,7 @@ from typing import Any
 
 from archon_eval.architecture.load import parse_text
 from archon_eval.architecture.parse import check_prompts, parse_layers
+from archon_eval.architecture.samples import Samples, read_samples
 from archon_eval.architecture.stages import STAGE_NAME
 from archon_eval.errors import ArchitectureError, SearchError, did_you_mean
 from archon_eval.search.space.axes import (
@@ -43,7 +44,7 @@ PRESETS: Mapping[str, Space] = {
 fusion layers, 2 to 10 fusers), of which the published numbers leave out the first layer count and the widest layers;
 `small`: for a first try; `high-sample`: code and maths (v6 A.4)."""
 
-_MINIMUMS = {"generators": 1, "samples": 1, "layers": 0, "fusers": 1, "tests": 1}
+_MINIMUMS = {"generators": 1, "layers": 0, "fusers": 1, "tests": 1}
 _WORDS = {"evaluations": EVALUATIONS, "evaluation_places": EVALUATION_PLACES, "votes": VOTES}
 MAX_PROPOSERS = 100_000
 """Vectors of proposers that a mapping may stand for."""
@@ -109,6 +110,21 @@ def _parse_axis(key: str, value: Any, where: str) -> Any:
 def _parse_max_candidates(value: Any, where: str) -> int:
     problem = f"{where}: `max_candidates` must be a whole number from 1"
     return int(_check_items([value], lambda v: _is_int(v, 1), problem)[0])
+
+
+def _parse_samples(value: Any, where: str) -> tuple[Samples, ...]:
+    """`[1, 2..5, {min: 3, max: 40, stop: settled}]`"""
+    samples: list[Samples] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        for each in [item] if isinstance(item, Mapping) else _expand_range(item):
+            try:
+                samples.append(read_samples(each))
+            except ArchitectureError as exc:
+                legal = (
+                    f" must be whole numbers, 1..10 or rules such as {{min: 3, max: 40, stop: settled}}, not {item!r}"
+                )
+                raise SearchError(f"{where}: `samples`{exc if isinstance(item, Mapping) else legal}") from None
+    return tuple(dict.fromkeys(samples))
 
 
 def _parse_judge(value: Any, where: str) -> str:
@@ -248,6 +264,7 @@ def _require_mapping(value: Any, problem: str) -> list[tuple[str, Any]]:
 
 
 _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "samples": _parse_samples,
     "max_candidates": _parse_max_candidates,
     "judge": _parse_judge,
     "pools": _parse_pools,
