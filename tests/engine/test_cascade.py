@@ -307,3 +307,14 @@ def test_ablations_are_of_each_stage_and_of_whole_stages() -> None:
         "stage strong: layer 2: ranker in place of the fuser",
         "without stage strong",
     ]
+
+
+def test_samples_of_a_stage_may_be_drawn_in_rounds() -> None:
+    samples = {"min": 3, "max": 9, "stop": "settled"}
+    layers = [{"generator": {"model": "a/cheap", "samples": samples}}, {"vote": {"top_k": 1}}]
+    first = {"name": "vote", "layers": layers, "accept": {"agreement": 1.0}}
+    architecture = load_architecture({"name": "x", "cascade": [first, STRONG]})
+    models = Models(agreeing=9)
+    _, account, _ = ask(architecture, models)
+    assert models.count("a/cheap") < 9 and account.stages[0].score == 1.0 and account.stages[0].stands
+    assert plan(architecture).calls == (3, 12)
