@@ -183,6 +183,7 @@ def _plan(options: argparse.Namespace) -> int:
     print(PLAN_FOOTNOTE)
     if planned.unpriced:
         then = "name models with --models" if planned.architecture.placeholders else "give yours with --prices FILE"
+        then += ", that of a score with `dollars` in the file" if planned.sources else ""
         print(f"Price unknown: {', '.join(planned.unpriced)} (table {planned.prices}; {then})")
     if planned.unknown_windows:
         models = ", ".join(planned.unknown_windows)
@@ -224,6 +225,8 @@ def _validate(options: argparse.Namespace) -> int:
             print(f"{name}: fine ({stages}{len(architecture.layers)} layers, fingerprint {architecture.fingerprint})")
             for warning in planned.warnings:
                 print(f"Warning: {name}: {warning}")
+            for source in planned.sources:
+                print(f"Note: {name}: {source}")
         except ArchitectureError as exc:
             bad += 1
             print(f"archon: {exc}", file=sys.stderr)

@@ -24,6 +24,7 @@ from archon_eval.engine.plan_notes import (
     collect_placeholder_notes,
     describe_end,
     describe_raised_limits,
+    describe_sources,
 )
 from archon_eval.engine.plan_stages import (
     check_stage_rules,
@@ -103,6 +104,8 @@ class Plan:
     """Floating-point operations of all calls (`PriceTable.compute_flops`); None when a model's size is unknown."""
     unsized: tuple[str, ...] = ()
     """Models whose size is unknown."""
+    sources: tuple[str, ...] = ()
+    """What goes to sources of scores that are no models, a sentence each; `notes` has them too."""
 
     @property
     def windows(self) -> tuple[WindowCheck, ...]:
@@ -127,7 +130,7 @@ class Plan:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON; unknown dollars are null. `windows` is there where a model may have one."""
         mapping = asdict(self)
-        del mapping["architecture"], mapping["unsized"], mapping["flops"]
+        del mapping["architecture"], mapping["unsized"], mapping["flops"], mapping["sources"]
         for layer in mapping["layers"]:
             del layer["beside"], layer["leaves"], layer["windows"], layer["flops"], layer["is_drawn"]
             for name in ("stage", "fewest"):
@@ -272,6 +275,9 @@ def plan(
         unsized=(
             *(model for model in all_models if not memo.known[model][1]),
             *dict.fromkeys(scorer.name for scorer in scorers),
+        ),
+        sources=tuple(
+            text for number, each in enumerate(built, 1) for text in describe_sources(number, each.components)
         ),
     )
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 def collect_layer_notes(number: int, components: Sequence[Component]) -> tuple[str, ...]:
     """What a layer may do that a reader of a plan does not expect."""
     component, where, notes = components[0], f"layer {number} ({components[0].spec.kind})", []
-    if component.scorer is not None:
-        notes.append(f"{where} sends the question and the candidates {component.scorer.describe()}")
+    notes += describe_sources(number, components)
     notes += [f"{where} {text}" for text in dict.fromkeys(filter(None, map(_describe_rounds, components)))]
     if component.type.filters:
         notes.append(f"{where} may reject every candidate: then all go on, recorded as a fallback")
@@ -26,6 +25,13 @@ def collect_layer_notes(number: int, components: Sequence[Component]) -> tuple[s
     if any(component.spec.on_error == "drop" for component in components):
         notes.append(f"{where} goes on without calls that fail (on_error: drop), counted in the score's metadata")
     return tuple(notes)
+
+
+def describe_sources(number: int, components: Sequence[Component]) -> list[str]:
+    """What a layer sends to a source of scores that is no model."""
+    where = f"layer {number} ({components[0].spec.kind})"
+    scorers = [component.scorer for component in components if component.scorer is not None]
+    return [f"{where} sends the question and the candidates {scorer.describe()}" for scorer in scorers]
 
 
 def _describe_rounds(component: Component) -> str:

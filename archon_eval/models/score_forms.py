@@ -55,7 +55,7 @@ def _build_rerank(inputs: Sequence[tuple[str, str]], served_model: str, label: s
     documents = [answer for _, answer in inputs]
     return _name_model(
         served_model,
-        {"query": inputs[0][0], "documents": documents, "top_n": len(documents), "return_documents": False},
+        {"query": inputs[0][0], "documents": documents, "top_n": len(documents)},
     )
 
 

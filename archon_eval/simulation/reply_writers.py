@@ -1,7 +1,7 @@
 """One writer per task: who answers what becomes a text in the form that the prompt demands.
 
->>> sorted(REPLY_WRITERS)[:4]
-['critique', 'evaluate', 'fuse', 'generate']
+>>> {"critique", "evaluate", "fuse", "generate"} <= set(REPLY_WRITERS)
+True
 """
 
 import json

@@ -39,7 +39,7 @@ PINNED_CODE = {
     "math_spelling": "dea86031b278",
     "math_units": "0380bf918ccb",
     "missing_parts": "86648a6ab92f",
-    "preference": "9b6c0d1cc8d4",
+    "preference": "35959abddf10",
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",

@@ -121,6 +121,21 @@ def test_an_open_weight_pool(folder: Path) -> None:
     assert len(accounts(log)[0]["models"]) == 3 and len(accounts(log)) == 5
 
 
+def test_reward_models(folder: Path) -> None:
+    (own,), (_, checked, compared) = follow("recipes/reward-models.md")
+    assert all(one["layers"][1]["kind"] == "reward" and one["calls"] >= 20 for one in accounts(own))
+    (shortest,) = [
+        log
+        for path in (folder / "logs").glob("*.eval")
+        if (log := read_eval_log(str(path))).eval.run_id != own.eval.run_id
+    ]
+    assert all(
+        one["models"]["function/brevity:score"]["dollars"] == 0 and one["calls"] == 10 for one in accounts(shortest)
+    )
+    assert "to http://localhost:8000/rerank (rerank of BAAI/bge-reranker-v2-m3)" in checked
+    assert "pairwise" in compared
+
+
 def test_python(folder: Path, server: FakeServer) -> None:
     _, (printed,) = follow("recipes/python.md")
     assert "dollars, notes: {}" in printed and printed.count("Answer of gpt-4o ") == 10

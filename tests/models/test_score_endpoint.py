@@ -56,7 +56,7 @@ def answer(options: dict[str, Any], models: tuple[int, ...] = (2, 5, 3), client:
 @pytest.mark.parametrize(
     ("form", "options", "body"),
     [
-        ("rerank", {}, {"query": "Why?", "documents": ["xx", "xxxxx", "xxx"], "top_n": 3, "return_documents": False}),
+        ("rerank", {}, {"query": "Why?", "documents": ["xx", "xxxxx", "xxx"], "top_n": 3}),
         ("rerank", {"form": "tei_rerank"}, {"query": "Why?", "texts": ["xx", "xxxxx", "xxx"], "raw_scores": True}),
         ("score", {}, {"text_1": ["Why?"] * 3, "text_2": ["xx", "xxxxx", "xxx"]}),
         ("classify", {"label": "1"}, {"input": ["Why?\n\nxx", "Why?\n\nxxxxx", "Why?\n\nxxx"]}),

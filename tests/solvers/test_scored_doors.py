@@ -8,7 +8,6 @@ import pytest
 from fakes.score_server import ScoreServer
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.event import InfoEvent
 
 from archon_eval import Archon
 from archon_eval._inspect_compat import PrerequisiteError
@@ -44,8 +43,7 @@ def test_an_eval_has_scores_in_its_account_and_transcript(server: ScoreServer, t
         assert (scores.calls, scores.input_tokens, scores.dollars) == (2, 20, 1.0)
         # both models say the same of an unknown question: with a store, one score
         assert scores.reused_calls == (2 if run else int(reused)) and account.usage.calls == 4
-        shown = [str(event.data) for event in log.samples[0].events if isinstance(event, InfoEvent)]
-        assert any("reward: " in text for text in shown)
+        assert any("reward: " in text for text in log.samples[0].attachments.values())
     assert len(server.bodies) in (1, 2)
 
 

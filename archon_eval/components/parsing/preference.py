@@ -68,14 +68,14 @@ def parse_preference(reply: str) -> int:
 def _find_in_line(line: str, *, alone: bool) -> str:
     """The choice that a reply's last line is or states; empty for none."""
     if match := _LONE.fullmatch(line):
-        return next(filter(None, match.groups()))
+        return str(next(filter(None, match.groups())))
     if alone and (match := re.fullmatch(rf"\W*([12]){_END}", line)):
-        return match[1]
+        return str(match[1])
     named = [match for match in _LAST.finditer(line) if match.end() == len(line)]
     matches = named or list(_SENTENCE.finditer(line))
     if len({match[1] for match in matches}) != 1 or is_negated(line[: matches[0].start()], True):
         return ""
-    return matches[0][1]
+    return str(matches[0][1])
 
 
 def _read_choice(word: str) -> int:
