@@ -24,7 +24,8 @@ DEFAULT_CONFIDENCE = 0.95
 MAX_EXACT_VOTES = 500
 """Votes up to which the probability is summed in whole numbers."""
 _KEYS = ("min", "max", "stop", "confidence", "passes", "step")
-LEGAL_SAMPLES = "a whole number of at least 1, or a mapping such as {min: 3, max: 40, stop: settled}"
+LEGAL_NUMBER = "a whole number of at least 1"
+LEGAL_SAMPLES = f"{LEGAL_NUMBER}, or a mapping such as {{min: 3, max: 40, stop: settled}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def read_samples(value: Any) -> Samples:
     if not isinstance(value, Mapping):
         if _is_count(value):
             return int(value)
-        raise ArchitectureError(f" must be {LEGAL_SAMPLES}, not {value!r}")
+        is_number = isinstance(value, int | float)
+        raise ArchitectureError(f" must be {LEGAL_NUMBER if is_number else LEGAL_SAMPLES}, not {value!r}")
     for key in value:
         if key not in _KEYS:
             raise ArchitectureError(f": unknown key {key!r}{did_you_mean(str(key), _KEYS)}")

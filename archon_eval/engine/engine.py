@@ -280,7 +280,7 @@ class _QuestionRun:
 
         async def run_generator(place: int, first: int, first_draw: int, drawn: range) -> None:
             generator, mine, ctx = generators[place - 1], slots[place - 1], contexts[place - 1]
-            state = self._show_state(generator, ctx, candidates, values)
+            state = states[place - 1]
             name = f"{generator.spec.kind} {place}" + (f", from sample {drawn.start + 1}" if drawn.start else "")
             async with _open_component_span(self._observer, name, len(generators)):
 
@@ -298,6 +298,9 @@ class _QuestionRun:
 
         async with self._open_span(number, components[0], outflow):
             contexts = [self._create_context(number, each, place) for place, each in enumerate(generators, 1)]
+            states = [
+                self._show_state(each, ctx, candidates, values) for each, ctx in zip(generators, contexts, strict=True)
+            ]
             jobs: list[Callable[[range], Coroutine[Any, Any, None]]] = []
             first = 1
             draws: defaultdict[str, int] = defaultdict(int)

@@ -45,8 +45,7 @@ def test_all_faults_of_a_file_at_once_each_with_its_line(tmp_path, capsys):
         "mine.yaml, line 9: budget: unknown key 'call'; did you mean 'calls'?",
         "mine.yaml, line 10: `seed` must be a whole number, not 'abc'",
         "mine.yaml, line 11: space: unknown key 'generator'; did you mean 'generators'?; "
-        "space: `samples` must be whole numbers, 1..10 or rules such as "
-        "{min: 3, max: 40, stop: settled}, not 0",
+        "space: `samples` must be whole numbers or 1..10, not [0]",
         "mine.yaml, line 12: `cost_weight` must be a number, not 'high'",
     ]
 

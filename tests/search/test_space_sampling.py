@@ -50,8 +50,8 @@ def test_a_rule_of_passes_wants_the_evaluation_behind_the_generators() -> None:
     ("samples", "words"),
     [
         ([{"min": 3, "stop": "settled"}], "`samples` needs `max:`"),
-        ([0], "`samples` must be whole numbers, 1..10 or rules such as {min: 3"),
-        (["many"], "not 'many'"),
+        ([0], "`samples` must be whole numbers or 1..10, not [0]"),
+        (["many"], "`samples` must be whole numbers or 1..10, or rules such as {min: 3"),
     ],
 )
 def test_bad_values_say_what_is_legal(samples: Any, words: str) -> None:

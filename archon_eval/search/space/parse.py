@@ -120,9 +120,8 @@ def _parse_samples(value: Any, where: str) -> tuple[Samples, ...]:
             try:
                 samples.append(read_samples(each))
             except ArchitectureError as exc:
-                legal = (
-                    f" must be whole numbers, 1..10 or rules such as {{min: 3, max: 40, stop: settled}}, not {item!r}"
-                )
+                rules = "" if isinstance(item, int | float) else ", or rules such as {min: 3, max: 40, stop: settled}"
+                legal = f" must be whole numbers or 1..10{rules}, not {value!r}"
                 raise SearchError(f"{where}: `samples`{exc if isinstance(item, Mapping) else legal}") from None
     return tuple(dict.fromkeys(samples))
 
