@@ -273,11 +273,17 @@ _load_attribute = cache(_import_attribute)  # only for what is built in: a modul
 def _find_entry_point(name: str, where: str) -> Any:
     offered = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in offered:
-        hint = did_you_mean(name, [*BUILT_IN_COMPONENTS, *offered])
+        hint = did_you_mean(name, [*list_layer_kinds(), *offered])
         raise ArchitectureError(
             f"{where}: unknown component {name!r}{hint}; a component of your own is written 'module:Class'"
         )
     return offered[name]
+
+
+def list_layer_kinds() -> list[str]:
+    """The built-in components that a layer may have: not those that decide between the stages of a cascade."""
+    kinds = {name: resolve_component_type(name, name) for name in BUILT_IN_COMPONENTS}
+    return [name for name, kind in kinds.items() if kind.place in ("first", "later")]
 
 
 def find_imported_class(name: str) -> Any:
