@@ -46,6 +46,7 @@ BUILT_IN_COMPONENTS: Mapping[str, str] = {
     "accept_agreement": "archon_eval.components.accept_agreement:AcceptAgreement",
     "accept_function": "archon_eval.components.accept_function:AcceptFunction",
     "accept_judge": "archon_eval.components.accept_judge:AcceptJudge",
+    "accept_reward": "archon_eval.components.accept_reward:AcceptReward",
     "accept_tests": "archon_eval.components.accept_tests:AcceptTests",
     "accept_verifier": "archon_eval.components.accept_verifier:AcceptVerifier",
     "router": "archon_eval.components.router:Router",
@@ -222,6 +223,11 @@ def number_option(
     return ComponentOption(default, legal, is_valid, always_shown=always_shown, closed=True)
 
 
+def threshold_option(low: float, high: float, default: float | None = None) -> ComponentOption:
+    """A number from `low` to `high` that a rule decides by; null where it is to be found (`archon tune`)."""
+    return number_option(default, low, high, is_optional=True, always_shown=True)
+
+
 def function_option() -> ComponentOption:
     """A Python function that the component calls, `module:function`; none by default."""
     option = text_option("a function as module:function", r"[^\s:]+:[^\s:]+")
@@ -361,11 +367,17 @@ _load_attribute = cache(_import_attribute)  # only for what is built in: a modul
 def _find_entry_point(name: str, where: str) -> Any:
     offered = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in offered:
-        hint = did_you_mean(name, [*BUILT_IN_COMPONENTS, *offered])
+        hint = did_you_mean(name, [*list_layer_kinds(), *offered])
         raise ArchitectureError(
             f"{where}: unknown component {name!r}{hint}; a component of your own is written 'module:Class'"
         )
     return offered[name]
+
+
+def list_layer_kinds() -> list[str]:
+    """The built-in components that a layer may have: not those that decide between the stages of a cascade."""
+    kinds = {name: resolve_component_type(name, name) for name in BUILT_IN_COMPONENTS}
+    return [name for name, kind in kinds.items() if kind.place in ("first", "later")]
 
 
 def find_imported_class(name: str) -> Any:

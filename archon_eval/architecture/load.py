@@ -19,8 +19,8 @@ import yaml
 from archon_eval._notes import show_note
 from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolve_component_type
 from archon_eval.architecture.option_values import describe_value
-from archon_eval.architecture.parse import list_layer_parts, parse_architecture
-from archon_eval.architecture.parse_cascade import list_named_functions, list_stage_sources
+from archon_eval.architecture.parse import parse_architecture
+from archon_eval.architecture.parse_cascade import list_named_components, list_stage_sources
 from archon_eval.architecture.spec import Architecture
 from archon_eval.errors import ArchitectureError, did_you_mean, quote
 
@@ -72,17 +72,13 @@ def list_named_code(source: ArchitectureSource) -> set[str]:
     if isinstance(source, Architecture):
         source = source.to_mapping()
     data = source if isinstance(source, Mapping) else parse_text(*_load_text(source))
-    own = {name for name in list_named_functions(data) if ":" in name}
-    for name, value in list_layer_parts(data):
-        if name not in BUILT_IN_COMPONENTS:
-            own.add(name)
-            continue
-        options = resolve_component_type(name, name).options
-        entries = [entry for entry in (value if isinstance(value, list | tuple) else [value]) if entry]
-        for entry in (entry for entry in entries if isinstance(entry, Mapping)):
-            own |= {str(entry[option]) for option, each in options.items() if each.read_code and entry.get(option)}
+    named = list_named_components(data)
     for stage in list_stage_sources(data, Path() if isinstance(source, Mapping) else Path(source).parent):
-        own |= list_named_code({**parse_text(*_load_text(stage)), "cascade": None})  # a stage is no cascade itself
+        named += list_named_components(parse_text(*_load_text(stage)))  # a stage is no cascade itself
+    own = {kind for kind, _ in named} - BUILT_IN_COMPONENTS.keys()
+    for kind, entry in named:
+        options = {} if kind in own else resolve_component_type(kind, kind).options
+        own |= {str(entry[name]) for name, option in options.items() if option.read_code and entry.get(name)}
     return {name for name in own if name.partition(".")[0] != "archon_eval"}
 
 

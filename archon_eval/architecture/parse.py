@@ -27,7 +27,7 @@ from archon_eval.architecture.component_types import (
 )
 from archon_eval.architecture.file_lines import FilePath, Lines, find_line, find_lines
 from archon_eval.architecture.option_values import describe_value, freeze_value
-from archon_eval.architecture.parse_cascade import ParsedCascade, parse_cascade
+from archon_eval.architecture.parse_cascade import ParsedCascade, list_named_components, parse_cascade
 from archon_eval.architecture.prompts import extract_fields
 from archon_eval.architecture.spec import (
     COMMON_OPTIONS,
@@ -202,7 +202,7 @@ def parse_architecture(
     if cascade is None:
         built = parser.parse_layers(data.get("layers"), where)
     # a layer that is wrong elsewhere has its kind's prompts all the same
-    named = {kind for kind, _ in list_layer_parts(data)} if problems.found else set()
+    named = {kind for kind, _ in list_named_components(data)} if problems.found else set()
     unused = sorted(set(map(str, prompts)) - used - named)
     for kind in unused:
         text_of_hint = f"`prompts` names {kind!r}, which no layer has{did_you_mean(kind, used | named)}"
@@ -220,16 +220,6 @@ def parse_architecture(
     except ArchitectureError as exc:
         broken = _add_lines(str(exc), find_lines(text) if text else {})
         raise ArchitectureError(broken if where == "architecture" else f"{where}: {broken}") from None
-
-
-def list_layer_parts(data: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The kinds that the layers of a mapping name, each with what stands behind it, those of a cascade's stages too;
-    none of them is looked at."""
-    items = data.get("cascade")
-    stages = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list | tuple) else []
-    lists = [each.get("layers") for each in (data, *stages)]
-    layers = [layer for layers in lists if isinstance(layers, list | tuple) for layer in layers]
-    return [(str(kind), value) for layer in layers if isinstance(layer, Mapping) for kind, value in layer.items()]
 
 
 def parse_layers(data: Sequence[Any], where: str) -> tuple[Layer, ...]:

@@ -11,7 +11,6 @@ its name: a number is its threshold, a model's name its model, a mapping everyth
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,25 +204,28 @@ def _read_table(given: Any, at: str, folder: Path) -> Any:
     return table["rows"]
 
 
-def list_named_functions(data: Mapping[str, Any]) -> set[str]:
-    """The kinds, functions and architectures that the cascade of a mapping names, none of them looked at."""
-    items = data.get("cascade")
-    named = set[str]()
-    for item in items if isinstance(items, list | tuple) else ():
-        if not isinstance(item, Mapping):
-            continue
-        accept = item.get("accept")
+def list_named_components(data: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The kinds that a mapping names, each with what is written about one of its components: layers, those of a
+    cascade's stages, and their rules. None of them is looked at."""
+    stages = _list_stages(data)
+    named: list[tuple[str, Any]] = []
+    for layers in (each.get("layers") for each in (data, *stages)):
+        for layer in layers if isinstance(layers, list | tuple) else ():
+            named += [(str(kind), value) for kind, value in layer.items()] if isinstance(layer, Mapping) else []
+    for accept in (stage.get("accept") for stage in stages):
         for name, value in accept.items() if isinstance(accept, Mapping) else ():
-            named.add(f"{RULE_PREFIX}{name}")
-            own = value.get("function") if isinstance(value, Mapping) else value
-            if isinstance(own, str) and re.search(r"\w:\w", own):
-                named.add(own)
-    return named
+            function = {"function": value} if name == "function" and isinstance(value, str) else value
+            named.append((f"{RULE_PREFIX}{name}", function))
+    found = [(kind, value if isinstance(value, list | tuple) else [value]) for kind, value in named]
+    return [(kind, entry if isinstance(entry, Mapping) else {}) for kind, entries in found for entry in entries]
+
+
+def _list_stages(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    items = data.get("cascade")
+    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list | tuple) else []
 
 
 def list_stage_sources(data: Mapping[str, Any], folder: Path) -> list[str]:
     """The names and files of the architectures that are stages of a mapping's cascade."""
-    items = data.get("cascade")
-    stages = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list | tuple) else []
-    sources = [stage["architecture"] for stage in stages if isinstance(stage.get("architecture"), str)]
+    sources = [stage["architecture"] for stage in _list_stages(data) if isinstance(stage.get("architecture"), str)]
     return [_locate_source(source, folder) for source in sources]

@@ -213,9 +213,10 @@ class Architecture:
         named = [digest for layer in self.layers for spec in layer if (digest := _digest_named_code(spec))]
         more: list[Any] = [part for part in (digest_component_code(kinds), changed, raised, named) if part]
         if self.stages:
-            more += [[(stage.depth, stage.has_rule, stage.keep) for stage in self.stages], self.measure_only]
+            stages = [(stage.depth, stage.has_rule, stage.keep) for stage in self.stages]
+            more.append({"stages": stages, "measure_only": self.measure_only})
         if self.router is not None:  # its rows name stages, and a model reads what they are good for
-            more.append(dict(self.router.get_option("stages")))
+            more.append({"router": dict(self.router.get_option("stages"))})
         canonical = json.dumps([*parts, *more], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

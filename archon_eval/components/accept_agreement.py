@@ -6,12 +6,13 @@ Agreement of samples tells easy questions from hard ones at no further call (sel
 from collections import Counter
 from collections.abc import Sequence
 
-from archon_eval.architecture.component_types import ComponentType, number_option
+from archon_eval.architecture.component_types import ComponentType, threshold_option
+from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.base import CandidateGenerator
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
-from archon_eval.components.vote import collect_ballots
+from archon_eval.components.vote import Vote
 from archon_eval.types import State
 
 
@@ -22,7 +23,7 @@ class AcceptAgreement(AcceptRule):
         "accept_agreement",
         place="rule",
         needs_model=False,
-        options={"threshold": number_option(None, 0, 1, always_shown=True)},
+        options={"threshold": threshold_option(0, 1)},
         reads_critiques=False,
         writes_tests="",
         reads_tests="",
@@ -31,8 +32,12 @@ class AcceptAgreement(AcceptRule):
     outcome_name = "agreement"
     fallback = f"no sample gives an answer that can be compared: {GOES_ON}"
 
+    def __init__(self, spec: ComponentSpec) -> None:
+        super().__init__(spec)
+        self._vote = Vote(ComponentSpec("vote"))
+
     async def measure(self, state: State, ctx: CallContext) -> float | None:
-        ballots, problem = await collect_ballots(state.candidates)
+        ballots, problem = await self._vote.list_ballots(state.candidates)
         counts = Counter(ballot for ballot in ballots if ballot is not None)
         if problem:
             ctx.record_event("fallback", problem)

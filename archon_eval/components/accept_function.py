@@ -8,7 +8,12 @@ import inspect
 from math import isfinite
 from typing import Any
 
-from archon_eval.architecture.component_types import ComponentType, function_option, load_function, number_option
+from archon_eval.architecture.component_types import (
+    ComponentType,
+    function_option,
+    load_function,
+    threshold_option,
+)
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.call_context import CallContext
@@ -23,7 +28,7 @@ class AcceptFunction(AcceptRule):
         "accept_function",
         place="rule",
         needs_model=False,
-        options={"function": function_option(), "threshold": number_option(None, -1e12, 1e12, always_shown=True)},
+        options={"function": function_option(), "threshold": threshold_option(-1e12, 1e12)},
         reads_critiques=False,
         writes_tests="",
         reads_tests="",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from archon_eval.architecture.component_types import ComponentType, define_prompt, number_option
+from archon_eval.architecture.component_types import ComponentType, define_prompt, threshold_option
 from archon_eval.architecture.prompts import render
 from archon_eval.components.acceptance import GOES_ON, AnswerRule
 from archon_eval.components.call_context import CallContext
@@ -34,7 +34,7 @@ class AcceptJudge(AnswerRule):
     kind = ComponentType(
         "accept_judge",
         place="rule",
-        options={"threshold": number_option(None, 1, 10, always_shown=True)},
+        options={"threshold": threshold_option(1, 10)},
         prompts={"rate": define_prompt("instruction candidate")},
         reads_critiques=False,
         writes_tests="",

@@ -1,6 +1,6 @@
 """`accept: {tests: 1.0}`: a stage's answer stands where it passes so large a share of the stage's unit tests."""
 
-from archon_eval.architecture.component_types import ComponentType, number_option
+from archon_eval.architecture.component_types import ComponentType, threshold_option
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.call_context import CallContext
 from archon_eval.types import State
@@ -13,7 +13,7 @@ class AcceptTests(AcceptRule):
         "accept_tests",
         place="rule",
         needs_model=False,
-        options={"threshold": number_option(1.0, 0, 1, is_optional=True, always_shown=True)},
+        options={"threshold": threshold_option(0, 1, 1.0)},
         reads_critiques=False,
         writes_tests="",
         reads_tests="any",

@@ -43,30 +43,8 @@ Score: N"""
 INPUT_PROMPT = "{instruction}\n\n{candidate}"
 
 
-class Reward(ScoredComponent, CandidateScorer):
-    """One score per candidate; the fallback puts a candidate without one behind all that have one."""
-
-    kind = ComponentType(
-        "reward",
-        options={"top_k": int_option(1, always_shown=True), **SOURCE_OPTIONS},
-        prompts={
-            "score": define_prompt("instruction candidate"),
-            "input": define_prompt("candidate", "instruction"),
-        },
-        reads_critiques=False,
-        writes_tests="",
-        reads_tests="",
-    )
-
-    sorts = True
-    tool_obstacle = ""
-    outcome_name = "score"
-    fallback = "the candidate has no score and goes behind all that have one"
-
-    @property
-    def top_k(self) -> int:
-        """How many candidates go on."""
-        return int(self.spec.get_option("top_k"))
+class AnswerScores(ScoredComponent):
+    """What scores each candidate by itself; the prompts `score` and `input` are its own."""
 
     async def score_candidate(self, state: State, candidate: Candidate, ctx: CallContext) -> float | None:
         """The candidate's score, higher for better; None, which is recorded, where there is none."""
@@ -92,6 +70,32 @@ class Reward(ScoredComponent, CandidateScorer):
     ) -> list[float | None]:
         """A score per candidate, all asked for at once: for whoever decides by scores (a cascade)."""
         return await gather_results([partial(self.score_candidate, state, each, ctx) for each in candidates])
+
+
+class Reward(AnswerScores, CandidateScorer):
+    """One score per candidate; the fallback puts a candidate without one behind all that have one."""
+
+    kind = ComponentType(
+        "reward",
+        options={"top_k": int_option(1, always_shown=True), **SOURCE_OPTIONS},
+        prompts={
+            "score": define_prompt("instruction candidate"),
+            "input": define_prompt("candidate", "instruction"),
+        },
+        reads_critiques=False,
+        writes_tests="",
+        reads_tests="",
+    )
+
+    sorts = True
+    tool_obstacle = ""
+    outcome_name = "score"
+    fallback = "the candidate has no score and goes behind all that have one"
+
+    @property
+    def top_k(self) -> int:
+        """How many candidates go on."""
+        return int(self.spec.get_option("top_k"))
 
     async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
         values = {key: value for key, value in candidate.values.items() if key != SCORE_KEY}

@@ -22,8 +22,6 @@ from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.confidence import get_confidence, recalibrate_confidence
 from archon_eval.components.executed_tests import CandidateProgramRunner
-from archon_eval.components.parsing.answer_groups import group_answers
-from archon_eval.components.parsing.final_answer import find_final_answer
 from archon_eval.components.token_estimates import CountRange
 from archon_eval.types import Candidate, Message, State
 
@@ -121,22 +119,6 @@ class Vote(ListComponent):
     def count_survivors(self, candidates: CountRange) -> CountRange:
         top_k = self.spec.get_option("top_k")
         return min(1, candidates[0]), candidates[1] if top_k is None else min(candidates[1], top_k)
-
-
-async def collect_ballots(candidates: Sequence[Candidate]) -> tuple[list[Hashable], str]:
-    """What each candidate votes for, equal for equal final answers, and None for one that does not vote; and what could
-    not be compared, or ""."""
-    answers, problem = await group_answers(
-        [
-            find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
-            for candidate in candidates
-        ]
-    )
-    ballots: list[Hashable] = [
-        answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
-        for candidate, answer in zip(candidates, answers, strict=True)
-    ]
-    return ballots, problem
 
 
 def _find_proposed_calls(turn: Message) -> Hashable:

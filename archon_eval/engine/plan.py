@@ -67,6 +67,10 @@ class LayerPlan:
     """What a diagram calls that which a layer beside the way leaves for later ones (`tests`)."""
     flops: tuple[float, float] | None = None
     """Floating-point operations; None when a model's size is unknown."""
+    stage: str = ""
+    """The stage of a cascade that it belongs to; empty for the router, and where there are no stages."""
+    is_drawn: bool = True
+    """Whether its calls are draws, so that other draws may have other replies; scores of a reward model are none."""
     fewest: tuple[int, ...] = ()
     """Of each of `components`, the candidates it makes at least, in a layer that draws in rounds; empty for others."""
 
@@ -76,11 +80,6 @@ class LayerPlan:
         for (model, most), least in zip(self.components, self.fewest or [n for _, n in self.components], strict=True):
             counts[model] = sum_ranges([counts.get(model, (0, 0)), (least, most)])
         return counts
-
-    is_drawn: bool = True
-    """Whether its calls are draws, so that other draws may have other replies; scores of a reward model are none."""
-    stage: str = ""
-    """The stage of a cascade that it belongs to; empty for the router, and where there are no stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +132,10 @@ class Plan:
         mapping = asdict(self)
         del mapping["architecture"], mapping["unsized"], mapping["flops"], mapping["sources"]
         for layer in mapping["layers"]:
-            for name in ("beside", "leaves", "windows", "flops", "is_drawn"):
-                del layer[name]
-            if not layer["fewest"]:
-                del layer["fewest"]
-            if not layer["stage"]:
-                del layer["stage"]
+            del layer["beside"], layer["leaves"], layer["windows"], layer["flops"], layer["is_drawn"]
+            for name in ("stage", "fewest"):
+                if not layer[name]:
+                    del layer[name]
         mapping |= {"windows": [check.to_mapping() for check in self.windows]} if self.windows else {}
         return {"name": self.architecture.name, "fingerprint": self.architecture.fingerprint, **mapping}
 
@@ -406,15 +403,15 @@ def _plan_layer(
     )
 
 
-def _list_fewest(components: Sequence[Component]) -> tuple[int, ...]:
-    ranges = [component.candidate_range for component in components for _ in component.list_models()]
-    return tuple(least for least, _ in ranges) if any(least < most for least, most in ranges) else ()
-
-
 def _price_scores(component: Component, scores: CountRange) -> tuple[float, float] | None:
     """Dollars of so many scores; None where the price of one is unknown."""
     price = component.scorer.dollars if component.scorer else None
     return None if price is None else (price * scores[0], price * scores[1])
+
+
+def _list_fewest(components: Sequence[Component]) -> tuple[int, ...]:
+    ranges = [component.candidate_range for component in components for _ in component.list_models()]
+    return tuple(least for least, _ in ranges) if any(least < most for least, most in ranges) else ()
 
 
 def format_range(span: tuple[float, float], form: str = ",") -> str:

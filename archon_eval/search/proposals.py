@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, describe_component, resolve_component_type
+from archon_eval.architecture.component_types import describe_component, list_layer_kinds, resolve_component_type
 from archon_eval.architecture.load import parse_text
 from archon_eval.architecture.parse import parse_architecture
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture
@@ -53,7 +53,7 @@ class ProposalRules:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The names that a layer may have."""
-        return tuple(sorted({*BUILT_IN_COMPONENTS, *self.own_kinds}))
+        return tuple(sorted({*list_layer_kinds(), *self.own_kinds}))
 
 
 @dataclass(frozen=True, slots=True)

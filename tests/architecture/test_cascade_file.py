@@ -147,3 +147,9 @@ def test_rules_and_routers_are_no_layers_of_other_architectures() -> None:
             load_architecture({"layers": [{"generator": "a/x"}, {kind: None}]})
     with pytest.raises(ArchitectureError, match="is for a `cascade`"):
         load_architecture({"layers": [{"generator": "a/x"}], "router": {"model": "a/x"}})
+
+
+def test_rules_and_routers_are_not_offered_as_layers() -> None:
+    with pytest.raises(ArchitectureError) as error:
+        load_architecture({"layers": [{"generator": "a/x"}, {"routr": None}]})
+    assert "ranker" in str(error.value) and "accept_" not in str(error.value) and "router" not in str(error.value)

@@ -36,12 +36,8 @@ PARSING = Path(parsing.__file__).parent
 PINNED_CODE = {
     "_math_worker": "1ae2c670e33a",
     "answer_groups": "8a5e1c9543df",
-<<<<<<< HEAD
-    "choice_of_stage": "0d1219d59cab",
-    "confidence": "d157a86d5be2",
-=======
+    "choice_of_stage": "1006aa50d0dd",
     "confidence": "203c4698de72",
->>>>>>> systems
     "critiques": "067030fb7974",
     "extraction": "929d5dc905b6",
     "feedback": "287553949c1f",

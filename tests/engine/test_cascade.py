@@ -1,5 +1,6 @@
 """Cascades: stages are asked only when needed, nothing is paid twice, decisions are recorded. Time is virtual."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,8 @@ def test_kept_candidates_go_on_to_the_next_stage() -> None:
         ({"judge": {"model": "a/judge", "threshold": 8}}, "Rating: [[7.5]]", "strong", ""),
         ({"judge": {"model": "a/judge", "threshold": 8}}, "Rating: [[12]]", "strong", "fallback"),
         ({"judge": {"model": "a/judge", "threshold": 1}}, "no idea", "strong", "fallback"),
+        ({"reward": {"model": "a/judge", "threshold": 70}}, "Score: 70", "vote", ""),
+        ({"reward": {"model": "a/judge", "threshold": 70}}, "Score: 60/100", "strong", ""),
     ],
 )
 def test_models_decide_and_what_cannot_be_read_goes_on(rule: Any, reply: str, stands: str, note: str) -> None:
@@ -158,6 +161,28 @@ async def is_long(state: State) -> bool:
 
 def say_nothing(state: State) -> None:
     return None
+
+
+def score_length(question: str, answer: str) -> float:
+    return float(len(answer))
+
+
+async def send_scores(call: Call) -> Reply:
+    if call.scorer is not None:
+        return await call.scorer(call)
+    return Reply("The answer is 42.", usage=Usage(10, 5))
+
+
+def test_a_reward_function_decides_and_is_counted() -> None:
+    for threshold, stands in ((5, "vote"), (500, "strong")):
+        source = {"function": f"{__name__}:score_length", "threshold": threshold, "dollars": 0.25}
+        architecture = build({"reward": source})
+        assert plan(architecture).calls == (6, 9)
+
+        answer = asyncio.run(Engine(architecture, send_scores).run(QUESTION))
+        account = QuestionAccount.from_answer(architecture, answer)
+        assert next(stage.name for stage in account.stages if stage.stands) == stands
+        assert account.stages[0].rule_usage is not None and account.stages[0].rule_usage.calls == 1
 
 
 def fail(state: State) -> None:
@@ -282,3 +307,14 @@ def test_ablations_are_of_each_stage_and_of_whole_stages() -> None:
         "stage strong: layer 2: ranker in place of the fuser",
         "without stage strong",
     ]
+
+
+def test_samples_of_a_stage_may_be_drawn_in_rounds() -> None:
+    samples = {"min": 3, "max": 9, "stop": "settled"}
+    layers = [{"generator": {"model": "a/cheap", "samples": samples}}, {"vote": {"top_k": 1}}]
+    first = {"name": "vote", "layers": layers, "accept": {"agreement": 1.0}}
+    architecture = load_architecture({"name": "x", "cascade": [first, STRONG]})
+    models = Models(agreeing=9)
+    _, account, _ = ask(architecture, models)
+    assert models.count("a/cheap") < 9 and account.stages[0].score == 1.0 and account.stages[0].stands
+    assert plan(architecture).calls == (3, 12)

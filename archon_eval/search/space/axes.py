@@ -141,9 +141,9 @@ class Space:
         )
         configurations: dict[Configuration, None] = {}
         for pool, size in sizes.items():
-            for (cr, e, t, place, tests, vote, insert, wording, roles, cascade), count in product(choices, self.layers):
+            for (cr, e, t, place, tests, vote, insert, wording, roles, first), count in product(choices, self.layers):
                 for fusers, (g, s, p, rule) in product(self._list_stacks(count, vote), self._list_firsts(size)):
-                    point = (g, s, fusers, cr, e, t, pool, place, tests, vote, insert, wording, p, roles, rule, cascade)
+                    point = (g, s, fusers, cr, e, t, pool, place, tests, vote, insert, wording, p, roles, rule, first)
                     if (configuration := self._complete(Configuration(*point))) is not None:
                         configurations[configuration] = None
         self._check_rules_used(configurations)
