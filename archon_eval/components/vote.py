@@ -22,6 +22,8 @@ from archon_eval.components.base import ListComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.confidence import get_confidence, recalibrate_confidence
 from archon_eval.components.executed_tests import CandidateProgramRunner
+from archon_eval.components.parsing.answer_groups import group_answers
+from archon_eval.components.parsing.final_answer import find_final_answer
 from archon_eval.components.token_estimates import CountRange
 from archon_eval.types import Candidate, Message, State
 
@@ -91,7 +93,17 @@ class Vote(ListComponent):
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))
 
     async def list_ballots(self, candidates: Sequence[Candidate]) -> tuple[Sequence[Hashable], str]:
-        return await collect_ballots(candidates)
+        answers, problem = await group_answers(
+            [
+                find_final_answer(candidate.text, is_cut=candidate.cut) if candidate.turn is None else None
+                for candidate in candidates
+            ]
+        )
+        ballots = [
+            answer if candidate.turn is None else _find_proposed_calls(candidate.turn)
+            for candidate, answer in zip(candidates, answers, strict=True)
+        ]
+        return ballots, problem
 
     def _weigh(self, candidates: Sequence[Candidate]) -> float:
         """What a group of candidates counts."""

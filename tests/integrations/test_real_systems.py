@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The components of the other systems with a real model on a real server: each ends as it should."""
-=======
-"""The components of other systems with a real model on a real server: whatever it replies, each ends as documented."""
->>>>>>> systems
 
 from collections.abc import Iterator
 from typing import Any
