@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 PRESET_GROUPS: Mapping[str, Sequence[str]] = {
     "single models": ("single", "reasoning-model"),
-    "samples of one model": ("best-of-n", "self-consistency", "self-refine", "sample-unit-tests"),
+    "samples of one model": (
+        "best-of-n",
+        "best-of-n-reward",
+        "self-consistency",
+        "adaptive-consistency",
+        "self-refine",
+        "sample-unit-tests",
+    ),
     "Mixture-of-Agents": ("llm-ranker", "moa-lite", "moa-single-proposer", "self-moa", "moa", "moa-gpt-4o"),
     "debates": ("debate", "moderated-debate", "reconcile"),
     "ADAS's seed agents": (
@@ -21,9 +28,11 @@ PRESET_GROUPS: Mapping[str, Sequence[str]] = {
         "adas-dynamic-roles",
     ),
     "AFlow-style workflows": ("aflow-math", "aflow-code"),
+    "cascades": ("cascade", "routed-cascade"),
     "Archon's ablations": (
         "ensemble-fuser",
         "ensemble-ranker",
+        "ensemble-pairwise",
         "ensemble-critic-fuser",
         "ensemble-ranker-fuser",
         "ensemble-critic-ranker-fuser",
