@@ -1,6 +1,5 @@
 """The documentation site builds without warnings, holds every page, and the commands of its own pages run."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -34,7 +33,7 @@ BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILIN
 
 
 def run(line: str) -> int:
-    """A command's exit code, file patterns expanded: `archon` in this process, others in their own."""
+    """A command's exit code, file patterns expanded; in this process, where other tests have imported Inspect."""
     found = [sorted(map(str, Path().glob(word))) if "*" in word else [word] for word in shlex.split(line)]
     words = [word for each in found for word in each]
     if words[0] == "archon":
@@ -42,8 +41,10 @@ def run(line: str) -> int:
             return main(words[1:])
         except SystemExit as exc:
             return int(exc.code or 0)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return subprocess.run([*words, "--display", "none"], env={**os.environ, "PATH": path}, check=False).returncode
+    from inspect_ai._cli.main import inspect
+
+    assert words[0] == "inspect", line
+    return int(inspect.main([*words[1:], "--display", "none"], standalone_mode=False) or 0)
 
 
 def test_commands_of_the_pages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes.logs import write_log
+from inspect_ai._cli.main import inspect as inspect_command
 from inspect_ai.log import EvalMetric, EvalResults, EvalScore, read_eval_log, write_eval_log
 
 from archon_eval.cli import main
@@ -20,7 +21,7 @@ from archon_eval.report.table_formats import TABLE_FORMATS, escape_latex
 from archon_eval.runs.layer_health import LayerHealth, OutcomeCounts, RunHealth
 from archon_eval.runs.metrics import DECLARED, find_declaration
 from archon_eval.runs.read_log import read_run
-from archon_eval.runs.run_eval import Eval, run_eval
+from archon_eval.runs.run_eval import Eval
 from archon_eval.stats.metrics import Answers, MeanMetric, Metric
 
 HOSTILE = '=\\input{/etc/passwd} & 100% $x$ #1 _a^b~c "q" | `r` <t> [1]* -- \x1b[31m\u202e\nnew\\\\ line'
@@ -294,7 +295,9 @@ def real_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mmlu", options, 1, ()),
         ("mixeval", options, 2, (f"judge=archon/{judge}",)),
     ):
-        run_eval(Eval(f"archon_eval/{task}", ("sample=true",), solver, roles, epochs), folder / "logs")
+        asked = Eval(f"archon_eval/{task}", ("sample=true",), solver, roles, epochs)
+        words = [*asked.build_command(folder / "logs")[1:], "--display", "none", "--no-log-realtime"]
+        inspect_command.main(words, standalone_mode=False)  # in this process, which has imported Inspect
     return folder / "logs"
 
 

@@ -28,10 +28,16 @@ SPACE = {"preset": "small", "generators": [1, 2], "layers": [0, 1], "evaluations
 
 
 def command(folder: Path, *more: str) -> list[str]:
+    """The search as a process."""
+    code = "from archon_eval.cli import main; raise SystemExit(main())"
+    return [sys.executable, "-c", code, *build_words(folder, *more)]
+
+
+def build_words(folder: Path, *more: str) -> list[str]:
     (folder.parent / "space.yaml").write_text(json.dumps(SPACE))
     words = ["search", "--task", "archon_eval/math", "-T", "sample=true", "-T", "n=25", "--models", MODELS]
     words += ["--space", str(folder.parent / "space.yaml"), "--trials", "3", "--finalists", "2", "-o", str(folder)]
-    return [sys.executable, "-c", "from archon_eval.cli import main; raise SystemExit(main())", *words, *more]
+    return [*words, *more]
 
 
 def lines(folder: Path, kind: str) -> list[dict]:
@@ -97,25 +103,20 @@ def test_killed_and_resumed_pays_for_nothing_twice(tmp_path):
     assert all((folder / name).is_file() for name in logs)
 
 
-def test_dry_run_pays_nothing(tmp_path):
-    done = subprocess.run(
-        command(tmp_path / "out", "--dry-run", "--json"), capture_output=True, text=True, timeout=100, check=False
-    )
-    found = json.loads(done.stdout)
+def test_dry_run_pays_nothing(tmp_path, capsys):
+    assert main(build_words(tmp_path / "out", "--dry-run", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["architectures"] == 13 and found["questions"] == {"trial": 5, "dev": 5, "test": 20}
     assert found["dollars"] > 0 and found["hours"] > 0 and not (tmp_path / "out").exists()
 
 
-def test_the_forecast_in_words_and_what_is_missing(tmp_path):
-    said = subprocess.run(
-        command(tmp_path / "out", "--dry-run"), capture_output=True, text=True, timeout=100, check=False
-    )
-    assert "architectures: 13\n" in said.stdout and "questions, dev: 5\n" in said.stdout
+def test_the_forecast_in_words_and_what_is_missing(tmp_path, capsys):
+    assert main(build_words(tmp_path / "out", "--dry-run")) == 0
+    said = capsys.readouterr().out
+    assert "architectures: 13\n" in said and "questions, dev: 5\n" in said
     (tmp_path / "mine.yaml").write_text("tasks: archon_eval/math")
-    words = ["search", str(tmp_path / "mine.yaml"), "-T", "sample=true", "--dry-run"]
-    code = "from archon_eval.cli import main; raise SystemExit(main())"
-    bad = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=100, check=False)
-    assert bad.returncode == 1 and "--harness are for the tasks that --task names" in bad.stderr
+    assert main(["search", str(tmp_path / "mine.yaml"), "-T", "sample=true", "--dry-run"]) == 1
+    assert "--harness are for the tasks that --task names" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("--workers", "0"), ("--call-seconds", "0"), ("--call-seconds", "nan")])
