@@ -30,7 +30,7 @@ from archon_eval.components.scorer_source import SOURCE_OPTIONS, ScoredComponent
 from archon_eval.components.token_estimates import CountRange, Workload
 from archon_eval.models.call import Usage
 from archon_eval.models.scorer import parse_score
-from archon_eval.types import State
+from archon_eval.types import Candidate, State
 
 WINS_KEY = "wins"
 """Where a candidate's wins are among its values; a tie is half a win."""
@@ -101,6 +101,7 @@ class Pairwise(ScoredComponent, ListComponent):
         made = await gather_results([partial(self.compare, state, pair, ctx) for pair in pairs])
         self._record_order(made, ctx)
         wins = sum_wins(made, count)
+        ctx.record_judgment("wins", compute_shares(state.candidates, made))
         order = rank_by_wins(made, count)
         ranked = [
             replace(state.candidates[place], values={**state.candidates[place].values, WINS_KEY: wins[place]})
@@ -182,6 +183,12 @@ def list_comparisons(count: int, spec: ComponentSpec) -> list[Comparison]:
 def sum_wins(made: Sequence[Comparison], count: int) -> list[float]:
     """Each candidate's wins, 0 to the number of its pairs; two orders of a pair count half each."""
     return [won for won, _ in _sum_games(made, count)]
+
+
+def compute_shares(candidates: Sequence[Candidate], made: Sequence[Comparison]) -> dict[str, float]:
+    """Id of a candidate -> the share of its comparisons that it won; without those that were in none."""
+    games = _sum_games(made, len(candidates))
+    return {each.id: won / played for each, (won, played) in zip(candidates, games, strict=True) if played}
 
 
 def rank_by_wins(made: Sequence[Comparison], count: int) -> list[int]:

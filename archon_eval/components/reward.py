@@ -100,6 +100,8 @@ class Reward(AnswerScores, CandidateScorer):
     async def judge(self, state: State, candidate: Candidate, ctx: CallContext) -> Candidate:
         values = {key: value for key, value in candidate.values.items() if key != SCORE_KEY}
         score = await self.score_candidate(state, candidate, ctx)
+        if score is not None:
+            ctx.record_judgment("reward", {candidate.id: score})
         return replace(candidate, values=values if score is None else {**values, SCORE_KEY: score})
 
     def arrange(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

@@ -154,7 +154,8 @@ JUDGMENT_SOURCES: Mapping[str, str] = {
     "ranking": "a ranker's order: minus the place, from 1",
     "verdict": "a verifier's verdict: 1 for correct, 0 for incorrect",
     "tests": "how many unit tests a candidate passed, where each of them has a result",
-    "reward": "a reward model's score",
+    "reward": "a reward's score",
+    "wins": "the share of its comparisons with others that a candidate won",
 }
 """Who says that one candidate is better than another, and by what number; more is better."""
 

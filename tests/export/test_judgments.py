@@ -91,6 +91,26 @@ def test_tests_count_where_all_have_a_result() -> None:
     assert list(read(answer(*layers, judge=results))["tests"].values()) == [1, 1]
 
 
+def test_rewards_and_comparisons_tell_of_all_that_were_read() -> None:
+    def score(prompt: str) -> str:
+        scores = {"\nx\n": "Score: 20", "\nxx\n": "Score: 90", "\nxxx\n": "?"}
+        return next(reply for text, reply in scores.items() if text in prompt)
+
+    assert read(answer({"reward": {"model": "made/j", "max_parse_retries": 0}}, judge=score)) == {
+        "reward": {"x": 20, "xx": 90}
+    }
+
+    def compare(prompt: str) -> str:  # the longer one wins; the comparison of the longest with the shortest is unread
+        shown = [text for text in ("x", "xx", "xxx") if f"\n{text}\n" in prompt]
+        if shown == ["x", "xxx"]:
+            return "?"
+        return "Better: [1]" if prompt.index(f"\n{shown[1]}\n") < prompt.index(f"\n{shown[0]}\n") else "Better: [2]"
+
+    assert read(answer({"pairwise": {"model": "made/j", "max_parse_retries": 0}}, judge=compare)) == {
+        "wins": {"x": 0, "xx": 0.5, "xxx": 1}
+    }
+
+
 def test_a_users_own_component_judges_by_a_source_of_its_own_and_of_the_texts_it_was_given() -> None:
     assert read(answer({f"{__name__}:Lengths": {}})) == {"brevity": {"x": -1, "xx": -2, "xxx": -3}}
     with pytest.raises(ArchitectureError, match="must be finite numbers"):
