@@ -24,7 +24,7 @@ from archon_eval.models.call import Call, Reply
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.search.cascade_fit import StageRecord, fit_cascade
-from archon_eval.search.cascade_tuning import apply_fit, flatten_stage
+from archon_eval.search.cascade_parts import apply_fit, flatten_stage
 from archon_eval.simulation.check import make_question
 from archon_eval.simulation.client import SimCaller
 from archon_eval.simulation.prompt_recognition import RIGHT, parse_answer, recognize_prompt

@@ -88,6 +88,8 @@ def find_broken_stage_rules(layers: "Sequence[Layer]", stages: Sequence[Stage], 
                 f"{where} has no `accept`, so no later stage would ever be asked: give it a rule, or a `router` with "
                 "`only: true`, whose choice is the only stage that is asked"
             )
+        if only and stage.has_rule and not measure_only:
+            problems.append(f"{where} has `accept`, and with `only: true` of the router no rule is asked: leave it out")
         if only and stage.keep:
             problems.append(f"{where} has `keep`, and with `only: true` of the router no stage follows it")
     return problems + (_check_router(router, stages) if router is not None else [])

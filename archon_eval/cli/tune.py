@@ -18,6 +18,7 @@ from archon_eval.cli.eval_options import (
     add_metric_option,
 )
 from archon_eval.cli.progress import ProgressDisplay, ProgressUpdate
+from archon_eval.cli.report import print_unscored
 from archon_eval.cli.search_options import parse_pairs
 from archon_eval.cli.tables import create_table, print_table
 from archon_eval.errors import sanitize_text
@@ -117,9 +118,8 @@ def _tune(options: argparse.Namespace) -> int:
     if runs:
         _print_held_out(tuning, runs)
     paid = tuning.paid
-    print(
-        f"Paid: {paid['calls']:,.0f} calls, ${paid['dollars']:.4g}; the call store has them: {settings.folder}/calls.db"
-    )
+    dollars = "dollars unknown" if paid["dollars"] is None else f"${paid['dollars']:.4g}"
+    print(f"Paid: {paid['calls']:,} calls, {dollars}; the call store has them: {settings.folder}/calls.db")
     print(f"Tuned cascade: {settings.folder}/tuned.yaml")
     return 0
 
@@ -229,6 +229,7 @@ def _print_held_out(tuning: Any, runs: Mapping[str, Any]) -> None:
         confidence = 100 * next(iter(pairs.values())).overall.paired.difference.confidence
         print(f"Paired on the same questions, at {confidence:.3g}%, which holds for all {len(pairs)} together.")
     for run in runs.values():
+        print_unscored(run, "drop")
         for warning in run.health.sentences:
             print(sanitize_text(f"Warning: {run.name}: {warning}"))
 

@@ -116,7 +116,6 @@ def _record_stage(
     acceptance: Acceptance | None,
     is_measuring: bool,
 ) -> None:
-    detail = acceptance.describe() if acceptance else "chosen, and no other is asked" if stands else ""
     score, threshold = (acceptance.score, acceptance.threshold) if acceptance else (None, None)
     recorder.stages.append(
         StageResult(
@@ -125,7 +124,7 @@ def _record_stage(
             stands,
             score=score,
             threshold=threshold,
-            detail=detail if acceptance or rule is not None else "",
+            detail=acceptance.describe() if acceptance else "",
         )
     )
     if rule is not None and acceptance is not None and not is_measuring:

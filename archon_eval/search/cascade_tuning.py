@@ -18,24 +18,22 @@ from typing import Any, Literal
 import numpy as np
 
 from archon_eval._files import write_whole
-from archon_eval.architecture.option_values import freeze_value
-from archon_eval.architecture.routing import choose_row, extract_features
-from archon_eval.architecture.spec import Architecture, ComponentSpec, Layer
+from archon_eval.architecture.routing import choose_row
+from archon_eval.architecture.spec import Architecture
 from archon_eval.architecture.stages import Stage, StageSpan, list_targets
 from archon_eval.components import build_component
 from archon_eval.components.acceptance import AcceptRule
 from archon_eval.engine.plan import Plan, plan
 from archon_eval.errors import DataError, SearchError, did_you_mean
 from archon_eval.models.prices import load_prices
-from archon_eval.models.usage_totals import UsageTotals
-from archon_eval.runs.account import QuestionAccount
+from archon_eval.models.usage_totals import UsageTotals, sum_dollars
 from archon_eval.runs.benchmark_run import Run
 from archon_eval.runs.door import Door
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, run_job
-from archon_eval.runs.metrics import find_declaration
-from archon_eval.runs.read_log import open_log, read_run
-from archon_eval.runs.records import build_records, choose_scorer
+from archon_eval.runs.read_log import read_run
 from archon_eval.search.cascade_fit import FittedCascade, StageRecord, Start, fit_cascade
+from archon_eval.search.cascade_observations import Observation, add_layers, read_observations
+from archon_eval.search.cascade_parts import apply_fit, flatten_stage
 from archon_eval.search.questions import choose_dev_share, load_questions
 from archon_eval.search.setting_parts import TaskSpec
 
@@ -121,7 +119,8 @@ class CascadeTuning:
         self.settings, self.architecture, self._on_eval = settings, architecture, on_eval
         self._units = tuple(settings.limits)
         self._prices = load_prices(settings.prices)
-        self._paid = {"calls": 0.0, "dollars": 0.0}
+        self._calls = 0
+        self._dollars: float | None = 0.0
         self._done = 0
         _check_architecture(architecture, settings)
         if settings.task.harness != "inspect":
@@ -210,9 +209,9 @@ class CascadeTuning:
         return runs
 
     @property
-    def paid(self) -> Mapping[str, float]:
-        """Calls and dollars so far, those from the call store left out."""
-        return self._paid
+    def paid(self) -> Mapping[str, float | None]:
+        """Calls and dollars so far, those from the call store left out; None where the dollars are unknown."""
+        return {"calls": self._calls, "dollars": self._dollars}
 
     def _find_start(
         self, features: Sequence[Mapping[str, float]], routed: "Sequence[Observation] | None"
@@ -269,7 +268,7 @@ class CascadeTuning:
     def _run(self, each: PlannedEval, *, total: int) -> EvalResult:
         self._on_eval(each.name, self._done, total)
         settings = self.settings
-        left = {unit: limit - self._paid[unit] for unit, limit in settings.budget.items()}
+        left = {unit: limit - (self.paid[unit] or 0.0) for unit, limit in settings.budget.items()}
         if spent := [unit for unit, rest in left.items() if rest < (1 if unit == "calls" else 1e-12)]:
             raise SearchError(f"the budget of {settings.budget[spent[0]]:g} {spent[0]} is spent before {each.name}")
         job = EvalJob(
@@ -290,8 +289,8 @@ class CascadeTuning:
         self._done += 1
         if result.error:
             raise SearchError(f"{each.name}: {result.error}")
-        self._paid["calls"] += result.calls
-        self._paid["dollars"] += result.dollars or 0.0
+        self._calls += result.calls
+        self._dollars = sum_dollars([self._dollars, result.dollars])
         if result.failed and not result.scores:
             question, why = next(iter(result.failed.items()))
             raise SearchError(f"{each.name}: every question failed; {question}: {why}")
@@ -318,7 +317,7 @@ class CascadeTuning:
         fixed = rule is not None and "threshold" not in rule.kind.options
         stages = self.architecture.stages
         measured = [each.account.stages[0].score if rule is not None else None for each in seen]
-        costs = [self._measure_costs(_add_layers(each.account, range(depth - own + 1, depth + 1))) for each in seen]
+        costs = [self._measure_costs(add_layers(each.account, range(depth - own + 1, depth + 1))) for each in seen]
         rules = [
             self._measure_costs(each.account.stages[0].rule_usage or UsageTotals())
             if rule is not None
@@ -378,55 +377,9 @@ class CascadeTuning:
                 name: {"score": score, "costs": dict(zip(self._units, costs, strict=True))}
                 for name, (score, costs) in tuned.alone.items()
             },
-            "paid": dict(self._paid),
+            "paid": dict(self.paid),
         }
         write_whole(folder / "tuning.json", json.dumps(plain, indent=1, default=str) + "\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One answer on a dev question."""
-
-    score: float
-    account: QuestionAccount
-    features: Mapping[str, float]
-
-
-def read_observations(log: str, task: TaskSpec) -> dict[tuple[str, int], Observation]:
-    """Question and epoch -> its answer; those without a score are not there.
-
-    Raises:
-        DataError: an account that cannot be read.
-    """
-    opened = open_log(log)
-    scorer = choose_scorer(opened.samples or (), task.scorer)
-    records = build_records(opened.samples or (), scorer, find_declaration(opened, scorer))
-    texts = _read_questions(log)
-    return {
-        (record.question, record.epoch): Observation(
-            record.answer.value,
-            record.accounts[-1],
-            extract_features(texts.get((record.question, record.epoch), "")),
-        )
-        for record in records
-        if record.answer is not None and record.accounts
-    }
-
-
-def _read_questions(log: str) -> dict[tuple[str, int], str]:
-    """The turn that each answer is to, as the architecture was asked."""
-    from inspect_ai.log import read_eval_log
-
-    samples = read_eval_log(log, exclude_fields={"events", "events_data", "store", "timelines"}).samples or ()
-    return {
-        (str(sample.id), sample.epoch): next((m.text for m in reversed(sample.messages) if m.role == "user"), "")
-        for sample in samples
-    }
-
-
-def _add_layers(account: QuestionAccount, numbers: Sequence[int]) -> UsageTotals:
-    layers = account.numbered_layers
-    return UsageTotals.add_up(layers[number].usage for number in numbers if number in layers)
 
 
 def _check_architecture(architecture: Architecture, settings: TuneSettings) -> None:
@@ -455,66 +408,3 @@ def _check_architecture(architecture: Architecture, settings: TuneSettings) -> N
         raise SearchError(
             f"architecture {architecture.name!r}: no rule of it has a threshold, and no router's table is to be learnt"
         )
-
-
-def flatten_stage(architecture: Architecture, place: int) -> Architecture:
-    """A stage as an architecture of its own, behind the stages whose candidates it goes on from."""
-    spans = architecture.spans
-    first = place
-    while first and architecture.stages[first - 1].keep:
-        first -= 1
-    layers: list[Layer] = []
-    for span in spans[first : place + 1]:
-        layers += architecture.layers[span.first - 1 : span.last]
-    return Architecture(spans[place].stage.name, tuple(layers))
-
-
-def apply_fit(architecture: Architecture, fitted: FittedCascade, *, learnt: bool) -> Architecture:
-    """The cascade with the thresholds and rows that were found, without stages whose answer never stands."""
-    spans, router = architecture.spans, architecture.router
-    only = router is not None and bool(router.get_option("only"))
-    kept = [
-        span
-        for place, span in enumerate(spans)
-        if only or place == len(spans) - 1 or fitted.thresholds[span.stage.name] != math.inf
-    ]
-    layers: list[Layer] = []
-    stages: list[Stage] = []
-    for span in kept:
-        stages.append(span.stage)
-        layers += architecture.layers[span.first - 1 : span.last]
-        if span.rule is not None:
-            [rule] = architecture.layers[span.rule - 1]
-            layers.append((_set_threshold(rule, fitted.thresholds[span.stage.name]),))
-    if router is not None:
-        layers.insert(0, (_fit_router(router, fitted, kept, learnt=learnt),))
-    if len(stages) == 1 and router is None:
-        return replace(architecture, name=f"{architecture.name}-tuned", layers=tuple(layers), stages=())
-    return replace(architecture, name=f"{architecture.name}-tuned", layers=tuple(layers), stages=tuple(stages))
-
-
-def _set_threshold(rule: ComponentSpec, threshold: float) -> ComponentSpec:
-    options = dict(rule.options)
-    if "threshold" in build_component(rule, "accept").kind.options and math.isfinite(threshold):
-        options["threshold"] = threshold
-    return replace(rule, options=tuple(sorted(options.items())))
-
-
-def _fit_router(
-    router: ComponentSpec, fitted: FittedCascade, kept: Sequence[StageSpan], *, learnt: bool
-) -> ComponentSpec:
-    """The router with learnt rows; stages that were left out go to the next that is there."""
-    names, every = [span.stage.name for span in kept], list(dict(router.get_option("stages")))
-
-    def find_kept(name: str) -> str:
-        later = every[every.index(name) :]
-        return next((each for each in later if each in names), names[-1])
-
-    options = dict(router.options)
-    stages = {name: about for name, about in dict(router.get_option("stages")).items() if name in names}
-    rows = [
-        {**row, "stage": find_kept(str(row["stage"]))} for row in (fitted.rows if learnt else router.get_option("rows"))
-    ]
-    options |= {"stages": freeze_value(stages, ""), "rows": freeze_value(rows, "")}
-    options["default"] = find_kept(fitted.default if learnt else str(router.get_option("default")))
-    return replace(router, options=tuple(sorted(options.items())))

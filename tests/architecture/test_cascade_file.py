@@ -118,6 +118,7 @@ def test_the_code_of_a_function_is_part_of_the_fingerprint(tmp_path: Path, monke
         ([accept(agreement=1), {**STRONG, "architecture": "single"}], {}, "and not both"),
         ([{**VOTE, "layers": [*VOTE["layers"], {"accept_agreement": None}]}, STRONG], {}, "a stage's `accept`"),
         ([accept(agreement=1), STRONG], {"layers": [{"generator": "a/x"}]}, "leave one out"),
+        ([accept(agreement=1), STRONG], {"router": {"model": "a/x", "only": True}}, "no rule is asked: leave it out"),
         ([], {}, "at least one stage"),
     ],
 )

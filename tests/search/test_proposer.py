@@ -256,5 +256,5 @@ def test_a_proposer_of_ones_own_has_the_registry(
     result = search(loaded, tmp_path / "out", fake_run)
     [first, second] = sys.modules["terse_proposer"].Terse.seen
     assert len(first) == 4 and second == [*first, "p1"]
-    assert [option.architecture.name for option, _ in result.tried][4:] == ["p1", "p2"]
+    assert [option.architecture.name for option, _ in result.tried][4] == "p1"  # the next may be a repetition
     sys.modules.pop("terse_proposer")
