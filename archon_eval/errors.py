@@ -121,6 +121,14 @@ class SearchError(ArchonError, ValueError):
     """A search that cannot be run as it was asked for."""
 
 
+class ProposalError(SearchError):
+    """A reply that holds no architecture which may be tried; says why, for the model that wrote it."""
+
+
+class RepeatedProposalError(ProposalError):
+    """What was proposed has been tried."""
+
+
 class BudgetSpentError(ArchonError):
     """A trial does not fit into what is left of a search's budget; says what it may take and what is left."""
 

@@ -16,7 +16,7 @@ from archon_eval.architecture.spec import Architecture
 from archon_eval.components import build_layer
 from archon_eval.engine.engine import list_tool_obstacles
 from archon_eval.engine.plan import plan
-from archon_eval.errors import ArchitectureError, ArchonError
+from archon_eval.errors import ArchitectureError, ArchonError, ProposalError, RepeatedProposalError
 from archon_eval.integrations.python import Archon
 from archon_eval.models.prices import load_prices
 from archon_eval.runs.eval_worker import EvalResult
@@ -26,7 +26,6 @@ from archon_eval.search.finalist_costs import END_BUDGET_SHARE, EndCosts, add, f
 from archon_eval.search.journal import Journal
 from archon_eval.search.proposals import (
     Proposal,
-    ProposalError,
     ProposalRules,
     find_nearest,
     read_proposal,
@@ -273,10 +272,6 @@ class ProposalRegistry:
         planned = plan(architecture, prices=load_prices(self.settings.prices))
         option = PlannedArchitecture(describe_proposed(architecture), architecture, planned)
         return self.space.add(self.settings, option, turns=self.ledger.turns)
-
-
-class RepeatedProposalError(ProposalError):
-    """What was proposed has been tried."""
 
 
 def summarize_proposals(journal: Journal) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from archon_eval.architecture.component_types import describe_component, list_la
 from archon_eval.architecture.load import parse_text
 from archon_eval.architecture.parse import parse_architecture
 from archon_eval.architecture.spec import COMMON_OPTIONS, SETTING_NAMES, Architecture
-from archon_eval.errors import ArchitectureError, SearchError, did_you_mean, quote
+from archon_eval.errors import ArchitectureError, ProposalError, did_you_mean, quote
 
 MAX_REPLY_CHARS = 100_000
 """Characters of a reply that are looked at."""
@@ -32,10 +32,6 @@ MAX_LAYERS, MAX_COMPONENTS = 16, 200
 _FENCE = re.compile(r"^```[a-zA-Z]*[ \t]*\n(.*?)^```", re.M | re.S)
 _PARENT = re.compile(r"^\W*parent\W*:\s*[`*\"']*([\w.@=,/-]+)", re.I | re.M)
 _WHY = re.compile(r"^\W*why\W*:\s*(.+?)(?=\n\s*\n|\n```|\Z)", re.I | re.M | re.S)
-
-
-class ProposalError(SearchError):
-    """A reply that holds no architecture which may be tried; says why, for the model that wrote it."""
 
 
 @dataclass(frozen=True, slots=True)

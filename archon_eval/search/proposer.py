@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from archon_eval.errors import ProposalError
 from archon_eval.search.finalist_costs import EndCosts
 from archon_eval.search.journal import Journal
 from archon_eval.search.optimizer import Optimizer
 from archon_eval.search.proposal_registry import ProposalRegistry
-from archon_eval.search.proposals import ProposalError, render_layers
+from archon_eval.search.proposals import render_layers
 from archon_eval.search.proposer_prompt import REASK_PROMPT, TriedArchitecture, render_propose_prompt
 from archon_eval.search.ranking import RankingResult
 from archon_eval.search.scheduler import TrialScheduler, find_store

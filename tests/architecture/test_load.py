@@ -335,8 +335,7 @@ def test_everything_that_is_wrong_is_told_with_its_line(tmp_path: Path, form: st
             "layer 3: fuser: prompt 'fuse' must use {candidates}",
             "layer 1: generator 1 of 3: unknown key 'sampels'",
             "layer 1: generator 1 of 3: `temperature` must be a number from 0 to 2, not 5",
-            "layer 1: generator 3 of 3: `samples` must be a whole number of at least 1, or a mapping such as "
-            "{min: 3, max: 40, stop: settled}, not 0",
+            "layer 1: generator 3 of 3: `samples` must be a whole number of at least 1, not 0",
             "layer 1: generator 3 of 3 needs `model:`, an Inspect model name such as openai/gpt-4o; got ''",
             "layer 2: unknown component 'rankr'",
             "layer 3: fuser: `samples` must be a whole number of at least 1, not 0",

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from archon_eval.architecture.load import load_architecture
-from archon_eval.errors import SearchError
+from archon_eval.errors import ProposalError, SearchError
 from archon_eval.search import load_settings, search
 from archon_eval.search.proposals import (
-    ProposalError,
     ProposalRules,
     find_nearest,
     read_proposal,
