@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from archon_eval.components.base import ListComponent
+from archon_eval.components.base import CandidateGenerator, ListComponent
 from archon_eval.components.call_context import CallContext
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange
@@ -101,3 +101,9 @@ class AnswerRule(AcceptRule):
 
     def _count_shown(self, work: Any) -> int:
         return 1
+
+
+def find_drawn_layer(components: Sequence[Sequence[Component]]) -> int:
+    """The place, from 0, of the last layer that makes candidates."""
+    makers = [place for place, layer in enumerate(components) if isinstance(layer[0], CandidateGenerator)]
+    return makers[-1] if makers else len(components) - 1

@@ -27,9 +27,7 @@ from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import Workload
 from archon_eval.models.call import Usage
-from archon_eval.models.score_endpoint import ScoreEndpoint
 from archon_eval.models.score_forms import SCORE_FORMS, guess_form
-from archon_eval.models.score_function import ScoreFunction, ScorePipeline
 from archon_eval.models.scorer import ScoreInput, Scorer, build_score_call
 from archon_eval.types import Conversation
 
@@ -114,6 +112,8 @@ def _build_scorer(spec: ComponentSpec, *, pairwise: bool) -> Scorer | None:
     source, dollars, label = _find_source(spec), spec.get_option("dollars"), spec.get_option("label")
     has_wording = INPUT_PROMPT in dict(spec.prompts)
     if source == "endpoint":
+        from archon_eval.models.score_endpoint import ScoreEndpoint  # it imports Inspect
+
         form = _find_form(spec)
         return ScoreEndpoint(
             spec.get_option("endpoint"),
@@ -124,13 +124,15 @@ def _build_scorer(spec: ComponentSpec, *, pairwise: bool) -> Scorer | None:
             dollars=dollars,
             takes_text=SCORE_FORMS[form].takes_text or pairwise or has_wording,
         )
+    if not source:
+        return None
+    from archon_eval.models.score_function import ScoreFunction, ScorePipeline  # it imports Inspect
+
     if source == "pipeline":
         model = spec.get_option("pipeline")
         return ScorePipeline(model, label=label, dollars=dollars, takes_text=pairwise or has_wording)
-    if source == "function":
-        path, batch = spec.get_option("function"), bool(spec.get_option("batch"))
-        return ScoreFunction(path, batch=batch, dollars=dollars, takes_text=has_wording, where=spec.kind)
-    return None
+    path, batch = spec.get_option("function"), bool(spec.get_option("batch"))
+    return ScoreFunction(path, batch=batch, dollars=dollars, takes_text=has_wording, where=spec.kind)
 
 
 def get_midpoint(spec: ComponentSpec) -> float:

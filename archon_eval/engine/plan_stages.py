@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.architecture.stages import list_targets
-from archon_eval.components.acceptance import AcceptRule
+from archon_eval.components.acceptance import AcceptRule, find_drawn_layer
 from archon_eval.components.component import Component
 from archon_eval.components.token_estimates import CountRange, PlanFlow
 from archon_eval.engine.plan_sums import sum_known
-from archon_eval.engine.stages import find_drawn_layer
 from archon_eval.errors import ArchitectureError
 from archon_eval.models.call import Usage
 

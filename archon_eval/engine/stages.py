@@ -15,8 +15,7 @@ import anyio
 
 from archon_eval.architecture.spec import Architecture
 from archon_eval.architecture.stages import StageSpan
-from archon_eval.components.acceptance import ACCEPTANCE_KEY, Acceptance, AcceptRule
-from archon_eval.components.base import CandidateGenerator
+from archon_eval.components.acceptance import ACCEPTANCE_KEY, Acceptance, AcceptRule, find_drawn_layer
 from archon_eval.components.component import Component
 from archon_eval.components.router import ROUTE_KEY, Route
 from archon_eval.engine.call_context import TraceRecorder
@@ -56,12 +55,6 @@ def check_rules(architecture: Architecture, layers: Sequence[Sequence[Component]
 def find_rule_problem(rule: Component, components: Sequence[Sequence[Component]]) -> str:
     """Why a rule can measure nothing behind these layers; empty where it can."""
     return rule.check_stage(components) if isinstance(rule, AcceptRule) else ""
-
-
-def find_drawn_layer(components: Sequence[Sequence[Component]]) -> int:
-    """The place, from 0, of the last layer that makes candidates."""
-    makers = [place for place, layer in enumerate(components) if isinstance(layer[0], CandidateGenerator)]
-    return makers[-1] if makers else len(components) - 1
 
 
 async def run_stages(

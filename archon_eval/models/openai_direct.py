@@ -44,7 +44,7 @@ from archon_eval._inspect_compat import (
     wait_for_dispatch,
 )
 from archon_eval.errors import CompletionError, FailureKind, ModelError
-from archon_eval.models.call import Call, Reply
+from archon_eval.models.call import Call, Reply, split_usage
 from archon_eval.models.connections import LazyEvent, PressureGate, PriorityLock, SessionPool
 from archon_eval.models.context_window import OVERFLOW_TEXT, is_overflow
 from archon_eval.models.conversion import redact
@@ -55,7 +55,7 @@ from archon_eval.models.openai_replies import (
     parse_completion,
 )
 from archon_eval.models.openai_request import RequestBuilder, RequestTemplate, find_obstacle
-from archon_eval.models.replies import build_reply, split_usage, to_usage
+from archon_eval.models.replies import build_reply, to_usage
 
 MAX_DRAWS = 10
 """The most draws in one request: a failed request loses them all, and each waits for the longest."""

@@ -120,24 +120,6 @@ def to_usage(counted: ModelUsage | None) -> Usage | None:
     return Usage(input_tokens, output_tokens) if input_tokens or output_tokens else None
 
 
-def split_usage(usage: Usage | None, lengths: list[int]) -> list[Usage | None]:
-    """One request's usage by its replies: the prompt, paid once, with the first; output by length of text.
-
-    >>> split_usage(Usage(10, 9), [1, 2])
-    [Usage(input_tokens=10, output_tokens=3), Usage(input_tokens=0, output_tokens=6)]
-    """
-    if usage is None:
-        return [None] * len(lengths)
-    shares: list[Usage | None] = []
-    done, before, total = 0, 0, max(sum(lengths), 1)
-    for place, length in enumerate(lengths):
-        before += length
-        upto = usage.output_tokens if place == len(lengths) - 1 else usage.output_tokens * before // total
-        shares.append(Usage(0 if place else usage.input_tokens, upto - done))
-        done = upto
-    return shares
-
-
 def get_top_logprobs(output: ModelOutput) -> tuple[tuple[str, float], ...] | None:
     """Candidates for the first token of a model's output with their log probabilities; None if there are none."""
     logprobs = output.choices[0].logprobs if output.choices else None

@@ -19,8 +19,7 @@ import anyio.lowlevel
 
 from archon_eval.architecture.spec import NO_SETTINGS
 from archon_eval.errors import BatchRefusedError, ModelError, ParseError, quote
-from archon_eval.models.call import Call, Reply, Usage
-from archon_eval.models.replies import split_usage
+from archon_eval.models.call import Call, Reply, Usage, split_usage
 from archon_eval.types import Message
 
 BATCH_PAUSE, BATCH_TURNS = 0.005, 20

@@ -7,7 +7,7 @@ import pytest
 from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob
 
 from archon_eval.errors import ModelError
-from archon_eval.models.call import Reply, Usage
+from archon_eval.models.call import Reply, Usage, split_usage
 from archon_eval.models.openai_replies import (
     CompletionError,
     classify_error,
@@ -15,7 +15,7 @@ from archon_eval.models.openai_replies import (
     limit_wait,
     parse_completion,
 )
-from archon_eval.models.replies import build_reply, get_top_logprobs, split_usage, to_reply, to_usage
+from archon_eval.models.replies import build_reply, get_top_logprobs, to_reply, to_usage
 from archon_eval.models.thoughts import split_thoughts
 
 
