@@ -111,6 +111,37 @@ def test_rewards_and_comparisons_tell_of_all_that_were_read() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("layers", "replies", "thoughts"),
+    [
+        ([{"generator": "made/g"}, {"refine": {"model": "made/j", "rounds": 1}}],
+         [("old", "on old"), ("Mend it.\n[Revise]", "on feedback"), ("new", "on new")], {"new": "on new"}),
+        ([{"moderated_debate": {"model": "made/g", "moderator": "made/j", "rounds": 1}}],
+         [("yes", "on yes"), ("no", "on no"), ("It is no.\n[Negative]", "on the two")], {"no": "on no"}),
+        ([{"generator": "made/g"}, {"verifier": "made/j"}],
+         [("one", "on one"), ("Fine.", "on reasons"), ("[Correct]", "on the verdict")], {"one": "on one"}),
+        ([{"debate": {"model": "made/g", "confidence": True}}],
+         [("It is 4.\nConfidence: 0.8", "on 4")], {"It is 4.": "on 4"}),
+        ([{"guided_generator": {"model": "made/g"}}],
+         [("Principles.", "on principles"), ("four", "on four")], {"four": "on four"}),
+    ],
+)  # fmt: skip
+def test_thoughts_are_those_of_the_reply_that_wrote_the_text(
+    layers: Any, replies: list[tuple[str, str]], thoughts: dict[str, str]
+) -> None:
+    left = iter(replies)
+
+    async def call(call: Call) -> Reply:
+        text, thought = next(left)
+        return Reply(text, thoughts=thought)
+
+    layered = load_architecture({"name": "test", "layers": layers})
+    trail = anyio.run(Engine(layered, call).run, (Message("user", "Why?"),)).trail
+    logged = LoggedCandidates.from_trace(trail)
+    answer = logged.candidates[logged.answer or 0]
+    assert {answer.text: answer.thoughts} == thoughts
+
+
 def test_a_users_own_component_judges_by_a_source_of_its_own_and_of_the_texts_it_was_given() -> None:
     assert read(answer({f"{__name__}:Lengths": {}})) == {"brevity": {"x": -1, "xx": -2, "xxx": -3}}
     with pytest.raises(ArchitectureError, match="must be finite numbers"):
