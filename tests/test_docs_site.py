@@ -24,6 +24,7 @@ ELSEWHERE = (
     "architecture-file.md",
     "components.md",
     "cascades.md",
+    "systems.md",
     "cli.md",
     "benchmarks.md",
     "benchmarks/code_contests.md",

@@ -377,7 +377,7 @@ def _find_entry_point(name: str, where: str) -> Any:
 def list_layer_kinds() -> list[str]:
     """The built-in components that a layer may have: not those that decide between the stages of a cascade."""
     kinds = {name: resolve_component_type(name, name) for name in BUILT_IN_COMPONENTS}
-    return [name for name, kind in kinds.items() if kind.place in ("first", "later")]
+    return [name for name, kind in kinds.items() if kind.place not in ("rule", "router")]
 
 
 def find_imported_class(name: str) -> Any:

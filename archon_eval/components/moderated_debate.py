@@ -108,7 +108,7 @@ class ModeratedDebate(CandidateGenerator):
             decision = await self._moderate(state, speeches, number, id=id, draw=draw, ctx=ctx)
             if decision in ("affirmative", "negative"):
                 break
-        side = decision if decision in ("affirmative", "negative") else "affirmative"
+        side = decision if decision and _find_last(speeches, decision) else "affirmative"  # a side may not be heard
         ctx.record_event("decided", f"for the {side} after {number} of {self.rounds} rounds", id)
         return _find_last(speeches, side) or answer
 

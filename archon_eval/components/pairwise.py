@@ -153,7 +153,7 @@ class Pairwise(ScoredComponent, ListComponent):
             )
 
     def count_calls(self, candidates: CountRange) -> CountRange:
-        least, most = (len(list_comparisons(count, self.spec)) for count in candidates)
+        least, most = (count_comparisons(count, self.spec) for count in candidates)
         return least, most
 
     def count_sequential_calls(self, candidates: CountRange) -> int:
@@ -178,6 +178,12 @@ def list_comparisons(count: int, spec: ComponentSpec) -> list[Comparison]:
     if spec.get_option("both_orders"):
         return [Comparison(*order) for pair in pairs for order in (pair, pair[::-1])]
     return [Comparison(*(pair[::-1] if number % 2 else pair)) for number, pair in enumerate(pairs)]
+
+
+def count_comparisons(count: int, spec: ComponentSpec) -> int:
+    """How many `list_comparisons` lists; of many candidates far too many to list for a plan."""
+    is_ring = spec.get_option("comparisons") == "ring" and count > 2
+    return (count if is_ring else count * (count - 1) // 2) * (2 if spec.get_option("both_orders") else 1)
 
 
 def sum_wins(made: Sequence[Comparison], count: int) -> list[float]:

@@ -106,10 +106,10 @@ class Vote(ListComponent):
         return ballots, problem
 
     def _weigh(self, candidates: Sequence[Candidate]) -> float:
-        """What a group of candidates counts."""
+        """What a group of candidates counts, without a float's last places: three of 0.1 are one of 0.3."""
         if not self.spec.get_option("weight"):
             return len(candidates)
-        return sum(recalibrate_confidence(get_confidence(candidate)) for candidate in candidates)
+        return round(sum(recalibrate_confidence(get_confidence(candidate)) for candidate in candidates), 6)
 
     async def _collect_outputs(
         self, state: State, programs: CandidateProgramRunner, ctx: CallContext

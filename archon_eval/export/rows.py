@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 from archon_eval.export.answers import LoggedAnswer, LoggedQuestion, Turns
 from archon_eval.runs.candidates import LoggedCandidate
@@ -17,6 +17,7 @@ from archon_eval.runs.candidates import LoggedCandidate
 SCORE = "score"
 """The source of pairs that is the log's own score of final answers."""
 Row = dict[str, Any]
+T = TypeVar("T")
 PROBLEMS = {
     "failed": "answers that failed",
     "empty": "empty answers",
@@ -85,7 +86,8 @@ def _refuse_score(answer: LoggedAnswer, wanted: RowFilter) -> str:
     return "" if answer.score >= wanted.min_score else "answers below --min-score"
 
 
-def _cut_rows(rows: list[Row], wanted: RowFilter, left_out: Counter[str]) -> list[Row]:
+def _cut_rows(rows: list[T], wanted: RowFilter, left_out: Counter[str]) -> list[T]:
+    """The first so many as are wanted of a question."""
     most = len(rows) if wanted.per_question is None else wanted.per_question
     left_out["rows beyond --per-question"] += len(rows[most:])
     return rows[:most]
@@ -127,6 +129,8 @@ class _Pair:
     """A text that a source says is better than another one."""
 
     prompt: Turns
+    prompt_key: str
+    """What tells it from other prompts; one text for all pairs of a judgment, of which there may be a million."""
     chosen: _Side
     rejected: _Side
     source: str
@@ -135,7 +139,7 @@ class _Pair:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return json.dumps(self.prompt, sort_keys=True), self.chosen.text, self.rejected.text
+        return self.prompt_key, self.chosen.text, self.rejected.text
 
 
 def build_pairs(question: LoggedQuestion, wanted: RowFilter, left_out: Counter[str], found: Counter[str]) -> list[Row]:
@@ -157,7 +161,7 @@ def build_pairs(question: LoggedQuestion, wanted: RowFilter, left_out: Counter[s
         else:
             agreed.append(sorted(same, key=lambda pair: -pair.gap))
     agreed.sort(key=lambda same: -same[0].gap)
-    return _cut_rows([_build_pair_row(question, same, wanted) for same in agreed], wanted, left_out)
+    return [_build_pair_row(question, same, wanted) for same in _cut_rows(agreed, wanted, left_out)]
 
 
 def _build_pair_row(question: LoggedQuestion, same: Sequence[_Pair], wanted: RowFilter) -> Row:
@@ -219,8 +223,9 @@ def _find_judged_pairs(answer: LoggedAnswer, wanted: RowFilter, left_out: Counte
 
 def _compare_sides(prompt: Turns, sides: Sequence[_Side], source: str) -> Iterable[_Pair]:
     """The pairs of different texts of which one has the higher value."""
+    prompt_key = json.dumps(prompt, sort_keys=True)
     widest = max((side.value for side in sides), default=0.0) - min((side.value for side in sides), default=0.0)
     for one, other in combinations(sides, 2):
         if one.value != other.value and one.text != other.text:
             better, worse = (one, other) if one.value > other.value else (other, one)
-            yield _Pair(prompt, better, worse, source, (better.value - worse.value) / widest)
+            yield _Pair(prompt, prompt_key, better, worse, source, (better.value - worse.value) / widest)

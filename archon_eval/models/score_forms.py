@@ -83,6 +83,10 @@ def _name_model(served_model: str, body: dict[str, Any]) -> dict[str, Any]:
 def _parse_ranked(payload: Any, count: int, label: str | None) -> list[float | None]:
     """Cohere's, Jina's and vLLM's `{results: [{index, relevance_score}]}`; TEI's `[{index, score}]`."""
     rows = payload.get("results") if isinstance(payload, Mapping) else payload
+    if count > 1 and isinstance(rows, list):  # a reranker gives them by score, so their order tells nothing
+        for row in rows:
+            if isinstance(row, Mapping) and "index" not in row:
+                raise CompletionError(f"an entry has no `index`, which says whose score it is: {quote(repr(row))}")
     return _place_rows(rows, count, lambda row: _find_number(row, "relevance_score", "score"))
 
 

@@ -12,6 +12,7 @@ transcript shows is Markdown for people, which nothing reads back.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from archon_eval.engine.trace import Trace, TraceJudgment
@@ -169,7 +170,13 @@ def _describe_candidate(candidate: Candidate, trace: Trace) -> LoggedCandidate:
 
 
 def _find_reply(candidate: Candidate, trace: Trace) -> Reply | None:
-    """The last reply of the calls that made a candidate: its id begins with the number of their layer."""
-    made = candidate.id.partition(".")[0]
-    replies = [step.reply for step in trace.steps if step.about == candidate.id and str(step.layer) == made]
-    return next((reply for reply in reversed(replies) if reply is not None), None)
+    """The last reply about a candidate that says its text, alone or with more around it (a confidence, an echo).
+
+    Other replies about it are verdicts, another side's speeches, earlier versions, or a program that printed the text.
+    """
+    text = candidate.text.strip()
+    replies = [step.reply for step in reversed(trace.steps) if step.about == candidate.id and step.reply is not None]
+    equal = (reply for reply in replies if reply.text.strip() == text)
+    begun = (reply for reply in replies if text and reply.text.strip().startswith(text))
+    ended = (reply for reply in replies if text and reply.text.strip().endswith(text))
+    return next(chain(equal, begun, ended), None)

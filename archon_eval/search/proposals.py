@@ -29,9 +29,11 @@ MAX_WHY_CHARS = 1_000
 """Characters that are kept of the reasons for a proposal."""
 MAX_LAYERS, MAX_COMPONENTS = 16, 200
 """Of a proposed file; planning and drawing it takes time for each."""
-_FENCE = re.compile(r"^```[a-zA-Z]*[ \t]*\n(.*?)^```", re.M | re.S)
-_PARENT = re.compile(r"^\W*parent\W*:\s*[`*\"']*([\w.@=,/-]+)", re.I | re.M)
-_WHY = re.compile(r"^\W*why\W*:\s*(.+?)(?=\n\s*\n|\n```|\Z)", re.I | re.M | re.S)
+MAX_DEPTH = 20
+"""How deep lists and mappings of a proposed file lie in one another."""
+_FENCE = re.compile(r"^```[^`\n]*$", re.M)
+_PARENT = re.compile(r"^[^\w\n]{0,20}parent[^\w\n]{0,9}:\s{0,9}[`*\"']{0,9}([\w.@=,/-]+)", re.I | re.M)
+_WHY = re.compile(r"^[^\w\n]{0,20}why[^\w\n]{0,9}:\s{0,9}(.+?)(?=\n[ \t]*\n|\Z)", re.I | re.M | re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,13 @@ class ProposalRules:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The names that a layer may have."""
-        return tuple(sorted({*list_layer_kinds(), *self.own_kinds}))
+        """The names that a layer may have; without programs, not those that do nothing else."""
+        built_in = [
+            name
+            for name in list_layer_kinds()
+            if self.runs_programs or not resolve_component_type(name, name).runs_programs
+        ]
+        return tuple(sorted({*built_in, *self.own_kinds}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +76,14 @@ def read_proposal(reply: str, rules: ProposalRules, name: str = "proposal") -> P
     Raises:
         ProposalError: there is none, or it is not legal; says all that is wrong.
     """
-    reply = reply[:MAX_REPLY_CHARS]
-    fences = _FENCE.findall(reply)
-    if not fences:
+    parts = _FENCE.split(reply[:MAX_REPLY_CHARS])  # what is said, a file, what is said, ...
+    if len(parts) < 3:
         raise ProposalError("there is no file: write it between a line ```yaml and a line ```")
-    said = _FENCE.sub("", reply)
+    file = parts[(len(parts) - 1) // 2 * 2 - 1]
+    said = "\n\n".join(parts[0::2])
     parent, why = _PARENT.search(said), _WHY.search(said)
     return Proposal(
-        parse_proposed_file(fences[-1], rules, name),
+        parse_proposed_file(file, rules, name),
         parent=parent[1] if parent else "",
         why="".join(filter(str.isprintable, " ".join((why[1] if why else "").split())))[:MAX_WHY_CHARS],
     )
@@ -117,13 +124,19 @@ def check_proposed(data: Mapping[str, Any], rules: ProposalRules) -> None:
 
 
 def _refuse_yaml_features(text: str) -> None:
-    """Refuse anchors, which make a short text a huge one, and tags, which name types."""
+    """Refuse anchors, which make a short text a huge one, tags, which name types, and what lies too deep to be read."""
+    depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise ProposalError(f"lists and mappings of the file lie more than {MAX_DEPTH} deep in one another")
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise ProposalError("the file has an anchor or an alias (& or *): write values out")
             if tag := getattr(event, "tag", None):
                 raise ProposalError(f"the file has a tag ({quote(str(tag), 60)}): leave it out")
+    except ProposalError:
+        raise
     except (yaml.YAMLError, RecursionError, ValueError) as exc:
         raise ProposalError(f"the file is not readable as YAML: {quote(' '.join(str(exc).split()), 300)}") from None
 

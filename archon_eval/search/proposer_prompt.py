@@ -19,8 +19,9 @@ Kinds of component, with their options:
 {kinds}
 
 Rules of construction:
-- The first layer holds one or more generators, and no other layer does. Several generators are an ensemble.
-- A layer has one kind of component. Only generators and fusers may stand beside others of their kind.
+- The first layer holds one or more of: {first}. No other layer holds one of these, except {anywhere}. Several
+  generators are an ensemble.
+- A layer has one kind of component. Only these may stand beside others of their kind: {beside}.
 - A critic needs a ranker or a fuser behind it. A unit_test_generator stands directly before a unit_test_evaluator.
 - The first candidate that leaves the last layer is the answer.
 - At most {most_calls} model calls per question. {programs}
@@ -50,6 +51,15 @@ KIND_PURPOSES: Mapping[str, str] = {
     "unit_test_generator": "writes statements that a right answer fulfils",
     "unit_test_evaluator": "drops candidates that do not fulfil them",
     "vote": "keeps the candidates of the most common final answer; calls no model",
+    "debate": "each place answers again, having seen all candidates; behind a layer that makes one for each place",
+    "diversifier": "adds an answer found in another way than the candidates",
+    "guided_generator": "writes guidance on the question, then answers with it",
+    "model_ranker": "names the best candidate by its model; the others are dropped",
+    "moderated_debate": "two sides argue, and a moderator decides whose answer is the candidate",
+    "pairwise": "compares candidates two at a time, and keeps the `top_k` that win most",
+    "programmer": "writes a program, runs it, and answers with what it prints",
+    "refine": "reviews each candidate and rewrites it, up to `rounds` times",
+    "reward": "scores each candidate, and keeps the `top_k` with the highest scores",
 }
 """What the components do, in words; those that are not here are listed with their options alone."""
 
@@ -84,10 +94,14 @@ def render_propose_prompt(
     shown += [each for each in tried[::-1] if each not in shown][: MAX_SHOWN - len(shown)]
     ordered = sorted(shown, key=lambda each: -1.0 if each.performance is None else each.performance, reverse=True)
     left_out = len(tried) - len(ordered)
+    described = {kind: resolve_component_type(kind, kind) for kind in rules.kinds}
     return PROPOSE_PROMPT.format(
         tasks=", ".join(tasks),
         goal=goal,
         kinds="\n".join(_describe_kind(kind) for kind in rules.kinds),
+        first=", ".join(kind for kind, each in described.items() if each.place in ("first", "any")),
+        anywhere=", ".join(kind for kind, each in described.items() if each.place == "any"),
+        beside=", ".join(kind for kind, each in described.items() if not each.alone),
         most_calls=rules.most_calls,
         programs="" if rules.runs_programs else "Nothing may run programs.",
         models=", ".join(rules.models),

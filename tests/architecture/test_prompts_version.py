@@ -54,7 +54,7 @@ PINNED_CODE = {
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
-    "score": "0d877b1683a2",
+    "score": "849723e9b5a5",
     "structured": "7f098b1de69e",
     "test_results": "eb3c10da0a10",
     "unit_tests": "75d718a64040",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_eval.architecture.load import load_architecture
-from archon_eval.components.pairwise import Comparison, rank_by_wins, sum_wins
+from archon_eval.components.pairwise import Comparison, list_comparisons, rank_by_wins, sum_wins
 from archon_eval.engine.plan import plan
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
 from archon_eval.models.call import Call
@@ -56,6 +56,20 @@ def test_the_winner_is_the_answer_and_calls_are_those_of_the_plan(run: Any, opti
     assert answer.text == "4" and len(answer.candidates) == 2
     assert answer.candidates[0].values["wins"] == (2 if options.get("comparisons") else 3)
     assert answer.trail.counts == {}
+
+
+@pytest.mark.parametrize("ring", [True, False])
+@pytest.mark.parametrize("both", [True, False])
+def test_comparisons_of_many_are_counted_without_being_listed(ring: bool, both: bool) -> None:
+    options = {"model": "j/judge", "comparisons": "ring" if ring else "all", "both_orders": both}
+    layers: list[Any] = [{"generator": {"model": "a/1", "samples": 1}}, {"pairwise": options}]
+    for count in range(1, 6):
+        layers[0]["generator"]["samples"] = count
+        planned = load_architecture({"name": "x", "layers": layers})
+        assert plan(planned).layers[1].calls[1] == len(list_comparisons(count, planned.layers[1][0]))
+    layers[0]["generator"]["samples"] = million = 1_000_000  # a list of all pairs would take terabytes
+    most = million if ring else million * (million - 1) // 2
+    assert plan(load_architecture({"name": "x", "layers": layers})).layers[1].calls[1] == most * (1 + both)
 
 
 def test_a_single_candidate_and_a_ring_of_two_need_no_more_than_they_must(run: Any) -> None:

@@ -58,6 +58,8 @@ def test_a_score_is_read(reply: str, score: float) -> None:
         "If it were complete, I would give a score of 90",
         "The answer is 42.",
         "Score: high",
+        "Score: 0.87",
+        "0.5",
         "The final score of the match was 3 goals to 2",
         "2 + 2 = 4",
     ],

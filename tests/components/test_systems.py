@@ -146,6 +146,27 @@ def test_an_unreadable_confidence_is_recorded_and_counts_least(run: Any) -> None
     assert sum(outcome.count for outcome in counted) == 3 and sum(bool(outcome.problems) for outcome in counted) == 2
 
 
+def test_a_side_that_could_not_be_heard_is_not_decided_for(run: Any) -> None:
+    def script(call: Any) -> Any:
+        if call.model == "m/n":
+            raise ModelError("down")
+        return "[Negative]" if call.model == "m/j" else f"answer {len(call.messages[-1].content) > 100}"
+
+    debate = {"model": "m/a", "negative": "m/n", "moderator": "m/j", "rounds": 1, "on_error": "drop"}
+    answer, _ = run([{"moderated_debate": debate}], script)
+    assert answer.text == "answer False" and events(answer, "decided") == ["for the affirmative after 1 of 1 rounds"]
+
+
+def test_three_who_are_unsure_weigh_no_more_than_one_of_three_times_their_weight(run: Any) -> None:
+    """0.1 + 0.1 + 0.1 is 0.30000000000000004: of groups of one weight the first one wins."""
+    agents = [{"model": f"m/{n}", "confidence": True} for n in range(4)]
+    stated = {f"m/{n}": "Final answer: 4\nConfidence: 0.2" for n in range(1, 4)}
+    stated["m/0"] = "Final answer: 5\nConfidence: 0.7"
+    layers = [{"debate": agents}, {"vote": {"top_k": 1, "weight": "confidence"}}]
+    answer, _ = run(layers, lambda call: stated[call.model])
+    assert answer.text == "Final answer: 5"
+
+
 def test_a_debate_ends_when_all_agree(run: Any) -> None:
     agents = [{"model": m, "stop_when_agreed": True} for m in ("m/a", "m/b")]
     layers = [{"generator": ["m/a", "m/b"]}, {"debate": agents}, {"debate": agents}]

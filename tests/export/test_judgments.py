@@ -1,6 +1,8 @@
 """What components say of candidates, as the trace has it and a log keeps it."""
 
 import json
+import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from archon_eval.components import CallContext, Candidate, CandidateScorer, Comp
 from archon_eval.engine.engine import Engine
 from archon_eval.engine.trace import Trace
 from archon_eval.errors import ArchitectureError, DataError
+from archon_eval.export.answers import LoggedAnswer, LoggedQuestion
+from archon_eval.export.rows import RowFilter, build_pairs
 from archon_eval.export.splits import find_side_of_file
 from archon_eval.models.call import Call, Reply
-from archon_eval.runs.candidates import LoggedCandidates
+from archon_eval.runs.candidates import LoggedCandidate, LoggedCandidates, LoggedJudgment
 from archon_eval.types import Message
 
 GENERATOR = {"generator": {"model": "made/g", "samples": 3}}
@@ -111,10 +115,57 @@ def test_rewards_and_comparisons_tell_of_all_that_were_read() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("layers", "replies", "thoughts"),
+    [
+        ([{"generator": "made/g"}, {"refine": {"model": "made/j", "rounds": 1}}],
+         [("old", "on old"), ("Mend it.\n[Revise]", "on feedback"), ("new", "on new")], {"new": "on new"}),
+        ([{"moderated_debate": {"model": "made/g", "moderator": "made/j", "rounds": 1}}],
+         [("yes", "on yes"), ("no", "on no"), ("It is no.\n[Negative]", "on the two")], {"no": "on no"}),
+        ([{"generator": "made/g"}, {"verifier": "made/j"}],
+         [("one", "on one"), ("Fine.", "on reasons"), ("[Correct]", "on the verdict")], {"one": "on one"}),
+        ([{"debate": {"model": "made/g", "confidence": True}}],
+         [("It is 4.\nConfidence: 0.8", "on 4")], {"It is 4.": "on 4"}),
+        ([{"guided_generator": {"model": "made/g"}}],
+         [("Principles.", "on principles"), ("four", "on four")], {"four": "on four"}),
+    ],
+)  # fmt: skip
+def test_thoughts_are_those_of_the_reply_that_wrote_the_text(
+    layers: Any, replies: list[tuple[str, str]], thoughts: dict[str, str]
+) -> None:
+    left = iter(replies)
+
+    async def call(call: Call) -> Reply:
+        text, thought = next(left)
+        return Reply(text, thoughts=thought)
+
+    layered = load_architecture({"name": "test", "layers": layers})
+    trail = anyio.run(Engine(layered, call).run, (Message("user", "Why?"),)).trail
+    logged = LoggedCandidates.from_trace(trail)
+    answer = logged.candidates[logged.answer or 0]
+    assert {answer.text: answer.thoughts} == thoughts
+
+
 def test_a_users_own_component_judges_by_a_source_of_its_own_and_of_the_texts_it_was_given() -> None:
     assert read(answer({f"{__name__}:Lengths": {}})) == {"brevity": {"x": -1, "xx": -2, "xxx": -3}}
     with pytest.raises(ArchitectureError, match="must be finite numbers"):
         answer({f"{__name__}:Unsure": {}})
+
+
+def test_pairs_of_many_candidates_share_their_prompt_and_only_wanted_ones_become_rows() -> None:
+    count, prompt = 200, ({"role": "user", "content": "Why? " * 2_000},)
+    candidates = tuple(LoggedCandidate(f"1.{place}", f"text {place}") for place in range(count))
+    judged = LoggedJudgment(2, "reward", "reward", {place: float(place) for place in range(count)})
+    record = LoggedCandidates(prompt, candidates, (judged,), 0)
+    answer = LoggedAnswer(log="a", epoch=1, prompt=prompt, text="text 0", candidates=(record,))
+    left_out = Counter[str]()
+    tracemalloc.start()
+    rows = build_pairs(LoggedQuestion("t", "q", "dev", (answer,)), RowFilter(per_question=1), left_out, Counter())
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [row["provenance"]["why"] for row in rows] == ["reward 199 > 0"]
+    assert left_out["rows beyond --per-question"] == count * (count - 1) // 2 - 1
+    assert most < 2_000 * count * (count - 1) // 2  # bytes; a pair with a prompt of its own takes 10,000
 
 
 def test_a_damaged_record_is_an_error() -> None:

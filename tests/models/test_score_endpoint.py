@@ -118,6 +118,7 @@ def test_a_busy_endpoint_is_asked_again(server: ScoreServer, fault: str) -> None
         ({"results": [{"index": 0, "relevance_score": True}]}, "a score is no number"),
         ({"results": [{"index": 0, "relevance_score": 10**400}]}, "beyond all bounds"),
         ({"results": [{"index": 0}]}, "has no `relevance_score`"),
+        ({"results": [{"relevance_score": 0.9}, {"relevance_score": 0.5}, {"relevance_score": 0.1}]}, "no `index`"),
         ([[1]], "not a list of results"),
     ],
 )

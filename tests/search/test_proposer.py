@@ -2,6 +2,9 @@
 
 import json
 import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +49,11 @@ def test_a_reply_is_read_with_its_parent_and_its_reasons() -> None:
         ("layers:\n- evil_module:Evil: sim/gpt-4o", "component 'evil_module:Evil' may not be used"),
         ("layers:\n- generator: openai/gpt-4o", "model 'openai/gpt-4o' is none of those that may be used (sim/gpt-4o"),
         ("layers:\n- generator: $1..1000000000", "model '$1..1000000000' is none of those"),
-        ("layers:\n- generator: {model: sim/gpt-4o, solver: evil_module/x}", "unknown key 'solver'"),
+        ("layers:\n- generator: {model: sim/gpt-4o, solver: evil_module/x}", "option 'solver' may not be set"),
         ("layers: !!python/object/apply:os.system [true]", "the file has a tag"),
         ("layers: &a [*a, *a]", "an anchor or an alias"),
         ("layers:\n- generator: {<<: {model: x}}", "model 'x' is none of those"),
-        ("layers: " + "[" * 3000, "not readable as YAML"),
+        ("layers: " + "[" * 19_000, "lie more than 20 deep in one another"),
         ("layers:\n" + "- critic: sim/gpt-4o\n" * 20, "there are 20 layers, more than 16"),
         ("layers:\n- generator: [" + "sim/gpt-4o, " * 201 + "]", "201 components, more than 200"),
         ("# " + "x" * 20_001 + "\n" + GOOD, "characters, more than 20,000"),
@@ -71,6 +74,31 @@ def test_what_a_model_writes_is_refused_before_it_is_looked_up(file: str, words:
         read_proposal(wrap(file), RULES)
     assert words in str(error.value) and len(str(error.value)) < 2_500
     assert "evil_module" not in sys.modules
+
+
+@pytest.mark.parametrize("filling", ["\n", ".", "\n.\n", "```\n", "Parent\n", "Why: \n", "Why: x\n ", "why", " \t"])
+def test_a_reply_of_repetitions_is_read_at_once(filling: str) -> None:
+    """Time that grows with the square of the length would be minutes."""
+    for reply in (wrap(GOOD) + filling * (90_000 // len(filling)), filling * (90_000 // len(filling)) + wrap(GOOD)):
+        started = time.process_time()
+        with suppress(ProposalError):
+            read_proposal(reply, RULES)
+        assert time.process_time() - started < 10
+
+
+def test_what_may_stand_in_any_layer_may_be_proposed_and_programs_only_where_they_are_run() -> None:
+    debate = (
+        "layers:\n- generator: {model: sim/gpt-4o, samples: 2}\n- debate: {model: sim/gpt-4o, samples: 2}\n- vote: {}"
+    )
+    assert [each[0].kind for each in read_proposal(wrap(debate), RULES).architecture.layers][1] == "debate"
+    program = "layers:\n- programmer: sim/gpt-4o"
+    with pytest.raises(ProposalError, match="component 'programmer' may not be used"):
+        read_proposal(wrap(program), RULES)
+    runs = replace(RULES, runs_programs=True)
+    assert read_proposal(wrap(program), runs)
+    prompt = render_propose_prompt([], runs, tasks=["math"], goal="at any cost")
+    assert "one or more of: debate, generator, guided_generator, moderated_debate, programmer. No" in prompt
+    assert "except debate, programmer." in prompt and "kind: debate, fuser, generator" in prompt
 
 
 def test_only_options_of_closed_values_may_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def parse_rating(reply: str) -> float:
     """The last score that the reply states, from 0 to 100.
 
     Raises:
-        ParseError: no score, one of another scale, a range, or one that is taken back.
+        ParseError: no score, one of another scale or between 0 and 1, a range, or one that is taken back.
     """
     text = normalize_reply(reply).replace("*", "").replace("`", "").replace("−", "-")
     matches = list(islice(_SCORE.finditer(text), MAX_SCORES))
@@ -66,4 +66,8 @@ def _read_number(match: re.Match[str], reply: str) -> float:
         raise ParseError(f"a score out of {scale[1]}, not out of {MOST}, in {quote(reply)}", request=REQUEST)
     if _RANGE.match(_cut_scale(rest)) or not 0 <= number <= MOST:
         raise ParseError(f"no one score from 0 to {MOST} in {quote(match[0])}", request=REQUEST)
+    if 0 < number < 1 and not scale:  # 0.9 is a good score of another scale, and nearly the worst of this one
+        raise ParseError(
+            f"a score that is not clear, from 0 to 1 or from 0 to {MOST}: {quote(match[0])}", request=REQUEST
+        )
     return number
