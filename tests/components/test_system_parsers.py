@@ -89,7 +89,10 @@ def test_a_moderators_decision_is_read(reply: str, decision: str) -> None:
     assert parse_moderation(reply) == decision
 
 
-@pytest.mark.parametrize("reply", ["", "Both are fine.", "[Affirmative] or [Negative]", "It is not [Negative]"])
+@pytest.mark.parametrize(
+    "reply",
+    ["", "Both are fine.", "[Affirmative] or [Negative]", "It is not [Negative]", "[Affirmative] errs in step 2."],
+)
 def test_what_is_no_decision_is_asked_for_again(reply: str) -> None:
     with pytest.raises(ParseError) as error:
         parse_moderation(reply)
@@ -122,7 +125,16 @@ def test_feedback_is_read(reply: str, feedback: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "[Revise]", "Decision: Revise", "[Keep] or [Revise]", "I would not [Keep]", "[Keep] [Revise]"]
+    "reply",
+    [
+        "",
+        "[Revise]",
+        "Decision: Revise",
+        "[Keep] or [Revise]",
+        "I would not [Keep]",
+        "[Keep] [Revise]",
+        "[Keep] the intro.\nStep 2 is wrong.",
+    ],
 )
 def test_unclear_feedback_is_asked_for_again(reply: str) -> None:
     with pytest.raises(ParseError):

@@ -30,7 +30,10 @@ def parse_feedback(reply: str) -> str | None:
     text = _FORM.sub("", normalize_reply(reply).replace("*", "").replace("`", ""))
     lines = text.splitlines()
     for place in range(len(lines) - 1, -1, -1):
-        words = {match[1].lower() for match in _BRACKET.finditer(lines[place][-2000:])}
+        marks = list(_BRACKET.finditer(lines[place][-2000:]))
+        if marks and re.search(r"\w", lines[place][-2000:][marks[-1].end() :]):
+            continue  # "[Keep] the layout": a sentence, not the decision
+        words = {match[1].lower() for match in marks}
         if len(words) > 1 or (words and is_negated(lines[place][: lines[place].rfind("[")], True)):
             raise ParseError(f"the decision says both or is negated: {quote(lines[place])}", request=REQUEST)
         if not words and place == len(lines) - 1 and len(lines[place]) <= 200:

@@ -32,7 +32,10 @@ def parse_moderation(reply: str, legal: Sequence[str] = ("affirmative", "negativ
     text = normalize_reply(reply).replace("*", "").replace("`", "")
     lines = [line for line in text.splitlines() if line.strip()]
     for line in reversed(lines):
-        found = {match[1].lower() for match in _BRACKET.finditer(line[-2000:])}
+        marks = list(_BRACKET.finditer(line[-2000:]))
+        if marks and re.search(r"\w", line[-2000:][marks[-1].end() :]):
+            continue  # "[Negative] errs in step 2": a sentence, not the decision
+        found = {match[1].lower() for match in marks}
         if len(found) > 1 or (found and is_negated(line[: line.rfind("[")], True)):
             raise ParseError(f"the decision is not clear: {quote(line)}", request=request)
         if found:
