@@ -393,6 +393,9 @@ def _check_architecture(architecture: Architecture, settings: TuneSettings) -> N
             "yours with --models, strongest first"
         )
     router = architecture.router
+    taken = {"tuned": "the tuned cascade", **({"router": "the eval of the router"} if router and router.model else {})}
+    if clash := next((stage.name for stage in architecture.stages if stage.name in taken), None):
+        raise SearchError(f"stage {clash!r}: tune calls {taken[clash]} so; give the stage another name")
     if settings.learns_rows and (router is None or router.model):
         what = "asks a model" if router else "is not there"
         raise SearchError(
