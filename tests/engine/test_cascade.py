@@ -274,6 +274,24 @@ def test_plans_are_intervals_from_the_cheapest_to_the_dearest_way() -> None:
     assert [layer.stage for layer in routed.layers] == ["", "vote", "vote", "vote", "strong", "strong"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "problem"),
+    [
+        ([{"generator": {"model": "a/cheap", "samples": 4}}], "layer 1 of stage vote makes 4 candidates"),
+        (VOTE["layers"], r"layer 2 of stage vote \(vote\) makes none"),
+        ([{"generator": {"model": "a/cheap", "samples": 3}}], ""),
+    ],
+)
+def test_a_debate_carries_on_what_a_stage_keeps_one_a_place(kept: Any, problem: str) -> None:
+    first = {"name": "vote", "layers": kept, "accept": {"agreement": 1.0}, "keep": True}
+    last = {"name": "debate", "layers": [{"debate": {"model": "a/strong", "samples": 3}}]}
+    if not problem:
+        load_architecture({"cascade": [first, last]})
+    else:
+        with pytest.raises(ArchitectureError, match=f"stage debate: layer 1 is debate.*{problem}"):
+            load_architecture({"cascade": [first, last]})
+
+
 def test_measuring_asks_every_stage_and_accepts_none() -> None:
     architecture = build({"agreement": "tune"}, measure_only=True)
     answer, account, _ = ask(architecture, Models(agreeing=5))
