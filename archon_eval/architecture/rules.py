@@ -135,8 +135,8 @@ def find_carry_problem(before: "Layer", layer: "Layer", number: int, place: str)
     generate = all(load_component_class(spec.kind, spec.kind).replaces_candidates for spec in before)
     if not generate or not all(maker.replaces for maker in makers):
         return (
-            f"layer {number} is {described.name}: it carries on the candidates of the layer before it, one a place, and "
-            f"{place} ({makers[0].name}) makes none"
+            f"layer {number} is {described.name}: it carries on the candidates of the layer before it, one a place, "
+            f"and {place} ({makers[0].name}) makes none"
         )
     made, carried = _count_made(before, place), _count_made(layer, f"layer {number}")
     if made is None or carried is None or made == carried:
