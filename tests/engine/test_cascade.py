@@ -21,6 +21,7 @@ from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.stage_usage import describe_stages, summarize_stages
 from archon_eval.runs.usage import summarize_layers
+from archon_eval.search.cascade_parts import measure_stage
 from archon_eval.types import Message, State
 
 QUESTION = (Message("user", "What is 6 x 7?"),)
@@ -290,6 +291,17 @@ def test_a_debate_carries_on_what_a_stage_keeps_one_a_place(kept: Any, problem: 
     else:
         with pytest.raises(ArchitectureError, match=f"stage debate: layer 1 is debate.*{problem}"):
             load_architecture({"cascade": [first, last]})
+
+
+def test_a_stage_measured_alone_is_measured_as_in_the_cascade() -> None:
+    first = {"name": "first", "keep": True, "layers": VOTE["layers"][:1], "accept": {"agreement": 1.0}}
+    second = {"name": "second", "layers": [{"vote": {"top_k": None}}], "accept": {"agreement": 0.9}}
+    cascade = load_architecture({"cascade": [first, second, STRONG]})
+    _, account, _ = ask(cascade, Models(agreeing=3))
+    assert [stage.score for stage in account.stages] == [0.6, 1.0]
+    for place in (0, 1):
+        _, alone, _ = ask(measure_stage(cascade, place), Models(agreeing=3))
+        assert alone.stages[-1].score == account.stages[place].score
 
 
 def test_measuring_asks_every_stage_and_accepts_none() -> None:
