@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS
+from archon_eval.architecture.component_types import BUILT_IN_COMPONENTS, resolve_component_type
 from archon_eval.architecture.option_values import describe_value
 from archon_eval.architecture.routing import parse_rows
 from archon_eval.architecture.spec import PLACEHOLDER, RULE_PREFIX, Layer
@@ -162,13 +162,19 @@ def _parse_accept(given: Any, at: str, path: tuple[Any, ...], parser: "LayerPars
         own = {key: None if key == "threshold" and each == TUNE else each for key, each in value.items()}
     elif value is None or value == TUNE:
         own = {}
-    elif isinstance(value, bool) or not isinstance(value, int | float | str):
+    elif isinstance(value, bool) or not isinstance(value, int | float | str) or _is_misplaced(kind, value):
         raise ArchitectureError(f"{at}: {ACCEPT_FORM}, not {name}: {describe_value(value)}")
     elif isinstance(value, str):
         own = {"function" if name == "function" else "model": value}
     else:
         own = {"threshold": value}
     return (parser.parse_component(kind, own, f"{at}: accept {name}", (*path, name)),)
+
+
+def _is_misplaced(kind: str, value: float | str) -> bool:
+    """Whether it is a text where the rule takes a threshold alone, as `80%`."""
+    described = resolve_component_type(kind, kind)
+    return isinstance(value, str) and not described.needs_model and "function" not in described.options
 
 
 def _parse_router(given: Any, stages: Sequence[Stage], where: str, parser: "LayerParser") -> Layer:

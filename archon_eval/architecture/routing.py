@@ -10,6 +10,7 @@ and `max`, both included; all conditions of a row must hold.
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from archon_eval.architecture.option_values import describe_value
@@ -85,15 +86,20 @@ def _parse_row(row: Any, where: str) -> dict[str, Any]:
 
 
 def _parse_condition(condition: Any, where: str) -> dict[str, float]:
-    if isinstance(condition, bool | int | float):
-        return {"min": float(condition), "max": float(condition)}
-    ends = dict(condition) if isinstance(condition, Mapping) else {}
-    legal = bool(ends) and set(ends) <= {"min", "max"}
-    if not legal or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends.values()):
+    if isinstance(condition, bool):
+        condition = int(condition)
+    ends = {"min": condition, "max": condition} if not isinstance(condition, Mapping) else dict(condition)
+    legal = bool(ends) and set(ends) <= {"min", "max"} and all(map(_is_finite, ends.values()))
+    if not legal or ends.get("min", -inf) > ends.get("max", inf):
         raise ArchitectureError(
-            f"{where} must be a number, true or false, or {{min: ..., max: ...}}, not {condition!r}"
+            f"{where} must be a number, true or false, or {{min: ..., max: ...}} with a max of at least min, not "
+            f"{condition!r}"
         )
     return {name: float(end) for name, end in ends.items()}
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -inf < value < inf
 
 
 def choose_row(rows: Sequence[Mapping[str, Any]], features: Mapping[str, float]) -> Mapping[str, Any] | None:

@@ -46,7 +46,7 @@ def find_broken_rules(layers: "Sequence[Layer]", *, continues: bool = False, is_
     problems += _check_models(layers, types)
     if is_rule:
         return problems
-    problems += [*_check_carried(layers, types), *_check_sampling(layers, firsts)]
+    problems += [*_check_carried(layers), *_check_sampling(layers, firsts)]
     return [*problems, *_check_critiques(types), *_check_tests(firsts), *_check_test_forms(firsts)]
 
 
@@ -114,43 +114,52 @@ def _check_models(layers: "Sequence[Layer]", types: Sequence[Sequence[ComponentT
     return list(dict.fromkeys(problems))
 
 
-def _check_carried(layers: "Sequence[Layer]", types: Sequence[Sequence[ComponentType]]) -> list[str]:
-    """What carries candidates on stands behind a layer that makes as many."""
-    problems = []
-    for number, (layer, layer_types) in enumerate(zip(layers[1:], types[1:], strict=True), 2):
-        if not layer_types[0].carries_on:
-            continue
-        name, makers, before = layer_types[0].name, types[number - 2], layers[number - 2]
-        generate = all(load_component_class(spec.kind, spec.kind).replaces_candidates for spec in before)
-        if not generate or not all(described.replaces for described in makers):
-            problems.append(
-                f"layer {number} is {name}: it carries on the candidates of the layer before it, one a place, and "
-                f"layer {number - 1} ({makers[0].name}) makes none"
-            )
-            continue
-        made, carried = _count_made(before, number - 1), _count_made(layer, number)
-        if made is not None and carried is not None and made != carried:
-            problems.append(
-                f"layer {number} is {name} with {carried} {'place' if carried == 1 else 'places'}, and layer "
-                f"{number - 1} makes {made} {'candidate' if made == 1 else 'candidates'}: it needs one place for each "
-                "(a model each, or `samples`)"
-            )
-    return problems
+def _check_carried(layers: "Sequence[Layer]") -> list[str]:
+    problems = [
+        find_carry_problem(layers[number - 2], layer, number, f"layer {number - 1}")
+        for number, layer in enumerate(layers[1:], 2)
+    ]
+    return [problem for problem in problems if problem]
 
 
-def _count_made(layer: "Layer", number: int) -> int | None:
+def find_carry_problem(before: "Layer", layer: "Layer", number: int, place: str) -> str:
+    """Why a layer cannot carry on the candidates of the one before it, if that is what it does; empty where it can.
+
+    Args:
+        place: where the one before stands, in words.
+    """
+    described = describe_component(layer[0], f"layer {number}")
+    if not described.carries_on:
+        return ""
+    makers = [describe_component(spec, place) for spec in before]
+    generate = all(load_component_class(spec.kind, spec.kind).replaces_candidates for spec in before)
+    if not generate or not all(maker.replaces for maker in makers):
+        return (
+            f"layer {number} is {described.name}: it carries on the candidates of the layer before it, one a place, "
+            f"and {place} ({makers[0].name}) makes none"
+        )
+    made, carried = _count_made(before, place), _count_made(layer, f"layer {number}")
+    if made is None or carried is None or made == carried:
+        return ""
+    return (
+        f"layer {number} is {described.name} with {carried} {'place' if carried == 1 else 'places'}, and {place} makes "
+        f"{made} {'candidate' if made == 1 else 'candidates'}: it needs one place for each (a model each, or `samples`)"
+    )
+
+
+def _count_made(layer: "Layer", where: str) -> int | None:
     """Candidates that a layer makes; None while it is not known of how many models it consists."""
     if any(spec.model == "$all" for spec in layer):
         return None
     total = 0
     for spec in layer:
         try:
-            total += load_component_class(spec.kind, f"layer {number}")(spec).candidate_count
+            total += load_component_class(spec.kind, where)(spec).candidate_count
         except ArchitectureError:
             raise
         except Exception as exc:  # whatever a class of a user's own does wrong
             problem = f"{type(exc).__name__}: {exc}"
-            raise ArchitectureError(f"layer {number}: {spec.kind!r} cannot be built: {problem}") from exc
+            raise ArchitectureError(f"{where}: {spec.kind!r} cannot be built: {problem}") from exc
     return total
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archon_eval.architecture.component_types import resolve_component_type
-from archon_eval.architecture.rules import find_broken_rules
+from archon_eval.architecture.rules import find_broken_rules, find_carry_problem
 from archon_eval.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def find_broken_stage_rules(layers: "Sequence[Layer]", stages: Sequence[Stage], 
         continues = place > 0 and stages[place - 1].keep
         own = layers[span.first - 1 : span.last]
         problems += [f"{where}: {problem}" for problem in find_broken_rules(own, continues=continues)]
+        if continues and (problem := _check_kept(layers, spans[place - 1], own)):
+            problems.append(f"{where}: {problem}")
         if span.rule is not None:
             problems += _check_rule(where, layers[span.rule - 1], own)
         if is_last and stage.has_rule and not measure_only:
@@ -110,6 +112,14 @@ def _check_names(stages: Sequence[Stage]) -> list[str]:
     return problems + [
         f"{names.count(name)} stages are called {name!r}" for name in dict.fromkeys(names) if names.count(name) > 1
     ]
+
+
+def _check_kept(layers: "Sequence[Layer]", before: StageSpan, own: "Sequence[Layer]") -> str:
+    """Why a stage cannot begin with what leaves the stage before it."""
+    last = layers[before.last - 1] if before.stage.depth else ()
+    if not (last and own and own[0]):  # said elsewhere
+        return ""
+    return find_carry_problem(last, own[0], 1, f"layer {before.stage.depth} of stage {before.stage.name}")
 
 
 def _check_rule(where: str, rule: "Layer", own: "Sequence[Layer]") -> list[str]:

@@ -37,6 +37,9 @@ class AcceptAgreement(AcceptRule):
         self._vote = Vote(ComponentSpec("vote"))
 
     async def measure(self, state: State, ctx: CallContext) -> float | None:
+        if len(state.candidates) < 2:  # the others were dropped, or not drawn
+            ctx.record_event("fallback", f"one sample is there, which always agrees with itself: {GOES_ON}")
+            return None
         ballots, problem = await self._vote.list_ballots(state.candidates)
         counts = Counter(ballot for ballot in ballots if ballot is not None)
         if problem:

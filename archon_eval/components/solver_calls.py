@@ -73,6 +73,8 @@ class SolverCalls:
         """Around the solver, which ends with it."""
         self.limit_reached = ""
         """The limit of the run that a call went over, in words; empty for none."""
+        self.is_over = False
+        """Whether the run has ended: a call that it left behind would be paid and be in no account."""
         self.fatal: Exception | None = None
         """What ends the question, though a solver may have taken it for a passing error of one call."""
 
@@ -83,6 +85,8 @@ class SolverCalls:
             ModelError: it failed for good.
             LimitExceededError: the run has reached a limit of its own, or the sample one of the host's.
         """
+        if self.is_over:
+            raise ModelError(f"{self._source.title} has ended, so a task that it left running asks no model")
         if self.fatal is not None or self.limit_reached:  # it has been told, and goes on all the same
             self.scope.cancel()
             await anyio.lowlevel.checkpoint()

@@ -106,6 +106,7 @@ class SolverRun:
         except Exception as exc:  # noqa: BLE001 (raised again where it is known what it means)
             self._error = exc
         finally:
+            self._calls.is_over = True
             self._state = sample_state() if self._state is not None else None
 
     @property

@@ -79,6 +79,7 @@ class TraceRecorder:
     conversation: Conversation = ()
     """What was asked."""
     judgments: list[TraceJudgment] = field(default_factory=list)
+    answer: Candidate | None = None
 
     def find_epoch(self, layer: int) -> int:
         """The epoch of a layer's calls."""
@@ -94,6 +95,7 @@ class TraceRecorder:
             stages=tuple(self.stages),
             conversation=self.conversation,
             judgments=tuple(sorted(self.judgments, key=lambda judgment: (judgment.layer, judgment.component))),
+            answer=self.answer,
         )
 
 

@@ -160,6 +160,7 @@ class Engine:
                 error.trail = recorder.build_trace()
             raise error from None
         else:
+            recorder.answer = candidates[0]
             if whose := sandboxes.choose(candidates[0].id):
                 last = recorder.layers[-1]  # of the stage whose answer stands
                 recorder.notes.append(TraceEvent(layer=last.layer, kind=last.kind, what="sandbox", detail=whose))

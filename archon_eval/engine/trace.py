@@ -219,6 +219,8 @@ class Trace:
     conversation: Conversation = ()
     """What was asked, its turns as they came."""
     judgments: tuple[TraceJudgment, ...] = ()
+    answer: Candidate | None = None
+    """None where there is none. Of a cascade the last layer is often a rule, which may be shown other candidates."""
 
     @property
     def own_steps(self) -> tuple[TraceStep, ...]:

@@ -74,7 +74,7 @@ def _render_benchmark(benchmark: BenchmarkReport) -> Iterable[str]:
     layers = [
         [
             s.label,
-            f"{n} {layer.kind}",
+            f"{layer.number or n} {layer.kind}",
             f"{layer.calls:.3g}",
             "unknown" if layer.tokens is None else f"{layer.tokens:,.0f}",
             f"{layer.candidates:.3g}",

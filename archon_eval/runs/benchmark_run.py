@@ -96,6 +96,9 @@ class LayerUsage:
     tokens: float | None
     """None where the usage of a call is unknown."""
     dollars: float | None
+    number: int = 0
+    """Its number in the architecture, from 1; 0 where that is its place. It is not behind a cascade's stage to which no
+    answer came."""
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,7 @@ class LoggedCandidates:
             if values:
                 numbered = {add(entering[id]): value for id, value in values.items()}
                 judgments.append(LoggedJudgment(layer, parts[0].kind, source, numbered))
-        last = trace.layers[-1].candidates if trace.layers else ()
-        answer = add(last[0]) if last else None
+        answer = None if trace.answer is None else add(trace.answer)
         is_text = all(message.is_text for message in trace.conversation)
         turns = tuple({"role": message.role, "content": message.content} for message in trace.conversation)
         return cls(turns if is_text else (), tuple(places), tuple(judgments), answer)

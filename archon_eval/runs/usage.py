@@ -82,12 +82,11 @@ def summarize_layers(
     summaries = []
     questions = questions or len(accounts)
     numbered = [account.numbered_layers for account in accounts]
-    for place in sorted({place for layers in numbered for place in layers}):
-        number = place - 1
-        layers = [layers[place] for layers in numbered if place in layers]
-        specs = architecture.layers[number] if architecture is not None else ()
+    for place, number in enumerate(sorted({number for layers in numbered for number in layers}), 1):
+        layers = [layers[number] for layers in numbered if number in layers]
+        specs = architecture.layers[number - 1] if architecture is not None else ()
         if specs and all(spec.kind in BUILT_IN_COMPONENTS for spec in specs):
-            pairs = [pair for spec in specs for pair in build_component(spec, f"layer {number + 1}").list_models()]
+            pairs = [pair for spec in specs for pair in build_component(spec, f"layer {number}").list_models()]
             models = tuple(model for model, count in pairs if model for _ in range(count))
         else:  # a log must not bring code of a user's to run
             models = tuple(part.model for part in layers[0].components)
@@ -100,6 +99,7 @@ def summarize_layers(
                 calls=total.calls / questions,
                 tokens=None if total.calls_without_usage else total.tokens / questions,
                 dollars=None if total.dollars is None else total.dollars / questions,
+                number=0 if number == place else number,
             )
         )
     return tuple(summaries)

@@ -34,27 +34,28 @@ def read_observations(log: str, task: TaskSpec) -> dict[tuple[str, int], Observa
     opened = open_log(log)
     scorer = choose_scorer(opened.samples or (), task.scorer)
     records = build_records(opened.samples or (), scorer, find_declaration(opened, scorer))
-    texts = _read_questions(log)
+    asked = _read_questions(log)
     return {
         (record.question, record.epoch): Observation(
             record.answer.value,
             record.accounts[-1],
-            extract_features(texts.get((record.question, record.epoch), "")),
+            extract_features(*asked.get((record.question, record.epoch), ("", 1))),
         )
         for record in records
         if record.answer is not None and record.accounts
     }
 
 
-def _read_questions(log: str) -> dict[tuple[str, int], str]:
-    """The turn that each answer is to, as the architecture was asked."""
+def _read_questions(log: str) -> dict[tuple[str, int], tuple[str, int]]:
+    """The turn that each answer is to, as the architecture was asked, and the user's turns until then."""
     from inspect_ai.log import read_eval_log
 
     samples = read_eval_log(log, exclude_fields={"events", "events_data", "store", "timelines"}).samples or ()
-    return {
-        (str(sample.id), sample.epoch): next((m.text for m in reversed(sample.messages) if m.role == "user"), "")
+    turns = {
+        (str(sample.id), sample.epoch): [message.text for message in sample.messages if message.role == "user"]
         for sample in samples
     }
+    return {key: (texts[-1], len(texts)) for key, texts in turns.items() if texts}
 
 
 def add_layers(account: QuestionAccount, numbers: Sequence[int]) -> UsageTotals:

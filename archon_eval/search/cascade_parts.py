@@ -17,14 +17,31 @@ from archon_eval.search.cascade_fit import FittedCascade
 
 def flatten_stage(architecture: Architecture, place: int) -> Architecture:
     """A stage as an architecture of its own, behind the stages whose candidates it goes on from."""
-    spans = architecture.spans
-    first = place
-    while first and architecture.stages[first - 1].keep:
-        first -= 1
+    spans, first = architecture.spans, _find_first(architecture, place)
     layers: list[Layer] = []
     for span in spans[first : place + 1]:
         layers += architecture.layers[span.first - 1 : span.last]
     return Architecture(spans[place].stage.name, tuple(layers))
+
+
+def measure_stage(architecture: Architecture, place: int) -> Architecture:
+    """The same with the stage's rule measuring behind it, which is shown what it is shown in the cascade."""
+    span, flat = architecture.spans[place], flatten_stage(architecture, place)
+    if span.rule is None:
+        return flat
+    chain = [
+        replace(architecture.stages[number], has_rule=number == place, keep=number < place)
+        for number in range(_find_first(architecture, place), place + 1)
+    ]
+    rule = architecture.layers[span.rule - 1]
+    return replace(flat, layers=(*flat.layers, rule), stages=tuple(chain), measure_only=True)
+
+
+def _find_first(architecture: Architecture, place: int) -> int:
+    """The place of the stage from whose candidates a stage goes on, by way of others or not; its own where of none."""
+    while place and architecture.stages[place - 1].keep:
+        place -= 1
+    return place
 
 
 def apply_fit(architecture: Architecture, fitted: FittedCascade, *, learnt: bool) -> Architecture:

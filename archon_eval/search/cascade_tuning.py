@@ -20,7 +20,7 @@ import numpy as np
 from archon_eval._files import write_whole
 from archon_eval.architecture.routing import choose_row
 from archon_eval.architecture.spec import Architecture
-from archon_eval.architecture.stages import Stage, StageSpan, list_targets
+from archon_eval.architecture.stages import StageSpan, list_targets
 from archon_eval.components import build_component
 from archon_eval.components.acceptance import AcceptRule
 from archon_eval.engine.plan import Plan, plan
@@ -33,7 +33,7 @@ from archon_eval.runs.eval_worker import EvalJob, EvalResult, run_job
 from archon_eval.runs.read_log import read_run
 from archon_eval.search.cascade_fit import FittedCascade, StageRecord, Start, fit_cascade
 from archon_eval.search.cascade_observations import Observation, add_layers, read_observations
-from archon_eval.search.cascade_parts import apply_fit, flatten_stage
+from archon_eval.search.cascade_parts import apply_fit, flatten_stage, measure_stage
 from archon_eval.search.questions import choose_dev_share, load_questions
 from archon_eval.search.setting_parts import TaskSpec
 
@@ -148,7 +148,9 @@ class CascadeTuning:
     def list_evals(self) -> list[PlannedEval]:
         """All evals with what each takes at most, the call store apart."""
         evals = [
-            self._plan_eval(f"dev/{stage.name}", self._build_dev(place), self.dev, self.settings.epochs)
+            self._plan_eval(
+                f"dev/{stage.name}", measure_stage(self.architecture, place), self.dev, self.settings.epochs
+            )
             for place, stage in enumerate(self.architecture.stages)
         ]
         if self.architecture.router is not None and self.architecture.router.model:
@@ -251,16 +253,6 @@ class CascadeTuning:
     def _plan_eval(self, name: str, architecture: Architecture, questions: Sequence[str], epochs: int) -> PlannedEval:
         return PlannedEval(name, architecture, tuple(questions), epochs, plan(architecture, prices=self._prices))
 
-    def _build_dev(self, place: int) -> Architecture:
-        """A stage by itself, with its rule measuring behind it."""
-        span = self.architecture.spans[place]
-        flat = self._alone[place]
-        if span.rule is None:
-            return flat
-        rule = self.architecture.layers[span.rule - 1]
-        stage = Stage(span.stage.name, len(flat.layers), has_rule=True)
-        return replace(flat, layers=(*flat.layers, rule), stages=(stage,), measure_only=True)
-
     def _build_routed(self) -> Architecture:
         """The whole cascade with rules that only measure: what the router chooses, and nothing new is paid but it."""
         return replace(self.architecture, name=f"{self.architecture.name}/router", measure_only=True)
@@ -316,10 +308,10 @@ class CascadeTuning:
         rule = None if span.rule is None else self._build_rule(span.rule)
         fixed = rule is not None and "threshold" not in rule.kind.options
         stages = self.architecture.stages
-        measured = [each.account.stages[0].score if rule is not None else None for each in seen]
+        measured = [each.account.stages[-1].score if rule is not None else None for each in seen]
         costs = [self._measure_costs(add_layers(each.account, range(depth - own + 1, depth + 1))) for each in seen]
         rules = [
-            self._measure_costs(each.account.stages[0].rule_usage or UsageTotals())
+            self._measure_costs(each.account.stages[-1].rule_usage or UsageTotals())
             if rule is not None
             else [0.0] * len(self._units)
             for each in seen
@@ -393,6 +385,9 @@ def _check_architecture(architecture: Architecture, settings: TuneSettings) -> N
             "yours with --models, strongest first"
         )
     router = architecture.router
+    taken = {"tuned": "the tuned cascade", **({"router": "the eval of the router"} if router and router.model else {})}
+    if clash := next((stage.name for stage in architecture.stages if stage.name in taken), None):
+        raise SearchError(f"stage {clash!r}: tune calls {taken[clash]} so; give the stage another name")
     if settings.learns_rows and (router is None or router.model):
         what = "asks a model" if router else "is not there"
         raise SearchError(

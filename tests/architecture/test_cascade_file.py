@@ -113,6 +113,15 @@ def test_the_code_of_a_function_is_part_of_the_fingerprint(tmp_path: Path, monke
             "there is no stage 'none'",
         ),
         ([accept(agreement=1), STRONG], {"router": {"rows": [{"when": {"wrds": 3}, "stage": "vote"}]}}, "'words'"),
+        *(
+            (
+                [accept(agreement=1), STRONG],
+                {"router": {"rows": [{"when": {"words": when}, "stage": "vote"}]}},
+                "max of",
+            )
+            for when in (float("nan"), {"max": float("inf")}, {"min": 9, "max": 3}, {"max": True}, {}, "3")
+        ),
+        ([accept(agreement="80%"), STRONG], {}, "one rule and its threshold, such as {agreement: 0.8}"),
         ([accept(agreement=1), {"architecture": "cascade"}], {}, "cannot be a cascade itself"),
         ([accept(agreement=1), {"architecture": "single"}], {"temperature": 0.0}, "would not hold"),
         ([accept(agreement=1), {**STRONG, "architecture": "single"}], {}, "and not both"),

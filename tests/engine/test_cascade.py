@@ -13,13 +13,15 @@ from archon_eval.engine.engine import Engine
 from archon_eval.engine.mermaid import render_mermaid
 from archon_eval.engine.plan import plan
 from archon_eval.engine.trace import Answer
-from archon_eval.errors import ArchitectureError
+from archon_eval.errors import ArchitectureError, ModelError
 from archon_eval.models.call import Call, Reply, Usage
 from archon_eval.report.ablation import list_variants
+from archon_eval.report.html.diagram import draw_diagram
 from archon_eval.runs.account import QuestionAccount
 from archon_eval.runs.layer_health import RunHealth
 from archon_eval.runs.stage_usage import describe_stages, summarize_stages
 from archon_eval.runs.usage import summarize_layers
+from archon_eval.search.cascade_parts import measure_stage
 from archon_eval.types import Message, State
 
 QUESTION = (Message("user", "What is 6 x 7?"),)
@@ -150,6 +152,19 @@ def test_answers_that_cannot_be_compared_go_on_and_are_recorded() -> None:
     assert account.stages[0].score is None and account.stages[1].stands and account.notes["fallback"] >= 1
 
 
+def test_one_sample_that_is_left_does_not_agree_with_itself() -> None:
+    class Failing(Models):
+        async def __call__(self, call: Call) -> Reply:
+            if call.model == "a/cheap" and call.draw:
+                raise ModelError("gone")
+            return await super().__call__(call)
+
+    alone = {"name": "vote", "layers": [{"generator": {"model": "a/cheap", "samples": 5, "on_error": "drop"}}]}
+    architecture = load_architecture({"cascade": [{**alone, "accept": {"agreement": 0.5}}, STRONG]})
+    _, account, _ = ask(architecture, Failing(5))
+    assert account.stages[0].score is None and account.stages[1].stands and account.notes["fallback"] == 1
+
+
 def is_sure(state: State) -> float:
     return float(len(state.candidates)) / 10
 
@@ -260,6 +275,35 @@ def test_plans_are_intervals_from_the_cheapest_to_the_dearest_way() -> None:
     assert [layer.stage for layer in routed.layers] == ["", "vote", "vote", "vote", "strong", "strong"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "problem"),
+    [
+        ([{"generator": {"model": "a/cheap", "samples": 4}}], "layer 1 of stage vote makes 4 candidates"),
+        (VOTE["layers"], r"layer 2 of stage vote \(vote\) makes none"),
+        ([{"generator": {"model": "a/cheap", "samples": 3}}], ""),
+    ],
+)
+def test_a_debate_carries_on_what_a_stage_keeps_one_a_place(kept: Any, problem: str) -> None:
+    first = {"name": "vote", "layers": kept, "accept": {"agreement": 1.0}, "keep": True}
+    last = {"name": "debate", "layers": [{"debate": {"model": "a/strong", "samples": 3}}]}
+    if not problem:
+        load_architecture({"cascade": [first, last]})
+    else:
+        with pytest.raises(ArchitectureError, match=f"stage debate: layer 1 is debate.*{problem}"):
+            load_architecture({"cascade": [first, last]})
+
+
+def test_a_stage_measured_alone_is_measured_as_in_the_cascade() -> None:
+    first = {"name": "first", "keep": True, "layers": VOTE["layers"][:1], "accept": {"agreement": 1.0}}
+    second = {"name": "second", "layers": [{"vote": {"top_k": None}}], "accept": {"agreement": 0.9}}
+    cascade = load_architecture({"cascade": [first, second, STRONG]})
+    _, account, _ = ask(cascade, Models(agreeing=3))
+    assert [stage.score for stage in account.stages] == [0.6, 1.0]
+    for place in (0, 1):
+        _, alone, _ = ask(measure_stage(cascade, place), Models(agreeing=3))
+        assert alone.stages[-1].score == account.stages[place].score
+
+
 def test_measuring_asks_every_stage_and_accepts_none() -> None:
     architecture = build({"agreement": "tune"}, measure_only=True)
     answer, account, _ = ask(architecture, Models(agreeing=5))
@@ -279,7 +323,12 @@ def test_layers_and_stages_of_many_answers() -> None:
     kinds = ["router", "generator", "vote", "accept_agreement", "generator", "fuser"]
     assert [layer.kind for layer in layers] == kinds
     assert [layer.calls for layer in layers] == [0, 5, 0, 0, pytest.approx(2 / 3), pytest.approx(1 / 3)]
-    assert [layer.kind for layer in summarize_layers(accounts[3:], direct)] == ["router", "generator", "fuser"]
+    straight = summarize_layers(accounts[3:], direct)
+    assert [(layer.number, layer.kind) for layer in straight] == [(0, "router"), (5, "generator"), (6, "fuser")]
+    assert [text for text in ("2 generator", "5 generator", "6 fuser") if text in draw_diagram(straight)] == [
+        "5 generator",
+        "6 fuser",
+    ]
     stages = summarize_stages(accounts)
     assert [(stage.name, stage.asked, stage.stood) for stage in stages] == [("vote", 3, 2), ("strong", 2, 2)]
     assert describe_stages(stages) == "vote answered 50.0% of 4 answers, asked in 75.0%; strong 50.0%, asked in 50.0%"

@@ -168,6 +168,24 @@ def test_pairs_of_many_candidates_share_their_prompt_and_only_wanted_ones_become
     assert most < 2_000 * count * (count - 1) // 2  # bytes; a pair with a prompt of its own takes 10,000
 
 
+def test_the_answer_of_a_stage_that_stands_is_not_what_its_rule_was_shown() -> None:
+    async def call(call: Call) -> Reply:
+        if call.model == "made/j":
+            return Reply("[1] > [2] > [3]")
+        return Reply(f"The answer is {1 if call.draw == 0 else 2}.", thoughts=f"thought {call.draw}")
+
+    layers = [{"generator": {"model": "made/g", "samples": 3}}, {"ranker": "made/j"}, {"vote": {"top_k": 1}}]
+    stages = [{"layers": layers, "accept": {"agreement": 0.6}}, {"layers": [{"generator": "made/g"}]}]
+    engine = Engine(load_architecture({"name": "test", "cascade": stages}), call)
+    answer = anyio.run(engine.run, (Message("user", "Why?"),))
+    logged = LoggedCandidates.from_trace(answer.trail)
+    assert logged.answer is not None and answer.text == "The answer is 2."
+    assert (logged.candidates[logged.answer].text, logged.candidates[logged.answer].thoughts) == (
+        "The answer is 2.",
+        "thought 1",
+    )
+
+
 def test_a_damaged_record_is_an_error() -> None:
     data = LoggedCandidates.from_trace(answer({"ranker": "made/j"}, judge="[3] > [1] > [2]")).to_data()
     for change in ({"version": 9}, {"answer": 7}, {"judgments": [{}]}, {"candidates": None}):

@@ -1,5 +1,7 @@
 """Solvers and agents that make candidates in tests: an agent, a debate, and all that a solver can do wrong."""
 
+import asyncio
+
 import anyio
 from inspect_ai.agent import Agent, agent, react
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput, execute_tools, get_model
@@ -231,3 +233,30 @@ def several() -> Solver:
 
 def undecorated() -> None:
     """No solver at all."""
+
+
+LEFT_BEHIND: list[asyncio.Task[str]] = []
+
+
+@solver
+def leaving() -> Solver:
+    """Leaves a task behind, which asks again once another run cancels its wait."""
+
+    async def ask_later() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return (await get_model().generate("And now?")).completion
+        return ""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        if LEFT_BEHIND:
+            task = LEFT_BEHIND.pop()
+            task.cancel()
+            (said,) = await asyncio.gather(task, return_exceptions=True)
+            state.output = ModelOutput.from_content("own", f"left: {said}")
+            return state
+        LEFT_BEHIND.append(asyncio.create_task(ask_later()))
+        return await generate(state)
+
+    return solve

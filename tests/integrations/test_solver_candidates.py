@@ -459,3 +459,15 @@ def test_a_plan_beside_what_was_measured(
     assert "Measured in 1 answer (logs/" in printed and "generator  4.0 (4)" in printed
     assert main(["plan", "moa-lite", "--models", MODEL, "--measured", "logs"]) != 0
     assert "no answer of this architecture" in capsys.readouterr().err
+
+
+def test_what_a_solver_leaves_running_asks_no_model(server: FakeServer) -> None:
+    generator_of = generator("leaving")
+    first = {"name": "first", "layers": [generator_of], "accept": {"function": f"{__name__}:never"}}
+    stages = [first, {"name": "second", "layers": [generator_of]}]
+    answer = Archon({"cascade": stages}).generate_sync("Why?")
+    assert "has ended, so a task that it left running asks no model" in answer.text and len(server.requests) == 1
+
+
+def never(state: Any) -> bool:
+    return False

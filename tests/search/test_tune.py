@@ -62,11 +62,16 @@ def test_a_router_is_learnt_and_written(tmp_path: Path, capsys: Any) -> None:
         (["cascade", "--limit", "calls=-1"], "must be a number above 0"),
         (["cascade", "--limit", "calls=9", "--learn-router"], "write `router: {}`"),
         (["cascade", "--limit", "calls=9", "--budget", "tokens=3"], "unknown unit"),
+        (["named.yaml", "--limit", "calls=9"], "stage 'tuned': tune calls the tuned cascade so"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused_before_a_call(
-    words: list[str], problem: str, tmp_path: Path, capsys: Any
+    words: list[str], problem: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = {"name": "tuned", "layers": [{"generator": {"model": "$2", "samples": 3}}], "accept": {"agreement": "tune"}}
+    stages = [first, {"name": "strong", "layers": [{"generator": "$1"}]}]
+    (tmp_path / "named.yaml").write_text(yaml.safe_dump({"cascade": stages}))
     assert main(["tune", *words, *MODELS, *TASK, "-o", str(tmp_path / "out")]) == 1
     assert problem in capsys.readouterr().err and not (tmp_path / "out").exists()
 

@@ -230,9 +230,9 @@ def _build_layer_rows(system: SystemResult) -> list[Row]:
     return [
         {
             "label": system.label,
-            "number": number,
+            "number": layer.number or number,
             "kind": _format_kind(layer.kind),
-            "layer": f"{number} {_format_kind(layer.kind)}",
+            "layer": f"{layer.number or number} {_format_kind(layer.kind)}",
             "models": ", ".join(dict.fromkeys(layer.components)),
             "calls": layer.calls,
             "tokens": layer.tokens,

@@ -47,7 +47,7 @@ def draw_diagram(layers: Sequence[LayerUsage]) -> str:
     for number, layer in enumerate(layers, 1):
         parts.append(_draw_arrow(y, carried))
         y += GAP
-        drawn, height = _draw_layer(number, layer, y)
+        drawn, height = _draw_layer(layer.number or number, layer, y)
         parts.append(drawn)
         y += height
         if not _stands_beside(layer):
