@@ -52,6 +52,10 @@ class ModelError(ArchonError):
     """A model that cannot be used, or a call that failed for good."""
 
 
+class NoCandidateError(ModelError):
+    """Every call of a layer was dropped, or lost its candidate."""
+
+
 class BatchRefusedError(ModelError):
     """A source of scores refused a batch for what is in it, so that each of its inputs is tried alone."""
 

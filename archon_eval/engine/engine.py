@@ -33,7 +33,7 @@ from archon_eval.engine.returned_values import require_candidate, require_candid
 from archon_eval.engine.sampling import SampleRounds, SamplingRule, VerdictCount, find_sampling
 from archon_eval.engine.stages import check_rules, run_stages
 from archon_eval.engine.trace import Answer, LayerResult, TraceEvent
-from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
+from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError, NoCandidateError
 from archon_eval.errors import select_error as select_error
 from archon_eval.models.call import Caller, PerQuestionCaller
 from archon_eval.types import Candidate, Conversation, State, ToolOffer, flatten_conversation, list_unseen_parts
@@ -272,10 +272,10 @@ class _QuestionRun:
             finally:
                 self._observer.record_layer(number, result, self._recorder)
 
-    def _create_empty_error(self, number: int, kind: str) -> ModelError:
+    def _create_empty_error(self, number: int, kind: str) -> NoCandidateError:
         lost = [note.detail for note in self._recorder.notes if note.what == "dropped" and note.layer <= number]
         why = f", every call failed: {'; '.join(lost[:3])}" if lost else ""
-        return ModelError(f"layer {number} ({kind}): no candidate left{why}")
+        return NoCandidateError(f"layer {number} ({kind}): no candidate left{why}")
 
     async def _collect(self, number: int, inflow: LayerFlow) -> tuple[tuple[Candidate, ...], Mapping[str, Any]]:
         """What a layer that needs the whole list gets; without a candidate nothing more is paid for."""

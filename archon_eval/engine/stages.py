@@ -21,7 +21,7 @@ from archon_eval.components.router import ROUTE_KEY, Route
 from archon_eval.engine.call_context import TraceRecorder
 from archon_eval.engine.dataflow import LayerFlow
 from archon_eval.engine.trace import StageResult, TraceEvent
-from archon_eval.errors import ArchitectureError
+from archon_eval.errors import ArchitectureError, NoCandidateError, select_error
 from archon_eval.types import Candidate, State
 
 
@@ -87,7 +87,16 @@ async def run_stages(
         is_last = only or place == len(spans) - 1
         rule = None if span.rule is None or (is_last and not measures) else span.rule
         recorder.sent = None if is_last else {}
-        flow, decided = await runner.run_span(span, state, rule)
+        try:
+            flow, decided = await runner.run_span(span, state, rule)
+        except BaseExceptionGroup as lost:
+            _, others = lost.split(NoCandidateError)
+            if is_last or span.stage.keep or others is not None:
+                raise
+            _record_lost_stage(recorder, layers, span, str(select_error(lost)))
+            recorder.earlier |= recorder.sent or {}
+            state = start
+            continue
         candidates = await flow.get_candidates()
         acceptance = None if decided is None else (await decided.get_values()).get(ACCEPTANCE_KEY)
         stands = is_last or (not measures and isinstance(acceptance, Acceptance) and acceptance.accepted)
@@ -97,6 +106,16 @@ async def run_stages(
         recorder.earlier |= recorder.sent or {}
         state = State(start.conversation, candidates, await flow.get_values()) if span.stage.keep else start
     raise AssertionError("the answer of the last stage stands")
+
+
+def _record_lost_stage(
+    recorder: TraceRecorder, layers: Sequence[Sequence[Component]], span: StageSpan, why: str
+) -> None:
+    """A stage whose calls were all dropped has nothing that could stand: the next one is asked."""
+    numbers = (span.first, span.last)
+    recorder.stages.append(StageResult(span.stage.name, numbers, False, score=None, threshold=None, detail=why))
+    kind = layers[span.last - 1][0].spec.kind
+    recorder.notes.append(TraceEvent(span.last, kind, "escalated", f"{span.stage.name}: {why}"))
 
 
 def _record_stage(

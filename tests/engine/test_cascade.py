@@ -72,6 +72,37 @@ def test_a_later_stage_is_not_asked_where_the_first_answer_stands() -> None:
     assert account.notes["accepted"] == 1 and "escalated" not in account.notes
 
 
+class Away(Models):
+    """Models of which `a/cheap` never answers."""
+
+    async def __call__(self, call: Call) -> Reply:
+        if call.model == "a/cheap":
+            self.calls.append((call, anyio.current_time()))
+            raise ModelError("a/cheap: it is away")
+        return await super().__call__(call)
+
+
+def test_a_stage_that_loses_all_its_calls_is_followed_by_the_next() -> None:
+    lossy = {
+        **VOTE,
+        "layers": [{"generator": {"model": "a/cheap", "samples": 3, "on_error": "drop"}}, VOTE["layers"][1]],
+    }
+    first = {**lossy, "accept": {"agreement": 0.8}}
+    architecture = load_architecture({"name": "x", "cascade": [first, STRONG]})
+    answer, account, _ = ask(architecture, Away(5))
+    assert answer.text == "The answer is 41." and account.notes["escalated"] == 1 and account.notes["dropped"] == 3
+    assert [(stage.name, stage.stands, stage.score) for stage in account.stages] == [
+        ("vote", False, None),
+        ("strong", True, None),
+    ]
+    assert "every call failed: a/cheap: it is away" in answer.trail.stages[0].detail
+    kept = load_architecture({"name": "x", "cascade": [{**first, "keep": True}, {"layers": [{"fuser": "a/strong"}]}]})
+    with pytest.raises(ModelError, match="no candidate left"):
+        ask(kept, Away(5))
+    with pytest.raises(ModelError, match="it is away"):
+        ask(build({"agreement": 0.8}), Away(5))
+
+
 def test_a_later_stage_begins_when_the_rule_has_decided() -> None:
     models = Models(agreeing=3)
     answer, account, seconds = ask(build({"agreement": 0.8}), models)
