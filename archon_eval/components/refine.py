@@ -113,7 +113,7 @@ class Refine(CandidateScorer):
         reply = await ctx.generate("rewrite", make_user_prompt(prompt, state.history), draw=number, about=candidate.id)
         if reply is None or not reply.text.strip():
             return candidate
-        return Candidate(candidate.id, reply.text, self.spec.model, values=candidate.values, cut=reply.cut)
+        return Candidate(candidate.id, reply.text, self.spec.model, cut=reply.cut)
 
     def count_calls(self, candidates: CountRange) -> CountRange:
         return candidates[0], 2 * self.rounds * candidates[1]

@@ -88,6 +88,8 @@ class Vote(ListComponent):
         if self.spec.get_option("weight"):
             stated = sum(get_confidence(candidate) is not None for candidate in state.candidates)
             total = sum(map(self._weigh, groups.values()))
+            if not stated:
+                ctx.record_event("fallback", "no candidate states a confidence: each counts the same")
             detail += f"; weight {self._weigh(winners):.3g} of {total:.3g}, {stated} stated a confidence"
         ctx.record_event("vote", detail)
         return replace(state, candidates=tuple(winners[: self.spec.get_option("top_k")]))

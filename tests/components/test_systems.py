@@ -133,6 +133,12 @@ def test_without_weights_the_majority_wins_all_the_same(run: Any) -> None:
     assert answer.text == "4"
 
 
+def test_a_weighted_vote_says_that_nobody_stated_a_confidence(run: Any) -> None:
+    layers = [{"generator": ["m/a", "m/b"]}, {"vote": {"top_k": 1, "weight": "confidence"}}]
+    answer, _ = run(layers, lambda call: "Final answer: 4")
+    assert events(answer, "fallback") == ["no candidate states a confidence: each counts the same"]
+
+
 def test_an_unreadable_confidence_is_recorded_and_counts_least(run: Any) -> None:
     stated = {
         "m/a": "Final answer: 4",
@@ -255,11 +261,12 @@ def test_a_reviewer_of_its_own_gives_the_feedback(run: Any) -> None:
 
 
 def test_what_was_said_of_the_old_text_does_not_stay_with_the_new_one(run: Any) -> None:
-    layers = [{"generator": "m/g"}, {"verifier": "m/v"}, {"refine": {"model": "m/r", "rounds": 1}}]
-    script = by_prompt(**{"[Keep]": "Wrong.\n[Revise]", "<feedback>": "new", "[Incorrect]": "[Correct]"})
-    answer, _ = run(layers, script)
-    [candidate] = answer.candidates
-    assert (candidate.text, candidate.verified, candidate.reasons) == ("new", None, None)
+    judged = [{"generator": "m/g"}, {"reward": "m/v"}, {"verifier": "m/v"}]
+    replies = {"[Keep]": "Wrong.\n[Revise]", "<feedback>": "new", "[Incorrect]": "[Correct]", "Score: N": "Score: 20"}
+    answer, _ = run([*judged, {"refine": {"model": "m/r", "rounds": 1}}], by_prompt(**replies))
+    [before], [after] = answer.trail.layers[2].candidates, answer.candidates
+    assert (before.verified, before.values) == (True, {"reward": 20})
+    assert (after.text, after.verified, after.reasons, after.values) == ("new", None, None, {})
 
 
 def test_unreadable_feedback_leaves_the_candidate_as_it_is(run: Any) -> None:
