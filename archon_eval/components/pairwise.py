@@ -53,7 +53,7 @@ INPUT_PROMPT = "<|source|>{instruction}<|candidate1|>{first}<|candidate2|>{secon
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairComparison:
     """One pair in one order, by the places of the candidates; what came of it."""
 
     first: int
@@ -109,7 +109,7 @@ class Pairwise(ScoredComponent, ListComponent):
         ]
         return replace(state, candidates=tuple(ranked[: self.top_k]))
 
-    async def compare(self, state: State, pair: Comparison, ctx: CallContext) -> Comparison:
+    async def compare(self, state: State, pair: PairComparison, ctx: CallContext) -> PairComparison:
         """The comparison with its outcome; without one, which is recorded, where it came to nothing."""
         first, second = state.candidates[pair.first], state.candidates[pair.second]
         about = f"{first.id} {second.id}"
@@ -137,7 +137,7 @@ class Pairwise(ScoredComponent, ListComponent):
             outcome = None if sign is None else _compare_number(sign, 0)
         return replace(pair, outcome=outcome)
 
-    def _record_order(self, made: Sequence[Comparison], ctx: CallContext) -> None:
+    def _record_order(self, made: Sequence[PairComparison], ctx: CallContext) -> None:
         """Say how often the choice changed with the order, where both orders were asked for."""
         by_pair: dict[frozenset[int], list[float]] = {}
         for each in made:
@@ -169,15 +169,15 @@ class Pairwise(ScoredComponent, ListComponent):
         return self.estimate_scores(work, work.assumed.reasons)
 
 
-def list_comparisons(count: int, spec: ComponentSpec) -> list[Comparison]:
+def list_comparisons(count: int, spec: ComponentSpec) -> list[PairComparison]:
     """The comparisons of so many candidates: of each with each, or in a ring of each with the next."""
     if spec.get_option("comparisons") == "ring" and count > 2:
         pairs = [(place, (place + 1) % count) for place in range(count)]
     else:
         pairs = [(first, second) for first in range(count) for second in range(first + 1, count)]
     if spec.get_option("both_orders"):
-        return [Comparison(*order) for pair in pairs for order in (pair, pair[::-1])]
-    return [Comparison(*(pair[::-1] if number % 2 else pair)) for number, pair in enumerate(pairs)]
+        return [PairComparison(*order) for pair in pairs for order in (pair, pair[::-1])]
+    return [PairComparison(*(pair[::-1] if number % 2 else pair)) for number, pair in enumerate(pairs)]
 
 
 def count_comparisons(count: int, spec: ComponentSpec) -> int:
@@ -186,18 +186,18 @@ def count_comparisons(count: int, spec: ComponentSpec) -> int:
     return (count if is_ring else count * (count - 1) // 2) * (2 if spec.get_option("both_orders") else 1)
 
 
-def sum_wins(made: Sequence[Comparison], count: int) -> list[float]:
+def sum_wins(made: Sequence[PairComparison], count: int) -> list[float]:
     """Each candidate's wins, 0 to the number of its pairs; two orders of a pair count half each."""
     return [won for won, _ in _sum_games(made, count)]
 
 
-def compute_shares(candidates: Sequence[Candidate], made: Sequence[Comparison]) -> dict[str, float]:
+def compute_shares(candidates: Sequence[Candidate], made: Sequence[PairComparison]) -> dict[str, float]:
     """Id of a candidate -> the share of its comparisons that it won; without those that were in none."""
     games = _sum_games(made, len(candidates))
     return {each.id: won / played for each, (won, played) in zip(candidates, games, strict=True) if played}
 
 
-def rank_by_wins(made: Sequence[Comparison], count: int) -> list[int]:
+def rank_by_wins(made: Sequence[PairComparison], count: int) -> list[int]:
     """Places, best first: by the share of comparisons won; equal ones by that among themselves, then in their order.
 
     So a cycle (A beats B, B beats C, C beats A) stays in the order given. Who was in no comparison is last.
@@ -214,7 +214,7 @@ def rank_by_wins(made: Sequence[Comparison], count: int) -> list[int]:
     return order
 
 
-def _sum_games(made: Sequence[Comparison], count: int) -> list[tuple[float, int]]:
+def _sum_games(made: Sequence[PairComparison], count: int) -> list[tuple[float, int]]:
     """(won, compared) of each candidate, in pairs."""
     known: dict[tuple[int, int], list[float]] = {}
     for each in made:

@@ -17,7 +17,7 @@ from archon_eval.search.setting_parts import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class StageObservation:
     """One answer on a dev question."""
 
     score: float
@@ -25,7 +25,7 @@ class Observation:
     features: Mapping[str, float]
 
 
-def read_observations(log: str, task: TaskSpec) -> dict[tuple[str, int], Observation]:
+def read_observations(log: str, task: TaskSpec) -> dict[tuple[str, int], StageObservation]:
     """Question and epoch -> its answer; those without a score are not there.
 
     Raises:
@@ -36,7 +36,7 @@ def read_observations(log: str, task: TaskSpec) -> dict[tuple[str, int], Observa
     records = build_records(opened.samples or (), scorer, find_declaration(opened, scorer))
     asked = _read_questions(log)
     return {
-        (record.question, record.epoch): Observation(
+        (record.question, record.epoch): StageObservation(
             record.answer.value,
             record.accounts[-1],
             extract_features(*asked.get((record.question, record.epoch), ("", 1))),

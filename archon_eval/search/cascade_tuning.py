@@ -32,7 +32,7 @@ from archon_eval.runs.door import Door
 from archon_eval.runs.eval_worker import EvalJob, EvalResult, run_job
 from archon_eval.runs.read_log import read_run
 from archon_eval.search.cascade_fit import FittedCascade, StageRecord, Start, fit_cascade
-from archon_eval.search.cascade_observations import Observation, add_layers, read_observations
+from archon_eval.search.cascade_observations import StageObservation, add_layers, read_observations
 from archon_eval.search.cascade_parts import apply_fit, flatten_stage, measure_stage
 from archon_eval.search.questions import choose_dev_share, load_questions
 from archon_eval.search.setting_parts import TaskSpec
@@ -216,7 +216,7 @@ class CascadeTuning:
         return {"calls": self._calls, "dollars": self._dollars}
 
     def _find_start(
-        self, features: Sequence[Mapping[str, float]], routed: "Sequence[Observation] | None"
+        self, features: Sequence[Mapping[str, float]], routed: "Sequence[StageObservation] | None"
     ) -> Start | None:
         """Where each answer begins, by the cascade's router as it is; None without one.
 
@@ -288,7 +288,7 @@ class CascadeTuning:
             raise SearchError(f"{each.name}: every question failed; {question}: {why}")
         return result
 
-    def _observe(self, each: PlannedEval) -> dict[tuple[str, int], "Observation"]:
+    def _observe(self, each: PlannedEval) -> dict[tuple[str, int], "StageObservation"]:
         total = len(self.list_evals())
         result = self._run(each, total=total)
         try:
@@ -302,7 +302,7 @@ class CascadeTuning:
         task = self.settings.task
         return read_run(result.log, task.scorer, "drop", metric=task.metric)
 
-    def _build_record(self, place: int, span: StageSpan, seen: Sequence["Observation"]) -> StageRecord:
+    def _build_record(self, place: int, span: StageSpan, seen: Sequence["StageObservation"]) -> StageRecord:
         own = span.last - span.first + 1
         depth = len(self._alone[place].layers)
         rule = None if span.rule is None else self._build_rule(span.rule)

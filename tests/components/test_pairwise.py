@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon_eval.architecture.load import load_architecture
-from archon_eval.components.pairwise import Comparison, list_comparisons, rank_by_wins, sum_wins
+from archon_eval.components.pairwise import PairComparison, list_comparisons, rank_by_wins, sum_wins
 from archon_eval.engine.plan import plan
 from archon_eval.errors import ArchitectureError, ContextOverflowError, ModelError
 from archon_eval.models.call import Call
@@ -108,12 +108,12 @@ def test_a_cycle_stays_in_the_order_given(run: Any) -> None:
 def test_equal_wins_are_settled_by_the_comparison_of_the_two() -> None:
     # 0 and 1 have two wins each; 1 beat 0
     made = [
-        Comparison(0, 1, 0.0),
-        Comparison(0, 2, 1.0),
-        Comparison(0, 3, 1.0),
-        Comparison(1, 2, 1.0),
-        Comparison(1, 3, 0.0),
-        Comparison(2, 3, 1.0),
+        PairComparison(0, 1, 0.0),
+        PairComparison(0, 2, 1.0),
+        PairComparison(0, 3, 1.0),
+        PairComparison(1, 2, 1.0),
+        PairComparison(1, 3, 0.0),
+        PairComparison(2, 3, 1.0),
     ]
     assert sum_wins(made, 4) == [2, 2, 1, 1]
     assert rank_by_wins(made, 4) == [1, 0, 2, 3]
@@ -182,7 +182,7 @@ def test_bad_options_say_what_is_legal(options: dict[str, Any], says: str) -> No
 def test_consistent_comparisons_give_their_order(case: tuple[int, list[int]]) -> None:
     count, order = case
     rank = {place: number for number, place in enumerate(order)}
-    made = [Comparison(a, b, float(rank[a] < rank[b])) for a in range(count) for b in range(count) if a != b]
+    made = [PairComparison(a, b, float(rank[a] < rank[b])) for a in range(count) for b in range(count) if a != b]
     assert rank_by_wins(made, count) == order
     assert sum(sum_wins(made, count)) == count * (count - 1) / 2
 
@@ -201,4 +201,4 @@ def test_consistent_comparisons_give_their_order(case: tuple[int, list[int]]) ->
 )
 def test_any_comparisons_give_every_candidate_one_place(case: tuple[int, list[tuple[int, int, float | None]]]) -> None:
     count, made = case
-    assert sorted(rank_by_wins([Comparison(*each) for each in made], count)) == list(range(count))
+    assert sorted(rank_by_wins([PairComparison(*each) for each in made], count)) == list(range(count))
