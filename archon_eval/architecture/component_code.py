@@ -32,16 +32,18 @@ def digest_component_code(names: Iterable[str]) -> str:
     return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
 
 
-def digest_function_code(paths: Iterable[str]) -> str:
-    """16 hexadecimal digits over the source of the modules that define functions (`module:function`); empty without
-    one that is not this package's.
+def read_function_source(path: str) -> str:
+    """The source of the module that defines a function (`module:function`); empty for one of this package's.
 
     Raises:
-        ArchitectureError: a function that cannot be imported.
+        ArchitectureError: it cannot be imported.
     """
-    custom = sorted(path for path in set(paths) if path.partition(".")[0] != "archon_eval")
-    sources = {path: get_source(load_function(path, path)) for path in custom}
-    return sha256(repr(sources).encode()).hexdigest()[:16] if sources else ""
+    return "" if path.partition(".")[0] == "archon_eval" else get_source(load_function(path, path))
+
+
+def digest_function_code(path: str) -> str:
+    """16 hexadecimal digits over that source; empty for a function of this package's."""
+    return sha256(source.encode()).hexdigest()[:16] if (source := read_function_source(path)) else ""
 
 
 def _is_custom(base: type) -> bool:

@@ -235,9 +235,9 @@ def function_option() -> ComponentOption:
 
 
 def _read_function_source(path: str) -> str:
-    from archon_eval.architecture.component_code import get_source  # it needs the types of this module
+    from archon_eval.architecture.component_code import read_function_source  # it needs the types of this module
 
-    return "" if path.partition(".")[0] == "archon_eval" else get_source(load_function(path, path))
+    return read_function_source(path)
 
 
 @dataclass(frozen=True, slots=True)

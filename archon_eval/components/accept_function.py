@@ -17,7 +17,7 @@ from archon_eval.architecture.component_types import (
 from archon_eval.architecture.spec import ComponentSpec
 from archon_eval.components.acceptance import GOES_ON, AcceptRule
 from archon_eval.components.call_context import CallContext
-from archon_eval.errors import ArchitectureError, quote
+from archon_eval.errors import ArchitectureError, ArchonError, quote
 from archon_eval.types import State
 
 
@@ -49,6 +49,8 @@ class AcceptFunction(AcceptRule):
             value: Any = self._function(state)
             value = await value if inspect.isawaitable(value) else value
         except Exception as exc:
+            if isinstance(exc, ArchonError) or _is_limit(exc):
+                raise
             raise ArchitectureError(f"accept function {self._path}: {type(exc).__name__}: {exc}") from exc
         if value is None:
             ctx.record_event("fallback", self.fallback)
@@ -64,3 +66,10 @@ class AcceptFunction(AcceptRule):
 
     def decide(self, score: float) -> bool:
         return score >= (0.5 if self.threshold is None else self.threshold)
+
+
+def _is_limit(error: Exception) -> bool:
+    """Whether a function that asks models itself has reached a limit of the host's."""
+    from inspect_ai.util import LimitExceededError  # too heavy for a plan, which builds rules as well
+
+    return isinstance(error, LimitExceededError)

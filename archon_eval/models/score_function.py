@@ -53,7 +53,7 @@ class ScoreFunction(Scorer):
         return f"to the function {self.path}" + (f", up to {self.max_batch} at once" if self.batch else "")
 
     def get_call_identity(self, call: Call) -> tuple[str, str]:
-        return self.name, digest_function_code([self.path])
+        return self.name, digest_function_code(self.path)
 
     def check_requirements(self) -> None:
         check = getattr(self._function, "check_requirements", None)

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from clock import run_virtual
+from inspect_ai.util import LimitExceededError
 
 from archon_eval.architecture.load import load_architecture
 from archon_eval.engine.engine import Engine
@@ -244,6 +245,15 @@ def test_an_own_function_decides(function: str, threshold: float | None, stands:
     _, account, _ = ask(build(rule), Models(agreeing=5))
     assert next(stage.name for stage in account.stages if stage.stands) == stands
     assert bool(account.notes.get("fallback")) == (function == "say_nothing")
+
+
+def reach_limit(state: State) -> bool:
+    raise LimitExceededError("token", value=11, limit=10)
+
+
+def test_a_limit_that_an_own_function_reaches_is_the_hosts() -> None:
+    with pytest.raises(LimitExceededError):
+        ask(build({"function": f"{__name__}:reach_limit"}), Models(agreeing=5))
 
 
 def test_an_own_function_that_fails_is_named() -> None:
